@@ -1,0 +1,77 @@
+//! Checking a signature: one rule, ZIP-215, on every path.
+//!
+//! ZIP-215 (<https://zips.z.cash/zip-0215>): `S` must be canonical; `A` and `R` may be any encodings
+//! of points, canonical or not; the cofactored equation `[8][S]B = [8]R + [8][k]A` must hold. It
+//! is defined so that single and bulk checks agree, which the cofactorless rules do not.
+
+use std::fmt;
+
+use bincode::{Decode, Encode};
+use ed25519_zebra::VerificationKey;
+
+use super::{PublicKey, digest::hex, parse_hex};
+
+/// An Ed25519 signature, 64 bytes: `R` then `S`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Signature(pub [u8; 64]);
+
+impl Signature {
+    /// Reads 128 hex digits; `None` for anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        parse_hex(text).map(Self)
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…", hex(&self.0[..4]))
+    }
+}
+
+/// What a check found. Only [`check`] makes one, so that holding `GOOD` means that a check was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    good: bool,
+}
+
+impl Verdict {
+    /// Whether the key signed the statement.
+    pub fn is_good(self) -> bool {
+        self.good
+    }
+}
+
+/// Whether `key` signed `statement`, by ZIP-215. A key that is no point of the curve signs nothing.
+/// About 45 µs on the machines that this was measured on: never call it on a reactor.
+pub fn check(key: &PublicKey, statement: &[u8], signature: &Signature) -> Verdict {
+    let good = VerificationKey::try_from(key.0)
+        .and_then(|key| key.verify(&signature.0.into(), statement))
+        .is_ok();
+    Verdict { good }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+
+    #[test]
+    fn a_signature_fits_its_key_and_statement_only() {
+        let (one, two) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        let signature = one.sign(b"statement");
+        assert!(check(&one.public(), b"statement", &signature).is_good());
+        assert!(!check(&two.public(), b"statement", &signature).is_good());
+        assert!(!check(&one.public(), b"Statement", &signature).is_good());
+        for bit in 0..512 {
+            let mut bad = signature;
+            bad.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(!check(&one.public(), b"statement", &bad).is_good(), "bit {bit}");
+        }
+    }
+}

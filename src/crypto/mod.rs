@@ -1,0 +1,14 @@
+//! Identities, signatures and digests: pure, and the only place that knows which curve is used.
+//!
+//! Signing is Ed25519 (RFC 8032). Checking follows ZIP-215 everywhere, so that checking one by one
+//! and checking in bulk agree on every input: two honest nodes never disagree about a signature.
+
+mod check;
+mod digest;
+mod identity;
+mod keyfile;
+
+pub use check::{Signature, Verdict, check};
+pub use digest::{Digest, hex, parse_hex};
+pub use identity::{Identity, KeyError, PublicKey};
+pub use keyfile::{KeyFileError, decode_pem, encode_pem, is_encrypted};

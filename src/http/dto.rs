@@ -1,0 +1,296 @@
+//! The bodies of the HTTP interface. Keys, ids and hashes are lowercase hex, times microseconds since
+//! 1970, payloads standard base64. Fields may be added, never removed or renamed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/messages` as JSON: exactly one of the two payloads.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostMessage {
+    /// At most 64 bytes of UTF-8.
+    #[serde(default)]
+    pub topic: String,
+    /// The payload as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+    /// The payload as base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_base64: Option<String>,
+}
+
+/// 201 of both POST routes. For a batch that was signed elsewhere `id` is the batch's first message.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Posted {
+    /// `<batch id>.<index>`.
+    pub id: String,
+    /// The author's key.
+    pub author: String,
+    /// The slot.
+    pub seq: u64,
+    /// The message's place in the batch.
+    pub index: u32,
+}
+
+/// `POST /v1/messages/signed`: a batch as an author signed it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedDto {
+    /// Network id.
+    pub network: String,
+    /// Author's key.
+    pub author: String,
+    /// Slot.
+    pub seq: u64,
+    /// Id of the batch before; zeros in slot 1.
+    pub prev: String,
+    /// The author's clock, in microseconds.
+    pub created_at: u64,
+    /// Messages in the body.
+    pub count: u32,
+    /// Content digest.
+    pub content: String,
+    /// Signature, 128 hex digits.
+    pub signature: String,
+    /// The encoded body, base64.
+    pub body_base64: String,
+}
+
+/// A message as a node holds it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MessageDto {
+    /// `<batch id>.<index>`.
+    pub id: String,
+    /// The author's key.
+    pub author: String,
+    /// The author's name in the network file.
+    pub author_name: String,
+    /// The slot.
+    pub seq: u64,
+    /// Its place in the batch.
+    pub index: u32,
+    /// Its topic.
+    pub topic: String,
+    /// The payload; `null` once it is pruned.
+    pub payload_base64: Option<String>,
+    /// The author's clock.
+    pub created_at: u64,
+    /// When this node delivered it.
+    pub delivered_at: u64,
+    /// Links crossed, as claimed; 0 at its author's node.
+    pub hops: u8,
+    /// Key of the neighbour that it came from first; `null` if it was published here.
+    pub from: Option<String>,
+    /// Where a list or stream goes on after it.
+    pub cursor: String,
+}
+
+/// A row of the rejection log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RejectionDto {
+    /// The row's number in this store.
+    pub row: i64,
+    /// When.
+    pub time: u64,
+    /// Why, in snake case.
+    pub reason: String,
+    /// Key of the neighbour that sent it; `null` for what came through this node's API.
+    pub link: Option<String>,
+    /// Its name in the network file.
+    pub link_name: Option<String>,
+    /// The author that it names, which may be innocent.
+    pub author: Option<String>,
+    /// The slot that it names.
+    pub seq: Option<u64>,
+    /// The batch id that it would have.
+    pub id: Option<String>,
+    /// The topic of its first message.
+    pub topic: Option<String>,
+    /// The hops that it claims.
+    pub hops: Option<u8>,
+    /// Bytes.
+    pub size: u64,
+    /// What was wrong, in words.
+    pub detail: String,
+    /// SHA-256 of the frame.
+    pub frame: String,
+    /// Its first bytes, hex.
+    pub head: String,
+    /// Equal rejections that the row stands for.
+    pub count: u64,
+    /// Where a list or stream goes on after it.
+    pub cursor: String,
+}
+
+/// A row of `/v1/rejections/summary`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SummaryRow {
+    /// Why.
+    pub reason: String,
+    /// Who sent it.
+    pub link: Option<String>,
+    /// Its name.
+    pub link_name: Option<String>,
+    /// How many, folded ones counted in full.
+    pub count: u64,
+    /// First time.
+    pub first: u64,
+    /// Last time.
+    pub last: u64,
+}
+
+/// A link of a peer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct LinkDto {
+    pub dialled: bool,
+    pub chosen: bool,
+    pub ready: bool,
+    pub since: u64,
+    pub frames_in: u64,
+    pub frames_out: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub unverified: u64,
+    pub open_wants: u64,
+    pub first_deliveries: u64,
+    pub duplicates: u64,
+    pub owed: u64,
+}
+
+/// A row of `/v1/peers`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerDto {
+    /// Key.
+    pub key: String,
+    /// Name in the network file.
+    pub name: String,
+    /// Gossip address.
+    pub gossip: Option<String>,
+    /// `linked`, `unlinked` or `banned`.
+    pub state: String,
+    /// Its link.
+    pub link: Option<LinkDto>,
+    /// End of the ban in force.
+    pub banned_until: Option<u64>,
+    /// What the last ban was for.
+    pub ban_reason: Option<String>,
+    /// Bans so far.
+    pub strikes: u32,
+    /// Failed dials in a row.
+    pub failed_dials: u32,
+    /// Rejections of its frames, by reason.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusDto {
+    /// This node's key.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// Network id.
+    pub network: String,
+    /// Version of the program.
+    pub version: String,
+    /// Members.
+    pub nodes: usize,
+    /// Liars that are tolerated.
+    pub f: usize,
+    /// Quorum.
+    pub quorum: usize,
+    /// Whether it is linked.
+    pub ready: bool,
+    /// Links whose hello came.
+    pub links: usize,
+    /// Bans in force.
+    pub bans: usize,
+    /// Its SPEC, if it was started as a liar.
+    pub malicious: Option<String>,
+    /// Start, microseconds.
+    pub started_at: u64,
+    /// The store's generation.
+    pub generation: String,
+    /// Messages published here.
+    pub published: u64,
+    /// Messages delivered here.
+    pub delivered: u64,
+    /// Known copies.
+    pub duplicates: u64,
+    /// Messages waiting to be signed.
+    pub waiting: u64,
+    /// Rejections by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Bytes sent and received on links.
+    pub bytes_sent: u64,
+    /// See `bytes_sent`.
+    pub bytes_received: u64,
+    /// Batches held and missing, by author: highest slot without a gap.
+    pub tips: BTreeMap<String, u64>,
+}
+
+/// One thing that a liar tried.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptDto {
+    /// The behaviour.
+    pub kind: String,
+    /// Variant or detail.
+    pub detail: String,
+    /// When.
+    pub at: u64,
+    /// Key of the peer that it was tried on.
+    pub link: Option<String>,
+    /// SHA-256 of the frame.
+    pub frame: Option<String>,
+    /// Batch id.
+    pub id: Option<String>,
+}
+
+/// Totals of one behaviour.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AttemptKind {
+    /// All attempts.
+    pub attempted: u64,
+    /// Honest frames or links that were affected, for behaviours that send nothing.
+    pub affected: u64,
+}
+
+/// `GET /v1/attempts` of a malicious node.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AttemptsDto {
+    /// By behaviour.
+    pub totals: BTreeMap<String, AttemptKind>,
+    /// The newest few thousand, oldest first.
+    pub attempts: Vec<AttemptDto>,
+}
+
+/// The data of a stream's `gap` event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GapDto {
+    /// Why something may be missing.
+    pub why: String,
+    /// Where the stream goes on.
+    pub cursor: String,
+}
+
+/// RFC 9457 problem details.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// Kind of problem, as a URI reference.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Short and the same for all of a kind.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// This occurrence.
+    pub detail: String,
+    /// The rejection reason, for 422.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The slot expected next, for 409: advice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+}

@@ -1,0 +1,26 @@
+//! `loyal`: a Byzantine-aware gossip node, and the lab that proves it.
+//!
+//! The crate has two halves. The *pure* half decides: no clock, no socket, no thread, no global
+//! randomness; the same input gives the same output, in a real process and in a simulator. The
+//! *shell* carries out: sockets, TLS, SQLite, HTTP, processes.
+//!
+//! | module | half | what it is |
+//! |---|---|---|
+//! | `crypto` | pure | identities, signing, checking (ZIP-215), digests |
+//! | `wire` | pure | frames, the canonical codec, signed statements, every limit |
+//! | `protocol` | pure | the node: one state machine |
+//! | `adversary` | pure | what a malicious node does instead: a wrapper round an honest one |
+//! | `scenario` | pure | a run as data: specification, verdict |
+//! | `report` | pure | a run's result as bytes: JSON and terminal text |
+//! | `store` | shell | SQLite, key files, locks |
+//! | `net` | shell | links over TCP and TLS, the driver, the checkers |
+//! | `http`, `api`, `client` | shell | the HTTP interface, and the client for it |
+//! | `mesh` | shell | launches processes, loads and observes them |
+//! | `cli` | shell | the command line |
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+pub mod crypto;
+#[cfg(feature = "shell")]
+pub mod http;
+pub mod protocol;
+pub mod wire;

@@ -1,0 +1,30 @@
+//! The node: a state machine that decides, and never acts.
+//!
+//! [`Node`] takes [`Input`]s and gives [`Output`]s. It has no clock (time is a number handed in), no
+//! thread, no global randomness (a seed is handed in). What is slow is asked for and answered later:
+//! signature checks, durable writes, reads of old batches.
+//!
+//! The parts (`links`, `lanes`, `relay`, `repair`, `standing`, `quotas`) never import one another;
+//! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.
+
+mod config;
+mod io;
+mod network;
+mod node;
+mod reason;
+mod record;
+mod snapshot;
+mod time;
+
+pub use config::Config;
+pub use io::{
+    CloseWhy, Delivery, Down, Input, LinkId, Output, PublishError, Refusal, Ticket, Timer, Token,
+};
+pub use network::{Member, Network, NetworkError, Role};
+pub use node::Node;
+pub use reason::{Blame, Reason};
+pub use record::{
+    Ban, Durability, Record, Rejection, Restored, RestoredLane, RestoredSlot, StoredBatch, Verified,
+};
+pub use snapshot::{Counters, LaneView, LinkView, PeerView, Snapshot};
+pub use time::Time;

@@ -1,0 +1,335 @@
+//! The network: who is a member, who is an author, and what follows from it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::crypto::{Digest, KeyError, PublicKey, hex, parse_hex};
+use crate::wire::limits::{
+    AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, AUTHOR_BYTE_BURST, AUTHOR_BYTES_PER_S, MAX_KEYS,
+    VERSION,
+};
+
+const DOMAIN: &[u8; 16] = b"loyal/network/v1";
+const MAX_NAME: usize = 64;
+
+/// What a key of the network does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs a node; counts in `n`, `f` and quorums.
+    Member,
+    /// Signs elsewhere and runs no node; outside `n`, `f` and quorums.
+    Author,
+}
+
+/// A key of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The key.
+    pub key: PublicKey,
+    /// A name for people; not in the network id.
+    pub name: String,
+    /// Member or author.
+    pub role: Role,
+    /// Where its node listens for links; not in the network id. Authors have none.
+    pub gossip: Option<SocketAddr>,
+}
+
+/// A network file that was read and found sound. Keys are sorted; an index into them is a key's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    id: Digest,
+    nonce: [u8; 32],
+    keys: Vec<Member>,
+    index: BTreeMap<PublicKey, u32>,
+    members: usize,
+}
+
+/// Why a network file is refused; the line is 1-based, and 0 where no line can be named.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {why}")]
+pub struct NetworkError {
+    /// Line of the file, from 1.
+    pub line: usize,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: toml::Spanned<u8>,
+    nonce: toml::Spanned<String>,
+    #[serde(default)]
+    member: Vec<toml::Spanned<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    key: toml::Spanned<String>,
+    name: Option<toml::Spanned<String>>,
+    role: Option<Role>,
+    gossip: Option<toml::Spanned<String>>,
+}
+
+impl Network {
+    /// A network of these keys. The nonce makes it another network than any other of the same keys.
+    ///
+    /// # Errors
+    /// When a key is weak or listed twice, a name is used twice or too long, there is no member, or a
+    /// member has no address.
+    pub fn new(nonce: [u8; 32], keys: Vec<Member>) -> Result<Self, NetworkError> {
+        Self::build(nonce, keys.into_iter().map(|key| (0, key)).collect())
+    }
+
+    fn build(nonce: [u8; 32], mut keys: Vec<(usize, Member)>) -> Result<Self, NetworkError> {
+        let fail = |line: usize, why: String| Err(NetworkError { line, why });
+        if keys.len() > MAX_KEYS {
+            return fail(0, format!("{} keys are listed; at most {MAX_KEYS} can be", keys.len()));
+        }
+        keys.sort_by_key(|(line, member)| (member.key, *line));
+        let mut names = BTreeMap::new();
+        let mut index = BTreeMap::new();
+        for (number, (line, member)) in keys.iter().enumerate() {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            if let Err(error) = member.key.validate() {
+                return fail(*line, weak(&member.key, error));
+            }
+            if index.insert(member.key, number).is_some() {
+                let why = format!("key {} is listed twice; remove one of the two", member.key);
+                return fail(*line, why);
+            }
+            let printable = member.name.chars().all(|c| c.is_ascii_graphic());
+            if member.name.is_empty() || member.name.len() > MAX_NAME || !printable {
+                let why = "a name has 1 to 64 printable ASCII characters and no space".into();
+                return fail(*line, why);
+            }
+            if names.insert(member.name.clone(), ()).is_some() {
+                let why = format!("the name {} is used twice; names must differ", member.name);
+                return fail(*line, why);
+            }
+            if member.role == Role::Member && member.gossip.is_none() {
+                let why = format!("{} has no address; add gossip = \"HOST:PORT\"", member.name);
+                return fail(*line, why);
+            }
+        }
+        let keys: Vec<Member> = keys.into_iter().map(|(_, member)| member).collect();
+        let members = keys.iter().filter(|key| key.role == Role::Member).count();
+        if members == 0 {
+            return fail(0, "no member is listed; a network has at least one".into());
+        }
+        Ok(Self { id: network_id(&nonce, &keys), nonce, keys, index, members })
+    }
+
+    /// Reads a network file.
+    ///
+    /// # Errors
+    /// With the line and what would be right.
+    pub fn parse(text: &str) -> Result<Self, NetworkError> {
+        let line_of =
+            |span: &Range<usize>| text[..span.start.min(text.len())].matches('\n').count() + 1;
+        let file: File = toml::from_str(text).map_err(|error| NetworkError {
+            line: error.span().map_or(0, |span| line_of(&span)),
+            why: error.message().to_owned(),
+        })?;
+        if *file.version.as_ref() != VERSION {
+            let why = format!("version is {}; this program reads version 1", file.version.as_ref());
+            return Err(NetworkError { line: line_of(&file.version.span()), why });
+        }
+        let nonce = parse_hex(file.nonce.as_ref()).ok_or_else(|| NetworkError {
+            line: line_of(&file.nonce.span()),
+            why: "nonce must be 64 hex digits".into(),
+        })?;
+        let mut keys = Vec::with_capacity(file.member.len());
+        for entry in file.member {
+            let line = line_of(&entry.span());
+            keys.push((line, entry.into_inner().read(keys.len(), line_of)?));
+        }
+        Self::build(nonce, keys)
+    }
+
+    /// The network file's text.
+    pub fn to_toml(&self) -> String {
+        let mut text = format!("version = {VERSION}\nnonce = \"{}\"\n", hex(&self.nonce));
+        for key in &self.keys {
+            let _ = write!(text, "\n[[member]]\nname = \"{}\"\nkey = \"{}\"\n", key.name, key.key);
+            if key.role == Role::Author {
+                text.push_str("role = \"author\"\n");
+            }
+            if let Some(gossip) = key.gossip {
+                let _ = writeln!(text, "gossip = \"{gossip}\"");
+            }
+        }
+        text
+    }
+
+    /// The network id: part of every statement.
+    pub fn id(&self) -> Digest {
+        self.id
+    }
+
+    /// All keys, members and authors, ascending.
+    pub fn keys(&self) -> &[Member] {
+        &self.keys
+    }
+
+    /// The members, ascending by key.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.keys.iter().filter(|key| key.role == Role::Member)
+    }
+
+    /// A key's number.
+    pub fn index_of(&self, key: &PublicKey) -> Option<u32> {
+        self.index.get(key).copied()
+    }
+
+    /// What is known of a key.
+    pub fn get(&self, key: &PublicKey) -> Option<&Member> {
+        self.keys.get(self.index_of(key)? as usize)
+    }
+
+    /// Whether the key runs a node.
+    pub fn is_member(&self, key: &PublicKey) -> bool {
+        self.get(key).is_some_and(|member| member.role == Role::Member)
+    }
+
+    /// `n`: the number of members.
+    pub fn n(&self) -> usize {
+        self.members
+    }
+
+    /// `f = ⌊(n−1)/3⌋`: the members that may lie (Lamport, Shostak, Pease 1982).
+    pub fn f(&self) -> usize {
+        self.members.saturating_sub(1) / 3
+    }
+
+    /// `q = n − f`. Not `2f + 1`, which is too small to be safe where `n` is not `3f + 1`.
+    pub fn quorum(&self) -> usize {
+        self.members - self.f()
+    }
+}
+
+impl Entry {
+    fn read(
+        self,
+        number: usize,
+        line_of: impl Fn(&Range<usize>) -> usize,
+    ) -> Result<Member, NetworkError> {
+        let fail =
+            |span: Range<usize>, why: &str| NetworkError { line: line_of(&span), why: why.into() };
+        let key = PublicKey::from_hex(self.key.as_ref())
+            .ok_or_else(|| fail(self.key.span(), "key must be 64 hex digits"))?;
+        key.validate().map_err(|error| fail(self.key.span(), &weak(&key, error)))?;
+        let gossip = match self.gossip {
+            None => None,
+            Some(text) => Some(text.as_ref().parse().map_err(|_| {
+                fail(
+                    text.span(),
+                    "gossip must be an IP address and a port, as in \"127.0.0.1:7600\"",
+                )
+            })?),
+        };
+        let role = self.role.unwrap_or(Role::Member);
+        let name = self.name.map_or_else(|| format!("k{number}"), toml::Spanned::into_inner);
+        Ok(Member { key, name, role, gossip })
+    }
+}
+
+fn weak(key: &PublicKey, error: KeyError) -> String {
+    format!("key {key} {error}; replace it with one from `loyal keygen`")
+}
+
+/// SHA-256 over everything that decides validity; names and addresses are not in it.
+fn network_id(nonce: &[u8; 32], keys: &[Member]) -> Digest {
+    let mut bytes = nonce.to_vec();
+    bytes.push(VERSION);
+    for limit in [AUTHOR_BATCHES_PER_S, AUTHOR_BATCH_BURST, AUTHOR_BYTES_PER_S, AUTHOR_BYTE_BURST] {
+        bytes.extend_from_slice(&limit.to_be_bytes());
+    }
+    bytes.extend_from_slice(&(keys.len() as u64).to_be_bytes());
+    for key in keys {
+        bytes.extend_from_slice(&key.key.0);
+        bytes.push(match key.role {
+            Role::Member => 0,
+            Role::Author => 1,
+        });
+        bytes.extend_from_slice(&1u32.to_be_bytes()); // weight: 1 until admission gives others
+    }
+    Digest::of(&[DOMAIN, &bytes])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+
+    fn member(seed: u8, role: Role) -> Member {
+        Member {
+            key: Identity::from_seed(&[seed; 32]).public(),
+            name: format!("n{seed}"),
+            role,
+            gossip: (role == Role::Member).then(|| ([127, 0, 0, 1], 7000 + u16::from(seed)).into()),
+        }
+    }
+
+    fn network(n: u8) -> Network {
+        Network::new([5; 32], (0..n).map(|i| member(i, Role::Member)).collect()).expect("sound")
+    }
+
+    #[test]
+    fn quorums_are_safe_where_two_f_plus_one_is_not() {
+        for (n, f, q) in
+            [(1, 0, 1), (3, 0, 3), (4, 1, 3), (5, 1, 4), (6, 1, 5), (10, 3, 7), (31, 10, 21)]
+        {
+            let network = network(n);
+            assert_eq!((network.f(), network.quorum()), (f, q), "n = {n}");
+        }
+    }
+
+    #[test]
+    fn the_file_reads_back_and_names_are_not_in_the_id() {
+        let one = network(4);
+        assert_eq!(Network::parse(&one.to_toml()).as_ref(), Ok(&one));
+        let renamed = one.to_toml().replace("\"n2\"", "\"other\"").replace(":7001", ":9999");
+        assert_eq!(Network::parse(&renamed).expect("sound").id(), one.id());
+        let mut with_author: Vec<Member> = one.keys().to_vec();
+        with_author.push(member(9, Role::Author));
+        let two = Network::new([5; 32], with_author).expect("sound");
+        assert_ne!(two.id(), one.id());
+        assert_eq!((two.n(), two.f(), two.quorum()), (4, 1, 3));
+        assert_ne!(Network::new([6; 32], one.keys().to_vec()).expect("sound").id(), one.id());
+    }
+
+    #[test]
+    fn bad_files_are_explained_with_their_line() {
+        let good = network(2).to_toml();
+        let key = network(2).keys()[0].key.to_string();
+        for (bad, line, hint) in [
+            (good.replace("version = 1", "version = 9"), 1, "version 1"),
+            (good.replace("nonce = \"05", "nonce = \"x5"), 2, "64 hex"),
+            (good.replace("name = \"n0\"", "nmae = \"n0\""), 0, "nmae"),
+            (good.replace("\"n1\"", "\"n0\""), 0, "twice"),
+            (good.replace("gossip", "#gossip"), 4, "address"),
+            (
+                format!(
+                    "{good}\n[[member]]\nname = \"z\"\nkey = \"{key}\"\ngossip = \"1.2.3.4:5\"\n"
+                ),
+                14,
+                "twice",
+            ),
+            (good.replace(&key, &format!("01{}", "0".repeat(62))), 0, "keygen"),
+            ("version = 1".into(), 0, "nonce"),
+            (format!("version = 1\nnonce = \"{}\"\n", "00".repeat(32)), 0, "member"),
+        ] {
+            let error = Network::parse(&bad).expect_err(hint);
+            assert!(error.why.contains(hint), "{hint}: {error}");
+            assert!(line == 0 || error.line == line, "{hint}: {error}");
+        }
+    }
+}

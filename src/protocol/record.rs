@@ -1,0 +1,150 @@
+//! What the node wants kept, and what a start finds again.
+
+use std::sync::Arc;
+
+use super::{Reason, Time};
+use crate::crypto::{Digest, PublicKey, Signature, Verdict};
+use crate::wire::{Batch, BatchId};
+
+/// A value whose signature and content were checked. Only this reaches store, delivery and relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<T>(T);
+
+impl Verified<Batch> {
+    /// The batch, if the verdict on its signature is good and its body is the one signed.
+    pub fn new(batch: Batch, verdict: Verdict) -> Option<Self> {
+        (verdict.is_good() && batch.content_matches()).then_some(Self(batch))
+    }
+
+    /// A batch that this node signed, or verified before it wrote it to its own store.
+    pub fn trusted(batch: Batch) -> Self {
+        Self(batch)
+    }
+}
+
+impl<T> std::ops::Deref for Verified<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A batch as it is kept: one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// The batch's id, so that nobody hashes it again.
+    pub id: BatchId,
+    /// The batch.
+    pub batch: Arc<Verified<Batch>>,
+    /// Links that it crossed to come here, as the last sender claims; 0 for an own batch.
+    pub hops: u8,
+    /// The neighbour that it came from first; `None` for a batch that was published here.
+    pub from: Option<PublicKey>,
+    /// When it was delivered here.
+    pub delivered_at: Time,
+    /// Whether it is the slot's first batch, which is delivered; a second one is kept as evidence only.
+    pub first: bool,
+}
+
+/// A ban of a member, kept across restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Who.
+    pub peer: PublicKey,
+    /// What for.
+    pub reason: Reason,
+    /// Since when.
+    pub at: Time,
+    /// Until when.
+    pub until: Time,
+    /// How many bans this peer has had, this one included.
+    pub strikes: u32,
+}
+
+/// One row of the rejection log. Text in it is bounded; `topic` is a peer's word: escape before printing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// When, of the first if several are folded.
+    pub at: Time,
+    /// Why.
+    pub reason: Reason,
+    /// The neighbour that sent it; `None` for what came through the node's own API.
+    pub link: Option<PublicKey>,
+    /// The author that it names, which may be innocent.
+    pub author: Option<PublicKey>,
+    /// The slot that it names.
+    pub seq: Option<u64>,
+    /// The id that it would have.
+    pub id: Option<BatchId>,
+    /// The topic of its first message.
+    pub topic: Option<String>,
+    /// The hops that it claims.
+    pub hops: Option<u8>,
+    /// Bytes of the frame.
+    pub size: u64,
+    /// What was wrong, in words.
+    pub detail: String,
+    /// SHA-256 of the frame, without the length prefix.
+    pub frame: Digest,
+    /// The frame's first bytes, at most 64.
+    pub head: Vec<u8>,
+    /// Equal rejections that this row stands for.
+    pub count: u64,
+}
+
+/// What the node wants kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A batch, own or another's.
+    Batch(StoredBatch),
+    /// A ban.
+    Ban(Ban),
+    /// A row of the rejection log.
+    Rejection(Box<Rejection>),
+}
+
+/// How safe a write must be before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk, power cuts included.
+    Synced,
+    /// In the next group commit; a power cut may lose it, `kill -9` may not once it is answered.
+    Lazy,
+}
+
+/// One slot that a start found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoredSlot {
+    /// The slot.
+    pub seq: u64,
+    /// The batch in it.
+    pub id: BatchId,
+    /// `Header::rest` of that batch.
+    pub rest: Digest,
+    /// The author's signature.
+    pub signature: Signature,
+    /// Whether it is the slot's first batch.
+    pub first: bool,
+}
+
+/// One author's lane that a start found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredLane {
+    /// Whose lane.
+    pub author: PublicKey,
+    /// Everything at or below this slot was held and its payload pruned; 0 if nothing.
+    pub floor: u64,
+    /// The newest slots, ascending by `(seq, first before second)`: at least all above the highest slot
+    /// less `WINDOW + RECENT`. Below them no slot is missing, as a node never takes a slot that lies
+    /// more than `WINDOW` above its tip.
+    pub slots: Vec<RestoredSlot>,
+}
+
+/// Everything that a start found on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Lanes, in any order, of keys of the network.
+    pub lanes: Vec<RestoredLane>,
+    /// The last ban of each peer, expired ones too: terms double across restarts.
+    pub bans: Vec<Ban>,
+}

@@ -1,0 +1,101 @@
+//! Every limit, in one file, with the memory that they add up to.
+//!
+//! Limits behind hard blame are constants of the protocol: two honest nodes cannot differ in them,
+//! so crossing one convicts. The others bound memory or work and never blame anybody.
+//!
+//! | per node of `n` members, `k` keys | bound |
+//! |---|---|
+//! | lanes | `k` × ([`WINDOW`] + [`RECENT`]) × ~150 B, for authors that spoke |
+//! | unverified statements | links × [`PUSH_FRAMES`], links × [`PUSH_BYTES`] |
+//! | open requests | links × [`MAX_OPEN_WANTS`] |
+//! | wanted ids | [`MAX_WANTED`] × ~150 B |
+//! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
+
+/// Version of the framing and of every statement. Another one is another protocol.
+pub const VERSION: u8 = 1;
+
+// ---- constants of the protocol: crossing one is hard blame -------------------------------------
+
+/// Longest payload of one message, in bytes.
+pub const MAX_PAYLOAD: usize = 1 << 20;
+/// Longest topic, in bytes of UTF-8.
+pub const MAX_TOPIC: usize = 64;
+/// Bytes that an entry takes beside its topic and payload: a `u16` and a `u32` length.
+pub const ENTRY_OVERHEAD: usize = 6;
+/// Most messages in a batch.
+pub const MAX_ENTRIES: usize = 256;
+/// Longest body of a batch of several messages; a batch of one may be as long as its payload needs.
+pub const MAX_SHARED_BODY: usize = 64 << 10;
+/// Longest body of any batch, in bytes.
+pub const MAX_BODY: usize = MAX_PAYLOAD + MAX_TOPIC + ENTRY_OVERHEAD;
+/// Longest frame of any kind, in bytes, without its length prefix.
+pub const MAX_FRAME: usize = MAX_BODY + 512;
+/// Most keys (members and authors) in a network file.
+pub const MAX_KEYS: usize = 1 << 20;
+/// Ids in one announcement.
+pub const MAX_ANNOUNCED: usize = 128;
+/// Wants in one request.
+pub const MAX_WANTS: usize = 16;
+/// Range hashes in one comparison or its answer.
+pub const MAX_RANGES: usize = 64;
+/// Ranges that a differing range is split into.
+pub const RANGE_FANOUT: u32 = 16;
+/// Signed tips in the answer to a comparison.
+pub const MAX_TIPS: usize = 128;
+
+/// Push frames under way on a link: the most statements that it can have unverified.
+pub const PUSH_FRAMES: u64 = 32;
+/// Bytes of push frames under way on a link.
+pub const PUSH_BYTES: u64 = 2 * MAX_FRAME as u64 + (256 << 10);
+/// Announcements under way on a link.
+pub const ANNOUNCE_FRAMES: u64 = 16;
+/// Requests under way on a link.
+pub const REQUEST_FRAMES: u64 = 4;
+/// Comparisons under way on a link.
+pub const REPAIR_FRAMES: u64 = 4;
+/// Pings under way on a link.
+pub const CONTROL_FRAMES: u64 = 4;
+/// Requested slots that a link may have unanswered.
+pub const MAX_OPEN_WANTS: usize = REQUEST_FRAMES as usize * MAX_WANTS;
+
+// ---- bounds on memory and work: no blame --------------------------------------------------------
+
+/// Slots above the tip that a lane keeps.
+pub const WINDOW: u64 = 1024;
+/// Slots at and below the tip whose ids a lane keeps.
+pub const RECENT: u64 = 1024;
+/// Ids of one slot that are kept and relayed: the second one proves equivocation.
+pub const IDS_PER_SLOT: usize = 2;
+/// Ids that a node may be looking for at once.
+pub const MAX_WANTED: usize = 8192;
+/// Ids that one link may have made a node look for at once.
+pub const MAX_WANTED_PER_LINK: usize = 512;
+/// Messages that wait to be signed.
+pub const MAX_WAITING: usize = 8192;
+/// Bytes of messages that wait to be signed.
+pub const MAX_WAITING_BYTES: usize = 8 << 20;
+/// An author's own batches that no neighbour has acknowledged yet.
+pub const MAX_UNACKNOWLEDGED: usize = 2;
+/// Bytes that wait between a link's socket and the node.
+pub const INBOX_BYTES: usize = MAX_FRAME + (512 << 10);
+/// Frames that wait between a link's socket and the node.
+pub const INBOX_FRAMES: usize = 128;
+/// Bytes that wait to be written to a link.
+pub const OUTBOX_BYTES: usize = 4 << 20;
+
+/// Batches a second that an author may publish, in the long run.
+pub const AUTHOR_BATCHES_PER_S: u64 = 100;
+/// Batches that an author may publish at once after a pause.
+pub const AUTHOR_BATCH_BURST: u64 = 400;
+/// Bytes a second that an author may publish, in the long run.
+pub const AUTHOR_BYTES_PER_S: u64 = 4 << 20;
+/// Bytes that an author may publish at once after a pause.
+pub const AUTHOR_BYTE_BURST: u64 = 16 << 20;
+/// Frames a second of a link that turn out useless and are given credit for again.
+pub const USELESS_FRAMES_PER_S: u64 = 1000;
+/// Useless frames that are given credit for again at once after a pause.
+pub const USELESS_FRAME_BURST: u64 = 2000;
+/// Bytes a second that a node serves to the requests of one link.
+pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
+/// Bytes that a node serves to one link at once after a pause.
+pub const SERVE_BYTE_BURST: u64 = 8 << 20;

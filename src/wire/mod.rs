@@ -1,0 +1,18 @@
+//! What peers say to each other, as bytes: frames, signed statements, and the limits of both.
+//!
+//! `docs/PROTOCOL.md` is the normative text; `tests/vectors/` pins it. Nothing here acts: decoding
+//! turns hostile bytes into a bounded value or an error that says whose fault it is.
+
+mod codec;
+mod frame;
+pub mod limits;
+mod statement;
+
+pub use codec::{Blob, List, WireError};
+pub use frame::{
+    Announce, Class, Compare, Credit, Differ, Frame, Grant, Hello, Instance, Kind, Missing, Push,
+    RangeHash, Reply, Request, SlotId, Want, WhyMissing,
+};
+pub use statement::{
+    Batch, BatchId, BodyError, Entry, Header, MessageId, SignedSlot, decode_body, encode_body,
+};
