@@ -10,9 +10,26 @@
 //! `malformed`, `stall`.
 
 mod attempts;
+mod beat;
+mod behaviour;
+mod censor;
+mod chain;
+mod delay;
+mod drop;
+mod filter;
+mod flood;
+mod forge;
+mod ledger;
+mod links;
+mod malformed;
+mod memory;
 mod parse;
+mod replay;
 mod spec;
+mod stage;
+mod stall;
 mod suggest;
+mod tamper;
 mod wrapper;
 
 pub use attempts::{Attempt, Attempts, Totals};
