@@ -90,7 +90,8 @@ fn grants() -> impl Strategy<Value = List<Grant, 1, 5>> {
     })
 }
 
-fn frame() -> impl Strategy<Value = Frame> {
+/// Any frame that can be.
+pub fn frame() -> impl Strategy<Value = Frame> {
     let why =
         prop_oneof![Just(WhyMissing::Unknown), Just(WhyMissing::Pruned), Just(WhyMissing::Busy)];
     let some = |ranges: &Vec<RangeHash>| !ranges.is_empty();

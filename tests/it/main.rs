@@ -5,8 +5,17 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod codec;
+mod disk;
+mod documents;
 mod fuzz_replay;
+mod hostile;
+mod language;
+mod node_liars;
+mod node_mesh;
+mod node_refuses;
 mod support;
 mod tidy;
+mod tls;
 mod vectors;
+mod world;
 mod zip215;
