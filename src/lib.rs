@@ -21,6 +21,7 @@
 // The pure modules deny these again: the list is in clippy.toml.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod adversary;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
