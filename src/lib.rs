@@ -22,5 +22,7 @@
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
+#[cfg(feature = "shell")]
+pub mod net;
 pub mod protocol;
 pub mod wire;
