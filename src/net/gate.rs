@@ -205,7 +205,8 @@ mod tests {
         let wild = Rate { per_s: u64::MAX, burst: u64::MAX };
         let mut bucket = Bucket { full_at: u64::MAX };
         assert!(!bucket.take(0, EACH, u64::MAX));
-        assert!(bucket.take(0, wild, u64::MAX));
+        assert!(!bucket.take(0, wild, u64::MAX));
+        assert!(bucket.take(1, wild, u64::MAX) && bucket.take(u64::MAX, wild, u64::MAX));
         let mut never = Bucket::default();
         assert!(never.take(5, Rate { per_s: 0, burst: 0 }, 0));
         assert!(!never.take(6, Rate { per_s: 0, burst: 0 }, 0));

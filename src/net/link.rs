@@ -270,3 +270,182 @@ impl Link {
         timeout(deadline, writer.flush()).await?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::wire::limits::{INBOX_BYTES, OUTBOX_BYTES};
+    use crate::wire::{Class, Kind};
+
+    const SHORT: Deadlines = Deadlines {
+        step: Duration::from_millis(100),
+        write: Duration::from_millis(100),
+        close: Duration::from_millis(100),
+    };
+
+    struct Bench {
+        link: Arc<Link>,
+        far: DuplexStream,
+        task: JoinHandle<()>,
+        mail: Arc<Mailbox>,
+        meter: Arc<Meter>,
+    }
+
+    fn bench(pipe: usize, deadlines: Deadlines) -> Bench {
+        let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+        let link = Link::new(LinkId(7), true, mail.clone(), meter.clone());
+        let (near, far) = duplex(pipe);
+        let task = tokio::spawn(link.clone().run(near, deadlines));
+        Bench { link, far, task, mail, meter }
+    }
+
+    impl Bench {
+        /// The next item, as the driver would get it.
+        async fn next(&self) -> Item {
+            timeout(Duration::from_secs(10), async {
+                loop {
+                    if let Some(item) = self.link.inbox.pop() {
+                        return item;
+                    }
+                    self.mail.woken().await;
+                }
+            })
+            .await
+            .expect("an item in time")
+        }
+    }
+
+    fn framed(frame: &[u8]) -> Vec<u8> {
+        [&u32::try_from(frame.len()).expect("short").to_be_bytes(), frame].concat()
+    }
+
+    fn push(length: usize) -> Vec<u8> {
+        let mut frame = vec![9; length];
+        frame[1] = Kind::Push as u8;
+        frame
+    }
+
+    #[tokio::test]
+    async fn frames_cross_both_ways_and_are_counted() {
+        let mut bench = bench(1 << 10, SHORT);
+        for length in [2, 3, STEP, STEP + 1, MAX_FRAME] {
+            let frame = push(length);
+            bench.far.write_all(&framed(&frame)).await.expect("read");
+            assert_eq!(bench.next().await, Item::Frame(frame.clone().into()));
+            bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+            let mut got = vec![0; length + 4];
+            bench.far.read_exact(&mut got).await.expect("written");
+            assert!(got == framed(&frame));
+        }
+        bench.link.send(Chunk::Raw([1, 2, 3].into()));
+        bench.far.read_exact(&mut [0; 3]).await.expect("written");
+        tokio::task::yield_now().await;
+        let traffic = bench.meter.read();
+        assert_eq!(traffic.frames[&("push", Direction::Received)], 5);
+        assert_eq!(traffic.frames[&("push", Direction::Sent)], 5);
+        assert_eq!(traffic.bytes_sent, traffic.bytes_received + 3);
+        assert!(bench.mail.take().drained.contains(&LinkId(7)));
+        drop(bench.far);
+        bench.task.await.expect("ends");
+        assert_eq!(bench.link.inbox.pop(), Some(Item::End(Down::Lost)));
+        assert_eq!(bench.link.inbox.pop(), None);
+    }
+
+    #[tokio::test]
+    async fn a_prefix_that_no_frame_has_is_reported_and_nothing_after_it_read() {
+        for length in [0, 1, MAX_FRAME as u32 + 1, u32::MAX] {
+            let mut bench = bench(1 << 10, SHORT);
+            bench.far.write_all(&length.to_be_bytes()).await.expect("read");
+            bench.far.write_all(&framed(&push(2))).await.expect("taken");
+            assert_eq!(bench.next().await, Item::Oversize(length));
+            bench.link.close();
+            assert_eq!(bench.next().await, Item::End(Down::Closed));
+            bench.task.await.expect("ends");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_once_begun_must_come_but_silence_before_it_is_fine() {
+        let mut bench = bench(1 << 10, SHORT);
+        sleep(SHORT.step * 3).await;
+        bench.far.write_all(&framed(&push(100))[..50]).await.expect("read");
+        assert_eq!(bench.next().await, Item::End(Down::Lost));
+        bench.task.await.expect("ends");
+    }
+
+    #[tokio::test]
+    async fn a_full_inbox_holds_the_peer_back() {
+        let bench = bench(1 << 10, SHORT);
+        let (mut reader, mut writer) = split(bench.far);
+        let flood = tokio::spawn(async move {
+            for _ in 0..1000 {
+                writer.write_all(&framed(&push(STEP))).await?;
+            }
+            io::Result::Ok(())
+        });
+        sleep(SHORT.step * 3).await;
+        assert!(!flood.is_finished());
+        let held = bench.meter.read().bytes_received as usize;
+        assert!(held <= INBOX_BYTES + STEP + 8, "{held}");
+        bench.link.inbox.pop();
+        sleep(SHORT.step).await;
+        assert!(bench.meter.read().bytes_received as usize > held);
+        flood.abort();
+        bench.link.close();
+        bench.task.await.expect("ends");
+        let _ = reader.read(&mut [0]).await;
+    }
+
+    #[tokio::test]
+    async fn closing_writes_what_is_queued_and_a_deaf_peer_does_not_delay_it_for_long() {
+        let mut bench = bench(1 << 10, Deadlines { close: Duration::from_secs(20), ..SHORT });
+        let frame = push(MAX_FRAME);
+        for _ in 0..3 {
+            bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+        }
+        bench.link.close();
+        bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+        let mut got = vec![];
+        bench.far.read_to_end(&mut got).await.expect("ends");
+        assert!(got == framed(&frame).repeat(3));
+        drop(bench.far);
+        bench.task.await.expect("ends");
+        assert_eq!(bench.link.inbox.pop(), Some(Item::End(Down::Closed)));
+
+        let deaf = self::bench(1 << 10, Deadlines { write: Duration::from_secs(20), ..SHORT });
+        deaf.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+        deaf.link.close();
+        assert_eq!(deaf.next().await, Item::End(Down::Closed));
+        let lost = self::bench(1 << 10, SHORT);
+        for _ in 0..10 {
+            lost.link.send(Chunk::Frame(Class::Reply, frame.clone().into()));
+        }
+        assert_eq!(lost.next().await, Item::End(Down::Lost));
+        let dropped = lost.meter.read().dropped["reply"] as usize;
+        assert!(dropped >= 10 - OUTBOX_BYTES / MAX_FRAME - 1, "{dropped}");
+    }
+
+    #[tokio::test]
+    async fn a_pace_holds_writing_back_and_a_pause_reading() {
+        let mut bench = bench(1 << 20, SHORT);
+        bench.link.outbox.set_pace(Some(1000));
+        bench.link.send(Chunk::Raw(vec![1; 5000].into()));
+        sleep(Duration::from_millis(500)).await;
+        let mut got = vec![0; 5000];
+        let read = bench.far.read(&mut got).await.expect("some");
+        assert!((50..=1500).contains(&read), "{read}");
+        bench.link.inbox.pause(false);
+        bench.far.write_all(&framed(&push(2)).repeat(3)).await.expect("piped");
+        sleep(SHORT.step * 2).await;
+        // The one whose prefix was awaited already may still come.
+        let early = bench.meter.read().frames[&("push", Direction::Received)];
+        assert!(early <= 1, "{early}");
+        bench.link.inbox.pause(true);
+        for _ in 0..3 {
+            assert!(matches!(bench.next().await, Item::Frame(_)));
+        }
+    }
+}

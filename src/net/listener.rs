@@ -59,6 +59,7 @@ impl Listener {
                         let now = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                         self.judge(now, stream, from.ip(), &mut handshakes);
                     }
+                    Err(error) if is_callers(&error) => {}
                     Err(error) => {
                         tracing::warn!(%error, "no connection can be accepted");
                         sleep(BACK_OFF).await;
@@ -117,10 +118,122 @@ impl Listener {
     }
 }
 
+/// Whether `accept` failed because the caller was gone already: no reason to make others wait.
+fn is_callers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
 async fn accept(tls: &Tls, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, PublicKey)> {
     stream.set_nodelay(true)?;
     let stream = tls.acceptor().accept(stream).await?;
     let peer = peer_of(stream.get_ref().1)
         .ok_or_else(|| io::Error::other("another protocol is spoken there"))?;
     Ok((stream.into(), peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::net::testing::{identity, network};
+    use crate::net::tls::server_name;
+
+    struct Bench {
+        mail: Arc<Mailbox>,
+        meter: Arc<Meter>,
+        address: SocketAddr,
+        task: JoinHandle<()>,
+    }
+
+    impl Drop for Bench {
+        fn drop(&mut self) {
+            self.task.abort();
+        }
+    }
+
+    /// Node 0 of a network of three listens, with this deadline for handshakes.
+    fn bench(deadline: Duration) -> Bench {
+        let listener = bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+        let tls = Arc::new(Tls::new(&identity(0), network(3, 0)).expect("a good key"));
+        let gate = Gate::new([[127, 0, 0, 2].into()]);
+        let (mail2, meter2) = (mail.clone(), meter.clone());
+        let listener = Listener { listener, tls, gate, mail: mail2, meter: meter2, deadline };
+        Bench { mail, meter, address, task: tokio::spawn(listener.run()) }
+    }
+
+    async fn connect(to: SocketAddr, from: u8) -> io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, from], 0).into())?;
+        socket.connect(to).await
+    }
+
+    /// Links as that identity and reads one byte, which never comes: whether the link lives.
+    async fn lives(to: SocketAddr, from: u8, seed: u8) -> bool {
+        let tls = Tls::new(&identity(seed), network(9, 0)).expect("a good key");
+        let connector = tls.connector(identity(0).public()).expect("fixed versions");
+        let Ok(stream) = connect(to, from).await else { return false };
+        let Ok(mut stream) = connector.connect(server_name(), stream).await else { return false };
+        timeout(Duration::from_millis(300), stream.read(&mut [0])).await.is_err()
+    }
+
+    async fn linked(bench: &Bench) -> Vec<PublicKey> {
+        sleep(Duration::from_millis(50)).await;
+        let arrivals = bench.mail.take().arrivals;
+        let peers = arrivals.iter().filter_map(|arrival| match arrival {
+            Arrival::Linked { peer, dialled: false, .. } => Some(*peer),
+            _ => None,
+        });
+        peers.collect()
+    }
+
+    #[tokio::test]
+    async fn members_get_in_and_strangers_do_not() {
+        let bench = bench(HANDSHAKE);
+        let dial = tokio::spawn(lives(bench.address, 2, 1));
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(linked(&bench).await, [identity(1).public()]);
+        let _ = dial.await;
+        assert!(!lives(bench.address, 2, 7).await);
+        assert!(linked(&bench).await.is_empty());
+        assert_eq!(bench.meter.read().handshakes["failed"], 1);
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_dropped_at_the_deadline() {
+        let bench = bench(Duration::from_millis(100));
+        let mut silent = connect(bench.address, 2).await.expect("listens");
+        let read = timeout(Duration::from_secs(5), silent.read(&mut [0])).await;
+        assert!(matches!(read.expect("dropped"), Ok(0) | Err(_)));
+        // Half a record is no better.
+        let mut slow = connect(bench.address, 2).await.expect("listens");
+        tokio::io::AsyncWriteExt::write_all(&mut slow, &[0x16, 3, 1, 0x40]).await.expect("sent");
+        let read = timeout(Duration::from_secs(5), slow.read(&mut [0])).await;
+        assert!(matches!(read.expect("dropped"), Ok(0) | Err(_)));
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_one_address_leaves_room_for_the_others() {
+        let bench = bench(HANDSHAKE);
+        let mut held = vec![];
+        for _ in 0..200 {
+            held.extend(connect(bench.address, 9).await);
+        }
+        let dial = tokio::spawn(lives(bench.address, 2, 1));
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(linked(&bench).await, [identity(1).public()]);
+        let _ = dial.await;
+        assert!(bench.meter.read().handshakes["half_open"] > 150);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error() {
+        let first = bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let error = bind(first.local_addr().expect("bound")).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
 }
