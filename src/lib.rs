@@ -23,4 +23,6 @@ pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
 pub mod protocol;
+pub mod report;
+pub mod scenario;
 pub mod wire;
