@@ -19,6 +19,8 @@
 //! | `cli` | shell | the command line |
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+#[cfg(feature = "shell")]
+pub mod client;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
