@@ -3,6 +3,7 @@
 //! so that none outlives it, however it dies.
 
 mod address;
+mod attribute;
 mod child;
 mod decoys;
 mod error;
