@@ -24,6 +24,8 @@ pub mod client;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
+#[cfg(feature = "shell")]
+pub mod net;
 pub mod protocol;
 pub mod report;
 pub mod scenario;
