@@ -19,11 +19,16 @@
 //! | `cli` | shell | the command line |
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod adversary;
+#[cfg(feature = "shell")]
+pub mod cli;
 #[cfg(feature = "shell")]
 pub mod client;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
+#[cfg(feature = "shell")]
+pub mod mesh;
 #[cfg(feature = "shell")]
 pub mod net;
 pub mod protocol;
