@@ -20,6 +20,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 #[cfg(feature = "shell")]
+pub mod api;
+#[cfg(feature = "shell")]
 pub mod client;
 pub mod crypto;
 #[cfg(feature = "shell")]
