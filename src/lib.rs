@@ -26,5 +26,7 @@ pub mod client;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
+#[cfg(feature = "shell")]
+pub mod net;
 pub mod protocol;
 pub mod wire;

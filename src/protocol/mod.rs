@@ -7,13 +7,22 @@
 //! The parts (`links`, `lanes`, `relay`, `repair`, `standing`, `quotas`) never import one another;
 //! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.
 
+mod bucket;
+mod cache;
 mod config;
 mod io;
+mod lanes;
+mod links;
 mod network;
 mod node;
+mod publisher;
+mod quotas;
 mod reason;
 mod record;
+mod relay;
+mod repair;
 mod snapshot;
+mod standing;
 mod time;
 
 pub use config::Config;

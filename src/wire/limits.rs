@@ -98,4 +98,4 @@ pub const USELESS_FRAME_BURST: u64 = 2000;
 /// Bytes a second that a node serves to the requests of one link.
 pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 /// Bytes that a node serves to one link at once after a pause.
-pub const SERVE_BYTE_BURST: u64 = 8 << 20;
+pub const SERVE_BYTE_BURST: u64 = 3 << 20;
