@@ -29,4 +29,6 @@ pub mod http;
 #[cfg(feature = "shell")]
 pub mod net;
 pub mod protocol;
+#[cfg(feature = "shell")]
+pub mod store;
 pub mod wire;
