@@ -85,7 +85,7 @@ pub(super) async fn summary(
     let rows = rows.into_iter().map(|row| SummaryRow {
         reason: row.reason.name().to_owned(),
         link: row.link.map(|key| key.to_string()),
-        link_name: row.link.and_then(|key| network.get(&key)).map(|key| key.name.clone()),
+        link_name: row.link_name,
         count: row.count,
         first: row.first.0,
         last: row.last.0,
@@ -101,7 +101,7 @@ pub(super) fn dto(row: RejectionRow, network: &Network) -> RejectionDto {
         time: rejection.at.0,
         reason: rejection.reason.name().to_owned(),
         link: rejection.link.map(|key| key.to_string()),
-        link_name: rejection.link.and_then(|key| network.get(&key)).map(|key| key.name.clone()),
+        link_name: row.link_name,
         author: rejection.author.map(|key| key.to_string()),
         seq: rejection.seq,
         id: rejection.id.map(|id| id.to_string()),

@@ -19,8 +19,9 @@ use super::input::{self, Params};
 use super::messages::{self, MessageParams};
 use super::rejections::{self, RejectionParams};
 use super::router::App;
+use crate::crypto::PublicKey;
 use crate::http::{GapDto, Problem};
-use crate::protocol::Network;
+use crate::protocol::{Network, Time};
 use crate::store::{Cursor, MessageQuery, Page, Reader, RejectionQuery, StoreError};
 
 /// Pause between heartbeats of a silent stream.
@@ -69,7 +70,7 @@ pub(super) async fn messages(
     query.limit = messages::STEP;
     query.after = match last_id(&headers)?.or(query.after) {
         Some(cursor) => Some(cursor),
-        None => Some(app.read(Reader::end_of_messages).await?),
+        None => Some(app.read(end_of_messages).await?),
     };
     open(app, Feed::Messages(query))
 }
@@ -97,9 +98,37 @@ pub(super) async fn rejections(
     query.limit = REJECTION_STEP;
     query.after = last_id(&headers)?.or(query.after);
     if query.after.is_none() && query.since.is_none() {
-        query.after = Some(app.read(Reader::end_of_rejections).await?);
+        query.after = Some(app.read(end_of_rejections).await?);
     }
     open(app, Feed::Rejections(query))
+}
+
+/// The place after the newest message: what is left when nothing fits.
+fn end_of_messages(reader: &Reader) -> Result<Cursor, StoreError> {
+    // Of small order, so no network file can list it, and the index by author has nothing of it.
+    let author = Some(PublicKey([0; 32]));
+    let mut query = MessageQuery { topic: None, author, after: None, limit: 1 };
+    loop {
+        let page = reader.messages(&query)?;
+        if !page.more {
+            return Ok(page.next);
+        }
+        query.after = Some(page.next);
+    }
+}
+
+/// The place after the newest rejection.
+fn end_of_rejections(reader: &Reader) -> Result<Cursor, StoreError> {
+    let since = Some(Time(u64::MAX));
+    let mut query =
+        RejectionQuery { reason: None, peer: None, author: None, since, after: None, limit: 1 };
+    loop {
+        let page = reader.rejections(&query)?;
+        if !page.more {
+            return Ok(page.next);
+        }
+        query.after = Some(page.next);
+    }
 }
 
 /// What a client that connects again has seen last.
