@@ -63,7 +63,7 @@ pub(super) async fn list(
     let network = app.handle().network().clone();
     let query = parameters.query(&network)?;
     let page = app.read(move |reader| reader.rejections(&query)).await?;
-    let items = page.rows.into_iter().map(|row| dto(row, &network)).collect();
+    let items = page.rows.into_iter().map(dto).collect();
     Ok(Json(ListDto { items, next: page.next.to_string(), more: page.more, gap: page.gap }))
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn summary(
 }
 
 /// A row as the interface shows it.
-pub(super) fn dto(row: RejectionRow, network: &Network) -> RejectionDto {
+pub(super) fn dto(row: RejectionRow) -> RejectionDto {
     let rejection = row.rejection;
     RejectionDto {
         row: row.row,

@@ -213,7 +213,7 @@ impl Feed {
             }),
             Self::Rejections(query) => Chunk::of(reader.rejections(query)?, |row| {
                 let event = Event::default().event("rejection").id(row.cursor.to_string());
-                (row.cursor, event.json_data(rejections::dto(row, network)))
+                (row.cursor, event.json_data(rejections::dto(row)))
             }),
         })
     }
