@@ -21,6 +21,8 @@
 
 pub mod adversary;
 #[cfg(feature = "shell")]
+pub mod api;
+#[cfg(feature = "shell")]
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod client;
@@ -34,4 +36,6 @@ pub mod net;
 pub mod protocol;
 pub mod report;
 pub mod scenario;
+#[cfg(feature = "shell")]
+pub mod store;
 pub mod wire;

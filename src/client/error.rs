@@ -13,7 +13,7 @@ pub enum ClientError {
     Unreachable(String),
     /// The node answered with an error.
     #[error("{}: {} {}: {}", .0.instance.as_deref().unwrap_or("?"), .0.status, .0.title, .0.detail)]
-    Refused(Problem),
+    Refused(Box<Problem>),
     /// A base URL that cannot be used, or an answer that is not what the API promises.
     #[error("{0}")]
     Broken(String),

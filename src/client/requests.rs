@@ -257,7 +257,8 @@ pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
         let text: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
         Problem::of(status, text.escape_debug().to_string())
     });
-    ClientError::Refused(Problem { status: answer.status, instance: Some(url), ..problem })
+    let problem = Problem { status: answer.status, instance: Some(url), ..problem };
+    ClientError::Refused(Box::new(problem))
 }
 
 fn absent<T>(result: Result<T, ClientError>) -> Result<Option<T>, ClientError> {

@@ -267,14 +267,17 @@ pub struct AttemptsDto {
     pub attempts: Vec<AttemptDto>,
 }
 
-/// A page of a list. It may be shorter than the limit, as pages are bounded in bytes too: the list ends
-/// with the first empty page.
+/// A page of a list. It may be shorter than the limit, as pages are bounded in bytes and work too: `more`
+/// says whether the list goes on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListDto<T> {
     /// In the order of the store, oldest first.
     pub items: Vec<T>,
     /// The cursor to go on with, also when `items` is empty.
     pub next: String,
+    /// Whether there may be more at once, even if `items` is empty.
+    #[serde(default)]
+    pub more: bool,
     /// Why something may be missing before the first item: the cursor that was sent is of another store
     /// or older than what is kept.
     pub gap: Option<String>,

@@ -40,7 +40,7 @@ impl Guard {
             Ok(()) => next.run(request).await,
             Err(problem) if problem.status == 401 => {
                 let challenge = HeaderValue::from_static("Bearer");
-                ([(WWW_AUTHENTICATE, challenge)], problem).into_response()
+                ([(WWW_AUTHENTICATE, challenge)], *problem).into_response()
             }
             Err(problem) => problem.into_response(),
         }
@@ -50,23 +50,23 @@ impl Guard {
     ///
     /// # Errors
     /// 400 without exactly one `Host`, 421 if it is foreign, 403 if `Origin` is, 401 without the token.
-    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Problem>> {
         self.check_host(uri, headers)?;
         for origin in headers.get_all(ORIGIN) {
             let host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
             if !host.is_some_and(|host| self.is_own(host)) {
                 let detail = "pages of other origins may not talk to this server";
-                return Err(Problem::of(StatusCode::FORBIDDEN, detail));
+                return Err(Problem::of(StatusCode::FORBIDDEN, detail).into());
             }
         }
         self.check_token(uri, headers)
     }
 
-    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Problem>> {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
             let detail = "a request needs exactly one Host header";
-            return Err(Problem::of(StatusCode::BAD_REQUEST, detail));
+            return Err(Problem::of(StatusCode::BAD_REQUEST, detail).into());
         };
         // An authority in the request line overrides the header (RFC 9112, 3.2.2).
         let line = uri.authority().is_none_or(|authority| self.is_own(authority.as_str()));
@@ -74,10 +74,10 @@ impl Guard {
             return Ok(());
         }
         let detail = format!("this server is http://{}, and localhost on that port", self.listen);
-        Err(Problem::of(StatusCode::MISDIRECTED_REQUEST, detail))
+        Err(Problem::of(StatusCode::MISDIRECTED_REQUEST, detail).into())
     }
 
-    fn check_token(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check_token(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Problem>> {
         let Some(expected) = &self.token else { return Ok(()) };
         if OPEN_PATHS.contains(&uri.path()) {
             return Ok(());
@@ -90,7 +90,7 @@ impl Guard {
             return Ok(());
         }
         let detail = "this server wants `Authorization: Bearer TOKEN`";
-        Err(Problem::of(StatusCode::UNAUTHORIZED, detail))
+        Err(Problem::of(StatusCode::UNAUTHORIZED, detail).into())
     }
 
     /// Whether `host[:port]` names this server by an address of its own or as localhost.
