@@ -23,4 +23,6 @@ pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
 pub mod protocol;
+#[cfg(feature = "shell")]
+pub mod store;
 pub mod wire;
