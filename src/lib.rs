@@ -19,6 +19,7 @@
 //! | `cli` | shell | the command line |
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod adversary;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
