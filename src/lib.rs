@@ -23,6 +23,8 @@ pub mod adversary;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
+#[cfg(feature = "shell")]
+pub mod net;
 pub mod protocol;
 #[cfg(feature = "shell")]
 pub mod store;
