@@ -20,6 +20,10 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod adversary;
+#[cfg(feature = "shell")]
+pub mod api;
+#[cfg(feature = "shell")]
+pub mod client;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
