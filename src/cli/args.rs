@@ -28,16 +28,20 @@ pub enum Verb {
     #[command(subcommand)]
     Network(NetworkVerb),
     /// Run one node in the foreground, until SIGINT or SIGTERM
-    #[command(after_help = "Example: loyal node --network net/network.toml --key net/n0.pem --data \
-                            data/n0")]
+    #[command(
+        after_help = "Example: loyal node --network net/network.toml --key net/n0.pem --data \
+                            data/n0"
+    )]
     Node(Node),
     /// Run a whole mesh of real processes on this machine
     #[command(subcommand)]
     Mesh(MeshVerb),
     /// Publish a message through a node
-    #[command(after_help = "Examples: loyal post \"hello, generals\"\n          loyal post --topic \
+    #[command(
+        after_help = "Examples: loyal post \"hello, generals\"\n          loyal post --topic \
                             orders --file plan.txt\n          loyal post --key a0.pem --network \
-                            network.toml \"signed here\"")]
+                            network.toml \"signed here\""
+    )]
     Post(Post),
     /// List the messages that a node holds
     #[command(after_help = "Example: loyal messages --topic orders --json")]
@@ -49,9 +53,11 @@ pub enum Verb {
     #[command(after_help = "Example: loyal status --json")]
     Status(Client),
     /// Show the rejection log, of a running node or of a data folder
-    #[command(after_help = "Examples: loyal rejections --reason bad_signature --since 10m\n          \
+    #[command(
+        after_help = "Examples: loyal rejections --reason bad_signature --since 10m\n          \
                             loyal rejections --follow\n          loyal rejections --data data/n0 \
-                            --summary")]
+                            --summary"
+    )]
     Rejections(Rejections),
     /// Tell one message's story: who had it when, from whom, and who refused it
     #[command(after_help = "Example: loyal explain ID --mesh DIR")]

@@ -42,7 +42,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Network(verb) => network::run(&verb),
         Verb::Node(args) => node::run(args),
         Verb::Mesh(MeshVerb::Up(args)) => mesh::run(args),
-        Verb::Post(args) => post::run(args),
+        Verb::Post(args) => post::run(&args),
         Verb::Messages(args) => read::messages(&args),
         Verb::Peers(client) => read::peers(&client),
         Verb::Status(client) => read::status(&client),

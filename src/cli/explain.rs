@@ -178,7 +178,11 @@ fn text(story: &Story) -> String {
     if let (Some(author), Some(name), Some(seq)) = (&story.author, &story.author_name, story.seq) {
         let topic = story.topic.as_deref().unwrap_or_default();
         let (name, topic) = (escape::escape(name, 64), escape::escape(topic, 64));
-        let _ = writeln!(out, "author  {name} {}, slot {seq}, topic \"{topic}\"", output::short(author));
+        let _ = writeln!(
+            out,
+            "author  {name} {}, slot {seq}, topic \"{topic}\"",
+            output::short(author)
+        );
     }
     Tree::new(&story.delivered).draw(&mut out);
     for (label, nodes) in [("missing at", &story.missing), ("no answer from", &story.unreachable)] {

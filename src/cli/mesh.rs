@@ -178,7 +178,9 @@ async fn measured(mesh: &mut Mesh, load: &Load, again: String) -> anyhow::Result
 /// On standard error, and only if that is a terminal.
 fn bar(length: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:30.green} {pos}/{len} {elapsed}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg:>16} {bar:30.green} {pos}/{len} {elapsed}")
+    {
         bar.set_style(style);
     }
     bar.set_message(what);
@@ -229,12 +231,14 @@ mod tests {
 
     #[test]
     fn liars_come_last_and_one_node_stays_honest() {
-        let (nodes, liars) = members(&parse("loyal mesh up --f 2 --malicious forge,drop")).expect("reads");
+        let (nodes, liars) =
+            members(&parse("loyal mesh up --f 2 --malicious forge,drop")).expect("reads");
         assert_eq!((nodes, liars.len()), (7, 2));
         assert_eq!(liars[0].kinds, ["forge"]);
         let (nodes, liars) = members(&parse("loyal mesh up")).expect("reads");
         assert_eq!((nodes, liars.len()), (4, 0));
-        for bad in ["--nodes 3 --malicious 3", "--malicious frge", "--malicious censor:author=n99"] {
+        for bad in ["--nodes 3 --malicious 3", "--malicious frge", "--malicious censor:author=n99"]
+        {
             let error = members(&parse(&format!("loyal mesh up {bad}"))).expect_err(bad);
             assert!(error.is::<Usage>(), "{bad}: {error}");
         }

@@ -40,8 +40,7 @@ fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {
     let network = keys::network(&args.network)?;
     let malicious = malice(args, &network)?;
     let lock = store::keys::lock(&args.key)?;
-    let identity =
-        store::keys::read(&args.key, || keys::opening(&args.passphrase, &args.key))?;
+    let identity = store::keys::read(&args.key, || keys::opening(&args.passphrase, &args.key))?;
     let own = identity.public();
     let gossip = match network.get(&own) {
         Some(member) if member.role == Role::Member => args.gossip.or(member.gossip),

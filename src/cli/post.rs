@@ -130,7 +130,11 @@ async fn refuse_if_known(client: &Client, author: &str, signer: &Signer) -> anyh
 }
 
 /// Posts the same bytes until the node has them.
-async fn deliver(client: &Client, signer: &mut Signer, batch: &SignedDto) -> anyhow::Result<Posted> {
+async fn deliver(
+    client: &Client,
+    signer: &mut Signer,
+    batch: &SignedDto,
+) -> anyhow::Result<Posted> {
     let (start, mut wait) = (Instant::now(), Duration::from_millis(100));
     loop {
         let error = match client.post_signed(batch).await {

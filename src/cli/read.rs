@@ -52,7 +52,8 @@ pub fn warn_of_gap(gap: Option<&str>) {
 }
 
 fn message_table(rows: &[MessageDto]) -> String {
-    let mut table = output::table(&["delivered", "author", "seq", "hops", "topic", "payload", "id"]);
+    let mut table =
+        output::table(&["delivered", "author", "seq", "hops", "topic", "payload", "id"]);
     for row in rows {
         let payload = match row.payload_base64.as_deref().map(|text| STANDARD.decode(text)) {
             None => "(pruned)".into(),
@@ -89,11 +90,8 @@ fn peer_table(rows: &[PeerDto]) -> String {
         ["name", "key", "state", "link", "in", "out", "first", "copies", "rejected", "bans"];
     let mut table = output::table(&headings);
     for row in rows {
-        let mut cells = vec![
-            escape::escape(&row.name, 16),
-            output::short(&row.key).to_owned(),
-            state(row),
-        ];
+        let mut cells =
+            vec![escape::escape(&row.name, 16), output::short(&row.key).to_owned(), state(row)];
         match &row.link {
             None => cells.extend(std::iter::repeat_n("-".to_owned(), 5)),
             Some(link) => cells.extend([
@@ -137,9 +135,10 @@ fn status_text(s: &StatusDto) -> String {
     let ready = if s.ready { "ready" } else { "not linked" };
     let rejected: Vec<String> = s.rejected.iter().map(|(why, n)| format!("{why} {n}")).collect();
     let rejected = if rejected.is_empty() { "none".into() } else { rejected.join(", ") };
-    let liar = s.malicious.as_ref().map_or_else(String::new, |spec| {
-        format!("malicious  {}\n", escape::escape(spec, 200))
-    });
+    let liar = s
+        .malicious
+        .as_ref()
+        .map_or_else(String::new, |spec| format!("malicious  {}\n", escape::escape(spec, 200)));
     format!(
         "{} {} ({ready}, version {})\n{liar}\
          network    {}: {} members, f = {}, quorum {}\n\

@@ -40,7 +40,10 @@ fn check_reason(reason: &str) -> Result<Reason, Usage> {
     Reason::from_name(reason).ok_or_else(|| {
         let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
         let reason = escape::escape(reason, 40);
-        Usage(format!("--reason: no rejection has the reason `{reason}`; they are {}", names.join(", ")))
+        Usage(format!(
+            "--reason: no rejection has the reason `{reason}`; they are {}",
+            names.join(", ")
+        ))
     })
 }
 
@@ -187,7 +190,9 @@ fn moment(text: &str, now: Time) -> anyhow::Result<Time> {
     let micros = stamp.ok().and_then(|stamp| u64::try_from(stamp.as_microsecond()).ok());
     micros.map(Time).ok_or_else(|| {
         let text = escape::escape(text, 40);
-        anyhow!(Usage(format!("--since: `{text}` is neither like 5m nor like 2026-11-22T10:00:00Z")))
+        anyhow!(Usage(format!(
+            "--since: `{text}` is neither like 5m nor like 2026-11-22T10:00:00Z"
+        )))
     })
 }
 

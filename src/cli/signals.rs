@@ -29,11 +29,13 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
     });
     if with_parent {
         // A thread, as a read of standard input cannot be cancelled and must not hold up the end.
-        std::thread::Builder::new().name("parent".into()).stack_size(64 << 10).spawn(move || {
-            let mut byte = [0];
-            while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
-            let _ = sender.send(true);
-        })?;
+        std::thread::Builder::new().name("parent".into()).stack_size(64 << 10).spawn(
+            move || {
+                let mut byte = [0];
+                while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+                let _ = sender.send(true);
+            },
+        )?;
     }
     Ok(receiver)
 }

@@ -52,9 +52,21 @@ impl Signer {
             Ok(text) => (parse(&text).with_context(|| damaged(&path))?, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let last = Digest::ZERO.to_string();
-                (State { version: 1, author: author.clone(), network: network.clone(), slot: 0, last, pending: None }, true)
+                (
+                    State {
+                        version: 1,
+                        author: author.clone(),
+                        network: network.clone(),
+                        slot: 0,
+                        last,
+                        pending: None,
+                    },
+                    true,
+                )
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
         };
         if state.author != author || state.network != network {
             bail!("{} belongs to another key or network; nothing was signed", path.display());
@@ -167,7 +179,10 @@ fn lock(path: &Path) -> anyhow::Result<File> {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(TryLockError::WouldBlock) => {
-                bail!("another process has been signing with this key for {PATIENCE:?} ({})", path.display())
+                bail!(
+                    "another process has been signing with this key for {PATIENCE:?} ({})",
+                    path.display()
+                )
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));

@@ -12,7 +12,10 @@ const SILENT: [&str; 4] = ["drop", "censor", "delay", "stall"];
 /// Reasons by which a behaviour shows, for rows whose frame is not in its newest attempts.
 const SHOWS: [(&str, &[&str]); 5] = [
     ("forge", &["bad_signature", "wrong_network", "unknown_author"]),
-    ("tamper", &["content_mismatch", "bad_signature", "malformed", "non_canonical", "equivocation"]),
+    (
+        "tamper",
+        &["content_mismatch", "bad_signature", "malformed", "non_canonical", "equivocation"],
+    ),
     ("malformed", &["malformed", "non_canonical", "oversize", "wrong_version", "bad_signature"]),
     ("replay", &["replayed", "pruned", "credit_overrun"]),
     ("flood", &["credit_overrun", "author_rate", "replayed", "oversize", "malformed", "banned"]),
@@ -116,9 +119,8 @@ fn tried(liar: &Seen, kind: &str) -> Attack {
 }
 
 fn by_reason(kinds: &BTreeMap<String, Attack>, reason: &str) -> Option<String> {
-    let shows = |kind: &str| {
-        SHOWS.iter().any(|(name, reasons)| *name == kind && reasons.contains(&reason))
-    };
+    let shows =
+        |kind: &str| SHOWS.iter().any(|(name, reasons)| *name == kind && reasons.contains(&reason));
     let mut sending = kinds.iter().filter(|(kind, _)| !SILENT.contains(&kind.as_str()));
     // The only behaviour that sends anything is the one that sent this.
     if let (Some((kind, _)), None) = (sending.clone().next(), sending.clone().nth(1)) {

@@ -89,13 +89,8 @@ impl Mesh {
             let liar = number.checked_sub(honest).and_then(|liar| plan.liars.get(liar));
             nodes.push(start_node(plan, key, liar, &extras)?);
         }
-        let mesh = Self {
-            dir: plan.dir.clone(),
-            network: made.network,
-            nodes,
-            started,
-            start_time: None,
-        };
+        let mesh =
+            Self { dir: plan.dir.clone(), network: made.network, nodes, started, start_time: None };
         mesh.file(&made.file).write(&plan.dir)?;
         Ok(mesh)
     }

@@ -163,11 +163,7 @@ pub fn report(run: &Observed) -> Report {
 
 fn malicious(liar: &Seen, attribution: &Attribution) -> Malicious {
     let attacks: BTreeMap<String, Attack> = attribution.of_liar(&liar.key);
-    Malicious {
-        node: liar.name.clone(),
-        behave: liar.spec.clone().unwrap_or_default(),
-        attacks,
-    }
+    Malicious { node: liar.name.clone(), behave: liar.spec.clone().unwrap_or_default(), attacks }
 }
 
 fn rejections(nodes: &[Seen], attribution: &Attribution) -> Rejections {
@@ -270,7 +266,8 @@ impl Tally {
 
     fn delivery(&self, run: &Observed) -> Delivery {
         let honest = run.nodes.iter().filter(|node| node.honest());
-        let status: Vec<&StatusDto> = honest.clone().filter_map(|node| node.status.as_ref()).collect();
+        let status: Vec<&StatusDto> =
+            honest.clone().filter_map(|node| node.status.as_ref()).collect();
         let published = run.sent.iter().filter(|sent| sent.id.is_ok()).count() as u64;
         let expected = published.saturating_mul(honest.count() as u64);
         let ratio = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);

@@ -57,8 +57,9 @@ pub fn create(dir: &Path, nodes: usize, authors: usize) -> Result<Created, MeshE
         .enumerate()
         .map(|(number, place)| key(dir, format!("n{number}"), Some(*place)))
         .collect::<Result<_, _>>()?;
-    let authors: Vec<CreatedKey> =
-        (0..authors).map(|number| key(dir, format!("a{number}"), None)).collect::<Result<_, _>>()?;
+    let authors: Vec<CreatedKey> = (0..authors)
+        .map(|number| key(dir, format!("a{number}"), None))
+        .collect::<Result<_, _>>()?;
     let listed = members.iter().chain(&authors).map(|key| Member {
         key: key.identity.public(),
         name: key.name.clone(),

@@ -96,13 +96,14 @@ pub async fn held(
         if node.entry.malicious.is_some() {
             continue;
         }
-        let (client, authors, name) = (node.client.clone(), authors.to_vec(), node.entry.name.clone());
+        let (client, authors, name) =
+            (node.client.clone(), authors.to_vec(), node.entry.name.clone());
         asking.spawn(async move {
             let mut all = Vec::new();
             for author in &authors {
-                read_author(&client, author, limit, &mut all)
-                    .await
-                    .map_err(|error| MeshError::Node { name: name.clone(), why: error.to_string() })?;
+                read_author(&client, author, limit, &mut all).await.map_err(|error| {
+                    MeshError::Node { name: name.clone(), why: error.to_string() }
+                })?;
             }
             Ok::<_, MeshError>((number, all))
         });
