@@ -18,6 +18,8 @@
 //! | `mesh` | shell | launches processes, loads and observes them |
 //! | `cli` | shell | the command line |
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+// The pure modules deny these again: the list is in clippy.toml.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod adversary;
 #[cfg(feature = "shell")]
