@@ -22,12 +22,22 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod adversary;
+#[cfg(feature = "shell")]
+pub mod api;
+#[cfg(feature = "shell")]
+pub mod cli;
+#[cfg(feature = "shell")]
+pub mod client;
 pub mod crypto;
 #[cfg(feature = "shell")]
 pub mod http;
 #[cfg(feature = "shell")]
+pub mod mesh;
+#[cfg(feature = "shell")]
 pub mod net;
 pub mod protocol;
+pub mod report;
+pub mod scenario;
 #[cfg(feature = "shell")]
 pub mod store;
 pub mod wire;
