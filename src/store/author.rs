@@ -1,0 +1,227 @@
+//! What each author may keep on disk, and pruning of the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+
+use super::rows;
+use crate::crypto::PublicKey;
+use crate::wire::limits::{RECENT, WINDOW};
+
+/// What a batch takes on disk beside its body: header, ids, indices, in bytes; generous.
+const ROW_COST: i64 = 512;
+/// Rows that one step of pruning touches at most, so that no commit becomes slow.
+const STEP: usize = 512;
+
+/// How many bytes each author may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shares {
+    own: i64,
+    other: i64,
+}
+
+impl Shares {
+    /// The bytes of a store, shared evenly among the keys of the network; an eighth, or its even
+    /// share if that is more, is reserved for the node's own.
+    pub(super) fn new(max_bytes: u64, keys: usize) -> Self {
+        let keys = keys.max(1) as u64;
+        let own = (max_bytes / keys).max(max_bytes / 8);
+        let other = max_bytes.saturating_sub(own) / (keys - 1).max(1);
+        Self { own: rows::saturated(own), other: rows::saturated(other) }
+    }
+}
+
+/// An author's row in `authors`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Author {
+    /// Its number in this store.
+    pub(super) number: i64,
+    /// Highest slot held; 0 if none.
+    pub(super) newest: i64,
+    /// Everything up to this slot was held and its payload pruned.
+    pub(super) floor: i64,
+    bytes: i64,
+    gone: Option<(i64, i64)>,
+}
+
+/// The authors of a store, as its one writer knows them.
+pub(super) struct Authors {
+    own: PublicKey,
+    shares: Shares,
+    known: BTreeMap<PublicKey, Author>,
+    /// Whose rows wait to be pruned.
+    over: BTreeSet<PublicKey>,
+    /// Whose state is to be written down.
+    changed: BTreeSet<PublicKey>,
+}
+
+impl Authors {
+    /// Reads them.
+    pub(super) fn load(db: &Connection, own: PublicKey, shares: Shares) -> rusqlite::Result<Self> {
+        let mut authors = Self {
+            own,
+            shares,
+            known: BTreeMap::new(),
+            over: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        };
+        authors.reload(db)?;
+        Ok(authors)
+    }
+
+    /// Reads them again, after a transaction that failed.
+    pub(super) fn reload(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let mut query = db.prepare_cached(
+            "SELECT key, number, newest, floor, bytes, gone_from, gone_to FROM authors",
+        )?;
+        let found = query.query_map([], |row| {
+            let (from, to): (i64, i64) = (row.get(5)?, row.get(6)?);
+            let author = Author {
+                number: row.get(1)?,
+                newest: row.get(2)?,
+                floor: row.get(3)?,
+                bytes: row.get(4)?,
+                gone: (to > 0).then_some((from, to)),
+            };
+            Ok((rows::key(row, 0)?, author))
+        })?;
+        self.known = found.collect::<rusqlite::Result<_>>()?;
+        let over = self.known.iter().filter(|(key, author)| author.bytes > self.share(key));
+        self.over = over.map(|(key, _)| *key).collect();
+        self.changed.clear();
+        Ok(())
+    }
+
+    /// Whether the key is the node's own.
+    pub(super) fn is_own(&self, key: &PublicKey) -> bool {
+        *key == self.own
+    }
+
+    fn share(&self, key: &PublicKey) -> i64 {
+        if self.is_own(key) { self.shares.own } else { self.shares.other }
+    }
+
+    /// The key's row, made if there is none.
+    pub(super) fn get(&mut self, db: &Connection, key: &PublicKey) -> rusqlite::Result<Author> {
+        if let Some(author) = self.known.get(key) {
+            return Ok(*author);
+        }
+        let number = db
+            .prepare_cached("INSERT INTO authors (key) VALUES (?1)")?
+            .insert([key.to_string()])?;
+        let author = Author { number, ..Author::default() };
+        self.known.insert(*key, author);
+        Ok(author)
+    }
+
+    /// A batch was added: its slot, and the length of its body if that is kept.
+    pub(super) fn added(&mut self, key: &PublicKey, seq: i64, length: Option<i64>) {
+        let share = self.share(key);
+        if let Some(author) = self.known.get_mut(key) {
+            author.newest = author.newest.max(seq);
+            author.bytes += length.map_or(0, |length| length + ROW_COST);
+            self.changed.insert(*key);
+            if author.bytes > share {
+                self.over.insert(*key);
+            }
+        }
+    }
+
+    /// Writes down what changed since the last time.
+    pub(super) fn save(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let mut update = db.prepare_cached(
+            "UPDATE authors SET newest = ?2, floor = ?3, bytes = ?4, gone_from = ?5, gone_to = ?6 \
+             WHERE number = ?1",
+        )?;
+        for author in self.changed.iter().filter_map(|key| self.known.get(key)) {
+            let (from, to) = author.gone.unwrap_or_default();
+            let Author { number, newest, floor, bytes, .. } = *author;
+            update.execute([number, newest, floor, bytes, from, to])?;
+        }
+        self.changed.clear();
+        Ok(())
+    }
+
+    /// Whether there is anything to prune.
+    pub(super) fn waiting(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// One bounded step: the oldest payloads of one author that is over its share.
+    pub(super) fn prune(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let Some(key) = self.over.pop_first() else { return Ok(()) };
+        let share = self.share(&key);
+        let Some(author) = self.known.get_mut(&key) else { return Ok(()) };
+        self.changed.insert(key);
+        let pruned = author.prune_payloads(db, share)?;
+        author.raise_floor(db)?;
+        let deleted = author.delete_old(db)?;
+        if deleted == STEP || (pruned > 0 && author.bytes > share) {
+            self.over.insert(key);
+        }
+        Ok(())
+    }
+}
+
+impl Author {
+    /// Drops bodies, oldest slot first, until the author is within its share; the newest slot's stays.
+    fn prune_payloads(&mut self, db: &Connection, share: i64) -> rusqlite::Result<usize> {
+        let mut pruned = 0;
+        let mut oldest = db.prepare_cached(
+            "SELECT row, length FROM batches WHERE author = ?1 AND seq > ?2 AND seq < ?3 \
+             AND typeof(body) <> 'null' ORDER BY seq LIMIT ?4",
+        )?;
+        let mut drop = db.prepare_cached("UPDATE batches SET body = NULL WHERE row = ?1")?;
+        let step = STEP as i64;
+        let found: Vec<(i64, i64)> = oldest
+            .query_map([self.number, self.floor, self.newest, step], |r| {
+                Ok((r.get(0)?, r.get(1)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        for (row, length) in found {
+            if self.bytes <= share {
+                break;
+            }
+            drop.execute([row])?;
+            self.bytes -= length + ROW_COST;
+            pruned += 1;
+        }
+        Ok(pruned)
+    }
+
+    /// The floor is where the pruned slots end, or a slot that was never held: that one may still come.
+    fn raise_floor(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        let mut slot = db.prepare_cached(
+            "SELECT max(typeof(body) <> 'null') FROM batches WHERE author = ?1 AND seq = ?2",
+        )?;
+        for _ in 0..2 * STEP {
+            let held: Option<i64> =
+                slot.query_row([self.number, self.floor + 1], |row| row.get(0))?;
+            if held != Some(0) {
+                break;
+            }
+            self.floor += 1;
+        }
+        Ok(())
+    }
+
+    /// Deletes rows of pruned slots that are too old for anyone to ask what their ids were.
+    fn delete_old(&mut self, db: &Connection) -> rusqlite::Result<usize> {
+        let last = self.floor.min(self.newest - (WINDOW + RECENT).cast_signed());
+        let mut oldest = db.prepare_cached(
+            "SELECT row, first FROM batches WHERE author = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+        )?;
+        let mut delete = db.prepare_cached("DELETE FROM batches WHERE row = ?1")?;
+        let found: Vec<(i64, bool)> = oldest
+            .query_map([self.number, last, STEP as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (row, first) in &found {
+            delete.execute([row])?;
+            if *first {
+                let (from, to) = self.gone.unwrap_or((*row, *row));
+                self.gone = Some((from.min(*row), to.max(*row)));
+            }
+        }
+        Ok(found.len())
+    }
+}

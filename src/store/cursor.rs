@@ -1,0 +1,110 @@
+//! Cursors: where a list or stream goes on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::crypto::{hex, parse_hex};
+
+/// The place after one row of a list: the row, in the order of commits, and a place in it. Valid in
+/// one generation of a store only. Prints as `<16 hex digits>-<row>-<index>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    /// The store's generation, renewed after an unclean end.
+    pub generation: [u8; 8],
+    /// The row, from 1; 0 is the place before the first row.
+    pub row: i64,
+    /// The place in the row: a message's index in its batch; 0 in the rejection log.
+    pub index: u32,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", hex(&self.generation), self.row, self.index)
+    }
+}
+
+/// A text is not a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a cursor has the form <16 hex digits>-<row>-<index>, as in an earlier answer")]
+pub struct CursorError;
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let mut parts = text.splitn(3, '-');
+        let mut part = || parts.next().ok_or(CursorError);
+        let generation = parse_hex(part()?).ok_or(CursorError)?;
+        let row = part()?.parse().map_err(|_| CursorError)?;
+        let index = part()?.parse().map_err(|_| CursorError)?;
+        let cursor = Self { generation, row, index };
+        // One cursor, one text: no signs, no leading zeros.
+        if row >= 0 && cursor.to_string() == text { Ok(cursor) } else { Err(CursorError) }
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows, in the order of commits.
+    pub rows: Vec<T>,
+    /// Where to go on, also when there is no row.
+    pub next: Cursor,
+    /// Why rows may be missing between the cursor asked for and the rows of this page.
+    pub gap: Option<String>,
+    /// Whether the page ended at a limit: there may be more at once, even if this page has no row.
+    pub more: bool,
+}
+
+/// The cursor that a page starts after, and why rows before it may be missing. `last` is the highest row
+/// that this generation has given out.
+pub(super) fn start(
+    after: Option<Cursor>,
+    generation: [u8; 8],
+    last: i64,
+) -> (Cursor, Option<String>) {
+    let oldest = Cursor { generation, row: 0, index: 0 };
+    match after {
+        None => (oldest, None),
+        Some(cursor) if cursor.generation != generation => {
+            let why =
+                "the cursor is of another generation of the store; going on from the oldest row";
+            (oldest, Some(why.to_owned()))
+        }
+        Some(cursor) if cursor.row > last || cursor.row < 0 => {
+            let why = "the cursor lies beyond the newest row; going on from the oldest row";
+            (oldest, Some(why.to_owned()))
+        }
+        Some(cursor) => (cursor, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_read_back_and_nothing_else_does() {
+        let cursor = Cursor { generation: [0xab; 8], row: 12, index: 3 };
+        assert_eq!(cursor.to_string(), "abababababababab-12-3");
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        let bad = [
+            "",
+            "abababababababab",
+            "abababababababab-1",
+            "abababababababab-01-3",
+            "abababababababab--1-3",
+            "abababababababab-+1-3",
+            "ABABABABABABABAB-1-3",
+            "abababababababab-1-3-4",
+            "abababababababab-1-4294967296",
+            "abababababababab-9223372036854775808-0",
+            "ab-1-1",
+        ];
+        for text in bad {
+            assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The handle of a node's store, and its two threads.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use super::author::{Authors, Shares};
+use super::log::{Log, Overflow};
+use super::writer::{Command, Writer};
+use super::{Reader, StoreError, open};
+use crate::crypto::PublicKey;
+use crate::protocol::{Durability, Input, Network, Record, Restored, Token};
+use crate::wire::BatchId;
+
+/// Lines of the rejection log that may wait; what comes on top is only counted.
+const MAX_LINES: usize = 4096;
+
+/// Bounds of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of batches, of all authors together; each has an even share, the node's own at least an
+    /// eighth.
+    pub max_bytes: u64,
+    /// Rows of the rejection log, at least 1.
+    pub max_rejections: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_bytes: 4 << 30, max_rejections: 100_000 }
+    }
+}
+
+/// Called with the answer to each `write` and `read`, once, on a thread of the store; must not block.
+pub type Answer = Box<dyn Fn(Input) + Send>;
+
+/// What the threads and the handle share.
+pub(super) struct Shared {
+    answer: Mutex<Answer>,
+    queued: AtomicUsize,
+    /// Lines of the rejection log that wait.
+    pub(super) logged: AtomicUsize,
+}
+
+impl Shared {
+    /// Answers one question.
+    pub(super) fn answer(&self, input: Input) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+        let answer = self.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        answer(input);
+    }
+}
+
+struct Question {
+    token: Token,
+    author: PublicKey,
+    seq: u64,
+    id: Option<BatchId>,
+}
+
+/// The store of a running node. While it lives no other process can open the folder. Dropping it writes
+/// what was handed in, as [`Store::close`] does, but does not count as a clean end.
+pub struct Store {
+    commands: Option<Sender<Command>>,
+    questions: Option<Sender<Question>>,
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    commits: watch::Receiver<u64>,
+    reader: Reader,
+    // Last: the folder is free when everything else has ended.
+    _lock: File,
+}
+
+impl Store {
+    /// Locks the folder, opens its database (made if there is none) and reads what a start needs.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; a database that is not what it should be is left as it is.
+    pub fn open(
+        dir: &Path,
+        network: &Network,
+        own: PublicKey,
+        options: Options,
+        answer: Answer,
+    ) -> Result<(Self, Restored), StoreError> {
+        let open::Opened { db, lock, path, restored } = open::open(dir, network, own)?;
+        let fail = |error| StoreError::sqlite(&path, error);
+        let shares = Shares::new(options.max_bytes, network.keys().len());
+        let authors = Authors::load(&db, own, shares).map_err(fail)?;
+        let log = Log::load(&db, network, options.max_rejections).map_err(fail)?;
+        let reader = Reader::open(&path)?;
+        let shared = Arc::new(Shared {
+            answer: Mutex::new(answer),
+            queued: AtomicUsize::new(0),
+            logged: AtomicUsize::new(0),
+        });
+        let (commits, seen) = watch::channel(0);
+        let (commands, queue) = channel();
+        let (questions, asked) = channel();
+        let mut store = Self {
+            commands: Some(commands),
+            questions: Some(questions),
+            threads: vec![],
+            shared: Arc::clone(&shared),
+            commits: seen,
+            reader: reader.clone(),
+            _lock: lock,
+        };
+        let writer = Writer {
+            db,
+            path: path.clone(),
+            queue,
+            shared: Arc::clone(&shared),
+            commits,
+            authors,
+            log,
+            full: true,
+            unmerged: 0,
+            stalled: false,
+        };
+        store.spawn("store-writer", &path, move || writer.run())?;
+        store.spawn("store-reader", &path, move || answer_reads(&asked, &reader, &shared))?;
+        Ok((store, restored))
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        path: &Path,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        self.threads.push(builder.spawn(work).map_err(|error| StoreError::io(path, error))?);
+        Ok(())
+    }
+
+    /// Keeps a record; answered by `Written` once it is as safe as asked for, or by `WriteFailed`. Never
+    /// blocks; what waits is bounded by the caller, see [`Store::queue_len`]. Records are committed in
+    /// the order given, but for lines of the rejection log, which wait for the rest.
+    pub fn write(&self, token: Token, record: Record, durability: Durability) {
+        let command = match record {
+            Record::Rejection(rejection) => {
+                if self.shared.logged.load(Ordering::Relaxed) < MAX_LINES {
+                    self.shared.logged.fetch_add(1, Ordering::Relaxed);
+                    Command::Log { token, rejection }
+                } else {
+                    let (at, reason) = (rejection.at, rejection.reason);
+                    let (link, count) = (rejection.link, rejection.count);
+                    Command::Overflow { token, line: Overflow { at, reason, link, count } }
+                }
+            }
+            record => Command::Write { token, record, durability },
+        };
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+        let sent = self.commands.as_ref().is_some_and(|queue| queue.send(command).is_ok());
+        if !sent {
+            self.shared.answer(Input::WriteFailed { token });
+        }
+    }
+
+    /// Fetches a batch: of that id, or else the slot's first; answered by `Read`. It finds what was
+    /// answered with `Written` before.
+    pub fn read(&self, token: Token, author: PublicKey, seq: u64, id: Option<BatchId>) {
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+        let question = Question { token, author, seq, id };
+        let sent = self.questions.as_ref().is_some_and(|queue| queue.send(question).is_ok());
+        if !sent {
+            self.shared.answer(Input::Read { token, batch: None });
+        }
+    }
+
+    /// A counter that grows with every commit that added messages or lines of the rejection log.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
+    }
+
+    /// A reader of the same database.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Records and reads that are not answered yet.
+    pub fn queue_len(&self) -> usize {
+        self.shared.queued.load(Ordering::Relaxed)
+    }
+
+    /// Writes what was handed in, syncs, and marks the end as a clean one. Blocks until that is done.
+    pub fn close(self) {
+        if let Some(queue) = &self.commands {
+            // If the writer is gone there is nothing to close.
+            let _ = queue.send(Command::Close);
+        }
+    }
+
+    /// Lets the database grow to so many pages: a full disk.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        let queue = self.commands.as_ref().expect("open");
+        queue.send(Command::MaxPages(pages)).expect("open");
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        (self.commands, self.questions) = (None, None);
+        for thread in self.threads.drain(..).rev() {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked");
+            }
+        }
+    }
+}
+
+fn answer_reads(questions: &Receiver<Question>, reader: &Reader, shared: &Shared) {
+    while let Ok(Question { token, author, seq, id }) = questions.recv() {
+        let batch = reader.batch(author, seq, id).unwrap_or_else(|error| {
+            tracing::error!(%error, seq, "a batch could not be read");
+            None
+        });
+        shared.answer(Input::Read { token, batch: batch.map(Box::new) });
+    }
+}

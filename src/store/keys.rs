@@ -1,0 +1,152 @@
+//! Key files: written once, readable by their owner only, used by one process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::crypto::{Identity, KeyFileError, decode_pem, encode_pem, is_encrypted};
+
+/// Longest key file, in bytes.
+const MAX_LEN: u64 = 64 << 10;
+
+/// Why a key file cannot be written or used. Each names the file, and the way out if there is one.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The file system says no.
+    #[error("cannot use key file {}: {error}", path.display())]
+    Io {
+        /// The key file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is something already where the key should be written.
+    #[error("{} exists already, and a key is never overwritten; choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others than the owner can read it.
+    #[error(
+        "key file {} can be used by others (mode {mode:04o}); run: chmod 600 {}", path.display(),
+        path.display()
+    )]
+    Open {
+        /// The key file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Its text is no key that we can use, or the passphrase is wrong or missing.
+    #[error("key file {}: {error}", path.display())]
+    Unreadable {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong.
+        error: KeyFileError,
+    },
+    /// Another process uses it.
+    #[error(
+        "key file {} is in use by another loyal process; stop that one: two nodes must never share a key",
+        path.display()
+    )]
+    Locked {
+        /// The key file.
+        path: PathBuf,
+    },
+}
+
+impl KeyError {
+    fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), error }
+    }
+}
+
+/// Keeps other processes off a key as long as it lives.
+#[derive(Debug)]
+pub struct KeyLock {
+    _file: File,
+}
+
+/// Writes a new key file with mode 0600, encrypted if there is a passphrase, and syncs it and its folder.
+///
+/// # Errors
+/// [`KeyError::Exists`] if there is anything at that path, which is then left as it is.
+pub fn write(path: &Path, identity: &Identity, passphrase: Option<&str>) -> Result<(), KeyError> {
+    let pem = encode_pem(identity, passphrase)
+        .map_err(|error| KeyError::Unreadable { path: path.to_owned(), error })?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyError::Exists { path: path.to_owned() },
+        _ => KeyError::io(path, error),
+    })?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let written = file
+        .write_all(pem.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| File::open(folder)?.sync_all());
+    written.map_err(|error| {
+        // Half a key is worse than none; if it cannot be removed either, the first error matters.
+        let _ = std::fs::remove_file(path);
+        KeyError::io(path, error)
+    })
+}
+
+/// Reads a key file; `passphrase` is asked only if the key is encrypted.
+///
+/// # Errors
+/// See [`KeyError`]; a file that its group or others can use is refused.
+pub fn read(
+    path: &Path,
+    passphrase: impl FnOnce() -> io::Result<Zeroizing<String>>,
+) -> Result<Identity, KeyError> {
+    let file = open(path)?;
+    let io = |error| KeyError::io(path, error);
+    let meta = file.metadata().map_err(io)?;
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyError::Open { path: path.to_owned(), mode });
+    }
+    if meta.len() > MAX_LEN {
+        return Err(io(io::Error::other("it is too long to be a key")));
+    }
+    // Room for all of it at once: a buffer that grows would leave copies behind.
+    let mut pem = Zeroizing::new(String::with_capacity(MAX_LEN as usize + 1));
+    file.take(MAX_LEN).read_to_string(&mut pem).map_err(io)?;
+    let passphrase = if is_encrypted(&pem) { Some(passphrase().map_err(io)?) } else { None };
+    decode_pem(&pem, passphrase.as_ref().map(|text| text.as_str()))
+        .map_err(|error| KeyError::Unreadable { path: path.to_owned(), error })
+}
+
+/// Locks a key file (flock), by whichever name it is reached. The lock ends with the process.
+///
+/// # Errors
+/// [`KeyError::Locked`] if another process, or this one, has it.
+pub fn lock(path: &Path) -> Result<KeyLock, KeyError> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(KeyLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(KeyError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(KeyError::io(path, error)),
+    }
+}
+
+/// Opens a plain file for reading; never waits, whatever it is.
+fn open(path: &Path) -> Result<File, KeyError> {
+    let io = |error| KeyError::io(path, error);
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_file() {
+        Ok(file)
+    } else {
+        Err(io(io::Error::other("it is not a plain file")))
+    }
+}

@@ -1,0 +1,177 @@
+//! The database's schema, and how a connection is set up.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+
+/// `application_id` of our databases: "loyl".
+pub(super) const APPLICATION_ID: i64 = 0x6c6f_796c;
+/// The newest format that this program reads and writes.
+pub(super) const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Keys that other tables refer to by number. `newest`: highest slot held; `floor`: every slot up to here
+-- was held and its payload pruned; `bytes`: what its payloads take; `gone_from`, `gone_to`: lowest and
+-- highest of its rows that were deleted.
+CREATE TABLE authors (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    newest INTEGER NOT NULL DEFAULT 0,
+    floor INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    gone_from INTEGER NOT NULL DEFAULT 0,
+    gone_to INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- `created_at` holds the 64 bits of the author's claim: above 2^63 it shows as negative.
+CREATE TABLE batches (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    author INTEGER NOT NULL REFERENCES authors (number),
+    seq INTEGER NOT NULL,
+    id BLOB NOT NULL UNIQUE,
+    first INTEGER NOT NULL,
+    delivered_at INTEGER NOT NULL,
+    hops INTEGER NOT NULL,
+    sender INTEGER REFERENCES authors (number),
+    created_at INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    prev BLOB NOT NULL,
+    content BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    body BLOB
+) STRICT;
+CREATE UNIQUE INDEX batches_by_slot ON batches (author, seq, id);
+CREATE INDEX batches_by_author ON batches (author);
+
+-- Times are microseconds since 1970; a `seq` above 2^63 - 1 shows as 2^63 - 1.
+CREATE TABLE rejections (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,
+    time INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    link TEXT,
+    link_name TEXT,
+    author TEXT,
+    seq INTEGER,
+    id TEXT,
+    topic TEXT,
+    hops INTEGER,
+    size INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    frame TEXT NOT NULL,
+    head TEXT NOT NULL,
+    count INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE bans (
+    peer TEXT PRIMARY KEY NOT NULL,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    strikes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Slots that this node's key has signed. Only the newest are kept: no slot at or below the highest is
+-- ever signed again.
+CREATE TABLE promises (
+    author INTEGER NOT NULL REFERENCES authors (number),
+    seq INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    PRIMARY KEY (author, seq)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Where the database of a data folder is.
+pub(super) fn database(dir: &Path) -> PathBuf {
+    dir.join("node.sqlite")
+}
+
+/// Where SQLite keeps the write-ahead log of a database.
+pub(super) fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Makes a database at a path where there is none, with nothing left to sync but the folder.
+pub(super) fn create(path: &Path, meta: &[(&str, &str)]) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let mut db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    let tx = db.transaction()?;
+    tx.execute_batch(SCHEMA)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    for (name, value) in meta {
+        put_meta(&tx, name, value)?;
+    }
+    tx.commit()?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.close().map_err(|(_, error)| error)
+}
+
+/// A connection that can write; `wait` bounds how long it waits for other programs.
+pub(super) fn open_writer(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(wait)?;
+    db.set_prepared_statement_cache_capacity(64);
+    // The writer checkpoints itself, between commits; this is the safety net.
+    db.pragma_update(None, "wal_autocheckpoint", 16_384)?;
+    db.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    db.pragma_update(None, "cache_size", -4096)?; // KiB
+    Ok(db)
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    set_up_reader(&db, wait)?;
+    Ok(db)
+}
+
+/// A connection that only reads a file that nobody writes, in a folder where nothing can be created.
+pub(super) fn open_immutable(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                uri.push(char::from(*byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?mode=ro&immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    set_up_reader(&db, wait)?;
+    Ok(db)
+}
+
+fn set_up_reader(db: &Connection, wait: Duration) -> rusqlite::Result<()> {
+    db.busy_timeout(wait)?;
+    db.set_prepared_statement_cache_capacity(16);
+    db.pragma_update(None, "query_only", true)?;
+    db.pragma_update(None, "cache_size", -1024) // KiB
+}
+
+/// Reads a fact.
+pub(super) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
+}
+
+/// Writes a fact.
+pub(super) fn put_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+        .execute([name, value])
+        .map(|_| ())
+}

@@ -1,0 +1,293 @@
+//! The one thread that writes, with group commit.
+//!
+//! Each turn takes what is queued, commits batches and bans, answers, and only then spends a bounded
+//! step on what can wait: the rejection log, pruning, a checkpoint. Without anything to do it sleeps.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::watch;
+
+use super::author::Authors;
+use super::handle::Shared;
+use super::log::{Log, Overflow};
+use super::{put, schema};
+use crate::protocol::{Durability, Input, Record, Rejection, Token};
+
+/// Records that one commit holds at most.
+const GROUP: usize = 512;
+/// Bytes of bodies after which a commit takes no more records.
+const GROUP_BYTES: usize = 8 << 20;
+/// What a commit and a row in it add to the write-ahead log beside bodies, in bytes; a guess.
+const COMMIT_COST: usize = 24 << 10;
+const ROW_COST: usize = 1 << 10;
+/// How much is written between two checkpoints, in bytes.
+const CHECKPOINT: usize = 4 << 20;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Write {
+        token: Token,
+        record: Record,
+        durability: Durability,
+    },
+    Log {
+        token: Token,
+        rejection: Box<Rejection>,
+    },
+    Overflow {
+        token: Token,
+        line: Overflow,
+    },
+    Close,
+    #[cfg(test)]
+    MaxPages(u32),
+}
+
+struct Write {
+    token: Token,
+    record: Record,
+    synced: bool,
+}
+
+enum Next {
+    Go,
+    Close,
+    Abandoned,
+}
+
+/// The writer's state; [`Writer::run`] is its thread.
+pub(super) struct Writer {
+    pub(super) db: Connection,
+    pub(super) path: PathBuf,
+    pub(super) queue: Receiver<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) commits: watch::Sender<u64>,
+    pub(super) authors: Authors,
+    pub(super) log: Log,
+    /// Whether commits are synced at the moment.
+    pub(super) full: bool,
+    /// Bytes written since the last checkpoint.
+    pub(super) unmerged: usize,
+    /// Upkeep failed: try again after the next record, not at once.
+    pub(super) stalled: bool,
+}
+
+impl Writer {
+    /// Works until it is told to close or its owner is gone; what was handed in before is written.
+    pub(super) fn run(mut self) {
+        loop {
+            let mut group = Vec::new();
+            let next = self.gather(&mut group);
+            if !group.is_empty() {
+                self.commit(&group);
+                self.stalled = false;
+            }
+            self.upkeep();
+            match next {
+                Next::Go => {}
+                Next::Close => return self.finish(true),
+                Next::Abandoned => return self.finish(false),
+            }
+        }
+    }
+
+    /// Takes what is queued, up to the limits of one commit; waits only if there is nothing else to do.
+    fn gather(&mut self, group: &mut Vec<Write>) -> Next {
+        let mut bytes = 0;
+        let idle = self.stalled || !(self.log.busy() || self.authors.waiting());
+        if idle {
+            match self.queue.recv() {
+                Ok(command) => {
+                    self.stalled = false;
+                    if let Some(next) = self.take(command, group, &mut bytes) {
+                        return next;
+                    }
+                }
+                Err(_) => return Next::Abandoned,
+            }
+        }
+        for _ in 0..4 * GROUP {
+            if group.len() >= GROUP || bytes >= GROUP_BYTES {
+                break;
+            }
+            match self.queue.try_recv() {
+                Ok(command) => {
+                    if let Some(next) = self.take(command, group, &mut bytes) {
+                        return next;
+                    }
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Next::Abandoned,
+            }
+        }
+        Next::Go
+    }
+
+    fn take(
+        &mut self,
+        command: Command,
+        group: &mut Vec<Write>,
+        bytes: &mut usize,
+    ) -> Option<Next> {
+        match command {
+            Command::Write { token, record, durability } => {
+                if let Record::Batch(stored) = &record {
+                    *bytes += stored.batch.body.len();
+                }
+                let synced = durability == Durability::Synced;
+                group.push(Write { token, record, synced });
+            }
+            Command::Log { token, rejection } => self.log.push(token, rejection),
+            Command::Overflow { token, line } => self.log.push_overflow(token, line),
+            Command::Close => return Some(Next::Close),
+            #[cfg(test)]
+            Command::MaxPages(pages) => {
+                self.db.pragma_update(None, "max_page_count", pages).expect("a pragma");
+            }
+        }
+        None
+    }
+
+    /// Batches and bans: one transaction, then the answers.
+    fn commit(&mut self, group: &[Write]) {
+        let synced = group.iter().any(|write| write.synced);
+        let written = self.set_full(synced).and_then(|()| self.write_group(group));
+        match written {
+            Ok(kept) => {
+                if group.iter().any(|write| matches!(write.record, Record::Batch(_))) {
+                    self.commits.send_modify(|count| *count += 1);
+                }
+                for (write, kept) in group.iter().zip(kept) {
+                    self.shared.answer(outcome(write.token, kept));
+                }
+            }
+            Err(error) => {
+                self.failed("records", group.len(), &error);
+                for write in group {
+                    self.shared.answer(outcome(write.token, false));
+                }
+            }
+        }
+    }
+
+    fn write_group(&mut self, group: &[Write]) -> rusqlite::Result<Vec<bool>> {
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut kept = Vec::with_capacity(group.len());
+        self.unmerged += COMMIT_COST;
+        for write in group {
+            kept.push(put::record(&tx, &mut self.authors, &write.record)?);
+            self.unmerged += ROW_COST;
+            if let Record::Batch(stored) = &write.record {
+                self.unmerged += stored.batch.body.len();
+            }
+        }
+        self.authors.save(&tx)?;
+        tx.commit()?;
+        Ok(kept)
+    }
+
+    /// One bounded step of what can wait.
+    fn upkeep(&mut self) {
+        if self.stalled {
+            return;
+        }
+        if self.log.busy() {
+            self.write_log();
+        }
+        if self.authors.waiting()
+            && let Err(error) = self.set_full(false).and_then(|()| self.prune())
+        {
+            self.failed("a step of pruning", 1, &error);
+            self.stalled = true;
+        }
+        if self.unmerged > CHECKPOINT {
+            self.unmerged = 0;
+            // Passive: it waits for nobody. If a reader is in the way the next one does the work.
+            let merged = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            if let Err(error) = merged {
+                tracing::warn!(path = %self.path.display(), %error, "no checkpoint");
+            }
+        }
+    }
+
+    fn write_log(&mut self) {
+        let batch = self.log.take();
+        let result = self.set_full(false).and_then(|()| {
+            let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let span = self.log.write(&tx, &batch.lines)?;
+            tx.commit()?;
+            Ok(span)
+        });
+        self.unmerged += COMMIT_COST + batch.lines.len() * ROW_COST;
+        self.shared.logged.fetch_sub(batch.counted, Ordering::Relaxed);
+        let kept = match result {
+            Ok(span) => {
+                self.log.committed(span);
+                self.commits.send_modify(|count| *count += 1);
+                true
+            }
+            Err(error) => {
+                self.failed("lines of the rejection log", batch.lines.len(), &error);
+                self.stalled = !self.log.waiting();
+                false
+            }
+        };
+        for token in batch.tokens {
+            self.shared.answer(outcome(token, kept));
+        }
+    }
+
+    fn prune(&mut self) -> rusqlite::Result<()> {
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.authors.prune(&tx)?;
+        self.authors.save(&tx)?;
+        tx.commit()?;
+        self.unmerged += COMMIT_COST;
+        Ok(())
+    }
+
+    /// The transaction is rolled back: what we know of the authors is what is on disk.
+    fn failed(&mut self, what: &str, count: usize, error: &rusqlite::Error) {
+        tracing::error!(path = %self.path.display(), %error, count, "{what} could not be written");
+        if let Err(error) = self.authors.reload(&self.db) {
+            tracing::error!(path = %self.path.display(), %error, "the authors could not be read");
+        }
+    }
+
+    /// Commits are synced (FULL), or are safe against the death of the process only (NORMAL).
+    fn set_full(&mut self, full: bool) -> rusqlite::Result<()> {
+        if self.full != full {
+            self.db.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+            self.full = full;
+        }
+        Ok(())
+    }
+
+    /// Writes the rest of the log; marks a clean end if it is one.
+    fn finish(mut self, clean: bool) {
+        while self.log.waiting() {
+            self.write_log();
+        }
+        if clean {
+            let marked = self.set_full(true).and_then(|()| {
+                schema::put_meta(&self.db, "clean", "1")?;
+                self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            });
+            if let Err(error) = marked {
+                tracing::warn!(path = %self.path.display(), %error, "the end is not marked as clean");
+            }
+        }
+        self.db.flush_prepared_statement_cache();
+        if let Err((_, error)) = self.db.close() {
+            tracing::warn!(path = %self.path.display(), %error, "the database was not closed well");
+        }
+    }
+}
+
+fn outcome(token: Token, kept: bool) -> Input {
+    if kept { Input::Written { token } } else { Input::WriteFailed { token } }
+}
