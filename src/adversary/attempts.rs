@@ -29,8 +29,8 @@ pub struct Attempt {
     pub at: Time,
     /// Key of the peer that it was done to.
     pub link: Option<PublicKey>,
-    /// SHA-256 of the frame that was sent, without its length prefix; `None` if none was sent. A
-    /// length prefix that no frame may have has the digest of no bytes.
+    /// SHA-256 of the frame that was sent, without its length prefix; of the four bytes of the prefix
+    /// where no frame may have such a prefix; `None` if nothing was sent.
     pub frame: Option<Digest>,
     /// The batch that it is about.
     pub id: Option<BatchId>,

@@ -50,9 +50,9 @@ impl Beat {
     }
 }
 
-/// Where each peer is in a cycle of variants; it goes on where it was when the peer comes back.
+/// Where each peer is in a cycle of variants. It outlives the peer's links; bounded by the members.
 pub(super) struct Cycle {
-    length: usize,
+    pub length: usize,
     /// Peers start one variant apart, or all at the first.
     apart: bool,
     next: BTreeMap<PublicKey, usize>,
@@ -63,10 +63,9 @@ impl Cycle {
         Self { length, apart, next: BTreeMap::new() }
     }
 
-    /// How many to send to a peer that has just come: one round; and when it comes back one more than
-    /// that, so that no variant is always the one that ends the link.
-    pub fn burst(&self, peer: &PublicKey) -> usize {
-        self.length + usize::from(self.next.contains_key(peer))
+    /// One past a variant that the peer has surely judged: the one to go on with when it comes back.
+    pub fn go_on_after(&mut self, peer: PublicKey, variant: usize) {
+        self.next.insert(peer, (variant + 1) % self.length);
     }
 
     /// The next variant for a peer.

@@ -174,7 +174,7 @@ fn oversize(stage: &mut Stage, link: LinkId) -> usize {
     let length = stage.rng.random_range(most + 1..=u32::MAX);
     let bytes = stage.random(64);
     stage.raw_bytes(link, length, &bytes);
-    stage.record(("flood", "oversize_prefix"), link, Some(&[]), None, 0);
+    stage.record(("flood", "oversize_prefix"), link, Some(&length.to_be_bytes()), None, 0);
     bytes.len() + 4
 }
 

@@ -1,5 +1,6 @@
 //! `forge`: messages in honest members' names, with five kinds of signature that are not theirs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::beat::{Beat, Cycle};
@@ -12,12 +13,17 @@ use crate::wire::{Batch, Frame, Push};
 /// In the order in which they are tried on each peer.
 const VARIANTS: [&str; 5] =
     ["random_signature", "own_signature", "other_signature", "other_network", "stranger"];
+/// From here on a peer needs no signature check to refuse them: it closes the link at once, and never
+/// sees what was sent after.
+const FIRST_PLAIN: usize = 3;
 
 pub(super) struct Forge {
     beat: Beat,
     cycle: Cycle,
     stranger: Identity,
     decoy: usize,
+    /// The first variant of each link that ended it.
+    ended: BTreeMap<LinkId, (PublicKey, usize)>,
 }
 
 impl Forge {
@@ -27,13 +33,14 @@ impl Forge {
             cycle: Cycle::new(VARIANTS.len(), false),
             stranger: Identity::from_seed(&Digest::of(&[b"loyal/stranger/1", seed]).0),
             decoy: 0,
+            ended: BTreeMap::new(),
         }
     }
 
     pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
         for (link, fresh) in self.beat.due(stage) {
             let Some(peer) = stage.links.peer(link) else { continue };
-            let count = if fresh { self.cycle.burst(&peer) } else { 1 };
+            let count = if fresh { self.cycle.length } else { 1 };
             for _ in 0..count {
                 if stage.takes(chance) {
                     self.send(stage, link, peer);
@@ -48,6 +55,9 @@ impl Forge {
         let id = batch.id();
         let frame = Frame::Push(Box::new(Push { hops: 1, batch })).encode();
         stage.send_raw(("forge", VARIANTS[variant]), link, &frame, Some(id));
+        if variant >= FIRST_PLAIN {
+            self.ended.entry(link).or_insert((peer, variant));
+        }
     }
 
     fn forge(&mut self, stage: &mut Stage, variant: usize, peer: &PublicKey) -> Option<Batch> {
@@ -85,6 +95,9 @@ impl Forge {
 
     pub fn down(&mut self, link: LinkId) {
         self.beat.down(link);
+        if let Some((peer, variant)) = self.ended.remove(&link) {
+            self.cycle.go_on_after(peer, variant);
+        }
     }
 
     pub fn deadline(&self, stage: &Stage) -> Option<Time> {

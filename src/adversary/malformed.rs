@@ -31,7 +31,8 @@ impl Malformed {
     pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
         for (link, fresh) in self.beat.due(stage) {
             let Some(peer) = stage.links.peer(link) else { continue };
-            for _ in 0..if fresh { self.cycle.burst(&peer) } else { 1 } {
+            // One round and one more: the first one ends the link, and next time it is another.
+            for _ in 0..if fresh { self.cycle.length + 1 } else { 1 } {
                 if !stage.takes(chance) {
                     continue;
                 }

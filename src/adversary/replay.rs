@@ -10,10 +10,10 @@ use crate::protocol::{LinkId, Time};
 use crate::wire::limits::PUSH_FRAMES;
 use crate::wire::{Batch, Class, Frame, Push};
 
-/// Frames that a new link gets at once.
+/// Messages that a new link gets at once.
 const BURST: usize = 4;
 /// How long ago a message must have been seen to be an old one.
-const OLD: Duration = Duration::from_secs(1);
+const OLD: Duration = Duration::from_millis(500);
 
 pub(super) struct Replay {
     beat: Beat,
@@ -53,7 +53,10 @@ impl Replay {
         *next = next.wrapping_add(1);
         let (id, batch) = (kept.id, Batch::clone(&kept.batch));
         let frame = Frame::Push(Box::new(Push { hops: 2, batch })).encode();
-        stage.send_raw(("replay", "push"), link, &frame, Some(id));
+        // Twice: the peer may have had it from others only, and a first copy from us is no replay yet.
+        for _ in 0..2 {
+            stage.send_raw(("replay", "push"), link, &frame, Some(id));
+        }
     }
 
     pub fn down(&mut self, link: LinkId) {

@@ -40,13 +40,16 @@ impl Disk {
     }
 
     pub fn write(&mut self, token: Token, record: Record, durability: Durability) {
-        let bytes = OVERHEAD
-            + match &record {
-                Record::Batch(stored) => stored.batch.body.len(),
-                Record::Ban(_) | Record::Rejection(_) => 0,
-            };
-        self.bytes += bytes;
-        self.writing.insert(token, bytes);
+        let body = match &record {
+            Record::Batch(stored) => Some(stored.batch.body.len()),
+            Record::Ban(_) => Some(0),
+            // The store bounds these itself, and may take its time: they must hold nobody back.
+            Record::Rejection(_) => None,
+        };
+        if let Some(body) = body {
+            self.bytes += OVERHEAD + body;
+            self.writing.insert(token, OVERHEAD + body);
+        }
         self.store.write(token, record, durability);
     }
 

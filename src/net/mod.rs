@@ -25,6 +25,8 @@ mod settings;
 mod start;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod traffic;
 mod waiters;

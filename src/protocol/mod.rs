@@ -6,6 +6,7 @@
 //!
 //! The parts (`links`, `lanes`, `relay`, `repair`, `standing`, `quotas`) never import one another;
 //! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod bucket;
 mod cache;

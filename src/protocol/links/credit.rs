@@ -121,18 +121,23 @@ pub(in crate::protocol) enum Granted {
 /// Useless frames that credit is withheld for, oldest first: at most a window of them.
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Owed {
-    frames: VecDeque<(Class, u64)>,
+    frames: VecDeque<(Class, u64, u64)>,
 }
 
 impl Owed {
-    /// One more.
-    pub fn push(&mut self, class: Class, bytes: u64) {
-        self.frames.push_back((class, bytes));
+    /// One more: its class, its bytes, and what it costs of the link's idle work.
+    pub fn push(&mut self, class: Class, bytes: u64, cost: u64) {
+        self.frames.push_back((class, bytes, cost));
     }
 
     /// The oldest.
-    pub fn pop(&mut self) -> Option<(Class, u64)> {
-        self.frames.pop_front()
+    pub fn first(&self) -> Option<(Class, u64, u64)> {
+        self.frames.front().copied()
+    }
+
+    /// Drops the oldest.
+    pub fn pop(&mut self) {
+        self.frames.pop_front();
     }
 
     /// How many.

@@ -54,8 +54,8 @@ pub(in crate::protocol) struct Link {
     pub unverified: u64,
     /// What it is served.
     pub served: Bucket,
-    /// Credit for useless frames.
-    pub useless: Bucket,
+    /// What it may cost us without bringing anything new.
+    pub idle_work: Bucket,
     /// Useless frames that credit is withheld for.
     pub owed: Owed,
     /// When credit is to be sent at the latest.
@@ -91,7 +91,7 @@ impl Link {
             compared: Vec::new(),
             unverified: 0,
             served: Bucket::default(),
-            useless: Bucket::default(),
+            idle_work: Bucket::default(),
             owed: Owed::default(),
             credit_due: None,
             first_deliveries: 0,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::frames::cost;
 use super::publishing::Writing;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
@@ -318,9 +319,10 @@ impl Node {
     }
 
     /// Gives back what a frame was charged.
-    pub(super) fn settle_frame(&mut self, from: &Arrival, charged: Option<Class>, useful: bool) {
+    fn settle_frame(&mut self, from: &Arrival, charged: Option<Class>, news: bool) {
         if let Some(class) = charged {
-            self.finish(from.link, class, from.bytes.len(), useful);
+            let cost = if news { cost::NEWS } else { cost::COPY };
+            self.finish(from.link, class, from.bytes.len(), cost);
         }
     }
 

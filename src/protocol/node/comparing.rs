@@ -3,6 +3,7 @@
 use rand::RngExt as _;
 
 use super::batches::Checking;
+use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
@@ -83,7 +84,7 @@ impl Node {
             let ticket = compare.ticket;
             self.send(from.link, &Frame::Differ(Differ { ticket, ranges, tips }));
         }
-        self.finish(from.link, Class::Repair, from.bytes.len(), true);
+        self.finish(from.link, Class::Repair, from.bytes.len(), cost::COMPARE);
     }
 
     pub(super) fn on_differ(&mut self, from: &Arrival, differ: Differ) {

@@ -6,10 +6,22 @@ use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::protocol::bucket::Rate;
 use crate::protocol::{CloseWhy, LinkId, Reason};
-use crate::wire::limits::{USELESS_FRAME_BURST, USELESS_FRAMES_PER_S, VERSION};
+use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S, VERSION};
 use crate::wire::{Class, Credit, Frame, Hello, Kind, WireError};
 
-pub(super) const USELESS: Rate = Rate { per_s: USELESS_FRAMES_PER_S, burst: USELESS_FRAME_BURST };
+pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WORK_BURST };
+
+/// What frames cost of a link's idle work: about their processor time, a useless copy being 1. A batch
+/// that is news costs nothing here, as its author's quota pays for it.
+pub(super) mod cost {
+    pub const NEWS: u64 = 0;
+    pub const COPY: u64 = 1;
+    pub const ANNOUNCE: u64 = 1;
+    pub const STALE_ANNOUNCE: u64 = 3;
+    pub const REQUEST: u64 = 2;
+    pub const COMPARE: u64 = 20;
+    pub const PING: u64 = 50;
+}
 
 fn reason_of(error: WireError) -> Reason {
     match error {
@@ -41,11 +53,11 @@ impl Node {
         let length = from.bytes.len();
         let kind = from.bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
         let current = from.bytes.first() == Some(&VERSION);
-        if let Some(kind) = kind.filter(|kind| current && length <= kind.max_len()) {
-            if !held.charge(kind.class(), length) {
-                let detail = format!("a {} frame beyond the credit", kind.name());
-                return self.reject(&from, Reason::CreditOverrun, Claims::default, &detail);
-            }
+        if let Some(kind) = kind.filter(|kind| current && length <= kind.max_len())
+            && !held.charge(kind.class(), length)
+        {
+            let detail = format!("a {} frame beyond the credit", kind.name());
+            return self.reject(&from, Reason::CreditOverrun, Claims::default, &detail);
         }
         let frame = match Frame::decode(&from.bytes) {
             Ok(frame) => frame,
@@ -65,11 +77,12 @@ impl Node {
         match frame {
             Frame::Hello(hello) => self.on_hello(link, &hello),
             Frame::Credit(credit) => self.on_credit(&from, &credit),
-            Frame::Ping => self.finish(link, Class::Control, length, true),
+            Frame::Ping => self.finish(link, Class::Control, length, cost::PING),
             Frame::Push(push) => self.on_batch(from, push.batch, push.hops, Some(Class::Push)),
             Frame::Announce(announce) => {
-                let useful = self.on_announce(&from, &announce.items);
-                self.finish(link, Class::Announce, length, useful);
+                let news = self.on_announce(&from, &announce.items);
+                let cost = if news { cost::ANNOUNCE } else { cost::STALE_ANNOUNCE };
+                self.finish(link, Class::Announce, length, cost);
             }
             Frame::Request(request) => self.on_request(&from, &request.wants),
             Frame::Reply(reply) => self.on_reply(from, *reply),

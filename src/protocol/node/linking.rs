@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::frames::USELESS;
+use super::frames::IDLE_WORK;
 use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::PublicKey;
@@ -214,20 +214,27 @@ impl Node {
     }
 
     pub(super) fn send_credit(&mut self, link: LinkId) {
-        let credit = self.links.get_mut(link).and_then(|held| held.credit());
+        let Some(held) = self.links.get_mut(link) else { return };
+        let credit = held.credit();
+        if let Some((_, _, cost)) = held.owed.first() {
+            let wait = held.idle_work.wait(IDLE_WORK, self.now, cost);
+            held.credit_due = Some(self.now.after(wait.max(self.config.credit_delay)));
+        }
         if let Some(credit) = credit {
             self.send(link, &Frame::Credit(credit));
         }
     }
 
-    /// Gives credit for useless frames as far as the rate allows, and asks to be woken for the rest.
+    /// Gives credit for useless frames as far as the rate allows.
     pub(super) fn release_owed(&mut self, link: LinkId) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
-        while held.owed.len() > 0 && held.useless.take(USELESS, now, 1) {
-            if let Some((class, bytes)) = held.owed.pop() {
-                held.consume(class, usize::try_from(bytes).unwrap_or(usize::MAX));
+        while let Some((class, bytes, cost)) = held.owed.first() {
+            if !held.idle_work.take(IDLE_WORK, now, cost) {
+                return;
             }
+            held.owed.pop();
+            held.consume(class, usize::try_from(bytes).unwrap_or(usize::MAX));
         }
     }
 }

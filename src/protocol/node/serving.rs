@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::protocol::bucket::Rate;
@@ -136,7 +137,7 @@ impl Node {
         if asked.open == 0 {
             let (link, bytes) = (asked.link, asked.bytes);
             self.serving.requests.remove(&request);
-            self.finish(link, Class::Request, bytes, true);
+            self.finish(link, Class::Request, bytes, cost::REQUEST);
         }
     }
 }

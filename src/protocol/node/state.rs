@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::{SeedableRng as _, rngs::ChaCha8Rng};
 
 use super::batches::Checking;
+use super::frames::IDLE_WORK;
 use super::publishing::Writing;
 use super::serving::Serving;
 use crate::crypto::{Identity, PublicKey, Signature};
@@ -21,7 +22,7 @@ use crate::protocol::{
     Config, Counters, Input, LaneView, LinkId, Network, Output, PeerView, Restored, Snapshot, Time,
     Timer, Token,
 };
-use crate::wire::{BatchId, Instance};
+use crate::wire::{BatchId, Class, Instance};
 
 /// Idle links and overdue answers are looked for this often.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -212,28 +213,22 @@ impl Node {
         self.names
     }
 
-    /// Counts a frame that is dealt with. A useless one (a copy, over a quota, too far ahead) earns its
-    /// sender new credit at a limited rate only: a flood slows itself down and blames nobody.
-    pub(super) fn finish(
-        &mut self,
-        link: LinkId,
-        class: crate::wire::Class,
-        bytes: usize,
-        useful: bool,
-    ) {
+    /// Counts a frame that is dealt with. What brings nothing new (a copy, over a quota, too far ahead)
+    /// costs its link idle work, and earns new credit at a limited rate only: a flood slows itself down
+    /// and blames nobody.
+    pub(super) fn finish(&mut self, link: LinkId, class: Class, bytes: usize, cost: u64) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
-        if useful || held.useless.take(super::frames::USELESS, now, 1) {
+        if held.owed.len() == 0 && held.idle_work.take(IDLE_WORK, now, cost) {
             held.consume(class, bytes);
         } else {
-            held.owed.push(class, bytes as u64);
+            held.owed.push(class, bytes as u64, cost);
         }
-        let urgent = held.credit_state();
-        let delay = match (urgent, held.owed.len()) {
+        let delay = match (held.credit_state(), held.owed.first()) {
             (Granted::Now, _) => return self.send_credit(link),
             (Granted::Later, _) => self.config.credit_delay,
-            (Granted::Nothing, 0) => return,
-            (Granted::Nothing, _) => Duration::from_millis(20),
+            (Granted::Nothing, None) => return,
+            (Granted::Nothing, Some((_, _, cost))) => held.idle_work.wait(IDLE_WORK, now, cost),
         };
         if held.credit_due.is_none() {
             held.credit_due = Some(now.after(delay));
