@@ -190,7 +190,7 @@ fn bar(length: u64, what: &'static str) -> ProgressBar {
 fn write_report(dir: &Path, report: &Report) -> anyhow::Result<()> {
     let path = dir.join("report.json");
     fs::create_dir_all(dir)
-        .and_then(|()| Ok(fs::write(&path, report.to_json()?)?))
+        .and_then(|()| fs::write(&path, report.to_json()?))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

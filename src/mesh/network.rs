@@ -11,9 +11,6 @@ use crate::crypto::Identity;
 use crate::protocol::{Member, Network, Role};
 use crate::store::keys;
 
-/// Most nodes of a mesh on one machine.
-pub const MAX_NODES: usize = 1000;
-
 /// What was made.
 pub struct Created {
     /// The network.
