@@ -56,9 +56,9 @@ fn the_protocol_page_has_every_window() {
 #[test]
 fn the_protocol_page_has_every_limit_and_reason() {
     let page = text("docs/PROTOCOL.md");
-    let limits = [MAX_PAYLOAD, MAX_TOPIC, MAX_ENTRIES, MAX_SHARED_BODY, MAX_BODY, MAX_FRAME, MAX_KEYS];
-    let quotas =
-        [AUTHOR_BATCHES_PER_S, AUTHOR_BATCH_BURST, AUTHOR_BYTES_PER_S, AUTHOR_BYTE_BURST];
+    let limits =
+        [MAX_PAYLOAD, MAX_TOPIC, MAX_ENTRIES, MAX_SHARED_BODY, MAX_BODY, MAX_FRAME, MAX_KEYS];
+    let quotas = [AUTHOR_BATCHES_PER_S, AUTHOR_BATCH_BURST, AUTHOR_BYTES_PER_S, AUTHOR_BYTE_BURST];
     let all = limits.into_iter().map(|limit| limit as u64).chain([WINDOW, RECENT]).chain(quotas);
     for number in all {
         assert!(spaced(number).iter().any(|text| page.contains(text)), "{number}");

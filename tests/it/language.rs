@@ -6,7 +6,7 @@ use std::time::Duration;
 use loyal::adversary::Attempts;
 use loyal::crypto::{Digest, PublicKey};
 use loyal::protocol::{Config, Reason, Snapshot};
-use loyal::wire::{BatchId, Class};
+use loyal::wire::BatchId;
 
 use crate::support::entry;
 use crate::world::{Machine, Rules, World};
@@ -17,13 +17,12 @@ pub struct Mesh {
     pub world: World,
     liars: Vec<usize>,
     messages: usize,
-    /// What honest nodes published, by message id's batch.
     taken: usize,
 }
 
 /// `n` honest nodes.
 pub fn mesh(n: u8) -> Described {
-    Described { n, liars: vec![], raw: 0, down: 0, seed: 1, rules: Rules::default() }
+    Described { n, liars: vec![], raw: 0, seed: 1, rules: Rules::default() }
 }
 
 /// A mesh before it starts.
@@ -31,7 +30,6 @@ pub struct Described {
     n: u8,
     liars: Vec<String>,
     raw: u8,
-    down: u8,
     seed: u8,
     rules: Rules,
 }
@@ -46,12 +44,6 @@ impl Described {
     /// One more of the `n`, before the liars, is the test itself.
     pub fn raw(mut self) -> Self {
         self.raw += 1;
-        self
-    }
-
-    /// One more of the `n`, the very last, does not run.
-    pub fn down(mut self) -> Self {
-        self.down += 1;
         self
     }
 
@@ -75,7 +67,7 @@ impl Described {
     /// Starts everybody, and lets them link for two seconds.
     pub fn up(self) -> Mesh {
         let mut world = World::new(self.n, self.seed, self.rules);
-        let special = self.liars.len() + usize::from(self.raw + self.down);
+        let special = self.liars.len() + usize::from(self.raw);
         let honest = usize::from(self.n) - special;
         for number in 0..honest {
             world.start(number);
@@ -167,7 +159,11 @@ impl Mesh {
                 *published.entry(id.batch).or_default() += 1;
             }
         }
-        assert_eq!(published.values().sum::<usize>(), self.taken, "all that was taken is published");
+        assert_eq!(
+            published.values().sum::<usize>(),
+            self.taken,
+            "all that was taken is published"
+        );
         for number in honest {
             let mut slots = BTreeMap::new();
             for (author, seq, id) in &self.world.peers[number].delivered {
@@ -248,9 +244,4 @@ impl Mesh {
         }
         self
     }
-}
-
-/// The number of a credited class on the wire.
-pub fn class(class: Class) -> u8 {
-    class as u8
 }

@@ -38,7 +38,7 @@ pub fn entry(topic: &str, payload: &[u8]) -> Entry {
 
 /// Signs into a slot of the network.
 pub fn batch(signer: &Identity, network: Digest, seq: u64, prev: Digest, text: &str) -> Batch {
-    let created_at = 1_700_000_000_000_000 + seq;
+    let created_at = 1_700_000_000_000_000u64.wrapping_add(seq);
     let entries = [entry("t", text.as_bytes())];
     Batch::sign(signer, network, seq, prev, created_at, &entries).expect("it fits")
 }

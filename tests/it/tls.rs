@@ -74,11 +74,9 @@ fn certified(identity: &Identity) -> Arc<CertifiedKey> {
     ]
     .concat();
     let key = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).expect("a key");
-    let spki = [
-        &[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0][..],
-        &identity.public().0,
-    ]
-    .concat();
+    let spki =
+        [&[0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0][..], &identity.public().0]
+            .concat();
     Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], key))
 }
 

@@ -11,7 +11,6 @@ use loyal::adversary::{Act, Adversary, Spec};
 use loyal::crypto::{Digest, PublicKey, check};
 use loyal::protocol::{
     Config, Down, Input, LinkId, Network, Node, Output, Refusal, Rejection, Restored, Ticket, Time,
-    Token,
 };
 use loyal::wire::{Batch, BatchId, Entry, Frame, MessageId, limits::MAX_FRAME};
 
@@ -183,8 +182,12 @@ impl World {
     pub fn kill(&mut self, number: usize) {
         self.peers[number].machine = Machine::Down;
         self.peers[number].starts += 1;
-        let own: Vec<LinkId> =
-            self.ends.iter().filter(|(_, e)| e.owner == number && e.up).map(|(id, _)| *id).collect();
+        let own: Vec<LinkId> = self
+            .ends
+            .iter()
+            .filter(|(_, e)| e.owner == number && e.up)
+            .map(|(id, _)| *id)
+            .collect();
         for end in own {
             let other = self.ends[&end].other;
             self.ends.get_mut(&end).expect("an end").up = false;
@@ -546,9 +549,4 @@ fn deadline(machine: &Machine) -> Option<Time> {
 fn prefixed(frame: &[u8]) -> Arc<[u8]> {
     let length = u32::try_from(frame.len()).expect("a frame is small").to_be_bytes();
     [&length[..], frame].concat().into()
-}
-
-/// A token as a number, for the disk.
-pub fn number(token: Token) -> u64 {
-    token.0
 }
