@@ -30,6 +30,8 @@ mod stage;
 mod stall;
 mod suggest;
 mod tamper;
+#[cfg(test)]
+mod tests;
 mod wrapper;
 
 pub use attempts::{Attempt, Attempts, Totals};
