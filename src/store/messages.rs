@@ -192,9 +192,12 @@ fn scan(
     let rest = "(b.row > ?1 OR b.count > ?2 + 1) AND b.first ORDER BY b.row LIMIT ?3";
     let sql = match author {
         None => format!("SELECT {COLUMNS} WHERE b.row >= ?1 AND {rest}"),
-        Some(_) => format!(
-            "SELECT {COLUMNS} INDEXED BY batches_by_author WHERE b.author = ?4 AND b.row >= ?1 AND {rest}"
-        ),
+        Some(_) => {
+            // SQLite wants the hint right behind the table that it is about.
+            let hinted = "batches b INDEXED BY batches_by_author ";
+            let columns = COLUMNS.replacen("batches b ", hinted, 1);
+            format!("SELECT {columns} WHERE b.author = ?4 AND b.row >= ?1 AND {rest}")
+        }
     };
     let mut statement = db.prepare_cached(&sql)?;
     let mut found = match author {

@@ -1,4 +1,5 @@
-//! A disk in memory: what was handed in is there once it is answered, and is lost in a crash before.
+//! A disk in memory: what was handed in is there once it is answered, and is lost in a crash
+//! before.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! `kill -9` at random moments of a process that is being posted to: nothing that it acknowledged is
-//! lost, and no slot is used twice.
+//! `kill -9` at random moments of a process that is being posted to: nothing that it acknowledged
+//! is lost, and no slot is used twice.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

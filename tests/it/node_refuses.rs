@@ -38,7 +38,8 @@ fn short() -> Duration {
     Duration::from_millis(100)
 }
 
-/// Whether there is a row for the reason. Rows say whose fault it was, and only a link's fault bans.
+/// Whether there is a row for the reason. Rows say whose fault it was, and only a link's fault
+/// bans.
 fn refused(world: &World, reason: Reason) -> bool {
     world.rejections(0).iter().any(|row| row.reason == reason)
 }

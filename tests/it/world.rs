@@ -1,7 +1,8 @@
-//! A world of state machines: virtual time, links with latency, disks that lose what was not answered.
+//! A world of state machines: virtual time, links with latency, disks that lose what was not
+//! answered.
 //!
-//! Nodes run exactly as in a process, with this event loop in the place of sockets, threads and SQLite.
-//! One seed, one order of events. `language.rs` is what tests write in.
+//! Nodes run exactly as in a process, with this event loop in the place of sockets, threads and
+//! SQLite. One seed, one order of events. `language.rs` is what tests write in.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
