@@ -1,8 +1,8 @@
 //! Checking a signature: one rule, ZIP-215, on every path.
 //!
-//! ZIP-215 (<https://zips.z.cash/zip-0215>): `S` must be canonical; `A` and `R` may be any encodings
-//! of points, canonical or not; the cofactored equation `[8][S]B = [8]R + [8][k]A` must hold. It
-//! is defined so that single and bulk checks agree, which the cofactorless rules do not.
+//! ZIP-215 (<https://zips.z.cash/zip-0215>): `S` must be canonical; `A` and `R` may be any
+//! encodings of points, canonical or not; the cofactored equation `[8][S]B = [8]R + [8][k]A` must
+//! hold. It is defined so that single and bulk checks agree, which the cofactorless rules do not.
 
 use std::fmt;
 
@@ -34,7 +34,8 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// What a check found. Only [`check`] makes one, so that holding `GOOD` means that a check was done.
+/// What a check found. Only [`check`] makes one, so that holding `GOOD` means that a check was
+/// done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     good: bool,

@@ -13,8 +13,8 @@ impl Digest {
     /// All zeros: the `prev` of an author's first batch, the hash of an empty range.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// SHA-256 over the parts in order, with nothing between them. Callers put a domain string first
-    /// and only parts of a fixed size, or with their length, before the last one.
+    /// SHA-256 over the parts in order, with nothing between them. Callers put a domain string
+    /// first and only parts of a fixed size, or with their length, before the last one.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut hash = sha2::Sha256::new();
         for part in parts {

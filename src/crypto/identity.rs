@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::{Signature, digest::hex, parse_hex};
 
-/// An Ed25519 public key, as 32 bytes. It is the name of a member or author everywhere: on links, in
-/// statements, in logs. Not necessarily a point of the curve: [`PublicKey::validate`] says.
+/// An Ed25519 public key, as 32 bytes. It is the name of a member or author everywhere: on links,
+/// in statements, in logs. Not necessarily a point of the curve: [`PublicKey::validate`] says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct PublicKey(pub [u8; 32]);
 

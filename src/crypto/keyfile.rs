@@ -42,8 +42,8 @@ pub fn is_encrypted(pem: &str) -> bool {
     pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 }
 
-/// The identity's key file: plain, or encrypted with PBES2 (scrypt, AES-256-CBC) under a passphrase.
-/// Version 1 of PKCS#8 (no public key inside), as OpenSSL 3.0 cannot read version 2.
+/// The identity's key file: plain, or encrypted with PBES2 (scrypt, AES-256-CBC) under a
+/// passphrase. Version 1 of PKCS#8 (no public key inside), as OpenSSL 3.0 cannot read version 2.
 ///
 /// # Errors
 /// [`KeyFileError::Malformed`] when the operating system gives no randomness for the salt.

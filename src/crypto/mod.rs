@@ -2,6 +2,7 @@
 //!
 //! Signing is Ed25519 (RFC 8032). Checking follows ZIP-215 everywhere, so that checking one by one
 //! and checking in bulk agree on every input: two honest nodes never disagree about a signature.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod check;
 mod digest;

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `POST /v1/messages` as JSON: exactly one of the two payloads.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostMessage {
     /// At most 64 bytes of UTF-8.
@@ -21,7 +22,7 @@ pub struct PostMessage {
 }
 
 /// 201 of both POST routes. For a batch that was signed elsewhere `id` is the batch's first message.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Posted {
     /// `<batch id>.<index>`.
     pub id: String,
@@ -34,7 +35,7 @@ pub struct Posted {
 }
 
 /// `POST /v1/messages/signed`: a batch as an author signed it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignedDto {
     /// Network id.
@@ -58,7 +59,7 @@ pub struct SignedDto {
 }
 
 /// A message as a node holds it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessageDto {
     /// `<batch id>.<index>`.
     pub id: String,
@@ -87,7 +88,7 @@ pub struct MessageDto {
 }
 
 /// A row of the rejection log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RejectionDto {
     /// The row's number in this store.
     pub row: i64,
@@ -124,7 +125,7 @@ pub struct RejectionDto {
 }
 
 /// A row of `/v1/rejections/summary`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SummaryRow {
     /// Why.
     pub reason: String,
@@ -141,7 +142,7 @@ pub struct SummaryRow {
 }
 
 /// A link of a peer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[allow(missing_docs)]
 pub struct LinkDto {
     pub dialled: bool,
@@ -160,7 +161,7 @@ pub struct LinkDto {
 }
 
 /// A row of `/v1/peers`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PeerDto {
     /// Key.
     pub key: String,
@@ -185,7 +186,7 @@ pub struct PeerDto {
 }
 
 /// `GET /v1/status`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusDto {
     /// This node's key.
     pub key: String,
@@ -232,7 +233,7 @@ pub struct StatusDto {
 }
 
 /// One thing that a liar tried.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttemptDto {
     /// The behaviour.
     pub kind: String,
@@ -249,7 +250,7 @@ pub struct AttemptDto {
 }
 
 /// Totals of one behaviour.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct AttemptKind {
     /// All attempts.
     pub attempted: u64,
@@ -258,7 +259,7 @@ pub struct AttemptKind {
 }
 
 /// `GET /v1/attempts` of a malicious node.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct AttemptsDto {
     /// By behaviour.
     pub totals: BTreeMap<String, AttemptKind>,
@@ -266,8 +267,52 @@ pub struct AttemptsDto {
     pub attempts: Vec<AttemptDto>,
 }
 
+/// A page of a list. It may be shorter than the limit, as pages are bounded in bytes and work too: `more`
+/// says whether the list goes on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ListDto<T> {
+    /// In the order of the store, oldest first.
+    pub items: Vec<T>,
+    /// The cursor to go on with, also when `items` is empty.
+    pub next: String,
+    /// Whether there may be more at once, even if `items` is empty.
+    #[serde(default)]
+    pub more: bool,
+    /// Why something may be missing before the first item: the cursor that was sent is of another store
+    /// or older than what is kept.
+    pub gap: Option<String>,
+}
+
+/// A key of the network file.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct KeyDto {
+    /// The key.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// `member` or `author`.
+    pub role: String,
+    /// Where a member's node listens for links.
+    pub gossip: Option<String>,
+}
+
+/// `GET /v1/network`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NetworkDto {
+    /// Network id.
+    pub id: String,
+    /// Members: `n`.
+    pub n: usize,
+    /// Liars that are tolerated: `f`.
+    pub f: usize,
+    /// Quorum: `n - f`.
+    pub quorum: usize,
+    /// All keys, ascending.
+    pub keys: Vec<KeyDto>,
+}
+
 /// The data of a stream's `gap` event.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GapDto {
     /// Why something may be missing.
     pub why: String,
@@ -276,7 +321,7 @@ pub struct GapDto {
 }
 
 /// RFC 9457 problem details.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Kind of problem, as a URI reference.
     #[serde(rename = "type")]
@@ -287,6 +332,9 @@ pub struct Problem {
     pub status: u16,
     /// This occurrence.
     pub detail: String,
+    /// What was asked for, as a URI reference; a client fills in the URL that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// The rejection reason, for 422.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -1,8 +1,13 @@
-//! What HTTP servers and clients of this project share: the shapes of bodies.
+//! What HTTP servers and clients of this project share: the shapes of bodies, problem details, and the
+//! guard against web pages that reach for a local server.
 
 mod dto;
+mod guard;
+mod problem;
 
 pub use dto::{
-    AttemptDto, AttemptKind, AttemptsDto, GapDto, LinkDto, MessageDto, PeerDto, PostMessage,
-    Posted, Problem, RejectionDto, SignedDto, StatusDto, SummaryRow,
+    AttemptDto, AttemptKind, AttemptsDto, GapDto, KeyDto, LinkDto, ListDto, MessageDto, NetworkDto,
+    PeerDto, PostMessage, Posted, Problem, RejectionDto, SignedDto, StatusDto, SummaryRow,
 };
+pub use guard::Guard;
+pub use problem::PROBLEM_JSON;

@@ -9,8 +9,9 @@ pub struct Config {
     pub links: usize,
     /// How often lanes are compared with some linked peer.
     pub compare_every: Duration,
-    /// How often a random member is linked to for a comparison, if it is not linked already. The way out
-    /// when every link is a liar.
+    /// How often, at the least, a random member is linked to for a comparison, if it is not linked
+    /// already; up to four times as often while such comparisons find something. The way out when every
+    /// link is a liar.
     pub visit_every: Duration,
     /// How often one chosen link is exchanged for another.
     pub rotate_every: Duration,
@@ -39,7 +40,7 @@ impl Default for Config {
         Self {
             links: 3,
             compare_every: Duration::from_millis(500),
-            visit_every: Duration::from_millis(600),
+            visit_every: Duration::from_secs(1),
             rotate_every: Duration::from_secs(60),
             ask_after: Duration::from_millis(8),
             ask_again_after: Duration::from_millis(150),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Durability, Reason, Record, StoredBatch, Time};
+use super::{Durability, Reason, Record, StoredBatch};
 use crate::crypto::{PublicKey, Signature, Verdict};
 use crate::wire::{BatchId, Class, Kind, MessageId, SignedSlot};
 

@@ -6,14 +6,24 @@
 //!
 //! The parts (`links`, `lanes`, `relay`, `repair`, `standing`, `quotas`) never import one another;
 //! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod bucket;
+mod cache;
 mod config;
 mod io;
+mod lanes;
+mod links;
 mod network;
 mod node;
+mod publisher;
+mod quotas;
 mod reason;
 mod record;
+mod relay;
+mod repair;
 mod snapshot;
+mod standing;
 mod time;
 
 pub use config::Config;

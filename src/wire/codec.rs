@@ -1,9 +1,9 @@
 //! The canonical codec: the one place that knows `bincode`.
 //!
-//! bincode 2 alone is neither canonical nor bounded enough for hostile bytes (it takes trailing bytes,
-//! and lists of any announced length), so: integers of fixed width, big-endian; lists and byte
-//! strings are our own types, whose limit is a parameter; whatever is left over, or does not encode
-//! to itself, is refused.
+//! bincode 2 alone is neither canonical nor bounded enough for hostile bytes (it takes trailing
+//! bytes, and lists of any announced length), so: integers of fixed width, big-endian; lists and
+//! byte strings are our own types, whose limit is a parameter; whatever is left over, or does not
+//! encode to itself, is refused.
 
 use std::ops::Deref;
 

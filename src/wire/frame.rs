@@ -25,7 +25,8 @@ pub struct Hello {
     pub instance: Instance,
 }
 
-/// What the receiver of one class has consumed since the link began; strictly more than it said before.
+/// What the receiver of one class has consumed since the link began; strictly more than it said
+/// before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Grant {
     /// A [`Class`] with a window, as its number.
@@ -340,8 +341,8 @@ impl Frame {
         bytes
     }
 
-    /// Reads a complete frame, without its length prefix. Bounded by the limits of its kind; no hash and
-    /// no signature is checked.
+    /// Reads a complete frame, without its length prefix. Bounded by the limits of its kind; no
+    /// hash and no signature is checked.
     ///
     /// # Errors
     /// When it is not the one encoding of a frame within limits.

@@ -91,11 +91,11 @@ pub const AUTHOR_BATCH_BURST: u64 = 400;
 pub const AUTHOR_BYTES_PER_S: u64 = 4 << 20;
 /// Bytes that an author may publish at once after a pause.
 pub const AUTHOR_BYTE_BURST: u64 = 16 << 20;
-/// Frames a second of a link that turn out useless and are given credit for again.
-pub const USELESS_FRAMES_PER_S: u64 = 1000;
-/// Useless frames that are given credit for again at once after a pause.
-pub const USELESS_FRAME_BURST: u64 = 2000;
+/// Units of work a second that a link may cause without bringing anything new: a copy costs one.
+pub const IDLE_WORK_PER_S: u64 = 1000;
+/// Such units that it may cause at once after a pause.
+pub const IDLE_WORK_BURST: u64 = 2000;
 /// Bytes a second that a node serves to the requests of one link.
 pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 /// Bytes that a node serves to one link at once after a pause.
-pub const SERVE_BYTE_BURST: u64 = 8 << 20;
+pub const SERVE_BYTE_BURST: u64 = 3 << 20;

@@ -2,6 +2,7 @@
 //!
 //! `docs/PROTOCOL.md` is the normative text; `tests/vectors/` pins it. Nothing here acts: decoding
 //! turns hostile bytes into a bounded value or an error that says whose fault it is.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod codec;
 mod frame;

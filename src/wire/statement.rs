@@ -1,8 +1,9 @@
 //! What authors sign: batches of messages, one batch a slot, each slot chained to the one before.
 //!
-//! A signature covers a fixed layout of `domain ‖ network ‖ author ‖ seq ‖ SHA-256(the rest)`, and the
-//! batch id is the SHA-256 of those same bytes. So whoever holds the 32-byte digest of the rest can
-//! check the signature without header or payload ([`SignedSlot`]), and a proof of equivocation is short.
+//! A signature covers a fixed layout of `domain ‖ network ‖ author ‖ seq ‖ SHA-256(the rest)`, and
+//! the batch id is the SHA-256 of those same bytes. So whoever holds the 32-byte digest of the rest
+//! can check the signature without header or payload ([`SignedSlot`]), and a proof of equivocation
+//! is short.
 
 use std::fmt;
 
@@ -218,7 +219,8 @@ impl Batch {
         decode_body(&self.body, self.header.count)
     }
 
-    /// Checks the shape: counts and lengths agree, slots start at 1, limits hold. No hash, no signature.
+    /// Checks the shape: counts and lengths agree, slots start at 1, limits hold. No hash, no
+    /// signature.
     ///
     /// # Errors
     /// The first thing that is wrong.

@@ -1,1 +1,23 @@
-//! probe
+//! The integration tests: one binary, a module a behaviour.
+//!
+//! `LOYAL_BLESS=1` writes what is pinned under `tests/vectors/` and `fuzz/corpus/` anew; without it
+//! the files are only compared.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod codec;
+mod disk;
+mod documents;
+mod fuzz_replay;
+mod hostile;
+mod kill;
+mod language;
+mod node_liars;
+mod node_mesh;
+mod node_refuses;
+mod process;
+mod support;
+mod tidy;
+mod tls;
+mod vectors;
+mod world;
+mod zip215;

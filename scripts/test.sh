@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# The one gate: everything that must hold before a change is taken. CI calls it too.
+# Needs a Rust toolchain with rustfmt and clippy; the few Debian packages that the tests use are
+# installed if they are missing and this is root on Debian.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+export RUST_BACKTRACE="${RUST_BACKTRACE:-1}"
+begin=$SECONDS
+current="set-up"
+trap 'code=$?; [ "$code" = 0 ] || echo "FAILED: $current (exit code $code)" >&2' EXIT
+
+step() {
+    current="$1"
+    shift
+    printf '\n== %s ==\n' "$current"
+    "$@"
+}
+
+tools() {
+    local missing=() tool
+    declare -A package=([cc]=gcc [openssl]=openssl [sqlite3]=sqlite3)
+    for tool in "${!package[@]}"; do
+        command -v "$tool" >/dev/null || missing+=("${package[$tool]}")
+    done
+    if [ "${#missing[@]}" -gt 0 ]; then
+        if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+            apt-get update -qq
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+                "${missing[@]}" >/dev/null
+        else
+            echo "missing: ${missing[*]}; install them and try again" >&2
+            return 1
+        fi
+    fi
+    cargo --version
+    cargo fmt --version
+    cargo clippy --version
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+}
+
+step "tools" tools
+step "format" cargo fmt --check
+step "lints" cargo clippy --locked --all-targets -- -D warnings
+step "the pure half alone" cargo check --locked --no-default-features
+# The node's own binary first: the tests start it as a process.
+step "build" cargo build --locked --bins
+step "tests: units, integration, golden vectors, fuzz replay" cargo test --locked
+step "documentation" documentation
+
+current="done"
+printf '\nPASS: every step, in %d s\n' "$((SECONDS - begin))"

@@ -1,0 +1,79 @@
+//! When to act on which link: at once when it becomes ready, then again and again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::stage::Stage;
+use crate::crypto::PublicKey;
+use crate::protocol::{LinkId, Time};
+
+/// A steady beat over all ready links, with a burst for those that are new.
+pub(super) struct Beat {
+    every: Duration,
+    next: Time,
+    greeted: BTreeSet<LinkId>,
+    readied: u64,
+}
+
+impl Beat {
+    pub fn new(every: Duration) -> Self {
+        Self { every, next: Time(0), greeted: BTreeSet::new(), readied: 0 }
+    }
+
+    /// Links to act on now, and whether each is new.
+    pub fn due(&mut self, stage: &Stage) -> Vec<(LinkId, bool)> {
+        let beat = stage.now >= self.next;
+        if !beat && self.readied == stage.links.readied() {
+            return Vec::new();
+        }
+        self.readied = stage.links.readied();
+        let mut due = Vec::new();
+        for link in stage.links.ready() {
+            let fresh = self.greeted.insert(link);
+            if fresh || beat {
+                due.push((link, fresh));
+            }
+        }
+        if beat {
+            self.next = stage.now.after(self.every);
+        }
+        due
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.greeted.remove(&link);
+    }
+
+    /// When to look again, while there is a link to act on.
+    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+        stage.links.ready().next().map(|_| self.next)
+    }
+}
+
+/// Where each peer is in a cycle of variants. It outlives the peer's links; bounded by the members.
+pub(super) struct Cycle {
+    pub length: usize,
+    /// Peers start one variant apart, or all at the first.
+    apart: bool,
+    next: BTreeMap<PublicKey, usize>,
+}
+
+impl Cycle {
+    pub fn new(length: usize, apart: bool) -> Self {
+        Self { length, apart, next: BTreeMap::new() }
+    }
+
+    /// One past a variant that the peer has surely judged: the one to go on with when it comes back.
+    pub fn go_on_after(&mut self, peer: PublicKey, variant: usize) {
+        self.next.insert(peer, (variant + 1) % self.length);
+    }
+
+    /// The next variant for a peer.
+    pub fn next(&mut self, peer: PublicKey) -> usize {
+        let start = if self.apart { self.next.len() } else { 0 };
+        let next = self.next.entry(peer).or_insert(start % self.length);
+        let variant = *next;
+        *next = (variant + 1) % self.length;
+        variant
+    }
+}

@@ -1,0 +1,217 @@
+//! `flood`: more than anyone asked for, as fast as the link takes it or at a rate. Heeds no credit.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::chain::Chain;
+use super::spec::{Chance, What};
+use super::stage::Stage;
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::{LinkId, Time};
+use crate::wire::limits::{MAX_FRAME, VERSION};
+use crate::wire::{Announce, Batch, BatchId, Frame, Kind, List, Push, Request, SlotId, Want};
+
+/// Frames that are given for a link at once.
+const BURST: usize = 64;
+/// Bytes that are given for a link before it has written what it got; one frame may cross it.
+const BURST_BYTES: usize = 256 << 10;
+/// At a high rate, how often several frames are given at once.
+const GRAIN: Duration = Duration::from_millis(5);
+/// Tickets of a request flood begin here: their answers are not for the wrapped node.
+pub(super) const FIRST_TICKET: u32 = 1 << 31;
+const ITEMS: usize = 8;
+
+struct Target {
+    /// Bytes given and not known to be written.
+    pending: usize,
+    /// When the next frame is due, at a rate.
+    due: Time,
+    /// The own slot to go on with.
+    slot: u64,
+}
+
+pub(super) struct Flood {
+    what: What,
+    /// Time between frames of a link; `None` for as fast as it takes them.
+    every: Option<Duration>,
+    chain: Chain,
+    targets: BTreeMap<LinkId, Target>,
+    count: u32,
+    wake: Option<Time>,
+}
+
+impl Flood {
+    pub fn new(what: What, rate: Option<u32>) -> Self {
+        let every = rate.map(|rate| Duration::from_micros(1_000_000 / u64::from(rate.max(1))));
+        let (chain, targets) = (Chain::default(), BTreeMap::new());
+        Self { what, every, chain, targets, count: 0, wake: None }
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
+        let ready: Vec<LinkId> = stage.links.ready().collect();
+        self.wake = None;
+        for link in ready {
+            let target = Target { pending: 0, due: stage.now, slot: 0 };
+            let target = self.targets.entry(link).or_insert(target);
+            match self.every {
+                None if target.pending == 0 => self.burst(stage, link, BURST, chance),
+                None => {}
+                Some(every) => self.paced(stage, link, every, chance),
+            }
+        }
+    }
+
+    fn paced(&mut self, stage: &mut Stage, link: LinkId, every: Duration, chance: Chance) {
+        let Some(target) = self.targets.get_mut(&link) else { return };
+        let mut count = 0;
+        while target.due <= stage.now && count < BURST {
+            target.due = target.due.after(every.max(Duration::from_micros(1)));
+            count += 1;
+        }
+        if count == BURST {
+            target.due = target.due.max(stage.now); // too late to catch up
+        }
+        let wake = target.due.max(stage.now.after(GRAIN));
+        self.wake = Some(self.wake.map_or(wake, |at| at.min(wake)));
+        self.burst(stage, link, count, chance);
+    }
+
+    fn burst(&mut self, stage: &mut Stage, link: LinkId, count: usize, chance: Chance) {
+        for _ in 0..count {
+            if self.targets.get(&link).is_none_or(|target| target.pending >= BURST_BYTES) {
+                return;
+            }
+            if stage.takes(chance) {
+                let sent = self.send(stage, link);
+                let Some(target) = self.targets.get_mut(&link) else { return };
+                target.pending += sent;
+            }
+        }
+    }
+
+    /// Sends one frame; the bytes that it takes.
+    fn send(&mut self, stage: &mut Stage, link: LinkId) -> usize {
+        self.count = self.count.wrapping_add(1);
+        let (frame, id) = match self.what {
+            What::Garbage => (garbage(stage), None),
+            What::Valid => self.valid(stage, link),
+            What::Duplicate => self.duplicate(stage),
+            What::Oversize if self.count.is_multiple_of(2) => return oversize(stage, link),
+            What::Oversize => {
+                let mut frame = vec![VERSION, Kind::Missing as u8];
+                let more = stage.rng.random_range(64..1024);
+                frame.extend(stage.random(Kind::Missing.max_len() + more));
+                (frame, None)
+            }
+            What::Announce => (announce(stage), None),
+            What::Request => (request(stage, self.count), None),
+        };
+        if !frame.is_empty() {
+            stage.send_raw(("flood", self.what.name()), link, &frame, id);
+        }
+        frame.len() + 4
+    }
+
+    fn valid(&mut self, stage: &mut Stage, link: LinkId) -> (Vec<u8>, Option<BatchId>) {
+        let slot = self.targets.get(&link).map_or(0, |target| target.slot);
+        let Some((id, batch, next)) = self.chain.get(stage, slot) else {
+            return (Vec::new(), None);
+        };
+        if let Some(target) = self.targets.get_mut(&link) {
+            target.slot = next;
+        }
+        (push(batch), Some(id))
+    }
+
+    /// The newest batch that the node knows; before there is one, the first of its own.
+    fn duplicate(&mut self, stage: &mut Stage) -> (Vec<u8>, Option<BatchId>) {
+        if let Some(kept) = stage.memory.kept().back() {
+            return (push(Batch::clone(&kept.batch)), Some(kept.id));
+        }
+        let Some((id, batch, _)) = self.chain.get(stage, 0) else { return (Vec::new(), None) };
+        (push(batch), Some(id))
+    }
+
+    /// All that was given for the link is written.
+    pub fn drained(&mut self, link: LinkId) {
+        if let Some(target) = self.targets.get_mut(&link) {
+            target.pending = 0;
+        }
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.targets.remove(&link);
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        self.wake
+    }
+
+    /// Whether it needs old batches.
+    pub fn repeats(&self) -> bool {
+        self.what == What::Duplicate
+    }
+}
+
+fn push(batch: Batch) -> Vec<u8> {
+    Frame::Push(Box::new(Push { hops: 1, batch })).encode()
+}
+
+/// A well-formed start with a random rest.
+fn garbage(stage: &mut Stage) -> Vec<u8> {
+    let kinds =
+        [Kind::Push, Kind::Announce, Kind::Request, Kind::Reply, Kind::Compare, Kind::Differ];
+    let kind = stage.pick(&kinds).unwrap_or(Kind::Push);
+    let length = stage.rng.random_range(32..1024);
+    [vec![VERSION, kind as u8], stage.random(length)].concat()
+}
+
+/// A length prefix that no frame may have, and a few of the bytes that it promises.
+fn oversize(stage: &mut Stage, link: LinkId) -> usize {
+    let most = u32::try_from(MAX_FRAME).unwrap_or(u32::MAX);
+    let length = stage.rng.random_range(most + 1..=u32::MAX);
+    let bytes = stage.random(64);
+    stage.raw_bytes(link, length, &bytes);
+    stage.record(("flood", "oversize_prefix"), link, Some(&length.to_be_bytes()), None, 0);
+    bytes.len() + 4
+}
+
+fn slot(stage: &mut Stage) -> (PublicKey, u64) {
+    let number = stage.rng.random_range(0..stage.network.keys().len());
+    let author = stage.network.keys()[number].key;
+    let ahead = stage.rng.random_range(1..512);
+    (author, stage.memory.tip(&author).seq.saturating_add(ahead))
+}
+
+/// Ids of batches that do not exist.
+fn announce(stage: &mut Stage) -> Vec<u8> {
+    let items = (0..ITEMS)
+        .map(|_| {
+            let (author, seq) = slot(stage);
+            let mut id = Digest::ZERO;
+            id.0.copy_from_slice(&stage.random(32));
+            SlotId { author, seq, id }
+        })
+        .collect();
+    List::new(items).map(|items| Frame::Announce(Announce { items }).encode()).unwrap_or_default()
+}
+
+/// Wants for slots that may or may not exist.
+fn request(stage: &mut Stage, count: u32) -> Vec<u8> {
+    let wants = (0..ITEMS)
+        .map(|index| {
+            let (author, seq) = slot(stage);
+            let number = count.wrapping_mul(8).wrapping_add(u32::try_from(index).unwrap_or(0));
+            let back = stage.rng.random_range(0..1024);
+            Want {
+                ticket: FIRST_TICKET | number,
+                author,
+                seq: seq.saturating_sub(back).max(1),
+                id: None,
+            }
+        })
+        .collect();
+    List::new(wants).map(|wants| Frame::Request(Request { wants }).encode()).unwrap_or_default()
+}

@@ -1,0 +1,146 @@
+//! `forge`: messages in honest members' names, with five kinds of signature that are not theirs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::beat::{Beat, Cycle};
+use super::spec::Chance;
+use super::stage::Stage;
+use crate::crypto::{Digest, Identity, PublicKey, Signature};
+use crate::protocol::{LinkId, Time};
+use crate::wire::{Batch, Frame, Push};
+
+/// In the order in which they are tried on each peer.
+const VARIANTS: [&str; 5] =
+    ["random_signature", "own_signature", "other_signature", "other_network", "stranger"];
+/// From here on a peer needs no signature check to refuse them: it closes the link at once, and never
+/// sees what was sent after.
+const FIRST_PLAIN: usize = 3;
+
+pub(super) struct Forge {
+    beat: Beat,
+    cycle: Cycle,
+    stranger: Identity,
+    decoy: usize,
+    /// The first variant of each link that ended it.
+    ended: BTreeMap<LinkId, (PublicKey, usize)>,
+}
+
+impl Forge {
+    pub fn new(seed: &[u8; 32]) -> Self {
+        Self {
+            beat: Beat::new(Duration::from_millis(200)),
+            cycle: Cycle::new(VARIANTS.len(), false),
+            stranger: Identity::from_seed(&Digest::of(&[b"loyal/stranger/1", seed]).0),
+            decoy: 0,
+            ended: BTreeMap::new(),
+        }
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
+        for (link, fresh) in self.beat.due(stage) {
+            let Some(peer) = stage.links.peer(link) else { continue };
+            let count = if fresh { self.cycle.length } else { 1 };
+            for _ in 0..count {
+                if stage.takes(chance) {
+                    self.send(stage, link, peer);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, stage: &mut Stage, link: LinkId, peer: PublicKey) {
+        let variant = self.cycle.next(peer);
+        let Some(batch) = self.forge(stage, variant, &peer) else { return };
+        let id = batch.id();
+        let frame = Frame::Push(Box::new(Push { hops: 1, batch })).encode();
+        stage.send_raw(("forge", VARIANTS[variant]), link, &frame, Some(id));
+        if variant >= FIRST_PLAIN {
+            self.ended.entry(link).or_insert((peer, variant));
+        }
+    }
+
+    fn forge(&mut self, stage: &mut Stage, variant: usize, peer: &PublicKey) -> Option<Batch> {
+        let victims = victims(stage, peer);
+        let own = stage.identity.clone();
+        let victim = stage.pick(&victims).unwrap_or(*peer);
+        match variant {
+            0 => {
+                let mut batch = stage.next_batch(victim, &own)?;
+                batch.signature = random_signature(stage);
+                Some(batch)
+            }
+            1 => stage.next_batch(victim, &own),
+            2 => {
+                let (victim, signature) = other_signature(stage, &victims, victim);
+                let mut batch = stage.next_batch(victim, &own)?;
+                batch.signature = signature;
+                Some(batch)
+            }
+            3 => self.other_network(stage),
+            _ => stage.next_batch(self.stranger.public(), &self.stranger),
+        }
+    }
+
+    /// What a member really said in another network; without such a decoy, what this node says there.
+    fn other_network(&mut self, stage: &mut Stage) -> Option<Batch> {
+        if !stage.decoys.is_empty() {
+            self.decoy = (self.decoy + 1) % stage.decoys.len();
+            return stage.decoys.get(self.decoy).cloned();
+        }
+        let entry = stage.entry();
+        let elsewhere = Digest::of(&[b"loyal/elsewhere1", &stage.network.id().0]);
+        Batch::sign(&stage.identity, elsewhere, 1, Digest::ZERO, stage.now.0, &[entry]).ok()
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.beat.down(link);
+        if let Some((peer, variant)) = self.ended.remove(&link) {
+            self.cycle.go_on_after(peer, variant);
+        }
+    }
+
+    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+        self.beat.deadline(stage)
+    }
+}
+
+/// Whose names to use: those of the decoys' signers, who are honest; else of all other members. Not
+/// the peer's own, if there is another.
+fn victims(stage: &Stage, peer: &PublicKey) -> Vec<PublicKey> {
+    let own = stage.identity.public();
+    let usable = |key: &PublicKey| *key != own && key != peer && stage.network.is_member(key);
+    let mut victims: Vec<_> =
+        stage.decoys.iter().map(|decoy| decoy.header.author).filter(usable).collect();
+    if victims.is_empty() {
+        victims = stage.network.members().map(|member| member.key).filter(usable).collect();
+    }
+    victims
+}
+
+/// A member and a signature that it really gave, to something else. If none was seen yet: one
+/// that it gave in another network, or else one of our own.
+fn other_signature(
+    stage: &mut Stage,
+    victims: &[PublicKey],
+    otherwise: PublicKey,
+) -> (PublicKey, Signature) {
+    let seen: Vec<_> = victims
+        .iter()
+        .filter_map(|victim| Some((*victim, stage.memory.tip(victim).signature?)))
+        .collect();
+    if let Some(found) = stage.pick(&seen) {
+        return found;
+    }
+    let decoys: Vec<_> =
+        stage.decoys.iter().map(|decoy| (decoy.header.author, decoy.signature)).collect();
+    let own = stage.identity.sign(b"loyal/elsewhere1");
+    stage.pick(&decoys).unwrap_or((otherwise, own))
+}
+
+fn random_signature(stage: &mut Stage) -> Signature {
+    let mut bytes = [0; 64];
+    bytes.copy_from_slice(&stage.random(64));
+    bytes[63] &= 0x0f; // or its second half would not even be a number below the group's order
+    Signature(bytes)
+}

@@ -1,0 +1,75 @@
+//! The links of the wrapped node, as seen from outside it.
+
+use std::collections::BTreeMap;
+
+use super::ledger::Ledger;
+use crate::crypto::PublicKey;
+use crate::protocol::LinkId;
+use crate::wire::Credit;
+
+/// One link.
+pub(super) struct Link {
+    pub peer: PublicKey,
+    pub hello_sent: bool,
+    pub hello_got: bool,
+    pub ledger: Ledger,
+}
+
+/// Every link that is up. Bounded by what the world lets up: one or two a member.
+#[derive(Default)]
+pub(super) struct Links {
+    up: BTreeMap<LinkId, Link>,
+    readied: u64,
+}
+
+impl Links {
+    pub fn up(&mut self, link: LinkId, peer: PublicKey) {
+        let fresh = Link { peer, hello_sent: false, hello_got: false, ledger: Ledger::default() };
+        self.up.insert(link, fresh);
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.up.remove(&link);
+    }
+
+    pub fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
+        self.up.get_mut(&link)
+    }
+
+    pub fn is_up(&self, link: LinkId) -> bool {
+        self.up.contains_key(&link)
+    }
+
+    pub fn peer(&self, link: LinkId) -> Option<PublicKey> {
+        self.up.get(&link).map(|link| link.peer)
+    }
+
+    /// Marks one half of the greeting. Whether that made the link ready.
+    pub fn hello(&mut self, link: LinkId, sent: bool) -> bool {
+        let Some(link) = self.up.get_mut(&link) else { return false };
+        let before = link.hello_sent && link.hello_got;
+        if sent {
+            link.hello_sent = true;
+        } else {
+            link.hello_got = true;
+        }
+        let now = !before && link.hello_sent && link.hello_got;
+        self.readied += u64::from(now);
+        now
+    }
+
+    /// Links on which both said hello.
+    pub fn ready(&self) -> impl Iterator<Item = LinkId> {
+        self.up.iter().filter(|(_, link)| link.hello_sent && link.hello_got).map(|(id, _)| *id)
+    }
+
+    /// How many links ever became ready.
+    pub fn readied(&self) -> u64 {
+        self.readied
+    }
+
+    /// Credit that the node is owed on some link.
+    pub fn owed(&mut self) -> Option<(LinkId, Credit)> {
+        self.up.iter_mut().find_map(|(id, link)| Some((*id, link.ledger.owed()?)))
+    }
+}

@@ -1,0 +1,40 @@
+//! What a malicious node does instead: a wrapper round an honest one.
+//!
+//! [`Adversary`] owns an honest [`crate::protocol::Node`], passes its inputs on, rewrites what it
+//! sends and adds frames of its own. The node knows nothing of it. Everything here is pure: time is
+//! handed in, randomness is seeded, every queue has a bound. A [`Spec`] says what it does and when
+//! (see [`parse_list`]); [`Attempts`] says what it did, so that a report can match what was tried
+//! with what honest nodes refused.
+//!
+//! One behaviour is one file: `forge`, `tamper`, `drop`, `censor`, `delay`, `replay`, `flood`,
+//! `malformed`, `stall`.
+
+mod attempts;
+mod beat;
+mod behaviour;
+mod censor;
+mod chain;
+mod delay;
+mod drop;
+mod filter;
+mod flood;
+mod forge;
+mod ledger;
+mod links;
+mod malformed;
+mod memory;
+mod parse;
+mod replay;
+mod spec;
+mod stage;
+mod stall;
+mod suggest;
+mod tamper;
+#[cfg(test)]
+mod tests;
+mod wrapper;
+
+pub use attempts::{Attempt, Attempts, Totals};
+pub use parse::{MAX_LIARS, SpecError, parse_list};
+pub use spec::Spec;
+pub use wrapper::{Act, Adversary};

@@ -1,0 +1,70 @@
+//! `replay`: sends old messages again, from before restarts too.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::beat::Beat;
+use super::spec::Chance;
+use super::stage::Stage;
+use crate::protocol::{LinkId, Time};
+use crate::wire::limits::PUSH_FRAMES;
+use crate::wire::{Batch, Class, Frame, Push};
+
+/// Messages that a new link gets at once.
+const BURST: usize = 4;
+/// How long ago a message must have been seen to be an old one.
+const OLD: Duration = Duration::from_millis(500);
+
+pub(super) struct Replay {
+    beat: Beat,
+    next: BTreeMap<LinkId, usize>,
+}
+
+impl Replay {
+    pub fn new() -> Self {
+        Self { beat: Beat::new(Duration::from_millis(100)), next: BTreeMap::new() }
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
+        for (link, fresh) in self.beat.due(stage) {
+            for _ in 0..if fresh { BURST } else { 1 } {
+                if stage.takes(chance) {
+                    self.send(stage, link);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, stage: &mut Stage, link: LinkId) {
+        // Within half of the credit: the point is that replays are refused as known, not as too many.
+        let room = |stage: &mut Stage| {
+            let under_way = stage.links.get_mut(link)?.ledger.under_way(Class::Push);
+            (under_way < PUSH_FRAMES / 2).then_some(())
+        };
+        if room(stage).is_none() {
+            return;
+        }
+        let old = stage.memory.kept().partition_point(|kept| kept.at.after(OLD) <= stage.now);
+        if old == 0 {
+            return;
+        }
+        let next = self.next.entry(link).or_default();
+        let kept = &stage.memory.kept()[*next % old];
+        *next = next.wrapping_add(1);
+        let (id, batch) = (kept.id, Batch::clone(&kept.batch));
+        let frame = Frame::Push(Box::new(Push { hops: 2, batch })).encode();
+        // Twice: the peer may have had it from others only, and a first copy from us is no replay yet.
+        for _ in 0..2 {
+            stage.send_raw(("replay", "push"), link, &frame, Some(id));
+        }
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.beat.down(link);
+        self.next.remove(&link);
+    }
+
+    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+        self.beat.deadline(stage)
+    }
+}

@@ -1,0 +1,257 @@
+//! What a malicious node is told to do: behaviours, their parameters, and when.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::parse::SpecError;
+use super::suggest::nearest;
+use crate::crypto::PublicKey;
+use crate::protocol::Network;
+
+/// What one malicious node does: one or more behaviours, each with a time of its own. Reads from and
+/// prints as a SPEC (`forge@after=2s`, `flood:rate=500:what=valid+drop:p=0.5`); printing gives the
+/// shortest form that reads back as the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    pub(super) behaviours: Vec<Behaviour>,
+}
+
+impl Spec {
+    /// The names of its behaviours, in the order written.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.behaviours.iter().map(|behaviour| behaviour.kind.name())
+    }
+
+    /// Checks what only the network file can tell: that whoever is named is in it.
+    ///
+    /// # Errors
+    /// Names the author that is not, and the nearest name that is.
+    pub fn check(&self, network: &Network) -> Result<(), SpecError> {
+        for behaviour in &self.behaviours {
+            let Kind::Censor { authors } = &behaviour.kind else { continue };
+            for author in authors {
+                if author.resolve(network).is_none() {
+                    let names = network.keys().iter().map(|key| key.name.as_str());
+                    return Err(SpecError::new(
+                        &author.to_string(),
+                        "is no key and no name of the network file",
+                        nearest(&author.to_string(), names).map(str::to_owned),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, behaviour) in self.behaviours.iter().enumerate() {
+            let plus = if number == 0 { "" } else { "+" };
+            write!(f, "{plus}{behaviour}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One behaviour and when it shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Behaviour {
+    pub kind: Kind,
+    pub when: When,
+}
+
+impl fmt::Display for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.kind, self.when)
+    }
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Forge,
+    Tamper,
+    Drop { p: Chance },
+    Censor { authors: Vec<Author> },
+    Delay { by: Duration },
+    Replay,
+    Flood { rate: Option<u32>, what: What },
+    Malformed,
+    Stall,
+}
+
+impl Kind {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Forge => "forge",
+            Self::Tamper => "tamper",
+            Self::Drop { .. } => "drop",
+            Self::Censor { .. } => "censor",
+            Self::Delay { .. } => "delay",
+            Self::Replay => "replay",
+            Self::Flood { .. } => "flood",
+            Self::Malformed => "malformed",
+            Self::Stall => "stall",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Drop { p } if *p != Chance::ALWAYS => write!(f, ":p={p}"),
+            Self::Censor { authors } => {
+                authors.iter().try_for_each(|author| write!(f, ":author={author}"))
+            }
+            Self::Delay { by } => write!(f, ":by={}", Span(*by)),
+            Self::Flood { rate, what } => {
+                if let Some(rate) = rate {
+                    write!(f, ":rate={rate}")?;
+                }
+                if *what == What::Garbage { Ok(()) } else { write!(f, ":what={}", what.name()) }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a flood consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Garbage,
+    Valid,
+    Duplicate,
+    Oversize,
+    Announce,
+    Request,
+}
+
+impl What {
+    pub const ALL: [Self; 6] = [
+        Self::Garbage,
+        Self::Valid,
+        Self::Duplicate,
+        Self::Oversize,
+        Self::Announce,
+        Self::Request,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Garbage => "garbage",
+            Self::Valid => "valid",
+            Self::Duplicate => "duplicate",
+            Self::Oversize => "oversize",
+            Self::Announce => "announce",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// An author as a SPEC names it: by key, or by its name in the network file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Author {
+    Key(PublicKey),
+    Name(String),
+}
+
+impl Author {
+    pub fn resolve(&self, network: &Network) -> Option<PublicKey> {
+        match self {
+            Self::Key(key) => network.get(key).map(|member| member.key),
+            Self::Name(name) => {
+                network.keys().iter().find(|key| key.name == *name).map(|key| key.key)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => key.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// When a behaviour shows, counted from the node's first link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    Always,
+    After(Duration),
+    Between(Duration, Duration),
+    Sometimes(Chance),
+}
+
+impl When {
+    /// Whether it may show so long after the first link; chance apart.
+    pub fn covers(self, elapsed: Duration) -> bool {
+        match self {
+            Self::Always | Self::Sometimes(_) => true,
+            Self::After(from) => elapsed >= from,
+            Self::Between(from, until) => (from..until).contains(&elapsed),
+        }
+    }
+
+    /// The next moment after `elapsed` at which [`When::covers`] changes.
+    pub fn next_change(self, elapsed: Duration) -> Option<Duration> {
+        match self {
+            Self::Always | Self::Sometimes(_) => None,
+            Self::After(from) => Some(from).filter(|at| *at > elapsed),
+            Self::Between(from, until) => [from, until].into_iter().find(|at| *at > elapsed),
+        }
+    }
+
+    /// The chance with which it takes each opportunity.
+    pub fn chance(self) -> Chance {
+        if let Self::Sometimes(p) = self { p } else { Chance::ALWAYS }
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => Ok(()),
+            Self::After(from) => write!(f, "@after={}", Span(*from)),
+            Self::Between(from, until) => {
+                write!(f, "@between={}..{}", Span(*from), Span(*until))
+            }
+            Self::Sometimes(p) => write!(f, "@p={p}"),
+        }
+    }
+}
+
+/// A probability in millionths, above 0 and at most 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chance(pub u32);
+
+impl Chance {
+    pub const ALWAYS: Self = Self(1_000_000);
+}
+
+impl fmt::Display for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 >= Self::ALWAYS.0 {
+            return f.write_str("1");
+        }
+        f.write_str(format!("0.{:06}", self.0).trim_end_matches('0'))
+    }
+}
+
+/// A duration that prints in the largest unit that says it exactly.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        match ms {
+            0 => f.write_str("0s"),
+            _ if ms.is_multiple_of(60_000) => write!(f, "{}m", ms / 60_000),
+            _ if ms.is_multiple_of(1000) => write!(f, "{}s", ms / 1000),
+            _ => write!(f, "{ms}ms"),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What behaviours act on: the moment, the links, what was seen, and the acts that come of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng as _, RngExt as _};
+
+use super::attempts::{Attempt, Attempts};
+use super::links::Links;
+use super::memory::Memory;
+use super::spec::{Chance, When};
+use super::wrapper::Act;
+use crate::crypto::{Digest, Identity, PublicKey};
+use crate::protocol::{LinkId, Network, Output, Time};
+use crate::wire::{Batch, BatchId, Class, Entry, Frame, Kind};
+
+/// A frame that the honest node wants sent.
+pub(super) struct Sending {
+    pub link: LinkId,
+    pub frame: Frame,
+    /// `frame` as bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+impl Sending {
+    /// Replaces the frame.
+    pub fn rewrite(&mut self, frame: Frame) {
+        self.bytes = frame.encode().into();
+        self.frame = frame;
+    }
+
+    pub fn into_output(self) -> Output {
+        let kind = self.frame.kind();
+        Output::Send { link: self.link, kind, class: kind.class(), frame: self.bytes }
+    }
+}
+
+/// What becomes of a frame that the honest node wants sent.
+pub(super) enum Fate {
+    /// It is sent, perhaps altered.
+    Sent(Sending),
+    /// It never is.
+    Swallowed,
+    /// It is sent later, or swallowed then.
+    Held,
+}
+
+/// Everything that behaviours share.
+pub(super) struct Stage {
+    pub now: Time,
+    pub identity: Identity,
+    pub network: Arc<Network>,
+    pub decoys: Vec<Batch>,
+    pub rng: ChaCha8Rng,
+    pub memory: Memory,
+    pub links: Links,
+    pub attempts: Attempts,
+    pub acts: VecDeque<Act>,
+    /// When the first link came up: the zero of `@when`.
+    pub first_link: Option<Time>,
+    /// The own lane as the node sees it: highest slot without a gap, and its id.
+    pub own_tip: (u64, BatchId),
+}
+
+impl Stage {
+    /// Whether a behaviour shows now; chance apart.
+    pub fn active(&self, when: When) -> bool {
+        self.first_link.is_some_and(|first| when.covers(self.now.since(first)))
+    }
+
+    /// When [`Stage::active`] changes next.
+    pub fn next_change(&self, when: When) -> Option<Time> {
+        let first = self.first_link?;
+        when.next_change(self.now.since(first)).map(|at| first.after(at))
+    }
+
+    /// Whether an opportunity of that chance is taken.
+    pub fn takes(&mut self, chance: Chance) -> bool {
+        chance == Chance::ALWAYS || self.rng.random_range(0..Chance::ALWAYS.0) < chance.0
+    }
+
+    /// So many random bytes.
+    pub fn random(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A random one of these; `None` if there is none.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        if from.is_empty() { None } else { Some(from[self.rng.random_range(0..from.len())]) }
+    }
+
+    /// Records what was done to the peer of a link.
+    pub fn record(
+        &mut self,
+        (kind, detail): (&'static str, &'static str),
+        link: LinkId,
+        frame: Option<&[u8]>,
+        id: Option<BatchId>,
+        affected: u64,
+    ) {
+        let attempt = Attempt {
+            kind,
+            detail,
+            at: self.now,
+            link: self.links.peer(link),
+            frame: frame.map(|bytes| Digest::of(&[bytes])),
+            id,
+        };
+        self.attempts.record(attempt, affected);
+    }
+
+    /// Sends a frame that the node knows nothing of, whatever credit there is.
+    pub fn send_raw(
+        &mut self,
+        what: (&'static str, &'static str),
+        link: LinkId,
+        frame: &[u8],
+        id: Option<BatchId>,
+    ) {
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        self.raw_bytes(link, length, frame);
+        self.record(what, link, Some(frame), id, 0);
+        let class = frame.get(1).and_then(|kind| Kind::from_byte(*kind)).map(Kind::class);
+        if let (Some(class), Some(link)) = (class, self.links.get_mut(link)) {
+            link.ledger.raw(class, frame.len());
+        }
+    }
+
+    /// Writes a length prefix and bytes that need not fit each other.
+    pub fn raw_bytes(&mut self, link: LinkId, length: u32, bytes: &[u8]) {
+        let bytes = [&length.to_be_bytes()[..], bytes].concat();
+        self.acts.push_back(Act::Raw { link, bytes: bytes.into() });
+    }
+
+    /// A frame of the node's will never leave.
+    pub fn swallow(&mut self, link: LinkId, class: Class, bytes: usize) {
+        if let Some(link) = self.links.get_mut(link) {
+            link.ledger.swallowed(class, 1, bytes);
+        }
+    }
+
+    /// A small message with a payload that nobody has seen before.
+    pub fn entry(&mut self) -> Entry {
+        let length = self.rng.random_range(16..128);
+        Entry { topic: "news".into(), payload: self.random(length) }
+    }
+
+    /// A batch by that author in the slot after the highest one seen, signed by `signer`: genuine only if
+    /// that is the author.
+    pub fn next_batch(&mut self, author: PublicKey, signer: &Identity) -> Option<Batch> {
+        let tip = self.memory.tip(&author);
+        let (seq, prev) = (tip.seq.saturating_add(1), tip.id);
+        let (entry, network) = (self.entry(), self.network.id());
+        let mut batch = Batch::sign(signer, network, seq, prev, self.now.0, &[entry]).ok()?;
+        if author != signer.public() {
+            batch.header.author = author;
+            batch.signature = signer.sign(&batch.header.statement());
+        }
+        Some(batch)
+    }
+}

@@ -1,0 +1,6 @@
+//! Liars among honest nodes in a small world, and each lie judged on its own.
+
+mod lies;
+mod mesh;
+mod specs;
+mod world;

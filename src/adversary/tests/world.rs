@@ -1,0 +1,430 @@
+//! A world of honest nodes and liars: links of one millisecond, checks and writes answered at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::adversary::{Act, Adversary, Spec};
+use crate::crypto::{Digest, Identity, PublicKey, check};
+use crate::protocol::{
+    Config, Down, Input, LinkId, Member, Network, Node, Output, Reason, Record, Rejection,
+    Restored, RestoredLane, RestoredSlot, Role, StoredBatch, Time, Verified,
+};
+use crate::wire::limits::{MAX_FRAME, VERSION};
+use crate::wire::{Batch, Entry, Frame, Hello, Instance, Push};
+
+pub fn identity(i: usize) -> Identity {
+    Identity::from_seed(&[u8::try_from(i).expect("few") + 1; 32])
+}
+
+pub fn entry(text: &str) -> Entry {
+    Entry { topic: "t".into(), payload: text.as_bytes().to_vec() }
+}
+
+pub fn network(n: usize) -> Arc<Network> {
+    let members = (0..n).map(|i| Member {
+        key: identity(i).public(),
+        name: format!("n{i}"),
+        role: Role::Member,
+        gossip: Some(([127, 0, 0, 1], 1).into()),
+    });
+    Arc::new(Network::new([1; 32], members.collect()).expect("sound"))
+}
+
+pub fn node(i: usize, network: &Arc<Network>, restored: Restored) -> Node {
+    let seed = [u8::try_from(i).expect("few"); 32];
+    Node::new(identity(i), network.clone(), Config::default(), restored, seed, Time(0))
+}
+
+/// The lane of `author` as a start finds it, and the batches in it.
+pub fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLane, Vec<Batch>) {
+    let mut prev = Digest::ZERO;
+    let mut lane = RestoredLane { author: identity(author).public(), floor: 0, slots: Vec::new() };
+    let mut batches = Vec::new();
+    for seq in 1..=slots {
+        let text = entry(&format!("old {seq}"));
+        let batch = Batch::sign(&identity(author), network.id(), seq, prev, 1, &[text]);
+        let batch = batch.expect("signs");
+        let (id, rest, signature) = (batch.id(), batch.header.rest(), batch.signature);
+        lane.slots.push(RestoredSlot { seq, id, rest, signature, first: true });
+        prev = id;
+        batches.push(batch);
+    }
+    (lane, batches)
+}
+
+/// Batches that members signed for another network.
+pub fn decoys(authors: &[usize]) -> Vec<Batch> {
+    let sign = |i: &usize| {
+        let elsewhere = Digest([77; 32]);
+        Batch::sign(&identity(*i), elsewhere, 1, Digest::ZERO, 1, &[entry("decoy")]).expect("signs")
+    };
+    authors.iter().map(sign).collect()
+}
+
+pub fn liar(i: usize, network: &Arc<Network>, spec: &str, decoys: Vec<Batch>) -> Adversary {
+    let spec: Spec = spec.parse().expect("a good SPEC");
+    let node = node(i, network, Restored::default());
+    Adversary::new(node, identity(i), network.clone(), spec, decoys, [7; 32], Time(0))
+}
+
+#[allow(clippy::large_enum_variant)]
+pub enum Peer {
+    Honest(Node),
+    Liar(Adversary),
+}
+
+enum Event {
+    Input(Input),
+    Drained(LinkId),
+}
+
+pub struct World {
+    pub peers: Vec<Peer>,
+    pub now: u64,
+    queue: BTreeMap<(u64, u64), (usize, Event)>,
+    names: u64,
+    pub ends: BTreeMap<LinkId, (usize, usize)>,
+    pub stores: Vec<BTreeMap<Digest, StoredBatch>>,
+    pub delivered: Vec<BTreeSet<Digest>>,
+    pub rows: Vec<Vec<Rejection>>,
+    pub bans: Vec<BTreeSet<PublicKey>>,
+    pub paused: BTreeSet<LinkId>,
+    pub paced: BTreeSet<LinkId>,
+    /// Frames that liars sent, prefix aside, with when and on which link.
+    pub lies: Vec<(u64, LinkId, Arc<[u8]>)>,
+}
+
+impl World {
+    /// `n` nodes; the last ones are liars with these SPECs.
+    pub fn new(n: usize, specs: &[&str]) -> Self {
+        let network = network(n);
+        let honest = n - specs.len();
+        let mut peers: Vec<Peer> =
+            (0..honest).map(|i| Peer::Honest(node(i, &network, Restored::default()))).collect();
+        for (i, spec) in (honest..n).zip(specs) {
+            peers.push(Peer::Liar(liar(i, &network, spec, decoys(&[0, 1]))));
+        }
+        let mut world = Self {
+            peers,
+            now: 0,
+            queue: BTreeMap::new(),
+            names: 0,
+            ends: BTreeMap::new(),
+            stores: vec![BTreeMap::new(); n],
+            delivered: vec![BTreeSet::new(); n],
+            rows: vec![Vec::new(); n],
+            bans: vec![BTreeSet::new(); n],
+            paused: BTreeSet::new(),
+            paced: BTreeSet::new(),
+            lies: Vec::new(),
+        };
+        (0..n).for_each(|i| world.drain(i));
+        world
+    }
+
+    pub fn liar(&self, i: usize) -> &Adversary {
+        match &self.peers[i] {
+            Peer::Liar(liar) => liar,
+            Peer::Honest(_) => panic!("node {i} is honest"),
+        }
+    }
+
+    fn later(&mut self, by: u64, peer: usize, event: Event) {
+        self.names += 1;
+        self.queue.insert((self.now + by, self.names), (peer, event));
+    }
+
+    fn drain(&mut self, i: usize) {
+        let mut given = BTreeSet::new();
+        loop {
+            let act = match &mut self.peers[i] {
+                Peer::Honest(node) => node.poll().map(Act::Node),
+                Peer::Liar(liar) => liar.poll(),
+            };
+            match act {
+                None => break,
+                Some(Act::Node(output)) => {
+                    if let Output::Send { link, frame, .. } = &output {
+                        given.insert(*link);
+                        if matches!(self.peers[i], Peer::Liar(_)) {
+                            self.lies.push((self.now, *link, frame.clone()));
+                        }
+                    }
+                    self.act(i, output);
+                }
+                Some(Act::Raw { link, bytes }) => {
+                    given.insert(link);
+                    self.raw(i, link, &bytes);
+                }
+                Some(Act::Pause { link, reading: false }) => drop(self.paused.insert(link)),
+                Some(Act::Pause { link, reading: true }) => drop(self.paused.remove(&link)),
+                Some(Act::Pace { link, bytes_per_s: Some(_) }) => drop(self.paced.insert(link)),
+                Some(Act::Pace { link, bytes_per_s: None }) => drop(self.paced.remove(&link)),
+            }
+        }
+        if matches!(self.peers[i], Peer::Liar(_)) {
+            given.into_iter().for_each(|link| self.later(1000, i, Event::Drained(link)));
+        }
+    }
+
+    fn raw(&mut self, i: usize, link: LinkId, bytes: &[u8]) {
+        let (length, frame) = bytes.split_first_chunk::<4>().expect("a prefix");
+        let length = u32::from_be_bytes(*length);
+        let Some(to) = self.other(i, link) else { return };
+        if length as usize > MAX_FRAME {
+            return self.later(1000, to, Event::Input(Input::Oversize { link, length }));
+        }
+        assert_eq!(length as usize, frame.len(), "raw frames are complete");
+        self.lies.push((self.now, link, frame.into()));
+        self.later(1000, to, Event::Input(Input::Frame { link, bytes: frame.into() }));
+    }
+
+    fn other(&self, i: usize, link: LinkId) -> Option<usize> {
+        self.ends.get(&link).map(|(a, b)| if *a == i { *b } else { *a })
+    }
+
+    fn act(&mut self, i: usize, output: Output) {
+        match output {
+            Output::Dial { peer } => {
+                let j = (0..self.peers.len()).find(|j| identity(*j).public() == peer);
+                let j = j.expect("a member");
+                self.names += 1;
+                let link = LinkId(self.names);
+                self.ends.insert(link, (i, j));
+                self.later(500, i, Event::Input(Input::LinkUp { link, peer, dialled: true }));
+                let peer = identity(i).public();
+                self.later(500, j, Event::Input(Input::LinkUp { link, peer, dialled: false }));
+            }
+            Output::Send { link, frame, .. } => {
+                if let Some(to) = self.other(i, link) {
+                    self.later(1000, to, Event::Input(Input::Frame { link, bytes: frame }));
+                }
+            }
+            Output::Close { link, .. } => {
+                if let Some((a, b)) = self.ends.remove(&link) {
+                    for end in [a, b] {
+                        let down = Input::LinkDown { link, cause: Down::Lost };
+                        self.later(1000, end, Event::Input(down));
+                    }
+                }
+            }
+            Output::Check { token, key, statement, signature } => {
+                let verdict = check(&key, &statement[..], &signature);
+                self.later(50, i, Event::Input(Input::Checked { token, verdict }));
+            }
+            Output::Write { token, record, .. } => {
+                match record {
+                    Record::Batch(stored) => drop(self.stores[i].insert(stored.id, stored)),
+                    Record::Ban(ban) => drop(self.bans[i].insert(ban.peer)),
+                    Record::Rejection(row) => self.rows[i].push(*row),
+                }
+                self.later(300, i, Event::Input(Input::Written { token }));
+            }
+            Output::Read { token, author, seq, .. } => {
+                let found = self.stores[i]
+                    .values()
+                    .find(|s| s.batch.header.author == author && s.batch.header.seq == seq);
+                let batch = found.cloned().map(Box::new);
+                self.later(300, i, Event::Input(Input::Read { token, batch }));
+            }
+            Output::Deliver(delivery) => {
+                assert!(self.delivered[i].insert(delivery.stored.id), "delivered twice");
+            }
+            Output::Published { .. } | Output::Submitted { .. } | Output::PublishFailed { .. } => {}
+        }
+    }
+
+    fn hand(&mut self, i: usize, event: Event) {
+        let now = Time(self.now);
+        match (&mut self.peers[i], event) {
+            (Peer::Honest(node), Event::Input(input)) => node.handle(now, input),
+            (Peer::Liar(liar), Event::Input(input)) => liar.handle(now, input),
+            (Peer::Liar(liar), Event::Drained(link)) => liar.drained(now, link),
+            (Peer::Honest(_), Event::Drained(_)) => {}
+        }
+        self.drain(i);
+    }
+
+    pub fn run(&mut self, ms: u64) {
+        let end = self.now + ms * 1000;
+        loop {
+            let wake = |i: usize| match &self.peers[i] {
+                Peer::Honest(node) => node.deadline().map(|(at, _)| at),
+                Peer::Liar(liar) => liar.deadline(),
+            };
+            let next_wake =
+                (0..self.peers.len()).filter_map(|i| Some((wake(i)?.0.max(self.now), i))).min();
+            let next_event = self.queue.first_key_value().map(|((time, _), _)| *time);
+            match (next_event, next_wake) {
+                (Some(time), wake) if wake.is_none_or(|(w, _)| time <= w) && time <= end => {
+                    let ((time, _), (i, event)) = self.queue.pop_first().expect("there is one");
+                    self.now = time;
+                    self.hand(i, event);
+                }
+                (_, Some((time, i))) if time <= end => {
+                    self.now = time;
+                    self.hand(i, Event::Input(Input::Wake));
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    pub fn publish(&mut self, i: usize, text: &str) {
+        let now = Time(self.now);
+        match &mut self.peers[i] {
+            Peer::Honest(node) => node.publish(now, entry(text)),
+            Peer::Liar(liar) => liar.publish(now, entry(text)),
+        }
+        .expect("there is room");
+        self.drain(i);
+    }
+
+    /// How often honest node `i` refused something for that reason.
+    pub fn refused(&self, i: usize, reason: Reason) -> u64 {
+        self.rows[i].iter().filter(|row| row.reason == reason).map(|row| row.count).sum()
+    }
+}
+
+/// What a fresh honest node, member 0, says to one frame of a member's.
+pub fn judge(network: &Arc<Network>, from: usize, bytes: &[u8]) -> Option<Reason> {
+    let (mut node, link) = (node(0, network, Restored::default()), LinkId(1));
+    let mut found = None;
+    let hello = Frame::Hello(Hello {
+        version: u16::from(VERSION),
+        network: network.id(),
+        instance: Instance([9; 16]),
+    });
+    let peer = identity(from).public();
+    while node.poll().is_some() {}
+    let mut inputs = vec![
+        Input::Frame { link, bytes: bytes.into() },
+        Input::Frame { link, bytes: hello.encode().into() },
+        Input::LinkUp { link, peer, dialled: false },
+    ];
+    while let Some(input) = inputs.pop() {
+        node.handle(Time(1), input);
+        while let Some(output) = node.poll() {
+            match output {
+                Output::Check { token, key, statement, signature } => {
+                    let verdict = check(&key, &statement[..], &signature);
+                    inputs.push(Input::Checked { token, verdict });
+                }
+                Output::Write { record: Record::Rejection(row), .. } => {
+                    found = found.or(Some(row.reason));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// A liar, member `i`, with one ready link to each of these peers, driven by hand.
+pub struct Stand {
+    pub liar: Adversary,
+    pub links: Vec<LinkId>,
+    pub acts: Vec<Act>,
+    pub now: Time,
+}
+
+impl Stand {
+    pub fn new(mut liar: Adversary, network: &Arc<Network>, peers: &[usize]) -> Self {
+        while liar.poll().is_some() {}
+        let mut stand = Self { liar, links: Vec::new(), acts: Vec::new(), now: Time(1000) };
+        for peer in peers {
+            stand.link(network, *peer);
+        }
+        stand
+    }
+
+    pub fn link(&mut self, network: &Arc<Network>, peer: usize) -> LinkId {
+        let link = LinkId(100 + self.links.len() as u64);
+        self.links.push(link);
+        let key = identity(peer).public();
+        self.hand(Input::LinkUp { link, peer: key, dialled: true });
+        let instance = Instance([u8::try_from(peer).expect("few"); 16]);
+        let (version, network) = (u16::from(VERSION), network.id());
+        let hello = Frame::Hello(Hello { version, network, instance });
+        self.hand(Input::Frame { link, bytes: hello.encode().into() });
+        link
+    }
+
+    pub fn hand(&mut self, input: Input) {
+        self.liar.handle(self.now, input);
+        self.drain();
+    }
+
+    /// Hands in a genuine batch from a peer, with its check.
+    pub fn push(&mut self, link: LinkId, batch: Batch) {
+        let frame = Frame::Push(Box::new(Push { hops: 1, batch }));
+        self.hand(Input::Frame { link, bytes: frame.encode().into() });
+    }
+
+    pub fn wait(&mut self, ms: u64) {
+        let end = self.now.0 + ms * 1000;
+        while let Some(at) = self.liar.deadline().filter(|at| at.0 <= end) {
+            self.now = Time(at.0.max(self.now.0));
+            self.hand(Input::Wake);
+        }
+        self.now = Time(end);
+    }
+
+    pub fn drained(&mut self, link: LinkId) {
+        self.liar.drained(self.now, link);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(act) = self.liar.poll() {
+            match &act {
+                Act::Node(Output::Check { token, key, statement, signature }) => {
+                    let verdict = check(key, &statement[..], signature);
+                    let token = *token;
+                    let rest: Vec<Act> = std::iter::from_fn(|| self.liar.poll()).collect();
+                    self.acts.extend(rest);
+                    self.hand(Input::Checked { token, verdict });
+                }
+                Act::Node(Output::Write { token, .. }) => {
+                    let token = *token;
+                    let rest: Vec<Act> = std::iter::from_fn(|| self.liar.poll()).collect();
+                    self.acts.extend(rest);
+                    self.hand(Input::Written { token });
+                }
+                _ => {}
+            }
+            self.acts.push(act);
+        }
+    }
+
+    /// Takes the raw writes so far, length prefixes and all.
+    pub fn raw(&mut self) -> Vec<(LinkId, Arc<[u8]>)> {
+        let acts = std::mem::take(&mut self.acts);
+        let raw = |act| if let Act::Raw { link, bytes } = act { Some((link, bytes)) } else { None };
+        acts.into_iter().filter_map(raw).collect()
+    }
+
+    /// Takes the frames of the node's that were sent so far.
+    pub fn sent(&mut self) -> Vec<(LinkId, Frame)> {
+        let acts = std::mem::take(&mut self.acts);
+        let sent = |act| match act {
+            Act::Node(Output::Send { link, frame, .. }) => {
+                Some((link, Frame::decode(&frame).expect("an honest frame")))
+            }
+            _ => None,
+        };
+        acts.into_iter().filter_map(sent).collect()
+    }
+}
+
+pub fn stored(batch: Batch) -> StoredBatch {
+    StoredBatch {
+        id: batch.id(),
+        batch: Arc::new(Verified::trusted(batch)),
+        hops: 0,
+        from: None,
+        delivered_at: Time(0),
+        first: true,
+    }
+}

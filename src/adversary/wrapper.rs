@@ -1,0 +1,325 @@
+//! The wrapper: an honest node's inputs and outputs, with the behaviours in between.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::ChaCha8Rng;
+
+use super::behaviour::AtWork;
+use super::flood::FIRST_TICKET;
+use super::links::Links;
+use super::memory::Memory;
+use super::stage::{Fate, Sending, Stage};
+use super::{Attempts, Spec};
+use crate::crypto::{Digest, Identity, PublicKey};
+use crate::protocol::{
+    Input, LinkId, Network, Node, Output, PublishError, Record, Snapshot, Ticket, Time, Token,
+};
+use crate::wire::{Batch, Class, Entry, Frame, Kind};
+
+/// Tokens of the wrapper's own reads; the node counts its own up from 0.
+const FIRST_TOKEN: u64 = 1 << 63;
+/// Slots of each lane that are read back after a start.
+const OLD_SLOTS: u64 = 8;
+/// Slots that are read back after a start, of all lanes together.
+const OLD_READS: u64 = 256;
+/// How often the own lane is looked up in the node.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the node is given credit for what was swallowed, for one input.
+const MOST_ROUNDS: usize = 1024;
+
+/// What a malicious node wants done.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// What its honest node wants done, as it is or rewritten.
+    Node(Output),
+    /// Bytes for a link's stream as they are, length prefix included; after what was given before.
+    Raw {
+        /// Where.
+        link: LinkId,
+        /// The bytes.
+        bytes: Arc<[u8]>,
+    },
+    /// Read from a link, or no longer.
+    Pause {
+        /// Which.
+        link: LinkId,
+        /// Whether to read.
+        reading: bool,
+    },
+    /// Write to a link at no more than so many bytes a second; `None` lifts it.
+    Pace {
+        /// Which.
+        link: LinkId,
+        /// The limit.
+        bytes_per_s: Option<u64>,
+    },
+}
+
+/// A malicious node. The order of calls is that of [`Node`]: after each mutation, [`Adversary::poll`]
+/// until it gives `None`; the first time right after `new`.
+pub struct Adversary {
+    node: Node,
+    stage: Stage,
+    at_work: Vec<AtWork>,
+    looked: Time,
+    look: bool,
+}
+
+impl Adversary {
+    /// Wraps a node. `decoys` are batches that honest members signed for another network; without them
+    /// a forger signs one itself. The same arguments and inputs give the same acts.
+    pub fn new(
+        node: Node,
+        identity: Identity,
+        network: Arc<Network>,
+        spec: Spec,
+        decoys: Vec<Batch>,
+        seed: [u8; 32],
+        now: Time,
+    ) -> Self {
+        let snapshot = node.snapshot();
+        let new = |behaviour| AtWork::new(behaviour, &network, &seed);
+        let mut at_work: Vec<AtWork> = spec.behaviours.iter().map(new).collect();
+        at_work.sort_by_key(AtWork::order);
+        let stage = Stage {
+            now,
+            own_tip: own_tip(&snapshot, identity.public()),
+            identity,
+            network,
+            decoys,
+            rng: ChaCha8Rng::from_seed(Digest::of(&[b"loyal/liar/rng/1", &seed]).0),
+            memory: Memory::of(&snapshot),
+            links: Links::default(),
+            attempts: Attempts::new(spec.kinds()),
+            acts: VecDeque::new(),
+            first_link: None,
+        };
+        let mut new = Self { node, stage, at_work, looked: now, look: false };
+        if new.at_work.iter().any(AtWork::needs_old) {
+            new.read_back(&snapshot);
+        }
+        new.pump();
+        new
+    }
+
+    /// Asks the store for the newest batches of every lane.
+    fn read_back(&mut self, snapshot: &Snapshot) {
+        let mut token = FIRST_TOKEN;
+        for back in (0..OLD_SLOTS).rev() {
+            for lane in &snapshot.lanes {
+                let seq = lane.tip.saturating_sub(back);
+                if seq <= lane.floor || token >= FIRST_TOKEN + OLD_READS {
+                    continue;
+                }
+                let read = Output::Read { token: Token(token), author: lane.author, seq, id: None };
+                self.stage.acts.push_back(Act::Node(read));
+                token += 1;
+            }
+        }
+    }
+
+    /// What the world did.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.stage.now = now;
+        if let Some(input) = self.incoming(input) {
+            self.node.handle(now, input);
+        }
+        self.turn();
+    }
+
+    /// Everything that was given for that link has been written: a flood may go on. Call it
+    /// once whenever a link that something was given for has nothing left to write.
+    pub fn drained(&mut self, now: Time, link: LinkId) {
+        self.stage.now = now;
+        self.at_work.iter_mut().for_each(|behaviour| behaviour.drained(link));
+        self.turn();
+    }
+
+    /// As [`Node::publish`].
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn publish(&mut self, now: Time, entry: Entry) -> Result<Ticket, PublishError> {
+        self.stage.now = now;
+        let result = self.node.publish(now, entry);
+        self.turn();
+        result
+    }
+
+    /// As [`Node::submit`].
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn submit(&mut self, now: Time, batch: Batch) -> Result<Ticket, PublishError> {
+        self.stage.now = now;
+        let result = self.node.submit(now, batch);
+        self.turn();
+        result
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll(&mut self) -> Option<Act> {
+        self.stage.acts.pop_front()
+    }
+
+    /// When to hand in `Wake`; changes with every call.
+    pub fn deadline(&self) -> Option<Time> {
+        let own = self.at_work.iter().filter_map(|behaviour| behaviour.deadline(&self.stage));
+        own.chain(self.node.deadline().map(|(at, _)| at)).min()
+    }
+
+    /// The honest node at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.node.snapshot()
+    }
+
+    /// What was tried so far.
+    pub fn attempts(&self) -> &Attempts {
+        &self.stage.attempts
+    }
+
+    /// What the node hears of an input.
+    fn incoming(&mut self, input: Input) -> Option<Input> {
+        match input {
+            Input::LinkUp { link, peer, .. } => {
+                self.stage.links.up(link, peer);
+                self.stage.first_link.get_or_insert(self.stage.now);
+            }
+            Input::LinkDown { link, .. } => self.forget(link),
+            Input::Frame { link, bytes } => return self.incoming_frame(link, bytes),
+            Input::Read { token, batch } if token.0 >= FIRST_TOKEN => {
+                if let Some(stored) = batch {
+                    self.stage.memory.keep(&self.stage.network, stored.delivered_at, &stored);
+                }
+                return None;
+            }
+            // The deadline may have been ours alone.
+            Input::Wake => {
+                self.node.deadline().filter(|(at, _)| *at <= self.stage.now)?;
+            }
+            _ => {}
+        }
+        Some(input)
+    }
+
+    fn incoming_frame(&mut self, link: LinkId, bytes: Arc<[u8]>) -> Option<Input> {
+        let same = Input::Frame { link, bytes: bytes.clone() };
+        let kind = bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
+        match kind {
+            Some(Kind::Hello) => {
+                let network = self.stage.network.id();
+                if matches!(Frame::decode(&bytes), Ok(Frame::Hello(h)) if h.network == network) {
+                    self.look |= self.stage.links.hello(link, false);
+                }
+                Some(same)
+            }
+            Some(Kind::Credit) => {
+                let Ok(Frame::Credit(credit)) = Frame::decode(&bytes) else { return Some(same) };
+                let Some(up) = self.stage.links.get_mut(link) else { return Some(same) };
+                let credit = up.ledger.translate(&credit)?;
+                Some(Input::Frame { link, bytes: Frame::Credit(credit).encode().into() })
+            }
+            // Both begin with the ticket. Answers to a flood's requests are nothing to the node.
+            Some(Kind::Missing | Kind::Reply) => {
+                let ticket = bytes.get(2..6).and_then(|ticket| ticket.try_into().ok());
+                let flooded = ticket.map(u32::from_be_bytes).is_some_and(|t| t >= FIRST_TICKET);
+                (!flooded).then_some(same)
+            }
+            _ => Some(same),
+        }
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.stage.links.down(link);
+        self.at_work.iter_mut().for_each(|behaviour| behaviour.down(link));
+    }
+
+    /// Takes what the node wants done, then lets every behaviour do what is due.
+    fn turn(&mut self) {
+        self.pump();
+        if self.look || self.stage.now >= self.looked.after(LOOK_EVERY) {
+            (self.look, self.looked) = (false, self.stage.now);
+            self.stage.own_tip = own_tip(&self.node.snapshot(), self.stage.identity.public());
+        }
+        for behaviour in &mut self.at_work {
+            behaviour.tick(&mut self.stage);
+        }
+    }
+
+    fn pump(&mut self) {
+        for _ in 0..MOST_ROUNDS {
+            while let Some(output) = self.node.poll() {
+                self.output(output);
+            }
+            let Some((link, credit)) = self.stage.links.owed() else { return };
+            let bytes = Frame::Credit(credit).encode().into();
+            self.node.handle(self.stage.now, Input::Frame { link, bytes });
+        }
+        while let Some(output) = self.node.poll() {
+            self.output(output);
+        }
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Send { link, kind, class, frame } => self.send(link, kind, class, frame),
+            Output::Close { link, .. } => {
+                self.forget(link);
+                self.stage.acts.push_back(Act::Node(output));
+            }
+            Output::Write { record: Record::Batch(ref stored), .. } => {
+                let at = self.stage.now;
+                self.stage.memory.keep(&self.stage.network, at, stored);
+                self.stage.acts.push_back(Act::Node(output));
+            }
+            _ => self.stage.acts.push_back(Act::Node(output)),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, kind: Kind, class: Class, bytes: Arc<[u8]>) {
+        let same = |bytes| Act::Node(Output::Send { link, kind, class, frame: bytes });
+        if kind == Kind::Hello {
+            self.look |= self.stage.links.hello(link, true);
+        }
+        if let Some(up) = self.stage.links.get_mut(link) {
+            up.ledger.sent(class, bytes.len());
+        }
+        let relays = matches!(kind, Kind::Push | Kind::Reply | Kind::Announce);
+        if !relays || !self.at_work.iter().any(AtWork::filters) {
+            return self.stage.acts.push_back(same(bytes));
+        }
+        let Ok(frame) = Frame::decode(&bytes) else {
+            return self.stage.acts.push_back(same(bytes));
+        };
+        let length = bytes.len();
+        match self.filter(Sending { link, frame, bytes }) {
+            Fate::Sent(sending) => {
+                let less = length.saturating_sub(sending.bytes.len());
+                if let Some(up) = self.stage.links.get_mut(link).filter(|_| less > 0) {
+                    up.ledger.swallowed(class, 0, less);
+                }
+                self.stage.acts.push_back(Act::Node(sending.into_output()));
+            }
+            Fate::Swallowed => self.stage.swallow(link, class, length),
+            Fate::Held => {}
+        }
+    }
+
+    fn filter(&mut self, mut sending: Sending) -> Fate {
+        for behaviour in self.at_work.iter_mut().filter(|behaviour| behaviour.filters()) {
+            match behaviour.outgoing(&mut self.stage, sending) {
+                Fate::Sent(next) => sending = next,
+                done => return done,
+            }
+        }
+        Fate::Sent(sending)
+    }
+}
+
+fn own_tip(snapshot: &Snapshot, own: PublicKey) -> (u64, Digest) {
+    let lane = snapshot.lanes.iter().find(|lane| lane.author == own);
+    lane.map_or((0, Digest::ZERO), |lane| (lane.tip, lane.tip_id))
+}

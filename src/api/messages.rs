@@ -1,0 +1,257 @@
+//! Publishing and reading messages.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::Failure;
+use super::input::{self, Params, Segment};
+use super::router::App;
+use crate::http::{ListDto, MessageDto, PostMessage, Posted, Problem};
+use crate::protocol::Network;
+use crate::store::{MessageQuery, MessageRow, Reader, StoreError};
+use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
+use crate::wire::{Entry, MessageId};
+
+/// Longest JSON body: a payload of 1 MiB in which every byte is escaped as six, and room for the rest.
+const MAX_JSON: usize = 6 * MAX_PAYLOAD + (64 << 10);
+/// Payload bytes of a page, after which it ends early. What the store reads at a time is bounded too.
+const PAGE_BYTES: usize = 4 << 20;
+/// How long a search for rows that a filter lets through may go on.
+const SEARCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Parameters of a POST of raw bytes.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishParams {
+    /// Topic, for a body of raw bytes.
+    topic: Option<String>,
+}
+
+/// Which messages.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageParams {
+    /// Only of this topic.
+    topic: Option<String>,
+    /// Only of this author: a key, or a name of the network file.
+    author: Option<String>,
+    /// After this place.
+    cursor: Option<String>,
+    /// Rows, 1 to 1000; 100 without it.
+    limit: Option<usize>,
+}
+
+impl MessageParams {
+    /// The query that they mean.
+    pub fn query(&self, network: &Network) -> Result<MessageQuery, Failure> {
+        Ok(MessageQuery {
+            topic: self.topic.clone(),
+            author: input::key(network, "author", self.author.as_deref())?,
+            after: input::cursor(self.cursor.as_deref())?,
+            limit: input::limit(self.limit)?,
+        })
+    }
+}
+
+/// Publish a message.
+///
+/// `application/json` is read as the schema; a body of any other type, or of none, is the payload
+/// itself. Answered after the message is on disk.
+#[utoipa::path(
+    post, path = "/v1/messages", params(PublishParams),
+    request_body(content(
+        (PostMessage = "application/json"), (Vec<u8> = "application/octet-stream")
+    )),
+    responses(
+        (status = 201, description = "Published and durable", body = Posted),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Payload above 1 MiB", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "Over the author's quota: see Retry-After", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Not written, or stopping", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn publish(
+    State(app): State<App>,
+    Params(parameters): Params<PublishParams>,
+    request: Request,
+) -> Result<(StatusCode, Json<Posted>), Failure> {
+    let json = input::is_json(request.headers());
+    let most = if json { MAX_JSON } else { MAX_PAYLOAD };
+    let received = input::receive(app.bodies(), request, most).await?;
+    let entry = if json {
+        if parameters.topic.is_some() {
+            return Err(Failure::bad("the topic of a JSON body stands in the body"));
+        }
+        read_json(&received.bytes)?
+    } else {
+        Entry { topic: parameters.topic.unwrap_or_default(), payload: received.bytes.to_vec() }
+    };
+    check(&entry)?;
+    let (id, seq) = app.handle().publish(entry).await?;
+    Ok((StatusCode::CREATED, Json(posted(&app, id, seq))))
+}
+
+fn posted(app: &App, id: MessageId, seq: u64) -> Posted {
+    let author = app.handle().key().to_string();
+    Posted { id: id.to_string(), author, seq, index: id.index }
+}
+
+fn read_json(bytes: &Bytes) -> Result<Entry, Failure> {
+    let message: PostMessage = serde_json::from_slice(bytes)
+        .map_err(|error| Failure::bad(format!("no message: {}", input::cut(&error.to_string()))))?;
+    let payload = match (message.payload, message.payload_base64) {
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(text)) => STANDARD
+            .decode(text)
+            .map_err(|error| Failure::bad(format!("payload_base64 is not base64: {error}")))?,
+        _ => return Err(Failure::bad("give exactly one of payload and payload_base64")),
+    };
+    Ok(Entry { topic: message.topic, payload })
+}
+
+fn check(entry: &Entry) -> Result<(), Failure> {
+    if entry.topic.len() > MAX_TOPIC {
+        return Err(Failure::bad(format!("a topic has at most {MAX_TOPIC} bytes")));
+    }
+    if entry.payload.len() > MAX_PAYLOAD {
+        return Err(Failure::too_long(format!("a payload has at most {MAX_PAYLOAD} bytes")));
+    }
+    Ok(())
+}
+
+/// List messages.
+///
+/// Oldest first, in the order of their delivery here. A page may be shorter than the limit: `more` says
+/// whether the list goes on.
+#[utoipa::path(
+    get, path = "/v1/messages", params(MessageParams),
+    responses(
+        (status = 200, body = ListDto<MessageDto>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(parameters): Params<MessageParams>,
+) -> Result<Json<ListDto<MessageDto>>, Failure> {
+    let network = app.handle().network().clone();
+    let query = parameters.query(&network)?;
+    Ok(Json(app.read(move |reader| page(reader, query, &network)).await?))
+}
+
+/// One message.
+#[utoipa::path(
+    get, path = "/v1/messages/{id}", params(("id" = String, Path, description = "`BATCH.INDEX`")),
+    responses(
+        (status = 200, body = MessageDto),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn one(
+    State(app): State<App>,
+    Segment(id): Segment,
+) -> Result<Json<MessageDto>, Failure> {
+    let id: MessageId = id
+        .parse()
+        .map_err(|()| Failure::bad("an id is 64 hex digits, a point and a number below 256"))?;
+    match app.read(move |reader| reader.message(id)).await? {
+        Some(row) => Ok(Json(dto(row, app.handle().network()))),
+        None => Err(Failure::absent("this node does not hold that message")),
+    }
+}
+
+/// Goes on over the store's pages, which are bounded in bytes and rows looked at, until the list is long
+/// enough: a client should not see an empty page before the end of the list.
+fn page(
+    reader: &Reader,
+    mut query: MessageQuery,
+    network: &Network,
+) -> Result<ListDto<MessageDto>, StoreError> {
+    let end = Instant::now() + SEARCH_LIMIT;
+    let (wanted, mut bytes) = (query.limit, 0);
+    let mut list = ListDto { items: Vec::new(), next: String::new(), more: false, gap: None };
+    loop {
+        query.limit = wanted - list.items.len();
+        let page = reader.messages(&query)?;
+        bytes +=
+            page.rows.iter().map(|row| row.payload.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        list.gap = list.gap.or(page.gap);
+        list.next = page.next.to_string();
+        list.more = page.more;
+        list.items.extend(page.rows.into_iter().map(|row| dto(row, network)));
+        let enough = list.items.len() >= wanted || bytes >= PAGE_BYTES;
+        if enough || !page.more || Instant::now() >= end {
+            return Ok(list);
+        }
+        query.after = Some(page.next);
+    }
+}
+
+/// A row as the interface shows it.
+pub(super) fn dto(row: MessageRow, network: &Network) -> MessageDto {
+    MessageDto {
+        id: row.id.to_string(),
+        author: row.author.to_string(),
+        author_name: network.get(&row.author).map(|key| key.name.clone()).unwrap_or_default(),
+        seq: row.seq,
+        index: row.id.index,
+        topic: row.topic,
+        payload_base64: row.payload.map(|payload| STANDARD.encode(payload)),
+        created_at: row.created_at,
+        delivered_at: row.delivered_at,
+        hops: row.hops,
+        from: row.from.map(|key| key.to_string()),
+        cursor: row.cursor.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Entry, u16> {
+        let entry = read_json(&Bytes::copy_from_slice(json.as_bytes()));
+        entry.and_then(|entry| check(&entry).map(|()| entry)).map_err(|f| f.problem.status)
+    }
+
+    #[test]
+    fn json_messages_have_one_payload() {
+        let entry =
+            |topic: &str, payload: &[u8]| Entry { topic: topic.into(), payload: payload.into() };
+        assert_eq!(read(r#"{"payload":"hé"}"#), Ok(entry("", "hé".as_bytes())));
+        assert_eq!(read(r#"{"topic":"t","payload_base64":"AP8="}"#), Ok(entry("t", &[0, 255])));
+        assert_eq!(read(r#"{"payload":""}"#), Ok(entry("", b"")));
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "nonsense",
+            r#"{"payload":"a","payload_base64":"AA=="}"#,
+            r#"{"payload_base64":"A"}"#,
+            r#"{"payload":"a","other":1}"#,
+            r#"{"payload":1}"#,
+            r#"{"payload":"a","payload":"b"}"#,
+            r#"{"payload":"\ud800"}"#,
+        ] {
+            assert_eq!(read(bad), Err(400), "{bad}");
+        }
+        assert_eq!(read(&format!(r#"{{"topic":"{}","payload":""}}"#, "t".repeat(65))), Err(400));
+        let long = "x".repeat(MAX_PAYLOAD + 1);
+        assert_eq!(read(&format!(r#"{{"payload":"{long}"}}"#)), Err(413));
+        assert!(read(&format!(r#"{{"payload":"{}"}}"#, &long[1..])).is_ok());
+    }
+}

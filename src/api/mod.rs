@@ -1,0 +1,33 @@
+//! The HTTP interface of a running node, `/v1` and what operators need beside it.
+//!
+//! Handlers translate only: a request into a command to the node's handle or a query of its store, and
+//! the answer into a body. Nothing changes on GET. What a client can make the process hold is bounded:
+//! connections, requests, streams and bodies are counted, and each has a deadline.
+//!
+//! | file | routes |
+//! |---|---|
+//! | `messages`, `signed` | publish and read messages |
+//! | `rejections` | the rejection log |
+//! | `stream` | both as server-sent events |
+//! | `peers`, `status` | the node's view of the mesh and of itself, health, what a liar tried |
+//! | `metrics`, `openapi` | for Prometheus; for generators of clients |
+
+#[cfg(test)]
+mod end_to_end;
+mod error;
+mod input;
+mod io;
+mod limits;
+mod messages;
+mod metrics;
+mod openapi;
+mod peers;
+mod rejections;
+mod router;
+mod serve;
+mod signed;
+mod status;
+mod stream;
+
+pub use error::ApiError;
+pub use serve::{ApiOptions, bind, serve};

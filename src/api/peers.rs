@@ -1,0 +1,124 @@
+//! The mesh as this node sees it.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::error::Failure;
+use super::router::App;
+use crate::http::{KeyDto, LinkDto, NetworkDto, PeerDto, Problem};
+use crate::protocol::{LinkView, Network, PeerView, Reason, Role, Time};
+
+/// Every other member, and how this node stands with it.
+#[utoipa::path(
+    get, path = "/v1/peers",
+    responses(
+        (status = 200, body = Vec<PeerDto>),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn peers(State(app): State<App>) -> Result<Json<Vec<PeerDto>>, Failure> {
+    let snapshot = app.snapshot().await?;
+    let network = app.handle().network();
+    let (now, peers) = (snapshot.now, snapshot.peers);
+    Ok(Json(peers.into_iter().map(|peer| dto(peer, now, network)).collect()))
+}
+
+/// The network file as this node read it.
+#[utoipa::path(get, path = "/v1/network", responses((status = 200, body = NetworkDto)))]
+pub(super) async fn network(State(app): State<App>) -> Json<NetworkDto> {
+    let network = app.handle().network();
+    let keys = network.keys().iter().map(|key| KeyDto {
+        key: key.key.to_string(),
+        name: key.name.clone(),
+        role: match key.role {
+            Role::Member => "member".into(),
+            Role::Author => "author".into(),
+        },
+        gossip: key.gossip.map(|address| address.to_string()),
+    });
+    Json(NetworkDto {
+        id: network.id().to_string(),
+        n: network.n(),
+        f: network.f(),
+        quorum: network.quorum(),
+        keys: keys.collect(),
+    })
+}
+
+/// Counts by reason, as the interface shows them.
+pub(super) fn by_reason(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect()
+}
+
+fn dto(peer: PeerView, now: Time, network: &Network) -> PeerDto {
+    let member = network.get(&peer.peer);
+    let in_force = peer.ban.filter(|ban| ban.until > now);
+    let state = match (&in_force, &peer.link) {
+        (Some(_), _) => "banned",
+        (None, Some(_)) => "linked",
+        (None, None) => "unlinked",
+    };
+    PeerDto {
+        key: peer.peer.to_string(),
+        name: member.map(|member| member.name.clone()).unwrap_or_default(),
+        gossip: member.and_then(|member| member.gossip).map(|address| address.to_string()),
+        state: state.to_owned(),
+        link: peer.link.map(link),
+        banned_until: in_force.map(|ban| ban.until.0),
+        ban_reason: peer.ban.map(|ban| ban.reason.name().to_owned()),
+        strikes: peer.ban.map_or(0, |ban| ban.strikes),
+        failed_dials: peer.failed_dials,
+        rejected: by_reason(&peer.rejected),
+    }
+}
+
+fn link(link: LinkView) -> LinkDto {
+    LinkDto {
+        dialled: link.dialled,
+        chosen: link.chosen,
+        ready: link.ready,
+        since: link.since.0,
+        frames_in: link.frames_in,
+        frames_out: link.frames_out,
+        bytes_in: link.bytes_in,
+        bytes_out: link.bytes_out,
+        unverified: link.unverified,
+        open_wants: link.open_wants,
+        first_deliveries: link.first_deliveries,
+        duplicates: link.duplicates,
+        owed: link.owed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Identity, PublicKey};
+    use crate::protocol::{Ban, Member};
+
+    #[test]
+    fn a_ban_counts_while_it_is_in_force() {
+        let key: PublicKey = Identity::from_seed(&[1; 32]).public();
+        let gossip = Some("127.0.0.1:9".parse().expect("an address"));
+        let member = Member { key, name: "n0".into(), role: Role::Member, gossip };
+        let network = Network::new([0; 32], vec![member]).expect("a network");
+        let (at, until) = (Time(1), Time(10));
+        let ban = Some(Ban { peer: key, reason: Reason::BadSignature, at, until, strikes: 2 });
+        let rejected = BTreeMap::from([(Reason::BadSignature, 3)]);
+        let peer = PeerView { peer: key, link: None, ban, failed_dials: 1, rejected };
+        let during = dto(peer.clone(), Time(9), &network);
+        assert_eq!((during.state.as_str(), during.banned_until), ("banned", Some(10)));
+        assert_eq!(during.rejected["bad_signature"], 3);
+        let after = dto(peer, Time(10), &network);
+        assert_eq!(
+            (after.state.as_str(), after.banned_until, after.strikes),
+            ("unlinked", None, 2)
+        );
+        assert_eq!(
+            (after.name.as_str(), after.ban_reason.as_deref()),
+            ("n0", Some("bad_signature"))
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! The rejection log.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::Failure;
+use super::input::{self, Params};
+use super::router::App;
+use crate::crypto::hex;
+use crate::http::{ListDto, Problem, RejectionDto, SummaryRow};
+use crate::protocol::Network;
+use crate::store::{Page, Reader, RejectionQuery, RejectionRow, StoreError};
+
+/// Which rejections.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RejectionParams {
+    /// Only for this reason.
+    reason: Option<String>,
+    /// Only from this neighbour: a key, or a name of the network file.
+    peer: Option<String>,
+    /// Only naming this author: a key, or a name of the network file.
+    author: Option<String>,
+    /// Only since: microseconds since 1970, a time by RFC 3339, or a duration like `5m`.
+    since: Option<String>,
+    /// After this place.
+    cursor: Option<String>,
+    /// Rows, 1 to 1000; 100 without it.
+    limit: Option<usize>,
+}
+
+impl RejectionParams {
+    /// The query that they mean.
+    pub fn query(&self, network: &Network) -> Result<RejectionQuery, Failure> {
+        Ok(RejectionQuery {
+            reason: input::reason(self.reason.as_deref())?,
+            peer: input::key(network, "peer", self.peer.as_deref())?,
+            author: input::key(network, "author", self.author.as_deref())?,
+            since: input::since(self.since.as_deref(), input::now())?,
+            after: input::cursor(self.cursor.as_deref())?,
+            limit: input::limit(self.limit)?,
+        })
+    }
+}
+
+/// List rejections.
+///
+/// Oldest first. A page may be shorter than the limit: `more` says whether the list goes on.
+#[utoipa::path(
+    get, path = "/v1/rejections", params(RejectionParams),
+    responses(
+        (status = 200, body = ListDto<RejectionDto>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(parameters): Params<RejectionParams>,
+) -> Result<Json<ListDto<RejectionDto>>, Failure> {
+    let network = app.handle().network();
+    let query = parameters.query(network)?;
+    let page = app.read(move |reader| search(reader, query)).await?;
+    let items = page.rows.into_iter().map(dto).collect();
+    Ok(Json(ListDto { items, next: page.next.to_string(), more: page.more, gap: page.gap }))
+}
+
+/// The next page with a row in it, if there is one: the log is bounded, and so is this.
+fn search(reader: &Reader, mut query: RejectionQuery) -> Result<Page<RejectionRow>, StoreError> {
+    let mut gap = None;
+    loop {
+        let mut page = reader.rejections(&query)?;
+        gap = gap.or(page.gap.take());
+        if !page.more || !page.rows.is_empty() {
+            return Ok(Page { gap, ..page });
+        }
+        query.after = Some(page.next);
+    }
+}
+
+/// Rejections counted by reason and link.
+#[utoipa::path(
+    get, path = "/v1/rejections/summary", params(RejectionParams),
+    responses(
+        (status = 200, body = Vec<SummaryRow>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn summary(
+    State(app): State<App>,
+    Params(parameters): Params<RejectionParams>,
+) -> Result<Json<Vec<SummaryRow>>, Failure> {
+    let network = app.handle().network();
+    let query = parameters.query(network)?;
+    let rows = app.read(move |reader| reader.rejection_summary(&query)).await?;
+    let rows = rows.into_iter().map(|row| SummaryRow {
+        reason: row.reason.name().to_owned(),
+        link: row.link.map(|key| key.to_string()),
+        link_name: row.link_name,
+        count: row.count,
+        first: row.first.0,
+        last: row.last.0,
+    });
+    Ok(Json(rows.collect()))
+}
+
+/// A row as the interface shows it.
+pub(super) fn dto(row: RejectionRow) -> RejectionDto {
+    let rejection = row.rejection;
+    RejectionDto {
+        row: row.row,
+        time: rejection.at.0,
+        reason: rejection.reason.name().to_owned(),
+        link: rejection.link.map(|key| key.to_string()),
+        link_name: row.link_name,
+        author: rejection.author.map(|key| key.to_string()),
+        seq: rejection.seq,
+        id: rejection.id.map(|id| id.to_string()),
+        topic: rejection.topic,
+        hops: rejection.hops,
+        size: rejection.size,
+        detail: rejection.detail,
+        frame: rejection.frame.to_string(),
+        head: hex(&rejection.head),
+        count: rejection.count,
+        cursor: row.cursor.to_string(),
+    }
+}

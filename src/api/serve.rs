@@ -1,0 +1,168 @@
+//! Listening, connections and the end of both.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::error::ApiError;
+use super::io::Patient;
+use super::router::{App, router};
+use crate::http::Guard;
+use crate::net::Handle;
+
+/// Connections at once; more wait in the listener's backlog.
+const MAX_CONNECTIONS: usize = 512;
+/// How long a request's head may take, idle time before it included.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// How long a client may read nothing of what waits for it.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of a connection that are read ahead.
+const READ_AHEAD: usize = 64 << 10;
+/// How long requests under way may take once the node stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// Pause after a failed accept, which is for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const MAX_TOKEN: usize = 256;
+
+/// Where the interface listens, and for whom.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What clients must show as `Authorization: Bearer TOKEN`. Needed off loopback.
+    pub token: Option<String>,
+}
+
+/// Listens, before anything else of a node is started.
+///
+/// # Errors
+/// When the address is taken, or can be reached from elsewhere and there is no token.
+pub async fn bind(options: &ApiOptions) -> Result<TcpListener, ApiError> {
+    match &options.token {
+        None if !options.listen.ip().to_canonical().is_loopback() => {
+            return Err(ApiError::NoToken(options.listen));
+        }
+        Some(token) if !usable(token) => return Err(ApiError::BadToken),
+        _ => {}
+    }
+    let address = options.listen;
+    TcpListener::bind(address).await.map_err(|source| ApiError::Bind { address, source })
+}
+
+fn usable(token: &str) -> bool {
+    (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Serves a node's interface until `shutdown`. Then no request is taken any more, those under way get
+/// their answers, streams end, and after three seconds everything is closed.
+///
+/// # Errors
+/// When the listener is broken from the start.
+pub async fn serve(
+    listener: TcpListener,
+    options: ApiOptions,
+    handle: Handle,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ApiError> {
+    let guard = Guard::new(listener.local_addr()?, options.token.as_deref());
+    let (stop, stopping) = watch::channel(false);
+    let router = router(App::new(handle, stopping.clone()), guard);
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &slots) => {
+                if let Some((stream, slot)) = accepted {
+                    connections.spawn(talk(stream, slot, router.clone(), stopping.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let ended =
+        timeout(STOP_LIMIT, async { while connections.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!(open = connections.len(), "API connections are cut off");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, slot)),
+        Err(error) => {
+            tracing::warn!(%error, "an API connection cannot be accepted");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// One connection, from its first request to its last.
+async fn talk(
+    stream: TcpStream,
+    _slot: OwnedSemaphorePermit,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(READ_AHEAD)
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, WRITE_LIMIT)),
+            TowerToHyperService::new(router),
+        );
+    tokio::pin!(connection);
+    // What breaks is the client's matter: a connection that it cut, a request that is no HTTP.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(listen: &str, token: Option<&str>) -> ApiOptions {
+        ApiOptions { listen: listen.parse().expect("an address"), token: token.map(str::to_owned) }
+    }
+
+    #[tokio::test]
+    async fn only_loopback_is_served_without_a_token() {
+        assert!(bind(&options("127.0.0.1:0", None)).await.is_ok());
+        for open in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            let error = bind(&options(open, None)).await.expect_err(open);
+            assert!(matches!(error, ApiError::NoToken(_)), "{error}");
+        }
+        for bad in ["", "two words", "ü"] {
+            let error = bind(&options("127.0.0.1:0", Some(bad))).await.expect_err(bad);
+            assert!(matches!(error, ApiError::BadToken), "{error}");
+        }
+        let taken = bind(&options("127.0.0.1:0", Some("secret"))).await.expect("binds");
+        let address = taken.local_addr().expect("an address").to_string();
+        let error = bind(&options(&address, None)).await.expect_err("taken");
+        assert!(error.to_string().contains(&address), "{error}");
+    }
+}

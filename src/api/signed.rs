@@ -1,0 +1,135 @@
+//! Batches that an author signed elsewhere.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::error::Failure;
+use super::input;
+use super::router::App;
+use crate::crypto::{Digest, PublicKey, Signature};
+use crate::http::{Posted, Problem, SignedDto};
+use crate::wire::limits::MAX_BODY;
+use crate::wire::{Batch, Blob, Header, MessageId};
+
+/// Longest JSON body: the longest batch in base64, half of it escaped, and room for the rest.
+const MAX_JSON: usize = 2 * MAX_BODY + (64 << 10);
+
+/// Publish a batch that an author signed.
+///
+/// The author is a key of the network file with the role `author`. A batch that this node holds already
+/// is answered as if it were new.
+#[utoipa::path(
+    post, path = "/v1/messages/signed", request_body = SignedDto,
+    responses(
+        (status = 201, description = "Durable, or held already", body = Posted),
+        (status = 400, description = "No batch", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = "A member's key", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "Not the next slot: see `expected`", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Refused: see `reason`", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 429, description = "Over the author's quota: see Retry-After", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn submit(
+    State(app): State<App>,
+    request: Request,
+) -> Result<(StatusCode, Json<Posted>), Failure> {
+    if !input::is_json(request.headers()) {
+        let detail = "a signed batch is application/json";
+        return Err(Failure::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let received = input::receive(app.bodies(), request, MAX_JSON).await?;
+    let signed: SignedDto = serde_json::from_slice(&received.bytes)
+        .map_err(|error| Failure::bad(format!("no batch: {}", input::cut(&error.to_string()))))?;
+    let batch = batch(&signed)?;
+    let (author, seq) = (batch.header.author, batch.header.seq);
+    let id = app.handle().submit(batch).await?;
+    let id = MessageId { batch: id, index: 0 };
+    let posted = Posted { id: id.to_string(), author: author.to_string(), seq, index: 0 };
+    Ok((StatusCode::CREATED, Json(posted)))
+}
+
+/// The batch that the fields say, in its right shape. Whether it is true is the node's to find out.
+fn batch(signed: &SignedDto) -> Result<Batch, Failure> {
+    let digest = |name: &str, text: &str| {
+        Digest::from_hex(text).ok_or_else(|| Failure::bad(format!("{name} is not 64 hex digits")))
+    };
+    let body = STANDARD
+        .decode(&signed.body_base64)
+        .map_err(|error| Failure::bad(format!("body_base64 is not base64: {error}")))?;
+    let length = body.len();
+    let body = Blob::new(body).ok_or_else(|| {
+        Failure::too_long(format!("a batch's body has at most {MAX_BODY} bytes, not {length}"))
+    })?;
+    let header = Header {
+        network: digest("network", &signed.network)?,
+        author: PublicKey::from_hex(&signed.author)
+            .ok_or_else(|| Failure::bad("author is not a key of 64 hex digits"))?,
+        seq: signed.seq,
+        prev: digest("prev", &signed.prev)?,
+        created_at: signed.created_at,
+        count: signed.count,
+        length: u32::try_from(length).unwrap_or(u32::MAX),
+        content: digest("content", &signed.content)?,
+    };
+    let signature = Signature::from_hex(&signed.signature)
+        .ok_or_else(|| Failure::bad("signature is not 128 hex digits"))?;
+    let batch = Batch { header, signature, body };
+    batch.check_shape().map_err(|error| Failure::bad(error.to_string()))?;
+    Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+    use crate::wire::Entry;
+
+    #[test]
+    fn the_signed_form_reads_back_and_bad_fields_are_named() {
+        let author = Identity::from_seed(&[5; 32]);
+        let entries = [Entry { topic: "t".into(), payload: b"hello".to_vec() }];
+        let original = Batch::sign(&author, Digest([1; 32]), 1, Digest::ZERO, 9, &entries);
+        let original = original.expect("signs");
+        let header = &original.header;
+        let good = SignedDto {
+            network: header.network.to_string(),
+            author: header.author.to_string(),
+            seq: header.seq,
+            prev: header.prev.to_string(),
+            created_at: header.created_at,
+            count: header.count,
+            content: header.content.to_string(),
+            signature: original.signature.to_string(),
+            body_base64: STANDARD.encode(&*original.body),
+        };
+        assert_eq!(batch(&good).expect("reads"), original);
+        for (bad, hint) in [
+            (SignedDto { network: "0".into(), ..good.clone() }, "network"),
+            (SignedDto { author: String::new(), ..good.clone() }, "author"),
+            (SignedDto { prev: "zz".into(), ..good.clone() }, "prev"),
+            (SignedDto { content: "é".into(), ..good.clone() }, "content"),
+            (SignedDto { signature: good.content.clone(), ..good.clone() }, "signature"),
+            (SignedDto { body_base64: "?".into(), ..good.clone() }, "base64"),
+            (SignedDto { count: 2, ..good.clone() }, "count"),
+            (SignedDto { seq: 0, ..good.clone() }, "slots"),
+        ] {
+            let failure = batch(&bad).expect_err(hint);
+            assert_eq!(failure.problem.status, 400);
+            assert!(failure.problem.detail.contains(hint), "{hint}: {}", failure.problem.detail);
+        }
+        let long = STANDARD.encode(vec![0; MAX_BODY + 1]);
+        let failure = batch(&SignedDto { body_base64: long, ..good }).expect_err("too long");
+        assert_eq!(failure.problem.status, 413);
+    }
+}

@@ -1,0 +1,106 @@
+//! The node's view of itself: state, health, and what it tried if it is a liar.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::error::Failure;
+use super::peers::by_reason;
+use super::router::App;
+use crate::http::{AttemptDto, AttemptKind, AttemptsDto, Problem, StatusDto};
+use crate::protocol::Snapshot;
+
+/// The node's state.
+#[utoipa::path(
+    get, path = "/v1/status",
+    responses(
+        (status = 200, body = StatusDto),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Failure> {
+    let snapshot = app.snapshot().await?;
+    let handle = app.handle();
+    let network = handle.network();
+    let traffic = handle.traffic();
+    let tips = snapshot.lanes.iter().map(|lane| (lane.author.to_string(), lane.tip));
+    Ok(Json(StatusDto {
+        key: handle.key().to_string(),
+        name: network.get(&handle.key()).map(|key| key.name.clone()).unwrap_or_default(),
+        network: network.id().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        nodes: network.n(),
+        f: network.f(),
+        quorum: network.quorum(),
+        ready: is_ready(network.n(), &snapshot),
+        links: snapshot.ready_links(),
+        bans: snapshot.bans(),
+        malicious: handle.malicious().map(ToString::to_string),
+        started_at: handle.started_at().0,
+        generation: handle.reader().generation(),
+        published: snapshot.counters.published,
+        delivered: snapshot.counters.delivered,
+        duplicates: snapshot.counters.duplicates,
+        waiting: snapshot.waiting,
+        rejected: by_reason(&snapshot.counters.rejected),
+        bytes_sent: traffic.bytes_sent,
+        bytes_received: traffic.bytes_received,
+        tips: tips.collect(),
+    }))
+}
+
+/// Whether the node can reach anybody: at least one link is ready, or there is nobody to link to.
+fn is_ready(members: usize, snapshot: &Snapshot) -> bool {
+    members == 1 || snapshot.ready_links() > 0
+}
+
+/// What a malicious node tried. An honest node has no such route.
+#[utoipa::path(
+    get, path = "/v1/attempts",
+    responses(
+        (status = 200, body = AttemptsDto),
+        (status = 404, description = "An honest node", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn attempts(State(app): State<App>) -> Result<Json<AttemptsDto>, Failure> {
+    if app.handle().malicious().is_none() {
+        return Err(Failure::absent("this node was started as an honest one"));
+    }
+    let attempts = app.handle().attempts().await.ok_or_else(Failure::stopping)?;
+    let totals = attempts.totals.iter().map(|(kind, totals)| {
+        let totals = AttemptKind { attempted: totals.attempted, affected: totals.affected };
+        ((*kind).to_owned(), totals)
+    });
+    let newest = attempts.newest.iter().map(|attempt| AttemptDto {
+        kind: attempt.kind.to_owned(),
+        detail: attempt.detail.to_owned(),
+        at: attempt.at.0,
+        link: attempt.link.map(|key| key.to_string()),
+        frame: attempt.frame.map(|digest| digest.to_string()),
+        id: attempt.id.map(|id| id.to_string()),
+    });
+    Ok(Json(AttemptsDto { totals: totals.collect(), attempts: newest.collect() }))
+}
+
+/// Whether the process is alive.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String)))]
+pub(super) async fn healthz() -> &'static str {
+    "alive\n"
+}
+
+/// Whether the node is linked.
+#[utoipa::path(
+    get, path = "/readyz",
+    responses(
+        (status = 200, body = String),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Failure> {
+    let snapshot = app.snapshot().await?;
+    if is_ready(app.handle().network().n(), &snapshot) {
+        return Ok("ready\n");
+    }
+    Err(Failure::busy("no link is ready yet"))
+}

@@ -1,0 +1,241 @@
+//! Messages and rejections as server-sent events.
+//!
+//! A stream is a reader of the store that is woken by commits: what it sends comes from pages, one after
+//! the other, so nothing can be skipped, and a slow client costs one page of memory. Every event's id is
+//! a cursor; with it a client goes on where it stopped.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::error::Failure;
+use super::input::{self, Params};
+use super::messages::{self, MessageParams};
+use super::rejections::{self, RejectionParams};
+use super::router::App;
+use crate::crypto::PublicKey;
+use crate::http::{GapDto, Problem};
+use crate::protocol::{Network, Time};
+use crate::store::{Cursor, MessageQuery, Page, Reader, RejectionQuery, StoreError};
+
+/// Pause between heartbeats of a silent stream.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Rows that are read at a time; the store bounds their bytes.
+const STEP: usize = 128;
+
+type Events = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Event, Infallible>>>>;
+
+/// What a stream tells.
+#[derive(Clone)]
+enum Feed {
+    Messages(MessageQuery),
+    Rejections(RejectionQuery),
+}
+
+/// Some events, and where to go on.
+struct Chunk {
+    gap: Option<String>,
+    events: Vec<Event>,
+    first: Cursor,
+    next: Cursor,
+    more: bool,
+}
+
+/// Messages as they are delivered.
+///
+/// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`; without
+/// either it begins with what comes from now on. An event `gap` (`GapDto`) says that something may be
+/// missing.
+#[utoipa::path(
+    get, path = "/v1/messages/stream", params(MessageParams),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many streams", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn messages(
+    State(app): State<App>,
+    Params(parameters): Params<MessageParams>,
+    headers: HeaderMap,
+) -> Result<Events, Failure> {
+    let mut query = parameters.query(app.handle().network())?;
+    query.limit = STEP;
+    query.after = match last_id(&headers)?.or(query.after) {
+        Some(cursor) => Some(cursor),
+        None => Some(app.read(end_of_messages).await?),
+    };
+    open(app, Feed::Messages(query))
+}
+
+/// Rejections as they happen.
+///
+/// Events `rejection` with the schema `RejectionDto`. Goes on after `Last-Event-ID` or `cursor`; without
+/// either it begins at `since`, or with what comes from now on. An event `gap` (`GapDto`) says that
+/// something may be missing.
+#[utoipa::path(
+    get, path = "/v1/rejections/stream", params(RejectionParams),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many streams", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn rejections(
+    State(app): State<App>,
+    Params(parameters): Params<RejectionParams>,
+    headers: HeaderMap,
+) -> Result<Events, Failure> {
+    let mut query = parameters.query(app.handle().network())?;
+    query.limit = STEP;
+    query.after = last_id(&headers)?.or(query.after);
+    if query.after.is_none() && query.since.is_none() {
+        query.after = Some(app.read(end_of_rejections).await?);
+    }
+    open(app, Feed::Rejections(query))
+}
+
+/// The place after the newest message: what is left when nothing fits.
+fn end_of_messages(reader: &Reader) -> Result<Cursor, StoreError> {
+    // Of small order, so no network file can list it, and the index by author has nothing of it.
+    let author = Some(PublicKey([0; 32]));
+    let mut query = MessageQuery { topic: None, author, after: None, limit: 1 };
+    loop {
+        let page = reader.messages(&query)?;
+        if !page.more {
+            return Ok(page.next);
+        }
+        query.after = Some(page.next);
+    }
+}
+
+/// The place after the newest rejection.
+fn end_of_rejections(reader: &Reader) -> Result<Cursor, StoreError> {
+    let since = Some(Time(u64::MAX));
+    let mut query =
+        RejectionQuery { reason: None, peer: None, author: None, since, after: None, limit: 1 };
+    loop {
+        let page = reader.rejections(&query)?;
+        if !page.more {
+            return Ok(page.next);
+        }
+        query.after = Some(page.next);
+    }
+}
+
+/// What a client that connects again has seen last.
+fn last_id(headers: &HeaderMap) -> Result<Option<Cursor>, Failure> {
+    match headers.get("last-event-id") {
+        None => Ok(None),
+        Some(value) => input::cursor(Some(value.to_str().unwrap_or_default())),
+    }
+}
+
+fn open(app: App, feed: Feed) -> Result<Events, Failure> {
+    let place = app.stream_place()?;
+    let (events, receiver) = mpsc::channel(1);
+    tokio::spawn(run(app, feed, events, place));
+    let heartbeat = KeepAlive::new().interval(HEARTBEAT);
+    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(heartbeat))
+}
+
+/// Feeds one stream until its client is gone or the interface stops.
+async fn run(
+    app: App,
+    mut feed: Feed,
+    events: mpsc::Sender<Result<Event, Infallible>>,
+    _place: OwnedSemaphorePermit,
+) {
+    let mut stopping = app.stopping();
+    let mut commits = app.handle().commits();
+    let told = async {
+        // An id alone is no event, but a client that is cut off now resumes from here.
+        if let Some(start) = feed.after() {
+            events.send(Ok(Event::default().id(start.to_string()))).await.ok()?;
+        }
+        loop {
+            // Seen before the page is read: a commit after that wakes the next wait.
+            commits.borrow_and_update();
+            let chunk = feed.read(&app).await?;
+            for event in chunk.gap_event().into_iter().chain(chunk.events) {
+                events.send(Ok(event)).await.ok()?;
+            }
+            *feed.after() = Some(chunk.next);
+            if !chunk.more {
+                commits.changed().await.ok()?;
+            }
+        }
+    };
+    tokio::select! {
+        None::<Infallible> = told => {}
+        () = events.closed() => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+}
+
+impl Chunk {
+    /// It has no id, so that whoever connects again after it is told again.
+    fn gap_event(&self) -> Option<Event> {
+        let why = self.gap.clone()?;
+        let data = GapDto { why, cursor: self.first.to_string() };
+        Event::default().event("gap").json_data(data).ok()
+    }
+}
+
+impl Feed {
+    fn after(&mut self) -> &mut Option<Cursor> {
+        match self {
+            Self::Messages(query) => &mut query.after,
+            Self::Rejections(query) => &mut query.after,
+        }
+    }
+
+    async fn read(&self, app: &App) -> Option<Chunk> {
+        let (feed, network) = (self.clone(), Arc::clone(app.handle().network()));
+        let chunk = app.read(move |reader| feed.chunk(reader, &network)).await;
+        // A failure was logged where it happened; the client connects again, and nothing is lost.
+        chunk.ok()
+    }
+
+    fn chunk(&self, reader: &Reader, network: &Network) -> Result<Chunk, StoreError> {
+        Ok(match self {
+            Self::Messages(query) => Chunk::of(reader.messages(query)?, |row| {
+                let event = Event::default().event("message").id(row.cursor.to_string());
+                (row.cursor, event.json_data(messages::dto(row, network)))
+            }),
+            Self::Rejections(query) => Chunk::of(reader.rejections(query)?, |row| {
+                let event = Event::default().event("rejection").id(row.cursor.to_string());
+                (row.cursor, event.json_data(rejections::dto(row)))
+            }),
+        })
+    }
+}
+
+impl Chunk {
+    fn of<T>(page: Page<T>, event: impl Fn(T) -> (Cursor, Result<Event, axum::Error>)) -> Self {
+        let mut chunk = Self {
+            gap: page.gap,
+            events: Vec::with_capacity(page.rows.len()),
+            first: page.next,
+            next: page.next,
+            more: page.more,
+        };
+        for (place, row) in page.rows.into_iter().enumerate() {
+            let (cursor, event) = event(row);
+            if place == 0 {
+                chunk.first = cursor;
+            }
+            // Strings and numbers always encode.
+            chunk.events.extend(event);
+        }
+        chunk
+    }
+}

@@ -1,0 +1,54 @@
+//! Text that a peer chose, made safe for a terminal.
+
+/// The text cut to `most` characters, with everything that could move a cursor, change a colour or
+/// reorder a line written as an escape.
+pub fn escape(text: &str, most: usize) -> String {
+    let mut safe = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == most {
+            safe.push('…');
+            break;
+        }
+        if c.is_control() || reorders(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// A payload as text if it is any, else as hex.
+pub fn payload(bytes: &[u8], most: usize) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => escape(text, most),
+        Err(_) => {
+            let cut = bytes.get(..most / 2).unwrap_or(bytes);
+            let more = if cut.len() < bytes.len() { "…" } else { "" };
+            format!("0x{}{more}", crate::crypto::hex(cut))
+        }
+    }
+}
+
+/// Characters of Unicode that are invisible or change the direction of text.
+fn reorders(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_moves_a_terminal_gets_through() {
+        let hostile = "a\x1b[2Jb\nc\u{202e}d\u{9b}e\u{200b}";
+        let safe = escape(hostile, 100);
+        assert_eq!(safe, r"a\u{1b}[2Jb\nc\u{202e}d\u{9b}e\u{200b}");
+        assert_eq!(escape("héllo", 3), "hél…");
+        assert_eq!(escape("hél", 3), "hél");
+        assert_eq!(payload(&[0xff, 0x00], 10), "0xff00");
+        assert_eq!(payload(&[0xff; 9], 4), "0xffff…");
+    }
+}

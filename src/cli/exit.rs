@@ -1,0 +1,131 @@
+//! From arguments to an exit code. Every failure is one message on standard error.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::args::{Cli, MeshVerb, Verb};
+use super::{explain, keygen, mesh, network, node, output, post, read, rejections};
+
+/// What the user asked for makes no sense: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output with code 0, the rest to standard error with 2.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    match run(cli.verb) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            let code = if error.is::<Usage>() { 2 } else { 1 };
+            let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {}", message(&error));
+            code.into()
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Keygen(args) => keygen::run(&args),
+        Verb::Network(verb) => network::run(&verb),
+        Verb::Node(args) => node::run(args),
+        Verb::Mesh(MeshVerb::Up(args)) => mesh::run(args),
+        Verb::Post(args) => post::run(&args),
+        Verb::Messages(args) => read::messages(&args),
+        Verb::Peers(client) => read::peers(&client),
+        Verb::Status(client) => read::status(&client),
+        Verb::Rejections(args) => rejections::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "loyal", &mut script);
+            output::bytes(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The error and its causes in one line, each cause once: some errors quote theirs.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// The reader of our output has seen enough: no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent_and_every_verb_has_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        let mut open = vec![command];
+        while let Some(command) = open.pop() {
+            let subcommands: Vec<_> = command.get_subcommands().cloned().collect();
+            if subcommands.is_empty() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{}", command.get_name());
+            }
+            open.extend(subcommands);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_bad_usage() {
+        for bad in [
+            "loyal",
+            "loyal frobnicate",
+            "loyal mesh up --nodes 4 --f 1",
+            "loyal mesh up --nodes 0",
+            "loyal mesh up --rate 0 --messages 1",
+            "loyal mesh up --json",
+            "loyal post --key a.pem text",
+            "loyal post --file x text",
+            "loyal rejections --data d --follow",
+            "loyal node --network a --key b",
+        ] {
+            let error = Cli::try_parse_from(bad.split(' ')).expect_err(bad);
+            assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("in use").context("cannot listen: in use").context("no api");
+        assert_eq!(message(&error), "no api: cannot listen: in use");
+    }
+
+    #[test]
+    fn a_closed_reader_is_no_failure() {
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("x");
+        assert!(is_broken_pipe(&error));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+        assert!(anyhow::Error::from(Usage("x".into())).context("y").is::<Usage>());
+    }
+}

@@ -1,0 +1,36 @@
+//! `loyal keygen`
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::args::Keygen;
+use super::{keys, output};
+use crate::crypto::Identity;
+use crate::store::keys as files;
+
+#[derive(Serialize)]
+struct Made<'a> {
+    key: String,
+    file: &'a std::path::Path,
+    encrypted: bool,
+}
+
+/// Writes a new identity and prints its public key.
+pub fn run(args: &Keygen) -> anyhow::Result<ExitCode> {
+    let passphrase = match keys::given(&args.passphrase)? {
+        Some(given) => Some(given),
+        None if args.encrypt => Some(keys::ask_twice()?),
+        None => None,
+    };
+    let identity = Identity::generate().context("cannot get randomness from the system")?;
+    files::write(&args.out, &identity, passphrase.as_ref().map(|text| text.as_str()))?;
+    let key = identity.public().to_string();
+    if args.json {
+        output::json(&Made { key, file: &args.out, encrypted: passphrase.is_some() })?;
+    } else {
+        output::line(&key)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,116 @@
+//! Passphrases and the files that verbs share: key, network, token.
+
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use zeroize::Zeroizing;
+
+use super::args::Passphrase;
+use crate::protocol::Network;
+
+const VARIABLE: &str = "LOYAL_PASSPHRASE";
+/// Longest passphrase or token file that is read, in bytes.
+const MAX_SECRET: u64 = 4096;
+/// Longest network file that is read, in bytes: more than the most keys take.
+const MAX_NETWORK: u64 = 512 << 20;
+
+/// The passphrase from the file or the variable; `None` if neither is given.
+pub fn given(passphrase: &Passphrase) -> anyhow::Result<Option<Zeroizing<String>>> {
+    if let Some(path) = &passphrase.passphrase_file {
+        return secret(path, "passphrase").map(Some);
+    }
+    match std::env::var(VARIABLE) {
+        Ok(value) if value.is_empty() => bail!("{VARIABLE} is set but empty; set it or unset it"),
+        Ok(value) => Ok(Some(Zeroizing::new(value))),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => bail!("{VARIABLE} is not UTF-8"),
+    }
+}
+
+/// The passphrase that opens a key file; asked for on the terminal if it is not given.
+pub fn opening(passphrase: &Passphrase, key: &Path) -> io::Result<Zeroizing<String>> {
+    match given(passphrase) {
+        Err(error) => Err(io::Error::other(format!("{error:#}"))),
+        Ok(Some(found)) => Ok(found),
+        Ok(None) if io::stdin().is_terminal() => {
+            rpassword::prompt_password(format!("Passphrase of {}: ", key.display()))
+                .map(Zeroizing::new)
+        }
+        Ok(None) => Err(io::Error::other(format!(
+            "it is encrypted; give its passphrase with --passphrase-file or {VARIABLE}"
+        ))),
+    }
+}
+
+/// Asks for a new passphrase twice.
+pub fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
+    if !io::stdin().is_terminal() {
+        bail!("--encrypt asks on a terminal; give --passphrase-file or {VARIABLE} instead");
+    }
+    let first = Zeroizing::new(rpassword::prompt_password("New passphrase: ")?);
+    let second = Zeroizing::new(rpassword::prompt_password("The same again: ")?);
+    if first.is_empty() {
+        bail!("an empty passphrase protects nothing");
+    }
+    if first != second {
+        bail!("the two passphrases differ; nothing was written");
+    }
+    Ok(first)
+}
+
+/// The first line of a small file that holds a secret.
+pub fn secret(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
+    let text = read_bounded(path, MAX_SECRET)
+        .with_context(|| format!("cannot read the {what} file {}", path.display()))?;
+    let text = Zeroizing::new(text);
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(Zeroizing::new(line.to_owned())),
+        _ => bail!("the {what} file {} is empty", path.display()),
+    }
+}
+
+/// Reads a network file.
+pub fn network(path: &Path) -> anyhow::Result<Network> {
+    let text = read_bounded(path, MAX_NETWORK)
+        .with_context(|| format!("cannot read the network file {}", path.display()))?;
+    Network::parse(&text).with_context(|| format!("network file {}", path.display()))
+}
+
+fn read_bounded(path: &Path, most: u64) -> io::Result<String> {
+    let size = fs::metadata(path)?.len();
+    if size > most {
+        return Err(io::Error::other(format!("it has {size} bytes; at most {most} are read")));
+    }
+    fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_first_line_of_a_small_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("secret");
+        fs::write(&path, "open sesame\r\nmore\n").expect("writes");
+        assert_eq!(secret(&path, "token").expect("reads").as_str(), "open sesame");
+        for bad in ["", "\n"] {
+            fs::write(&path, bad).expect("writes");
+            assert!(secret(&path, "token").is_err());
+        }
+        fs::write(&path, "x".repeat(5000)).expect("writes");
+        let error = format!("{:#}", secret(&path, "token").expect_err("is too long"));
+        assert!(error.contains("secret") && error.contains("5000"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_network_file_is_named_with_its_line() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("network.toml");
+        fs::write(&path, "version = 1\nnonce = \"zz\"\n").expect("writes");
+        let error = format!("{:#}", network(&path).expect_err("is bad"));
+        assert!(error.contains("network.toml") && error.contains("line 2"), "{error}");
+    }
+}

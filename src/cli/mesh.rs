@@ -1,0 +1,259 @@
+//! `loyal mesh up`: a whole mesh of real processes, watched or judged.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::exit::Usage;
+use super::signals::{self, Stop, stopped};
+use super::{args, live, output};
+use crate::adversary::{Spec, parse_list};
+use crate::crypto::Identity;
+use crate::mesh::{Liar, Load, Mesh, Plan, Progress, measure_run};
+use crate::protocol::{Member, Network, Role, Time};
+use crate::report::{Report, terminal};
+
+/// Nodes where none are asked for: the fewest that tolerate a liar.
+const DEFAULT_NODES: u16 = 4;
+/// The name in the report of a run that is no scenario file.
+const NAME: &str = "mesh up";
+
+/// Runs a mesh.
+pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
+    let (nodes, liars) = members(&args)?;
+    let folder = Folder::new(&args)?;
+    let plan = Plan {
+        nodes,
+        liars,
+        links: args.links.map(usize::from),
+        dir: folder.path.clone(),
+        log_json: args.log_json,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let result = runtime.block_on(up(&args, &plan));
+    folder.close(result.is_err());
+    result
+}
+
+/// How many nodes, and what the last of them do.
+fn members(args: &args::MeshUp) -> anyhow::Result<(usize, Vec<Liar>)> {
+    let nodes = match (args.nodes, args.f) {
+        (_, Some(f)) => 3 * usize::from(f) + 1,
+        (nodes, None) => usize::from(nodes.unwrap_or(DEFAULT_NODES)),
+    };
+    let usage = |error| Usage(format!("--malicious: {error}"));
+    let specs = parse_list(args.malicious.as_deref().unwrap_or("0")).map_err(usage)?;
+    if specs.len() >= nodes {
+        let count = specs.len();
+        let why = format!("--malicious: {count} of {nodes} nodes lie; at least one must be honest");
+        return Err(Usage(why).into());
+    }
+    let names = stand_in(nodes)?;
+    specs.iter().try_for_each(|spec| spec.check(&names)).map_err(usage)?;
+    let liar = |spec: &Spec| Liar {
+        spec: spec.to_string(),
+        kinds: spec.kinds().map(str::to_owned).collect(),
+    };
+    Ok((nodes, specs.iter().map(liar).collect()))
+}
+
+/// A network with the names that the real one will have, to check SPECs against before anything starts.
+fn stand_in(nodes: usize) -> anyhow::Result<Network> {
+    let member = |number: usize| {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        Member {
+            key: Identity::from_seed(&seed).public(),
+            name: format!("n{number}"),
+            role: Role::Member,
+            gossip: Some(([127, 0, 0, 1], 1).into()),
+        }
+    };
+    Ok(Network::new([0; 32], (0..nodes).map(member).collect())?)
+}
+
+/// Where the mesh lives, and whether it goes away in the end.
+struct Folder {
+    path: PathBuf,
+    temporary: bool,
+    keep: bool,
+}
+
+impl Folder {
+    fn new(args: &args::MeshUp) -> anyhow::Result<Self> {
+        if let Some(dir) = &args.dir {
+            return Ok(Self { path: std::path::absolute(dir)?, temporary: false, keep: true });
+        }
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("loyal-mesh-{}-{:06}", std::process::id(), elapsed.subsec_micros());
+        let path = std::env::temp_dir().join(name);
+        // Private, as keys are in it; an error if somebody was there first.
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path, temporary: true, keep: args.keep })
+    }
+
+    /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of use.
+    fn close(self, failed: bool) {
+        if !self.temporary {
+            return;
+        }
+        let mut err = anstream::stderr();
+        if failed || self.keep {
+            let _ = writeln!(err, "\x1b[2mkept {}\x1b[0m", self.path.display());
+        } else if let Err(error) = fs::remove_dir_all(&self.path) {
+            let _ = writeln!(err, "cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+async fn up(args: &args::MeshUp, plan: &Plan) -> anyhow::Result<ExitCode> {
+    let stop = signals::listen(false).context("cannot listen for signals")?;
+    let mut mesh = Mesh::start(plan, now())?;
+    let result = tokio::select! {
+        result = work(args, plan, &mut mesh, stop.clone()) => result,
+        () = stopped(stop), if args.messages.is_some() => Ok(ExitCode::FAILURE),
+    };
+    mesh.stop().await;
+    result
+}
+
+async fn work(
+    args: &args::MeshUp,
+    plan: &Plan,
+    mesh: &mut Mesh,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let bar = bar(plan.nodes as u64, "starting");
+    tokio::select! {
+        ready = mesh.ready(|count| bar.set_position(count as u64)) => ready?,
+        () = stopped(stop.clone()) => {
+            bar.finish_and_clear();
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    bar.finish_and_clear();
+    if !args.json {
+        output::text(&live::introduction(mesh))?;
+    }
+    let Some(messages) = args.messages else {
+        live::watch(mesh, stop).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let load = Load { messages, rate: args.rate, size: usize::try_from(args.size)? };
+    let report = measured(mesh, &load, reproduce(args, plan)).await?;
+    if let Some(dir) = &args.report {
+        write_report(dir, &report)?;
+    }
+    if args.json {
+        output::text(&report.to_json()?)?;
+    } else {
+        output::text(&terminal(&report))?;
+    }
+    Ok(report.verdict.exit_code().into())
+}
+
+async fn measured(mesh: &mut Mesh, load: &Load, again: String) -> anyhow::Result<Report> {
+    let bar = bar(load.messages, "posting");
+    let result = measure_run(mesh, load, (NAME.into(), again), |progress| match progress {
+        Progress::Posted(count) => bar.set_position(count),
+        Progress::Complete(nodes) => bar.set_message(format!("{nodes} nodes complete")),
+        Progress::Watching => bar.set_message("watching"),
+    })
+    .await;
+    bar.finish_and_clear();
+    Ok(result?)
+}
+
+/// On standard error, and only if that is a terminal.
+fn bar(length: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg:>16} {bar:30.green} {pos}/{len} {elapsed}")
+    {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}
+
+fn write_report(dir: &Path, report: &Report) -> anyhow::Result<()> {
+    let path = dir.join("report.json");
+    fs::create_dir_all(dir)
+        .and_then(|()| fs::write(&path, report.to_json()?))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The command line that runs it again.
+fn reproduce(args: &args::MeshUp, plan: &Plan) -> String {
+    let mut line = format!("loyal mesh up --nodes {}", plan.nodes);
+    if !plan.liars.is_empty() {
+        let specs: Vec<&str> = plan.liars.iter().map(|liar| &*liar.spec).collect();
+        line += &format!(" --malicious {}", specs.join(","));
+    }
+    if let Some(links) = plan.links {
+        line += &format!(" --links {links}");
+    }
+    if let Some(messages) = args.messages {
+        line += &format!(" --messages {messages} --rate {} --size {}", args.rate, args.size);
+    }
+    line
+}
+
+fn now() -> Time {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, MeshVerb, Verb};
+
+    fn parse(line: &str) -> args::MeshUp {
+        match Cli::try_parse_from(line.split(' ')).expect(line).verb {
+            Verb::Mesh(MeshVerb::Up(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn liars_come_last_and_one_node_stays_honest() {
+        let (nodes, liars) =
+            members(&parse("loyal mesh up --f 2 --malicious forge,drop")).expect("reads");
+        assert_eq!((nodes, liars.len()), (7, 2));
+        assert_eq!(liars[0].kinds, ["forge"]);
+        let (nodes, liars) = members(&parse("loyal mesh up")).expect("reads");
+        assert_eq!((nodes, liars.len()), (4, 0));
+        for bad in ["--nodes 3 --malicious 3", "--malicious frge", "--malicious censor:author=n99"]
+        {
+            let error = members(&parse(&format!("loyal mesh up {bad}"))).expect_err(bad);
+            assert!(error.is::<Usage>(), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_reproduce_line_is_the_same_run() {
+        let line = "loyal mesh up --nodes 7 --malicious forge,drop --links 4 --messages 9 --rate 5 --size 10";
+        let args = parse(line);
+        let (nodes, liars) = members(&args).expect("reads");
+        let plan = Plan { nodes, liars, links: Some(4), dir: PathBuf::new(), log_json: false };
+        let again = parse(&reproduce(&args, &plan));
+        assert_eq!(format!("{again:?}"), format!("{:?}", parse(&reproduce(&again, &plan))));
+        assert_eq!((again.nodes, again.messages, again.size), (Some(7), Some(9), 10));
+    }
+}

@@ -1,0 +1,22 @@
+//! The command line: arguments, one call, what is printed, the exit code.
+
+mod api_client;
+mod args;
+mod escape;
+mod exit;
+mod explain;
+mod keygen;
+mod keys;
+mod live;
+mod logs;
+mod mesh;
+mod network;
+mod node;
+mod output;
+mod post;
+mod read;
+mod rejections;
+mod signals;
+mod signer;
+
+pub use exit::main;

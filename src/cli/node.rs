@@ -1,0 +1,105 @@
+//! `loyal node`: one node in the foreground.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+
+use super::exit::Usage;
+use super::signals::{self, stopped};
+use super::{args, keys, logs};
+use crate::adversary::Spec;
+use crate::api::{self, ApiOptions};
+use crate::mesh::read_decoys;
+use crate::net::{self, Malice, Settings};
+use crate::protocol::{Config, Network, Role};
+use crate::store;
+
+/// Threads of the reactor: a node decides on one and talks on the others.
+const WORKERS: usize = 2;
+
+/// Runs a node until it is told to stop.
+pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
+    logs::start(args.log_json);
+    let token = match &args.api_token_file {
+        None => None,
+        Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
+    };
+    let options = ApiOptions { listen: args.api, token };
+    // The lock on the key lives as long as the node.
+    let (settings, _lock) = settings(&args)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(serve(settings, options, args.with_parent))
+}
+
+fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {
+    let network = keys::network(&args.network)?;
+    let malicious = malice(args, &network)?;
+    let lock = store::keys::lock(&args.key)?;
+    let identity = store::keys::read(&args.key, || keys::opening(&args.passphrase, &args.key))?;
+    let own = identity.public();
+    let gossip = match network.get(&own) {
+        Some(member) if member.role == Role::Member => args.gossip.or(member.gossip),
+        _ => None,
+    };
+    let gossip = gossip.ok_or_else(|| {
+        anyhow!(
+            "the key of {} ({own}) is not a member of {}; add it there, or give a member's key",
+            args.key.display(),
+            args.network.display()
+        )
+    })?;
+    let mut config = Config::default();
+    if let Some(links) = args.links {
+        config.links = usize::from(links);
+    }
+    let settings = Settings {
+        identity,
+        network: Arc::new(network),
+        gossip,
+        data: args.data.clone(),
+        config,
+        store: store::Options::default(),
+        malicious,
+    };
+    Ok((settings, lock))
+}
+
+fn malice(args: &args::Node, network: &Network) -> anyhow::Result<Option<Malice>> {
+    let Some(text) = &args.malicious else { return Ok(None) };
+    let usage = |error| Usage(format!("--malicious: {error}"));
+    let spec: Spec = text.parse().map_err(usage)?;
+    spec.check(network).map_err(usage)?;
+    let decoys = match &args.decoys {
+        None => vec![],
+        Some(path) => read_decoys(path)?,
+    };
+    Ok(Some(Malice { spec, decoys }))
+}
+
+async fn serve(
+    settings: Settings,
+    options: ApiOptions,
+    with_parent: bool,
+) -> anyhow::Result<ExitCode> {
+    let stop = signals::listen(with_parent).context("cannot listen for signals")?;
+    let listener = api::bind(&options).await?;
+    let network = Arc::clone(&settings.network);
+    let mut running = net::start(settings).await?;
+    let handle = running.handle();
+    let name = network.get(&handle.key()).map_or("?", |member| &*member.name);
+    let malicious = handle.malicious().map(ToString::to_string);
+    tracing::info!(name, api = %options.listen, malicious, "serving");
+    let serving = api::serve(listener, options, handle, stopped(stop));
+    let result = tokio::select! {
+        served = serving => served.context("the HTTP interface broke down"),
+        cause = running.failed() => Err(anyhow!("{cause}; its log says more")),
+    };
+    tracing::info!(name, "node stopping");
+    running.stop().await;
+    result.map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,82 @@
+//! What is printed: JSON lines, tables, text; colour only on a terminal.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// Text to standard output; ANSI colours are taken out unless it is a terminal.
+pub fn text(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Text and a newline to standard output.
+pub fn line(line: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Bytes to standard output as they are.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// One compact object on a line of its own.
+pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    let mut row = serde_json::to_vec(value)?;
+    row.push(b'\n');
+    Ok(bytes(&row)?)
+}
+
+/// An empty table with these headings.
+pub fn table(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
+    table
+}
+
+/// The table's text with a newline at the end.
+pub fn render(table: &Table) -> String {
+    table.trim_fmt() + "\n"
+}
+
+/// Microseconds since 1970 as UTC to the millisecond.
+pub fn time(micros: u64) -> String {
+    let stamp = i64::try_from(micros).ok().and_then(|m| jiff::Timestamp::from_microsecond(m).ok());
+    stamp.map_or_else(|| micros.to_string(), |stamp| format!("{stamp:.3}"))
+}
+
+/// The first digits of a key or id.
+pub fn short(hex: &str) -> &str {
+    hex.get(..12).unwrap_or(hex)
+}
+
+/// Bytes in a unit that fits.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..0x0010_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short_and_exact() {
+        assert_eq!(time(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(time(1_500_000), "1970-01-01T00:00:01.500Z");
+        assert_eq!(time(u64::MAX), u64::MAX.to_string());
+        assert_eq!(short("0123456789abcdef"), "0123456789ab");
+        assert_eq!(short("é"), "é");
+        assert_eq!((size(5), size(1536)), ("5 B".into(), "1.5 KiB".into()));
+    }
+}

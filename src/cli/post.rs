@@ -1,0 +1,185 @@
+//! `loyal post`: publish through a node, or sign here and post the envelope.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow, bail};
+
+use super::api_client::{block_on, client};
+use super::exit::Usage;
+use super::signer::Signer;
+use super::{args, escape, keys, output};
+use crate::client::{Client, ClientError};
+use crate::http::{Posted, SignedDto};
+use crate::store;
+use crate::wire::Entry;
+use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
+
+/// How long a signed batch is posted again when there is no answer or no room.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Publishes one message.
+pub fn run(args: &args::Post) -> anyhow::Result<ExitCode> {
+    if args.topic.len() > MAX_TOPIC {
+        let long = args.topic.len();
+        bail!(Usage(format!("--topic has {long} bytes; a topic has at most {MAX_TOPIC}")));
+    }
+    let payload = payload(args)?;
+    if payload.len() > MAX_PAYLOAD {
+        bail!("the message is longer than {MAX_PAYLOAD} bytes, the most that one may have");
+    }
+    let client = client(&args.client)?;
+    let posted = match (&args.key, &args.network) {
+        (Some(key), Some(network)) => {
+            let entry = Entry { topic: args.topic.clone(), payload };
+            signed(args, &client, key, network, entry)?
+        }
+        _ => vec![block_on(async { Ok(client.post(&args.topic, &payload).await?) })?],
+    };
+    for one in &posted {
+        if args.client.json {
+            output::json(one)?;
+        } else {
+            output::line(&one.id)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn payload(args: &args::Post) -> anyhow::Result<Vec<u8>> {
+    if let Some(text) = &args.text {
+        return Ok(text.clone().into_bytes());
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to know that it is too long.
+    let most = MAX_PAYLOAD as u64 + 1;
+    match &args.file {
+        Some(path) if path.as_os_str() != "-" => {
+            let file = std::fs::File::open(path);
+            file.and_then(|file| file.take(most).read_to_end(&mut bytes))
+                .with_context(|| format!("cannot read {}", path.display()))?;
+        }
+        _ => {
+            io::stdin()
+                .lock()
+                .take(most)
+                .read_to_end(&mut bytes)
+                .context("cannot read standard input")?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Posts what is still pending, then signs and posts this message, unless it is what was pending.
+fn signed(
+    args: &args::Post,
+    client: &Client,
+    key: &Path,
+    network: &Path,
+    entry: Entry,
+) -> anyhow::Result<Vec<Posted>> {
+    let listed = keys::network(network)?;
+    let identity = store::keys::read(key, || keys::opening(&args.passphrase, key))?;
+    let author = identity.public();
+    match listed.get(&author) {
+        None => bail!(
+            "the key of {} ({author}) is not in {}; add it there with role = \"author\"",
+            key.display(),
+            network.display()
+        ),
+        Some(_) if listed.is_member(&author) => bail!(
+            "the key of {} belongs to a member, whose own node signs for it; post without --key",
+            key.display()
+        ),
+        Some(_) => {}
+    }
+    let mut signer = Signer::open(key, &identity, listed.id())?;
+    block_on(async {
+        if signer.is_fresh() {
+            refuse_if_known(client, &author.to_string(), &signer).await?;
+        }
+        let mut posted = Vec::new();
+        if let Some(waiting) = signer.pending().cloned() {
+            let same = signer.is_pending(&entry);
+            posted.push(deliver(client, &mut signer, &waiting).await?);
+            if same {
+                return Ok(posted);
+            }
+        }
+        signer.sign(&identity, entry, now())?;
+        let fresh = signer.pending().cloned().context("nothing was signed")?;
+        posted.push(deliver(client, &mut signer, &fresh).await?);
+        Ok(posted)
+    })
+}
+
+/// A counter that says nothing, of an author that the node has heard of, was probably lost: signing slot 1
+/// again would prove the author a liar. A lying node can only make us refuse.
+async fn refuse_if_known(client: &Client, author: &str, signer: &Signer) -> anyhow::Result<()> {
+    let status = client.status().await?;
+    match status.tips.get(author).copied().unwrap_or(0) {
+        0 => Ok(()),
+        tip => bail!(
+            "the node holds {tip} slots of this author, but the counter {} is not there; restore it \
+             (signing a slot twice is proof of a lie), or make a new author key",
+            signer.path().display()
+        ),
+    }
+}
+
+/// Posts the same bytes until the node has them.
+async fn deliver(
+    client: &Client,
+    signer: &mut Signer,
+    batch: &SignedDto,
+) -> anyhow::Result<Posted> {
+    let (start, mut wait) = (Instant::now(), Duration::from_millis(100));
+    loop {
+        let error = match client.post_signed(batch).await {
+            Ok(posted) => {
+                signer.acknowledged()?;
+                return Ok(posted);
+            }
+            Err(error) => error,
+        };
+        let transient = match &error {
+            ClientError::Unreachable(_) => true,
+            ClientError::Refused(problem) => matches!(problem.status, 429 | 503),
+            ClientError::Broken(_) => false,
+        };
+        if !transient || start.elapsed() > PATIENCE {
+            return Err(kept(&error, batch, signer));
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(2));
+    }
+}
+
+fn kept(error: &ClientError, batch: &SignedDto, signer: &Signer) -> anyhow::Error {
+    let advice = match error {
+        ClientError::Refused(problem) if problem.status == 409 => match problem.expected {
+            Some(expected) if expected > batch.seq => format!(
+                "; the node says that slots up to {} are taken: does somebody else sign with this key?",
+                expected - 1
+            ),
+            Some(expected) => format!(
+                "; the node says that it has not seen slot {expected} yet: try again, or another node"
+            ),
+            None => String::new(),
+        },
+        _ => String::new(),
+    };
+    anyhow!(
+        "{}{advice}\nslot {} is signed and kept in {}; the next post sends the same bytes first",
+        escape::escape(&error.to_string(), 400),
+        batch.seq,
+        signer.path().display()
+    )
+}
+
+fn now() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}

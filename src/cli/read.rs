@@ -1,0 +1,167 @@
+//! `loyal messages`, `loyal peers`, `loyal status`
+
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::api_client::{block_on, client};
+use super::{args, escape, output};
+use crate::http::{MessageDto, PeerDto, StatusDto};
+
+/// Rows asked for at once.
+const PAGE: usize = 500;
+/// Characters of a payload in a table.
+const SHOWN: usize = 60;
+
+/// Lists messages.
+pub fn messages(args: &args::Messages) -> anyhow::Result<ExitCode> {
+    let client = client(&args.client)?;
+    let rows = block_on(async {
+        let (mut rows, mut after) = (Vec::new(), args.after.clone());
+        let most = usize::try_from(args.limit)?;
+        while rows.len() < most {
+            let limit = PAGE.min(most - rows.len());
+            let (topic, author) = (args.topic.as_deref(), args.author.as_deref());
+            let page = client.messages(topic, author, after.as_deref(), limit).await?;
+            warn_of_gap(page.gap.as_deref());
+            if page.items.is_empty() {
+                break;
+            }
+            after = Some(page.next);
+            if args.client.json {
+                page.items.iter().try_for_each(output::json)?;
+            }
+            rows.extend(page.items);
+        }
+        Ok(rows)
+    })?;
+    if !args.client.json {
+        output::text(&message_table(&rows))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says on standard error that rows may be missing.
+pub fn warn_of_gap(gap: Option<&str>) {
+    use std::io::Write as _;
+    if let Some(why) = gap {
+        let why = escape::escape(why, 200);
+        let _ = writeln!(anstream::stderr(), "\x1b[33mgap:\x1b[0m {why}");
+    }
+}
+
+fn message_table(rows: &[MessageDto]) -> String {
+    let mut table =
+        output::table(&["delivered", "author", "seq", "hops", "topic", "payload", "id"]);
+    for row in rows {
+        let payload = match row.payload_base64.as_deref().map(|text| STANDARD.decode(text)) {
+            None => "(pruned)".into(),
+            Some(Err(_)) => "(not base64)".into(),
+            Some(Ok(bytes)) => escape::payload(&bytes, SHOWN),
+        };
+        table.add_row([
+            output::time(row.delivered_at),
+            escape::escape(&row.author_name, 16),
+            row.seq.to_string(),
+            row.hops.to_string(),
+            escape::escape(&row.topic, 16),
+            payload,
+            row.id.clone(),
+        ]);
+    }
+    output::render(&table)
+}
+
+/// Lists the other members.
+pub fn peers(args: &args::Client) -> anyhow::Result<ExitCode> {
+    let client = client(args)?;
+    let rows = block_on(async { Ok(client.peers().await?) })?;
+    if args.json {
+        rows.iter().try_for_each(output::json)?;
+    } else {
+        output::text(&peer_table(&rows))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn peer_table(rows: &[PeerDto]) -> String {
+    let headings =
+        ["name", "key", "state", "link", "in", "out", "first", "copies", "rejected", "bans"];
+    let mut table = output::table(&headings);
+    for row in rows {
+        let mut cells =
+            vec![escape::escape(&row.name, 16), output::short(&row.key).to_owned(), state(row)];
+        match &row.link {
+            None => cells.extend(std::iter::repeat_n("-".to_owned(), 5)),
+            Some(link) => cells.extend([
+                if link.chosen { "chosen" } else { "theirs" }.to_owned(),
+                output::size(link.bytes_in),
+                output::size(link.bytes_out),
+                link.first_deliveries.to_string(),
+                link.duplicates.to_string(),
+            ]),
+        }
+        cells.push(row.rejected.values().sum::<u64>().to_string());
+        cells.push(row.strikes.to_string());
+        table.add_row(cells);
+    }
+    output::render(&table)
+}
+
+fn state(row: &PeerDto) -> String {
+    let reason = row.ban_reason.as_deref().unwrap_or("?");
+    match row.banned_until {
+        Some(until) if row.state == "banned" => {
+            format!("banned until {} for {}", output::time(until), escape::escape(reason, 32))
+        }
+        _ => escape::escape(&row.state, 16),
+    }
+}
+
+/// Shows a node's state.
+pub fn status(args: &args::Client) -> anyhow::Result<ExitCode> {
+    let client = client(args)?;
+    let status = block_on(async { Ok(client.status().await?) })?;
+    if args.json {
+        output::json(&status)?;
+    } else {
+        output::text(&status_text(&status))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status_text(s: &StatusDto) -> String {
+    let ready = if s.ready { "ready" } else { "not linked" };
+    let rejected: Vec<String> = s.rejected.iter().map(|(why, n)| format!("{why} {n}")).collect();
+    let rejected = if rejected.is_empty() { "none".into() } else { rejected.join(", ") };
+    let liar = s
+        .malicious
+        .as_ref()
+        .map_or_else(String::new, |spec| format!("malicious  {}\n", escape::escape(spec, 200)));
+    format!(
+        "{} {} ({ready}, version {})\n{liar}\
+         network    {}: {} members, f = {}, quorum {}\n\
+         since      {}\n\
+         links      {}, bans {}\n\
+         messages   {} published, {} delivered, {} copies, {} waiting\n\
+         rejected   {rejected}\n\
+         bytes      {} sent, {} received\n",
+        escape::escape(&s.name, 64),
+        s.key,
+        escape::escape(&s.version, 32),
+        s.network,
+        s.nodes,
+        s.f,
+        s.quorum,
+        output::time(s.started_at),
+        s.links,
+        s.bans,
+        s.published,
+        s.delivered,
+        s.duplicates,
+        s.waiting,
+        output::size(s.bytes_sent),
+        output::size(s.bytes_received),
+    )
+}

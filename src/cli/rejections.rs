@@ -1,0 +1,274 @@
+//! `loyal rejections`: the rejection log of a running node, or of a data folder.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+
+use super::api_client::{block_on, client};
+use super::exit::Usage;
+use super::{args, escape, keys, output, read};
+use crate::client::{RejectionFilter, StreamEvent};
+use crate::crypto::{PublicKey, hex};
+use crate::http::{RejectionDto, SummaryRow};
+use crate::protocol::{Network, Reason, Time};
+use crate::store::{Reader, RejectionQuery, RejectionRow};
+
+/// Rows asked for at once.
+const PAGE: usize = 500;
+/// Characters of the details in a table.
+const SHOWN: usize = 60;
+
+/// Prints the log.
+pub fn run(args: &args::Rejections) -> anyhow::Result<ExitCode> {
+    if let Some(reason) = &args.reason {
+        check_reason(reason)?;
+    }
+    if let Some(since) = &args.since {
+        moment(since, now())?;
+    }
+    match &args.data {
+        Some(dir) => stopped(args, dir)?,
+        None if args.follow => block_on(follow(args))?,
+        None => block_on(running(args))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_reason(reason: &str) -> Result<Reason, Usage> {
+    Reason::from_name(reason).ok_or_else(|| {
+        let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+        let reason = escape::escape(reason, 40);
+        Usage(format!(
+            "--reason: no rejection has the reason `{reason}`; they are {}",
+            names.join(", ")
+        ))
+    })
+}
+
+fn filter(args: &args::Rejections) -> RejectionFilter {
+    RejectionFilter {
+        reason: args.reason.clone(),
+        peer: args.peer.clone(),
+        author: args.author.clone(),
+        since: args.since.clone(),
+    }
+}
+
+async fn running(args: &args::Rejections) -> anyhow::Result<()> {
+    let (client, filter) = (client(&args.client)?, filter(args));
+    if args.summary {
+        return print_summary(&client.rejection_summary(&filter).await?, args.client.json);
+    }
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let page = client.rejections(&filter, after.as_deref(), PAGE).await?;
+        read::warn_of_gap(page.gap.as_deref());
+        if page.items.is_empty() {
+            break;
+        }
+        after = Some(page.next);
+        if args.client.json {
+            page.items.iter().try_for_each(output::json)?;
+        } else {
+            rows.extend(page.items);
+        }
+    }
+    if args.client.json { Ok(()) } else { Ok(output::text(&table(&rows))?) }
+}
+
+async fn follow(args: &args::Rejections) -> anyhow::Result<()> {
+    let mut stream = client(&args.client)?.rejection_stream(&filter(args), None).await?;
+    loop {
+        match stream.next().await? {
+            StreamEvent::Gap(gap) => read::warn_of_gap(Some(&gap.why)),
+            StreamEvent::Item(row) if args.client.json => output::json(&row)?,
+            StreamEvent::Item(row) => output::line(&one_line(&row))?,
+        }
+    }
+}
+
+fn stopped(args: &args::Rejections, dir: &Path) -> anyhow::Result<()> {
+    let network = args.network.as_deref().map(keys::network).transpose()?;
+    let reader = Reader::open_stopped(dir)?;
+    let mut query = RejectionQuery {
+        reason: args.reason.as_deref().map(check_reason).transpose()?,
+        peer: key(args.peer.as_deref(), network.as_ref(), "--peer")?,
+        author: key(args.author.as_deref(), network.as_ref(), "--author")?,
+        since: args.since.as_deref().map(|since| moment(since, now())).transpose()?,
+        after: None,
+        limit: PAGE,
+    };
+    let name = |key: &PublicKey| Some(network.as_ref()?.get(key)?.name.clone());
+    if args.summary {
+        let rows = reader.rejection_summary(&query)?;
+        let rows: Vec<SummaryRow> = rows.into_iter().map(|row| summary(row, name)).collect();
+        return print_summary(&rows, args.client.json);
+    }
+    let mut rows = Vec::new();
+    loop {
+        let page = reader.rejections(&query)?;
+        if page.rows.is_empty() {
+            break;
+        }
+        query.after = Some(page.next);
+        let page: Vec<RejectionDto> = page.rows.into_iter().map(|row| dto(row, name)).collect();
+        if args.client.json {
+            page.iter().try_for_each(output::json)?;
+        } else {
+            rows.extend(page);
+        }
+    }
+    if args.client.json { Ok(()) } else { Ok(output::text(&table(&rows))?) }
+}
+
+/// A key, or a name that the network file gives to one.
+fn key(
+    text: Option<&str>,
+    network: Option<&Network>,
+    flag: &str,
+) -> anyhow::Result<Option<PublicKey>> {
+    let Some(text) = text else { return Ok(None) };
+    let named = || network?.keys().iter().find(|key| key.name == text).map(|key| key.key);
+    let found = PublicKey::from_hex(text).or_else(named);
+    let why = || {
+        let text = escape::escape(text, 70);
+        Usage(format!("{flag}: `{text}` is no key of 64 hex digits; a name needs --network"))
+    };
+    Ok(Some(found.ok_or_else(why)?))
+}
+
+fn dto(row: RejectionRow, name: impl Fn(&PublicKey) -> Option<String>) -> RejectionDto {
+    let r = row.rejection;
+    RejectionDto {
+        row: row.row,
+        time: r.at.0,
+        reason: r.reason.name().to_owned(),
+        link_name: row.link_name.or_else(|| r.link.as_ref().and_then(&name)),
+        link: r.link.map(|key| key.to_string()),
+        author: r.author.map(|key| key.to_string()),
+        seq: r.seq,
+        id: r.id.map(|id| id.to_string()),
+        topic: r.topic,
+        hops: r.hops,
+        size: r.size,
+        detail: r.detail,
+        frame: r.frame.to_string(),
+        head: hex(&r.head),
+        count: r.count,
+        cursor: row.cursor.to_string(),
+    }
+}
+
+fn summary(
+    row: crate::store::SummaryRow,
+    name: impl Fn(&PublicKey) -> Option<String>,
+) -> SummaryRow {
+    SummaryRow {
+        reason: row.reason.name().to_owned(),
+        link_name: row.link_name.or_else(|| row.link.as_ref().and_then(&name)),
+        link: row.link.map(|key| key.to_string()),
+        count: row.count,
+        first: row.first.0,
+        last: row.last.0,
+    }
+}
+
+fn now() -> Time {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// `5m` before now, or a time by RFC 3339.
+fn moment(text: &str, now: Time) -> anyhow::Result<Time> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        let ago = u64::try_from(Duration::as_micros(&ago)).unwrap_or(u64::MAX);
+        return Ok(Time(now.0.saturating_sub(ago)));
+    }
+    let stamp: Result<jiff::Timestamp, _> = text.parse();
+    let micros = stamp.ok().and_then(|stamp| u64::try_from(stamp.as_microsecond()).ok());
+    micros.map(Time).ok_or_else(|| {
+        let text = escape::escape(text, 40);
+        anyhow!(Usage(format!(
+            "--since: `{text}` is neither like 5m nor like 2026-11-22T10:00:00Z"
+        )))
+    })
+}
+
+fn sender(link: Option<&str>, name: Option<&str>) -> String {
+    match (name, link) {
+        (Some(name), _) => escape::escape(name, 16),
+        (None, Some(key)) => output::short(key).to_owned(),
+        (None, None) => "(own api)".into(),
+    }
+}
+
+fn table(rows: &[RejectionDto]) -> String {
+    let mut table = output::table(&["time", "reason", "from", "author", "slot", "count", "detail"]);
+    for row in rows {
+        table.add_row([
+            output::time(row.time),
+            row.reason.clone(),
+            sender(row.link.as_deref(), row.link_name.as_deref()),
+            row.author.as_deref().map_or("-", output::short).to_owned(),
+            row.seq.map_or_else(|| "-".into(), |seq| seq.to_string()),
+            row.count.to_string(),
+            escape::escape(&row.detail, SHOWN),
+        ]);
+    }
+    output::render(&table)
+}
+
+fn one_line(row: &RejectionDto) -> String {
+    format!(
+        "{}  \x1b[31m{}\x1b[0m  from {}  ×{}  {}",
+        output::time(row.time),
+        escape::escape(&row.reason, 32),
+        sender(row.link.as_deref(), row.link_name.as_deref()),
+        row.count,
+        escape::escape(&row.detail, 200)
+    )
+}
+
+fn print_summary(rows: &[SummaryRow], json: bool) -> anyhow::Result<()> {
+    if json {
+        return rows.iter().try_for_each(output::json);
+    }
+    let mut table = output::table(&["reason", "from", "count", "first", "last"]);
+    for row in rows {
+        table.add_row([
+            escape::escape(&row.reason, 32),
+            sender(row.link.as_deref(), row.link_name.as_deref()),
+            row.count.to_string(),
+            output::time(row.first),
+            output::time(row.last),
+        ]);
+    }
+    output::text(&output::render(&table)).context("cannot print")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_while_ago_or_a_time() {
+        let now = Time(1_000_000_000_000);
+        assert_eq!(moment("5m", now).expect("reads"), Time(now.0 - 300_000_000));
+        assert_eq!(moment("1970-01-01T00:00:02Z", now).expect("reads"), Time(2_000_000));
+        for bad in ["", "yesterday", "-5m", "1960-01-01T00:00:00Z"] {
+            assert!(moment(bad, now).expect_err(bad).is::<Usage>(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reasons_and_keys_are_checked_before_anybody_is_asked() {
+        assert!(check_reason("bad_signature").is_ok());
+        let error = check_reason("bad signature").expect_err("is none").to_string();
+        assert!(error.contains("credit_overrun"), "{error}");
+        assert!(key(Some("n0"), None, "--peer").expect_err("is none").is::<Usage>());
+        assert!(key(Some(&"0a".repeat(32)), None, "--peer").expect("is one").is_some());
+        assert_eq!(key(None, None, "--peer").expect("is none"), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! The one shutdown signal: SIGINT, SIGTERM, or the end of the launcher's pipe.
+
+use std::io::{self, Read as _};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Becomes true once, when it is time to stop.
+pub type Stop = watch::Receiver<bool>;
+
+/// Listens from now on for SIGINT and SIGTERM, and with `with_parent` for the end of standard input.
+pub fn listen(with_parent: bool) -> io::Result<Stop> {
+    let (sender, receiver) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let ending = sender.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        let _ = ending.send(true);
+        // A second signal means: at once.
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(130);
+    });
+    if with_parent {
+        // A thread, as a read of standard input cannot be cancelled and must not hold up the end.
+        std::thread::Builder::new().name("parent".into()).stack_size(64 << 10).spawn(
+            move || {
+                let mut byte = [0];
+                while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+                let _ = sender.send(true);
+            },
+        )?;
+    }
+    Ok(receiver)
+}
+
+/// Resolves when it is time to stop.
+pub async fn stopped(mut stop: Stop) {
+    // When nobody can say so any more, nobody will.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,197 @@
+//! Connections to one node, kept and used again.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{ClientError, target::Target};
+
+/// Idle connections that are kept.
+const MAX_IDLE: usize = 8;
+/// How long connecting may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// An answer that was read to its end.
+pub(super) struct Answer {
+    /// Its HTTP status.
+    pub status: u16,
+    /// Its whole body.
+    pub body: Bytes,
+}
+
+/// How long an exchange may take and how much it may bring.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// From the first byte sent to the last one read.
+    pub time: Duration,
+    /// Bytes of the answer's body.
+    pub bytes: usize,
+}
+
+/// Connections to one target.
+pub(super) struct Connections {
+    target: Target,
+    token: Option<HeaderValue>,
+    idle: Mutex<Vec<Sender>>,
+}
+
+impl Connections {
+    /// No connection is made yet.
+    pub fn new(target: Target, token: Option<String>) -> Result<Self, ClientError> {
+        let token = match token {
+            None => None,
+            Some(token) => {
+                let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+                    ClientError::Broken("a token has printable ASCII characters only".into())
+                })?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(Self { target, token, idle: Mutex::new(Vec::new()) })
+    }
+
+    /// The full URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        self.target.url(path)
+    }
+
+    /// One request and its whole answer.
+    pub async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        bounds: Bounds,
+    ) -> Result<Answer, ClientError> {
+        let url = self.url(&request.uri().to_string());
+        let exchange = async {
+            let (response, sender) = self.send(request, &url).await?;
+            let status = response.status().as_u16();
+            let body = read(response.into_body(), bounds.bytes, &url).await?;
+            self.keep(sender);
+            Ok(Answer { status, body })
+        };
+        timeout(bounds.time, exchange).await.unwrap_or_else(|_| Err(late(&url, bounds.time)))
+    }
+
+    /// One request whose answer is a stream, on a connection of its own. The limit is on its head.
+    pub async fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let url = self.url(&request.uri().to_string());
+        let open = async {
+            let mut sender = self.connect(&url).await?;
+            let sent = sender.send_request(self.complete(request)).await;
+            sent.map_err(|error| broke(&url, &error))
+        };
+        timeout(limit, open).await.unwrap_or_else(|_| Err(late(&url, limit)))
+    }
+
+    /// Sends on an idle connection, or a new one. What an idle connection certainly did not send (its
+    /// server had closed it) is sent again; and so is a GET in any case, once.
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        url: &str,
+    ) -> Result<(Response<Incoming>, Sender), ClientError> {
+        let mut request = self.complete(request);
+        let spare = request.method().is_safe().then(|| request.clone());
+        while let Some(mut sender) = self.take() {
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, sender)),
+                Err(mut error) => match error.take_message().or_else(|| spare.clone()) {
+                    Some(again) => request = again,
+                    None => return Err(broke(url, error.error())),
+                },
+            }
+        }
+        let mut sender = self.connect(url).await?;
+        let response = sender.send_request(request).await.map_err(|error| broke(url, &error))?;
+        Ok((response, sender))
+    }
+
+    async fn connect(&self, url: &str) -> Result<Sender, ClientError> {
+        let address = (self.target.host.as_str(), self.target.port);
+        let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Err(_) => return Err(late(url, CONNECT_LIMIT)),
+            Ok(Err(error)) => {
+                return Err(ClientError::Unreachable(format!("{url}: cannot connect: {error}")));
+            }
+            Ok(Ok(stream)) => stream,
+        };
+        // Small requests must not wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| broke(url, &error))?;
+        // It ends with its sender and the body that it reads; errors reach whoever waits on those.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+
+    fn complete(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+        if let Ok(host) = HeaderValue::try_from(&self.target.authority) {
+            request.headers_mut().insert(HOST, host);
+        }
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        request
+    }
+
+    fn take(&self) -> Option<Sender> {
+        let mut idle = self.idle.lock().ok()?;
+        idle.retain(|sender| !sender.is_closed());
+        idle.pop()
+    }
+
+    fn keep(&self, sender: Sender) {
+        if let Ok(mut idle) = self.idle.lock()
+            && idle.len() < MAX_IDLE
+            && !sender.is_closed()
+        {
+            idle.push(sender);
+        }
+    }
+}
+
+/// Reads a body of at most `most` bytes.
+async fn read(mut body: Incoming, most: usize, url: &str) -> Result<Bytes, ClientError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broke(url, &error))?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > most {
+                return Err(ClientError::Broken(format!(
+                    "{url}: the answer is longer than {most} bytes"
+                )));
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes.into())
+}
+
+fn late(url: &str, limit: Duration) -> ClientError {
+    let limit = humantime::format_duration(limit);
+    ClientError::Unreachable(format!("{url}: no answer within {limit}"))
+}
+
+fn broke(url: &str, error: &hyper::Error) -> ClientError {
+    ClientError::Unreachable(format!("{url}: the connection broke: {error}"))
+}

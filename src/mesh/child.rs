@@ -1,0 +1,160 @@
+//! One node as a child process: how it is started, watched and stopped.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::{MeshError, NodeEntry};
+
+/// The end of a log that is shown, in bytes.
+const TAIL: u64 = 1500;
+/// How long a child may take to end after it was asked to.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A node's process.
+pub struct NodeProcess {
+    child: Child,
+    /// Closed when this value or the whole launcher goes away, however that happens; the child then stops.
+    stdin: Option<ChildStdin>,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+/// What a node of a mesh is started with beside its place.
+pub struct Extras<'a> {
+    /// The network file.
+    pub network: &'a Path,
+    /// Links that it chooses.
+    pub links: Option<usize>,
+    /// Its file of decoys, if it is a liar.
+    pub decoys: Option<&'a Path>,
+    /// Whether it writes JSON logs.
+    pub log_json: bool,
+}
+
+impl NodeProcess {
+    /// Starts a node; its output goes to `DATA/node.log`.
+    ///
+    /// # Errors
+    /// When a file or process cannot be created.
+    pub fn start(entry: &NodeEntry, extras: &Extras<'_>) -> Result<Self, MeshError> {
+        let spawn = |error| MeshError::Spawn { name: entry.name.clone(), error };
+        fs::create_dir_all(&entry.data).map_err(MeshError::file("create", &entry.data))?;
+        let log = entry.data.join("node.log");
+        let out = File::create(&log).map_err(MeshError::file("create", &log))?;
+        let error = out.try_clone().map_err(MeshError::file("open", &log))?;
+        let mut command = Command::new(std::env::current_exe().map_err(spawn)?);
+        command.arg("node").arg("--network").arg(extras.network);
+        command.arg("--key").arg(&entry.key_file).arg("--data").arg(&entry.data);
+        command.args(["--gossip", &entry.gossip, "--with-parent", "--api"]);
+        command.arg(entry.api.strip_prefix("http://").unwrap_or(&entry.api));
+        if let Some(links) = extras.links {
+            command.arg("--links").arg(links.to_string());
+        }
+        if let Some(spec) = &entry.malicious {
+            command.arg("--malicious").arg(spec);
+            if let Some(decoys) = extras.decoys {
+                command.arg("--decoys").arg(decoys);
+            }
+        }
+        if extras.log_json {
+            command.arg("--log-json");
+        }
+        // A group of its own: Ctrl-C is for the launcher, which stops its children in order.
+        command.stdin(Stdio::piped()).stdout(out).stderr(error).kill_on_drop(true).process_group(0);
+        let mut child = command.spawn().map_err(spawn)?;
+        let stdin = child.stdin.take();
+        Ok(Self { child, stdin, log, ended: None })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten();
+        }
+        self.ended
+    }
+
+    /// The error that its death is.
+    pub fn death(&self, name: &str) -> MeshError {
+        MeshError::Died {
+            name: name.to_owned(),
+            status: self.ended.map_or_else(|| "unknown status".into(), |status| status.to_string()),
+            log: self.log.clone(),
+            tail: tail(&self.log),
+        }
+    }
+
+    /// Asks it to stop.
+    pub fn ask_to_stop(&mut self) {
+        self.stdin = None;
+        if let Some(pid) = self.signalled_pid() {
+            // It may have ended meanwhile: then there is nobody to tell.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+
+    /// Waits for it to end, and kills it if it takes too long.
+    pub async fn wait_or_kill(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        if tokio::time::timeout(PATIENCE, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+
+    fn signalled_pid(&mut self) -> Option<rustix::process::Pid> {
+        // Once it was waited for, its number may be another process's.
+        if self.ended().is_some() {
+            return None;
+        }
+        rustix::process::Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
+    }
+}
+
+/// The last lines of a log.
+fn tail(path: &Path) -> String {
+    let read = || {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        std::io::Result::Ok((bytes, length > TAIL))
+    };
+    match read() {
+        Err(error) => format!("  (cannot be read: {error})"),
+        Ok((bytes, cut)) => {
+            let text = String::from_utf8_lossy(&bytes);
+            // The first line is probably half a line.
+            let lines = text.lines().skip(usize::from(cut));
+            lines.map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_short_and_of_whole_lines() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("log");
+        fs::write(&path, "one\ntwo\n").expect("writes");
+        assert_eq!(tail(&path), "  one\n  two");
+        fs::write(&path, "x".repeat(3000) + "\nlast\n").expect("writes");
+        assert_eq!(tail(&path), "  last");
+        assert!(tail(&dir.path().join("none")).contains("cannot be read"));
+    }
+}

@@ -1,0 +1,94 @@
+//! Why a mesh could not be made or run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a mesh could not be made or run. Each names what to do about it.
+#[derive(Debug, Error)]
+pub enum MeshError {
+    /// A file or folder.
+    #[error("cannot {what} {}: {error}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// There is a network file already.
+    #[error("{} is there already, and never overwritten; give another folder with --dir", .0.display())]
+    Exists(PathBuf),
+    /// The folder has something in it.
+    #[error("{} is not empty; give an empty or new folder with --dir", .0.display())]
+    NotEmpty(PathBuf),
+    /// A file that is not what it should be.
+    #[error("{} is not a {what}: {why}", path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// Why it is not.
+        why: String,
+    },
+    /// A key could not be made or written.
+    #[error("cannot make a key: {0}")]
+    Key(String),
+    /// The network makes no sense.
+    #[error("cannot make the network: {0}")]
+    Network(String),
+    /// Every address is taken.
+    #[error("no free addresses in 127.0.0.0/8 with ports {gossip} and {api}; what holds them?")]
+    NoAddress {
+        /// The port for links.
+        gossip: u16,
+        /// The port for HTTP.
+        api: u16,
+    },
+    /// A child could not be started.
+    #[error("cannot start {name}: {error}")]
+    Spawn {
+        /// Its name.
+        name: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A child died.
+    #[error("{name} died ({status}); the end of {}:\n{tail}", log.display())]
+    Died {
+        /// Its name.
+        name: String,
+        /// Its exit status.
+        status: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of it.
+        tail: String,
+    },
+    /// Honest nodes did not get linked.
+    #[error("not linked after {seconds} s: {}; see DIR/nX/node.log with --keep", names.join(", "))]
+    NotReady {
+        /// Who.
+        names: Vec<String>,
+        /// How long it was waited.
+        seconds: u64,
+    },
+    /// The HTTP interface of a node did not answer as it must.
+    #[error("{name}: {why}")]
+    Node {
+        /// Its name.
+        name: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+impl MeshError {
+    /// For `map_err` after a file operation.
+    pub(super) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::File { what, path: path.to_owned(), error }
+    }
+}

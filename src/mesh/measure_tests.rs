@@ -1,0 +1,183 @@
+//! Tests of the report: clean runs, and the negative controls that prove that it can fail.
+
+use super::*;
+use crate::http::{AttemptDto, AttemptKind};
+
+fn held(author: &str, seq: u64, id: &str, at: u64, payload: u8) -> Held {
+    Held {
+        id: format!("{id}.0"),
+        author: author.into(),
+        seq,
+        hops: 1,
+        from: Some("K3".into()),
+        delivered_at: at,
+        payload: Some(Digest([payload; 32])),
+    }
+}
+
+fn rejection(link: &str, reason: &str, frame: &str, count: u64) -> RejectionDto {
+    RejectionDto {
+        row: 1,
+        time: 1,
+        reason: reason.into(),
+        link: Some(link.into()),
+        link_name: None,
+        author: None,
+        seq: None,
+        id: None,
+        topic: None,
+        hops: None,
+        size: 1,
+        detail: String::new(),
+        frame: frame.into(),
+        head: String::new(),
+        count,
+        cursor: String::new(),
+    }
+}
+
+fn attempt(kind: &str, frame: &str, id: &str) -> AttemptDto {
+    AttemptDto {
+        kind: kind.into(),
+        detail: String::new(),
+        at: 1,
+        link: None,
+        frame: Some(frame.into()),
+        id: Some(id.into()),
+    }
+}
+
+/// Two honest nodes and a liar; one message posted at K0, held by both.
+fn clean() -> Observed {
+    let honest = |number: usize| Seen {
+        name: format!("n{number}"),
+        key: format!("K{number}"),
+        held: vec![held("K0", 1, "aa", 1_500 + number as u64 * 1000, 1)],
+        ..Seen::default()
+    };
+    let mut nodes = vec![honest(0), honest(1)];
+    nodes[1].rejections.push(rejection("K3", "bad_signature", "f1", 5));
+    nodes.push(Seen {
+        name: "n2".into(),
+        key: "K3".into(),
+        spec: Some("forge+drop".into()),
+        kinds: vec!["forge".into(), "drop".into()],
+        attempts: Some(AttemptsDto {
+            totals: BTreeMap::from([
+                ("forge".into(), AttemptKind { attempted: 9, affected: 0 }),
+                ("drop".into(), AttemptKind { attempted: 4, affected: 4 }),
+            ]),
+            attempts: vec![attempt("forge", "f1", "bb")],
+        }),
+        ..Seen::default()
+    });
+    let sent = Sent {
+        author: "K0".into(),
+        at: 1_000,
+        payload: Digest([1; 32]),
+        id: Ok("aa.0".into()),
+        seq: 1,
+    };
+    Observed { nodes, f: 1, sent: vec![sent], size: 256, ..Observed::default() }
+}
+
+#[test]
+fn a_clean_run_passes_with_its_figures() {
+    let report = report(&clean());
+    assert_eq!(report.verdict, Verdict::Pass, "{report:?}");
+    assert_eq!((report.published, report.delivery.expected, report.delivery.delivered), (1, 2, 2));
+    let latency = report.delivery.latency_ms.expect("was measured");
+    assert_eq!((latency.p50, latency.max), (0.5, 1.5));
+    let hops = report.delivery.hops.expect("was measured");
+    assert_eq!(hops.histogram, BTreeMap::from([(1, 1)]), "the author is left out");
+    let forge = report.attacks["forge"];
+    assert_eq!(forge, Attack { attempted: 9, reached_honest: 5, accepted: 0 });
+    assert_eq!(report.attacks["drop"].reached_honest, 4);
+    assert_eq!(report.rejections.by_behaviour, BTreeMap::from([("forge".into(), 5)]));
+    assert!(report.within_bound);
+}
+
+#[test]
+fn one_accepted_forgery_is_seen_and_breaks_safety() {
+    let mut run = clean();
+    run.nodes[1].held.push(held("K0", 2, "bb", 1_700, 9));
+    let report = report(&run);
+    assert_eq!(report.verdict, Verdict::Safety);
+    assert_eq!(report.attacks["forge"].accepted, 1);
+    assert_eq!((report.delivery.unpublished, report.delivery.delivered), (1, 2));
+}
+
+#[test]
+fn another_payload_under_a_posted_id_is_no_delivery() {
+    let mut run = clean();
+    run.nodes[1].held[0].payload = Some(Digest([2; 32]));
+    let report = report(&run);
+    assert_eq!(report.verdict, Verdict::Safety);
+    assert_eq!((report.delivery.unpublished, report.delivery.delivered), (1, 1));
+}
+
+#[test]
+fn a_second_delivery_of_a_slot_breaks_safety() {
+    let mut run = clean();
+    let again = run.nodes[1].held[0].clone();
+    run.nodes[1].held.push(again);
+    assert_eq!(report(&run).verdict, Verdict::Safety);
+    let mut run = clean();
+    run.nodes[1].held.push(held("K0", 1, "cc", 1_700, 1));
+    let report = report(&run);
+    assert_eq!((report.verdict, report.delivery.duplicates), (Verdict::Safety, 1));
+}
+
+#[test]
+fn one_missing_delivery_misses_liveness() {
+    let mut run = clean();
+    run.nodes[1].held.clear();
+    let report = report(&run);
+    assert_eq!(report.verdict, Verdict::Liveness);
+    assert_eq!(report.delivery.ratio, Some(0.5));
+}
+
+#[test]
+fn an_honest_node_banned_by_an_honest_node_breaks_safety() {
+    let mut run = clean();
+    run.nodes[0].banned.push("K3".into());
+    let good = report(&run);
+    assert_eq!((good.verdict, good.bans), (Verdict::Pass, Bans { malicious: 1, honest: 0 }));
+    run.nodes[0].banned.push("K1".into());
+    assert_eq!(report(&run).verdict, Verdict::Safety);
+}
+
+#[test]
+fn what_reached_nobody_is_not_exercised() {
+    let mut run = clean();
+    run.nodes[1].rejections.clear();
+    let report = report(&run);
+    assert_eq!(report.verdict, Verdict::NotExercised);
+    assert_eq!(report.not_exercised, ["forge"]);
+}
+
+#[test]
+fn a_lost_answer_is_no_forgery_but_a_refused_post() {
+    let mut run = clean();
+    run.sent[0].id = Err("timed out".into());
+    let report = report(&run);
+    assert_eq!(report.verdict, Verdict::Liveness);
+    assert_eq!((report.refused_posts, report.delivery.unpublished), (1, 0));
+}
+
+#[test]
+fn rows_are_put_down_by_frame_then_by_reason() {
+    let mut run = clean();
+    run.nodes[2].kinds = vec!["flood".into(), "forge".into(), "tamper".into()];
+    run.nodes[1].rejections = vec![
+        rejection("K3", "malformed", "f1", 1),
+        rejection("K3", "credit_overrun", "f2", 10),
+        rejection("K3", "content_mismatch", "f3", 100),
+        rejection("K1", "replayed", "f4", 1000),
+    ];
+    let report = report(&run);
+    let reached = |kind: &str| report.attacks[kind].reached_honest;
+    assert_eq!((reached("forge"), reached("flood"), reached("tamper")), (1, 10, 100));
+    assert_eq!(report.rejections.by_behaviour["honest"], 1000);
+    assert_eq!(report.rejections.total, 1111);
+}

@@ -1,0 +1,182 @@
+//! What the nodes of a mesh say of themselves, and what the system says of their processes.
+
+use std::fs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::task::JoinSet;
+
+use super::launch::MeshNode;
+use super::{Held, MeshError, Seen};
+use crate::client::{Client, ClientError, RejectionFilter};
+use crate::crypto::Digest;
+use crate::http::MessageDto;
+
+/// Rows asked for at once.
+const PAGE: usize = 1000;
+/// Bytes of payloads asked for at once.
+const PAGE_BYTES: usize = 8 << 20;
+/// Most rows that are read from one list: a bound on time and memory, far above any run.
+const MAX_ROWS: usize = 2_000_000;
+
+/// Ticks a second in `/proc`: `USER_HZ`, which is 100 on every Linux that this runs on.
+const TICKS_PER_S: f64 = 100.0;
+
+/// Everything but messages, of every node, concurrently.
+///
+/// # Errors
+/// When an honest node does not answer. A liar may stay silent.
+pub async fn observe(nodes: &[MeshNode]) -> Result<Vec<Seen>, MeshError> {
+    let mut asking = JoinSet::new();
+    for (number, node) in nodes.iter().enumerate() {
+        let (client, pid) = (node.client.clone(), node.entry.pid);
+        let mut seen = Seen::new(&node.entry, &node.kinds);
+        asking.spawn(async move {
+            let result = ask(&client, &mut seen).await;
+            (seen.cpu_s, seen.peak_rss_mb) = (cpu_s(pid), peak_rss_mb(pid));
+            let name = seen.name.clone();
+            match result {
+                Err(error) if seen.honest() => {
+                    Err(MeshError::Node { name, why: error.to_string() })
+                }
+                _ => Ok((number, seen)),
+            }
+        });
+    }
+    let mut all = Vec::with_capacity(nodes.len());
+    while let Some(done) = asking.join_next().await {
+        match done {
+            Ok(seen) => all.push(seen?),
+            Err(error) => {
+                return Err(MeshError::Node { name: "observer".into(), why: error.to_string() });
+            }
+        }
+    }
+    all.sort_by_key(|(number, _)| *number);
+    Ok(all.into_iter().map(|(_, seen)| seen).collect())
+}
+
+async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
+    if !seen.honest() {
+        seen.attempts = client.attempts().await?;
+    }
+    seen.status = Some(client.status().await?);
+    if seen.honest() {
+        for peer in client.peers().await? {
+            if peer.strikes > 0 {
+                seen.banned.push(peer.key);
+            }
+        }
+        let (filter, mut after) = (RejectionFilter::default(), None);
+        while seen.rejections.len() < MAX_ROWS {
+            let page = client.rejections(&filter, after.as_deref(), PAGE).await?;
+            if page.items.is_empty() {
+                break;
+            }
+            seen.rejections.extend(page.items);
+            after = Some(page.next);
+        }
+    }
+    Ok(())
+}
+
+/// What every honest node delivered in the names of these authors, in the order of `nodes`. Payloads are
+/// read and only their digests kept.
+///
+/// # Errors
+/// When an honest node does not answer.
+pub async fn held(
+    nodes: &[MeshNode],
+    authors: &[String],
+    size: usize,
+) -> Result<Vec<Vec<Held>>, MeshError> {
+    let limit = (PAGE_BYTES / size.max(1)).clamp(1, PAGE);
+    let mut asking = JoinSet::new();
+    for (number, node) in nodes.iter().enumerate() {
+        if node.entry.malicious.is_some() {
+            continue;
+        }
+        let (client, authors, name) =
+            (node.client.clone(), authors.to_vec(), node.entry.name.clone());
+        asking.spawn(async move {
+            let mut all = Vec::new();
+            for author in &authors {
+                read_author(&client, author, limit, &mut all).await.map_err(|error| {
+                    MeshError::Node { name: name.clone(), why: error.to_string() }
+                })?;
+            }
+            Ok::<_, MeshError>((number, all))
+        });
+    }
+    let mut all: Vec<Vec<Held>> = nodes.iter().map(|_| Vec::new()).collect();
+    while let Some(done) = asking.join_next().await {
+        let joined = done
+            .map_err(|error| MeshError::Node { name: "observer".into(), why: error.to_string() })?;
+        let (number, rows) = joined?;
+        if let Some(place) = all.get_mut(number) {
+            *place = rows;
+        }
+    }
+    Ok(all)
+}
+
+async fn read_author(
+    client: &Client,
+    author: &str,
+    limit: usize,
+    all: &mut Vec<Held>,
+) -> Result<(), ClientError> {
+    let mut after: Option<String> = None;
+    while all.len() < MAX_ROWS {
+        let page = client.messages(None, Some(author), after.as_deref(), limit).await?;
+        if page.items.is_empty() {
+            return Ok(());
+        }
+        all.extend(page.items.into_iter().map(summarise));
+        after = Some(page.next);
+    }
+    Ok(())
+}
+
+fn summarise(message: MessageDto) -> Held {
+    let payload = message.payload_base64.as_deref().and_then(|text| STANDARD.decode(text).ok());
+    Held {
+        id: message.id,
+        author: message.author,
+        seq: message.seq,
+        hops: u64::from(message.hops),
+        from: message.from,
+        delivered_at: message.delivered_at,
+        payload: payload.map(|bytes| Digest::of(&[&bytes])),
+    }
+}
+
+/// CPU time that a process has used, in seconds.
+fn cpu_s(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold spaces; fields 14 and 15 are user and system ticks.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks as f64 / TICKS_PER_S)
+}
+
+/// The most memory that a process has had resident, in MiB.
+fn peak_rss_mb(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_memory_and_time() {
+        let own = std::process::id();
+        assert!(cpu_s(own).is_some());
+        assert!(peak_rss_mb(own).is_some_and(|mb| mb > 0.5));
+        assert_eq!((cpu_s(u32::MAX), peak_rss_mb(u32::MAX)), (None, None));
+    }
+}

@@ -1,0 +1,120 @@
+//! Dials: a connection, then TLS with the member that was dialled, within a deadline.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsStream;
+
+use super::mailbox::{Arrival, Mailbox};
+use super::tls::{Tls, peer_of, server_name};
+use crate::crypto::PublicKey;
+use crate::protocol::Network;
+
+/// Dials under way at once.
+const AT_ONCE: usize = 16;
+/// Dials that wait for their turn; one more fails at once.
+const WAITING: usize = 1024;
+/// A connection and a handshake together.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Dials for the driver, which owns it. Dropping it ends the dials under way.
+pub(super) struct Dialer {
+    tls: Arc<Tls>,
+    network: Arc<Network>,
+    /// The node's own address, when it is a loopback address: limits are by address.
+    source: Option<IpAddr>,
+    mail: Arc<Mailbox>,
+    waiting: VecDeque<PublicKey>,
+    tasks: JoinSet<()>,
+}
+
+/// A dial owes one arrival, however it ends.
+struct Owed {
+    arrival: Option<Arrival>,
+    mail: Arc<Mailbox>,
+}
+
+impl Owed {
+    fn become_link(&mut self, stream: Box<TlsStream<TcpStream>>, peer: PublicKey) {
+        self.arrival = Some(Arrival::Linked { stream, peer, dialled: true });
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if let Some(arrival) = self.arrival.take() {
+            self.mail.arrival(arrival);
+        }
+    }
+}
+
+impl Dialer {
+    pub fn new(
+        tls: Arc<Tls>,
+        network: Arc<Network>,
+        gossip: SocketAddr,
+        mail: Arc<Mailbox>,
+    ) -> Self {
+        let source = Some(gossip.ip()).filter(IpAddr::is_loopback);
+        Self { tls, network, source, mail, waiting: VecDeque::new(), tasks: JoinSet::new() }
+    }
+
+    /// Dials a member, now or when it is its turn; answered by one arrival.
+    pub fn dial(&mut self, peer: PublicKey) {
+        if self.waiting.len() >= WAITING {
+            return self.mail.arrival(Arrival::DialFailed { peer });
+        }
+        self.waiting.push_back(peer);
+        self.advance();
+    }
+
+    /// Begins what may begin. To be called when a dial has ended.
+    pub fn advance(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        while self.tasks.len() < AT_ONCE
+            && let Some(peer) = self.waiting.pop_front()
+        {
+            let arrival = Some(Arrival::DialFailed { peer });
+            let mut owed = Owed { arrival, mail: self.mail.clone() };
+            let address = self.network.get(&peer).and_then(|member| member.gossip);
+            let (tls, source) = (self.tls.clone(), self.source);
+            self.tasks.spawn(async move {
+                let Some(address) = address else { return };
+                match timeout(DEADLINE, connect(&tls, source, address, peer)).await {
+                    Ok(Ok(stream)) => {
+                        let stream = Box::new(stream);
+                        owed.become_link(stream, peer);
+                    }
+                    Ok(Err(error)) => tracing::debug!(%peer, %address, %error, "dial failed"),
+                    Err(_) => tracing::debug!(%peer, %address, "dial took too long"),
+                }
+            });
+        }
+    }
+}
+
+async fn connect(
+    tls: &Tls,
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    peer: PublicKey,
+) -> io::Result<TlsStream<TcpStream>> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source.filter(|s| s.is_ipv4() == address.is_ipv4()) {
+        socket.bind((source, 0).into())?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    let connector = tls.connector(peer).map_err(io::Error::other)?;
+    let stream = connector.connect(server_name(), stream).await?;
+    match peer_of(stream.get_ref().1) {
+        Some(found) if found == peer => Ok(stream.into()),
+        _ => Err(io::Error::other("another protocol is spoken there")),
+    }
+}

@@ -1,0 +1,344 @@
+//! The driver: the one task that owns the state machine. It carries out what the machine wants and
+//! tells it what the world did, and never waits for a peer, a disk or a check.
+//!
+//! Order of a turn, each part bounded: outputs (after every input), frames, answers, commands, dials,
+//! timer, shutdown. Between turns it yields; when a turn found nothing to do it sleeps until the
+//! machine's deadline or the mailbox's bell.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsStream;
+
+use super::actor::Actor;
+use super::checkers::{self, Checkers};
+use super::clock::Clock;
+use super::dialer::Dialer;
+use super::disk::Disk;
+use super::fair::Fair;
+use super::handle::Command;
+use super::inbox::Item;
+use super::link::{Deadlines, Link};
+use super::mailbox::{Arrival, Mailbox};
+use super::traffic::Meter;
+use super::waiters::Waiters;
+use crate::crypto::PublicKey;
+use crate::protocol::{Down, Input, LinkId, Time};
+
+/// Most of each thing that one turn takes.
+const FRAMES: usize = 64;
+const FRAME_BYTES: usize = 1 << 20;
+const ANSWERS: usize = 256;
+const COMMANDS: usize = 64;
+const ARRIVALS: usize = 32;
+/// Links with one peer at once, those that are being closed too; the node wants one.
+const LINKS_PER_PEER: usize = 4;
+/// The machine is woken by its deadline at most this often.
+const WAKE_GAP: Duration = Duration::from_micros(200);
+/// For acknowledging what was accepted, once the node is asked to stop.
+const STOPPING: Duration = Duration::from_secs(3);
+/// For closing links, beyond the deadline that each link has itself.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// A link as the driver knows it.
+pub(super) struct Entry {
+    pub link: Arc<Link>,
+    peer: PublicKey,
+    closing: bool,
+}
+
+/// All that the driver owns.
+pub(super) struct Driver {
+    pub actor: Actor,
+    pub clock: Clock,
+    pub mail: Arc<Mailbox>,
+    pub meter: Arc<Meter>,
+    pub commands: mpsc::Receiver<Command>,
+    pub checkers: Checkers,
+    pub disk: Disk,
+    pub dialer: Dialer,
+    pub waiters: Waiters,
+    pub links: BTreeMap<LinkId, Entry>,
+    pub tasks: JoinSet<()>,
+    fair: Fair,
+    next_link: u64,
+    answers: VecDeque<Input>,
+    arrivals: VecDeque<Arrival>,
+    drained: Vec<LinkId>,
+    woken: Time,
+    stop_by: Option<Instant>,
+}
+
+/// What a driver is made of.
+pub(super) struct Parts {
+    pub actor: Actor,
+    pub clock: Clock,
+    pub mail: Arc<Mailbox>,
+    pub meter: Arc<Meter>,
+    pub commands: mpsc::Receiver<Command>,
+    pub checkers: Checkers,
+    pub disk: Disk,
+    pub dialer: Dialer,
+}
+
+impl Driver {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { actor, clock, mail, meter, commands, checkers, disk, dialer } = parts;
+        Self {
+            actor,
+            clock,
+            mail,
+            meter,
+            commands,
+            checkers,
+            disk,
+            dialer,
+            waiters: Waiters::default(),
+            links: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            fair: Fair::default(),
+            next_link: 1,
+            answers: VecDeque::new(),
+            arrivals: VecDeque::new(),
+            drained: vec![],
+            woken: Time(0),
+            stop_by: None,
+        }
+    }
+
+    /// Runs until the node was asked to stop and has finished what it accepted.
+    pub async fn run(mut self) {
+        self.drain();
+        loop {
+            let busy = self.turn();
+            if self.mail.is_stopping() && self.may_stop() {
+                break;
+            }
+            if busy {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let alarm = self.alarm();
+            tokio::select! {
+                () = self.mail.woken() => {}
+                () = sleep_until(alarm.unwrap_or_else(Instant::now).into()), if alarm.is_some() => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    /// One turn; whether there may be more to do at once.
+    fn turn(&mut self) -> bool {
+        self.collect();
+        let busy = [
+            self.serve_frames(),
+            self.serve_answers(),
+            self.serve_commands(),
+            self.serve_arrivals(),
+            self.serve_timer(),
+        ];
+        busy.contains(&true)
+    }
+
+    fn collect(&mut self) {
+        let mail = self.mail.take();
+        self.answers.extend(mail.answers);
+        self.arrivals.extend(mail.arrivals);
+        mail.ready.into_iter().for_each(|link| self.fair.activate(link));
+        self.drained.extend(mail.drained);
+        while self.tasks.try_join_next().is_some() {}
+        self.meter.store_queue.store(self.disk.waiting() as u64, Relaxed);
+    }
+
+    fn input(&mut self, input: Input) {
+        self.actor.handle(self.clock.now(), input);
+        self.drain();
+    }
+
+    /// Carries out everything that the machine wants.
+    pub fn drain(&mut self) {
+        while let Some(act) = self.actor.poll() {
+            self.carry_out(act);
+        }
+    }
+
+    /// Whether checks or the disk are so far behind that links must be held back.
+    fn is_congested(&self) -> bool {
+        self.checkers.len() >= checkers::FULL || self.disk.is_full()
+    }
+
+    fn serve_frames(&mut self) -> bool {
+        let mut bytes_left = FRAME_BYTES;
+        for _ in 0..FRAMES {
+            if bytes_left == 0 {
+                break;
+            }
+            if self.is_congested() {
+                return false; // an answer will wake us
+            }
+            let links = &self.links;
+            let Some(id) = self.fair.turn(|id| links.get(&id)?.link.inbox.peek()) else {
+                return self.serve_drained();
+            };
+            let item = self.links.get(&id).and_then(|entry| entry.link.inbox.pop());
+            match item {
+                Some(Item::Frame(bytes)) => {
+                    bytes_left = bytes_left.saturating_sub(bytes.len());
+                    self.input(Input::Frame { link: id, bytes });
+                }
+                Some(Item::Oversize(length)) => self.input(Input::Oversize { link: id, length }),
+                Some(Item::End(cause)) => self.down(id, cause),
+                None => {}
+            }
+        }
+        self.serve_drained();
+        true
+    }
+
+    /// Tells a malicious node that everything it handed out on a link is written.
+    fn serve_drained(&mut self) -> bool {
+        let drained = std::mem::take(&mut self.drained);
+        let mut any = false;
+        for id in drained {
+            let open = self.links.get(&id).is_some_and(|entry| !entry.closing);
+            if open && self.links[&id].link.outbox.is_empty() {
+                self.actor.drained(self.clock.now(), id);
+                self.drain();
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn serve_answers(&mut self) -> bool {
+        for _ in 0..ANSWERS {
+            let Some(answer) = self.answers.pop_front() else { return false };
+            self.disk.answered(&answer);
+            self.input(answer);
+        }
+        true
+    }
+
+    fn serve_commands(&mut self) -> bool {
+        for _ in 0..COMMANDS {
+            let Ok(command) = self.commands.try_recv() else { return false };
+            let now = self.clock.now();
+            match command {
+                Command::Publish(entry, answer) => {
+                    let taken = self.actor.publish(now, entry);
+                    self.waiters.publish(taken, answer);
+                }
+                Command::Submit(batch, answer) => {
+                    let taken = self.actor.submit(now, *batch);
+                    self.waiters.submit(taken, answer);
+                }
+                // Whoever asked and does not listen any more needs no answer.
+                Command::Snapshot(answer) => drop(answer.send(self.actor.snapshot())),
+                Command::Attempts(answer) => drop(answer.send(self.actor.attempts())),
+            }
+            self.drain();
+        }
+        true
+    }
+
+    fn serve_arrivals(&mut self) -> bool {
+        for _ in 0..ARRIVALS {
+            let Some(arrival) = self.arrivals.pop_front() else { return false };
+            match arrival {
+                Arrival::Linked { stream, peer, dialled } => self.up(*stream, peer, dialled),
+                Arrival::DialFailed { peer } => self.input(Input::DialFailed { peer }),
+            }
+            self.dialer.advance();
+        }
+        true
+    }
+
+    fn serve_timer(&mut self) -> bool {
+        let now = self.clock.now();
+        let due = self.actor.deadline().is_some_and(|at| at <= now);
+        if !due || now < self.woken.after(WAKE_GAP) {
+            return false;
+        }
+        self.woken = now;
+        self.input(Input::Wake);
+        true
+    }
+
+    /// When to go on though nobody rings.
+    fn alarm(&self) -> Option<Instant> {
+        let deadline = self.actor.deadline().map(|at| at.max(self.woken.after(WAKE_GAP)));
+        let deadline = deadline.and_then(|at| self.clock.instant(at));
+        [deadline, self.stop_by].into_iter().flatten().min()
+    }
+
+    fn up(&mut self, stream: TlsStream<TcpStream>, peer: PublicKey, dialled: bool) {
+        let of_peer = self.links.values().filter(|entry| entry.peer == peer).count();
+        if of_peer >= LINKS_PER_PEER {
+            if dialled {
+                self.input(Input::DialFailed { peer });
+            }
+            return;
+        }
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let (mail, meter) = (self.mail.clone(), self.meter.clone());
+        let link = Link::new(id, self.actor.is_liar(), mail, meter);
+        self.tasks.spawn(link.clone().run(stream, Deadlines::default()));
+        self.links.insert(id, Entry { link, peer, closing: false });
+        tracing::debug!(link = id.0, %peer, dialled, "link up");
+        self.input(Input::LinkUp { link: id, peer, dialled });
+    }
+
+    fn down(&mut self, id: LinkId, cause: Down) {
+        if let Some(entry) = self.links.remove(&id) {
+            tracing::debug!(link = id.0, peer = %entry.peer, ?cause, "link down");
+            self.input(Input::LinkDown { link: id, cause });
+        }
+    }
+
+    /// The link that may still be used, if it is there.
+    pub fn open(&self, id: LinkId) -> Option<&Arc<Link>> {
+        self.links.get(&id).filter(|entry| !entry.closing).map(|entry| &entry.link)
+    }
+
+    pub fn close(&mut self, id: LinkId) {
+        if let Some(entry) = self.links.get_mut(&id) {
+            entry.closing = true;
+            entry.link.close();
+        }
+    }
+
+    fn may_stop(&mut self) -> bool {
+        self.commands.close();
+        let stop_by = *self.stop_by.get_or_insert_with(|| Instant::now() + STOPPING);
+        let finished = self.waiters.is_empty() && self.commands.is_empty();
+        (finished && self.disk.is_idle()) || Instant::now() >= stop_by
+    }
+
+    async fn finish(mut self) {
+        // Whoever still waits learns that the node stops: their senders are dropped.
+        self.commands.close();
+        drop(self.waiters);
+        drop(self.dialer);
+        for entry in self.links.values() {
+            entry.link.close();
+        }
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(CLOSING, all).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+        let (checkers, disk) = (self.checkers, self.disk);
+        let closed = tokio::task::spawn_blocking(move || {
+            drop(checkers);
+            disk.close();
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "the store was not closed");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Whose frame is next: deficit round robin over links (Shreedhar and Varghese, 1995).
+//!
+//! Each round a link may spend a quantum more; a frame costs its bytes and a fixed sum, as handling a
+//! short frame is work too. A link that floods gets its share and not more; a link that says little
+//! waits at most one round.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::protocol::LinkId;
+
+/// What a link may spend a round.
+const QUANTUM: u64 = 8 << 10;
+/// What a frame costs beside its bytes.
+const FRAME_COST: u64 = 512;
+
+/// The links that have something waiting, each with what it has left to spend.
+#[derive(Default)]
+pub(super) struct Fair {
+    active: VecDeque<(LinkId, u64)>,
+    members: BTreeSet<LinkId>,
+}
+
+impl Fair {
+    /// A link has something waiting. To be called when its queue stops being empty; once more does no
+    /// harm.
+    pub fn activate(&mut self, link: LinkId) {
+        if self.members.insert(link) {
+            self.active.push_back((link, 0));
+        }
+    }
+
+    /// The link whose turn it is, already charged for its next frame; `None` if none has any. `next`
+    /// gives the bytes of a link's next frame, or `None` when it has none: it leaves the round then.
+    pub fn turn(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
+        loop {
+            let (link, left) = self.active.front_mut()?;
+            let Some(bytes) = next(*link) else {
+                self.members.remove(link);
+                self.active.pop_front();
+                continue;
+            };
+            let cost = FRAME_COST.saturating_add(bytes as u64);
+            if *left >= cost {
+                *left -= cost;
+                return Some(*link);
+            }
+            *left = left.saturating_add(QUANTUM);
+            self.active.rotate_left(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_flooder_gets_its_share_by_cost_and_no_more() {
+        let queues = RefCell::new(BTreeMap::from([
+            (LinkId(1), vec![1_000_000_usize; 50]), // floods with large frames
+            (LinkId(2), vec![0; 10_000]),           // floods with small ones
+            (LinkId(3), vec![1_000; 100]),          // is honest
+        ]));
+        let mut fair = Fair::default();
+        for link in 1..=3 {
+            fair.activate(LinkId(link));
+        }
+        let mut spent = BTreeMap::new();
+        let peek = |link| queues.borrow()[&link].last().copied();
+        while peek(LinkId(3)).is_some() {
+            let link = fair.turn(peek).expect("there is more");
+            let bytes = queues.borrow_mut().get_mut(&link).and_then(Vec::pop).expect("a frame");
+            *spent.entry(link).or_insert(0) += bytes as u64 + FRAME_COST;
+        }
+        let honest = spent[&LinkId(3)];
+        for flooder in [1, 2] {
+            let spent = spent.get(&LinkId(flooder)).copied().unwrap_or(0);
+            assert!(spent <= honest + QUANTUM, "{flooder}: {spent} of {honest}");
+        }
+        // Nobody is forgotten, and the round ends when all is served.
+        while let Some(link) = fair.turn(peek) {
+            queues.borrow_mut().get_mut(&link).and_then(Vec::pop);
+        }
+        assert!(queues.borrow().values().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn an_empty_link_leaves_and_comes_back_without_savings() {
+        let mut fair = Fair::default();
+        fair.activate(LinkId(1));
+        assert_eq!(fair.turn(|_| Some(1)), Some(LinkId(1)));
+        assert_eq!(fair.turn(|_| None), None);
+        fair.activate(LinkId(1));
+        fair.activate(LinkId(1));
+        assert_eq!(fair.active, [(LinkId(1), 0)]);
+    }
+}

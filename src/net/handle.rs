@@ -1,0 +1,153 @@
+//! What the API holds of a running node: commands to it, and views of it.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::mailbox::Mailbox;
+use super::traffic::{Meter, Traffic};
+use crate::adversary::{Attempts, Spec};
+use crate::crypto::PublicKey;
+use crate::protocol::{Network, PublishError, Refusal, Snapshot, Time};
+use crate::store;
+use crate::wire::{Batch, BatchId, Entry, MessageId};
+
+/// Commands that may wait for the driver; a caller beyond that waits itself.
+pub(super) const COMMANDS: usize = 1024;
+
+/// Why a message was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PublishFailure {
+    /// It was not taken.
+    #[error(transparent)]
+    Refused(#[from] PublishError),
+    /// It could not be written to disk, and is not published.
+    #[error("it could not be written to disk")]
+    NotWritten,
+    /// The node is stopping, and took no message or could not say what became of it.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Why a batch that was signed elsewhere was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SubmitFailure {
+    /// It was not taken.
+    #[error(transparent)]
+    Refused(#[from] PublishError),
+    /// It was looked at and refused.
+    #[error("refused: {0:?}")]
+    Refusal(Refusal),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+pub(super) type Published = Result<(MessageId, u64), PublishFailure>;
+pub(super) type Submitted = Result<BatchId, SubmitFailure>;
+
+/// A command to the driver, with where its answer goes.
+pub(super) enum Command {
+    Publish(Entry, oneshot::Sender<Published>),
+    Submit(Box<Batch>, oneshot::Sender<Submitted>),
+    Snapshot(oneshot::Sender<Snapshot>),
+    Attempts(oneshot::Sender<Option<Attempts>>),
+}
+
+/// A running node, from outside. Cheap to clone; outlives the node harmlessly.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub commands: mpsc::Sender<Command>,
+    pub mail: Arc<Mailbox>,
+    pub meter: Arc<Meter>,
+    pub network: Arc<Network>,
+    pub key: PublicKey,
+    pub started_at: Time,
+    pub malicious: Option<Spec>,
+    pub reader: store::Reader,
+    pub commits: watch::Receiver<u64>,
+}
+
+impl Handle {
+    pub(super) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Publishes a message as this node; returns its id and slot once it is synced to disk.
+    ///
+    /// # Errors
+    /// See [`PublishFailure`].
+    pub async fn publish(&self, entry: Entry) -> Result<(MessageId, u64), PublishFailure> {
+        self.ask(|answer| Command::Publish(entry, answer))
+            .await
+            .unwrap_or(Err(PublishFailure::Stopping))
+    }
+
+    /// Hands in a batch that an author signed elsewhere; returns its id once it is synced to disk.
+    ///
+    /// # Errors
+    /// See [`SubmitFailure`].
+    pub async fn submit(&self, batch: Batch) -> Result<BatchId, SubmitFailure> {
+        self.ask(|answer| Command::Submit(Box::new(batch), answer))
+            .await
+            .unwrap_or(Err(SubmitFailure::Stopping))
+    }
+
+    /// The node at this moment; `None` while it stops.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        self.ask(Command::Snapshot).await
+    }
+
+    /// What a malicious node has tried; `None` on an honest node, or while it stops.
+    pub async fn attempts(&self) -> Option<Attempts> {
+        self.ask(Command::Attempts).await.flatten()
+    }
+
+    /// What a malicious node does; `None` on an honest one.
+    pub fn malicious(&self) -> Option<&Spec> {
+        self.inner.malicious.as_ref()
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.inner.network
+    }
+
+    /// The node's key.
+    pub fn key(&self) -> PublicKey {
+        self.inner.key
+    }
+
+    /// When it started.
+    pub fn started_at(&self) -> Time {
+        self.inner.started_at
+    }
+
+    /// A reader of its store.
+    pub fn reader(&self) -> store::Reader {
+        self.inner.reader.clone()
+    }
+
+    /// A counter that grows with every commit that added messages or rejections.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.inner.commits.clone()
+    }
+
+    /// Counters of its links and of the work that they make.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.meter.read()
+    }
+
+    /// Sends a command and waits for its answer; `None` when the driver is gone or going.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, asked) = oneshot::channel();
+        self.inner.commands.send(command(answer)).await.ok()?;
+        self.inner.mail.wake();
+        asked.await.ok()
+    }
+}

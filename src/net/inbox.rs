@@ -1,0 +1,159 @@
+//! What a link's reader has read and the driver has not taken yet. Bounded: while it is full the
+//! reader does not read, and TCP holds the peer back.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::mailbox::lock;
+use crate::protocol::Down;
+use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES};
+
+/// One thing that a link says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// A complete frame.
+    Frame(Arc<[u8]>),
+    /// A length prefix that no frame may have; nothing was read after it.
+    Oversize(u32),
+    /// The link is over; nothing comes after it.
+    End(Down),
+}
+
+#[derive(Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    paused: bool,
+    discard: bool,
+}
+
+/// Between one link's reader and the driver.
+#[derive(Default)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    room: Notify,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(bytes) => bytes.len(),
+            Self::Oversize(_) | Self::End(_) => 0,
+        }
+    }
+}
+
+impl Inbox {
+    /// Waits until a frame of `length` fits and reading is not paused; `false` once nobody wants frames
+    /// any more. Only the reader calls it, so what fitted still fits when the frame is there.
+    pub async fn room(&self, length: usize) -> bool {
+        loop {
+            {
+                let state = lock(&self.state);
+                if state.discard {
+                    return false;
+                }
+                let fits = state.items.len() < INBOX_FRAMES && state.bytes + length <= INBOX_BYTES;
+                if !state.paused && (fits || state.items.is_empty()) {
+                    return true;
+                }
+            }
+            self.room.notified().await;
+        }
+    }
+
+    /// Puts an item in; says whether the inbox was empty, so that the driver must be told.
+    pub fn push(&self, item: Item) -> bool {
+        let mut state = lock(&self.state);
+        if state.discard && !matches!(item, Item::End(_)) {
+            return false;
+        }
+        state.bytes += item.bytes();
+        state.items.push_back(item);
+        state.items.len() == 1
+    }
+
+    /// Bytes of the item that comes next.
+    pub fn peek(&self) -> Option<usize> {
+        lock(&self.state).items.front().map(Item::bytes)
+    }
+
+    /// Takes the item that comes next.
+    pub fn pop(&self) -> Option<Item> {
+        let item = {
+            let mut state = lock(&self.state);
+            let item = state.items.pop_front()?;
+            state.bytes -= item.bytes();
+            item
+        };
+        self.room.notify_one();
+        Some(item)
+    }
+
+    /// Stops or resumes reading, after the frame that is being read.
+    pub fn pause(&self, reading: bool) {
+        lock(&self.state).paused = !reading;
+        self.room.notify_one();
+    }
+
+    /// Throws away what is there and what will come, but for the end.
+    pub fn discard(&self) {
+        {
+            let mut state = lock(&self.state);
+            state.discard = true;
+            state.items.retain(|item| matches!(item, Item::End(_)));
+            state.bytes = 0;
+        }
+        self.room.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn frame(length: usize) -> Item {
+        Item::Frame(vec![0; length].into())
+    }
+
+    async fn has_room(inbox: &Inbox, length: usize) -> bool {
+        timeout(Duration::from_millis(20), inbox.room(length)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_full_inbox_stops_the_reader_until_something_is_taken() {
+        let inbox = Inbox::default();
+        assert!(inbox.push(frame(INBOX_BYTES - 10)));
+        assert!(!has_room(&inbox, 11).await);
+        assert!(has_room(&inbox, 10).await);
+        assert!(!inbox.push(frame(10)));
+        inbox.pop();
+        assert!(has_room(&inbox, 11).await);
+        for _ in 0..INBOX_FRAMES - 1 {
+            inbox.push(frame(1));
+        }
+        assert!(!has_room(&inbox, 1).await);
+    }
+
+    #[tokio::test]
+    async fn pausing_and_discarding() {
+        let inbox = Inbox::default();
+        inbox.pause(false);
+        assert!(!has_room(&inbox, 1).await);
+        inbox.pause(true);
+        assert!(has_room(&inbox, 1).await);
+        inbox.push(frame(3));
+        inbox.push(Item::End(Down::Lost));
+        inbox.discard();
+        assert!(!inbox.room(1).await);
+        assert!(!inbox.push(frame(3)));
+        assert_eq!(inbox.pop(), Some(Item::End(Down::Lost)));
+        assert_eq!(inbox.pop(), None);
+    }
+}

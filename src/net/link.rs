@@ -1,0 +1,451 @@
+//! One link: a task that reads frames into the inbox and writes what the outbox holds, until either
+//! ends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::inbox::{Inbox, Item};
+use super::mailbox::Mailbox;
+use super::outbox::{Chunk, Next, Outbox};
+use super::traffic::{Direction, Meter};
+use crate::protocol::{Down, LinkId};
+use crate::wire::limits::MAX_FRAME;
+
+/// Version and kind: no frame is shorter.
+const MIN_FRAME: usize = 2;
+/// A body is read, and memory for it taken, in steps of this many bytes.
+const STEP: usize = 64 << 10;
+/// What is still read and thrown away on a link that we close, so that the peer gets our last words
+/// and not a reset.
+const DISCARDED: usize = 256 << 10;
+
+/// How long a link waits. The values are the ones below but in tests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    /// For each step of a frame that has begun. A link may be silent between frames as long as the node
+    /// lets it.
+    pub step: Duration,
+    /// For each step of writing.
+    pub write: Duration,
+    /// For what is left to write when the link is closed.
+    pub close: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            step: Duration::from_secs(20),
+            write: Duration::from_secs(10),
+            close: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What the driver and a link's task share.
+pub(super) struct Link {
+    pub id: LinkId,
+    pub inbox: Inbox,
+    pub outbox: Outbox,
+    /// Whether to say when everything is written; a malicious node's links only.
+    reports_drained: bool,
+    closing: watch::Sender<bool>,
+    mail: Arc<Mailbox>,
+    meter: Arc<Meter>,
+}
+
+/// Puts the end into the inbox, exactly once, however the task ends.
+struct End {
+    link: Arc<Link>,
+    cause: Down,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.link.deliver(Item::End(self.cause));
+    }
+}
+
+impl Link {
+    pub fn new(
+        id: LinkId,
+        reports_drained: bool,
+        mail: Arc<Mailbox>,
+        meter: Arc<Meter>,
+    ) -> Arc<Self> {
+        let (inbox, outbox) = (Inbox::default(), Outbox::default());
+        let closing = watch::Sender::new(false);
+        Arc::new(Self { id, inbox, outbox, reports_drained, closing, mail, meter })
+    }
+
+    /// Writes what is queued, in bounded time, and ends. Nothing that comes is handed on any more.
+    pub fn close(&self) {
+        self.outbox.close();
+        self.inbox.discard();
+        self.closing.send_replace(true);
+    }
+
+    /// Queues something to write, and counts what had to be dropped for it.
+    pub fn send(&self, chunk: Chunk) {
+        for dropped in self.outbox.push(chunk) {
+            self.meter.dropped(match dropped {
+                Chunk::Frame(class, _) => Some(class),
+                Chunk::Raw(_) => None,
+            });
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    async fn closed(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    fn deliver(&self, item: Item) {
+        if self.inbox.push(item) {
+            self.mail.ready(self.id);
+        }
+    }
+
+    /// Runs the link until it ends; its end is the last item of its inbox.
+    pub async fn run<S>(self: Arc<Self>, stream: S, deadlines: Deadlines)
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        let mut end = End { link: self.clone(), cause: Down::Lost };
+        let (reader, writer) = split(stream);
+        let mut reading = std::pin::pin!(self.read(reader, &deadlines));
+        let mut writing = std::pin::pin!(self.write(writer, &deadlines));
+        let both = async {
+            tokio::select! {
+                () = &mut reading => if self.is_closing() { writing.await },
+                () = &mut writing => if self.is_closing() { reading.await },
+            }
+        };
+        let overdue = async {
+            self.closed().await;
+            sleep(deadlines.close).await;
+        };
+        tokio::select! {
+            () = both => {}
+            () = overdue => {}
+        }
+        if self.is_closing() {
+            end.cause = Down::Closed;
+        }
+    }
+
+    /// Reads until the stream ends or breaks; or, when the link is closed, until there is nothing more
+    /// worth waiting for.
+    async fn read(&self, mut reader: impl AsyncRead + Unpin, deadlines: &Deadlines) {
+        loop {
+            match self.read_frame(&mut reader, deadlines.step).await {
+                Ok(Some(Item::Oversize(length))) => {
+                    self.deliver(Item::Oversize(length));
+                    self.closed().await;
+                    break;
+                }
+                Ok(Some(item)) => self.deliver(item),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+        let mut discarded = 0;
+        let mut waste = vec![0; 4096];
+        while discarded < DISCARDED {
+            match reader.read(&mut waste).await {
+                Ok(count) if count > 0 => discarded += count,
+                _ => return,
+            }
+        }
+    }
+
+    /// The next frame; `None` when nobody wants it any more.
+    async fn read_frame(
+        &self,
+        reader: &mut (impl AsyncRead + Unpin),
+        step: Duration,
+    ) -> io::Result<Option<Item>> {
+        if !self.inbox.room(0).await {
+            return Ok(None);
+        }
+        let mut prefix = [0; 4];
+        tokio::select! {
+            read = reader.read_exact(&mut prefix[..1]) => read?,
+            () = self.closed() => return Ok(None),
+        };
+        timeout(step, reader.read_exact(&mut prefix[1..])).await??;
+        let announced = u32::from_be_bytes(prefix);
+        let length = usize::try_from(announced).unwrap_or(usize::MAX);
+        if !(MIN_FRAME..=MAX_FRAME).contains(&length) {
+            self.meter.bytes(Direction::Received, prefix.len());
+            return Ok(Some(Item::Oversize(announced)));
+        }
+        if !self.inbox.room(length).await {
+            return Ok(None);
+        }
+        // Memory follows what has come, not what was announced.
+        let mut body = Vec::new();
+        while body.len() < length {
+            let from = body.len();
+            body.resize(length.min(from + STEP), 0);
+            timeout(step, reader.read_exact(&mut body[from..])).await??;
+        }
+        self.meter.frame(Direction::Received, &body);
+        Ok(Some(Item::Frame(body.into())))
+    }
+
+    /// Writes until the link is closed and all is written, or writing fails or takes too long.
+    async fn write(&self, mut writer: impl AsyncWrite + Unpin, deadlines: &Deadlines) {
+        let mut buffer = Vec::new();
+        loop {
+            match self.outbox.next() {
+                Next::Write(chunks) => {
+                    if self.put(&mut writer, &chunks, &mut buffer, deadlines.write).await.is_err() {
+                        return;
+                    }
+                    if self.reports_drained && self.outbox.is_empty() {
+                        self.mail.drained(self.id);
+                    }
+                }
+                Next::Wait => {
+                    buffer = Vec::new(); // an idle link keeps no buffer
+                    self.outbox.work().await;
+                }
+                Next::End => {
+                    let _ = timeout(deadlines.write, writer.shutdown()).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        chunks: &[Chunk],
+        buffer: &mut Vec<u8>,
+        deadline: Duration,
+    ) -> io::Result<()> {
+        buffer.clear();
+        for chunk in chunks {
+            match chunk {
+                Chunk::Frame(_, frame) => {
+                    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+                    buffer.extend_from_slice(&length.to_be_bytes());
+                    buffer.extend_from_slice(frame);
+                    self.meter.frame(Direction::Sent, frame);
+                }
+                Chunk::Raw(bytes) => {
+                    buffer.extend_from_slice(bytes);
+                    self.meter.raw(bytes.len());
+                }
+            }
+        }
+        let mut rest = buffer.as_slice();
+        while !rest.is_empty() {
+            let pace = self.outbox.pace();
+            // Twenty pieces a second when paced.
+            let piece = pace.map_or(STEP, |pace| {
+                usize::try_from(pace / 20).unwrap_or(usize::MAX).clamp(1, STEP)
+            });
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            timeout(deadline, writer.write_all(now)).await??;
+            if pace.is_some() {
+                timeout(deadline, writer.flush()).await??;
+            }
+            if let Some(pace) = pace {
+                let seconds = now.len() as f64 / pace.max(1) as f64;
+                sleep(Duration::from_secs_f64(seconds.min(60.0))).await;
+            }
+            rest = later;
+        }
+        timeout(deadline, writer.flush()).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::wire::limits::{INBOX_BYTES, OUTBOX_BYTES};
+    use crate::wire::{Class, Kind};
+
+    const SHORT: Deadlines = Deadlines {
+        step: Duration::from_millis(100),
+        write: Duration::from_millis(100),
+        close: Duration::from_millis(100),
+    };
+
+    struct Bench {
+        link: Arc<Link>,
+        far: DuplexStream,
+        task: JoinHandle<()>,
+        mail: Arc<Mailbox>,
+        meter: Arc<Meter>,
+    }
+
+    fn bench(pipe: usize, deadlines: Deadlines) -> Bench {
+        let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+        let link = Link::new(LinkId(7), true, mail.clone(), meter.clone());
+        let (near, far) = duplex(pipe);
+        let task = tokio::spawn(link.clone().run(near, deadlines));
+        Bench { link, far, task, mail, meter }
+    }
+
+    impl Bench {
+        /// The next item, as the driver would get it.
+        async fn next(&self) -> Item {
+            timeout(Duration::from_secs(10), async {
+                loop {
+                    if let Some(item) = self.link.inbox.pop() {
+                        return item;
+                    }
+                    self.mail.woken().await;
+                }
+            })
+            .await
+            .expect("an item in time")
+        }
+    }
+
+    fn framed(frame: &[u8]) -> Vec<u8> {
+        [&u32::try_from(frame.len()).expect("short").to_be_bytes(), frame].concat()
+    }
+
+    fn push(length: usize) -> Vec<u8> {
+        let mut frame = vec![9; length];
+        frame[1] = Kind::Push as u8;
+        frame
+    }
+
+    #[tokio::test]
+    async fn frames_cross_both_ways_and_are_counted() {
+        let mut bench = bench(1 << 10, SHORT);
+        for length in [2, 3, STEP, STEP + 1, MAX_FRAME] {
+            let frame = push(length);
+            bench.far.write_all(&framed(&frame)).await.expect("read");
+            assert_eq!(bench.next().await, Item::Frame(frame.clone().into()));
+            bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+            let mut got = vec![0; length + 4];
+            bench.far.read_exact(&mut got).await.expect("written");
+            assert!(got == framed(&frame));
+        }
+        bench.link.send(Chunk::Raw([1, 2, 3].into()));
+        bench.far.read_exact(&mut [0; 3]).await.expect("written");
+        tokio::task::yield_now().await;
+        let traffic = bench.meter.read();
+        assert_eq!(traffic.frames[&("push", Direction::Received)], 5);
+        assert_eq!(traffic.frames[&("push", Direction::Sent)], 5);
+        assert_eq!(traffic.bytes_sent, traffic.bytes_received + 3);
+        assert!(bench.mail.take().drained.contains(&LinkId(7)));
+        drop(bench.far);
+        bench.task.await.expect("ends");
+        assert_eq!(bench.link.inbox.pop(), Some(Item::End(Down::Lost)));
+        assert_eq!(bench.link.inbox.pop(), None);
+    }
+
+    #[tokio::test]
+    async fn a_prefix_that_no_frame_has_is_reported_and_nothing_after_it_read() {
+        for length in [0, 1, MAX_FRAME as u32 + 1, u32::MAX] {
+            let mut bench = bench(1 << 10, SHORT);
+            bench.far.write_all(&length.to_be_bytes()).await.expect("read");
+            bench.far.write_all(&framed(&push(2))).await.expect("taken");
+            assert_eq!(bench.next().await, Item::Oversize(length));
+            bench.link.close();
+            assert_eq!(bench.next().await, Item::End(Down::Closed));
+            bench.task.await.expect("ends");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_once_begun_must_come_but_silence_before_it_is_fine() {
+        let mut bench = bench(1 << 10, SHORT);
+        sleep(SHORT.step * 3).await;
+        bench.far.write_all(&framed(&push(100))[..50]).await.expect("read");
+        assert_eq!(bench.next().await, Item::End(Down::Lost));
+        bench.task.await.expect("ends");
+    }
+
+    #[tokio::test]
+    async fn a_full_inbox_holds_the_peer_back() {
+        let bench = bench(1 << 10, SHORT);
+        let (mut reader, mut writer) = split(bench.far);
+        let flood = tokio::spawn(async move {
+            for _ in 0..1000 {
+                writer.write_all(&framed(&push(STEP))).await?;
+            }
+            io::Result::Ok(())
+        });
+        sleep(SHORT.step * 3).await;
+        assert!(!flood.is_finished());
+        let held = bench.meter.read().bytes_received as usize;
+        assert!(held <= INBOX_BYTES + STEP + 8, "{held}");
+        bench.link.inbox.pop();
+        sleep(SHORT.step).await;
+        assert!(bench.meter.read().bytes_received as usize > held);
+        flood.abort();
+        bench.link.close();
+        bench.task.await.expect("ends");
+        let _ = reader.read(&mut [0]).await;
+    }
+
+    #[tokio::test]
+    async fn closing_writes_what_is_queued_and_a_deaf_peer_does_not_delay_it_for_long() {
+        let mut bench = bench(1 << 10, Deadlines { close: Duration::from_secs(20), ..SHORT });
+        let frame = push(MAX_FRAME);
+        for _ in 0..3 {
+            bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+        }
+        bench.link.close();
+        bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+        let mut got = vec![];
+        bench.far.read_to_end(&mut got).await.expect("ends");
+        assert!(got == framed(&frame).repeat(3));
+        drop(bench.far);
+        bench.task.await.expect("ends");
+        assert_eq!(bench.link.inbox.pop(), Some(Item::End(Down::Closed)));
+
+        let deaf = self::bench(1 << 10, Deadlines { write: Duration::from_secs(20), ..SHORT });
+        deaf.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+        deaf.link.close();
+        assert_eq!(deaf.next().await, Item::End(Down::Closed));
+        let lost = self::bench(1 << 10, SHORT);
+        for _ in 0..10 {
+            lost.link.send(Chunk::Frame(Class::Reply, frame.clone().into()));
+        }
+        assert_eq!(lost.next().await, Item::End(Down::Lost));
+        let dropped = lost.meter.read().dropped["reply"] as usize;
+        assert!(dropped >= 10 - OUTBOX_BYTES / MAX_FRAME - 1, "{dropped}");
+    }
+
+    #[tokio::test]
+    async fn a_pace_holds_writing_back_and_a_pause_reading() {
+        let mut bench = bench(1 << 20, SHORT);
+        bench.link.outbox.set_pace(Some(1000));
+        bench.link.send(Chunk::Raw(vec![1; 5000].into()));
+        sleep(Duration::from_millis(500)).await;
+        let mut got = vec![0; 5000];
+        let read = bench.far.read(&mut got).await.expect("some");
+        assert!((50..=1500).contains(&read), "{read}");
+        bench.link.inbox.pause(false);
+        bench.far.write_all(&framed(&push(2)).repeat(3)).await.expect("piped");
+        sleep(SHORT.step * 2).await;
+        // The one whose prefix was awaited already may still come.
+        let early = bench.meter.read().frames[&("push", Direction::Received)];
+        assert!(early <= 1, "{early}");
+        bench.link.inbox.pause(true);
+        for _ in 0..3 {
+            assert!(matches!(bench.next().await, Item::Frame(_)));
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The shell round a node: links over TCP and TLS, the driver, the checkers.
+//!
+//! [`start`] opens the store, binds the gossip address and spawns one task, the *driver*, which owns
+//! the node's state machine and alone calls it. Everything slow or hostile sits in tasks and threads
+//! of its own (links, dials, handshakes, signature checks, the store) and reaches the driver through
+//! bounded queues; the driver never waits for any of them. [`Handle`] is what the API holds.
+
+mod actor;
+mod acts;
+mod checkers;
+mod clock;
+mod dialer;
+mod disk;
+mod driver;
+mod fair;
+mod gate;
+mod handle;
+mod inbox;
+mod link;
+mod listener;
+mod log;
+mod mailbox;
+mod outbox;
+mod settings;
+mod start;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod traffic;
+mod waiters;
+
+pub use handle::{Handle, PublishFailure, SubmitFailure};
+pub use settings::{Malice, Settings, StartError, StopCause};
+pub use start::{Running, start};
+pub use traffic::{Direction, Histogram, Traffic};

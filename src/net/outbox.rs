@@ -1,0 +1,236 @@
+//! What waits to be written to a link. Bounded in bytes: a full outbox drops what matters least.
+//!
+//! Frames leave in the order in which they came. The windows of all credited classes together are
+//! smaller than [`OUTBOX_BYTES`], so on an honest node only answers can ever be dropped: credit is
+//! never lost to a full queue.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::mailbox::lock;
+use crate::wire::Class;
+use crate::wire::limits::OUTBOX_BYTES;
+
+/// Memory that a queued frame takes beside its bytes, as far as the bound is concerned.
+const OVERHEAD: usize = 64;
+/// Frames are gathered into one write up to this many bytes.
+const GATHER: usize = 16 << 10;
+/// The queue of raw bytes, which matter least of all; the others are numbered by class.
+const RAW: usize = 7;
+
+/// One thing to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Chunk {
+    /// A frame, which gets its length prefix when it is written.
+    Frame(Class, Arc<[u8]>),
+    /// Bytes that are written as they are.
+    Raw(Arc<[u8]>),
+}
+
+impl Chunk {
+    fn queue(&self) -> usize {
+        match self {
+            Self::Frame(class, _) => *class as usize,
+            Self::Raw(_) => RAW,
+        }
+    }
+
+    fn bytes(&self) -> &Arc<[u8]> {
+        match self {
+            Self::Frame(_, bytes) | Self::Raw(bytes) => bytes,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes().len().saturating_add(OVERHEAD)
+    }
+}
+
+/// What the writer does next.
+pub(super) enum Next {
+    /// Write these, flush, and call [`Outbox::written`].
+    Write(Vec<Chunk>),
+    /// Nothing: wait for work.
+    Wait,
+    /// Everything is written and nothing more will come.
+    End,
+}
+
+#[derive(Default)]
+struct State {
+    /// One queue a class; the number is the order of arrival over all.
+    queues: [VecDeque<(u64, Chunk)>; RAW + 1],
+    next: u64,
+    bytes: usize,
+    closing: bool,
+    pace: Option<u64>,
+}
+
+/// Between the driver and one link's writer.
+#[derive(Default)]
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    work: Notify,
+}
+
+impl State {
+    fn front(&self) -> Option<usize> {
+        let fronts = self.queues.iter().enumerate().filter_map(|(i, q)| Some((q.front()?.0, i)));
+        fronts.min().map(|(_, queue)| queue)
+    }
+
+    fn pop(&mut self, limit: usize) -> Option<Chunk> {
+        let queue = self.front()?;
+        if self.queues[queue].front()?.1.bytes().len() > limit {
+            return None;
+        }
+        let (_, chunk) = self.queues[queue].pop_front()?;
+        self.bytes -= chunk.cost();
+        Some(chunk)
+    }
+}
+
+impl Outbox {
+    /// Queues a chunk; gives back what was dropped for it, the chunk itself perhaps.
+    pub fn push(&self, chunk: Chunk) -> Vec<Chunk> {
+        let mut dropped = vec![];
+        {
+            let mut state = lock(&self.state);
+            if state.closing {
+                return dropped;
+            }
+            while state.bytes.saturating_add(chunk.cost()) > OUTBOX_BYTES {
+                // The newest of the class that matters least: what is older may be half acted upon.
+                let least = state.queues.iter().rposition(|queue| !queue.is_empty()).unwrap_or(0);
+                if least <= chunk.queue() {
+                    dropped.push(chunk);
+                    return dropped;
+                }
+                if let Some((_, victim)) = state.queues[least].pop_back() {
+                    state.bytes -= victim.cost();
+                    dropped.push(victim);
+                }
+            }
+            let (queue, next) = (chunk.queue(), state.next);
+            state.next += 1;
+            state.bytes += chunk.cost();
+            state.queues[queue].push_back((next, chunk));
+        }
+        self.work.notify_one();
+        dropped
+    }
+
+    /// What to write next: small frames together, a large one alone.
+    pub fn next(&self) -> Next {
+        let mut state = lock(&self.state);
+        let mut chunks = vec![];
+        let mut gathered = 0;
+        let mut limit = usize::MAX;
+        while let Some(chunk) = state.pop(limit) {
+            gathered += chunk.bytes().len() + 4;
+            chunks.push(chunk);
+            limit = GATHER.saturating_sub(gathered);
+            if limit == 0 {
+                break;
+            }
+        }
+        match (chunks.is_empty(), state.closing) {
+            (false, _) => Next::Write(chunks),
+            (true, true) => Next::End,
+            (true, false) => Next::Wait,
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.state).bytes == 0
+    }
+
+    /// Until something was queued or the outbox was closed.
+    pub async fn work(&self) {
+        self.work.notified().await;
+    }
+
+    /// Takes nothing more; what is queued is still written.
+    pub fn close(&self) {
+        lock(&self.state).closing = true;
+        self.work.notify_one();
+    }
+
+    /// Limits writing to so many bytes a second.
+    pub fn set_pace(&self, bytes_per_s: Option<u64>) {
+        lock(&self.state).pace = bytes_per_s;
+    }
+
+    /// The limit on writing, in bytes a second.
+    pub fn pace(&self) -> Option<u64> {
+        lock(&self.state).pace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::limits::PUSH_BYTES;
+
+    fn frame(class: Class, length: usize) -> Chunk {
+        Chunk::Frame(class, vec![class as u8; length].into())
+    }
+
+    fn written(outbox: &Outbox) -> Vec<Chunk> {
+        let mut all = vec![];
+        while let Next::Write(mut chunks) = outbox.next() {
+            all.append(&mut chunks);
+        }
+        all
+    }
+
+    #[test]
+    fn frames_leave_in_order_small_ones_together() {
+        let outbox = Outbox::default();
+        let frames = [
+            frame(Class::Reply, 10),
+            frame(Class::Link, 20),
+            frame(Class::Push, GATHER),
+            frame(Class::Link, 1),
+        ];
+        for one in &frames {
+            assert!(outbox.push(one.clone()).is_empty());
+        }
+        let Next::Write(first) = outbox.next() else { panic!("nothing to write") };
+        assert_eq!(first, frames[..2]);
+        assert_eq!(written(&outbox), frames[2..]);
+        assert!(outbox.is_empty() && matches!(outbox.next(), Next::Wait));
+        outbox.close();
+        assert!(matches!(outbox.next(), Next::End));
+    }
+
+    #[test]
+    fn a_full_outbox_drops_the_newest_of_what_matters_least() {
+        let outbox = Outbox::default();
+        let half = OUTBOX_BYTES / 2 - OVERHEAD;
+        assert!(outbox.push(frame(Class::Reply, half)).is_empty());
+        assert!(outbox.push(frame(Class::Announce, half)).is_empty());
+        // As important as the least important, or less: it is itself what is dropped.
+        assert_eq!(outbox.push(frame(Class::Reply, 1)), [frame(Class::Reply, 1)]);
+        assert_eq!(outbox.push(Chunk::Raw([1].into())), [Chunk::Raw([1].into())]);
+        // More important: the reply goes.
+        assert_eq!(outbox.push(frame(Class::Push, half)), [frame(Class::Reply, half)]);
+        assert_eq!(outbox.push(frame(Class::Link, 1)), [frame(Class::Push, half)]);
+        assert_eq!(written(&outbox), [frame(Class::Announce, half), frame(Class::Link, 1)]);
+        assert!(outbox.is_empty());
+        // Longer than all the room there is.
+        assert_eq!(outbox.push(frame(Class::Link, OUTBOX_BYTES)).len(), 1);
+    }
+
+    #[test]
+    fn what_credit_allows_fits_beside_the_answers() {
+        let windows = Class::CREDITED.into_iter().filter_map(Class::window);
+        let (frames, bytes) =
+            windows.fold((0, 0), |(f, b), (frames, bytes)| (f + frames, b + bytes));
+        assert!(bytes >= PUSH_BYTES);
+        assert!(bytes + frames * OVERHEAD as u64 + (64 << 10) < OUTBOX_BYTES as u64);
+    }
+}

@@ -1,0 +1,162 @@
+//! Starting and stopping a node.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::{any::Any, io};
+
+use rand::TryRng as _;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use super::actor::Actor;
+use super::checkers::Checkers;
+use super::clock::Clock;
+use super::dialer::Dialer;
+use super::disk::Disk;
+use super::driver::{Driver, Parts};
+use super::gate::Gate;
+use super::handle::{COMMANDS, Handle, Inner};
+use super::listener::{HANDSHAKE, Listener, bind};
+use super::mailbox::Mailbox;
+use super::settings::{Malice, Settings, StartError, StopCause};
+use super::tls::Tls;
+use super::traffic::Meter;
+use crate::adversary::Adversary;
+use crate::protocol::{Input, Node};
+use crate::store::Store;
+
+/// For the whole of a graceful stop; beyond it the node is abandoned.
+const STOP: Duration = Duration::from_secs(15);
+
+/// A node at work. Dropping it ends the node at once; [`Running::stop`] ends it gracefully.
+pub struct Running {
+    handle: Handle,
+    mail: Arc<Mailbox>,
+    driver: JoinHandle<()>,
+    listener: JoinHandle<()>,
+}
+
+/// Opens the store, binds the gossip address and sets the node to work.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left running.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    let Settings { identity, network, gossip, data, config, store: options, malicious } = settings;
+    let key = identity.public();
+    if !network.is_member(&key) {
+        return Err(StartError::NotMember { key });
+    }
+    let tls = Tls::new(&identity, network.clone());
+    let tls = Arc::new(tls.map_err(|error| StartError::Tls(error.to_string()))?);
+    let listener = bind(gossip).map_err(|error| StartError::Bind { address: gossip, error })?;
+    let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+
+    let answer = {
+        let mail = mail.clone();
+        Box::new(move |input: Input| mail.answer(input))
+    };
+    let opened = {
+        let network = network.clone();
+        spawn_blocking(move || Store::open(&data, &network, key, options, answer))
+    };
+    let broken = |error| StartError::System(io::Error::other(error));
+    let (store, restored) = opened.await.map_err(broken)??;
+
+    let clock = Clock::start();
+    let started_at = clock.now();
+    let checkers = Checkers::new(mail.clone(), meter.clone()).map_err(StartError::System)?;
+    let spec = malicious.as_ref().map(|malice| malice.spec.clone());
+    let node = Node::new(identity.clone(), network.clone(), config, restored, seed()?, started_at);
+    let actor = match malicious {
+        None => Actor::Honest(Box::new(node)),
+        Some(Malice { spec, decoys }) => {
+            let (network, seed) = (network.clone(), seed()?);
+            let liar = Adversary::new(node, identity, network, spec, decoys, seed, started_at);
+            Actor::Liar(Box::new(liar))
+        }
+    };
+
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    let handle = Handle::new(Inner {
+        commands: sender,
+        mail: mail.clone(),
+        meter: meter.clone(),
+        network: network.clone(),
+        key,
+        started_at,
+        malicious: spec,
+        reader: store.reader(),
+        commits: store.commits(),
+    });
+    let addresses = network.members().filter(|member| member.key != key);
+    let gate = Gate::new(addresses.filter_map(|member| Some(member.gossip?.ip())));
+    let listener = Listener {
+        listener,
+        tls: tls.clone(),
+        gate,
+        mail: mail.clone(),
+        meter: meter.clone(),
+        deadline: HANDSHAKE,
+    };
+    let dialer = Dialer::new(tls, network, gossip, mail.clone());
+    let disk = Disk::new(store);
+    let parts = Parts { actor, clock, mail: mail.clone(), meter, commands, checkers, disk, dialer };
+    let driver = tokio::spawn(Driver::new(parts).run());
+    let listener = tokio::spawn(listener.run());
+    tracing::info!(%key, %gossip, "node started");
+    Ok(Running { handle, mail, driver, listener })
+}
+
+fn seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    let filled = rand::rngs::SysRng.try_fill_bytes(&mut seed);
+    filled.map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
+    Ok(seed)
+}
+
+impl Running {
+    /// What the API needs of it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Stops gracefully: no new commands, what was accepted is answered, links are closed, the store is
+    /// written and closed. Takes at most about 15 seconds, and as a rule far less than one.
+    pub async fn stop(mut self) {
+        self.listener.abort();
+        self.mail.stop();
+        if self.driver.is_finished() {
+            return; // as `failed` has said
+        }
+        match timeout(STOP, &mut self.driver).await {
+            Ok(Ok(())) => tracing::info!("node stopped"),
+            Ok(Err(error)) => tracing::error!(%error, "the node broke down while stopping"),
+            Err(_) => tracing::error!("the node did not stop in time, and is abandoned"),
+        }
+    }
+
+    /// Waits until the node ends by itself, which it never should.
+    pub async fn failed(&mut self) -> StopCause {
+        let ended = tokio::select! {
+            ended = &mut self.driver => ended,
+            ended = &mut self.listener => ended,
+        };
+        match ended.map_err(tokio::task::JoinError::try_into_panic) {
+            Err(Ok(panic)) => StopCause::Crashed(words(panic.as_ref())),
+            Ok(()) | Err(Err(_)) => StopCause::Ended,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.listener.abort();
+        self.driver.abort();
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
+}

@@ -1,0 +1,144 @@
+//! Whole nodes, linked over loopback.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::testing::identity;
+use super::{Handle, Malice, PublishFailure, Running, Settings, StartError, start};
+use crate::protocol::{Config, Member, Network, Role};
+use crate::store;
+use crate::wire::Entry;
+
+/// A network whose members have addresses and free ports of their own on this machine.
+fn network(members: u8) -> Arc<Network> {
+    let held: Vec<TcpListener> = (0..members)
+        .map(|number| SocketAddr::from(([127, 0, 1, number + 1], 0)))
+        .map(|address| TcpListener::bind(address).expect("a free port"))
+        .collect();
+    let member = |seed: u8| Member {
+        key: identity(seed).public(),
+        name: format!("n{seed}"),
+        role: Role::Member,
+        gossip: held[usize::from(seed)].local_addr().ok(),
+    };
+    Arc::new(Network::new([1; 32], (0..members).map(member).collect()).expect("sound"))
+}
+
+fn settings(network: &Arc<Network>, seed: u8, folder: &TempDir) -> Settings {
+    let identity = identity(seed);
+    let listed = network.get(&identity.public()).and_then(|member| member.gossip);
+    Settings {
+        gossip: listed.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+        data: folder.path().join(format!("n{seed}")),
+        network: network.clone(),
+        config: Config::default(),
+        store: store::Options::default(),
+        malicious: None,
+        identity,
+    }
+}
+
+fn entry(text: String) -> Entry {
+    Entry { topic: "t".into(), payload: text.into() }
+}
+
+async fn delivered(handle: &Handle) -> u64 {
+    handle.snapshot().await.map_or(0, |snapshot| snapshot.counters.delivered)
+}
+
+async fn all_deliver(nodes: &[Running], count: u64) {
+    let begun = Instant::now();
+    for node in nodes {
+        while delivered(&node.handle()).await < count {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", node.handle().traffic());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_publishes_all_deliver_and_a_stopped_node_takes_nothing() {
+    let (network, folder) = (network(4), TempDir::new().expect("a folder"));
+    let mut nodes = vec![];
+    for seed in 0..4 {
+        nodes.push(start(settings(&network, seed, &folder)).await.expect("starts"));
+    }
+    for round in 0..10 {
+        for (number, node) in nodes.iter().enumerate() {
+            let text = entry(format!("{round} of {number}"));
+            let (_, seq) = node.handle().publish(text).await.expect("published");
+            assert!(seq > 0);
+        }
+    }
+    let large = Entry { topic: String::new(), payload: vec![7; 1 << 20] };
+    nodes[0].handle().publish(large).await.expect("published");
+    all_deliver(&nodes, 41).await;
+    for node in &nodes {
+        let handle = node.handle();
+        let snapshot = handle.snapshot().await.expect("at work");
+        assert_eq!((snapshot.counters.delivered, snapshot.bans()), (41, 0));
+        assert!(handle.attempts().await.is_none() && handle.malicious().is_none());
+        let traffic = handle.traffic();
+        assert!(traffic.bytes_sent > 0 && traffic.verify.count >= 30, "{traffic:?}");
+        assert_eq!(traffic.dropped.values().sum::<u64>(), 0);
+    }
+    for node in nodes {
+        let handle = node.handle();
+        let begun = Instant::now();
+        node.stop().await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert_eq!(handle.publish(entry("late".into())).await, Err(PublishFailure::Stopping));
+        assert!(handle.snapshot().await.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn liars_are_refused_and_the_rest_goes_on() {
+    let (network, folder) = (network(4), TempDir::new().expect("a folder"));
+    let mut liar = settings(&network, 3, &folder);
+    let spec = "forge+flood".parse().expect("a specification");
+    liar.malicious = Some(Malice { spec, decoys: vec![] });
+    let liar = start(liar).await.expect("starts");
+    let mut nodes = vec![];
+    for seed in 0..3 {
+        nodes.push(start(settings(&network, seed, &folder)).await.expect("starts"));
+    }
+    assert!(liar.handle().malicious().is_some());
+    for round in 0..10 {
+        for node in &nodes {
+            node.handle().publish(entry(format!("{round}"))).await.expect("published");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    all_deliver(&nodes, 30).await;
+    let key = identity(3).public();
+    for node in &nodes {
+        let snapshot = node.handle().snapshot().await.expect("at work");
+        let banned = snapshot.peers.iter().filter(|peer| peer.ban.is_some());
+        assert!(banned.map(|peer| peer.peer).all(|peer| peer == key));
+    }
+    let attempts = liar.handle().attempts().await.expect("a liar");
+    assert!(!attempts.totals.is_empty());
+    liar.stop().await;
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_start_says_why() {
+    let (network, folder) = (network(2), TempDir::new().expect("a folder"));
+    let stranger = start(settings(&network, 9, &folder)).await;
+    assert!(matches!(stranger, Err(StartError::NotMember { .. })));
+    let mut first = settings(&network, 0, &folder);
+    let taken = TcpListener::bind(first.gossip).expect("a free port");
+    let error = start(first).await.err().expect("the port is taken").to_string();
+    assert!(error.contains(&taken.local_addr().expect("bound").to_string()), "{error}");
+    drop(taken);
+    first = settings(&network, 0, &folder);
+    start(first).await.expect("starts now").stop().await;
+}

@@ -1,0 +1,222 @@
+//! Counters of what crosses the links, and of the work that it makes: plain atomics inside, plain
+//! values outside.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::wire::{Class, Kind};
+
+/// Upper bounds of the buckets of [`Traffic::verify`], in microseconds.
+const VERIFY_BOUNDS_US: [u64; 10] = [30, 50, 75, 100, 150, 250, 500, 1000, 5000, 25_000];
+const KINDS: usize = Kind::ALL.len();
+/// Places of the two kinds of frame beside those of the wire.
+const RAW: usize = KINDS;
+const UNKNOWN: usize = KINDS + 1;
+const CLASSES: [(Class, &str); 7] = [
+    (Class::Link, "link"),
+    (Class::Control, "control"),
+    (Class::Repair, "repair"),
+    (Class::Request, "request"),
+    (Class::Announce, "announce"),
+    (Class::Push, "push"),
+    (Class::Reply, "reply"),
+];
+
+/// Which way a frame went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// To a peer.
+    Sent,
+    /// From a peer.
+    Received,
+}
+
+impl Direction {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Received => "received",
+        }
+    }
+}
+
+/// How long something took: counts by bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    /// Upper bounds of the buckets, in seconds, ascending.
+    pub bounds: Vec<f64>,
+    /// Observations in each bucket (not added up), and one more count for those above the last bound.
+    pub counts: Vec<u64>,
+    /// The sum of all observations, in seconds.
+    pub sum: f64,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// Counters since the start, taken at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traffic {
+    /// Bytes written to links inside TLS, length prefixes included.
+    pub bytes_sent: u64,
+    /// Bytes read from links inside TLS, length prefixes included.
+    pub bytes_received: u64,
+    /// Frames by kind and way; `raw` is what a malicious node wrote past its protocol, `unknown` what
+    /// came with a kind that there is not.
+    pub frames: BTreeMap<(&'static str, Direction), u64>,
+    /// Frames that were not written because a link's queue was full, by class.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Inbound connections by what became of them: `linked`, `failed` (in TLS, or too slow), and
+    /// refused before TLS for `half_open`, `address_rate` or `budget`.
+    pub handshakes: BTreeMap<&'static str, u64>,
+    /// Time that a signature check took on its worker.
+    pub verify: Histogram,
+    /// Signature checks that wait for a worker.
+    pub verify_queue: u64,
+    /// Records that wait for the store.
+    pub store_queue: u64,
+}
+
+/// What became of an inbound connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inbound {
+    Linked,
+    Failed,
+    HalfOpen,
+    AddressRate,
+    Budget,
+}
+
+const INBOUND: [(Inbound, &str); 5] = [
+    (Inbound::Linked, "linked"),
+    (Inbound::Failed, "failed"),
+    (Inbound::HalfOpen, "half_open"),
+    (Inbound::AddressRate, "address_rate"),
+    (Inbound::Budget, "budget"),
+];
+
+/// The counters themselves, shared by every task of a node.
+#[derive(Default)]
+pub(super) struct Meter {
+    bytes: [AtomicU64; 2],
+    frames: [[AtomicU64; KINDS + 2]; 2],
+    dropped: [AtomicU64; CLASSES.len() + 1],
+    inbound: [AtomicU64; INBOUND.len()],
+    verify: [AtomicU64; VERIFY_BOUNDS_US.len() + 1],
+    verify_ns: AtomicU64,
+    /// Gauges that their owners set.
+    pub verify_queue: AtomicU64,
+    pub store_queue: AtomicU64,
+}
+
+impl Meter {
+    /// A whole frame, of which `bytes` is all but the length prefix.
+    pub fn frame(&self, direction: Direction, bytes: &[u8]) {
+        let kind = bytes.get(1).map_or(UNKNOWN, |kind| usize::from(*kind).min(UNKNOWN));
+        let kind = if kind < KINDS { kind } else { UNKNOWN };
+        self.frames[direction as usize][kind].fetch_add(1, Relaxed);
+        self.bytes(direction, bytes.len() + 4);
+    }
+
+    /// A chunk that a malicious node writes as it is.
+    pub fn raw(&self, bytes: usize) {
+        self.frames[Direction::Sent as usize][RAW].fetch_add(1, Relaxed);
+        self.bytes(Direction::Sent, bytes);
+    }
+
+    /// Bytes that belong to no whole frame.
+    pub fn bytes(&self, direction: Direction, bytes: usize) {
+        self.bytes[direction as usize].fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// A frame of that class was dropped; `None` for raw bytes.
+    pub fn dropped(&self, class: Option<Class>) {
+        let place = class.map_or(CLASSES.len(), |class| class as usize);
+        self.dropped[place].fetch_add(1, Relaxed);
+    }
+
+    /// What became of an inbound connection.
+    pub fn inbound(&self, what: Inbound) {
+        self.inbound[what as usize].fetch_add(1, Relaxed);
+    }
+
+    /// A signature check took this long.
+    pub fn verified(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = VERIFY_BOUNDS_US.partition_point(|bound| *bound < us);
+        self.verify[bucket].fetch_add(1, Relaxed);
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.verify_ns.fetch_add(ns, Relaxed);
+    }
+
+    /// All of it, now.
+    pub fn read(&self) -> Traffic {
+        let mut frames = BTreeMap::new();
+        for direction in [Direction::Sent, Direction::Received] {
+            for (place, count) in self.frames[direction as usize].iter().enumerate() {
+                let name = match place {
+                    RAW => "raw",
+                    UNKNOWN => "unknown",
+                    kind => Kind::ALL[kind].name(),
+                };
+                frames.insert((name, direction), count.load(Relaxed));
+            }
+        }
+        let classes = CLASSES.iter().map(|(_, name)| *name).chain(["raw"]);
+        let counts: Vec<u64> = self.verify.iter().map(|count| count.load(Relaxed)).collect();
+        Traffic {
+            bytes_sent: self.bytes[Direction::Sent as usize].load(Relaxed),
+            bytes_received: self.bytes[Direction::Received as usize].load(Relaxed),
+            frames,
+            dropped: classes.zip(self.dropped.iter().map(|count| count.load(Relaxed))).collect(),
+            handshakes: INBOUND
+                .iter()
+                .map(|(what, name)| (*name, self.inbound[*what as usize].load(Relaxed)))
+                .collect(),
+            verify: Histogram {
+                bounds: VERIFY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).collect(),
+                sum: self.verify_ns.load(Relaxed) as f64 / 1e9,
+                count: counts.iter().sum(),
+                counts,
+            },
+            verify_queue: self.verify_queue.load(Relaxed),
+            store_queue: self.store_queue.load(Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_land_under_their_names() {
+        let meter = Meter::default();
+        meter.frame(Direction::Received, &[1, Kind::Push as u8, 0]);
+        meter.frame(Direction::Received, &[1, 200]);
+        meter.frame(Direction::Sent, &[1]);
+        meter.raw(10);
+        meter.dropped(Some(Class::Reply));
+        meter.dropped(None);
+        meter.inbound(Inbound::Budget);
+        meter.verified(Duration::from_micros(45));
+        meter.verified(Duration::MAX);
+        let traffic = meter.read();
+        assert_eq!(traffic.frames[&("push", Direction::Received)], 1);
+        assert_eq!(traffic.frames[&("unknown", Direction::Received)], 1);
+        assert_eq!(traffic.frames[&("unknown", Direction::Sent)], 1);
+        assert_eq!(traffic.frames[&("raw", Direction::Sent)], 1);
+        assert_eq!((traffic.bytes_received, traffic.bytes_sent), (7 + 6, 5 + 10));
+        assert_eq!((traffic.dropped["reply"], traffic.dropped["raw"]), (1, 1));
+        assert_eq!(traffic.handshakes["budget"], 1);
+        assert_eq!((traffic.verify.count, traffic.verify.counts[1]), (2, 1));
+        assert_eq!(traffic.verify.counts.len(), traffic.verify.bounds.len() + 1);
+        for (place, (class, _)) in CLASSES.iter().enumerate() {
+            assert_eq!(*class as usize, place);
+        }
+        for (place, (what, _)) in INBOUND.iter().enumerate() {
+            assert_eq!(*what as usize, place);
+        }
+    }
+}

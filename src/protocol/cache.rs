@@ -1,0 +1,39 @@
+//! The newest batches, in memory, for neighbours that ask for what they were just told of.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::StoredBatch;
+use crate::wire::BatchId;
+
+const MAX_BYTES: usize = 2 << 20;
+const MAX_BATCHES: usize = 512;
+
+/// Batches by id, oldest forgotten first.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    batches: BTreeMap<BatchId, StoredBatch>,
+    order: VecDeque<BatchId>,
+    bytes: usize,
+}
+
+impl Cache {
+    /// Keeps a batch for a while.
+    pub fn insert(&mut self, stored: StoredBatch) {
+        let (id, bytes) = (stored.id, stored.batch.body.len());
+        if self.batches.insert(id, stored).is_none() {
+            self.order.push_back(id);
+            self.bytes += bytes;
+        }
+        while self.bytes > MAX_BYTES || self.order.len() > MAX_BATCHES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(gone) = self.batches.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(gone.batch.body.len());
+            }
+        }
+    }
+
+    /// A batch, if it is still kept.
+    pub fn get(&self, id: &BatchId) -> Option<&StoredBatch> {
+        self.batches.get(id)
+    }
+}

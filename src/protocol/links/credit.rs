@@ -1,0 +1,203 @@
+//! Credit: a sender may have a window of frames and bytes under way, and the receiver says what it has
+//! consumed. Both sides count the same frames, so an honest sender never exceeds it, and whoever does
+//! proves it.
+
+use std::collections::VecDeque;
+
+use crate::wire::{Class, Grant};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    frames: u64,
+    bytes: u64,
+}
+
+impl Sum {
+    fn add(&mut self, bytes: u64) {
+        self.frames = self.frames.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+/// One class, as its sender sees it.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    sent: Sum,
+    consumed: Sum,
+}
+
+impl Sending {
+    /// Whether a frame of that many bytes is within the window.
+    pub fn fits(&self, class: Class, bytes: u64) -> bool {
+        class.window().is_none_or(|(frames, window)| {
+            self.sent.frames - self.consumed.frames < frames
+                && (self.sent.bytes - self.consumed.bytes).saturating_add(bytes) <= window
+        })
+    }
+
+    /// Counts a frame that is sent; gives its number, from 1.
+    pub fn send(&mut self, bytes: u64) -> u64 {
+        self.sent.add(bytes);
+        self.sent.frames
+    }
+
+    /// Frames that the receiver has consumed.
+    pub fn consumed(&self) -> u64 {
+        self.consumed.frames
+    }
+
+    /// Takes the receiver's word: it must say more than before, and no more than was sent.
+    pub fn grant(&mut self, grant: &Grant) -> Result<(), &'static str> {
+        if grant.frames > self.sent.frames || grant.bytes > self.sent.bytes {
+            return Err("credit for more than was sent");
+        }
+        if grant.frames <= self.consumed.frames || grant.bytes < self.consumed.bytes {
+            return Err("credit that grants nothing new");
+        }
+        self.consumed = Sum { frames: grant.frames, bytes: grant.bytes };
+        Ok(())
+    }
+}
+
+/// One class, as its receiver sees it.
+#[derive(Debug, Default)]
+pub(super) struct Receiving {
+    received: Sum,
+    consumed: Sum,
+    reported: Sum,
+}
+
+impl Receiving {
+    /// Counts a frame that came; `false` if it is beyond the window.
+    pub fn receive(&mut self, class: Class, bytes: u64) -> bool {
+        self.received.add(bytes);
+        class.window().is_none_or(|(frames, window)| {
+            // What was consumed but not reported is no credit yet: the sender cannot know of it. Counting
+            // it all the same can only excuse a liar by that much, and never blames an honest sender.
+            self.received.frames - self.consumed.frames <= frames
+                && self.received.bytes - self.consumed.bytes <= window
+        })
+    }
+
+    /// Counts a frame that is dealt with.
+    pub fn consume(&mut self, bytes: u64) {
+        self.consumed.add(bytes);
+    }
+
+    /// Whether there is anything to report, and whether it cannot wait.
+    pub fn due(&self, class: Class) -> Granted {
+        let (frames, bytes) = class.window().unwrap_or((u64::MAX, u64::MAX));
+        let (new_frames, new_bytes) = (
+            self.consumed.frames - self.reported.frames,
+            self.consumed.bytes - self.reported.bytes,
+        );
+        match (new_frames, new_frames * 2 >= frames || new_bytes * 2 >= bytes) {
+            (0, _) => Granted::Nothing,
+            (_, false) => Granted::Later,
+            (_, true) => Granted::Now,
+        }
+    }
+
+    /// The report, counted as sent.
+    pub fn report(&mut self, class: Class) -> Option<Grant> {
+        (self.consumed.frames > self.reported.frames).then(|| {
+            self.reported = self.consumed;
+            Grant { class: class as u8, frames: self.consumed.frames, bytes: self.consumed.bytes }
+        })
+    }
+}
+
+/// Whether credit is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::protocol) enum Granted {
+    /// Nothing was consumed since the last report.
+    Nothing,
+    /// Something; it may wait a little.
+    Later,
+    /// Half a window: the sender may soon be held up.
+    Now,
+}
+
+/// Useless frames that credit is withheld for, oldest first: at most a window of them.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Owed {
+    frames: VecDeque<(Class, u64, u64)>,
+}
+
+impl Owed {
+    /// One more: its class, its bytes, and what it costs of the link's idle work.
+    pub fn push(&mut self, class: Class, bytes: u64, cost: u64) {
+        self.frames.push_back((class, bytes, cost));
+    }
+
+    /// The oldest.
+    pub fn first(&self) -> Option<(Class, u64, u64)> {
+        self.frames.front().copied()
+    }
+
+    /// Drops the oldest.
+    pub fn pop(&mut self) {
+        self.frames.pop_front();
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_honest_sender_is_never_over_and_a_liar_is_at_once() {
+        let (mut here, mut there) = (Sending::default(), Receiving::default());
+        let class = Class::Push;
+        let (window, _) = class.window().expect("credited");
+        for _ in 0..10 {
+            while here.fits(class, 100) {
+                here.send(100);
+                assert!(there.receive(class, 100));
+            }
+            for _ in 0..window / 2 {
+                there.consume(100);
+            }
+            assert_eq!(there.due(class), Granted::Now);
+            here.grant(&there.report(class).expect("something")).expect("sound");
+        }
+        while here.fits(class, 100) {
+            here.send(100);
+            assert!(there.receive(class, 100));
+        }
+        assert!(!there.receive(class, 100), "one more than the window");
+    }
+
+    #[test]
+    fn credit_must_advance_and_stay_within_what_was_sent() {
+        let mut here = Sending::default();
+        here.send(10);
+        let grant = |frames, bytes| Grant { class: 5, frames, bytes };
+        for bad in [grant(0, 0), grant(2, 10), grant(1, 11), grant(u64::MAX, 0), grant(0, u64::MAX)]
+        {
+            assert!(here.grant(&bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(here.grant(&grant(1, 10)), Ok(()));
+        assert!(here.grant(&grant(1, 10)).is_err(), "twice the same");
+        assert!(here.grant(&grant(1, 9)).is_err());
+    }
+
+    #[test]
+    fn bytes_are_a_window_too() {
+        let class = Class::Push;
+        let (_, bytes) = class.window().expect("credited");
+        let mut here = Sending::default();
+        assert!(
+            here.fits(class, bytes) && !here.fits(class, bytes + 1) && !here.fits(class, u64::MAX)
+        );
+        here.send(bytes);
+        assert!(!here.fits(class, 1));
+        let mut there = Receiving::default();
+        assert!(there.receive(class, bytes) && !there.receive(class, 1));
+    }
+}

@@ -1,0 +1,9 @@
+//! Links: whom to link to, what a link may send, and which of two links to a peer stays.
+
+mod credit;
+mod overlay;
+mod table;
+
+pub(super) use credit::Granted;
+pub(super) use overlay::{Overlay, Purpose};
+pub(super) use table::{Links, OpenWant, Verdict};

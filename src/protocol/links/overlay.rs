@@ -1,0 +1,178 @@
+//! The overlay: a few links chosen uniformly at random by the node itself, so that nobody else decides
+//! whom it hears; visits to random members; back-off.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::{RngExt as _, rngs::ChaCha8Rng, seq::SliceRandom as _};
+
+use crate::crypto::PublicKey;
+use crate::protocol::Time;
+
+/// Dials under way at once.
+const MAX_DIALS: usize = 8;
+
+/// What a dial is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::protocol) enum Purpose {
+    /// To be one of the chosen links.
+    Chosen,
+    /// To compare lanes once with a member that is not linked.
+    Visit,
+}
+
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+    until: Time,
+}
+
+/// Whom to dial, and when.
+#[derive(Debug)]
+pub(in crate::protocol) struct Overlay {
+    members: Vec<PublicKey>,
+    dialling: BTreeMap<PublicKey, Purpose>,
+    backoff: BTreeMap<PublicKey, Backoff>,
+    limits: (Duration, Duration),
+}
+
+impl Overlay {
+    /// Of the other members, with the shortest and the longest wait after a failed dial.
+    pub fn new(members: Vec<PublicKey>, redial: (Duration, Duration)) -> Self {
+        Self { members, dialling: BTreeMap::new(), backoff: BTreeMap::new(), limits: redial }
+    }
+
+    /// The other members.
+    pub fn members(&self) -> &[PublicKey] {
+        &self.members
+    }
+
+    /// Dials under way to become chosen links.
+    pub fn choosing(&self) -> usize {
+        self.dialling.values().filter(|purpose| **purpose == Purpose::Chosen).count()
+    }
+
+    /// Picks uniformly at random among the members that `allowed` lets pass, that are not being dialled and
+    /// whose back-off is over.
+    pub fn pick(
+        &self,
+        rng: &mut ChaCha8Rng,
+        now: Time,
+        allowed: impl Fn(&PublicKey) -> bool,
+    ) -> Option<PublicKey> {
+        let mut fit: Vec<&PublicKey> = self
+            .members
+            .iter()
+            .filter(|peer| !self.dialling.contains_key(*peer) && allowed(peer))
+            .filter(|peer| self.backoff.get(*peer).is_none_or(|backoff| backoff.until <= now))
+            .collect();
+        fit.shuffle(rng);
+        fit.first().copied().copied()
+    }
+
+    /// Whether another dial may begin, and notes it.
+    pub fn dial(&mut self, peer: PublicKey, purpose: Purpose) -> bool {
+        if self.dialling.len() >= MAX_DIALS || self.dialling.contains_key(&peer) {
+            return false;
+        }
+        self.dialling.insert(peer, purpose);
+        true
+    }
+
+    /// What the dial that just ended was for, if there was one. The link is there.
+    pub fn dialled(&mut self, peer: &PublicKey) -> Option<Purpose> {
+        self.dialling.remove(peer)
+    }
+
+    /// The link is of use: its hello came.
+    pub fn succeeded(&mut self, peer: &PublicKey) {
+        self.backoff.remove(peer);
+    }
+
+    /// A dial failed, or its link ended before a hello: wait, twice as long on each repeat, with a random
+    /// part so that peers do not retry in step.
+    pub fn failed(&mut self, peer: PublicKey, rng: &mut ChaCha8Rng, now: Time) {
+        self.dialling.remove(&peer);
+        let (min, max) = self.limits;
+        let backoff = self.backoff.entry(peer).or_default();
+        let factor = 1u32.checked_shl(backoff.failures).unwrap_or(u32::MAX);
+        let wait = min.saturating_mul(factor).min(max);
+        backoff.failures = backoff.failures.saturating_add(1);
+        // Integers, so that no platform's floating point changes a simulated run.
+        backoff.until = now.after(wait * rng.random_range(75..=100) / 100);
+    }
+
+    /// No link is left: no member is waited for any longer than this.
+    pub fn hurry(&mut self, until: Time) {
+        for backoff in self.backoff.values_mut() {
+            backoff.until = backoff.until.min(until);
+        }
+    }
+
+    /// Failed dials in a row.
+    pub fn failures(&self, peer: &PublicKey) -> u32 {
+        self.backoff.get(peer).map_or(0, |backoff| backoff.failures)
+    }
+
+    /// When the next back-off of the peers that `of_interest` lets pass ends.
+    pub fn next_retry(&self, now: Time, of_interest: impl Fn(&PublicKey) -> bool) -> Option<Time> {
+        let waiting = self.backoff.iter().filter(|(peer, b)| b.until > now && of_interest(peer));
+        waiting.map(|(_, backoff)| backoff.until).min()
+    }
+
+    /// Whether a dial for a visit is under way.
+    pub fn is_visiting(&self) -> bool {
+        self.dialling.values().any(|purpose| *purpose == Purpose::Visit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+
+    fn overlay(n: u8) -> Overlay {
+        let members = (0..n).map(|i| PublicKey([i; 32])).collect();
+        Overlay::new(members, (Duration::from_millis(100), Duration::from_secs(15)))
+    }
+
+    #[test]
+    fn choice_is_uniform() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let overlay = overlay(10);
+        let mut counts = BTreeMap::new();
+        for _ in 0..10_000 {
+            let peer = overlay.pick(&mut rng, Time(0), |_| true).expect("some");
+            *counts.entry(peer).or_insert(0) += 1;
+        }
+        assert!(counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn back_off_doubles_and_ends() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut overlay = overlay(1);
+        let peer = PublicKey([0; 32]);
+        let mut now = Time(0);
+        for failure in 0..100 {
+            overlay.failed(peer, &mut rng, now);
+            assert!(overlay.pick(&mut rng, now, |_| true).is_none(), "{failure}");
+            let until = overlay.next_retry(now, |_| true).expect("waiting");
+            assert!(until.since(now) <= Duration::from_secs(15));
+            now = until;
+            assert_eq!(overlay.pick(&mut rng, now, |_| true), Some(peer));
+        }
+        overlay.succeeded(&peer);
+        assert_eq!(overlay.failures(&peer), 0);
+    }
+
+    #[test]
+    fn dials_are_few_and_never_two_to_one_peer() {
+        let mut overlay = overlay(20);
+        let begun = (0..20u8).filter(|i| overlay.dial(PublicKey([*i; 32]), Purpose::Visit)).count();
+        assert_eq!(begun, MAX_DIALS);
+        assert_eq!(overlay.dialled(&PublicKey([0; 32])), Some(Purpose::Visit));
+        assert!(overlay.dial(PublicKey([0; 32]), Purpose::Chosen));
+        assert!(!overlay.dial(PublicKey([0; 32]), Purpose::Chosen));
+    }
+}

@@ -1,0 +1,342 @@
+//! The table of links: one a peer, its hello, its credit, its open wants.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::credit::{Granted, Owed, Receiving, Sending};
+use crate::crypto::PublicKey;
+use crate::protocol::{LinkId, LinkView, Time, bucket::Bucket};
+use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
+
+/// Handshakes that began within this time of each other overlap: only then does the tie-break decide.
+const OVERLAP: Duration = Duration::from_secs(5);
+const CREDITED: usize = Class::CREDITED.len();
+
+/// A slot that was asked for on a link and not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::protocol) struct OpenWant {
+    /// Whose, by key number.
+    pub author: u32,
+    /// Which slot.
+    pub seq: u64,
+    /// Which batch; any, if `None`.
+    pub id: Option<BatchId>,
+    /// When it was asked for.
+    pub since: Time,
+}
+
+/// One authenticated link.
+#[derive(Debug)]
+pub(in crate::protocol) struct Link {
+    /// Who is at the other end.
+    pub peer: PublicKey,
+    /// Its key number.
+    pub number: u32,
+    /// Whether we dialled.
+    pub dialled: bool,
+    /// Whether we chose it.
+    pub chosen: bool,
+    /// The peer's start; `None` until its hello.
+    pub instance: Option<Instance>,
+    /// Since when.
+    pub since: Time,
+    /// When something was last received.
+    pub heard: Time,
+    /// When something was last sent.
+    pub spoke: Time,
+    /// Slots asked for and not answered.
+    pub wants: BTreeMap<u32, OpenWant>,
+    /// The comparison that is not answered: its ticket, since when.
+    pub comparing: Option<(u32, Time)>,
+    /// What that comparison asked about.
+    pub compared: Vec<RangeHash>,
+    /// Statements of it that are being checked.
+    pub unverified: u64,
+    /// What it is served.
+    pub served: Bucket,
+    /// What it may cost us without bringing anything new.
+    pub idle_work: Bucket,
+    /// Useless frames that credit is withheld for.
+    pub owed: Owed,
+    /// When credit is to be sent at the latest.
+    pub credit_due: Option<Time>,
+    /// Batches that came from it first.
+    pub first_deliveries: u64,
+    /// Known batches that came from it.
+    pub duplicates: u64,
+    next_ticket: u32,
+    frames: (u64, u64),
+    bytes: (u64, u64),
+    sending: [Sending; CREDITED],
+    receiving: [Receiving; CREDITED],
+}
+
+fn place(class: Class) -> Option<usize> {
+    Class::CREDITED.iter().position(|c| *c == class)
+}
+
+impl Link {
+    fn new(peer: PublicKey, number: u32, dialled: bool, now: Time) -> Self {
+        Self {
+            peer,
+            number,
+            dialled,
+            chosen: false,
+            instance: None,
+            since: now,
+            heard: now,
+            spoke: now,
+            wants: BTreeMap::new(),
+            comparing: None,
+            compared: Vec::new(),
+            unverified: 0,
+            served: Bucket::default(),
+            idle_work: Bucket::default(),
+            owed: Owed::default(),
+            credit_due: None,
+            first_deliveries: 0,
+            duplicates: 0,
+            next_ticket: 0,
+            frames: (0, 0),
+            bytes: (0, 0),
+            sending: Default::default(),
+            receiving: Default::default(),
+        }
+    }
+
+    /// Whether its hello came.
+    pub fn ready(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Whether a frame of that class and length may be sent now.
+    pub fn may_send(&self, class: Class, bytes: usize) -> bool {
+        place(class).is_none_or(|i| self.sending[i].fits(class, bytes as u64))
+    }
+
+    /// Counts a frame that is sent; gives its number within its class.
+    pub fn sent(&mut self, class: Class, bytes: usize, now: Time) -> u64 {
+        self.frames.1 += 1;
+        self.bytes.1 += bytes as u64;
+        self.spoke = now;
+        place(class).map_or(0, |i| self.sending[i].send(bytes as u64))
+    }
+
+    /// Counts a frame that came, of any class.
+    pub fn heard(&mut self, bytes: usize, now: Time) {
+        self.frames.0 += 1;
+        self.bytes.0 += bytes as u64;
+        self.heard = now;
+    }
+
+    /// Charges a frame that came to its class; `false` if it is beyond the credit.
+    pub fn charge(&mut self, class: Class, bytes: usize) -> bool {
+        place(class).is_none_or(|i| self.receiving[i].receive(class, bytes as u64))
+    }
+
+    /// Counts a frame that is dealt with.
+    pub fn consume(&mut self, class: Class, bytes: usize) {
+        if let Some(i) = place(class) {
+            self.receiving[i].consume(bytes as u64);
+        }
+    }
+
+    /// Frames of a class that the peer has consumed.
+    pub fn acknowledged(&self, class: Class) -> u64 {
+        place(class).map_or(0, |i| self.sending[i].consumed())
+    }
+
+    /// Takes the peer's credit.
+    pub fn grant(&mut self, grant: &Grant) -> Result<(), &'static str> {
+        match Class::credited(grant.class).and_then(place) {
+            Some(i) => self.sending[i].grant(grant),
+            None => Err("credit for a class without credit"),
+        }
+    }
+
+    /// Whether credit is to be sent.
+    pub fn credit_state(&self) -> Granted {
+        let dues = Class::CREDITED.iter().zip(&self.receiving).map(|(class, r)| r.due(*class));
+        dues.max().unwrap_or(Granted::Nothing)
+    }
+
+    /// The credit to send, counted as sent.
+    pub fn credit(&mut self) -> Option<Credit> {
+        self.credit_due = None;
+        let grants: Vec<Grant> = Class::CREDITED
+            .iter()
+            .zip(&mut self.receiving)
+            .filter_map(|(class, receiving)| receiving.report(*class))
+            .collect();
+        List::new(grants).map(|grants| Credit { grants })
+    }
+
+    /// A ticket that names no open want of this link.
+    pub fn ticket(&mut self) -> u32 {
+        loop {
+            self.next_ticket = self.next_ticket.wrapping_add(1);
+            if !self.wants.contains_key(&self.next_ticket) {
+                return self.next_ticket;
+            }
+        }
+    }
+
+    /// As the API shows it.
+    pub fn view(&self, link: LinkId) -> LinkView {
+        LinkView {
+            link,
+            dialled: self.dialled,
+            chosen: self.chosen,
+            ready: self.ready(),
+            since: self.since,
+            frames_in: self.frames.0,
+            frames_out: self.frames.1,
+            bytes_in: self.bytes.0,
+            bytes_out: self.bytes.1,
+            unverified: self.unverified,
+            open_wants: self.wants.len() as u64,
+            first_deliveries: self.first_deliveries,
+            duplicates: self.duplicates,
+            owed: self.owed.len() as u64,
+        }
+    }
+}
+
+/// What becomes of a link when its hello comes and there is another to the same peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::protocol) enum Verdict {
+    /// There is no other.
+    Only,
+    /// The other one goes.
+    Replaces(LinkId),
+    /// This one goes.
+    Loses,
+}
+
+/// All links.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Links {
+    links: BTreeMap<LinkId, Link>,
+    /// The ready link of each peer.
+    peers: BTreeMap<PublicKey, LinkId>,
+}
+
+impl Links {
+    /// A link came up.
+    pub fn up(&mut self, id: LinkId, peer: PublicKey, number: u32, dialled: bool, now: Time) {
+        self.links.insert(id, Link::new(peer, number, dialled, now));
+    }
+
+    /// Forgets a link.
+    pub fn remove(&mut self, id: LinkId) -> Option<Link> {
+        let link = self.links.remove(&id)?;
+        if self.peers.get(&link.peer) == Some(&id) {
+            self.peers.remove(&link.peer);
+        }
+        Some(link)
+    }
+
+    /// Takes a hello and decides between this link and an older one to the same peer: the link whose
+    /// dialler has the smaller key stays if the handshakes overlapped, and the newer one otherwise, as
+    /// the peer has restarted or has lost the older one. What was chosen stays chosen.
+    pub fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> Verdict {
+        let Some(new) = self.links.get(&id) else { return Verdict::Loses };
+        let (peer, new_chosen) = (new.peer, new.chosen);
+        let other = self.peers.get(&peer).copied().filter(|other| *other != id);
+        let old = other.and_then(|other| self.links.get(&other));
+        let verdict = match (other, old) {
+            (Some(other), Some(old)) => {
+                let dialler = |link: &Link| if link.dialled { *own } else { link.peer };
+                let overlap = old.instance == Some(instance)
+                    && old.dialled != new.dialled
+                    && new.since.since(old.since) < OVERLAP;
+                match overlap && dialler(old) < dialler(new) {
+                    true => Verdict::Loses,
+                    false => Verdict::Replaces(other),
+                }
+            }
+            _ => Verdict::Only,
+        };
+        let old_chosen = old.is_some_and(|old| old.chosen);
+        let (kept, chosen) = match verdict {
+            Verdict::Loses => (other.unwrap_or(id), old_chosen || new_chosen),
+            _ => (id, old_chosen || new_chosen),
+        };
+        if let Some(link) = self.links.get_mut(&kept) {
+            link.chosen = chosen;
+        }
+        if kept == id {
+            self.peers.insert(peer, id);
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.instance = Some(instance);
+        }
+        verdict
+    }
+
+    /// A link by name.
+    pub fn get(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(&id)
+    }
+
+    /// A link by name.
+    pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.links.get_mut(&id)
+    }
+
+    /// The ready link to a peer.
+    pub fn of_peer(&self, peer: &PublicKey) -> Option<LinkId> {
+        self.peers.get(peer).copied()
+    }
+
+    /// Ready links, in the order of their names.
+    pub fn ready(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.iter().filter(|(_, link)| link.ready())
+    }
+
+    /// All links, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, link)| (*id, link))
+    }
+
+    /// All links to a peer, ready or not.
+    pub fn to(&self, peer: PublicKey) -> Vec<LinkId> {
+        self.iter().filter(|(_, link)| link.peer == peer).map(|(id, _)| id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOW: PublicKey = PublicKey([1; 32]);
+    const HIGH: PublicKey = PublicKey([2; 32]);
+    const START: Instance = Instance([7; 16]);
+
+    fn two(own: PublicKey, peer: PublicKey, first_dialled: bool, gap: u64) -> (Links, Verdict) {
+        let mut links = Links::default();
+        links.up(LinkId(1), peer, 0, first_dialled, Time(0));
+        assert_eq!(links.hello(LinkId(1), &own, START), Verdict::Only);
+        links.get_mut(LinkId(1)).expect("there").chosen = true;
+        links.up(LinkId(2), peer, 0, !first_dialled, Time(gap));
+        let verdict = links.hello(LinkId(2), &own, START);
+        (links, verdict)
+    }
+
+    #[test]
+    fn both_ends_of_overlapping_handshakes_keep_the_same_link() {
+        // The link that LOW dialled stays, at LOW and at HIGH, in whichever order they come up.
+        assert_eq!(two(LOW, HIGH, true, 1000).1, Verdict::Loses);
+        assert_eq!(two(LOW, HIGH, false, 1000).1, Verdict::Replaces(LinkId(1)));
+        assert_eq!(two(HIGH, LOW, true, 1000).1, Verdict::Replaces(LinkId(1)));
+        assert_eq!(two(HIGH, LOW, false, 1000).1, Verdict::Loses);
+    }
+
+    #[test]
+    fn a_later_link_replaces_and_keeps_what_was_chosen() {
+        let (links, verdict) = two(LOW, HIGH, true, 60_000_000);
+        assert_eq!(verdict, Verdict::Replaces(LinkId(1)));
+        assert!(links.get(LinkId(2)).expect("there").chosen);
+        assert_eq!(links.of_peer(&HIGH), Some(LinkId(2)));
+    }
+}

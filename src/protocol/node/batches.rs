@@ -1,0 +1,370 @@
+//! Batches: from the wire to the lane, in the order of checks of `docs/PROTOCOL.md`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::frames::cost;
+use super::publishing::Writing;
+use super::rejecting::{Arrival, Claims};
+use super::state::Node;
+use crate::crypto::{Signature, Verdict};
+use crate::protocol::lanes::{Filling, Place};
+use crate::protocol::{
+    Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
+    Token, Verified,
+};
+use crate::wire::{Batch, BatchId, Class, Frame, Kind, Push, SignedSlot, SlotId};
+
+/// A known batch is worth a line in the log once it is older than this: until then copies are the
+/// price of redundancy. Decides what is logged, never what is valid.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Who waits for a verdict on a batch.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A neighbour; with the class that its frame was charged to, if any.
+    Link { from: Arrival, hops: u8, charged: Option<Class> },
+    /// An author's client, through our own API.
+    Client(Ticket),
+}
+
+/// What is being checked.
+#[derive(Debug)]
+pub(super) enum Checking {
+    Batch { batch: Box<Batch>, id: BatchId, author: u32, sources: Vec<Source> },
+    Tip { slot: SignedSlot, author: u32, from: Arrival },
+}
+
+impl Node {
+    /// A batch that a neighbour sent: everything that is cheaper than a signature.
+    pub(super) fn on_batch(
+        &mut self,
+        from: Arrival,
+        batch: Batch,
+        hops: u8,
+        charged: Option<Class>,
+    ) {
+        let claims = || Claims::of(&batch, Some(hops));
+        if batch.header.network != self.network.id() {
+            let detail = "a statement of another network";
+            return self.reject(&from, Reason::WrongNetwork, claims, detail);
+        }
+        let Some(author) = self.network.index_of(&batch.header.author) else {
+            let detail = "its author is not in the network file";
+            return self.reject(&from, Reason::UnknownAuthor, claims, detail);
+        };
+        let id = batch.id();
+        let place = self.lanes.place(author, batch.header.seq, &id);
+        if let Some((reason, detail)) = refusal_of(place) {
+            self.note_known(&from, place, author, &batch, hops, (reason, detail));
+            return self.settle_frame(&from, charged, false);
+        }
+        let wait = self.quotas.wait(author, self.now, batch.body.len() as u64);
+        if !wait.is_zero() {
+            self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
+            let due = self.now.after(wait.min(Duration::from_secs(60)));
+            self.relay.want((author, batch.header.seq, Some(id)), from.link, due);
+            return self.settle_frame(&from, charged, false);
+        }
+        if !batch.content_matches() {
+            let detail = "the body is not the one that the header names";
+            return self.reject(&from, Reason::ContentMismatch, claims, detail);
+        }
+        self.check_batch(batch, id, author, Source::Link { from, hops, charged });
+    }
+
+    /// Asks for a check, once for all that sent the very same header and signature meanwhile. A bad copy
+    /// that comes first has another signature or another id, and so never shuts out the good one.
+    pub(super) fn check_batch(&mut self, batch: Batch, id: BatchId, author: u32, source: Source) {
+        if let Source::Link { from, .. } = &source
+            && let Some(held) = self.links.get_mut(from.link)
+        {
+            held.unverified += 1;
+        }
+        let name: (BatchId, Signature) = (id, batch.signature);
+        if let Some(token) = self.under_check.get(&name)
+            && let Some(Checking::Batch { sources, .. }) = self.checks.get_mut(token)
+        {
+            return sources.push(source);
+        }
+        let token = Token(self.name());
+        let (key, signature) = (batch.header.author, batch.signature);
+        let statement = Box::new(batch.header.statement());
+        self.under_check.insert(name, token);
+        let sources = vec![source];
+        self.checks.insert(token, Checking::Batch { batch: Box::new(batch), id, author, sources });
+        self.counters.checks += 1;
+        self.emit(Output::Check { token, key, statement, signature });
+    }
+
+    pub(super) fn on_checked(&mut self, token: Token, verdict: Verdict) {
+        match self.checks.remove(&token) {
+            None => {}
+            Some(Checking::Tip { slot, author, from }) => {
+                self.on_tip_checked(&slot, author, &from, verdict.is_good());
+            }
+            Some(Checking::Batch { batch, id, author, sources }) => {
+                self.under_check.remove(&(id, batch.signature));
+                for source in &sources {
+                    if let Source::Link { from, .. } = source
+                        && let Some(held) = self.links.get_mut(from.link)
+                    {
+                        held.unverified = held.unverified.saturating_sub(1);
+                    }
+                }
+                if verdict.is_good() {
+                    if let Some(batch) = Verified::new(*batch, verdict) {
+                        self.on_verified(batch, id, author, sources);
+                    }
+                } else {
+                    self.on_forged(&batch, sources);
+                }
+            }
+        }
+    }
+
+    fn on_forged(&mut self, batch: &Batch, sources: Vec<Source>) {
+        for source in sources {
+            match source {
+                Source::Link { from, hops, .. } => {
+                    let claims = || Claims::of(batch, Some(hops));
+                    let detail = "its author did not sign it";
+                    self.reject(&from, Reason::BadSignature, claims, detail);
+                }
+                Source::Client(ticket) => self.refuse_client(ticket, batch, Reason::BadSignature),
+            }
+        }
+    }
+
+    /// A batch whose signature is good: from here on the lane may change.
+    fn on_verified(
+        &mut self,
+        batch: Verified<Batch>,
+        id: BatchId,
+        author: u32,
+        sources: Vec<Source>,
+    ) {
+        let mut batch = Some(batch);
+        for source in sources {
+            let taken = match (&source, batch.take()) {
+                (Source::Link { from, hops, .. }, Some(fresh)) => {
+                    self.take_from_link(fresh, id, author, from, *hops)
+                }
+                (Source::Client(ticket), Some(fresh)) => {
+                    self.take_from_client(fresh, id, author, *ticket);
+                    true
+                }
+                (Source::Client(ticket), None) => {
+                    self.emit(Output::Submitted { ticket: *ticket, result: Ok(id) });
+                    true
+                }
+                (Source::Link { from, .. }, None) => {
+                    self.count_duplicate(from.link);
+                    false
+                }
+            };
+            if let Source::Link { from, charged, .. } = &source {
+                self.settle_frame(from, *charged, taken);
+            }
+        }
+    }
+
+    fn take_from_link(
+        &mut self,
+        batch: Verified<Batch>,
+        id: BatchId,
+        author: u32,
+        from: &Arrival,
+        hops: u8,
+    ) -> bool {
+        let seq = batch.header.seq;
+        let place = self.lanes.place(author, seq, &id); // it may have changed meanwhile
+        if let Some((reason, detail)) = refusal_of(place) {
+            self.note_known(from, place, author, &batch, hops, (reason, detail));
+            return false;
+        }
+        let length = batch.body.len() as u64;
+        if !self.quotas.wait(author, self.now, length).is_zero() {
+            let claims = || Claims::of(&batch, Some(hops));
+            self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
+            return false;
+        }
+        self.quotas.charge(author, self.now, length);
+        if let Some(held) = self.links.get_mut(from.link) {
+            held.first_deliveries += 1;
+        }
+        self.note_equivocation(&batch, id, author, Some((from, hops)));
+        let stored = StoredBatch {
+            id,
+            batch: Arc::new(batch),
+            hops,
+            from: Some(from.peer),
+            delivered_at: self.now,
+            first: place == Place::Empty,
+        };
+        let token = Token(self.name());
+        let record = Record::Batch(stored.clone());
+        self.emit(Output::Write { token, record, durability: Durability::Lazy });
+        self.accept(stored, author, Some((from.link, from.number)));
+        true
+    }
+
+    /// Puts a verified batch into its lane, delivers it if it is the slot's first, and relays it. Gives the
+    /// pushes that carried it.
+    pub(super) fn accept(
+        &mut self,
+        stored: StoredBatch,
+        author: u32,
+        giver: Option<(LinkId, u32)>,
+    ) -> Vec<(LinkId, u64)> {
+        let header = &stored.batch.header;
+        let (seq, count) = (header.seq, u64::from(header.count));
+        let filling = Filling {
+            id: stored.id,
+            rest: header.rest(),
+            signature: stored.batch.signature,
+            prev: header.prev,
+            at: self.now,
+            giver: giver.map(|(_, number)| number),
+        };
+        self.lanes.fill(author, seq, filling);
+        let mut holders = self.relay.holders(&(author, seq, Some(stored.id)));
+        holders.extend(giver.map(|(link, _)| link));
+        self.relay.found(&(author, seq, Some(stored.id)));
+        self.relay.found(&(author, seq, None));
+        self.cache.insert(stored.clone());
+        if stored.first {
+            self.counters.delivered += count;
+            self.counters.hops[usize::from(stored.hops).min(15)] += count;
+            self.emit(Output::Deliver(Box::new(Delivery { stored: stored.clone() })));
+        }
+        self.relay_batch(&stored, &holders)
+    }
+
+    /// Pushes a batch to the chosen links and announces it to the others, and to those without credit.
+    fn relay_batch(&mut self, stored: &StoredBatch, holders: &[LinkId]) -> Vec<(LinkId, u64)> {
+        let header = &stored.batch.header;
+        let item = SlotId { author: header.author, seq: header.seq, id: stored.id };
+        let batch: Batch = Batch::clone(&stored.batch);
+        let push = Frame::Push(Box::new(Push { hops: stored.hops.saturating_add(1), batch }));
+        let frame: Arc<[u8]> = Arc::from(push.encode());
+        let links: Vec<(LinkId, bool)> = self
+            .links
+            .ready()
+            .filter(|(id, _)| !holders.contains(id))
+            .map(|(id, link)| (id, link.chosen && link.may_send(Class::Push, frame.len())))
+            .collect();
+        let mut pushed = Vec::new();
+        for (link, push) in links {
+            if push {
+                let number = self.send_bytes(link, Kind::Push, frame.clone());
+                pushed.extend(number.map(|number| (link, number)));
+            } else if !self.relay.announce(link, item) {
+                *self.counters.dropped.entry("announce").or_default() += 1;
+            }
+        }
+        pushed
+    }
+
+    /// A second id in a slot, or a `prev` that is not the id of its slot, proves that its author signs
+    /// two histories. It is logged against the author. The batch is kept and, in an empty slot,
+    /// delivered all the same: other nodes may have met it first, and all must deliver the same slots.
+    pub(super) fn note_equivocation(
+        &mut self,
+        batch: &Batch,
+        id: BatchId,
+        author: u32,
+        from: Option<(&Arrival, u8)>,
+    ) {
+        let seq = batch.header.seq;
+        let detail = match self.lanes.place(author, seq, &id) {
+            Place::Second => "its author signed another batch for the same slot",
+            _ if self.lanes.chained(author, seq, &batch.header.prev) == Some(false) => {
+                "it does not follow its author's batch before"
+            }
+            _ => return,
+        };
+        let hops = from.map(|(_, hops)| hops);
+        let claims = || Claims::of(batch, hops);
+        let (peer, frame) =
+            from.map_or((None, &[][..]), |(from, _)| (Some(from.peer), &from.bytes[..]));
+        self.log_rejection(peer, frame, Reason::Equivocation, claims, detail);
+    }
+
+    fn count_duplicate(&mut self, link: LinkId) {
+        self.counters.duplicates += 1;
+        if let Some(held) = self.links.get_mut(link) {
+            held.duplicates += 1;
+        }
+    }
+
+    fn note_known(
+        &mut self,
+        from: &Arrival,
+        place: Place,
+        author: u32,
+        batch: &Batch,
+        hops: u8,
+        (reason, detail): (Reason, &str),
+    ) {
+        if place == Place::Known {
+            self.count_duplicate(from.link);
+            let stale = Time(self.now.0.saturating_sub(FRESH.as_micros() as u64));
+            let seq = batch.header.seq;
+            if !self.lanes.given_again(author, seq, from.number, stale) {
+                return;
+            }
+        }
+        self.reject(from, reason, || Claims::of(batch, Some(hops)), detail);
+    }
+
+    /// Gives back what a frame was charged.
+    fn settle_frame(&mut self, from: &Arrival, charged: Option<Class>, news: bool) {
+        if let Some(class) = charged {
+            let cost = if news { cost::NEWS } else { cost::COPY };
+            self.finish(from.link, class, from.bytes.len(), cost);
+        }
+    }
+
+    pub(super) fn refuse_client(&mut self, ticket: Ticket, batch: &Batch, reason: Reason) {
+        let claims = || Claims::of(batch, None);
+        self.log_rejection(None, &[], reason, claims, "posted through the API");
+        self.emit(Output::Submitted { ticket, result: Err(Refusal::Rejected(reason)) });
+    }
+
+    fn take_from_client(
+        &mut self,
+        batch: Verified<Batch>,
+        id: BatchId,
+        author: u32,
+        ticket: Ticket,
+    ) {
+        let header = &batch.header;
+        if let Some(result) = self.judge_submission(header, id, author) {
+            return match result {
+                Err(Refusal::Rejected(reason)) => self.refuse_client(ticket, &batch, reason),
+                result => self.emit(Output::Submitted { ticket, result }),
+            };
+        }
+        let stored = StoredBatch {
+            id,
+            batch: Arc::new(batch),
+            hops: 0,
+            from: None,
+            delivered_at: self.now,
+            first: true,
+        };
+        self.write_own(stored, Writing::submitted(author, ticket));
+    }
+}
+
+/// Why a batch goes nowhere, by its place; `None` if it goes somewhere.
+pub(super) fn refusal_of(place: Place) -> Option<(Reason, &'static str)> {
+    match place {
+        Place::Empty | Place::Second => None,
+        Place::Known | Place::Below => Some((Reason::Replayed, "it is known already")),
+        Place::Pruned => Some((Reason::Pruned, "it is older than what is kept")),
+        Place::TooFar => Some((Reason::TooFarAhead, "it is above the window of its lane")),
+        Place::Full => Some((Reason::Equivocation, "two other batches are known in its slot")),
+    }
+}

@@ -1,0 +1,166 @@
+//! Comparing lanes with a peer: what is missing is found, whoever kept it from us.
+
+use rand::RngExt as _;
+
+use super::batches::Checking;
+use super::frames::cost;
+use super::rejecting::{Arrival, Claims};
+use super::state::Node;
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::lanes::Place;
+use crate::protocol::repair::{LIST_LANES, differing, narrows, split};
+use crate::protocol::{LinkId, Output, Reason, Token};
+use crate::wire::limits::{MAX_RANGES, MAX_TIPS};
+use crate::wire::{Class, Compare, Differ, Frame, List, RangeHash, SignedSlot};
+
+/// Missing slots of one lane that are looked for after one comparison.
+const SLOTS_PER_TIP: usize = 128;
+
+impl Node {
+    /// Compares with a random linked peer.
+    pub(super) fn compare_with_someone(&mut self) {
+        let ready: Vec<LinkId> = self.links.ready().map(|(id, _)| id).collect();
+        if !ready.is_empty() {
+            let link = ready[self.rng.random_range(0..ready.len())];
+            self.compare(link);
+        }
+    }
+
+    /// Begins a comparison of everything, unless one is under way.
+    pub(super) fn compare(&mut self, link: LinkId) {
+        let end = u32::try_from(self.network.keys().len()).unwrap_or(u32::MAX);
+        let whole = RangeHash { start: 0, end, hash: self.hash(0, end) };
+        if self.links.get(link).is_some_and(|held| held.ready() && held.comparing.is_none()) {
+            self.compare_ranges(link, vec![whole]);
+        }
+    }
+
+    fn compare_ranges(&mut self, link: LinkId, ranges: Vec<RangeHash>) {
+        let Some(held) = self.links.get_mut(link) else { return };
+        let ticket = held.ticket();
+        let Some(ranges) = List::new(ranges) else { return };
+        let asked: Vec<RangeHash> = ranges.to_vec();
+        if self.send(link, &Frame::Compare(Compare { ticket, ranges })).is_some() {
+            let now = self.now;
+            if let Some(held) = self.links.get_mut(link) {
+                held.comparing = Some((ticket, now));
+                held.compared = asked;
+            }
+        }
+    }
+
+    fn key_of(&self, number: u32) -> PublicKey {
+        self.network.keys()[number as usize].key
+    }
+
+    fn hash(&self, start: u32, end: u32) -> Digest {
+        self.lanes.range_hash(start, end, |number| self.key_of(number))
+    }
+
+    pub(super) fn on_compare(&mut self, from: &Arrival, compare: &Compare) {
+        let keys = u32::try_from(self.network.keys().len()).unwrap_or(u32::MAX);
+        if compare.ranges.iter().any(|range| range.end > keys) {
+            let detail = "a range beyond the network's keys";
+            return self.reject(from, Reason::Malformed, Claims::default, detail);
+        }
+        let (mut ranges, mut tips) = (Vec::new(), Vec::new());
+        for range in compare.ranges.iter() {
+            if self.hash(range.start, range.end) == range.hash {
+                continue;
+            }
+            let spoken = self.lanes.spoken(range.start, range.end).take(LIST_LANES + 1).count();
+            if spoken <= LIST_LANES && tips.len() + spoken <= MAX_TIPS {
+                let authors = self.lanes.spoken(range.start, range.end).map(|(author, _)| author);
+                tips.extend(authors.filter_map(|a| self.lanes.signed_tip(a, self.key_of(a))));
+            } else if range.end - range.start > 1 {
+                // One key alone cannot be narrowed: it is left for the next comparison.
+                for (start, end) in split(range.start, range.end) {
+                    if ranges.len() < MAX_RANGES {
+                        ranges.push(RangeHash { start, end, hash: self.hash(start, end) });
+                    }
+                }
+            }
+        }
+        if let (Some(ranges), Some(tips)) = (List::new(ranges), List::new(tips)) {
+            let ticket = compare.ticket;
+            self.send(from.link, &Frame::Differ(Differ { ticket, ranges, tips }));
+        }
+        self.finish(from.link, Class::Repair, from.bytes.len(), cost::COMPARE);
+    }
+
+    pub(super) fn on_differ(&mut self, from: &Arrival, differ: Differ) {
+        let Some(held) = self.links.get_mut(from.link) else { return };
+        if held.comparing.is_none_or(|(ticket, _)| ticket != differ.ticket) {
+            let detail = "an answer to nothing that was compared";
+            return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
+        }
+        held.comparing = None;
+        let asked = std::mem::take(&mut held.compared);
+        if let Some(tip) = differ.tips.iter().find(|t| self.network.index_of(&t.author).is_none()) {
+            let claims = || Claims { author: Some(tip.author), ..Claims::default() };
+            let detail = "a tip by an author that is not in the network file";
+            return self.reject(from, Reason::UnknownAuthor, claims, detail);
+        }
+        if !narrows(&asked, &differ, |author| self.network.index_of(author)) {
+            let detail = "an answer about other ranges than those that were asked about";
+            return self.reject(from, Reason::Malformed, Claims::default, detail);
+        }
+        for tip in differ.tips.iter() {
+            self.consider_tip(from, *tip);
+        }
+        let finer = differing(&differ.ranges, |start, end| self.hash(start, end));
+        if !finer.is_empty() {
+            self.compare_ranges(from.link, finer);
+        }
+    }
+
+    /// A tip that says something new is checked first: it counts only with its author's signature.
+    fn consider_tip(&mut self, from: &Arrival, slot: SignedSlot) {
+        let Some(author) = self.network.index_of(&slot.author) else { return };
+        let network = self.network.id();
+        let place = self.lanes.place(author, slot.seq, &slot.id(&network));
+        if !matches!(place, Place::Empty | Place::Second | Place::TooFar) {
+            return;
+        }
+        let token = Token(self.name());
+        let (key, signature) = (slot.author, slot.signature);
+        let statement = Box::new(slot.statement(&network));
+        self.checks.insert(token, Checking::Tip { slot, author, from: from.clone() });
+        self.counters.checks += 1;
+        self.emit(Output::Check { token, key, statement, signature });
+    }
+
+    pub(super) fn on_tip_checked(
+        &mut self,
+        slot: &SignedSlot,
+        author: u32,
+        from: &Arrival,
+        good: bool,
+    ) {
+        let id = slot.id(&self.network.id());
+        if !good {
+            let claims = || Claims {
+                author: Some(slot.author),
+                seq: Some(slot.seq),
+                id: Some(id),
+                ..Claims::default()
+            };
+            let detail = "a tip that its author did not sign";
+            return self.reject(from, Reason::BadSignature, claims, detail);
+        }
+        // What is on its way to us anyway need not be asked for.
+        let due = self.now.after(self.config.ask_after);
+        let missing = self.lanes.missing(author, slot.seq, SLOTS_PER_TIP);
+        if self.lanes.place(author, slot.seq, &id) == Place::Second {
+            self.relay.want((author, slot.seq, Some(id)), from.link, due);
+        }
+        if missing.is_empty() {
+            return;
+        }
+        self.catching_up.insert(from.link);
+        self.visit_pause = self.config.visit_every / 4;
+        for seq in missing {
+            self.relay.want((author, seq, None), from.link, due);
+        }
+    }
+}

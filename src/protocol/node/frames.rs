@@ -1,0 +1,117 @@
+//! The front of the pipeline: size, credit, decoding, and who deals with what.
+
+use std::sync::Arc;
+
+use super::rejecting::{Arrival, Claims};
+use super::state::Node;
+use crate::protocol::bucket::Rate;
+use crate::protocol::{CloseWhy, LinkId, Reason};
+use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S, VERSION};
+use crate::wire::{Class, Credit, Frame, Hello, Kind, WireError};
+
+pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WORK_BURST };
+
+/// What frames cost of a link's idle work: about their processor time, a useless copy being 1. A batch
+/// that is news costs nothing here, as its author's quota pays for it.
+pub(super) mod cost {
+    pub const NEWS: u64 = 0;
+    pub const COPY: u64 = 1;
+    pub const ANNOUNCE: u64 = 1;
+    pub const STALE_ANNOUNCE: u64 = 3;
+    pub const REQUEST: u64 = 2;
+    pub const COMPARE: u64 = 20;
+    pub const PING: u64 = 50;
+}
+
+fn reason_of(error: WireError) -> Reason {
+    match error {
+        WireError::Malformed(_) => Reason::Malformed,
+        WireError::NonCanonical(_) => Reason::NonCanonical,
+        WireError::Oversize(_) => Reason::Oversize,
+        WireError::WrongVersion(_) => Reason::WrongVersion,
+    }
+}
+
+impl Node {
+    pub(super) fn on_oversize(&mut self, link: LinkId, length: u32) {
+        let Some(from) = self.arrival(link, Arc::from(length.to_be_bytes())) else { return };
+        let detail = format!("a frame of {length} bytes is announced");
+        self.reject(&from, Reason::Oversize, Claims::default, &detail);
+    }
+
+    fn arrival(&self, link: LinkId, bytes: Arc<[u8]>) -> Option<Arrival> {
+        let held = self.links.get(link)?;
+        Some(Arrival { link, peer: held.peer, number: held.number, bytes })
+    }
+
+    pub(super) fn on_frame(&mut self, link: LinkId, bytes: Arc<[u8]>) {
+        let now = self.now;
+        let Some(from) = self.arrival(link, bytes) else { return };
+        let Some(held) = self.links.get_mut(link) else { return };
+        held.heard(from.bytes.len(), now);
+        let ready = held.ready();
+        let length = from.bytes.len();
+        let kind = from.bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
+        let current = from.bytes.first() == Some(&VERSION);
+        if let Some(kind) = kind.filter(|kind| current && length <= kind.max_len())
+            && !held.charge(kind.class(), length)
+        {
+            let detail = format!("a {} frame beyond the credit", kind.name());
+            return self.reject(&from, Reason::CreditOverrun, Claims::default, &detail);
+        }
+        let frame = match Frame::decode(&from.bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                return self.reject(&from, reason_of(error), Claims::default, &error.to_string());
+            }
+        };
+        if ready == (frame.kind() == Kind::Hello) {
+            let detail = if ready { "a second hello" } else { "something else before the hello" };
+            return self.reject(&from, Reason::Malformed, Claims::default, detail);
+        }
+        self.dispatch(from, frame);
+    }
+
+    fn dispatch(&mut self, from: Arrival, frame: Frame) {
+        let (link, length) = (from.link, from.bytes.len());
+        match frame {
+            Frame::Hello(hello) => self.on_hello(link, &hello),
+            Frame::Credit(credit) => self.on_credit(&from, &credit),
+            Frame::Ping => self.finish(link, Class::Control, length, cost::PING),
+            Frame::Push(push) => self.on_batch(from, push.batch, push.hops, Some(Class::Push)),
+            Frame::Announce(announce) => {
+                let news = self.on_announce(&from, &announce.items);
+                let cost = if news { cost::ANNOUNCE } else { cost::STALE_ANNOUNCE };
+                self.finish(link, Class::Announce, length, cost);
+            }
+            Frame::Request(request) => self.on_request(&from, &request.wants),
+            Frame::Reply(reply) => self.on_reply(from, *reply),
+            Frame::Missing(missing) => self.on_missing(&from, &missing),
+            Frame::Compare(compare) => self.on_compare(&from, &compare),
+            Frame::Differ(differ) => self.on_differ(&from, differ),
+        }
+    }
+
+    fn on_hello(&mut self, link: LinkId, hello: &Hello) {
+        if hello.version != u16::from(VERSION) || hello.network != self.network.id() {
+            if let Some(held) = self.links.get(link) {
+                let peer = held.peer;
+                self.overlay.failed(peer, &mut self.rng, self.now);
+            }
+            return self.close(link, CloseWhy::Mismatch);
+        }
+        self.on_ready(link, hello.instance);
+    }
+
+    fn on_credit(&mut self, from: &Arrival, credit: &Credit) {
+        for grant in credit.grants.iter() {
+            let Some(held) = self.links.get_mut(from.link) else { return };
+            if let Err(why) = held.grant(grant) {
+                return self.reject(from, Reason::CreditOverrun, Claims::default, why);
+            }
+        }
+        if let Some(held) = self.links.get(from.link) {
+            self.publisher.acknowledged(from.link, held.acknowledged(Class::Push));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Linking: choosing, visiting, rotating; hello and tie-break; sending within credit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::frames::IDLE_WORK;
+use super::rejecting::Claims;
+use super::state::Node;
+use crate::crypto::PublicKey;
+use crate::protocol::links::{Purpose, Verdict};
+use crate::protocol::{CloseWhy, LinkId, Output, Reason, Time};
+use crate::wire::limits::VERSION;
+use crate::wire::{Class, Frame, Hello, Instance, Kind};
+
+/// A peer that owes a hello or an answer for this long is given up, without blame.
+const OVERDUE: Duration = Duration::from_secs(10);
+/// Without any link, no member is waited for any longer than this before it is tried again.
+const LONELY: Duration = Duration::from_millis(300);
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Link => "link",
+        Class::Control => "control",
+        Class::Repair => "repair",
+        Class::Request => "request",
+        Class::Announce => "announce",
+        Class::Push => "push",
+        Class::Reply => "reply",
+    }
+}
+
+impl Node {
+    /// Fills up the chosen links: each is drawn uniformly at random from the members that are neither
+    /// chosen nor banned, whether they are linked already or not.
+    pub(super) fn choose_links(&mut self) {
+        if self.links.ready().next().is_none() {
+            self.overlay.hurry(self.now.after(LONELY));
+        }
+        while self.lacks_links() {
+            let (now, links, standing) = (self.now, &self.links, &self.standing);
+            let allowed = |peer: &PublicKey| {
+                let unlinked = links.iter().all(|(_, link)| link.peer != *peer);
+                let free =
+                    links.of_peer(peer).and_then(|id| links.get(id)).is_some_and(|l| !l.chosen);
+                !standing.is_banned(peer, now) && (unlinked || free)
+            };
+            let Some(peer) = self.overlay.pick(&mut self.rng, now, allowed) else { return };
+            let linked = self.links.of_peer(&peer);
+            if let Some(link) = linked.and_then(|link| self.links.get_mut(link)) {
+                link.chosen = true;
+            } else if self.overlay.dial(peer, Purpose::Chosen) {
+                self.emit(Output::Dial { peer });
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn lacks_links(&self) -> bool {
+        let chosen = self.links.iter().filter(|(_, link)| link.chosen).count();
+        chosen + self.overlay.choosing() < self.config.links
+    }
+
+    pub(super) fn next_redial(&self) -> Option<Time> {
+        let unbanned = |peer: &PublicKey| !self.standing.is_banned(peer, self.now);
+        self.lacks_links().then(|| self.overlay.next_retry(self.now, unbanned)).flatten()
+    }
+
+    /// Links to a random member that is not linked, to compare lanes: the way out when every link is a
+    /// liar. The link stays until the next visit, so that it may bring news as well.
+    pub(super) fn visit_someone(&mut self) {
+        self.next_visit = self.now.after(self.visit_pause);
+        self.visit_pause = (self.visit_pause * 5 / 4).min(self.config.visit_every);
+        if self.overlay.is_visiting() {
+            return;
+        }
+        let (now, links, standing) = (self.now, &self.links, &self.standing);
+        let allowed = |peer: &PublicKey| {
+            !standing.is_banned(peer, now) && links.iter().all(|(_, link)| link.peer != *peer)
+        };
+        let Some(peer) = self.overlay.pick(&mut self.rng, now, allowed) else { return };
+        if self.overlay.dial(peer, Purpose::Visit) {
+            self.emit(Output::Dial { peer });
+        }
+    }
+
+    /// Gives up one chosen link, so that another is drawn in its place.
+    pub(super) fn rotate(&mut self) {
+        let chosen: Vec<LinkId> =
+            self.links.ready().filter(|(_, l)| l.chosen).map(|(id, _)| id).collect();
+        let others = self.overlay.members().len();
+        if chosen.len() < self.config.links || others <= self.config.links {
+            return; // never while links are lacking, and to no end where all are linked
+        }
+        let link = chosen[self.rng.random_range(0..chosen.len())];
+        if let Some(held) = self.links.get_mut(link) {
+            held.chosen = false;
+        }
+        self.choose_links();
+    }
+
+    pub(super) fn on_dial_failed(&mut self, peer: PublicKey) {
+        self.overlay.failed(peer, &mut self.rng, self.now);
+        self.choose_links();
+    }
+
+    pub(super) fn on_link_up(&mut self, link: LinkId, peer: PublicKey, dialled: bool) {
+        let purpose = if dialled { self.overlay.dialled(&peer) } else { None };
+        let number = self.network.index_of(&peer).filter(|_| self.network.is_member(&peer));
+        let Some(number) = number.filter(|_| peer != self.identity.public()) else {
+            return self.emit(Output::Close { link, why: CloseWhy::Mismatch });
+        };
+        if self.standing.is_banned(&peer, self.now) {
+            self.standing.count(&peer, Reason::Banned);
+            let detail = "a link by a peer under a ban";
+            self.log_rejection(Some(peer), &[], Reason::Banned, Claims::default, detail);
+            return self.emit(Output::Close { link, why: CloseWhy::Banned });
+        }
+        self.links.up(link, peer, number, dialled, self.now);
+        if let Some(held) = self.links.get_mut(link) {
+            held.chosen = purpose == Some(Purpose::Chosen);
+        }
+        let (version, network, instance) = (u16::from(VERSION), self.network.id(), self.instance);
+        self.send(link, &Frame::Hello(Hello { version, network, instance }));
+    }
+
+    pub(super) fn on_ready(&mut self, link: LinkId, instance: Instance) {
+        let own = self.identity.public();
+        match self.links.hello(link, &own, instance) {
+            Verdict::Only => {}
+            Verdict::Replaces(older) => self.close(older, CloseWhy::Duplicate),
+            Verdict::Loses => return self.close(link, CloseWhy::Duplicate),
+        }
+        let Some(held) = self.links.get(link) else { return };
+        let (peer, dialled, visit) = (held.peer, held.dialled, held.dialled && !held.chosen);
+        self.overlay.succeeded(&peer);
+        if visit && let Some(older) = self.visiting.replace(link) {
+            let idle = self.links.get(older).is_some_and(|l| !l.chosen && l.dialled);
+            if idle && older != link {
+                self.close(older, CloseWhy::Rotated);
+            }
+        }
+        if dialled {
+            self.compare(link);
+        }
+        self.choose_links();
+    }
+
+    pub(super) fn on_link_down(&mut self, link: LinkId) {
+        let Some(gone) = self.forget(link) else { return };
+        if gone.0 {
+            self.overlay.failed(gone.1, &mut self.rng, self.now);
+        }
+        self.choose_links();
+    }
+
+    /// Drops all that is kept of a link; gives whether it was dialled to no end, and its peer.
+    fn forget(&mut self, link: LinkId) -> Option<(bool, PublicKey)> {
+        let gone = self.links.remove(link)?;
+        self.relay.link_down(link, self.now);
+        self.serving.link_down(link);
+        self.catching_up.remove(&link);
+        if self.visiting == Some(link) {
+            self.visiting = None;
+        }
+        Some((gone.dialled && !gone.ready(), gone.peer))
+    }
+
+    pub(super) fn close(&mut self, link: LinkId, why: CloseWhy) {
+        if self.forget(link).is_some() {
+            self.emit(Output::Close { link, why });
+        }
+    }
+
+    /// Pings silent links and gives up those that owe something for too long.
+    pub(super) fn sweep_links(&mut self) {
+        let now = self.now;
+        let (mut ping, mut dead) = (Vec::new(), Vec::new());
+        for (id, link) in self.links.iter() {
+            let owes = |since: Time| now.since(since) >= OVERDUE;
+            let stuck = (!link.ready() && owes(link.since))
+                || link.wants.values().any(|want| owes(want.since))
+                || link.comparing.is_some_and(|(_, since)| owes(since));
+            if stuck || now.since(link.heard) >= self.config.idle_limit {
+                dead.push(id);
+            } else if now.since(link.spoke.min(link.heard)) >= self.config.ping_every {
+                ping.push(id);
+            }
+        }
+        for link in ping {
+            self.send(link, &Frame::Ping);
+        }
+        for link in dead {
+            self.close(link, CloseWhy::Idle);
+            self.choose_links();
+        }
+    }
+
+    /// Sends a frame if the credit of its class allows; gives its number within the class.
+    pub(super) fn send(&mut self, link: LinkId, frame: &Frame) -> Option<u64> {
+        self.send_bytes(link, frame.kind(), Arc::from(frame.encode()))
+    }
+
+    pub(super) fn send_bytes(&mut self, link: LinkId, kind: Kind, frame: Arc<[u8]>) -> Option<u64> {
+        let class = kind.class();
+        let held = self.links.get_mut(link)?;
+        if !held.may_send(class, frame.len()) {
+            *self.counters.dropped.entry(class_name(class)).or_default() += 1;
+            return None;
+        }
+        let number = held.sent(class, frame.len(), self.now);
+        self.emit(Output::Send { link, kind, class, frame });
+        Some(number)
+    }
+
+    pub(super) fn send_credit(&mut self, link: LinkId) {
+        let Some(held) = self.links.get_mut(link) else { return };
+        let credit = held.credit();
+        if let Some((_, _, cost)) = held.owed.first() {
+            let wait = held.idle_work.wait(IDLE_WORK, self.now, cost);
+            held.credit_due = Some(self.now.after(wait.max(self.config.credit_delay)));
+        }
+        if let Some(credit) = credit {
+            self.send(link, &Frame::Credit(credit));
+        }
+    }
+
+    /// Gives credit for useless frames as far as the rate allows.
+    pub(super) fn release_owed(&mut self, link: LinkId) {
+        let now = self.now;
+        let Some(held) = self.links.get_mut(link) else { return };
+        while let Some((class, bytes, cost)) = held.owed.first() {
+            if !held.idle_work.take(IDLE_WORK, now, cost) {
+                return;
+            }
+            held.owed.pop();
+            held.consume(class, usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Publishing: own messages, and batches that authors signed elsewhere. Nothing leaves before it is synced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batches::{Source, refusal_of};
+use super::state::Node;
+use crate::crypto::Digest;
+use crate::protocol::{
+    Durability, Output, PublishError, Reason, Record, Refusal, StoredBatch, Ticket, Time, Token,
+    Verified, lanes::Place,
+};
+use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
+use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
+
+/// Batches of clients that may be under check or being written at once.
+const MAX_SUBMITTED: usize = 256;
+
+/// What is being written before it leaves.
+#[derive(Debug)]
+pub(super) struct Writing {
+    author: u32,
+    stored: Option<StoredBatch>,
+    /// Whose answers wait for it.
+    tickets: Vec<Ticket>,
+    /// Whether this node signed it.
+    own: bool,
+}
+
+impl Writing {
+    pub fn submitted(author: u32, ticket: Ticket) -> Self {
+        Self { author, stored: None, tickets: vec![ticket], own: false }
+    }
+}
+
+impl Node {
+    /// Takes a message for publication; answered by `Output::Published` once it is synced.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn publish(&mut self, now: Time, entry: Entry) -> Result<Ticket, PublishError> {
+        self.begin(now);
+        if entry.topic.len() > MAX_TOPIC || entry.payload.len() > MAX_PAYLOAD {
+            return Err(PublishError::TooLong);
+        }
+        if !self.publisher.has_room(&entry) {
+            let wait = self.own_quota.wait(self.now, self.publisher.next_size() as u64);
+            return Err(PublishError::OverQuota {
+                retry_after: wait.max(Duration::from_millis(100)),
+            });
+        }
+        let ticket = Ticket(self.name());
+        self.publisher.push(ticket, entry);
+        self.settle();
+        Ok(ticket)
+    }
+
+    /// Takes a batch that an author signed elsewhere; answered by `Output::Submitted`.
+    ///
+    /// # Errors
+    /// `TooLong` if its shape is wrong, `MemberKey` if its author is a member, `OverQuota` if too many
+    /// wait.
+    pub fn submit(&mut self, now: Time, batch: Batch) -> Result<Ticket, PublishError> {
+        self.begin(now);
+        if batch.check_shape().is_err() {
+            return Err(PublishError::TooLong);
+        }
+        if self.network.is_member(&batch.header.author) {
+            return Err(PublishError::MemberKey);
+        }
+        if self.writes.len() + self.checks.len() >= MAX_SUBMITTED {
+            return Err(PublishError::OverQuota { retry_after: Duration::from_millis(100) });
+        }
+        let ticket = Ticket(self.name());
+        self.consider(ticket, batch);
+        self.settle();
+        Ok(ticket)
+    }
+
+    fn consider(&mut self, ticket: Ticket, batch: Batch) {
+        if batch.header.network != self.network.id() {
+            return self.refuse_client(ticket, &batch, Reason::WrongNetwork);
+        }
+        let Some(author) = self.network.index_of(&batch.header.author) else {
+            return self.refuse_client(ticket, &batch, Reason::UnknownAuthor);
+        };
+        let id = batch.id();
+        match self.judge_submission(&batch.header, id, author) {
+            None if batch.content_matches() => {
+                self.check_batch(batch, id, author, Source::Client(ticket));
+            }
+            None => self.refuse_client(ticket, &batch, Reason::ContentMismatch),
+            Some(Err(Refusal::Rejected(reason))) => self.refuse_client(ticket, &batch, reason),
+            Some(result) => self.emit(Output::Submitted { ticket, result }),
+        }
+    }
+
+    /// What can be said of a submitted batch by its place; `None` if it is the one that comes next. Unlike
+    /// a neighbour's batch, it is refused unless it follows: nobody has it yet.
+    pub(super) fn judge_submission(
+        &self,
+        header: &Header,
+        id: BatchId,
+        author: u32,
+    ) -> Option<Result<BatchId, Refusal>> {
+        let lane = self.lanes.get(author);
+        let tip = lane.map_or(0, |lane| lane.tip());
+        let tip_id = lane.and_then(|lane| lane.tip_id());
+        match self.lanes.place(author, header.seq, &id) {
+            Place::Known => return Some(Ok(id)),
+            Place::Second => return Some(Err(Refusal::Rejected(Reason::Equivocation))),
+            Place::TooFar => return Some(Err(Refusal::OutOfOrder { expected: tip + 1 })),
+            place => {
+                if let Some((reason, _)) = refusal_of(place) {
+                    return Some(Err(Refusal::Rejected(reason)));
+                }
+            }
+        }
+        if header.seq != tip + 1 {
+            return Some(Err(Refusal::OutOfOrder { expected: tip + 1 }));
+        }
+        let chained = tip == 0
+            || tip_id.is_none_or(|tip_id| tip_id == header.prev)
+            || self.lanes.chained(author, header.seq, &header.prev) == Some(true);
+        if !chained {
+            return Some(Err(Refusal::Rejected(Reason::Equivocation)));
+        }
+        let wait = self.quotas.wait(author, self.now, u64::from(header.length));
+        (!wait.is_zero()).then_some(Err(Refusal::Rejected(Reason::AuthorRate)))
+    }
+
+    /// Signs what waits, if a batch may leave now.
+    pub(super) fn sign_what_waits(&mut self) {
+        let size = self.publisher.next_size() as u64;
+        if !self.publisher.may_sign() || !self.own_quota.wait(self.now, size).is_zero() {
+            return;
+        }
+        let (highest, tip, prev) = match self.lanes.get(self.own) {
+            Some(lane) => (lane.highest(), lane.tip(), lane.tip_id()),
+            None => (0, 0, None),
+        };
+        if highest > tip {
+            return; // others hold slots of ours that we lost: repair first, or a number is used twice
+        }
+        let (tickets, entries) = self.publisher.take();
+        let network = self.network.id();
+        let prev = prev.unwrap_or(Digest::ZERO);
+        let signed = Batch::sign(&self.identity, network, tip + 1, prev, self.now.0, &entries);
+        let Ok(batch) = signed else {
+            for ticket in tickets {
+                self.emit(Output::PublishFailed { ticket });
+            }
+            return;
+        };
+        self.own_quota.charge(self.now, size);
+        let stored = StoredBatch {
+            id: batch.id(),
+            batch: Arc::new(Verified::trusted(batch)),
+            hops: 0,
+            from: None,
+            delivered_at: self.now,
+            first: true,
+        };
+        let token =
+            self.write_own(stored, Writing { author: self.own, stored: None, tickets, own: true });
+        self.publisher.writing(token);
+    }
+
+    pub(super) fn write_own(&mut self, stored: StoredBatch, mut writing: Writing) -> Token {
+        let token = Token(self.name());
+        writing.stored = Some(stored.clone());
+        self.writes.insert(token, writing);
+        let record = Record::Batch(stored);
+        self.emit(Output::Write { token, record, durability: Durability::Synced });
+        token
+    }
+
+    pub(super) fn on_written(&mut self, token: Token) {
+        let Some(Writing { author, stored: Some(stored), tickets, own }) =
+            self.writes.remove(&token)
+        else {
+            return;
+        };
+        let (batch, seq) = (stored.id, stored.batch.header.seq);
+        let place = self.lanes.place(author, seq, &batch);
+        let pushed = match place {
+            Place::Empty | Place::Second => {
+                if !own {
+                    self.quotas.charge(author, self.now, stored.batch.body.len() as u64);
+                }
+                let first = place == Place::Empty;
+                self.accept(StoredBatch { first, ..stored }, author, None)
+            }
+            _ => Vec::new(), // it came back through a neighbour while it was being written
+        };
+        if !own {
+            for ticket in tickets {
+                self.emit(Output::Submitted { ticket, result: Ok(batch) });
+            }
+            return;
+        }
+        self.publisher.sent(token, pushed, self.now);
+        self.counters.published += tickets.len() as u64;
+        for (index, ticket) in (0..).zip(tickets) {
+            self.emit(Output::Published { ticket, id: MessageId { batch, index }, seq });
+        }
+    }
+
+    pub(super) fn on_write_failed(&mut self, token: Token) {
+        let Some(writing) = self.writes.remove(&token) else { return };
+        for ticket in writing.tickets {
+            self.emit(match writing.own {
+                true => Output::PublishFailed { ticket },
+                false => Output::Submitted { ticket, result: Err(Refusal::NotWritten) },
+            });
+        }
+        self.publisher.failed(token);
+    }
+
+    /// When something that waits may be signed.
+    pub(super) fn next_publish(&self) -> Option<Time> {
+        let size = self.publisher.next_size() as u64;
+        let quota = self.own_quota.wait(self.now, size);
+        let by_quota =
+            (self.publisher.may_sign() && !quota.is_zero()).then(|| self.now.after(quota));
+        self.publisher.next_expiry().into_iter().chain(by_quota).min()
+    }
+}

@@ -1,0 +1,116 @@
+//! Rejecting: every exit of the pipeline is counted, logged, and blamed on whom the link proves it.
+
+use std::sync::Arc;
+
+use super::state::Node;
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::{
+    Blame, CloseWhy, Durability, LinkId, Output, Reason, Record, Rejection, Token,
+};
+use crate::wire::{Batch, BatchId};
+
+/// Bytes of a frame that a row of the rejection log keeps.
+const HEAD: usize = 64;
+
+/// A frame that came, for as long as somebody may have to answer for it.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub link: LinkId,
+    pub peer: PublicKey,
+    /// The peer's key number.
+    pub number: u32,
+    pub bytes: Arc<[u8]>,
+}
+
+/// What a refused frame says of itself: all claims.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claims {
+    pub author: Option<PublicKey>,
+    pub seq: Option<u64>,
+    pub id: Option<BatchId>,
+    pub topic: Option<String>,
+    pub hops: Option<u8>,
+}
+
+impl Claims {
+    pub fn of(batch: &Batch, hops: Option<u8>) -> Self {
+        Self {
+            author: Some(batch.header.author),
+            seq: Some(batch.header.seq),
+            id: Some(batch.id()),
+            topic: batch.entries().ok().and_then(|e| e.into_iter().next()).map(|e| e.topic),
+            hops,
+        }
+    }
+}
+
+impl Node {
+    /// Refuses what a link sent.
+    pub(super) fn reject(
+        &mut self,
+        from: &Arrival,
+        reason: Reason,
+        claims: impl FnOnce() -> Claims,
+        detail: &str,
+    ) {
+        self.standing.count(&from.peer, reason);
+        self.log_rejection(Some(from.peer), &from.bytes, reason, claims, detail);
+        if reason.blame() == Blame::Link {
+            self.ban(from.peer, reason);
+        }
+    }
+
+    /// Counts and logs a rejection; blames nobody.
+    pub(super) fn log_rejection(
+        &mut self,
+        link: Option<PublicKey>,
+        frame: &[u8],
+        reason: Reason,
+        claims: impl FnOnce() -> Claims,
+        detail: &str,
+    ) {
+        *self.counters.rejected.entry(reason).or_default() += 1;
+        let now = self.now;
+        let row = self.standing.log(link, reason, now, || {
+            let claims = claims();
+            Rejection {
+                at: now,
+                reason,
+                link,
+                author: claims.author,
+                seq: claims.seq,
+                id: claims.id,
+                topic: claims.topic,
+                hops: claims.hops,
+                size: frame.len() as u64,
+                detail: detail.to_owned(),
+                frame: if frame.is_empty() { Digest::ZERO } else { Digest::of(&[frame]) },
+                head: frame[..frame.len().min(HEAD)].to_vec(),
+                count: 1,
+            }
+        });
+        if let Some(row) = row {
+            self.write_rejection(row);
+        }
+    }
+
+    pub(super) fn write_rejection(&mut self, row: Rejection) {
+        let token = Token(self.name());
+        let record = Record::Rejection(Box::new(row));
+        self.emit(Output::Write { token, record, durability: Durability::Lazy });
+    }
+
+    /// Hard blame: a ban, and an end to every link of the peer.
+    fn ban(&mut self, peer: PublicKey, reason: Reason) {
+        let terms = (self.config.ban_min, self.config.ban_max);
+        if let Some(ban) = self.standing.ban(peer, reason, self.now, terms) {
+            let token = Token(self.name());
+            let record = Record::Ban(ban);
+            self.emit(Output::Write { token, record, durability: Durability::Synced });
+        }
+        for link in self.links.to(peer) {
+            self.close(link, CloseWhy::Blamed(reason));
+        }
+        self.choose_links();
+    }
+}

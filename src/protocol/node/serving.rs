@@ -1,0 +1,143 @@
+//! Serving: every want is answered once, with the batch or with why not, within a rate a link.
+
+use std::collections::BTreeMap;
+
+use super::frames::cost;
+use super::rejecting::{Arrival, Claims};
+use super::state::Node;
+use crate::protocol::bucket::Rate;
+use crate::protocol::{LinkId, Output, Reason, StoredBatch, Token};
+use crate::wire::limits::{SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
+use crate::wire::{Batch, BatchId, Class, Frame, Missing, Reply, Want, WhyMissing};
+
+const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
+
+#[derive(Debug)]
+struct Asked {
+    link: LinkId,
+    /// Bytes of the request frame.
+    bytes: usize,
+    /// Wants of it that are not answered yet.
+    open: usize,
+}
+
+#[derive(Debug)]
+struct Reading {
+    request: u64,
+    want: Want,
+    author: u32,
+}
+
+/// Requests that are being served.
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    requests: BTreeMap<u64, Asked>,
+    reads: BTreeMap<Token, Reading>,
+}
+
+impl Serving {
+    /// Forgets what a link asked for.
+    pub fn link_down(&mut self, link: LinkId) {
+        self.requests.retain(|_, asked| asked.link != link);
+    }
+}
+
+enum Held {
+    Here(StoredBatch),
+    OnDisk(Option<BatchId>),
+    Not(WhyMissing),
+}
+
+impl Node {
+    pub(super) fn on_request(&mut self, from: &Arrival, wants: &[Want]) {
+        let request = self.name();
+        let (link, bytes) = (from.link, from.bytes.len());
+        self.serving.requests.insert(request, Asked { link, bytes, open: wants.len() });
+        for want in wants {
+            let Some(author) = self.network.index_of(&want.author) else {
+                let claims = || Claims {
+                    author: Some(want.author),
+                    seq: Some(want.seq),
+                    ..Claims::default()
+                };
+                let detail = "a request for an author that is not in the network file";
+                return self.reject(from, Reason::UnknownAuthor, claims, detail);
+            };
+            match self.find(link, want, author) {
+                Held::Here(stored) => self.reply(request, want, &stored),
+                Held::Not(why) => self.refuse_want(request, want, author, why),
+                Held::OnDisk(id) => {
+                    let token = Token(self.name());
+                    self.serving.reads.insert(token, Reading { request, want: *want, author });
+                    self.emit(Output::Read { token, author: want.author, seq: want.seq, id });
+                }
+            }
+        }
+    }
+
+    fn find(&self, link: LinkId, want: &Want, author: u32) -> Held {
+        let spent =
+            self.links.get(link).is_none_or(|held| !held.served.wait(SERVE, self.now, 1).is_zero());
+        if spent {
+            return Held::Not(WhyMissing::Busy);
+        }
+        let id = want.id.or_else(|| self.lanes.id_at(author, want.seq));
+        if let Some(stored) = id.and_then(|id| self.cache.get(&id)) {
+            let header = &stored.batch.header;
+            if header.author == want.author && header.seq == want.seq {
+                return Held::Here(stored.clone());
+            }
+        }
+        let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
+        match self.lanes.filled(author, want.seq) {
+            false => Held::Not(WhyMissing::Unknown),
+            true if want.seq <= floor => Held::Not(WhyMissing::Pruned),
+            true => Held::OnDisk(id),
+        }
+    }
+
+    pub(super) fn on_read(&mut self, token: Token, found: Option<StoredBatch>) {
+        let Some(Reading { request, want, author }) = self.serving.reads.remove(&token) else {
+            return;
+        };
+        match found {
+            Some(stored) => self.reply(request, &want, &stored),
+            None => self.refuse_want(request, &want, author, WhyMissing::Unknown),
+        }
+    }
+
+    fn reply(&mut self, request: u64, want: &Want, stored: &StoredBatch) {
+        let Some(link) = self.serving.requests.get(&request).map(|asked| asked.link) else {
+            return;
+        };
+        let batch: Batch = Batch::clone(&stored.batch);
+        let (ticket, hops) = (want.ticket, stored.hops.saturating_add(1));
+        let frame = Frame::Reply(Box::new(Reply { ticket, hops, batch }));
+        let now = self.now;
+        if let Some(held) = self.links.get_mut(link) {
+            held.served.charge(SERVE, now, stored.batch.body.len() as u64);
+        }
+        self.send(link, &frame);
+        self.answered(request);
+    }
+
+    fn refuse_want(&mut self, request: u64, want: &Want, author: u32, why: WhyMissing) {
+        let Some(link) = self.serving.requests.get(&request).map(|asked| asked.link) else {
+            return;
+        };
+        let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
+        self.send(link, &Frame::Missing(Missing { ticket: want.ticket, why, floor }));
+        self.answered(request);
+    }
+
+    /// One want fewer is open; with the last, the request frame is dealt with.
+    fn answered(&mut self, request: u64) {
+        let Some(asked) = self.serving.requests.get_mut(&request) else { return };
+        asked.open = asked.open.saturating_sub(1);
+        if asked.open == 0 {
+            let (link, bytes) = (asked.link, asked.bytes);
+            self.serving.requests.remove(&request);
+            self.finish(link, Class::Request, bytes, cost::REQUEST);
+        }
+    }
+}

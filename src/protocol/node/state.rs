@@ -1,0 +1,269 @@
+//! The node's state, the calls on it, and its clockwork.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{SeedableRng as _, rngs::ChaCha8Rng};
+
+use super::batches::Checking;
+use super::frames::IDLE_WORK;
+use super::publishing::Writing;
+use super::serving::Serving;
+use crate::crypto::{Identity, PublicKey, Signature};
+use crate::protocol::cache::Cache;
+use crate::protocol::lanes::Lanes;
+use crate::protocol::links::{Granted, Links, Overlay};
+use crate::protocol::publisher::Publisher;
+use crate::protocol::quotas::{Quota, Quotas};
+use crate::protocol::relay::Relay;
+use crate::protocol::standing::Standing;
+use crate::protocol::{
+    Config, Counters, Input, LaneView, LinkId, Network, Output, PeerView, Restored, Snapshot, Time,
+    Timer, Token,
+};
+use crate::wire::{BatchId, Class, Instance};
+
+/// Idle links and overdue answers are looked for this often.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Credit that nobody waits for is sent at the latest after this, and often together with other.
+const LAZY_CREDIT: Duration = Duration::from_millis(500);
+
+/// A node: a state machine. Order of calls: after `handle`, `publish` or `submit`, call `poll` until it
+/// gives `None` (debug builds assert it); then ask `deadline`, and hand in `Wake` at that time.
+pub struct Node {
+    pub(super) identity: Identity,
+    pub(super) own: u32,
+    pub(super) network: Arc<Network>,
+    pub(super) config: Config,
+    pub(super) now: Time,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) instance: Instance,
+    out: VecDeque<Output>,
+    names: u64,
+    // The parts.
+    pub(super) links: Links,
+    pub(super) overlay: Overlay,
+    pub(super) lanes: Lanes,
+    pub(super) relay: Relay,
+    pub(super) standing: Standing,
+    pub(super) quotas: Quotas,
+    pub(super) own_quota: Quota,
+    pub(super) publisher: Publisher,
+    pub(super) cache: Cache,
+    // Questions that are not answered yet.
+    pub(super) checks: BTreeMap<Token, Checking>,
+    pub(super) under_check: BTreeMap<(BatchId, Signature), Token>,
+    pub(super) writes: BTreeMap<Token, Writing>,
+    pub(super) serving: Serving,
+    // Clockwork.
+    pub(super) next_compare: Time,
+    pub(super) next_visit: Time,
+    pub(super) visit_pause: Duration,
+    pub(super) visiting: Option<LinkId>,
+    pub(super) catching_up: BTreeSet<LinkId>,
+    pub(super) next_rotation: Time,
+    next_sweep: Time,
+    pub(super) counters: Counters,
+}
+
+impl Node {
+    /// A node with what a start found on disk. The same arguments and inputs give the same outputs. `seed`
+    /// must be unpredictable in the real world, and `identity` a member of `network`.
+    pub fn new(
+        identity: Identity,
+        network: Arc<Network>,
+        config: Config,
+        restored: Restored,
+        seed: [u8; 32],
+        now: Time,
+    ) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(seed);
+        let key = identity.public();
+        let others = network.members().map(|m| m.key).filter(|k| *k != key).collect();
+        let lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
+        let mut node = Self {
+            own: network.index_of(&key).unwrap_or(u32::MAX),
+            instance: Instance(rand::RngExt::random(&mut rng)),
+            overlay: Overlay::new(others, (config.redial_min, config.redial_max)),
+            standing: Standing::restore(&restored.bans),
+            next_compare: now.after(config.compare_every),
+            next_visit: now.after(config.visit_every / 2),
+            visit_pause: config.visit_every / 2,
+            next_rotation: now.after(config.rotate_every),
+            next_sweep: now.after(SWEEP),
+            identity,
+            network,
+            config,
+            now,
+            rng,
+            lanes,
+            out: VecDeque::new(),
+            names: 0,
+            links: Links::default(),
+            relay: Relay::default(),
+            quotas: Quotas::default(),
+            own_quota: Quota::own(),
+            publisher: Publisher::default(),
+            cache: Cache::default(),
+            checks: BTreeMap::new(),
+            under_check: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            serving: Serving::default(),
+            visiting: None,
+            catching_up: BTreeSet::new(),
+            counters: Counters::default(),
+        };
+        node.choose_links();
+        node
+    }
+
+    /// What the world did. Never fails: nothing that a peer does is the caller's fault.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.begin(now);
+        match input {
+            Input::LinkUp { link, peer, dialled } => self.on_link_up(link, peer, dialled),
+            Input::LinkDown { link, .. } => self.on_link_down(link),
+            Input::DialFailed { peer } => self.on_dial_failed(peer),
+            Input::Frame { link, bytes } => self.on_frame(link, bytes),
+            Input::Oversize { link, length } => self.on_oversize(link, length),
+            Input::Checked { token, verdict } => self.on_checked(token, verdict),
+            Input::Written { token } => self.on_written(token),
+            Input::WriteFailed { token } => self.on_write_failed(token),
+            Input::Read { token, batch } => self.on_read(token, batch.map(|batch| *batch)),
+            Input::Wake => self.on_wake(),
+        }
+        self.settle();
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to hand in `Wake`, and why; changes with every input.
+    pub fn deadline(&self) -> Option<(Time, Timer)> {
+        let fixed = [
+            (Some(self.next_compare), Timer::Compare),
+            (Some(self.next_visit), Timer::Visit),
+            (Some(self.next_rotation), Timer::Rotate),
+            (Some(self.next_sweep), Timer::Ping),
+            (self.relay.next_due(), Timer::Ask),
+            (self.standing.next_unfold(), Timer::Fold),
+            (self.next_publish(), Timer::Publish),
+            (self.next_redial(), Timer::Dial),
+            (self.links.iter().filter_map(|(_, link)| link.credit_due).min(), Timer::Credit),
+        ];
+        fixed.into_iter().filter_map(|(time, why)| Some((time?, why))).min()
+    }
+
+    pub(super) fn begin(&mut self, now: Time) {
+        debug_assert!(self.out.is_empty(), "poll until None before the next input");
+        self.now = self.now.max(now);
+    }
+
+    /// What may follow from any input.
+    pub(super) fn settle(&mut self) {
+        self.flush_announcements();
+        self.sign_what_waits();
+    }
+
+    fn on_wake(&mut self) {
+        let now = self.now;
+        if now >= self.next_sweep {
+            self.next_sweep = now.after(SWEEP);
+            self.sweep_links();
+        }
+        if now >= self.next_compare {
+            self.next_compare = now.after(self.config.compare_every);
+            self.compare_with_someone();
+        }
+        if now >= self.next_visit {
+            self.visit_someone();
+        }
+        if now >= self.next_rotation {
+            self.next_rotation = now.after(self.config.rotate_every);
+            self.rotate();
+        }
+        if self.next_redial().is_some_and(|due| due <= now) {
+            self.choose_links();
+        }
+        self.ask_what_is_due();
+        for row in self.standing.unfold(now) {
+            self.write_rejection(row);
+        }
+        self.publisher.expire(now);
+        let due: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.credit_due.is_some_and(|due| due <= now))
+            .map(|(id, _)| id)
+            .collect();
+        for link in due {
+            self.release_owed(link);
+            self.send_credit(link);
+        }
+    }
+
+    pub(super) fn emit(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    /// A name that was not used before: for tokens and tickets.
+    pub(super) fn name(&mut self) -> u64 {
+        self.names += 1;
+        self.names
+    }
+
+    /// Counts a frame that is dealt with. What brings nothing new (a copy, over a quota, too far ahead)
+    /// costs its link idle work, and earns new credit at a limited rate only: a flood slows itself down
+    /// and blames nobody.
+    pub(super) fn finish(&mut self, link: LinkId, class: Class, bytes: usize, cost: u64) {
+        let now = self.now;
+        let Some(held) = self.links.get_mut(link) else { return };
+        if held.owed.len() == 0 && held.idle_work.take(IDLE_WORK, now, cost) {
+            held.consume(class, bytes);
+        } else {
+            held.owed.push(class, bytes as u64, cost);
+        }
+        let delay = match (held.credit_state(), held.owed.first()) {
+            (Granted::Now, _) => return self.send_credit(link),
+            // An author waits for the credit of its pushes before it signs the next batch but one.
+            (Granted::Later, _) if class == Class::Push => self.config.credit_delay,
+            (Granted::Later, _) => LAZY_CREDIT,
+            (Granted::Nothing, None) => return,
+            (Granted::Nothing, Some((_, _, cost))) => held.idle_work.wait(IDLE_WORK, now, cost),
+        };
+        let due = now.after(delay);
+        held.credit_due = Some(held.credit_due.map_or(due, |other| other.min(due)));
+    }
+
+    /// The node at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let key_of = |number: u32| self.network.keys()[number as usize].key;
+        let peer = |peer: &PublicKey| PeerView {
+            peer: *peer,
+            link: self.links.of_peer(peer).and_then(|id| Some(self.links.get(id)?.view(id))),
+            ban: self.standing.ban_of(peer),
+            failed_dials: self.overlay.failures(peer),
+            rejected: self.standing.rejected(peer),
+        };
+        let lanes = self.lanes.iter().map(|(author, lane)| LaneView {
+            author: key_of(author),
+            tip: lane.tip(),
+            tip_id: lane.tip_id().unwrap_or(crate::crypto::Digest::ZERO),
+            above: lane.above() as u64,
+            floor: lane.floor(),
+            conflicted: lane.conflicted(),
+        });
+        Snapshot {
+            key: self.identity.public(),
+            now: self.now,
+            peers: self.overlay.members().iter().map(peer).collect(),
+            lanes: lanes.collect(),
+            waiting: self.publisher.waiting() as u64,
+            counters: self.counters.clone(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Quotas: what an author may publish before others neither keep nor relay it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Time;
+use super::bucket::{Bucket, Rate};
+use crate::wire::limits::{
+    AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, AUTHOR_BYTE_BURST, AUTHOR_BYTES_PER_S,
+};
+
+const BATCHES: Rate = Rate { per_s: AUTHOR_BATCHES_PER_S, burst: AUTHOR_BATCH_BURST };
+const BYTES: Rate = Rate { per_s: AUTHOR_BYTES_PER_S, burst: AUTHOR_BYTE_BURST };
+
+/// An author's two buckets: batches and bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quota {
+    batches: (Rate, Bucket),
+    bytes: (Rate, Bucket),
+}
+
+impl Default for Quota {
+    /// What every node grants every author.
+    fn default() -> Self {
+        Self { batches: (BATCHES, Bucket::default()), bytes: (BYTES, Bucket::default()) }
+    }
+}
+
+impl Quota {
+    /// What a node allows itself: less than others grant, as batches may bunch up on their way.
+    pub fn own() -> Self {
+        let less = |rate: Rate| Rate { per_s: rate.per_s * 9 / 10, burst: rate.burst / 2 };
+        Self {
+            batches: (less(BATCHES), Bucket::default()),
+            bytes: (less(BYTES), Bucket::default()),
+        }
+    }
+
+    /// How long until a batch of that many bytes fits; zero if now.
+    pub fn wait(&self, now: Time, bytes: u64) -> Duration {
+        let ((batch_rate, batches), (byte_rate, bucket)) = (self.batches, self.bytes);
+        batches.wait(batch_rate, now, 1).max(bucket.wait(byte_rate, now, bytes))
+    }
+
+    /// Takes a batch of that many bytes.
+    pub fn charge(&mut self, now: Time, bytes: u64) {
+        self.batches.1.charge(self.batches.0, now, 1);
+        self.bytes.1.charge(self.bytes.0, now, bytes);
+    }
+}
+
+/// The quotas of all authors that spoke, by key number.
+#[derive(Debug, Default)]
+pub(super) struct Quotas {
+    authors: BTreeMap<u32, Quota>,
+}
+
+impl Quotas {
+    /// How long until a batch fits; zero if now. Looks only: what is not verified must cost its author
+    /// nothing.
+    pub fn wait(&self, author: u32, now: Time, bytes: u64) -> Duration {
+        self.authors.get(&author).map_or(Duration::ZERO, |quota| quota.wait(now, bytes))
+    }
+
+    /// Charges a verified batch.
+    pub fn charge(&mut self, author: u32, now: Time, bytes: u64) {
+        self.authors.entry(author).or_default().charge(now, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_stands_still_gives_nothing_more() {
+        let mut quotas = Quotas::default();
+        let now = Time(7);
+        for _ in 0..AUTHOR_BATCH_BURST {
+            assert!(quotas.wait(3, now, 100).is_zero());
+            quotas.charge(3, now, 100);
+        }
+        assert!(!quotas.wait(3, now, 100).is_zero());
+        assert!(quotas.wait(4, now, 100).is_zero(), "one author's quota is not another's");
+    }
+}

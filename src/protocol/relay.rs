@@ -1,0 +1,224 @@
+//! Relay: which batches a node looks for, whom it asks, and which ids it still has to announce.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{LinkId, Time};
+use crate::wire::limits::{MAX_ANNOUNCED, MAX_WANTED, MAX_WANTED_PER_LINK};
+use crate::wire::{BatchId, SlotId};
+
+/// Ids that wait to be announced on one link, at most; beyond it repair brings them.
+const MAX_UNANNOUNCED: usize = 4 * MAX_ANNOUNCED;
+/// How long an answer is waited for when there is nobody else to ask.
+const LAST_RESORT: Duration = Duration::from_secs(5);
+
+/// A slot that is looked for: author's key number, slot, and the batch (any, if `None`).
+pub(super) type Wanted = (u32, u64, Option<BatchId>);
+
+#[derive(Debug)]
+struct Search {
+    /// Links that should have it and were not asked yet, in the order in which they said so.
+    sources: Vec<LinkId>,
+    /// Links that were asked.
+    asked: Vec<LinkId>,
+    due: Time,
+}
+
+/// What is looked for, and what is to be announced.
+#[derive(Debug, Default)]
+pub(super) struct Relay {
+    searches: BTreeMap<Wanted, Search>,
+    due: BTreeSet<(Time, Wanted)>,
+    per_link: BTreeMap<LinkId, usize>,
+    unannounced: BTreeMap<LinkId, Vec<SlotId>>,
+}
+
+impl Relay {
+    /// Notes that a link has a slot that is looked for; asks it at `due` unless somebody else is asked
+    /// sooner. Beyond the bounds the note is dropped: repair will find the gap again.
+    pub fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
+        if let Some(search) = self.searches.get_mut(&wanted) {
+            let known = search.sources.contains(&source) || search.asked.contains(&source);
+            if !known && search.sources.len() < 8 {
+                search.sources.push(source);
+                if !search.asked.is_empty() && search.sources.len() == 1 {
+                    // Everybody asked so far is slow: do not wait for the last resort.
+                    let old = (search.due, wanted);
+                    search.due = search.due.min(due);
+                    let new = (search.due, wanted);
+                    self.due.remove(&old);
+                    self.due.insert(new);
+                }
+            }
+            return;
+        }
+        let of_link = self.per_link.entry(source).or_default();
+        if self.searches.len() >= MAX_WANTED || *of_link >= MAX_WANTED_PER_LINK {
+            return;
+        }
+        *of_link += 1;
+        self.searches.insert(wanted, Search { sources: vec![source], asked: Vec::new(), due });
+        self.due.insert((due, wanted));
+    }
+
+    /// Searches whose time has come, at most `most`.
+    pub fn take_due(&self, now: Time, most: usize) -> Vec<Wanted> {
+        self.due.iter().take_while(|(due, _)| *due <= now).take(most).map(|(_, w)| *w).collect()
+    }
+
+    /// Whom to ask next; gives `None` and ends the search when nobody is left that may answer.
+    pub fn next_source(
+        &mut self,
+        wanted: &Wanted,
+        usable: impl Fn(LinkId) -> bool,
+    ) -> Option<LinkId> {
+        let search = self.searches.get_mut(wanted)?;
+        search.sources.retain(|link| usable(*link));
+        match search.sources.first().copied() {
+            Some(link) => Some(link),
+            None => {
+                self.found(wanted);
+                None
+            }
+        }
+    }
+
+    /// Notes that a link was asked: another will be after `patience`, or nobody for long.
+    pub fn asked(&mut self, wanted: Wanted, link: LinkId, now: Time, patience: Duration) {
+        if let Some(search) = self.searches.get_mut(&wanted) {
+            search.sources.retain(|source| *source != link);
+            search.asked.push(link);
+            let wait = if search.sources.is_empty() { LAST_RESORT } else { patience };
+            self.reschedule(wanted, now.after(wait));
+        }
+    }
+
+    /// Looks at a search again later: the one to ask cannot be asked now.
+    pub fn postpone(&mut self, wanted: Wanted, until: Time) {
+        self.reschedule(wanted, until);
+    }
+
+    /// A link that was asked does not have it: ask the next at once, or end the search.
+    pub fn missing(&mut self, wanted: &Wanted, now: Time) {
+        match self.searches.get(wanted) {
+            Some(search) if search.sources.is_empty() => self.found(wanted),
+            Some(_) => self.reschedule(*wanted, now),
+            None => {}
+        }
+    }
+
+    fn reschedule(&mut self, wanted: Wanted, due: Time) {
+        if let Some(search) = self.searches.get_mut(&wanted) {
+            self.due.remove(&(search.due, wanted));
+            search.due = due;
+            self.due.insert((due, wanted));
+        }
+    }
+
+    /// Ends a search. The links that named the batch are given back their share.
+    pub fn found(&mut self, wanted: &Wanted) {
+        let Some(search) = self.searches.remove(wanted) else { return };
+        self.due.remove(&(search.due, *wanted));
+        for link in search.asked.iter().chain(&search.sources) {
+            if let Some(count) = self.per_link.get_mut(link) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The links that said that they have a batch.
+    pub fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
+        let search = self.searches.get(wanted);
+        search.map_or_else(Vec::new, |s| s.asked.iter().chain(&s.sources).copied().collect())
+    }
+
+    /// When the next search is due.
+    pub fn next_due(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Notes an id to announce on a link; says whether there was room.
+    pub fn announce(&mut self, link: LinkId, item: SlotId) -> bool {
+        let queue = self.unannounced.entry(link).or_default();
+        let room = queue.len() < MAX_UNANNOUNCED;
+        if room {
+            queue.push(item);
+        }
+        room
+    }
+
+    /// Links with something to announce.
+    pub fn announcing(&self) -> Vec<LinkId> {
+        self.unannounced.keys().copied().collect()
+    }
+
+    /// The next ids to announce on a link, at most one frame of them.
+    pub fn take_announcement(&mut self, link: LinkId) -> Vec<SlotId> {
+        let Some(queue) = self.unannounced.get_mut(&link) else { return Vec::new() };
+        let items = queue.drain(..queue.len().min(MAX_ANNOUNCED)).collect();
+        if queue.is_empty() {
+            self.unannounced.remove(&link);
+        }
+        items
+    }
+
+    /// Forgets a link.
+    pub fn link_down(&mut self, link: LinkId, now: Time) {
+        self.unannounced.remove(&link);
+        self.per_link.remove(&link);
+        let affected: Vec<Wanted> = self
+            .searches
+            .iter()
+            .filter(|(_, s)| s.sources.contains(&link) || s.asked.contains(&link))
+            .map(|(wanted, _)| *wanted)
+            .collect();
+        for wanted in affected {
+            if let Some(search) = self.searches.get_mut(&wanted) {
+                search.sources.retain(|source| *source != link);
+                search.asked.retain(|asked| *asked != link);
+            }
+            self.missing(&wanted, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Digest;
+
+    const PATIENCE: Duration = Duration::from_millis(150);
+
+    #[test]
+    fn what_does_not_come_is_asked_of_another() {
+        let mut relay = Relay::default();
+        let wanted = (1, 1, Some(Digest::ZERO));
+        relay.want(wanted, LinkId(1), Time(10));
+        relay.want(wanted, LinkId(2), Time(10));
+        assert_eq!(relay.take_due(Time(9), 9), []);
+        assert_eq!(relay.take_due(Time(10), 9), [wanted]);
+        assert_eq!(relay.next_source(&wanted, |_| true), Some(LinkId(1)));
+        relay.asked(wanted, LinkId(1), Time(10), PATIENCE);
+        assert_eq!(relay.next_due(), Some(Time(10).after(PATIENCE)));
+        assert_eq!(relay.next_source(&wanted, |_| true), Some(LinkId(2)));
+        relay.asked(wanted, LinkId(2), Time(10), PATIENCE);
+        relay.missing(&wanted, Time(20));
+        assert_eq!(relay.searches.len(), 0, "nobody is left");
+    }
+
+    #[test]
+    fn one_link_cannot_fill_the_table() {
+        let mut relay = Relay::default();
+        for seq in 1..5000 {
+            relay.want((1, seq, None), LinkId(1), Time(0));
+        }
+        assert_eq!(relay.searches.len(), MAX_WANTED_PER_LINK);
+        relay.want((2, 1, None), LinkId(2), Time(0));
+        assert!(relay.searches.contains_key(&(2, 1, None)));
+        relay.link_down(LinkId(1), Time(0));
+        assert_eq!(relay.searches.len(), 1, "and takes its searches with it");
+        let item = SlotId { author: crate::crypto::PublicKey([0; 32]), seq: 1, id: Digest::ZERO };
+        assert_eq!((0..5000).filter(|_| relay.announce(LinkId(2), item)).count(), MAX_UNANNOUNCED);
+        assert_eq!(relay.take_announcement(LinkId(2)).len(), MAX_ANNOUNCED);
+    }
+}

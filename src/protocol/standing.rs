@@ -1,0 +1,179 @@
+//! Standing: bans with terms that double, and the folding of equal rejections.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Ban, Reason, Rejection, Time};
+use crate::crypto::PublicKey;
+
+/// Equal rejections of one link within this time become one row.
+const FOLD: Duration = Duration::from_secs(1);
+
+/// What this node thinks of its peers. Bounded by the number of members.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    bans: BTreeMap<PublicKey, Ban>,
+    rejected: BTreeMap<(PublicKey, Reason), u64>,
+    folds: BTreeMap<(Option<PublicKey>, Reason), Fold>,
+}
+
+#[derive(Debug)]
+struct Fold {
+    since: Time,
+    /// The first rejection that got no row of its own; its count stands for the later ones too.
+    row: Option<Rejection>,
+}
+
+impl Standing {
+    /// With the bans that a start found.
+    pub fn restore(bans: &[Ban]) -> Self {
+        Self { bans: bans.iter().map(|ban| (ban.peer, *ban)).collect(), ..Self::default() }
+    }
+
+    /// Whether a ban is in force.
+    pub fn is_banned(&self, peer: &PublicKey, now: Time) -> bool {
+        self.bans.get(peer).is_some_and(|ban| ban.until > now)
+    }
+
+    /// The last ban of a peer.
+    pub fn ban_of(&self, peer: &PublicKey) -> Option<Ban> {
+        self.bans.get(peer).copied()
+    }
+
+    /// Bans a peer: for `min` at first, and twice as long as the last time on each repeat, up to `max`.
+    /// A peer that is banned already keeps its ban: frames that were under way earn no second term.
+    pub fn ban(
+        &mut self,
+        peer: PublicKey,
+        reason: Reason,
+        now: Time,
+        (min, max): (Duration, Duration),
+    ) -> Option<Ban> {
+        if self.is_banned(&peer, now) {
+            return None;
+        }
+        let strikes = self.bans.get(&peer).map_or(1, |ban| ban.strikes.saturating_add(1));
+        let term = min.saturating_mul(1u32.checked_shl(strikes - 1).unwrap_or(u32::MAX)).min(max);
+        let ban = Ban { peer, reason, at: now, until: now.after(term), strikes };
+        self.bans.insert(peer, ban);
+        Some(ban)
+    }
+
+    /// Counts a rejection of a peer's frame.
+    pub fn count(&mut self, peer: &PublicKey, reason: Reason) {
+        *self.rejected.entry((*peer, reason)).or_default() += 1;
+    }
+
+    /// Rejections of a peer's frames, by reason.
+    pub fn rejected(&self, peer: &PublicKey) -> BTreeMap<Reason, u64> {
+        Reason::ALL
+            .into_iter()
+            .filter_map(|reason| Some((reason, *self.rejected.get(&(*peer, reason))?)))
+            .collect()
+    }
+
+    /// A rejection for the log: `make` is called, and its row returned, for the first of its kind within a
+    /// second; later ones are folded into one row that [`Standing::unfold`] gives.
+    pub fn log(
+        &mut self,
+        link: Option<PublicKey>,
+        reason: Reason,
+        now: Time,
+        make: impl FnOnce() -> Rejection,
+    ) -> Option<Rejection> {
+        match self.folds.get_mut(&(link, reason)) {
+            None => {
+                self.folds.insert((link, reason), Fold { since: now, row: None });
+                Some(make())
+            }
+            Some(Fold { row: Some(row), .. }) => {
+                row.count = row.count.saturating_add(1);
+                None
+            }
+            Some(fold) => {
+                fold.row = Some(make());
+                None
+            }
+        }
+    }
+
+    /// The folded rows whose second is over.
+    pub fn unfold(&mut self, now: Time) -> Vec<Rejection> {
+        let mut rows = Vec::new();
+        self.folds.retain(|_, fold| {
+            let over = now >= fold.since.after(FOLD);
+            if over {
+                rows.extend(fold.row.take());
+            }
+            !over
+        });
+        rows
+    }
+
+    /// When the next second is over.
+    pub fn next_unfold(&self) -> Option<Time> {
+        self.folds.values().map(|fold| fold.since.after(FOLD)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Digest;
+
+    const TERMS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
+
+    #[test]
+    fn terms_double_and_survive_a_restart() {
+        let peer = PublicKey([1; 32]);
+        let mut standing = Standing::default();
+        let mut now = Time(0);
+        let mut terms = Vec::new();
+        for _ in 0..40 {
+            let ban = standing.ban(peer, Reason::BadSignature, now, TERMS).expect("not banned");
+            assert!(standing.ban(peer, Reason::Malformed, now, TERMS).is_none(), "one at a time");
+            terms.push(ban.until.since(now).as_secs());
+            standing = Standing::restore(&[ban]);
+            assert!(standing.is_banned(&peer, now));
+            now = ban.until;
+            assert!(!standing.is_banned(&peer, now));
+        }
+        assert_eq!(&terms[..4], [10, 20, 40, 80]);
+        assert_eq!(terms[39], 3600);
+    }
+
+    #[test]
+    fn equal_rejections_fold_and_none_is_lost() {
+        let mut standing = Standing::default();
+        let link = Some(PublicKey([1; 32]));
+        let row = |at| Rejection {
+            at,
+            reason: Reason::Replayed,
+            link,
+            author: None,
+            seq: None,
+            id: None,
+            topic: None,
+            hops: None,
+            size: 1,
+            detail: String::new(),
+            frame: Digest::ZERO,
+            head: vec![],
+            count: 1,
+        };
+        let mut total = 0;
+        let mut rows = 0;
+        for ms in 0..5000u64 {
+            let now = Time(ms * 1000);
+            for row in standing.unfold(now) {
+                (rows, total) = (rows + 1, total + row.count);
+            }
+            if let Some(row) = standing.log(link, Reason::Replayed, now, || row(now)) {
+                (rows, total) = (rows + 1, total + row.count);
+            }
+        }
+        total += standing.unfold(Time(9_000_000)).iter().map(|row| row.count).sum::<u64>();
+        assert_eq!(total, 5000);
+        assert!(rows <= 10, "{rows}");
+    }
+}

@@ -1,0 +1,12 @@
+//! A run's result as bytes: `report.json` (schema 1) and the verdict for a terminal. Pure.
+
+mod rank;
+mod schema;
+mod terminal;
+
+pub use rank::{hops, latency, percentile};
+pub use schema::{
+    Attack, Backend, Bans, Certified, Delivery, Evidence, Expectation, Hops, Latency, Malicious,
+    Rejections, Report, Resources, SCHEMA,
+};
+pub use terminal::terminal;

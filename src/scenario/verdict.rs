@@ -1,0 +1,117 @@
+//! The verdict of a run, from what was observed, and the exit code that it stands for.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run ended. The order is the order of precedence: a broken promise of safety outweighs all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// An honest node accepted what it must refuse, or banned an honest node.
+    Safety,
+    /// A message is missing at an honest node.
+    Liveness,
+    /// All is well, but an attack never reached an honest node: nothing is proven about it.
+    NotExercised,
+    /// Every message is everywhere, nothing false is anywhere, and every attack was tried.
+    Pass,
+}
+
+/// What the verdict rests on. Everything is counted at honest nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Deliveries in an honest author's name that it did not publish, and second deliveries of a slot.
+    pub accepted: u64,
+    /// Honest nodes that an honest node banned.
+    pub honest_banned: u64,
+    /// Messages that an honest node's API refused or never acknowledged.
+    pub refused_posts: u64,
+    /// Published messages times honest nodes.
+    pub expected: u64,
+    /// How many of those were delivered.
+    pub delivered: u64,
+    /// Behaviours of this run that reached no honest node.
+    pub not_exercised: Vec<String>,
+}
+
+impl Verdict {
+    /// The first that applies: safety, liveness, not exercised, pass.
+    pub fn of(facts: &Facts) -> Self {
+        if facts.accepted > 0 || facts.honest_banned > 0 {
+            Self::Safety
+        } else if facts.delivered < facts.expected || facts.refused_posts > 0 {
+            Self::Liveness
+        } else if !facts.not_exercised.is_empty() {
+            Self::NotExercised
+        } else {
+            Self::Pass
+        }
+    }
+
+    /// Its name in `report.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safety => "safety",
+            Self::Liveness => "liveness",
+            Self::NotExercised => "not_exercised",
+            Self::Pass => "pass",
+        }
+    }
+
+    /// The program's exit code: 0 pass, 3 liveness missed, 4 safety broken, 5 not exercised.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Liveness => 3,
+            Self::Safety => 4,
+            Self::NotExercised => 5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Facts {
+        Facts { expected: 700, delivered: 700, ..Facts::default() }
+    }
+
+    #[test]
+    fn a_clean_run_passes() {
+        assert_eq!(Verdict::of(&good()), Verdict::Pass);
+        assert_eq!(Verdict::Pass.exit_code(), 0);
+    }
+
+    #[test]
+    fn one_accepted_forgery_breaks_safety() {
+        assert_eq!(Verdict::of(&Facts { accepted: 1, ..good() }), Verdict::Safety);
+    }
+
+    #[test]
+    fn one_honest_node_banned_breaks_safety() {
+        assert_eq!(Verdict::of(&Facts { honest_banned: 1, ..good() }), Verdict::Safety);
+    }
+
+    #[test]
+    fn one_missing_delivery_misses_liveness() {
+        assert_eq!(Verdict::of(&Facts { delivered: 699, ..good() }), Verdict::Liveness);
+        assert_eq!(Verdict::of(&Facts { refused_posts: 1, ..good() }), Verdict::Liveness);
+    }
+
+    #[test]
+    fn an_attack_that_reached_nobody_proves_nothing() {
+        let facts = Facts { not_exercised: vec!["forge".into()], ..good() };
+        assert_eq!(Verdict::of(&facts), Verdict::NotExercised);
+    }
+
+    #[test]
+    fn the_first_that_applies_wins() {
+        let mut facts =
+            Facts { accepted: 1, delivered: 0, not_exercised: vec!["drop".into()], ..good() };
+        assert_eq!(Verdict::of(&facts), Verdict::Safety);
+        facts.accepted = 0;
+        assert_eq!(Verdict::of(&facts), Verdict::Liveness);
+        let codes = [Verdict::Liveness, Verdict::Safety, Verdict::NotExercised];
+        assert_eq!(codes.map(Verdict::exit_code), [3, 4, 5]);
+    }
+}

@@ -1,0 +1,91 @@
+//! docs/PROTOCOL.md and the code say the same numbers and names.
+
+use loyal::protocol::Reason;
+use loyal::wire::limits::{
+    AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, AUTHOR_BYTE_BURST, AUTHOR_BYTES_PER_S, MAX_BODY,
+    MAX_ENTRIES, MAX_FRAME, MAX_KEYS, MAX_PAYLOAD, MAX_SHARED_BODY, MAX_TOPIC, RECENT, WINDOW,
+};
+use loyal::wire::{Class, Kind};
+
+use crate::support::root;
+
+fn text(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).expect("the document is there")
+}
+
+/// A number as the documents write it: groups of three from 10,000 on, with spaces; 4 digits plain.
+fn spaced(number: u64) -> Vec<String> {
+    let plain = number.to_string();
+    let mut grouped = String::new();
+    for (i, digit) in plain.chars().enumerate() {
+        if i > 0 && (plain.len() - i).is_multiple_of(3) {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    vec![plain, grouped]
+}
+
+#[test]
+fn the_protocol_page_has_every_kind_with_its_longest_frame() {
+    let page = text("docs/PROTOCOL.md");
+    for kind in Kind::ALL {
+        let lengths = spaced(kind.max_len() as u64);
+        let row = page.lines().find(|line| {
+            line.starts_with(&format!("| {} | {} |", kind as u8, kind.name()))
+                && lengths.iter().any(|length| line.contains(&format!("| {length} |")))
+        });
+        assert!(row.is_some(), "{kind:?}, {lengths:?}");
+    }
+}
+
+#[test]
+fn the_protocol_page_has_every_window() {
+    let page = text("docs/PROTOCOL.md");
+    for class in Class::CREDITED {
+        let (frames, bytes) = class.window().expect("credited");
+        let name = format!("{class:?}").to_lowercase();
+        let rows = spaced(bytes);
+        let found = rows.iter().any(|bytes| {
+            page.contains(&format!("| {name} | {} | {frames} | {bytes} |", class as u8))
+        });
+        assert!(found, "{name} {frames} {rows:?}");
+    }
+}
+
+#[test]
+fn the_protocol_page_has_every_limit_and_reason() {
+    let page = text("docs/PROTOCOL.md");
+    let limits =
+        [MAX_PAYLOAD, MAX_TOPIC, MAX_ENTRIES, MAX_SHARED_BODY, MAX_BODY, MAX_FRAME, MAX_KEYS];
+    let quotas = [AUTHOR_BATCHES_PER_S, AUTHOR_BATCH_BURST, AUTHOR_BYTES_PER_S, AUTHOR_BYTE_BURST];
+    let all = limits.into_iter().map(|limit| limit as u64).chain([WINDOW, RECENT]).chain(quotas);
+    for number in all {
+        assert!(spaced(number).iter().any(|text| page.contains(text)), "{number}");
+    }
+    for reason in Reason::ALL {
+        assert!(page.contains(&format!("`{}`", reason.name())), "{reason:?}");
+    }
+}
+
+/// The threats page names tests: each exists.
+#[test]
+fn the_threats_page_names_tests_that_exist() {
+    let page = text("docs/THREATS.md");
+    let mut named = 0;
+    for (at, _) in page.match_indices("::") {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let module: String = page[..at].chars().rev().take_while(|c| is_name(*c)).collect();
+        let module: String = module.chars().rev().collect();
+        let test: String = page[at + 2..].chars().take_while(|c| is_name(*c)).collect();
+        let folder = root().join("tests/it");
+        let places =
+            [folder.join(format!("{module}.rs")), folder.join(format!("vectors/{module}.rs"))];
+        let there = places.iter().any(|place| {
+            std::fs::read_to_string(place).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+        });
+        assert!(there, "docs/THREATS.md names {module}::{test}, which does not exist");
+        named += 1;
+    }
+    assert!(named > 10, "{named}");
+}

@@ -1,0 +1,365 @@
+//! A running node against a raw TLS client: it refuses, bans, writes rows down, and lives on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loyal::crypto::{Digest, Identity};
+use loyal::net::{self, Handle, Running, Settings};
+use loyal::protocol::{Blame, Config, Member, Network, Reason, Role};
+use loyal::store::{self, MessageQuery, RejectionQuery};
+use loyal::wire::{Batch, Class, Credit, Frame, Grant, limits::MAX_FRAME};
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{batch, chain, entry, hello, identity, list, push};
+use crate::tls::{PATIENCE, Raw, config};
+use crate::vectors;
+
+/// Members of the network: the node is number 1, the others are the client's to speak for.
+const MEMBERS: u8 = 40;
+
+/// A node at work, and everything that goes with it.
+struct Rig {
+    running: Running,
+    handle: Handle,
+    network: Arc<Network>,
+    at: SocketAddr,
+    _dir: tempfile::TempDir,
+    next: u8,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = free.local_addr().expect("bound");
+        drop(free);
+        let member = |i: u8| Member {
+            key: identity(i).public(),
+            name: format!("n{i}"),
+            role: Role::Member,
+            // Nobody listens at port 1: the node's own dials fail, and only the client's links are
+            // there.
+            gossip: Some(if i == 1 { at } else { ([127, 0, 0, 1], 1).into() }),
+        };
+        let keys = (1..=MEMBERS).map(member).collect();
+        let network = Arc::new(Network::new([5; 32], keys).expect("sound"));
+        let dir = tempfile::tempdir().expect("a folder");
+        let settings = Settings {
+            identity: identity(1),
+            network: network.clone(),
+            gossip: at,
+            data: dir.path().to_owned(),
+            config: Config::default(),
+            store: store::Options::default(),
+            malicious: None,
+        };
+        let running = net::start(settings).await.expect("it starts");
+        let handle = running.handle();
+        Self { running, handle, network, at, _dir: dir, next: 2 }
+    }
+
+    /// The next member that has done no wrong yet.
+    fn member(&mut self) -> Identity {
+        self.next += 1;
+        assert!(self.next <= MEMBERS);
+        identity(self.next)
+    }
+
+    async fn dial(&self, member: &Identity) -> Raw {
+        Raw::dial(self.at, config(member, b"loyal/1")).await.expect("a member gets in")
+    }
+
+    /// A link on which both have said hello.
+    async fn link(&self, member: &Identity) -> Raw {
+        let mut raw = self.dial(member).await;
+        let hello = hello(&self.network, self.next);
+        raw.say(&hello.encode()).await;
+        assert!(matches!(raw.hear().await, Some(Frame::Hello(_))), "the node says hello");
+        raw
+    }
+
+    /// Waits until a rejection row of that member is there.
+    async fn expect_row(&self, member: &Identity, reason: Reason) {
+        let query = || RejectionQuery {
+            reason: Some(reason),
+            peer: Some(member.public()),
+            author: None,
+            since: None,
+            after: None,
+            limit: 10,
+        };
+        let found = async {
+            let reader = self.handle.reader();
+            while reader.rejections(&query()).expect("readable").rows.is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = timeout(PATIENCE, found).await;
+        assert!(waited.is_ok(), "no row says {}", reason.name());
+    }
+
+    async fn banned(&self, member: &Identity) -> bool {
+        let snapshot = self.handle.snapshot().await.expect("it runs");
+        let peer = snapshot.peers.iter().find(|peer| peer.peer == member.public());
+        peer.expect("a member").ban.is_some_and(|ban| ban.until > snapshot.now)
+    }
+
+    /// Sends a frame on a new link of a new member: refused for that reason, banned, hung up on.
+    async fn expect_refused(&mut self, frame: &[u8], reason: Reason) {
+        let member = self.member();
+        let mut raw = self.link(&member).await;
+        raw.say(frame).await;
+        raw.end().await;
+        self.expect_row(&member, reason).await;
+        assert_eq!(reason.blame(), Blame::Link);
+        assert!(self.banned(&member).await, "{}", reason.name());
+    }
+
+    /// An honest member still gets a batch delivered.
+    async fn expect_alive(&mut self) {
+        let member = self.member();
+        let mut raw = self.link(&member).await;
+        let batch = batch(&member, self.network.id(), 1, Digest::ZERO, "still there?");
+        raw.say(&push(batch.clone()).encode()).await;
+        let delivered = async {
+            let id = loyal::wire::MessageId { batch: batch.id(), index: 0 };
+            while self.handle.reader().message(id).expect("readable").is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, delivered).await.is_ok(), "the node takes nothing any more");
+        assert!(!self.banned(&member).await);
+        let posted = self.handle.publish(entry("t", b"own")).await;
+        assert!(posted.is_ok(), "{posted:?}");
+    }
+
+    async fn stop(self) {
+        let stopped = timeout(PATIENCE, self.running.stop()).await;
+        assert!(stopped.is_ok(), "it stops in time");
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().expect("a runtime").block_on(test);
+}
+
+#[test]
+fn bad_frames_are_refused_banned_and_logged() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let mut tried = Vec::new();
+        for vector in vectors::read("bad_frames.json") {
+            let reason = Reason::from_name(vectors::text(&vector, "reason")).expect("a reason");
+            let bytes = vectors::bytes(&vector, "hex");
+            // Two of each reason, and what a length prefix cannot carry aside.
+            let enough = tried.iter().filter(|other| **other == reason).count() >= 2;
+            if bytes.len() >= 2 && !enough {
+                tried.push(reason);
+                rig.expect_refused(&bytes, reason).await;
+            }
+        }
+        assert_eq!(tried.len(), 8);
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn impossible_lengths_are_refused_unread() {
+    run(async {
+        let mut rig = Rig::start().await;
+        for length in [MAX_FRAME as u32 + 1, u32::MAX, 1 << 31] {
+            let member = rig.member();
+            let mut raw = rig.link(&member).await;
+            raw.write(&length.to_be_bytes()).await;
+            raw.end().await;
+            rig.expect_row(&member, Reason::Oversize).await;
+            assert!(rig.banned(&member).await);
+        }
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn forged_statements_are_refused_banned_and_logged() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let id = rig.network.id();
+        let victim = identity(2);
+        let good = batch(&victim, id, 1, Digest::ZERO, "genuine");
+        let mut forged = good.clone();
+        forged.signature = identity(9).sign(&forged.header.statement());
+        let mut tampered = good.clone();
+        tampered.header.content.0[0] ^= 1;
+        let foreign = batch(&victim, Digest([1; 32]), 1, Digest::ZERO, "genuine");
+        let strange = batch(&identity(99), id, 1, Digest::ZERO, "genuine");
+        for (bad, reason) in [
+            (forged, Reason::BadSignature),
+            (tampered, Reason::ContentMismatch),
+            (foreign, Reason::WrongNetwork),
+            (strange, Reason::UnknownAuthor),
+        ] {
+            rig.expect_refused(&push(bad).encode(), reason).await;
+        }
+        // The genuine one comes last, and is taken.
+        let member = rig.member();
+        let mut raw = rig.link(&member).await;
+        raw.say(&push(good.clone()).encode()).await;
+        rig.expect_messages(&good).await;
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+impl Rig {
+    async fn expect_messages(&self, batch: &Batch) {
+        let query = || MessageQuery {
+            topic: None,
+            author: Some(batch.header.author),
+            after: None,
+            limit: 10,
+        };
+        let found = async {
+            while self.handle.reader().messages(&query()).expect("readable").rows.is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, found).await.is_ok(), "the genuine one is not taken");
+    }
+}
+
+#[test]
+fn overrunning_credit_is_refused_and_using_it_up_is_not() {
+    run(async {
+        let mut rig = Rig::start().await;
+        // An honest sender that fills the window exactly.
+        let honest = rig.member();
+        let mut raw = rig.link(&honest).await;
+        for batch in chain(&honest, rig.network.id(), 32) {
+            raw.say(&push(batch).encode()).await;
+        }
+        // A credit for more than was sent.
+        let grant = Grant { class: Class::Push as u8, frames: 1 << 40, bytes: 1 << 40 };
+        let credit = Frame::Credit(Credit { grants: list(vec![grant]) });
+        rig.expect_refused(&credit.encode(), Reason::CreditOverrun).await;
+        // One batch over and over, faster than credit for copies comes back.
+        let liar = rig.member();
+        let mut flood = rig.link(&liar).await;
+        let copy = push(batch(&liar, rig.network.id(), 1, Digest::ZERO, "again")).encode();
+        let copy = [&(copy.len() as u32).to_be_bytes()[..], &copy].concat();
+        flood.write(&copy.repeat(20_000)).await;
+        flood.end().await;
+        rig.expect_row(&liar, Reason::CreditOverrun).await;
+        assert!(rig.banned(&liar).await);
+        assert!(!rig.banned(&honest).await, "a full window is no fault");
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn hello_comes_first_and_once() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let second = hello(&rig.network, 1).encode();
+        rig.expect_refused(&second, Reason::Malformed).await;
+        let early = rig.member();
+        let mut raw = rig.dial(&early).await;
+        raw.say(&Frame::Ping.encode()).await;
+        raw.end().await;
+        rig.expect_row(&early, Reason::Malformed).await;
+        assert!(rig.banned(&early).await);
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+/// Another network or version in a hello is a mistake of an operator, not an attack.
+#[test]
+fn a_mismatched_hello_closes_the_link_without_blame() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let Frame::Hello(good) = hello(&rig.network, 1) else { panic!("a hello") };
+        let mut elsewhere = good.clone();
+        elsewhere.network = Digest([1; 32]);
+        let mut later = good;
+        later.version = 2;
+        for hello in [elsewhere, later] {
+            let member = rig.member();
+            let mut raw = rig.dial(&member).await;
+            raw.say(&Frame::Hello(hello).encode()).await;
+            raw.end().await;
+            assert!(!rig.banned(&member).await);
+        }
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+/// A broken stream is a loss: it may happen to anybody.
+#[test]
+fn half_a_frame_is_no_blame() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let member = rig.member();
+        for cut in [1, 3, 5, 40] {
+            let mut raw = rig.link(&member).await;
+            let batch = batch(&member, rig.network.id(), 1, Digest::ZERO, "half");
+            let frame = push(batch).encode();
+            let whole = [&(frame.len() as u32).to_be_bytes()[..], &frame].concat();
+            raw.write(&whole[..cut]).await;
+            drop(raw);
+        }
+        rig.expect_alive().await;
+        assert!(!rig.banned(&member).await);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn strangers_and_other_protocols_do_not_get_in() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let member = rig.member();
+        for config in [config(&identity(99), b"loyal/1"), config(&identity(1), b"loyal/1")] {
+            // The client's handshake ends before the node has judged it: reading tells.
+            if let Ok(mut raw) = Raw::dial(rig.at, config).await {
+                raw.say(&hello(&rig.network, 1).encode()).await;
+                assert_eq!(raw.hear().await, None);
+            }
+        }
+        if let Ok(mut raw) = Raw::dial(rig.at, config(&member, b"http/1.1")).await {
+            assert_eq!(raw.hear().await, None);
+        }
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+/// Connections that never finish their handshake are few, and end.
+#[test]
+fn half_open_handshakes_do_not_keep_members_out() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let mut open = Vec::new();
+        for i in 0..200u32 {
+            if let Ok(mut stream) = tokio::net::TcpStream::connect(rig.at).await {
+                let hello = [0x16, 3, 1, 2, 0, 1];
+                let some = &hello[..i as usize % 7];
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, some).await;
+                open.push(stream);
+            }
+        }
+        // Each is hung up on, sooner or later.
+        for mut stream in open {
+            let mut rest = Vec::new();
+            let ended = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+            assert!(ended.is_ok(), "a half-open handshake is held for ever");
+        }
+        rig.expect_alive().await;
+        rig.stop().await;
+    });
+}

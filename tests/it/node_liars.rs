@@ -1,0 +1,172 @@
+//! Malicious nodes in a mesh: whatever they do, every message is at every honest node, nothing
+//! forged is, and no honest node is banned. Each attack must have reached an honest node to count.
+
+use loyal::protocol::Reason;
+
+use crate::language::{Mesh, mesh};
+
+/// Seven nodes, two of them (`f`) with that behaviour.
+fn two_of_seven(spec: &str, seed: u8) -> Mesh {
+    mesh(7).liar(spec).liar(spec).seed(seed).up().publish(50).run(8.0)
+}
+
+fn harmless(mesh: Mesh) -> Mesh {
+    mesh.expect_all().expect_no_honest_ban().expect_linked()
+}
+
+#[test]
+fn forging_is_refused_and_banned() {
+    for seed in 1..4 {
+        let mesh = harmless(two_of_seven("forge", seed)).expect_reached("forge").expect_bans(true);
+        assert!(mesh.tried("forge") > 0);
+    }
+}
+
+#[test]
+fn every_variant_of_forging_is_refused_for_its_reason() {
+    let mut reasons = vec![];
+    for seed in 1..12 {
+        let mesh = mesh(7).liar("forge").seed(seed).config(|config| {
+            // Short bans, so that one liar comes to try all five variants.
+            config.ban_min = std::time::Duration::from_millis(200);
+            config.ban_max = config.ban_min;
+            config.redial_max = config.ban_min;
+        });
+        let mesh = harmless(mesh.up().publish(50).run(10.0));
+        reasons.extend(Reason::ALL.into_iter().filter(|reason| mesh.refused(*reason) > 0));
+    }
+    for reason in [Reason::BadSignature, Reason::WrongNetwork, Reason::UnknownAuthor] {
+        assert!(reasons.contains(&reason), "{reason:?} in {reasons:?}");
+    }
+}
+
+#[test]
+fn tampering_is_refused_and_banned() {
+    for seed in 1..4 {
+        harmless(two_of_seven("tamper", seed)).expect_reached("tamper").expect_bans(true);
+    }
+}
+
+#[test]
+fn malformed_frames_are_refused_and_banned() {
+    for seed in 1..4 {
+        harmless(two_of_seven("malformed", seed)).expect_reached("malformed").expect_bans(true);
+    }
+}
+
+#[test]
+fn dropping_delaying_and_censoring_change_nothing() {
+    for (spec, kind) in [("drop", "drop"), ("drop:p=0.5", "drop"), ("delay:by=2s", "delay")] {
+        let mesh = harmless(two_of_seven(spec, 1)).expect_bans(false);
+        assert!(mesh.tried(kind) > 0 && mesh.affected(kind) > 0, "{spec} did something");
+    }
+    let mesh = harmless(two_of_seven("censor:author=n1", 2)).expect_bans(false);
+    assert!(mesh.tried("censor") > 0);
+}
+
+#[test]
+fn replays_are_known_and_blame_nobody() {
+    let mesh = harmless(two_of_seven("replay", 1).run(10.0)).expect_bans(false);
+    assert!(mesh.tried("replay") > 0);
+    mesh.expect_refused(Reason::Replayed);
+}
+
+#[test]
+fn floods_of_copies_starve_nobody() {
+    harmless(two_of_seven("flood:rate=500:what=duplicate", 1));
+}
+
+#[test]
+fn floods_of_valid_messages_meet_the_quota_and_starve_nobody() {
+    let mesh = harmless(two_of_seven("flood:rate=150:what=valid", 1));
+    assert!(mesh.tried("flood") > 0);
+}
+
+#[test]
+fn floods_of_garbage_and_oversize_are_banned() {
+    for what in ["garbage", "oversize"] {
+        let spec = format!("flood:rate=200:what={what}");
+        harmless(two_of_seven(&spec, 1)).expect_reached("flood").expect_bans(true);
+    }
+}
+
+#[test]
+fn stalling_changes_nothing() {
+    for seed in 1..4 {
+        harmless(two_of_seven("stall", seed).run(20.0)).expect_bans(false);
+    }
+}
+
+#[test]
+fn everything_at_once_up_to_the_bound() {
+    for seed in 1..4 {
+        let mesh = mesh(10).liar("forge").liar("drop").liar("flood:rate=200").seed(seed);
+        let mesh = harmless(mesh.up().publish(60).run(8.0));
+        mesh.expect_reached("forge").expect_reached("flood");
+        let mesh = super::language::mesh(10)
+            .liar("tamper+drop:p=0.3")
+            .liar("stall")
+            .liar("malformed@after=1s")
+            .seed(seed);
+        harmless(mesh.up().publish(60).run(15.0));
+    }
+}
+
+#[test]
+fn four_nodes_bear_one_liar_and_thirty_one_bear_ten() {
+    for spec in ["forge", "drop", "stall", "malformed"] {
+        harmless(mesh(4).liar(spec).up().publish(30).run(15.0));
+    }
+    let kinds = ["forge", "drop", "flood:rate=100", "tamper", "stall", "malformed", "replay"];
+    let many = (0..10).fold(mesh(31), |mesh, i| mesh.liar(kinds[i % kinds.len()]));
+    harmless(many.up().publish(42).run(15.0));
+}
+
+/// The negative control: what the words expect does not hold by itself.
+#[test]
+#[should_panic(expected = "lacks")]
+fn a_mesh_that_has_had_no_time_has_not_delivered() {
+    let slow = mesh(7).rules(|rules| rules.latency = 200_000);
+    slow.up().publish(50).expect_all();
+}
+
+#[test]
+#[should_panic(expected = "none of one")]
+fn an_attack_that_was_not_made_has_not_reached() {
+    mesh(7).liar("forge@after=1000s").up().publish(5).run(1.0).expect_reached("forge");
+}
+
+/// Meshes of many shapes; `LOYAL_SEEDS=200` tries more of them than the gate does.
+#[test]
+fn many_shapes_of_meshes_bear_many_liars() {
+    let kinds = [
+        "forge",
+        "tamper",
+        "drop",
+        "delay:by=500ms",
+        "replay",
+        "stall",
+        "malformed",
+        "drop:p=0.5",
+        "flood:rate=50",
+        "flood:rate=80:what=duplicate",
+        "flood:rate=40:what=valid",
+        "forge+tamper+drop:p=0.2",
+        "censor:author=n1",
+        "flood:rate=20:what=oversize",
+    ];
+    let seeds = std::env::var("LOYAL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    for seed in 0..seeds {
+        let n = 4 + seed as u8 % 10;
+        let f = (usize::from(n) - 1) / 3;
+        let mesh =
+            (0..f).fold(mesh(n), |mesh, i| mesh.liar(kinds[(seed / 3 + 5 * i) % kinds.len()]));
+        let mesh = mesh.seed(seed as u8).rules(|rules| {
+            rules.latency = [500, 2_000, 40_000][seed % 3];
+            rules.check = [50, 3_000, 20_000][seed / 2 % 3];
+            rules.write = [100, 2_000, 30_000][seed / 5 % 3];
+        });
+        eprintln!("seed {seed}: {n} nodes");
+        harmless(mesh.up().publish(40).run(20.0));
+    }
+}

@@ -1,0 +1,163 @@
+//! What the modules share: fixed identities, a fixed network, a frame of every kind.
+
+use std::path::PathBuf;
+
+use loyal::crypto::{Digest, Identity, PublicKey, Signature};
+use loyal::protocol::{Member, Network, Role};
+use loyal::wire::{
+    Announce, Batch, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance, List, Missing,
+    Push, RangeHash, Reply, Request, SlotId, Want, WhyMissing,
+};
+
+/// The identity number `n` of every test: its seed is `n`, 32 times.
+pub fn identity(n: u8) -> Identity {
+    Identity::from_seed(&[n; 32])
+}
+
+/// One of very many further identities.
+pub fn wide_identity(n: u16) -> Identity {
+    let mut seed = [250; 32];
+    seed[..2].copy_from_slice(&n.to_be_bytes());
+    Identity::from_seed(&seed)
+}
+
+/// Members 1 to `n` under a fixed nonce, and author 200.
+pub fn network(n: u8) -> Network {
+    let member = |i: u8| Member {
+        key: identity(i).public(),
+        name: format!("n{i}"),
+        role: Role::Member,
+        gossip: Some(([127, 0, 0, 1], 7600 + u16::from(i)).into()),
+    };
+    let author = Member {
+        key: identity(200).public(),
+        name: "pen".into(),
+        role: Role::Author,
+        gossip: None,
+    };
+    Network::new([5; 32], (1..=n).map(member).chain([author]).collect()).expect("a sound network")
+}
+
+/// One message.
+pub fn entry(topic: &str, payload: &[u8]) -> Entry {
+    Entry { topic: topic.into(), payload: payload.into() }
+}
+
+/// Signs into a slot of the network.
+pub fn batch(signer: &Identity, network: Digest, seq: u64, prev: Digest, text: &str) -> Batch {
+    let created_at = 1_700_000_000_000_000u64.wrapping_add(seq);
+    let entries = [entry("t", text.as_bytes())];
+    Batch::sign(signer, network, seq, prev, created_at, &entries).expect("it fits")
+}
+
+/// A chain of `count` batches from slot 1.
+pub fn chain(signer: &Identity, network: Digest, count: u64) -> Vec<Batch> {
+    let mut prev = Digest::ZERO;
+    (1..=count)
+        .map(|seq| {
+            let made = batch(signer, network, seq, prev, &format!("message {seq}"));
+            prev = made.id();
+            made
+        })
+        .collect()
+}
+
+/// A list that is within its bounds.
+pub fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
+    List::new(items).expect("within bounds")
+}
+
+/// A push of a batch over one link.
+pub fn push(batch: Batch) -> Frame {
+    Frame::Push(Box::new(Push { hops: 1, batch }))
+}
+
+/// A hello in the network.
+pub fn hello(network: &Network, instance: u8) -> Frame {
+    let network = network.id();
+    Frame::Hello(Hello { version: 1, network, instance: Instance([instance; 16]) })
+}
+
+/// At least one frame of every kind, with a name each; every field has a value of its own.
+pub fn frames() -> Vec<(&'static str, Frame)> {
+    let network = network(4);
+    let one = Batch::sign(
+        &identity(1),
+        network.id(),
+        1,
+        Digest::ZERO,
+        1_700_000_000_000_001,
+        &[entry("news", b"hello"), entry("", b"")],
+    )
+    .expect("it fits");
+    let two = batch(&identity(2), network.id(), 7, Digest([9; 32]), "seven");
+    let item =
+        |n: u8| SlotId { author: PublicKey([n; 32]), seq: u64::from(n), id: Digest([n; 32]) };
+    let want = |n: u8, id| Want {
+        ticket: u32::from(n),
+        author: PublicKey([n; 32]),
+        seq: u64::from(n),
+        id,
+    };
+    let grant = |class| Grant { class, frames: 3 + u64::from(class), bytes: 1000 };
+    let range = |start, end, n: u8| RangeHash { start, end, hash: Digest([n; 32]) };
+    let mut tips = vec![one.signed_slot(), two.signed_slot()];
+    tips.sort_by_key(|tip| tip.author);
+    let missing = |why| Frame::Missing(Missing { ticket: 0x0102_0304, why, floor: 12 });
+    vec![
+        ("hello", hello(&network, 0xaa)),
+        ("credit of one class", Frame::Credit(Credit { grants: list(vec![grant(5)]) })),
+        ("credit of all", Frame::Credit(Credit { grants: list((1..=5).map(grant).collect()) })),
+        ("ping", Frame::Ping),
+        ("push of two messages", Frame::Push(Box::new(Push { hops: 1, batch: one.clone() }))),
+        ("push after many hops", Frame::Push(Box::new(Push { hops: 255, batch: two.clone() }))),
+        ("announce of one", Frame::Announce(Announce { items: list(vec![item(3)]) })),
+        ("announce of two", Frame::Announce(Announce { items: list(vec![item(3), item(4)]) })),
+        (
+            "request by slot and by id",
+            Frame::Request(Request {
+                wants: list(vec![want(3, None), want(4, Some(Digest([6; 32])))]),
+            }),
+        ),
+        ("reply", Frame::Reply(Box::new(Reply { ticket: 0x0a0b_0c0d, hops: 2, batch: two }))),
+        ("missing, unknown", missing(WhyMissing::Unknown)),
+        ("missing, pruned", missing(WhyMissing::Pruned)),
+        ("missing, busy", missing(WhyMissing::Busy)),
+        (
+            "compare",
+            Frame::Compare(Compare {
+                ticket: 9,
+                ranges: list(vec![range(0, 3, 1), range(3, 5, 0)]),
+            }),
+        ),
+        (
+            "differ with ranges and tips",
+            Frame::Differ(Differ {
+                ticket: 9,
+                ranges: list(vec![range(1, 2, 7)]),
+                tips: list(tips),
+            }),
+        ),
+        (
+            "differ with nothing",
+            Frame::Differ(Differ { ticket: 10, ranges: list(vec![]), tips: list(vec![]) }),
+        ),
+    ]
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether pinned files are to be written anew.
+pub fn blessing() -> bool {
+    std::env::var_os("LOYAL_BLESS").is_some_and(|value| value == "1")
+}
+
+/// A signature with other bytes.
+pub fn flipped(signature: Signature) -> Signature {
+    let mut bytes = signature.0;
+    bytes[0] ^= 1;
+    Signature(bytes)
+}

@@ -1,0 +1,60 @@
+//! Golden vectors: `tests/vectors/*.json` pin the wire byte by byte.
+//!
+//! Each file is made here from fixed seeds and compared with what is in the repository; then what
+//! is in the repository is read back and tried, so that the files are true as they stand.
+
+mod bad;
+mod good;
+
+use serde_json::{Value, json};
+
+use crate::support::{blessing, root};
+
+/// A file of vectors: what it is about, and one vector a line.
+struct File {
+    name: &'static str,
+    about: &'static str,
+    vectors: Vec<Value>,
+}
+
+impl File {
+    fn text(&self) -> String {
+        let mut text = format!("{{\"about\": {},\n\"vectors\": [\n", json!(self.about));
+        for (i, vector) in self.vectors.iter().enumerate() {
+            let comma = if i + 1 < self.vectors.len() { "," } else { "" };
+            text.push_str(&format!("{vector}{comma}\n"));
+        }
+        text.push_str("]}\n");
+        text
+    }
+}
+
+fn pin(file: &File) {
+    let path = root().join("tests/vectors").join(file.name);
+    if blessing() {
+        std::fs::write(&path, file.text()).expect("the vectors can be written");
+    }
+    let found = std::fs::read_to_string(&path).expect("the vectors are there");
+    assert!(found == file.text(), "{} differs: the wire changed", file.name);
+}
+
+/// The vectors of a file, as the repository has them.
+pub fn read(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(root().join("tests/vectors").join(name)).expect("is there");
+    let file: Value = serde_json::from_str(&text).expect("JSON");
+    file["vectors"].as_array().expect("a list").clone()
+}
+
+/// A field that is text.
+pub fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
+    vector[field].as_str().unwrap_or_else(|| panic!("{field} is missing in {vector}"))
+}
+
+/// A field that is hex.
+pub fn bytes(vector: &Value, field: &str) -> Vec<u8> {
+    let digits = text(vector, field);
+    assert!(digits.len().is_multiple_of(2), "{digits}");
+    (0..digits.len() / 2)
+        .map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).expect("hex"))
+        .collect()
+}
