@@ -1,8 +1,8 @@
 //! Messages and rejections as server-sent events.
 //!
-//! A stream is a reader of the store that is woken by commits: what it sends comes from pages, one after
-//! the other, so nothing can be skipped, and a slow client costs one page of memory. Every event's id is
-//! a cursor; with it a client goes on where it stopped.
+//! A stream is a reader of the store that is woken by commits: what it sends comes from pages, one
+//! after the other, so nothing can be skipped, and a slow client costs one page of memory. Every
+//! event's id is a cursor; with it a client goes on where it stopped.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -49,9 +49,9 @@ struct Chunk {
 
 /// Messages as they are delivered.
 ///
-/// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`; without
-/// either it begins with what comes from now on. An event `gap` (`GapDto`) says that something may be
-/// missing.
+/// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`;
+/// without either it begins with what comes from now on. An event `gap` (`GapDto`) says that
+/// something may be missing.
 #[utoipa::path(
     get, path = "/v1/messages/stream", params(MessageParams),
     responses(
@@ -77,9 +77,9 @@ pub(super) async fn messages(
 
 /// Rejections as they happen.
 ///
-/// Events `rejection` with the schema `RejectionDto`. Goes on after `Last-Event-ID` or `cursor`; without
-/// either it begins at `since`, or with what comes from now on. An event `gap` (`GapDto`) says that
-/// something may be missing.
+/// Events `rejection` with the schema `RejectionDto`. Goes on after `Last-Event-ID` or `cursor`;
+/// without either it begins at `since`, or with what comes from now on. An event `gap` (`GapDto`)
+/// says that something may be missing.
 #[utoipa::path(
     get, path = "/v1/rejections/stream", params(RejectionParams),
     responses(
