@@ -26,8 +26,8 @@ use crate::store::{Cursor, MessageQuery, Page, Reader, RejectionQuery, StoreErro
 
 /// Pause between heartbeats of a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Rejections that are read at a time.
-const REJECTION_STEP: usize = 256;
+/// Rows that are read at a time; the store bounds their bytes.
+const STEP: usize = 128;
 
 type Events = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Event, Infallible>>>>;
 
@@ -67,7 +67,7 @@ pub(super) async fn messages(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     let mut query = parameters.query(app.handle().network())?;
-    query.limit = messages::STEP;
+    query.limit = STEP;
     query.after = match last_id(&headers)?.or(query.after) {
         Some(cursor) => Some(cursor),
         None => Some(app.read(end_of_messages).await?),
@@ -95,7 +95,7 @@ pub(super) async fn rejections(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     let mut query = parameters.query(app.handle().network())?;
-    query.limit = REJECTION_STEP;
+    query.limit = STEP;
     query.after = last_id(&headers)?.or(query.after);
     if query.after.is_none() && query.since.is_none() {
         query.after = Some(app.read(end_of_rejections).await?);

@@ -79,7 +79,8 @@ fn the_threats_page_names_tests_that_exist() {
         let module: String = module.chars().rev().collect();
         let test: String = page[at + 2..].chars().take_while(|c| is_name(*c)).collect();
         let folder = root().join("tests/it");
-        let places = [folder.join(format!("{module}.rs")), folder.join(format!("{module}/bad.rs"))];
+        let places =
+            [folder.join(format!("{module}.rs")), folder.join(format!("vectors/{module}.rs"))];
         let there = places.iter().any(|place| {
             std::fs::read_to_string(place).is_ok_and(|text| text.contains(&format!("fn {test}(")))
         });

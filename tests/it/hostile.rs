@@ -38,7 +38,8 @@ impl Rig {
             key: identity(i).public(),
             name: format!("n{i}"),
             role: Role::Member,
-            // Nobody listens at port 1: the node's own dials fail, and only the client's links are there.
+            // Nobody listens at port 1: the node's own dials fail, and only the client's links are
+            // there.
             gossip: Some(if i == 1 { at } else { ([127, 0, 0, 1], 1).into() }),
         };
         let keys = (1..=MEMBERS).map(member).collect();

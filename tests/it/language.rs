@@ -1,4 +1,5 @@
-//! The words that node tests are written in: `mesh(7).liar("forge").publish(50).run(5).expect_all()`.
+//! The words that node tests are written in:
+//! `mesh(7).liar("forge").publish(50).run(5).expect_all()`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -142,8 +143,8 @@ impl Mesh {
         rows.filter(|row| row.reason == reason).map(|row| row.count).sum()
     }
 
-    /// Every message that an honest node published is at every honest node, once; nothing else is there
-    /// in an honest author's name.
+    /// Every message that an honest node published is at every honest node, once; nothing else is
+    /// there in an honest author's name.
     pub fn expect_all(self) -> Self {
         self.expect_all_but(0)
     }

@@ -1,5 +1,5 @@
-//! Malicious nodes in a mesh: whatever they do, every message is at every honest node, nothing forged
-//! is, and no honest node is banned. Each attack must have reached an honest node to count.
+//! Malicious nodes in a mesh: whatever they do, every message is at every honest node, nothing
+//! forged is, and no honest node is banned. Each attack must have reached an honest node to count.
 
 use loyal::protocol::Reason;
 

@@ -38,7 +38,8 @@ fn short() -> Duration {
     Duration::from_millis(100)
 }
 
-/// Whether there is a row for the reason. Rows say whose fault it was, and only a link's fault bans.
+/// Whether there is a row for the reason. Rows say whose fault it was, and only a link's fault
+/// bans.
 fn refused(world: &World, reason: Reason) -> bool {
     world.rejections(0).iter().any(|row| row.reason == reason)
 }
@@ -428,5 +429,41 @@ fn extreme_integers_at_every_place_harm_nothing() {
             }
             expect_alive(world, name);
         }
+    }
+}
+
+/// An honest answer to a comparison always narrows what was asked, whatever was asked: the asker bans
+/// who says otherwise.
+#[test]
+fn answers_to_comparisons_always_narrow() {
+    let mut world = World::wide(300);
+    for author in 0..300u16 {
+        let key = crate::support::wide_identity(author);
+        let batch = batch(&key, world.network.id(), 1, Digest::ZERO, "one");
+        world.peers[0].disk.put(&batch);
+    }
+    world.start(0);
+    world.start_raw(RAW);
+    let link = world.join(RAW, 0);
+    let wide = (0..8u32).map(|i| (16 * i, 16 * i + 16));
+    let ranges = wide.chain((128..184).map(|i| (i, i + 1)));
+    let ask = |(start, end)| RangeHash { start, end, hash: Digest([1; 32]) };
+    let asked: Vec<RangeHash> = ranges.map(ask).collect();
+    let compare = Compare { ticket: 7, ranges: list(asked.clone()) };
+    world.say(link, &Frame::Compare(compare).encode());
+    world.run(short());
+    let heard = world.peers[RAW].heard.iter().find_map(|(_, frame)| match frame {
+        Frame::Differ(differ) if differ.ticket == 7 => Some(differ.clone()),
+        _ => None,
+    });
+    let differ = heard.expect("an answer");
+    assert!(!differ.tips.is_empty());
+    for range in differ.ranges.iter() {
+        let narrower = |asked: &RangeHash| {
+            asked.start <= range.start
+                && range.end <= asked.end
+                && range.end - range.start < asked.end - asked.start
+        };
+        assert!(asked.iter().any(narrower), "{range:?} is as wide as what was asked");
     }
 }

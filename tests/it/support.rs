@@ -14,6 +14,13 @@ pub fn identity(n: u8) -> Identity {
     Identity::from_seed(&[n; 32])
 }
 
+/// One of very many further identities.
+pub fn wide_identity(n: u16) -> Identity {
+    let mut seed = [250; 32];
+    seed[..2].copy_from_slice(&n.to_be_bytes());
+    Identity::from_seed(&seed)
+}
+
 /// Members 1 to `n` under a fixed nonce, and author 200.
 pub fn network(n: u8) -> Network {
     let member = |i: u8| Member {

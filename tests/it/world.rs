@@ -1,7 +1,8 @@
-//! A world of state machines: virtual time, links with latency, disks that lose what was not answered.
+//! A world of state machines: virtual time, links with latency, disks that lose what was not
+//! answered.
 //!
-//! Nodes run exactly as in a process, with this event loop in the place of sockets, threads and SQLite.
-//! One seed, one order of events. `language.rs` is what tests write in.
+//! Nodes run exactly as in a process, with this event loop in the place of sockets, threads and
+//! SQLite. One seed, one order of events. `language.rs` is what tests write in.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use std::time::Duration;
 use loyal::adversary::{Act, Adversary, Spec};
 use loyal::crypto::{Digest, PublicKey, check};
 use loyal::protocol::{
-    Config, Down, Input, LinkId, Network, Node, Output, Refusal, Rejection, Restored, Ticket, Time,
+    Config, Down, Input, LinkId, Member, Network, Node, Output, Refusal, Rejection, Restored, Role,
+    Ticket, Time,
 };
 use loyal::wire::{Batch, BatchId, Entry, Frame, MessageId, limits::MAX_FRAME};
 
 use crate::disk::Disk;
-use crate::support::{hello, identity};
+use crate::support::{hello, identity, wide_identity};
 
 /// Where virtual time starts.
 pub const START: Time = Time(1_000_000_000);
@@ -136,6 +138,20 @@ impl World {
             cut: BTreeSet::new(),
             trace: vec![],
         }
+    }
+
+    /// Four members, none of which runs yet, among so many authors.
+    pub fn wide(authors: u16) -> Self {
+        let mut world = Self::new(4, 1, Rules::default());
+        let mut keys = world.network.keys().to_vec();
+        keys.extend((0..authors).map(|i| Member {
+            key: wide_identity(i).public(),
+            name: format!("a{i}"),
+            role: Role::Author,
+            gossip: None,
+        }));
+        world.network = Arc::new(Network::new([6; 32], keys).expect("sound"));
+        world
     }
 
     fn node(&mut self, number: usize) -> Node {

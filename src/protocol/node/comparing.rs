@@ -72,7 +72,8 @@ impl Node {
             if spoken <= LIST_LANES && tips.len() + spoken <= MAX_TIPS {
                 let authors = self.lanes.spoken(range.start, range.end).map(|(author, _)| author);
                 tips.extend(authors.filter_map(|a| self.lanes.signed_tip(a, self.key_of(a))));
-            } else {
+            } else if range.end - range.start > 1 {
+                // One key alone cannot be narrowed: it is left for the next comparison.
                 for (start, end) in split(range.start, range.end) {
                     if ranges.len() < MAX_RANGES {
                         ranges.push(RangeHash { start, end, hash: self.hash(start, end) });

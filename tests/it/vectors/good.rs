@@ -4,7 +4,7 @@ use loyal::crypto::{
     Digest, Identity, PublicKey, Signature, check, decode_pem, encode_pem, hex, parse_hex,
 };
 use loyal::protocol::Network;
-use loyal::wire::{Batch, Frame, RangeHash, SignedSlot, decode_body};
+use loyal::wire::{Batch, Entry, Frame, RangeHash, SignedSlot, SlotId, decode_body};
 use serde_json::{Value, json};
 
 use super::{File, bytes, pin, read, text};
@@ -104,12 +104,14 @@ fn batches() -> File {
     let vector = |(signer, batch): (Identity, Batch)| {
         let header = &batch.header;
         let entries = batch.entries().expect("of its own making");
+        let entry = |entry: &Entry| json!([entry.topic, hex(&entry.payload)]);
+        let entries: Vec<Value> = entries.iter().map(entry).collect();
         json!({
             "seed": hex(signer.seed().as_ref()),
             "network": header.network.to_string(), "author": header.author.to_string(),
             "seq": header.seq, "prev": header.prev.to_string(),
             "created_at": header.created_at, "count": header.count, "length": header.length,
-            "entries": entries.iter().map(|e| json!([e.topic, hex(&e.payload)])).collect::<Vec<_>>(),
+            "entries": entries,
             "body": hex(&batch.body), "content": header.content.to_string(),
             "header": hex(&header_bytes(&batch)),
             "rest": header.rest().to_string(),
@@ -187,7 +189,10 @@ fn fields(frame: &Frame) -> Value {
             json!({"ticket": reply.ticket, "hops": reply.hops, "batch": batch(&reply.batch)})
         }
         Frame::Announce(announce) => {
-            let item = |i: &loyal::wire::SlotId| json!({"author": i.author.to_string(), "seq": i.seq, "id": i.id.to_string()});
+            let item = |i: &SlotId| {
+                let (author, id) = (i.author.to_string(), i.id.to_string());
+                json!({"author": author, "seq": i.seq, "id": id})
+            };
             json!({"items": announce.items.iter().map(item).collect::<Vec<_>>()})
         }
         Frame::Request(request) => {
@@ -253,7 +258,7 @@ fn signatures() -> File {
     };
     File {
         name: "signatures.json",
-        about: "the signature rule, ZIP-215, at its edges; keys like these never get into a network",
+        about: "the signature rule, ZIP-215, at its edges; such keys never get into a network",
         vectors: zip215::cases().into_iter().map(vector).collect(),
     }
 }

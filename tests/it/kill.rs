@@ -1,0 +1,110 @@
+//! `kill -9` at random moments of a process that is being posted to: nothing that it acknowledged
+//! is lost, and no slot is used twice.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use loyal::protocol::{Member, Network, Role};
+use rand::{RngExt as _, SeedableRng as _, rngs::ChaCha8Rng};
+
+use crate::process::{Process, free_address, request};
+use crate::support::identity;
+
+const KILLS: usize = 20;
+const POSTERS: usize = 3;
+
+/// What a POST acknowledged: the message's id and its slot.
+type Posted = (String, u64);
+
+fn lay_out(dir: &Path, gossip: [SocketAddr; 2]) {
+    let member = |i: u8| Member {
+        key: identity(i + 1).public(),
+        name: format!("n{i}"),
+        role: Role::Member,
+        gossip: Some(gossip[usize::from(i)]),
+    };
+    let network = Network::new([5; 32], vec![member(0), member(1)]).expect("sound");
+    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
+    for i in 0..2 {
+        let path = dir.join(format!("n{i}.pem"));
+        loyal::store::keys::write(&path, &identity(i + 1), None).expect("written");
+    }
+}
+
+/// Posts until told to stop; says what was acknowledged.
+fn post(api: SocketAddr, stop: &AtomicBool) -> Vec<Posted> {
+    let mut posted = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        match request(api, "POST", "/v1/messages?topic=t", b"payload") {
+            Some((201, body)) => {
+                let id = body["id"].as_str().expect("an id").to_owned();
+                posted.push((id, body["seq"].as_u64().expect("a slot")));
+            }
+            // Over its quota, or the process was just killed.
+            Some(_) | None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    posted
+}
+
+/// Posts from several threads for a while, then kills the process under them.
+fn post_and_kill(victim: &mut Process, after: Duration) -> Vec<Posted> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let posters: Vec<_> = (0..POSTERS)
+        .map(|_| {
+            let (api, stop) = (victim.api, stop.clone());
+            std::thread::spawn(move || post(api, &stop))
+        })
+        .collect();
+    std::thread::sleep(after);
+    victim.kill();
+    stop.store(true, Ordering::Relaxed);
+    posters.into_iter().flat_map(|poster| poster.join().expect("a poster")).collect()
+}
+
+fn expect_held(by: &Process, posted: &[Posted], whose: &str) {
+    let until = Instant::now() + Duration::from_secs(60);
+    for (id, seq) in posted {
+        let path = format!("/v1/messages/{id}");
+        while request(by.api, "GET", &path, b"").is_none_or(|(status, _)| status != 200) {
+            assert!(Instant::now() < until, "slot {seq}, {id} is lost to {whose}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_no_slot_is_used_twice() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let gossip = [free_address(), free_address()];
+    lay_out(dir.path(), gossip);
+    let api = [free_address(), free_address()];
+    let witness = Process::start(dir.path(), "n1", gossip[1], api[1]);
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let mut posted = Vec::new();
+    for _ in 0..KILLS {
+        let mut victim = Process::start(dir.path(), "n0", gossip[0], api[0]);
+        let after = Duration::from_millis(rng.random_range(5..250));
+        posted.extend(post_and_kill(&mut victim, after));
+    }
+    assert!(posted.len() > KILLS, "only {} posts were acknowledged", posted.len());
+    let survivor = Process::start(dir.path(), "n0", gossip[0], api[0]);
+    expect_held(&survivor, &posted, "the node itself");
+    expect_held(&witness, &posted, "its neighbour");
+    let mut slots = BTreeMap::new();
+    for (id, seq) in &posted {
+        let batch = id.split('.').next().expect("a batch").to_owned();
+        let other = slots.insert(*seq, batch.clone());
+        assert!(other.is_none_or(|other| other == batch), "slot {seq} was used twice");
+    }
+    for process in [&survivor, &witness] {
+        let path = "/v1/rejections?reason=equivocation";
+        let (status, body) = request(process.api, "GET", path, b"").expect("an answer");
+        assert_eq!(status, 200);
+        assert_eq!(body["items"].as_array().map(Vec::len), Some(0), "{body}");
+    }
+}
