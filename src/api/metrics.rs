@@ -110,12 +110,12 @@ impl Moment {
             count = count.saturating_add(*deliveries);
             // The last place stands for more as well: its bucket has no upper bound.
             let last = number as usize + 1 == hops.len();
-            buckets.push((if last { f64::MAX } else { f64::from(number) }, *deliveries));
+            buckets.push((if last { f64::INFINITY } else { f64::from(number) }, *deliveries));
         }
         let help = "Links that delivered messages crossed, as claimed";
         histogram(encoder, "loyal_delivery_hops", help, sum, count, &buckets)?;
         let verify = &self.traffic.verify;
-        let bounds = verify.bounds.iter().copied().chain([f64::MAX]);
+        let bounds = verify.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(verify.counts.iter().copied()).collect();
         let help = "Time that a signature check takes, in seconds";
         histogram(encoder, "loyal_verify_seconds", help, verify.sum, verify.count, &buckets)

@@ -12,6 +12,8 @@
 //! | `peers`, `status` | the node's view of the mesh and of itself, health, what a liar tried |
 //! | `metrics`, `openapi` | for Prometheus; for generators of clients |
 
+#[cfg(test)]
+mod end_to_end;
 mod error;
 mod input;
 mod io;

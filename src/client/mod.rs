@@ -8,6 +8,8 @@ mod error;
 mod events;
 mod requests;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use error::ClientError;
 pub use events::{EventStream, StreamEvent};

@@ -32,6 +32,7 @@ use crate::protocol::{Down, Input, LinkId, Time};
 
 /// Most of each thing that one turn takes.
 const FRAMES: usize = 64;
+const FRAME_BYTES: usize = 1 << 20;
 const ANSWERS: usize = 256;
 const COMMANDS: usize = 64;
 const ARRIVALS: usize = 32;
@@ -172,7 +173,11 @@ impl Driver {
     }
 
     fn serve_frames(&mut self) -> bool {
+        let mut bytes_left = FRAME_BYTES;
         for _ in 0..FRAMES {
+            if bytes_left == 0 {
+                break;
+            }
             if self.is_congested() {
                 return false; // an answer will wake us
             }
@@ -182,7 +187,10 @@ impl Driver {
             };
             let item = self.links.get(&id).and_then(|entry| entry.link.inbox.pop());
             match item {
-                Some(Item::Frame(bytes)) => self.input(Input::Frame { link: id, bytes }),
+                Some(Item::Frame(bytes)) => {
+                    bytes_left = bytes_left.saturating_sub(bytes.len());
+                    self.input(Input::Frame { link: id, bytes });
+                }
                 Some(Item::Oversize(length)) => self.input(Input::Oversize { link: id, length }),
                 Some(Item::End(cause)) => self.down(id, cause),
                 None => {}

@@ -11,15 +11,17 @@ use super::traffic::Inbound;
 const REMEMBERED: usize = 4096;
 /// Addresses of recently linked peers that count as known.
 const RECENT: usize = 256;
-/// Handshakes under way, all together and of strangers: known addresses always find places.
-const HALF_OPEN: usize = 64;
+/// Handshakes under way of addresses that the file does not list, and of strangers among them. An
+/// address that it lists has places of its own, which nobody can take.
+const HALF_OPEN_UNLISTED: usize = 64;
 const HALF_OPEN_STRANGERS: usize = 24;
 /// Handshakes under way from one address, for each member that the file lists there.
-const HALF_OPEN_EACH: usize = 8;
+const HALF_OPEN_EACH: usize = 4;
 /// Handshakes a second of known addresses and of strangers: 285 × 0.35 ms is 10 % of a core.
 const KNOWN: Rate = Rate { per_s: 200, burst: 128 };
 const STRANGERS: Rate = Rate { per_s: 85, burst: 64 };
-/// Handshakes a second from one address, for each member that the file lists there.
+/// Handshakes a second from one address, for each member that the file lists there. Less in a large
+/// network, so that a third of its members at full rate take no more than half of what is there.
 const EACH: Rate = Rate { per_s: 10, burst: 24 };
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,8 @@ struct Address {
 pub(super) struct Gate {
     /// How many members the file lists at an address.
     listed: BTreeMap<IpAddr, u64>,
+    /// What a listed member may do.
+    each: Rate,
     /// Recently linked peers' addresses, oldest first.
     recent: Vec<IpAddr>,
     addresses: BTreeMap<IpAddr, Address>,
@@ -68,7 +72,7 @@ pub(super) struct Gate {
     seen: u64,
     known: Bucket,
     strangers: Bucket,
-    half_open: usize,
+    half_open_unlisted: usize,
     half_open_strangers: usize,
 }
 
@@ -76,6 +80,7 @@ pub(super) struct Gate {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Permit {
     address: IpAddr,
+    listed: bool,
     known: bool,
 }
 
@@ -94,15 +99,18 @@ impl Gate {
         for address in listed {
             *counts.entry(canonical(address)).or_insert(0) += 1;
         }
+        let members = counts.values().sum::<u64>().max(1);
+        let per_s = (KNOWN.per_s * 3 / 2 / members).clamp(1, EACH.per_s);
         Self {
             listed: counts,
+            each: Rate { per_s, ..EACH },
             recent: vec![],
             addresses: BTreeMap::new(),
             by_age: BTreeSet::new(),
             seen: 0,
             known: Bucket::default(),
             strangers: Bucket::default(),
-            half_open: 0,
+            half_open_unlisted: 0,
             half_open_strangers: 0,
         }
     }
@@ -112,18 +120,17 @@ impl Gate {
         let address = canonical(address);
         let listed = self.listed.get(&address).copied();
         let known = listed.is_some() || self.recent.contains(&address);
-        let times = listed.unwrap_or(1);
-        if self.half_open >= HALF_OPEN
-            || (!known && self.half_open_strangers >= HALF_OPEN_STRANGERS)
-        {
+        let full = listed.is_none() && self.half_open_unlisted >= HALF_OPEN_UNLISTED
+            || !known && self.half_open_strangers >= HALF_OPEN_STRANGERS;
+        if full {
             return Err(Inbound::HalfOpen);
         }
-        let each = HALF_OPEN_EACH.saturating_mul(usize::try_from(times).unwrap_or(usize::MAX));
+        let (rate, times) = listed.map_or((EACH, 1), |times| (self.each, times));
         let entry = self.touch(address);
-        if entry.half_open >= each {
+        if entry.half_open as u64 >= times.saturating_mul(HALF_OPEN_EACH as u64) {
             return Err(Inbound::HalfOpen);
         }
-        if !entry.bucket.take(now, EACH, times) {
+        if !entry.bucket.take(now, rate, times) {
             return Err(Inbound::AddressRate);
         }
         let shared =
@@ -131,17 +138,19 @@ impl Gate {
         if !shared.0.take(now, shared.1, 1) {
             return Err(Inbound::Budget);
         }
-        self.half_open += 1;
+        self.half_open_unlisted += usize::from(listed.is_none());
         self.half_open_strangers += usize::from(!known);
         if let Some(entry) = self.addresses.get_mut(&address) {
             entry.half_open += 1;
         }
-        Ok(Permit { address, known })
+        Ok(Permit { address, listed: listed.is_some(), known })
     }
 
     /// A handshake is over; a peer that linked is known from now on.
     pub fn done(&mut self, permit: Permit, linked: bool) {
-        self.half_open = self.half_open.saturating_sub(1);
+        if !permit.listed {
+            self.half_open_unlisted = self.half_open_unlisted.saturating_sub(1);
+        }
         if !permit.known {
             self.half_open_strangers = self.half_open_strangers.saturating_sub(1);
         }
@@ -157,8 +166,8 @@ impl Gate {
         }
     }
 
-    /// The entry of an address, now the youngest. The oldest makes room for a new one: there are far
-    /// more places than handshakes under way, so it has none.
+    /// The entry of an address, now the youngest. The oldest makes room for a new one. In a network of
+    /// thousands that may be one with handshakes under way, which are then not counted against it.
     fn touch(&mut self, address: IpAddr) -> &mut Address {
         self.seen += 1;
         if !self.addresses.contains_key(&address)
@@ -254,8 +263,29 @@ mod tests {
         for permit in permits.into_iter().chain(own) {
             gate.done(permit, false);
         }
-        assert_eq!((gate.half_open, gate.half_open_strangers), (0, 0));
+        assert_eq!((gate.half_open_unlisted, gate.half_open_strangers), (0, 0));
         assert!(gate.addresses.values().all(|address| address.half_open == 0));
+    }
+
+    #[test]
+    fn a_third_of_the_members_at_full_rate_cannot_shut_out_the_rest() {
+        for (members, holding) in [(4, false), (31, false), (100, false), (31, true), (100, true)] {
+            let mut gate = Gate::new((0..members).map(ip));
+            let (liars, honest) = ((members - 1) / 3, ip(members - 1));
+            let mut got_in = 0;
+            for ms in 0..20_000 {
+                for liar in 0..liars {
+                    // Either they finish at once, or never.
+                    if let (Ok(permit), false) = (gate.admit(ms * 1000, ip(liar)), holding) {
+                        gate.done(permit, false);
+                    }
+                }
+                if ms % 1000 == 999 {
+                    got_in += admitted(&mut gate, ms * 1000, honest, 1);
+                }
+            }
+            assert_eq!(got_in, 20, "{members} {holding}");
+        }
     }
 
     #[test]

@@ -166,26 +166,22 @@ impl Authors {
 impl Author {
     /// Drops bodies, oldest slot first, until the author is within its share; the newest slot's stays.
     fn prune_payloads(&mut self, db: &Connection, share: i64) -> rusqlite::Result<usize> {
-        let mut pruned = 0;
         let mut oldest = db.prepare_cached(
             "SELECT row, length FROM batches WHERE author = ?1 AND seq > ?2 AND seq < ?3 \
              AND typeof(body) <> 'null' ORDER BY seq LIMIT ?4",
         )?;
         let mut drop = db.prepare_cached("UPDATE batches SET body = NULL WHERE row = ?1")?;
-        let step = STEP as i64;
-        let found: Vec<(i64, i64)> = oldest
-            .query_map([self.number, self.floor, self.newest, step], |r| {
-                Ok((r.get(0)?, r.get(1)?))
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        for (row, length) in found {
-            if self.bytes <= share {
-                break;
-            }
-            drop.execute([row])?;
-            self.bytes -= length + ROW_COST;
-            pruned += 1;
+        let mut found = oldest.query([self.number, self.floor, self.newest, STEP as i64])?;
+        let mut chosen: Vec<i64> = vec![];
+        while self.bytes > share {
+            let Some(row) = found.next()? else { break };
+            chosen.push(row.get(0)?);
+            self.bytes -= row.get::<_, i64>(1)? + ROW_COST;
         }
+        for row in &chosen {
+            drop.execute([row])?;
+        }
+        let pruned = chosen.len();
         Ok(pruned)
     }
 
@@ -223,5 +219,101 @@ impl Author {
             }
         }
         Ok(found.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, batch, entry, identity, network, query, stored};
+    use super::super::{Cursor, MessageQuery, Options};
+    use super::*;
+    use crate::protocol::{Durability, Record};
+
+    fn lane(bench: &Bench, author: u8) -> crate::protocol::RestoredLane {
+        let key = identity(author).public();
+        bench.restored.lanes.iter().find(|lane| lane.author == key).expect("a lane").clone()
+    }
+
+    #[test]
+    fn shares_add_up_to_no_more_than_the_whole_and_ours_is_reserved() {
+        for (bytes, keys) in
+            [(4u64 << 30, 10), (4 << 30, 1), (1 << 20, 100_000), (0, 3), (u64::MAX, 2)]
+        {
+            let shares = Shares::new(bytes, keys);
+            let others = i128::from(shares.other) * (keys as i128 - 1);
+            assert!(i128::from(shares.own) + others <= i128::from(bytes), "{bytes} {keys}");
+            assert!(shares.own >= rows::saturated(bytes / 8));
+        }
+    }
+
+    #[test]
+    fn the_oldest_payloads_of_a_greedy_author_go_and_nobody_else_s() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let options = Options { max_bytes: 64 << 10, ..Options::default() };
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        let of = |author, seq| stored(batch(&net, author, seq, &[entry("t", &[1; 1000])]), Some(3));
+        assert!(bench.put_batch(&of(3, 1)));
+        let slots = WINDOW + RECENT + 500;
+        let mut tokens = vec![];
+        for seq in 1..=slots {
+            tokens.push(bench.give(Record::Batch(of(2, seq)), Durability::Lazy));
+        }
+        for token in tokens {
+            assert!(matches!(bench.answer(token), crate::protocol::Input::Written { .. }));
+        }
+        bench.store.close();
+
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        let greedy = lane(&bench, 2);
+        let kept = 64 / 3 * 1024 / (1000 + 7 + 512); // a third each, as an eighth is less
+        assert!(slots - greedy.floor <= kept + 1 && greedy.floor < slots, "{}", greedy.floor);
+        assert_eq!(greedy.slots.len() as u64, WINDOW + RECENT);
+        assert_eq!(greedy.slots.last().expect("a tip").id, of(2, slots).id);
+        assert_eq!(lane(&bench, 3).floor, 0);
+        assert_eq!(bench.get(3, 1, None), Some(of(3, 1)));
+        assert_eq!(bench.get(2, greedy.floor, None), None);
+        assert_eq!(bench.get(2, greedy.floor + 1, None), Some(of(2, greedy.floor + 1)));
+
+        // A reader that stopped before them is told; what is still known of them is listed.
+        let reader = bench.store.reader();
+        let pruned = crate::wire::MessageId { batch: of(2, greedy.floor).id, index: 0 };
+        assert_eq!(reader.message(pruned).expect("reads").expect("known").payload, None);
+        let gone = crate::wire::MessageId { batch: of(2, 1).id, index: 0 };
+        assert_eq!(reader.message(gone).expect("reads"), None);
+        let first = reader.messages(&query(None, 1)).expect("reads");
+        assert_eq!(first.gap, None);
+        let mut after = MessageQuery { after: Some(first.next), ..query(None, 10) };
+        let page = reader.messages(&after).expect("reads");
+        assert!(page.gap.is_some());
+        assert_eq!((page.rows.len(), page.rows[0].payload.as_ref()), (10, None));
+        after.author = Some(identity(3).public());
+        assert_eq!(reader.messages(&after).expect("reads").gap, None, "not that author's");
+        let newer = Cursor { row: i64::try_from(greedy.floor + 2).expect("small"), ..first.next };
+        after = MessageQuery { after: Some(newer), topic: Some("t".into()), ..query(None, 10) };
+        assert_eq!(reader.messages(&after).expect("reads").gap, None, "nothing missing there");
+    }
+
+    #[test]
+    fn a_hole_holds_the_floor_back_until_it_is_filled() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(2));
+        let options = Options { max_bytes: 8 << 10, ..Options::default() };
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        let of = |seq| stored(batch(&net, 2, seq, &[entry("", &[1; 1000])]), Some(2));
+        for seq in (1..=10).filter(|seq| *seq != 3) {
+            assert!(bench.put_batch(&of(seq)));
+        }
+        bench.store.close();
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        assert_eq!(lane(&bench, 2).floor, 2);
+        assert_eq!(bench.get(2, 4, None), None, "its payload had to go");
+        assert!(bench.put_batch(&of(3)) && bench.put_batch(&of(11)));
+        bench.store.close();
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        assert!(lane(&bench, 2).floor >= 8, "{}", lane(&bench, 2).floor);
+        // An id below the floor is kept, as evidence; its payload is not.
+        let mut late = stored(batch(&net, 2, 2, &[entry("", b"second")]), Some(2));
+        late.first = false;
+        assert!(bench.put_batch(&late));
+        assert_eq!(bench.get(2, 2, Some(late.id)), None);
     }
 }

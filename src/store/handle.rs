@@ -36,7 +36,8 @@ impl Default for Options {
     }
 }
 
-/// Called with the answer to each `write` and `read`, once, on a thread of the store; must not block.
+/// Called with the answer to each `write` and `read`, once, on a thread of the store. It
+/// must not block, and must not call the store.
 pub type Answer = Box<dyn Fn(Input) + Send>;
 
 /// What the threads and the handle share.

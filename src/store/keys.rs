@@ -150,3 +150,79 @@ fn open(path: &Path) -> Result<File, KeyError> {
         Err(io(io::Error::other("it is not a plain file")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn no_passphrase() -> io::Result<Zeroizing<String>> {
+        Err(io::Error::other("nobody must ask"))
+    }
+
+    #[test]
+    fn a_key_file_is_private_reads_back_and_is_never_overwritten() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.pem");
+        let (one, two) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
+        write(&path, &one, None).expect("writes");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o600);
+        assert!(matches!(write(&path, &two, None), Err(KeyError::Exists { .. })));
+        assert_eq!(read(&path, no_passphrase).ok().map(|key| key.public()), Some(one.public()));
+        let lost = dir.path().join("none/a.pem");
+        assert!(matches!(write(&lost, &one, None), Err(KeyError::Io { .. })));
+    }
+
+    #[test]
+    fn an_encrypted_key_asks_for_its_passphrase() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.pem");
+        let one = Identity::from_seed(&[1; 32]);
+        write(&path, &one, Some("open sesame")).expect("writes");
+        let with = |text: &str| read(&path, || Ok(Zeroizing::new(text.to_owned())));
+        assert_eq!(with("open sesame").ok().map(|key| key.public()), Some(one.public()));
+        let wrong = KeyFileError::WrongPassphrase;
+        assert!(matches!(with("x"), Err(KeyError::Unreadable { error, .. }) if error == wrong));
+        assert!(read(&path, no_passphrase).err().expect("refused").to_string().contains("nobody"));
+    }
+
+    #[test]
+    fn what_others_can_use_and_what_is_no_key_is_refused_with_the_fix() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a.pem");
+        write(&path, &Identity::from_seed(&[1; 32]), None).expect("writes");
+        for mode in [0o640, 0o604, 0o620, 0o610, 0o644, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("sets");
+            let error = read(&path, no_passphrase).err().expect("refused").to_string();
+            assert!(error.contains(&format!("chmod 600 {}", path.display())), "{error}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("sets");
+        assert!(read(&path, no_passphrase).is_ok());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("sets");
+        for bad in [&b""[..], b"hello", &[0xff; 100], &vec![b'-'; 100_000]] {
+            fs::write(&path, bad).expect("writes");
+            let error = read(&path, no_passphrase).err().expect("refused").to_string();
+            assert!(error.contains("a.pem"), "{error}");
+        }
+        assert!(read(dir.path(), no_passphrase).is_err());
+        assert!(read(&dir.path().join("none"), no_passphrase).is_err());
+    }
+
+    #[test]
+    fn a_key_is_used_by_one_at_a_time_whatever_it_is_called() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, alias) = (dir.path().join("a.pem"), dir.path().join("b.pem"));
+        write(&path, &Identity::from_seed(&[1; 32]), None).expect("writes");
+        symlink(&path, &alias).expect("links");
+        let held = lock(&path).expect("locks");
+        for name in [&path, &alias] {
+            let error = lock(name).err().expect("refused");
+            assert!(matches!(error, KeyError::Locked { .. }), "{error}");
+        }
+        assert!(read(&path, no_passphrase).is_ok(), "reading needs no lock");
+        drop(held);
+        lock(&alias).expect("free again");
+    }
+}

@@ -55,8 +55,10 @@ pub struct MessageRow {
 }
 
 const COLUMNS: &str = "b.row, b.id, a.key, b.seq, b.created_at, b.delivered_at, b.hops, s.key, b.count, \
-     b.body FROM batches b JOIN authors a ON a.number = b.author \
-     LEFT JOIN authors s ON s.number = b.sender";
+     b.body";
+// A cross join keeps SQLite from turning the loops round, which would sort all rows for every page.
+const KEYS: &str =
+    "CROSS JOIN authors a ON a.number = b.author LEFT JOIN authors s ON s.number = b.sender";
 
 /// A batch's row, without what only other nodes need.
 struct BatchRow {
@@ -127,7 +129,7 @@ impl Reader {
     /// See [`StoreError`].
     pub fn message(&self, id: MessageId) -> Result<Option<MessageRow>, StoreError> {
         self.with(|db, generation| {
-            let sql = format!("SELECT {COLUMNS} WHERE b.id = ?1 AND b.first");
+            let sql = format!("SELECT {COLUMNS} FROM batches b {KEYS} WHERE b.id = ?1 AND b.first");
             let found =
                 db.prepare_cached(&sql)?.query_row([id.batch.0], BatchRow::read).optional()?;
             let found = found.filter(|batch| id.index < batch.count);
@@ -188,17 +190,15 @@ fn scan(
     page: &mut Page<MessageRow>,
 ) -> rusqlite::Result<bool> {
     let Cursor { generation, row: from, index: after } = page.next;
-    // Both leave out the cursor's own batch once its last message was given out.
-    let rest = "(b.row > ?1 OR b.count > ?2 + 1) AND b.first ORDER BY b.row LIMIT ?3";
-    let sql = match author {
-        None => format!("SELECT {COLUMNS} WHERE b.row >= ?1 AND {rest}"),
-        Some(_) => {
-            // SQLite wants the hint right behind the table that it is about.
-            let hinted = "batches b INDEXED BY batches_by_author ";
-            let columns = COLUMNS.replacen("batches b ", hinted, 1);
-            format!("SELECT {columns} WHERE b.author = ?4 AND b.row >= ?1 AND {rest}")
-        }
+    // The cursor's own batch is left out once its last message was given out.
+    let (index, only) = match author {
+        None => ("", ""),
+        Some(_) => ("INDEXED BY batches_by_author", "b.author = ?4 AND"),
     };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM batches b {index} {KEYS} WHERE {only} b.row >= ?1 \
+         AND (b.row > ?1 OR b.count > ?2 + 1) AND b.first ORDER BY b.row LIMIT ?3"
+    );
     let mut statement = db.prepare_cached(&sql)?;
     let mut found = match author {
         None => statement.query([from, i64::from(after), SCAN_ROWS])?,
@@ -244,4 +244,134 @@ fn gone(db: &Connection, author: Option<i64>, after: i64, to: i64) -> rusqlite::
          AND (?3 IS NULL OR number = ?3))",
     )?
     .query_row(rusqlite::params![after, to, author], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, batch, entry, identity, killed, network, query, stored};
+    use super::*;
+    use crate::protocol::Network;
+
+    fn fill(bench: &Bench, net: &Network) {
+        let three = [entry("a", b"0"), entry("b", b"1"), entry("a", b"2")];
+        assert!(bench.put_batch(&stored(batch(net, 2, 1, &three), Some(3))));
+        let mut second = stored(batch(net, 2, 1, &[entry("a", b"evidence")]), Some(3));
+        second.first = false;
+        assert!(bench.put_batch(&second));
+        assert!(bench.put_batch(&stored(batch(net, 1, 1, &[entry("b", b"3")]), None)));
+        assert!(bench.put_batch(&stored(batch(net, 2, 2, &[entry("a", b"4")]), Some(2))));
+    }
+
+    fn payloads(rows: &[MessageRow]) -> String {
+        let bytes = rows.iter().flat_map(|row| row.payload.clone().expect("held")).collect();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    /// Everything a query finds, page by page.
+    fn all(reader: &Reader, mut query: MessageQuery) -> (String, usize) {
+        let (mut found, mut pages) = (String::new(), 0);
+        loop {
+            let page = reader.messages(&query).expect("reads");
+            assert!(page.rows.len() <= query.limit && page.gap.is_none());
+            found += &payloads(&page.rows);
+            query.after = Some(page.next.to_string().parse().expect("a cursor"));
+            pages += 1;
+            if !page.more {
+                let again = reader.messages(&query).expect("reads");
+                assert_eq!((again.rows.len(), again.next, again.gap), (0, page.next, None));
+                return (found, pages);
+            }
+        }
+    }
+
+    #[test]
+    fn pages_of_any_size_give_each_message_once_in_order() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let reader = bench.store.reader();
+        let empty = reader.messages(&query(None, 5)).expect("reads");
+        assert_eq!((empty.rows.len(), empty.gap, empty.more), (0, None, false));
+        fill(&bench, &net);
+        let later = MessageQuery { after: Some(empty.next), ..query(None, 5) };
+        assert_eq!(payloads(&reader.messages(&later).expect("reads").rows), "01234");
+        for limit in 1..=6 {
+            assert_eq!(all(&reader, query(None, limit)).0, "01234", "{limit}");
+            let two = query(Some(identity(2).public()), limit);
+            assert_eq!(all(&reader, two.clone()).0, "0124");
+            assert_eq!(all(&reader, MessageQuery { topic: Some("a".into()), ..two }).0, "024");
+            let b = MessageQuery { topic: Some("b".into()), ..query(None, limit) };
+            assert_eq!(all(&reader, b).0, "13");
+            assert_eq!(all(&reader, query(Some(identity(3).public()), limit)).0, "");
+        }
+        // Every message's own cursor goes on after it, inside a batch too.
+        let rows = reader.messages(&query(None, 5)).expect("reads").rows;
+        for (at, row) in rows.iter().enumerate() {
+            let after = MessageQuery { after: Some(row.cursor), ..query(None, 5) };
+            let rest = reader.messages(&after).expect("reads").rows;
+            assert_eq!(rest, rows[at + 1..]);
+            assert_eq!(reader.message(row.id).expect("reads").as_ref(), Some(row));
+        }
+        assert_eq!((rows[1].hops, rows[1].from), (3, Some(identity(3).public())));
+        assert_eq!((rows[3].hops, rows[3].from), (0, None));
+        assert_eq!((rows[3].created_at, rows[3].delivered_at), (1_001, 5_001));
+        let beyond = MessageId { index: 3, ..rows[0].id };
+        assert_eq!(reader.message(beyond).expect("reads"), None);
+    }
+
+    #[test]
+    fn large_messages_make_short_pages() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        for seq in 1..=20 {
+            let large = vec![b'x'; 1 << 20];
+            assert!(bench.put_batch(&stored(batch(&net, 2, seq, &[entry("", &large)]), Some(3))));
+        }
+        let page = bench.store.reader().messages(&query(None, 1000)).expect("reads");
+        assert_eq!((page.rows.len(), page.more), (8, true));
+        let (found, pages) = all(&bench.store.reader(), query(None, 1000));
+        assert_eq!((found.len(), pages), (20 << 20, 3));
+    }
+
+    #[test]
+    fn a_cursor_that_means_nothing_is_a_gap_and_starts_again() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        fill(&bench, &net);
+        let end = bench.store.reader().messages(&query(None, 9)).expect("reads").next;
+        let copy = killed(dir.path());
+        let after = Bench::open(copy.path(), &net);
+        let old = MessageQuery { after: Some(end), ..query(None, 9) };
+        let page = after.store.reader().messages(&old).expect("reads");
+        assert!(page.gap.expect("a gap").contains("generation"));
+        assert_eq!(payloads(&page.rows), "01234");
+        let beyond = MessageQuery { after: Some(Cursor { row: 99, ..end }), ..query(None, 9) };
+        let page = bench.store.reader().messages(&beyond).expect("reads");
+        assert!(page.gap.expect("a gap").contains("beyond"));
+        assert_eq!(payloads(&page.rows), "01234");
+        bench.store.close();
+        let again = Bench::open(dir.path(), &net);
+        let page = again.store.reader().messages(&old).expect("reads");
+        assert_eq!((page.rows.len(), page.gap, page.next), (0, None, end), "a clean end keeps it");
+    }
+
+    #[test]
+    fn no_page_sorts_the_whole_table() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let plan = |index: &str, only: &str| {
+            let sql = format!(
+                "EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM batches b {index} {KEYS} WHERE {only} \
+                 b.row >= 1 AND (b.row > 1 OR b.count > 2) AND b.first ORDER BY b.row LIMIT 9"
+            );
+            let steps = bench.store.reader().with(|db, _| {
+                let mut plan = db.prepare(&sql)?;
+                let steps = plan.query_map([], |row| row.get::<_, String>(3))?;
+                steps.collect::<rusqlite::Result<Vec<_>>>()
+            });
+            steps.expect("a plan").join("; ")
+        };
+        for steps in [plan("", ""), plan("INDEXED BY batches_by_author", "b.author = 1 AND")] {
+            assert!(steps.starts_with("SEARCH b USING") && !steps.contains("TEMP"), "{steps}");
+        }
+    }
 }

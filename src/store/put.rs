@@ -106,3 +106,78 @@ fn promise(
         .execute([author, seq.max(highest) - PROMISES])?;
     Ok(Promise::New)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::super::testing::{Bench, batch, entry, identity, killed, network, stored};
+    use super::*;
+    use crate::protocol::{Durability, Record};
+
+    #[test]
+    fn no_number_of_ours_is_used_twice() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let own = |seq, text: &[u8]| stored(batch(&net, 1, seq, &[entry("", text)]), None);
+        assert!(bench.put_batch(&own(1, b"a")));
+        assert!(bench.put_batch(&own(1, b"a")), "the same again is the same");
+        assert!(!bench.put_batch(&own(1, b"b")));
+        assert!(!bench.put_batch(&own(3, b"c")), "the one before is not written");
+        assert!(bench.put_batch(&own(2, b"b")));
+        assert!(bench.put_batch(&own(3, b"c")));
+        let other = stored(batch(&net, 2, 1, &[entry("", b"x")]), Some(3));
+        let tokens = [own(3, b"d"), own(2, b"d"), other, own(4, b"d")]
+            .map(|stored| bench.give(Record::Batch(stored), Durability::Synced));
+        let kept = tokens
+            .map(|token| matches!(bench.answer(token), crate::protocol::Input::Written { .. }));
+        assert_eq!(kept, [false, false, true, true], "one refusal is not the others' refusal");
+
+        let copy = killed(dir.path());
+        let after = Bench::open(copy.path(), &net);
+        assert!(!after.put_batch(&own(4, b"e")));
+        assert!(after.put_batch(&own(5, b"e")));
+        assert_eq!(after.get(1, 4, None), Some(own(4, b"d")));
+    }
+
+    #[test]
+    fn our_key_s_batches_from_elsewhere_are_promises_too() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let came = |seq, text: &[u8]| stored(batch(&net, 1, seq, &[entry("", text)]), Some(2));
+        assert!(bench.put_batch(&came(9, b"before the folder was lost")));
+        assert!(bench.put_batch(&came(8, b"out of order")));
+        let mut twin = came(9, b"a twin's");
+        twin.first = false;
+        assert!(bench.put_batch(&twin), "kept as evidence");
+        assert_eq!(bench.get(1, 9, Some(twin.id)), Some(twin));
+        let own = |seq| stored(batch(&net, 1, seq, &[entry("", b"own")]), None);
+        assert!(!bench.put_batch(&own(7)));
+        assert!(!bench.put_batch(&own(9)));
+        assert!(bench.put_batch(&own(10)));
+    }
+
+    #[test]
+    fn promises_stay_few_and_bind_below_too() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(1));
+        drop(Bench::open(dir.path(), &net));
+        let db = Connection::open(schema::database(dir.path())).expect("opens");
+        let mut authors =
+            Authors::load(&db, identity(1).public(), super::super::author::Shares::new(1 << 30, 1))
+                .expect("loads");
+        let mut own = stored(batch(&net, 1, 1, &[entry("", b"x")]), None);
+        let number = authors.get(&db, &identity(1).public()).expect("a number").number;
+        for seq in 1..=PROMISES + 10 {
+            own.id = crate::crypto::Digest::of(&[&seq.to_be_bytes()]);
+            assert!(matches!(promise(&db, number, seq, &own), Ok(Promise::New)));
+        }
+        let (count, lowest): (i64, i64) = db
+            .query_row("SELECT count(*), min(seq) FROM promises", [], |r| {
+                Ok((r.get(0)?, r.get(1)?))
+            })
+            .expect("counts");
+        assert_eq!((count, lowest), (PROMISES, 11));
+        for seq in [1, 10, 11] {
+            assert!(matches!(promise(&db, number, seq, &own), Ok(Promise::Taken)), "{seq}");
+        }
+    }
+}

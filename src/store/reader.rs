@@ -60,7 +60,7 @@ impl Reader {
 
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let fail = |error| StoreError::sqlite(path, error);
-        let (db, immutable) = connect(path).map_err(fail)?;
+        let (db, immutable) = schema::open_any_reader(path, WAIT).map_err(fail)?;
         let fact = |name: &str| {
             let found = schema::meta(&db, name).map_err(fail)?;
             found.ok_or_else(|| StoreError::corrupt(path, format!("it has no {name}")))
@@ -120,18 +120,6 @@ impl Reader {
                 .optional()
                 .map(Option::flatten)
         })
-    }
-}
-
-/// A connection; whether it takes the file as one that nobody writes.
-fn connect(path: &Path) -> rusqlite::Result<(Connection, bool)> {
-    let works = |db: Connection| schema::meta(&db, "generation").map(|_| db);
-    match schema::open_reader(path, WAIT).and_then(works) {
-        Ok(db) => Ok((db, false)),
-        // A reader of a cleanly ended database needs to create files beside it. Where it cannot, and no
-        // log waits to be merged, the file alone says it all.
-        Err(error) if schema::wal(path).exists() => Err(error),
-        Err(_) => schema::open_immutable(path, WAIT).and_then(works).map(|db| (db, true)),
     }
 }
 

@@ -172,3 +172,153 @@ fn page(
     }
     Ok(Page { rows: lines, next, gap, more })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, identity, network, rejection};
+    use super::super::{Options, Reader};
+    use super::*;
+    use crate::protocol::{Durability, Record};
+
+    fn query(limit: usize) -> RejectionQuery {
+        RejectionQuery { limit, ..RejectionQuery::default() }
+    }
+
+    #[test]
+    fn lines_come_back_as_they_were_and_filters_find_them() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let mut bare = rejection(Reason::Oversize, 3, 30, 1);
+        (bare.link, bare.author, bare.seq, bare.id) = (None, None, None, None);
+        (bare.topic, bare.hops, bare.head) = (None, None, vec![]);
+        let lines = [
+            rejection(Reason::BadSignature, 2, 10, 1),
+            rejection(Reason::Replayed, 2, 20, 7000),
+            bare,
+            rejection(Reason::BadSignature, 3, 40, 2),
+            rejection(Reason::BadSignature, 2, 50, 1),
+        ];
+        for line in &lines {
+            assert!(bench.put_rejection(line.clone()));
+        }
+        let reader = bench.store.reader();
+        let page = reader.rejections(&query(10)).expect("reads");
+        let found: Vec<_> = page.rows.iter().map(|row| row.rejection.clone()).collect();
+        assert_eq!(found, lines);
+        let names: Vec<_> = page.rows.iter().map(|row| row.link_name.as_deref()).collect();
+        assert_eq!(names, [Some("n2"), Some("n2"), None, Some("n3"), Some("n2")]);
+
+        let rows = |query: RejectionQuery| -> Vec<i64> {
+            let page = reader.rejections(&query).expect("reads");
+            page.rows.iter().map(|row| row.row).collect()
+        };
+        let two = Some(identity(2).public());
+        assert_eq!(
+            rows(RejectionQuery { reason: Some(Reason::BadSignature), ..query(9) }),
+            [1, 4, 5]
+        );
+        assert_eq!(rows(RejectionQuery { peer: two, ..query(9) }), [1, 2, 5]);
+        assert_eq!(rows(RejectionQuery { author: two, ..query(9) }), [0i64; 0]);
+        assert_eq!(rows(RejectionQuery { since: Some(Time(40)), ..query(9) }), [4, 5]);
+        let after = page.rows[1].cursor;
+        assert_eq!(rows(RejectionQuery { after: Some(after), ..query(2) }), [3, 4]);
+
+        let summary = reader.rejection_summary(&query(1)).expect("reads");
+        let counts: Vec<_> = summary.iter().map(|row| (row.reason, row.link, row.count)).collect();
+        let three = Some(identity(3).public());
+        assert_eq!(
+            counts,
+            [
+                (Reason::Replayed, two, 7000),
+                (Reason::BadSignature, two, 2),
+                (Reason::BadSignature, three, 2),
+                (Reason::Oversize, None, 1),
+            ]
+        );
+        assert_eq!((summary[1].first, summary[1].last), (Time(10), Time(50)));
+        assert_eq!(summary[1].link_name.as_deref(), Some("n2"));
+    }
+
+    #[test]
+    fn the_log_keeps_its_newest_lines_and_says_what_is_gone() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let options = Options { max_rejections: 100, ..Options::default() };
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        let reader = bench.store.reader();
+        assert!(bench.put_rejection(rejection(Reason::Malformed, 2, 1, 1)));
+        let first = reader.rejections(&query(1)).expect("reads").next;
+        for at in 2..=350 {
+            assert!(bench.put_rejection(rejection(Reason::Malformed, 2, at, 1)));
+        }
+        let page = reader.rejections(&query(1000)).expect("reads");
+        let (oldest, newest) =
+            (page.rows.first().expect("a row"), page.rows.last().expect("a row"));
+        assert_eq!((page.rows.len(), oldest.row, newest.row), (100, 251, 350));
+        assert_eq!((page.gap, page.more), (None, false));
+        let page = reader.rejections(&RejectionQuery { after: Some(first), ..query(10) });
+        let page = page.expect("reads");
+        assert!(page.gap.is_some());
+        assert_eq!((page.rows[0].row, page.more), (251, true));
+        let page = reader.rejections(&RejectionQuery { after: Some(page.next), ..query(1000) });
+        let page = page.expect("reads");
+        assert_eq!((page.rows.len(), page.gap, page.more), (90, None, false));
+        bench.store.close();
+        let options = Options { max_rejections: 5, ..options };
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        assert!(bench.put_rejection(rejection(Reason::Malformed, 2, 999, 1)));
+        let page = bench.store.reader().rejections(&query(1000)).expect("reads");
+        assert_eq!((page.rows.len(), page.rows[4].row), (5, 351));
+    }
+
+    #[test]
+    fn a_flood_of_lines_is_counted_in_full() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let flood = 30_000;
+        let tokens: Vec<_> = (0..flood)
+            .map(|at| {
+                let line = rejection(Reason::BadSignature, 2, at, 1);
+                bench.give(Record::Rejection(Box::new(line)), Durability::Lazy)
+            })
+            .collect();
+        for token in tokens {
+            assert!(matches!(bench.answer(token), crate::protocol::Input::Written { .. }));
+        }
+        let summary = bench.store.reader().rejection_summary(&query(1)).expect("reads");
+        assert_eq!((summary.len(), summary[0].count), (1, flood));
+        assert_eq!(bench.store.queue_len(), 0);
+    }
+
+    #[test]
+    fn any_sqlite_tool_and_a_folder_s_reader_read_it_while_the_node_runs_and_after() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        assert!(matches!(Reader::open_stopped(dir.path()), Err(StoreError::Missing { .. })));
+        let bench = Bench::open(dir.path(), &net);
+        assert!(bench.put_rejection(rejection(Reason::Malformed, 2, 1, 3)));
+        let tool = || {
+            let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+            let db = Connection::open_with_flags(dir.path().join("node.sqlite"), flags);
+            db.expect("opens")
+                .query_row(
+                    "SELECT reason, link, link_name, hex(head), head FROM rejections",
+                    [],
+                    |r| {
+                        let columns: [String; 5] =
+                            [r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?];
+                        Ok(columns)
+                    },
+                )
+                .expect("reads")
+        };
+        let running = Reader::open_stopped(dir.path()).expect("opens");
+        let (link, key) = (tool(), identity(2).public().to_string());
+        assert_eq!(link, ["malformed", &key, "n2", "303030316666", "0001ff"]);
+        assert_eq!(running.rejections(&query(9)).expect("reads").rows.len(), 1);
+        assert_eq!(running.generation(), bench.store.reader().generation());
+        bench.store.close();
+        assert_eq!(tool(), link);
+        assert_eq!(running.rejections(&query(9)).expect("reads").rows.len(), 1);
+        let stopped = Reader::open_stopped(dir.path()).expect("opens");
+        assert_eq!(stopped.rejections(&query(9)).expect("reads").rows[0].rejection.count, 3);
+    }
+}

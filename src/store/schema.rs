@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 /// `application_id` of our databases: "loyl".
 pub(super) const APPLICATION_ID: i64 = 0x6c6f_796c;
@@ -99,6 +99,11 @@ pub(super) fn wal(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether anything waits in the log to be merged into the database.
+pub(super) fn has_wal(path: &Path) -> bool {
+    wal(path).metadata().is_ok_and(|meta| meta.len() > 0)
+}
+
 /// Makes a database at a path where there is none, with nothing left to sync but the folder.
 pub(super) fn create(path: &Path, meta: &[(&str, &str)]) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -135,6 +140,26 @@ pub(super) fn open_reader(path: &Path, wait: Duration) -> rusqlite::Result<Conne
     let db = Connection::open_with_flags(path, flags)?;
     set_up_reader(&db, wait)?;
     Ok(db)
+}
+
+/// A connection that only reads, wherever the file is; and whether it takes the file as one that nobody
+/// writes. A reader of a cleanly ended database needs to create files beside it. Where it cannot, and no
+/// log waits to be merged, the file alone says it all.
+pub(super) fn open_any_reader(path: &Path, wait: Duration) -> rusqlite::Result<(Connection, bool)> {
+    let error = match open_reader(path, wait).and_then(|db| user_version(&db).map(|_| db)) {
+        Ok(db) => return Ok((db, false)),
+        Err(error) => error,
+    };
+    let refused = matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+    );
+    if refused && !has_wal(path) { Ok((open_immutable(path, wait)?, true)) } else { Err(error) }
+}
+
+/// The database's format.
+pub(super) fn user_version(db: &Connection) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// A connection that only reads a file that nobody writes, in a folder where nothing can be created.

@@ -1,1 +1,168 @@
-//! Helpers of the tests.
+//! What the store's tests share: a small network, signed batches, and a store with its answers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{MessageQuery, Options, Store, StoreError};
+use crate::crypto::{Digest, Identity, PublicKey};
+use crate::protocol::{
+    Durability, Input, Member, Network, Reason, Record, Rejection, Restored, Role, StoredBatch,
+    Time, Token, Verified,
+};
+use crate::wire::{Batch, BatchId, Entry};
+
+/// The identity of a number.
+pub(super) fn identity(number: u8) -> Identity {
+    Identity::from_seed(&[number; 32])
+}
+
+/// A network of the identities 1 to `n`.
+pub(super) fn network(n: u8) -> Network {
+    let member = |number| Member {
+        key: identity(number).public(),
+        name: format!("n{number}"),
+        role: Role::Member,
+        gossip: Some(([127, 0, 0, 1], 7600).into()),
+    };
+    Network::new([7; 32], (1..=n).map(member).collect()).expect("a network")
+}
+
+/// A message.
+pub(super) fn entry(topic: &str, payload: &[u8]) -> Entry {
+    Entry { topic: topic.into(), payload: payload.into() }
+}
+
+/// A batch as an author signed it, with some predecessor.
+pub(super) fn batch(net: &Network, author: u8, seq: u64, entries: &[Entry]) -> Batch {
+    let prev = if seq == 1 { Digest::ZERO } else { Digest([author; 32]) };
+    Batch::sign(&identity(author), net.id(), seq, prev, 1_000 + seq, entries).expect("signs")
+}
+
+/// A batch that came from a neighbour, or was published here.
+pub(super) fn stored(batch: Batch, from: Option<u8>) -> StoredBatch {
+    StoredBatch {
+        id: batch.id(),
+        hops: if from.is_some() { 3 } else { 0 },
+        from: from.map(|number| identity(number).public()),
+        delivered_at: Time(5_000 + batch.header.seq),
+        first: true,
+        batch: Arc::new(Verified::trusted(batch)),
+    }
+}
+
+/// A line of the rejection log.
+pub(super) fn rejection(reason: Reason, link: u8, at: u64, count: u64) -> Rejection {
+    Rejection {
+        at: Time(at),
+        reason,
+        link: Some(identity(link).public()),
+        author: Some(identity(1).public()),
+        seq: Some(4),
+        id: Some(Digest([5; 32])),
+        topic: Some("t".into()),
+        hops: Some(2),
+        size: 300,
+        detail: "forged".into(),
+        frame: Digest([6; 32]),
+        head: vec![0, 1, 0xff],
+        count,
+    }
+}
+
+/// An open store of identity 1, and what it answered.
+pub(super) struct Bench {
+    pub(super) store: Store,
+    pub(super) restored: Restored,
+    answers: Mutex<Receiver<Input>>,
+    seen: Mutex<BTreeMap<Token, Input>>,
+    next: Mutex<u64>,
+}
+
+impl Bench {
+    pub(super) fn try_open(
+        dir: &Path,
+        net: &Network,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let (tell, answers) = channel();
+        let answer = Box::new(move |input| tell.send(input).unwrap_or(()));
+        let (store, restored) = Store::open(dir, net, identity(1).public(), options, answer)?;
+        let (seen, next) = (Mutex::default(), Mutex::new(0));
+        Ok(Self { store, restored, answers: Mutex::new(answers), seen, next })
+    }
+
+    pub(super) fn open(dir: &Path, net: &Network) -> Self {
+        Self::try_open(dir, net, Options::default()).expect("opens")
+    }
+
+    fn token(&self) -> Token {
+        let mut next = self.next.lock().expect("no panic");
+        *next += 1;
+        Token(*next)
+    }
+
+    /// Hands in a record.
+    pub(super) fn give(&self, record: Record, durability: Durability) -> Token {
+        let token = self.token();
+        self.store.write(token, record, durability);
+        token
+    }
+
+    /// The answer to a question.
+    pub(super) fn answer(&self, token: Token) -> Input {
+        let answers = self.answers.lock().expect("no panic");
+        let mut seen = self.seen.lock().expect("no panic");
+        loop {
+            if let Some(input) = seen.remove(&token) {
+                return input;
+            }
+            let input = answers.recv_timeout(Duration::from_secs(20)).expect("an answer");
+            let (Input::Written { token }
+            | Input::WriteFailed { token }
+            | Input::Read { token, .. }) = input
+            else {
+                panic!("no answer: {input:?}")
+            };
+            assert!(seen.insert(token, input).is_none(), "answered twice");
+        }
+    }
+
+    /// Whether a record was written.
+    pub(super) fn put(&self, record: Record, durability: Durability) -> bool {
+        matches!(self.answer(self.give(record, durability)), Input::Written { .. })
+    }
+
+    pub(super) fn put_batch(&self, stored: &StoredBatch) -> bool {
+        self.put(Record::Batch(stored.clone()), Durability::Synced)
+    }
+
+    pub(super) fn put_rejection(&self, rejection: Rejection) -> bool {
+        self.put(Record::Rejection(Box::new(rejection)), Durability::Lazy)
+    }
+
+    pub(super) fn get(&self, author: u8, seq: u64, id: Option<BatchId>) -> Option<StoredBatch> {
+        let token = self.token();
+        self.store.read(token, identity(author).public(), seq, id);
+        match self.answer(token) {
+            Input::Read { batch, .. } => batch.map(|batch| *batch),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// All messages, or an author's.
+pub(super) fn query(author: Option<PublicKey>, limit: usize) -> MessageQuery {
+    MessageQuery { author, limit, ..MessageQuery::default() }
+}
+
+/// What a death of the process at this moment leaves behind, in another folder.
+pub(super) fn killed(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    for name in ["node.sqlite", "node.sqlite-wal"] {
+        std::fs::copy(dir.join(name), copy.path().join(name)).expect("copies");
+    }
+    copy
+}

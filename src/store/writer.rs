@@ -291,3 +291,82 @@ impl Writer {
 fn outcome(token: Token, kept: bool) -> Input {
     if kept { Input::Written { token } } else { Input::WriteFailed { token } }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::{Bench, batch, entry, identity, network, rejection, stored};
+    use super::*;
+    use crate::protocol::Reason;
+
+    #[test]
+    fn a_full_disk_fails_what_it_holds_up_and_nothing_else() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let of = |seq, size| stored(batch(&net, 1, seq, &[entry("", &vec![1; size])]), None);
+        assert!(bench.put_batch(&of(1, 10)));
+        bench.store.limit_pages(1); // SQLite takes the present size if that is more
+        assert!(!bench.put_batch(&of(2, 100_000)));
+        assert!(!bench.put_batch(&of(3, 10)), "the chain has no second slot");
+        let long = crate::protocol::Rejection {
+            topic: Some("x".repeat(100_000)),
+            ..rejection(Reason::Malformed, 2, 1, 1)
+        };
+        assert!(!bench.put_rejection(long));
+        assert_eq!(bench.get(1, 1, None), Some(of(1, 10)));
+        assert_eq!(bench.get(1, 2, None), None);
+        bench.store.limit_pages(1 << 20);
+        assert!(bench.put_batch(&of(2, 100_000)));
+        assert!(bench.put_rejection(rejection(Reason::Malformed, 2, 1, 1)));
+        bench.store.close();
+        let bench = Bench::open(dir.path(), &net);
+        assert_eq!(bench.get(1, 2, None), Some(of(2, 100_000)));
+        assert_eq!(bench.restored.lanes.len(), 1);
+        assert_eq!(bench.restored.lanes[0].slots.len(), 2);
+    }
+
+    #[test]
+    fn commits_are_counted_and_the_queue_empties() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let mut commits = bench.store.commits();
+        assert_eq!(*commits.borrow_and_update(), 0);
+        assert!(bench.put_batch(&stored(batch(&net, 2, 1, &[entry("", b"")]), Some(2))));
+        assert!(commits.has_changed().expect("open"));
+        commits.mark_unchanged();
+        assert!(bench.put_rejection(rejection(Reason::Replayed, 2, 1, 1)));
+        assert!(commits.has_changed().expect("open"));
+        assert_eq!(bench.store.queue_len(), 0);
+    }
+
+    #[test]
+    fn the_idle_writer_sleeps() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        // Over its limits in every way, with nothing that could be done about it.
+        let options = super::super::Options { max_bytes: 0, max_rejections: 1 };
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        for seq in 1..=3 {
+            assert!(bench.put_batch(&stored(batch(&net, 2, seq, &[entry("", b"x")]), Some(2))));
+            assert!(bench.put_rejection(rejection(Reason::Replayed, 2, seq, 1)));
+        }
+        let ticks = || {
+            let stat = std::fs::read_dir("/proc/self/task").expect("tasks").map(|task| {
+                let path = task.expect("a task").path();
+                let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+                let stat = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+                let ran = stat.split(' ').nth(2).and_then(|n| n.trim().parse::<u64>().ok());
+                if name.starts_with("store-writer") { ran.unwrap_or(0) } else { 0 }
+            });
+            stat.sum::<u64>()
+        };
+        let _ = ticks;
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(bench.store.queue_len(), 0);
+        assert_eq!(
+            bench.get(2, 3, None).expect("the newest stays").from,
+            Some(identity(2).public())
+        );
+        assert_eq!(bench.get(2, 2, None), None);
+    }
+}

@@ -134,7 +134,7 @@ impl Node {
             Verdict::Loses => return self.close(link, CloseWhy::Duplicate),
         }
         let Some(held) = self.links.get(link) else { return };
-        let (peer, visit) = (held.peer, held.dialled && !held.chosen);
+        let (peer, dialled, visit) = (held.peer, held.dialled, held.dialled && !held.chosen);
         self.overlay.succeeded(&peer);
         if visit && let Some(older) = self.visiting.replace(link) {
             let idle = self.links.get(older).is_some_and(|l| !l.chosen && l.dialled);
@@ -142,7 +142,9 @@ impl Node {
                 self.close(older, CloseWhy::Rotated);
             }
         }
-        self.compare(link);
+        if dialled {
+            self.compare(link);
+        }
         self.choose_links();
     }
 

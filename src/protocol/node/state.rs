@@ -27,6 +27,9 @@ use crate::wire::{BatchId, Class, Instance};
 /// Idle links and overdue answers are looked for this often.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Credit that nobody waits for is sent at the latest after this, and often together with other.
+const LAZY_CREDIT: Duration = Duration::from_millis(500);
+
 /// A node: a state machine. Order of calls: after `handle`, `publish` or `submit`, call `poll` until it
 /// gives `None` (debug builds assert it); then ask `deadline`, and hand in `Wake` at that time.
 pub struct Node {
@@ -226,13 +229,14 @@ impl Node {
         }
         let delay = match (held.credit_state(), held.owed.first()) {
             (Granted::Now, _) => return self.send_credit(link),
-            (Granted::Later, _) => self.config.credit_delay,
+            // An author waits for the credit of its pushes before it signs the next batch but one.
+            (Granted::Later, _) if class == Class::Push => self.config.credit_delay,
+            (Granted::Later, _) => LAZY_CREDIT,
             (Granted::Nothing, None) => return,
             (Granted::Nothing, Some((_, _, cost))) => held.idle_work.wait(IDLE_WORK, now, cost),
         };
-        if held.credit_due.is_none() {
-            held.credit_due = Some(now.after(delay));
-        }
+        let due = now.after(delay);
+        held.credit_due = Some(held.credit_due.map_or(due, |other| other.min(due)));
     }
 
     /// The node at this moment.
