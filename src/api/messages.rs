@@ -1,5 +1,7 @@
 //! Publishing and reading messages.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -18,12 +20,14 @@ use crate::store::{MessageQuery, MessageRow, Reader, StoreError};
 use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 use crate::wire::{Entry, MessageId};
 
-/// Longest JSON body: a payload of 1 MiB in which every byte is escaped as six, and room for the rest.
+/// Longest JSON body: a payload of 1 MiB in which every byte is escaped as six, and room for the
+/// rest.
 const MAX_JSON: usize = 6 * MAX_PAYLOAD + (64 << 10);
-/// Rows that are read at a time, as each may be of 1 MiB.
-pub(super) const STEP: usize = 8;
-/// Payload bytes of a page, after which it ends early.
+/// Payload bytes of a page, after which it ends early. What the store reads at a time is bounded
+/// too.
 const PAGE_BYTES: usize = 4 << 20;
+/// How long a search for rows that a filter lets through may go on.
+const SEARCH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Parameters of a POST of raw bytes.
 #[derive(Deserialize, IntoParams)]
@@ -132,8 +136,8 @@ fn check(entry: &Entry) -> Result<(), Failure> {
 
 /// List messages.
 ///
-/// Oldest first, in the order of their delivery here. A page may be shorter than the limit: `more` says
-/// whether the list goes on.
+/// Oldest first, in the order of their delivery here. A page may be shorter than the limit: `more`
+/// says whether the list goes on.
 #[utoipa::path(
     get, path = "/v1/messages", params(MessageParams),
     responses(
@@ -172,16 +176,18 @@ pub(super) async fn one(
     }
 }
 
-/// Reads in small steps: rows may be long, and only bytes that are asked for should be in memory.
+/// Goes on over the store's pages, which are bounded in bytes and rows looked at, until the list is
+/// long enough: a client should not see an empty page before the end of the list.
 fn page(
     reader: &Reader,
     mut query: MessageQuery,
     network: &Network,
 ) -> Result<ListDto<MessageDto>, StoreError> {
+    let end = Instant::now() + SEARCH_LIMIT;
     let (wanted, mut bytes) = (query.limit, 0);
     let mut list = ListDto { items: Vec::new(), next: String::new(), more: false, gap: None };
     loop {
-        query.limit = STEP.min(wanted - list.items.len());
+        query.limit = wanted - list.items.len();
         let page = reader.messages(&query)?;
         bytes +=
             page.rows.iter().map(|row| row.payload.as_ref().map_or(0, Vec::len)).sum::<usize>();
@@ -189,7 +195,8 @@ fn page(
         list.next = page.next.to_string();
         list.more = page.more;
         list.items.extend(page.rows.into_iter().map(|row| dto(row, network)));
-        if !page.more || list.items.len() >= wanted || bytes >= PAGE_BYTES {
+        let enough = list.items.len() >= wanted || bytes >= PAGE_BYTES;
+        if enough || !page.more || Instant::now() >= end {
             return Ok(list);
         }
         query.after = Some(page.next);

@@ -11,7 +11,7 @@ use super::router::App;
 use crate::crypto::hex;
 use crate::http::{ListDto, Problem, RejectionDto, SummaryRow};
 use crate::protocol::Network;
-use crate::store::{RejectionQuery, RejectionRow};
+use crate::store::{Page, Reader, RejectionQuery, RejectionRow, StoreError};
 
 /// Which rejections.
 #[derive(Deserialize, IntoParams)]
@@ -60,11 +60,24 @@ pub(super) async fn list(
     State(app): State<App>,
     Params(parameters): Params<RejectionParams>,
 ) -> Result<Json<ListDto<RejectionDto>>, Failure> {
-    let network = app.handle().network().clone();
-    let query = parameters.query(&network)?;
-    let page = app.read(move |reader| reader.rejections(&query)).await?;
+    let network = app.handle().network();
+    let query = parameters.query(network)?;
+    let page = app.read(move |reader| search(reader, query)).await?;
     let items = page.rows.into_iter().map(dto).collect();
     Ok(Json(ListDto { items, next: page.next.to_string(), more: page.more, gap: page.gap }))
+}
+
+/// The next page with a row in it, if there is one: the log is bounded, and so is this.
+fn search(reader: &Reader, mut query: RejectionQuery) -> Result<Page<RejectionRow>, StoreError> {
+    let mut gap = None;
+    loop {
+        let mut page = reader.rejections(&query)?;
+        gap = gap.or(page.gap.take());
+        if !page.more || !page.rows.is_empty() {
+            return Ok(Page { gap, ..page });
+        }
+        query.after = Some(page.next);
+    }
 }
 
 /// Rejections counted by reason and link.
@@ -79,8 +92,8 @@ pub(super) async fn summary(
     State(app): State<App>,
     Params(parameters): Params<RejectionParams>,
 ) -> Result<Json<Vec<SummaryRow>>, Failure> {
-    let network = app.handle().network().clone();
-    let query = parameters.query(&network)?;
+    let network = app.handle().network();
+    let query = parameters.query(network)?;
     let rows = app.read(move |reader| reader.rejection_summary(&query)).await?;
     let rows = rows.into_iter().map(|row| SummaryRow {
         reason: row.reason.name().to_owned(),

@@ -1,8 +1,8 @@
 //! Messages and rejections as server-sent events.
 //!
-//! A stream is a reader of the store that is woken by commits: what it sends comes from pages, one after
-//! the other, so nothing can be skipped, and a slow client costs one page of memory. Every event's id is
-//! a cursor; with it a client goes on where it stopped.
+//! A stream is a reader of the store that is woken by commits: what it sends comes from pages, one
+//! after the other, so nothing can be skipped, and a slow client costs one page of memory. Every
+//! event's id is a cursor; with it a client goes on where it stopped.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use crate::store::{Cursor, MessageQuery, Page, Reader, RejectionQuery, StoreErro
 
 /// Pause between heartbeats of a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Rejections that are read at a time.
-const REJECTION_STEP: usize = 256;
+/// Rows that are read at a time; the store bounds their bytes.
+const STEP: usize = 128;
 
 type Events = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Event, Infallible>>>>;
 
@@ -49,9 +49,9 @@ struct Chunk {
 
 /// Messages as they are delivered.
 ///
-/// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`; without
-/// either it begins with what comes from now on. An event `gap` (`GapDto`) says that something may be
-/// missing.
+/// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`;
+/// without either it begins with what comes from now on. An event `gap` (`GapDto`) says that
+/// something may be missing.
 #[utoipa::path(
     get, path = "/v1/messages/stream", params(MessageParams),
     responses(
@@ -67,7 +67,7 @@ pub(super) async fn messages(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     let mut query = parameters.query(app.handle().network())?;
-    query.limit = messages::STEP;
+    query.limit = STEP;
     query.after = match last_id(&headers)?.or(query.after) {
         Some(cursor) => Some(cursor),
         None => Some(app.read(end_of_messages).await?),
@@ -77,9 +77,9 @@ pub(super) async fn messages(
 
 /// Rejections as they happen.
 ///
-/// Events `rejection` with the schema `RejectionDto`. Goes on after `Last-Event-ID` or `cursor`; without
-/// either it begins at `since`, or with what comes from now on. An event `gap` (`GapDto`) says that
-/// something may be missing.
+/// Events `rejection` with the schema `RejectionDto`. Goes on after `Last-Event-ID` or `cursor`;
+/// without either it begins at `since`, or with what comes from now on. An event `gap` (`GapDto`)
+/// says that something may be missing.
 #[utoipa::path(
     get, path = "/v1/rejections/stream", params(RejectionParams),
     responses(
@@ -95,7 +95,7 @@ pub(super) async fn rejections(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     let mut query = parameters.query(app.handle().network())?;
-    query.limit = REJECTION_STEP;
+    query.limit = STEP;
     query.after = last_id(&headers)?.or(query.after);
     if query.after.is_none() && query.since.is_none() {
         query.after = Some(app.read(end_of_rejections).await?);
