@@ -388,3 +388,9 @@ fn the_same_seed_and_inputs_give_the_same_acts() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn an_adversary_can_be_driven_from_any_thread() {
+    fn sendable<T: Send>() {}
+    sendable::<Adversary>();
+}

@@ -43,7 +43,7 @@ fn liars_of_every_kind_reach_honest_nodes_and_stop_nothing() {
     let world = mesh(&["forge", "drop", "flood"]);
     assert!(refused(&world, Reason::BadSignature) > 0);
     assert!(refused(&world, Reason::WrongNetwork) > 0);
-    assert!(refused(&world, Reason::Malformed) > 0);
+    assert!(refused(&world, Reason::Malformed) + refused(&world, Reason::Oversize) > 0);
     assert!(world.liar(8).attempts().totals["drop"].affected > 0);
     let matched = |kind: &str| {
         let digests: Vec<_> = (HONEST..HONEST + 3)
@@ -54,16 +54,33 @@ fn liars_of_every_kind_reach_honest_nodes_and_stop_nothing() {
         (0..HONEST).flat_map(|i| &world.rows[i]).filter(|row| digests.contains(&row.frame)).count()
     };
     assert!(matched("forge") > 0 && matched("flood") > 0, "rows and attempts name the same frames");
+}
 
+#[test]
+fn tampered_and_malformed_frames_are_refused_and_stallers_are_survived() {
     let world = mesh(&["tamper", "malformed", "stall"]);
     assert!(refused(&world, Reason::BadSignature) + refused(&world, Reason::ContentMismatch) > 0);
     assert!(world.liar(9).attempts().totals["stall"].affected > 0);
     assert!(!world.paused.is_empty() || !world.paced.is_empty());
+}
 
-    for what in ["valid", "duplicate", "oversize"] {
-        let spec = format!("flood:what={what}");
-        mesh(&["censor:author=n0", "delay:by=300ms", &spec]);
-    }
+#[test]
+fn a_flood_of_valid_messages_drowns_nothing() {
+    mesh(&["censor:author=n0", "delay:by=300ms", "flood:what=valid"]);
+}
+
+#[test]
+fn a_flood_of_duplicates_drowns_nothing() {
+    mesh(&["censor:author=n0", "delay:by=300ms", "flood:what=duplicate"]);
+}
+
+#[test]
+fn a_flood_of_oversize_frames_drowns_nothing() {
+    mesh(&["censor:author=n0", "delay:by=300ms", "flood:what=oversize"]);
+}
+
+#[test]
+fn floods_of_announcements_and_requests_drown_nothing() {
     mesh(&["flood:what=announce", "flood:what=request", "forge+flood+malformed"]);
 }
 
@@ -87,6 +104,22 @@ fn a_liar_that_only_swallows_or_delays_is_never_banned_and_bans_nobody() {
             let totals = world.liar(i).attempts().totals.values().next().copied();
             assert!(totals.is_some_and(|t| t.affected > 0), "{spec}: {totals:?}");
             assert!(matches!(world.peers[i], Peer::Liar(_)));
+        }
+    }
+}
+
+#[test]
+fn a_slow_flood_stays_within_credit_and_turns_nobody_against_anybody() {
+    for specs in [
+        ["flood:rate=20:what=valid", "flood:rate=20:what=duplicate", "flood:rate=5:what=announce"],
+        ["flood:rate=5:what=request", "flood:rate=5:what=request", "replay+drop:p=0.5"],
+    ] {
+        let world = mesh(&specs);
+        for i in 0..HONEST + 3 {
+            assert!(world.bans[i].is_empty(), "{specs:?}: node {i}: {:?}", world.rows[i]);
+        }
+        for i in HONEST..HONEST + 3 {
+            assert!(world.liar(i).attempts().totals.values().all(|t| t.attempted > 20));
         }
     }
 }
