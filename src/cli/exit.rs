@@ -30,7 +30,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             use std::io::Write as _;
             let code = if error.is::<Usage>() { 2 } else { 1 };
-            let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {error:#}");
+            let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {}", message(&error));
             code.into()
         }
     }
@@ -55,6 +55,19 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The error and its causes in one line, each cause once: some errors quote theirs.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// The reader of our output has seen enough: no failure.
@@ -100,6 +113,12 @@ mod tests {
             let error = Cli::try_parse_from(bad.split(' ')).expect_err(bad);
             assert_eq!(error.exit_code(), 2, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("in use").context("cannot listen: in use").context("no api");
+        assert_eq!(message(&error), "no api: cannot listen: in use");
     }
 
     #[test]

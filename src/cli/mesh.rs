@@ -86,12 +86,13 @@ fn stand_in(nodes: usize) -> anyhow::Result<Network> {
 struct Folder {
     path: PathBuf,
     temporary: bool,
+    keep: bool,
 }
 
 impl Folder {
     fn new(args: &args::MeshUp) -> anyhow::Result<Self> {
         if let Some(dir) = &args.dir {
-            return Ok(Self { path: std::path::absolute(dir)?, temporary: false });
+            return Ok(Self { path: std::path::absolute(dir)?, temporary: false, keep: true });
         }
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("loyal-mesh-{}-{:06}", std::process::id(), elapsed.subsec_micros());
@@ -101,18 +102,19 @@ impl Folder {
             .mode(0o700)
             .create(&path)
             .with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path, temporary: !args.keep })
+        Ok(Self { path, temporary: true, keep: args.keep })
     }
 
-    /// Removes a temporary folder, unless the run failed and its logs are of use.
+    /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of use.
     fn close(self, failed: bool) {
+        if !self.temporary {
+            return;
+        }
         let mut err = anstream::stderr();
-        if self.temporary && !failed {
-            if let Err(error) = fs::remove_dir_all(&self.path) {
-                let _ = writeln!(err, "cannot remove {}: {error}", self.path.display());
-            }
-        } else if self.path.exists() && (failed || !self.temporary) {
+        if failed || self.keep {
             let _ = writeln!(err, "\x1b[2mkept {}\x1b[0m", self.path.display());
+        } else if let Err(error) = fs::remove_dir_all(&self.path) {
+            let _ = writeln!(err, "cannot remove {}: {error}", self.path.display());
         }
     }
 }
@@ -190,7 +192,7 @@ fn bar(length: u64, what: &'static str) -> ProgressBar {
 fn write_report(dir: &Path, report: &Report) -> anyhow::Result<()> {
     let path = dir.join("report.json");
     fs::create_dir_all(dir)
-        .and_then(|()| Ok(fs::write(&path, report.to_json()?)?))
+        .and_then(|()| fs::write(&path, report.to_json()?))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -88,14 +88,12 @@ async fn serve(
 ) -> anyhow::Result<ExitCode> {
     let stop = signals::listen(with_parent).context("cannot listen for signals")?;
     let listener = api::bind(&options).await?;
-    let (network, gossip) = (Arc::clone(&settings.network), settings.gossip);
+    let network = Arc::clone(&settings.network);
     let mut running = net::start(settings).await?;
     let handle = running.handle();
     let name = network.get(&handle.key()).map_or("?", |member| &*member.name);
     let malicious = handle.malicious().map(ToString::to_string);
-    tracing::info!(
-        name, key = %handle.key(), %gossip, api = %options.listen, malicious, "node started"
-    );
+    tracing::info!(name, api = %options.listen, malicious, "serving");
     let serving = api::serve(listener, options, handle, stopped(stop));
     let result = tokio::select! {
         served = serving => served.context("the HTTP interface broke down"),

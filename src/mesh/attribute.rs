@@ -18,7 +18,7 @@ const SHOWS: [(&str, &[&str]); 5] = [
     ),
     ("malformed", &["malformed", "non_canonical", "oversize", "wrong_version", "bad_signature"]),
     ("replay", &["replayed", "pruned", "credit_overrun"]),
-    ("flood", &["credit_overrun", "author_rate", "replayed", "oversize", "malformed", "banned"]),
+    ("flood", &["credit_overrun", "author_rate", "replayed", "oversize", "malformed"]),
 ];
 
 /// Attempts, arrivals and acceptances, by liar and behaviour.
@@ -26,7 +26,7 @@ const SHOWS: [(&str, &[&str]); 5] = [
 pub struct Attribution {
     liars: BTreeMap<String, BTreeMap<String, Attack>>,
     /// Rejections by behaviour; `honest` where an honest neighbour or the own API was refused, `other`
-    /// where nothing that the liar was told to do shows so.
+    /// where nothing that the liar was told to do shows so, as when it dials under a ban.
     pub behaviours: BTreeMap<String, u64>,
 }
 
@@ -122,6 +122,10 @@ fn by_reason(kinds: &BTreeMap<String, Attack>, reason: &str) -> Option<String> {
     let shows =
         |kind: &str| SHOWS.iter().any(|(name, reasons)| *name == kind && reasons.contains(&reason));
     let mut sending = kinds.iter().filter(|(kind, _)| !SILENT.contains(&kind.as_str()));
+    // A dial of a banned peer: a consequence of an attack, and none by itself.
+    if reason == "banned" {
+        return None;
+    }
     // The only behaviour that sends anything is the one that sent this.
     if let (Some((kind, _)), None) = (sending.clone().next(), sending.clone().nth(1)) {
         return Some(kind.clone());

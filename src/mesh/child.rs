@@ -42,7 +42,7 @@ impl NodeProcess {
     /// # Errors
     /// When a file or process cannot be created.
     pub fn start(entry: &NodeEntry, extras: &Extras<'_>) -> Result<Self, MeshError> {
-        let spawn = |source| MeshError::Spawn { name: entry.name.clone(), source };
+        let spawn = |error| MeshError::Spawn { name: entry.name.clone(), error };
         fs::create_dir_all(&entry.data).map_err(MeshError::file("create", &entry.data))?;
         let log = entry.data.join("node.log");
         let out = File::create(&log).map_err(MeshError::file("create", &log))?;

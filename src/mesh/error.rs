@@ -9,15 +9,18 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum MeshError {
     /// A file or folder.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {error}", path.display())]
     File {
         /// What was tried.
         what: &'static str,
         /// On what.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        error: io::Error,
     },
+    /// There is a network file already.
+    #[error("{} is there already, and never overwritten; give another folder with --dir", .0.display())]
+    Exists(PathBuf),
     /// The folder has something in it.
     #[error("{} is not empty; give an empty or new folder with --dir", .0.display())]
     NotEmpty(PathBuf),
@@ -46,12 +49,12 @@ pub enum MeshError {
         api: u16,
     },
     /// A child could not be started.
-    #[error("cannot start {name}: {source}")]
+    #[error("cannot start {name}: {error}")]
     Spawn {
         /// Its name.
         name: String,
         /// Why not.
-        source: io::Error,
+        error: io::Error,
     },
     /// A child died.
     #[error("{name} died ({status}); the end of {}:\n{tail}", log.display())]
@@ -86,6 +89,6 @@ pub enum MeshError {
 impl MeshError {
     /// For `map_err` after a file operation.
     pub(super) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::File { what, path: path.to_owned(), source }
+        move |error| Self::File { what, path: path.to_owned(), error }
     }
 }

@@ -206,7 +206,7 @@ fn refuse_if_not_empty(dir: &Path) -> Result<(), MeshError> {
             Some(_) => Err(MeshError::NotEmpty(dir.to_owned())),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(MeshError::File { what: "read", path: dir.to_owned(), source }),
+        Err(error) => Err(MeshError::File { what: "read", path: dir.to_owned(), error }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys and a network file for a new mesh.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rand::TryRng as _;
@@ -10,9 +10,6 @@ use super::{MeshError, Place, places};
 use crate::crypto::Identity;
 use crate::protocol::{Member, Network, Role};
 use crate::store::keys;
-
-/// Most nodes of a mesh on one machine.
-pub const MAX_NODES: usize = 1000;
 
 /// What was made.
 pub struct Created {
@@ -46,11 +43,13 @@ pub fn create(dir: &Path, nodes: usize, authors: usize) -> Result<Created, MeshE
     fs::create_dir_all(dir).map_err(MeshError::file("create", dir))?;
     let file = dir.join("network.toml");
     // First of all, so that nothing is half made beside an older network.
-    let mut out = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&file)
-        .map_err(MeshError::file("create", &file))?;
+    let mut out =
+        OpenOptions::new().write(true).create_new(true).open(&file).map_err(|error| match error
+            .kind()
+        {
+            io::ErrorKind::AlreadyExists => MeshError::Exists(file.clone()),
+            _ => MeshError::file("create", &file)(error),
+        })?;
     let free = places(nodes)?;
     let members: Vec<CreatedKey> = free
         .iter()
