@@ -46,6 +46,9 @@ pub(super) struct Shared {
     queued: AtomicUsize,
     /// Lines of the rejection log that wait.
     pub(super) logged: AtomicUsize,
+    /// Turns of the writer's loop.
+    #[cfg(test)]
+    pub(super) turns: AtomicUsize,
 }
 
 impl Shared {
@@ -99,6 +102,8 @@ impl Store {
             answer: Mutex::new(answer),
             queued: AtomicUsize::new(0),
             logged: AtomicUsize::new(0),
+            #[cfg(test)]
+            turns: AtomicUsize::new(0),
         });
         let (commits, seen) = watch::channel(0);
         let (commands, queue) = channel();
@@ -196,6 +201,12 @@ impl Store {
             // If the writer is gone there is nothing to close.
             let _ = queue.send(Command::Close);
         }
+    }
+
+    /// Turns of the writer's loop so far.
+    #[cfg(test)]
+    pub(super) fn turns(&self) -> usize {
+        self.shared.turns.load(Ordering::Relaxed)
     }
 
     /// Lets the database grow to so many pages: a full disk.
