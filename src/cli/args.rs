@@ -201,7 +201,11 @@ pub struct MeshUp {
     #[arg(long, default_value_t = 50.0, value_parser = rate)]
     pub rate: f64,
     /// Bytes of each payload
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    #[arg(
+        long,
+        default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(0..=1_048_576)
+    )]
     pub size: u32,
     /// Print report.json and nothing else
     #[arg(long, requires = "messages")]
