@@ -54,7 +54,8 @@ async fn all_deliver(nodes: &[Running], count: u64) {
     let begun = Instant::now();
     for node in nodes {
         while delivered(&node.handle()).await < count {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", node.handle().traffic());
+            let late = begun.elapsed() >= Duration::from_secs(30);
+            assert!(!late, "{:?}", (node.handle().snapshot().await, node.handle().traffic()));
             sleep(Duration::from_millis(20)).await;
         }
     }
