@@ -54,7 +54,8 @@ async fn all_deliver(nodes: &[Running], count: u64) {
     let begun = Instant::now();
     for node in nodes {
         while delivered(&node.handle()).await < count {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", node.handle().traffic());
+            let late = begun.elapsed() >= Duration::from_secs(30);
+            assert!(!late, "{:?}", (node.handle().snapshot().await, node.handle().traffic()));
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -141,4 +142,23 @@ async fn a_node_that_cannot_start_says_why() {
     drop(taken);
     first = settings(&network, 0, &folder);
     start(first).await.expect("starts now").stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_late_fetches_large_batches() {
+    let (network, folder) = (network(4), TempDir::new().expect("a folder"));
+    let mut nodes = vec![];
+    for seed in 0..3 {
+        nodes.push(start(settings(&network, seed, &folder)).await.expect("starts"));
+    }
+    for number in 0..12 {
+        let large = Entry { topic: String::new(), payload: vec![number; 1 << 20] };
+        nodes[0].handle().publish(large).await.expect("published");
+    }
+    all_deliver(&nodes, 12).await;
+    nodes.push(start(settings(&network, 3, &folder)).await.expect("starts"));
+    all_deliver(&nodes, 12).await;
+    for node in nodes {
+        node.stop().await;
+    }
 }
