@@ -8,7 +8,8 @@ use tokio::sync::watch;
 /// Becomes true once, when it is time to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Listens from now on for SIGINT and SIGTERM, and with `with_parent` for the end of standard input.
+/// Listens from now on for SIGINT and SIGTERM, and with `with_parent` for the end of standard
+/// input.
 pub fn listen(with_parent: bool) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
