@@ -250,7 +250,8 @@ async fn long_bodies_get_their_answer() {
     let answer = server.ask("POST", "/v1/messages", "", &long).await;
     assert_eq!((answer.status, answer.json()["status"].as_u64()), (413, Some(413)));
     let head = format!(
-        "POST /v1/messages HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST /v1/messages HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+         Transfer-Encoding: chunked\r\n\r\n",
         server.address
     );
     let mut chunked = head.into_bytes();

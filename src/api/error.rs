@@ -18,7 +18,8 @@ use crate::store::StoreError;
 pub enum ApiError {
     /// Reachable from elsewhere, and open to anybody.
     #[error(
-        "the API address {0} can be reached from other machines: set a token, or listen on 127.0.0.1"
+        "the API address {0} can be reached from other machines: set a token, or listen on \
+         127.0.0.1"
     )]
     NoToken(SocketAddr),
     /// An empty token, or one that a header cannot carry.

@@ -145,8 +145,8 @@ pub(super) struct Received {
     _share: OwnedSemaphorePermit,
 }
 
-/// Reads a body of at most `most` bytes. Of a longer one nothing is kept, but it is read on for a while:
-/// a client that is still writing would see a broken connection rather than the answer.
+/// Reads a body of at most `most` bytes. Of a longer one nothing is kept, but it is read on for a
+/// while: a client that is still writing would see a broken connection rather than the answer.
 pub(super) async fn receive(
     memory: &Arc<Semaphore>,
     request: Request,
@@ -155,7 +155,8 @@ pub(super) async fn receive(
     let too_long = || Failure::too_long(format!("a body here has at most {most} bytes"));
     let headers = request.headers();
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    // With `Expect: 100-continue` the client waits for our word before it sends, and that word is no.
+    // With `Expect: 100-continue` the client waits for our word before it sends, and that word is
+    // no.
     let waits = headers.contains_key(EXPECT);
     let mut body = request.into_body();
     if announced.is_some_and(|length: usize| length > most) {

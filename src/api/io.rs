@@ -1,5 +1,5 @@
-//! A socket whose writes have a deadline: a client that stops reading is given up, and what waits for
-//! it is freed.
+//! A socket whose writes have a deadline: a client that stops reading is given up, and what waits
+//! for it is freed.
 
 use std::io;
 use std::pin::Pin;

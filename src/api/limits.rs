@@ -30,8 +30,8 @@ impl Default for Bounds {
     }
 }
 
-/// Refuses what is too much at once, and ends what takes too long. A stream is past it as soon as its
-/// answer begins.
+/// Refuses what is too much at once, and ends what takes too long. A stream is past it as soon as
+/// its answer begins.
 pub(super) async fn bound(
     State(bounds): State<Arc<Bounds>>,
     request: Request,

@@ -20,9 +20,11 @@ use crate::store::{MessageQuery, MessageRow, Reader, StoreError};
 use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 use crate::wire::{Entry, MessageId};
 
-/// Longest JSON body: a payload of 1 MiB in which every byte is escaped as six, and room for the rest.
+/// Longest JSON body: a payload of 1 MiB in which every byte is escaped as six, and room for the
+/// rest.
 const MAX_JSON: usize = 6 * MAX_PAYLOAD + (64 << 10);
-/// Payload bytes of a page, after which it ends early. What the store reads at a time is bounded too.
+/// Payload bytes of a page, after which it ends early. What the store reads at a time is bounded
+/// too.
 const PAGE_BYTES: usize = 4 << 20;
 /// How long a search for rows that a filter lets through may go on.
 const SEARCH_LIMIT: Duration = Duration::from_secs(5);
@@ -134,8 +136,8 @@ fn check(entry: &Entry) -> Result<(), Failure> {
 
 /// List messages.
 ///
-/// Oldest first, in the order of their delivery here. A page may be shorter than the limit: `more` says
-/// whether the list goes on.
+/// Oldest first, in the order of their delivery here. A page may be shorter than the limit: `more`
+/// says whether the list goes on.
 #[utoipa::path(
     get, path = "/v1/messages", params(MessageParams),
     responses(
@@ -174,8 +176,8 @@ pub(super) async fn one(
     }
 }
 
-/// Goes on over the store's pages, which are bounded in bytes and rows looked at, until the list is long
-/// enough: a client should not see an empty page before the end of the list.
+/// Goes on over the store's pages, which are bounded in bytes and rows looked at, until the list is
+/// long enough: a client should not see an empty page before the end of the list.
 fn page(
     reader: &Reader,
     mut query: MessageQuery,

@@ -1,5 +1,5 @@
-//! Counters for Prometheus, encoded from a snapshot at every scrape. Labels come from closed sets of
-//! our own names, never from a peer's bytes.
+//! Counters for Prometheus, encoded from a snapshot at every scrape. Labels come from closed sets
+//! of our own names, never from a peer's bytes.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;

@@ -1,8 +1,8 @@
 //! The HTTP interface of a running node, `/v1` and what operators need beside it.
 //!
-//! Handlers translate only: a request into a command to the node's handle or a query of its store, and
-//! the answer into a body. Nothing changes on GET. What a client can make the process hold is bounded:
-//! connections, requests, streams and bodies are counted, and each has a deadline.
+//! Handlers translate only: a request into a command to the node's handle or a query of its store,
+//! and the answer into a body. Nothing changes on GET. What a client can make the process hold is
+//! bounded: connections, requests, streams and bodies are counted, and each has a deadline.
 //!
 //! | file | routes |
 //! |---|---|

@@ -62,8 +62,8 @@ fn usable(token: &str) -> bool {
     (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Serves a node's interface until `shutdown`. Then no request is taken any more, those under way get
-/// their answers, streams end, and after three seconds everything is closed.
+/// Serves a node's interface until `shutdown`. Then no request is taken any more, those under way
+/// get their answers, streams end, and after three seconds everything is closed.
 ///
 /// # Errors
 /// When the listener is broken from the start.

@@ -19,8 +19,8 @@ const MAX_JSON: usize = 2 * MAX_BODY + (64 << 10);
 
 /// Publish a batch that an author signed.
 ///
-/// The author is a key of the network file with the role `author`. A batch that this node holds already
-/// is answered as if it were new.
+/// The author is a key of the network file with the role `author`. A batch that this node holds
+/// already is answered as if it were new.
 #[utoipa::path(
     post, path = "/v1/messages/signed", request_body = SignedDto,
     responses(

@@ -182,8 +182,7 @@ pub struct MeshUp {
     #[arg(long, value_name = "F", group = "count",
           value_parser = clap::value_parser!(u16).range(0..=333))]
     pub f: Option<u16>,
-    /// One SPEC for each malicious node, comma-separated; or how many, taking forge, drop, flood in
-    /// turn
+    /// One SPEC for each malicious node, comma-separated; or how many, taking forge, drop, flood in turn
     #[arg(long, value_name = "LIST")]
     pub malicious: Option<String>,
     /// Links that each node chooses for itself
@@ -202,8 +201,11 @@ pub struct MeshUp {
     #[arg(long, default_value_t = 50.0, value_parser = rate)]
     pub rate: f64,
     /// Bytes of each payload
-    #[arg(long, default_value_t = 256,
-          value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    #[arg(
+        long,
+        default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(0..=1_048_576)
+    )]
     pub size: u32,
     /// Print report.json and nothing else
     #[arg(long, requires = "messages")]

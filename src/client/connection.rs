@@ -98,8 +98,8 @@ impl Connections {
         timeout(limit, open).await.unwrap_or_else(|_| Err(late(&url, limit)))
     }
 
-    /// Sends on an idle connection, or a new one. What an idle connection certainly did not send (its
-    /// server had closed it) is sent again; and so is a GET in any case, once.
+    /// Sends on an idle connection, or a new one. What an idle connection certainly did not send
+    /// (its server had closed it) is sent again; and so is a GET in any case, once.
     async fn send(
         &self,
         request: Request<Full<Bytes>>,

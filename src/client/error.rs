@@ -7,8 +7,8 @@ use crate::http::Problem;
 /// Why a request failed. Every text names the URL.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// No answer: nobody listens, the connection broke, or a deadline passed. The text says which. For a
-    /// POST it is unknown then whether it took effect.
+    /// No answer: nobody listens, the connection broke, or a deadline passed. The text says which.
+    /// For a POST it is unknown then whether it took effect.
     #[error("{0}")]
     Unreachable(String),
     /// The node answered with an error.

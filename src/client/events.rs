@@ -128,7 +128,8 @@ impl<T: DeserializeOwned> EventStream<T> {
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {
-        // A first connection passes its cursor like a later one: the header and `?cursor=` mean the same.
+        // A first connection passes its cursor like a later one: the header and `?cursor=` mean the
+        // same.
         let mut request = request(Method::GET, &self.path, None)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(id) = &self.last_id {
@@ -169,7 +170,8 @@ struct Event {
     data: String,
 }
 
-/// Bytes to events. Lines end with LF or CR LF; a lone CR, which no server of ours sends, does not count.
+/// Bytes to events. Lines end with LF or CR LF; a lone CR, which no server of ours sends, does not
+/// count.
 #[derive(Default)]
 struct Parser {
     line: Vec<u8>,

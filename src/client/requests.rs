@@ -25,8 +25,8 @@ const USUAL: Bounds = Bounds { time: Duration::from_secs(40), bytes: 64 << 20 };
 /// For questions whose late answer is a no.
 const PROBE: Bounds = Bounds { time: Duration::from_secs(2), bytes: 64 << 10 };
 
-/// Which rejections. Keys are hex or names of the network file; `since` is microseconds since 1970, a
-/// time by RFC 3339, or a duration like `5m`.
+/// Which rejections. Keys are hex or names of the network file; `since` is microseconds since 1970,
+/// a time by RFC 3339, or a duration like `5m`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct RejectionFilter {

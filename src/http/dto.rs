@@ -1,5 +1,5 @@
-//! The bodies of the HTTP interface. Keys, ids and hashes are lowercase hex, times microseconds since
-//! 1970, payloads standard base64. Fields may be added, never removed or renamed.
+//! The bodies of the HTTP interface. Keys, ids and hashes are lowercase hex, times microseconds
+//! since 1970, payloads standard base64. Fields may be added, never removed or renamed.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,8 @@ pub struct PostMessage {
     pub payload_base64: Option<String>,
 }
 
-/// 201 of both POST routes. For a batch that was signed elsewhere `id` is the batch's first message.
+/// 201 of both POST routes. For a batch that was signed elsewhere `id` is the batch's first
+/// message.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Posted {
     /// `<batch id>.<index>`.
@@ -267,8 +268,8 @@ pub struct AttemptsDto {
     pub attempts: Vec<AttemptDto>,
 }
 
-/// A page of a list. It may be shorter than the limit, as pages are bounded in bytes and work too: `more`
-/// says whether the list goes on.
+/// A page of a list. It may be shorter than the limit, as pages are bounded in bytes and work too:
+/// `more` says whether the list goes on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListDto<T> {
     /// In the order of the store, oldest first.
@@ -278,8 +279,8 @@ pub struct ListDto<T> {
     /// Whether there may be more at once, even if `items` is empty.
     #[serde(default)]
     pub more: bool,
-    /// Why something may be missing before the first item: the cursor that was sent is of another store
-    /// or older than what is kept.
+    /// Why something may be missing before the first item: the cursor that was sent is of another
+    /// store or older than what is kept.
     pub gap: Option<String>,
 }
 

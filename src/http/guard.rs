@@ -1,9 +1,9 @@
-//! Who may talk to a local server: no web page through its visitor's browser, and nobody without the
-//! token if there is one.
+//! Who may talk to a local server: no web page through its visitor's browser, and nobody without
+//! the token if there is one.
 //!
-//! A page of another site can make a browser send requests here. Its requests carry a foreign `Origin`,
-//! or, after DNS was rebound to this address, a foreign `Host`; so both must name this server. Names
-//! but `localhost` are foreign: a name is what rebinding needs.
+//! A page of another site can make a browser send requests here. Its requests carry a foreign
+//! `Origin`, or, after DNS was rebound to this address, a foreign `Host`; so both must name this
+//! server. Names but `localhost` are foreign: a name is what rebinding needs.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr as _;
@@ -49,7 +49,8 @@ impl Guard {
     /// Whether a request may go on.
     ///
     /// # Errors
-    /// 400 without exactly one `Host`, 421 if it is foreign, 403 if `Origin` is, 401 without the token.
+    /// 400 without exactly one `Host`, 421 if it is foreign, 403 if `Origin` is, 401 without the
+    /// token.
     pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Problem>> {
         self.check_host(uri, headers)?;
         for origin in headers.get_all(ORIGIN) {

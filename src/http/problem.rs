@@ -23,7 +23,8 @@ impl Problem {
         }
     }
 
-    /// A problem of a named kind: `name` in kebab case, and a title that is the same for all of them.
+    /// A problem of a named kind: `name` in kebab case, and a title that is the same for all of
+    /// them.
     pub fn named(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("urn:loyal:problem:{name}"),
@@ -57,7 +58,8 @@ mod tests {
         assert_eq!(
             json,
             serde_json::json!({
-                "type": "about:blank", "title": "Not Found", "status": 404, "detail": "no such route"
+                "type": "about:blank", "title": "Not Found", "status": 404,
+                "detail": "no such route",
             })
         );
         let response = problem.into_response();

@@ -124,9 +124,10 @@ impl Driver {
                 continue;
             }
             let alarm = self.alarm();
+            let ring = sleep_until(alarm.unwrap_or_else(Instant::now).into());
             tokio::select! {
                 () = self.mail.woken() => {}
-                () = sleep_until(alarm.unwrap_or_else(Instant::now).into()), if alarm.is_some() => {}
+                () = ring, if alarm.is_some() => {}
             }
         }
         self.finish().await;

@@ -11,7 +11,7 @@ use crate::wire::limits::{RECENT, WINDOW};
 /// What a batch takes on disk beside its body: header, ids, indices, in bytes; generous.
 const ROW_COST: i64 = 512;
 /// Rows that one step of pruning touches at most, so that no commit becomes slow.
-const STEP: usize = 512;
+const STEP: usize = 256;
 
 /// How many bytes each author may take.
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +261,7 @@ mod tests {
         for token in tokens {
             assert!(matches!(bench.answer(token), crate::protocol::Input::Written { .. }));
         }
+        bench.settle();
         bench.store.close();
 
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
@@ -302,11 +303,13 @@ mod tests {
         for seq in (1..=10).filter(|seq| *seq != 3) {
             assert!(bench.put_batch(&of(seq)));
         }
+        bench.settle();
         bench.store.close();
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
         assert_eq!(lane(&bench, 2).floor, 2);
         assert_eq!(bench.get(2, 4, None), None, "its payload had to go");
         assert!(bench.put_batch(&of(3)) && bench.put_batch(&of(11)));
+        bench.settle();
         bench.store.close();
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
         assert!(lane(&bench, 2).floor >= 8, "{}", lane(&bench, 2).floor);

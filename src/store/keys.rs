@@ -218,7 +218,7 @@ mod tests {
         symlink(&path, &alias).expect("links");
         let held = lock(&path).expect("locks");
         for name in [&path, &alias] {
-            let error = lock(name).err().expect("refused");
+            let error = lock(name).expect_err("refused");
             assert!(matches!(error, KeyError::Locked { .. }), "{error}");
         }
         assert!(read(&path, no_passphrase).is_ok(), "reading needs no lock");

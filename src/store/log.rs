@@ -10,7 +10,7 @@ use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{Network, Reason, Rejection, Time, Token};
 
 /// Lines that one commit writes at most.
-const STEP: usize = 512;
+const STEP: usize = 128;
 /// Lines over the limit that one commit drops at most.
 const DROP_STEP: i64 = 2048;
 

@@ -143,6 +143,15 @@ impl Bench {
         self.put(Record::Rejection(Box::new(rejection)), Durability::Lazy)
     }
 
+    /// Waits until the writer has nothing left to do.
+    pub(super) fn settle(&self) {
+        let mut turns = usize::MAX;
+        while turns != self.store.turns() {
+            turns = self.store.turns();
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     pub(super) fn get(&self, author: u8, seq: u64, id: Option<BatchId>) -> Option<StoredBatch> {
         let token = self.token();
         self.store.read(token, identity(author).public(), seq, id);

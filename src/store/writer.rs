@@ -80,6 +80,8 @@ impl Writer {
     /// Works until it is told to close or its owner is gone; what was handed in before is written.
     pub(super) fn run(mut self) {
         loop {
+            #[cfg(test)]
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
             let mut group = Vec::new();
             let next = self.gather(&mut group);
             if !group.is_empty() {
@@ -297,7 +299,6 @@ mod tests {
     use std::time::Duration;
 
     use super::super::testing::{Bench, batch, entry, identity, network, rejection, stored};
-    use super::*;
     use crate::protocol::Reason;
 
     #[test]
@@ -350,18 +351,10 @@ mod tests {
             assert!(bench.put_batch(&stored(batch(&net, 2, seq, &[entry("", b"x")]), Some(2))));
             assert!(bench.put_rejection(rejection(Reason::Replayed, 2, seq, 1)));
         }
-        let ticks = || {
-            let stat = std::fs::read_dir("/proc/self/task").expect("tasks").map(|task| {
-                let path = task.expect("a task").path();
-                let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-                let stat = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-                let ran = stat.split(' ').nth(2).and_then(|n| n.trim().parse::<u64>().ok());
-                if name.starts_with("store-writer") { ran.unwrap_or(0) } else { 0 }
-            });
-            stat.sum::<u64>()
-        };
-        let _ = ticks;
-        std::thread::sleep(Duration::from_millis(50));
+        bench.settle();
+        let turns = bench.store.turns();
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(bench.store.turns(), turns);
         assert_eq!(bench.store.queue_len(), 0);
         assert_eq!(
             bench.get(2, 3, None).expect("the newest stays").from,

@@ -432,8 +432,8 @@ fn extreme_integers_at_every_place_harm_nothing() {
     }
 }
 
-/// An honest answer to a comparison always narrows what was asked, whatever was asked: the asker bans
-/// who says otherwise.
+/// An honest answer to a comparison always narrows what was asked, whatever was asked: the asker
+/// bans who says otherwise.
 #[test]
 fn answers_to_comparisons_always_narrow() {
     let mut world = World::wide(300);

@@ -188,7 +188,10 @@ fn who_asks_for_what_is_swallowed_hears_that_it_is_unknown() {
     let bytes = Frame::Request(Request { wants }).encode().into();
     stand.hand(Input::Frame { link: stand.links[1], bytes });
     let answers: Vec<Frame> = stand.sent().into_iter().map(|(_, frame)| frame).collect();
-    let unknown = |frame: &Frame| matches!(frame, Frame::Missing(m) if m.ticket == 5 && m.why == WhyMissing::Unknown);
+    let unknown = |frame: &Frame| match frame {
+        Frame::Missing(missing) => missing.ticket == 5 && missing.why == WhyMissing::Unknown,
+        _ => false,
+    };
     assert!(answers.iter().any(unknown), "{answers:?}");
     assert!(!answers.iter().any(|frame| frame.kind() == Kind::Reply));
 }
