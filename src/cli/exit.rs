@@ -18,7 +18,8 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output with code 0, the rest to standard error with 2.
+            // Help and version go to standard output with code 0, the rest to standard error with
+            // 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             let _ = error.print();
             return code.into();

@@ -234,7 +234,8 @@ impl<'a> Tree<'a> {
                 self.branch(out, number, "", "");
             }
         }
-        // Nodes that name each other as the source: clocks or claims are wrong, but none is left out.
+        // Nodes that name each other as the source: clocks or claims are wrong, but none is left
+        // out.
         for number in 0..self.had.len() {
             if !self.drawn.contains(&number) {
                 self.branch(out, number, "", "");

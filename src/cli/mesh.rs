@@ -67,7 +67,8 @@ fn members(args: &args::MeshUp) -> anyhow::Result<(usize, Vec<Liar>)> {
     Ok((nodes, specs.iter().map(liar).collect()))
 }
 
-/// A network with the names that the real one will have, to check SPECs against before anything starts.
+/// A network with the names that the real one will have, to check SPECs against before anything
+/// starts.
 fn stand_in(nodes: usize) -> anyhow::Result<Network> {
     let member = |number: usize| {
         let mut seed = [0; 32];
@@ -105,7 +106,8 @@ impl Folder {
         Ok(Self { path, temporary: true, keep: args.keep })
     }
 
-    /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of use.
+    /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of
+    /// use.
     fn close(self, failed: bool) {
         if !self.temporary {
             return;

@@ -115,8 +115,8 @@ fn signed(
     })
 }
 
-/// A counter that says nothing, of an author that the node has heard of, was probably lost: signing slot 1
-/// again would prove the author a liar. A lying node can only make us refuse.
+/// A counter that says nothing, of an author that the node has heard of, was probably lost: signing
+/// slot 1 again would prove the author a liar. A lying node can only make us refuse.
 async fn refuse_if_known(client: &Client, author: &str, signer: &Signer) -> anyhow::Result<()> {
     let status = client.status().await?;
     match status.tips.get(author).copied().unwrap_or(0) {

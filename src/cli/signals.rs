@@ -1,14 +1,19 @@
 //! The one shutdown signal: SIGINT, SIGTERM, or the end of the launcher's pipe.
 
 use std::io::{self, Read as _};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+/// Signals so close together count as one.
+const SAME_WISH: Duration = Duration::from_millis(500);
+
 /// Becomes true once, when it is time to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Listens from now on for SIGINT and SIGTERM, and with `with_parent` for the end of standard input.
+/// Listens from now on for SIGINT and SIGTERM, and with `with_parent` for the end of standard
+/// input.
 pub fn listen(with_parent: bool) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -20,7 +25,14 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
             _ = terminate.recv() => {}
         }
         let _ = ending.send(true);
-        // A second signal means: at once.
+        // A later signal means: at once. One that comes with the first is the same wish, sent to a
+        // process and to its group.
+        tokio::time::sleep(SAME_WISH).await;
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -1,8 +1,9 @@
-//! Signing outside a node: a locked, synced counter beside the key, so that no slot is signed twice.
+//! Signing outside a node: a locked, synced counter beside the key, so that no slot is signed
+//! twice.
 //!
-//! `KEY.slots-<network>.json` holds the last slot that was signed, its id, and the signed batch until a
-//! node has acknowledged it. It is written and synced before the batch leaves, so that after any crash
-//! the same bytes are posted again rather than others signed for the same slot.
+//! `KEY.slots-<network>.json` holds the last slot that was signed, its id, and the signed batch
+//! until a node has acknowledged it. It is written and synced before the batch leaves, so that
+//! after any crash the same bytes are posted again rather than others signed for the same slot.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};

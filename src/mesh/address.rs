@@ -1,5 +1,5 @@
-//! Addresses for a mesh on one machine: one in 127.0.0.0/8 for each node, the same two ports on all,
-//! outside the ephemeral range, so that no outgoing connection can take one first.
+//! Addresses for a mesh on one machine: one in 127.0.0.0/8 for each node, the same two ports on
+//! all, outside the ephemeral range, so that no outgoing connection can take one first.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -26,8 +26,8 @@ pub struct Place {
     pub api: SocketAddr,
 }
 
-/// Free places for so many nodes, each with an address of its own. Starts at a random block, so that
-/// two meshes on one machine keep apart, and moves on when something listens there.
+/// Free places for so many nodes, each with an address of its own. Starts at a random block, so
+/// that two meshes on one machine keep apart, and moves on when something listens there.
 ///
 /// # Errors
 /// When no block is free, which on a system with 127.0.0.0/8 does not happen.

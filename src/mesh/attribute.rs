@@ -1,5 +1,5 @@
-//! Which behaviour of which liar a rejection is put down to: by the SHA-256 of the frame, which both the
-//! liar's record and the row carry, else by its reason.
+//! Which behaviour of which liar a rejection is put down to: by the SHA-256 of the frame, which
+//! both the liar's record and the row carry, else by its reason.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,8 @@ const SHOWS: [(&str, &[&str]); 5] = [
 #[derive(Clone, Debug, Default)]
 pub struct Attribution {
     liars: BTreeMap<String, BTreeMap<String, Attack>>,
-    /// Rejections by behaviour; `honest` where an honest neighbour or the own API was refused, `other`
-    /// where nothing that the liar was told to do shows so, as when it dials under a ban.
+    /// Rejections by behaviour; `honest` where an honest neighbour or the own API was refused,
+    /// `other` where nothing that the liar was told to do shows so, as when it dials under a ban.
     pub behaviours: BTreeMap<String, u64>,
 }
 
@@ -73,8 +73,8 @@ impl Attribution {
         *self.behaviours.entry(kind).or_default() += count;
     }
 
-    /// Puts an accepted forgery down to the liar that first passed it on, else to one that tried it, else
-    /// to the first of all, so that it never goes uncounted while there is a liar.
+    /// Puts an accepted forgery down to the liar that first passed it on, else to one that tried
+    /// it, else to the first of all, so that it never goes uncounted while there is a liar.
     pub fn accept(&mut self, nodes: &[Seen], held: &Held) {
         let first = nodes
             .iter()

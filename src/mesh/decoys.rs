@@ -1,5 +1,6 @@
-//! Decoys for the behaviour `forge`: batches that honest members signed for another network. Only the
-//! launcher, which holds their keys, can make them. A file has one push frame in hex on each line.
+//! Decoys for the behaviour `forge`: batches that honest members signed for another network. Only
+//! the launcher, which holds their keys, can make them. A file has one push frame in hex on each
+//! line.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

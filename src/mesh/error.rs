@@ -69,7 +69,7 @@ pub enum MeshError {
         tail: String,
     },
     /// Honest nodes did not get linked.
-    #[error("not linked after {seconds} s: {}; see DIR/nX/node.log with --keep", names.join(", "))]
+    #[error("not linked after {seconds} s: {}; their node.log says why", names.join(", "))]
     NotReady {
         /// Who.
         names: Vec<String>,

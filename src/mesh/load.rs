@@ -1,5 +1,6 @@
-//! Load: messages posted to the honest nodes in turn, at a fixed rate, whether or not earlier ones were
-//! answered (open loop), so that a slow node cannot hide its slowness by being asked less often.
+//! Load: messages posted to the honest nodes in turn, at a fixed rate, whether or not earlier ones
+//! were answered (open loop), so that a slow node cannot hide its slowness by being asked less
+//! often.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,7 +50,8 @@ pub fn now() -> u64 {
 }
 
 impl Load {
-    /// Posts everything, to each of `authors` (key, client) in turn; `progress` is told how many are done.
+    /// Posts everything, to each of `authors` (key, client) in turn; `progress` is told how many
+    /// are done.
     pub async fn publish(
         &self,
         authors: &[(String, Client)],
@@ -92,8 +94,8 @@ fn payload(number: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Posts one message. Over quota, it waits as it is told; any other failure may have taken effect, so
-/// the message is not sent twice.
+/// Posts one message. Over quota, it waits as it is told; any other failure may have taken effect,
+/// so the message is not sent twice.
 async fn post(author: String, client: Client, payload: Vec<u8>) -> Sent {
     let at = now();
     let digest = Digest::of(&[&payload]);

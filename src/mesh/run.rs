@@ -31,8 +31,8 @@ pub enum Progress {
     Watching,
 }
 
-/// Publishes the load through the honest nodes, waits until it is everywhere and every attack was tried
-/// on somebody (both with a deadline), and reports what was observed.
+/// Publishes the load through the honest nodes, waits until it is everywhere and every attack was
+/// tried on somebody (both with a deadline), and reports what was observed.
 ///
 /// # Errors
 /// When a node dies or an honest one does not answer.

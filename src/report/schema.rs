@@ -1,5 +1,5 @@
-//! `report.json`, schema 1. Keys may be added, never removed or renamed. Every key is always present;
-//! what a run did not measure is `null`.
+//! `report.json`, schema 1. Keys may be added, never removed or renamed. Every key is always
+//! present; what a run did not measure is `null`.
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,8 @@ pub enum Verdict {
 /// What the verdict rests on. Everything is counted at honest nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Deliveries in an honest author's name that it did not publish, and second deliveries of a slot.
+    /// Deliveries in an honest author's name that it did not publish, and second deliveries of a
+    /// slot.
     pub accepted: u64,
     /// Honest nodes that an honest node banned.
     pub honest_banned: u64,
