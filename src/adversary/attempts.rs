@@ -29,8 +29,8 @@ pub struct Attempt {
     pub at: Time,
     /// Key of the peer that it was done to.
     pub link: Option<PublicKey>,
-    /// SHA-256 of the frame that was sent, without its length prefix; of the four bytes of the prefix
-    /// where no frame may have such a prefix; `None` if nothing was sent.
+    /// SHA-256 of the frame that was sent, without its length prefix; of the four bytes of the
+    /// prefix where no frame may have such a prefix; `None` if nothing was sent.
     pub frame: Option<Digest>,
     /// The batch that it is about.
     pub id: Option<BatchId>,
@@ -41,8 +41,8 @@ pub struct Attempt {
 pub struct Attempts {
     /// By behaviour; the behaviours of its SPEC are all there, with zeros before they act.
     pub totals: BTreeMap<&'static str, Totals>,
-    /// The newest, oldest first, at most 4096. When there is no room, the oldest of the behaviour that has
-    /// most of them goes, so that a flood does not hide what else was done.
+    /// The newest, oldest first, at most 4096. When there is no room, the oldest of the behaviour
+    /// that has most of them goes, so that a flood does not hide what else was done.
     pub newest: VecDeque<Attempt>,
     kept: BTreeMap<&'static str, usize>,
 }

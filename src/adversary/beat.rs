@@ -63,7 +63,8 @@ impl Cycle {
         Self { length, apart, next: BTreeMap::new() }
     }
 
-    /// One past a variant that the peer has surely judged: the one to go on with when it comes back.
+    /// One past a variant that the peer has surely judged: the one to go on with when it comes
+    /// back.
     pub fn go_on_after(&mut self, peer: PublicKey, variant: usize) {
         self.next.insert(peer, (variant + 1) % self.length);
     }

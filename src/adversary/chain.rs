@@ -6,7 +6,8 @@ use super::stage::Stage;
 use crate::wire::limits::WINDOW;
 use crate::wire::{Batch, BatchId};
 
-/// Own batches above the slot that the wrapped node knows of, at most [`WINDOW`]: what peers can take.
+/// Own batches above the slot that the wrapped node knows of, at most [`WINDOW`]: what peers can
+/// take.
 #[derive(Default)]
 pub(super) struct Chain {
     batches: VecDeque<(BatchId, Batch)>,
@@ -31,8 +32,8 @@ impl Chain {
         }
     }
 
-    /// The batch for a link that was sent all below slot `next`, signed now if need be, and the slot to
-    /// go on with. Beyond what peers can take it begins again.
+    /// The batch for a link that was sent all below slot `next`, signed now if need be, and the
+    /// slot to go on with. Beyond what peers can take it begins again.
     pub fn get(&mut self, stage: &mut Stage, next: u64) -> Option<(BatchId, Batch, u64)> {
         self.trim(stage.own_tip);
         let (tip, tip_id) = stage.own_tip;

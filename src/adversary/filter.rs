@@ -4,8 +4,8 @@ use super::stage::{Fate, Sending, Stage};
 use crate::crypto::PublicKey;
 use crate::wire::{Announce, Frame, List, Missing, SlotId, WhyMissing};
 
-/// Swallows pushes and announcements of batches that `unwanted` says it of, and answers requests for
-/// them as if they were unknown: a peer that never answered would be taken for a staller.
+/// Swallows pushes and announcements of batches that `unwanted` says it of, and answers requests
+/// for them as if they were unknown: a peer that never answered would be taken for a staller.
 pub(super) fn swallow(
     stage: &mut Stage,
     kind: &'static str,

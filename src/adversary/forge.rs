@@ -13,8 +13,8 @@ use crate::wire::{Batch, Frame, Push};
 /// In the order in which they are tried on each peer.
 const VARIANTS: [&str; 5] =
     ["random_signature", "own_signature", "other_signature", "other_network", "stranger"];
-/// From here on a peer needs no signature check to refuse them: it closes the link at once, and never
-/// sees what was sent after.
+/// From here on a peer needs no signature check to refuse them: it closes the link at once, and
+/// never sees what was sent after.
 const FIRST_PLAIN: usize = 3;
 
 pub(super) struct Forge {
@@ -82,7 +82,8 @@ impl Forge {
         }
     }
 
-    /// What a member really said in another network; without such a decoy, what this node says there.
+    /// What a member really said in another network; without such a decoy, what this node says
+    /// there.
     fn other_network(&mut self, stage: &mut Stage) -> Option<Batch> {
         if !stage.decoys.is_empty() {
             self.decoy = (self.decoy + 1) % stage.decoys.len();

@@ -1,8 +1,10 @@
-//! Keeps the honest node's credit right although frames of its vanish and others appear on its link.
+//! Keeps the honest node's credit right although frames of its vanish and others appear on its
+//! link.
 //!
-//! A peer grants by what it has consumed in all (`docs/PROTOCOL.md`, credit). Frames that a liar adds
-//! are consumed too, and the node never sent them; frames that a liar swallows are not, and the node
-//! waits for them. So grants are rewritten on their way in, and what was swallowed is granted here.
+//! A peer grants by what it has consumed in all (`docs/PROTOCOL.md`, credit). Frames that a liar
+//! adds are consumed too, and the node never sent them; frames that a liar swallows are not, and
+//! the node waits for them. So grants are rewritten on their way in, and what was swallowed is
+//! granted here.
 
 use std::collections::BTreeMap;
 
@@ -41,8 +43,8 @@ impl Account {
         self.swallowed.frames == 0 && self.swallowed.bytes == 0 && self.raw.frames == 0
     }
 
-    /// What the node should hear; raw frames count as consumed last, so that the node never believes
-    /// in more room than there is.
+    /// What the node should hear; raw frames count as consumed last, so that the node never
+    /// believes in more room than there is.
     fn due(&self) -> Sums {
         let of = |consumed: u64, raw: u64, swallowed: u64, sent: u64, told: u64| {
             consumed.saturating_sub(raw).saturating_add(swallowed).min(sent).max(told)

@@ -53,8 +53,8 @@ impl Malformed {
     }
 }
 
-/// A frame that is wrong in one way. Each is complete, with a length prefix that fits: an incomplete one
-/// is a loss, and proves nothing.
+/// A frame that is wrong in one way. Each is complete, with a length prefix that fits: an
+/// incomplete one is a loss, and proves nothing.
 fn malform(stage: &mut Stage, variant: usize) -> Option<Vec<u8>> {
     let own = stage.identity.clone();
     let batch = stage.next_batch(own.public(), &own)?;

@@ -29,7 +29,7 @@ const LATER: [&str; 7] =
 
 /// Why a SPEC is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{part}` {why}{}", .suggestion.as_ref().map(|s| format!("; did you mean `{s}`?")).unwrap_or_default())]
+#[error("`{part}` {why}{}", meant(.suggestion))]
 pub struct SpecError {
     /// The part of the SPEC that is wrong, cut to 80 characters, with control characters escaped.
     pub part: String,
@@ -37,6 +37,10 @@ pub struct SpecError {
     pub why: String,
     /// What was probably meant.
     pub suggestion: Option<String>,
+}
+
+fn meant(suggestion: &Option<String>) -> String {
+    suggestion.as_ref().map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
 }
 
 impl SpecError {
@@ -50,8 +54,8 @@ fn refuse<T>(part: &str, why: impl Into<String>) -> Result<T, SpecError> {
     Err(SpecError::new(part, why, None))
 }
 
-/// Reads a LIST: SPECs separated by commas, one a malicious node; or a number K, which stands for K nodes
-/// that take forge, drop and flood in turn; 0 is none.
+/// Reads a LIST: SPECs separated by commas, one a malicious node; or a number K, which stands for
+/// K nodes that take forge, drop and flood in turn; 0 is none.
 ///
 /// # Errors
 /// The first part that makes no sense, why, and what was probably meant.

@@ -36,7 +36,8 @@ impl Replay {
     }
 
     fn send(&mut self, stage: &mut Stage, link: LinkId) {
-        // Within half of the credit: the point is that replays are refused as known, not as too many.
+        // Within half of the credit: the point is that replays are refused as known, not as too
+        // many.
         let room = |stage: &mut Stage| {
             let under_way = stage.links.get_mut(link)?.ledger.under_way(Class::Push);
             (under_way < PUSH_FRAMES / 2).then_some(())
@@ -53,7 +54,8 @@ impl Replay {
         *next = next.wrapping_add(1);
         let (id, batch) = (kept.id, Batch::clone(&kept.batch));
         let frame = Frame::Push(Box::new(Push { hops: 2, batch })).encode();
-        // Twice: the peer may have had it from others only, and a first copy from us is no replay yet.
+        // Twice: the peer may have had it from others only, and a first copy from us is no replay
+        // yet.
         for _ in 0..2 {
             stage.send_raw(("replay", "push"), link, &frame, Some(id));
         }

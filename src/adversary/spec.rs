@@ -8,9 +8,9 @@ use super::suggest::nearest;
 use crate::crypto::PublicKey;
 use crate::protocol::Network;
 
-/// What one malicious node does: one or more behaviours, each with a time of its own. Reads from and
-/// prints as a SPEC (`forge@after=2s`, `flood:rate=500:what=valid+drop:p=0.5`); printing gives the
-/// shortest form that reads back as the same.
+/// What one malicious node does: one or more behaviours, each with a time of its own. Reads from
+/// and prints as a SPEC (`forge@after=2s`, `flood:rate=500:what=valid+drop:p=0.5`); printing gives
+/// the shortest form that reads back as the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub(super) behaviours: Vec<Behaviour>,

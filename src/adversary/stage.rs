@@ -148,8 +148,8 @@ impl Stage {
         Entry { topic: "news".into(), payload: self.random(length) }
     }
 
-    /// A batch by that author in the slot after the highest one seen, signed by `signer`: genuine only if
-    /// that is the author.
+    /// A batch by that author in the slot after the highest one seen, signed by `signer`: genuine
+    /// only if that is the author.
     pub fn next_batch(&mut self, author: PublicKey, signer: &Identity) -> Option<Batch> {
         let tip = self.memory.tip(&author);
         let (seq, prev) = (tip.seq.saturating_add(1), tip.id);

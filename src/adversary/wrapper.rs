@@ -58,8 +58,8 @@ pub enum Act {
     },
 }
 
-/// A malicious node. The order of calls is that of [`Node`]: after each mutation, [`Adversary::poll`]
-/// until it gives `None`; the first time right after `new`.
+/// A malicious node. The order of calls is that of [`Node`]: after each mutation,
+/// [`Adversary::poll`] until it gives `None`; the first time right after `new`.
 pub struct Adversary {
     node: Node,
     stage: Stage,
@@ -69,8 +69,8 @@ pub struct Adversary {
 }
 
 impl Adversary {
-    /// Wraps a node. `decoys` are batches that honest members signed for another network; without them
-    /// a forger signs one itself. The same arguments and inputs give the same acts.
+    /// Wraps a node. `decoys` are batches that honest members signed for another network; without
+    /// them a forger signs one itself. The same arguments and inputs give the same acts.
     pub fn new(
         node: Node,
         identity: Identity,

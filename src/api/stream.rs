@@ -26,8 +26,10 @@ use crate::store::{Cursor, MessageQuery, Page, Reader, RejectionQuery, StoreErro
 
 /// Pause between heartbeats of a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Rows that are read at a time; the store bounds their bytes.
-const STEP: usize = 128;
+/// Rows that are read at a time, at first and at most.
+const STEPS: (usize, usize) = (8, 128);
+/// Bytes of rows that wait for a client; the last one may go beyond.
+const HELD: usize = 512 << 10;
 
 type Events = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Event, Infallible>>>>;
 
@@ -45,6 +47,8 @@ struct Chunk {
     first: Cursor,
     next: Cursor,
     more: bool,
+    /// Whether rows were left for the next time, as there were too many bytes of them.
+    cut: bool,
 }
 
 /// Messages as they are delivered.
@@ -67,7 +71,7 @@ pub(super) async fn messages(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     let mut query = parameters.query(app.handle().network())?;
-    query.limit = STEP;
+    query.limit = STEPS.0;
     query.after = match last_id(&headers)?.or(query.after) {
         Some(cursor) => Some(cursor),
         None => Some(app.read(end_of_messages).await?),
@@ -95,7 +99,7 @@ pub(super) async fn rejections(
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
     let mut query = parameters.query(app.handle().network())?;
-    query.limit = STEP;
+    query.limit = STEPS.0;
     query.after = last_id(&headers)?.or(query.after);
     if query.after.is_none() && query.since.is_none() {
         query.after = Some(app.read(end_of_rejections).await?);
@@ -165,10 +169,10 @@ async fn run(
             // Seen before the page is read: a commit after that wakes the next wait.
             commits.borrow_and_update();
             let chunk = feed.read(&app).await?;
+            feed.go_on(&chunk);
             for event in chunk.gap_event().into_iter().chain(chunk.events) {
                 events.send(Ok(event)).await.ok()?;
             }
-            *feed.after() = Some(chunk.next);
             if !chunk.more {
                 commits.changed().await.ok()?;
             }
@@ -198,6 +202,16 @@ impl Feed {
         }
     }
 
+    /// Takes up after a chunk, with a step that suits the size of its rows.
+    fn go_on(&mut self, chunk: &Chunk) {
+        *self.after() = Some(chunk.next);
+        let limit = match self {
+            Self::Messages(query) => &mut query.limit,
+            Self::Rejections(query) => &mut query.limit,
+        };
+        *limit = if chunk.cut { chunk.events.len() } else { *limit * 2 }.clamp(1, STEPS.1);
+    }
+
     async fn read(&self, app: &App) -> Option<Chunk> {
         let (feed, network) = (self.clone(), Arc::clone(app.handle().network()));
         let chunk = app.read(move |reader| feed.chunk(reader, &network)).await;
@@ -208,34 +222,89 @@ impl Feed {
     fn chunk(&self, reader: &Reader, network: &Network) -> Result<Chunk, StoreError> {
         Ok(match self {
             Self::Messages(query) => Chunk::of(reader.messages(query)?, |row| {
+                let size = row.payload.as_ref().map_or(0, Vec::len);
                 let event = Event::default().event("message").id(row.cursor.to_string());
-                (row.cursor, event.json_data(messages::dto(row, network)))
+                (row.cursor, size, event.json_data(messages::dto(row, network)))
             }),
             Self::Rejections(query) => Chunk::of(reader.rejections(query)?, |row| {
                 let event = Event::default().event("rejection").id(row.cursor.to_string());
-                (row.cursor, event.json_data(rejections::dto(row)))
+                (row.cursor, 0, event.json_data(rejections::dto(row)))
             }),
         })
     }
 }
 
 impl Chunk {
-    fn of<T>(page: Page<T>, event: impl Fn(T) -> (Cursor, Result<Event, axum::Error>)) -> Self {
-        let mut chunk = Self {
-            gap: page.gap,
-            events: Vec::with_capacity(page.rows.len()),
-            first: page.next,
-            next: page.next,
-            more: page.more,
-        };
+    /// Encodes rows until they are too many bytes, and leaves the others for the next time.
+    fn of<T>(
+        page: Page<T>,
+        event: impl Fn(T) -> (Cursor, usize, Result<Event, axum::Error>),
+    ) -> Self {
+        let (next, more, mut bytes) = (page.next, page.more, 0);
+        let mut chunk = Self { gap: page.gap, events: vec![], first: next, next, more, cut: false };
         for (place, row) in page.rows.into_iter().enumerate() {
-            let (cursor, event) = event(row);
+            if bytes >= HELD {
+                (chunk.cut, chunk.more) = (true, true);
+                return chunk;
+            }
+            let (cursor, size, event) = event(row);
             if place == 0 {
                 chunk.first = cursor;
             }
+            (bytes, chunk.next) = (bytes + size, cursor);
             // Strings and numbers always encode.
             chunk.events.extend(event);
         }
+        chunk.next = next;
         chunk
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(row: i64) -> Cursor {
+        Cursor { generation: [1; 8], row, index: 0 }
+    }
+
+    #[test]
+    fn a_chunk_holds_few_bytes_and_says_where_it_stopped() {
+        let chunk = |rows: &[(i64, usize)]| {
+            let page = Page { rows: rows.to_vec(), next: cursor(99), gap: None, more: false };
+            Chunk::of(page, |(row, size)| (cursor(row), size, Ok(Event::default())))
+        };
+        let seen = chunk(&[(1, 10), (2, HELD), (3, 1)]);
+        assert_eq!((seen.events.len(), seen.next, seen.first), (2, cursor(2), cursor(1)));
+        assert!(seen.cut && seen.more);
+        let all = chunk(&[(1, HELD - 1), (2, 4 * HELD)]);
+        assert_eq!((all.events.len(), all.next), (2, cursor(99)));
+        assert!(!all.cut && !all.more);
+        let none = chunk(&[]);
+        assert_eq!((none.events.len(), none.next, none.first), (0, cursor(99), cursor(99)));
+    }
+
+    #[test]
+    fn steps_follow_the_size_of_rows() {
+        let mut feed = Feed::Messages(MessageQuery { limit: STEPS.0, ..MessageQuery::default() });
+        let limit = |feed: &Feed| match feed {
+            Feed::Messages(query) => query.limit,
+            Feed::Rejections(query) => query.limit,
+        };
+        let at = cursor(5);
+        let chunk = |number: usize, cut| Chunk {
+            gap: None,
+            events: (0..number).map(|_| Event::default()).collect(),
+            first: at,
+            next: at,
+            more: true,
+            cut,
+        };
+        for expected in [16, 32, 64, 128, 128] {
+            feed.go_on(&chunk(3, false));
+            assert_eq!(limit(&feed), expected);
+        }
+        feed.go_on(&chunk(2, true));
+        assert_eq!((limit(&feed), *feed.after()), (2, Some(at)));
     }
 }

@@ -15,9 +15,6 @@ use crate::net::{self, Malice, Settings};
 use crate::protocol::{Config, Network, Role};
 use crate::store;
 
-/// Threads of the reactor: a node decides on one and talks on the others.
-const WORKERS: usize = 2;
-
 /// Runs a node until it is told to stop.
 pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
     logs::start(args.log_json);
@@ -28,8 +25,9 @@ pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
     let options = ApiOptions { listen: args.api, token };
     // The lock on the key lives as long as the node.
     let (settings, _lock) = settings(&args)?;
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+    // One reactor thread: checks and the disk have threads of their own, and handing work from thread to
+    // thread would cost an idle node more than the work itself.
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?

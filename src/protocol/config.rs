@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Config {
     /// Links that the node chooses for itself, at random, and pushes to.
     pub links: usize,
-    /// How often lanes are compared with some linked peer.
+    /// How often lanes are compared with some linked peer; half as often when nothing is new.
     pub compare_every: Duration,
     /// How often, at the least, a random member is linked to for a comparison, if it is not linked
     /// already; up to four times as often while such comparisons find something. The way out when every
@@ -40,7 +40,7 @@ impl Default for Config {
         Self {
             links: 3,
             compare_every: Duration::from_millis(500),
-            visit_every: Duration::from_secs(1),
+            visit_every: Duration::from_millis(1200),
             rotate_every: Duration::from_secs(60),
             ask_after: Duration::from_millis(8),
             ask_again_after: Duration::from_millis(150),

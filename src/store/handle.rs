@@ -196,7 +196,8 @@ impl Store {
     }
 
     /// Writes what was handed in, syncs, and marks the end as a clean one. Blocks until that is done.
-    pub fn close(self) {
+    pub fn close(mut self) {
+        self.stop_reading();
         if let Some(queue) = &self.commands {
             // If the writer is gone there is nothing to close.
             let _ = queue.send(Command::Close);
@@ -217,13 +218,30 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Ends the reading thread and gives up idle connections: the last connection to close is then the
+    /// writer's, which leaves one file behind, with nothing beside it.
+    fn stop_reading(&mut self) {
+        self.questions = None;
+        join(self.threads.drain(1..)); // the writer's thread is the first
+        self.reader.rest();
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
-        (self.commands, self.questions) = (None, None);
-        for thread in self.threads.drain(..).rev() {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store has panicked");
-            }
+        if self.threads.len() > 1 {
+            self.stop_reading();
+        }
+        self.commands = None;
+        join(self.threads.drain(..));
+    }
+}
+
+fn join(threads: impl Iterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the store has panicked");
         }
     }
 }

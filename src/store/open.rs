@@ -297,7 +297,11 @@ mod tests {
         let bench = Bench::open(&dir.path().join("made/here"), &net);
         let all = fill(&bench, &net);
         let generation = bench.store.reader().generation();
+        let reader = bench.store.reader();
         bench.store.close();
+        let beside = fs::read_dir(dir.path().join("made/here")).expect("a folder").count();
+        assert_eq!(beside, 2, "the database and the lock, and no log");
+        assert_eq!(reader.generation(), generation);
         let bench = Bench::open(&dir.path().join("made/here"), &net);
         check_restored(&bench, &all);
         assert_eq!(bench.store.reader().generation(), generation);

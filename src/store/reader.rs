@@ -80,6 +80,13 @@ impl Reader {
         hex(&self.0.generation)
     }
 
+    /// Closes the connections that nobody uses; they are opened again when they are needed.
+    pub(super) fn rest(&self) {
+        let mut pool = self.0.pool();
+        pool.open -= pool.idle.len();
+        pool.idle.clear();
+    }
+
     /// Runs a query in a transaction of its own, so that all it reads is of one moment. It is told the
     /// generation of that moment.
     pub(super) fn with<T>(

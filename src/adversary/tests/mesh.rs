@@ -82,7 +82,7 @@ fn a_flood_of_oversize_frames_drowns_nothing() {
 #[test]
 fn floods_of_announcements_and_requests_drown_nothing() {
     // At a rate: this world costs nobody any time, and so would serve them without end.
-    mesh(&["flood:rate=300:what=announce", "flood:rate=300:what=request", "forge+flood+malformed"]);
+    mesh(&["flood:rate=40:what=announce", "flood:rate=40:what=request", "forge+flood+malformed"]);
 }
 
 #[test]

@@ -228,6 +228,7 @@ impl Node {
             giver: giver.map(|(_, number)| number),
         };
         self.lanes.fill(author, seq, filling);
+        self.last_news = self.now;
         let mut holders = self.relay.holders(&(author, seq, Some(stored.id)));
         holders.extend(giver.map(|(link, _)| link));
         self.relay.found(&(author, seq, Some(stored.id)));

@@ -16,11 +16,18 @@ pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WO
 pub(super) mod cost {
     pub const NEWS: u64 = 0;
     pub const COPY: u64 = 1;
-    pub const ANNOUNCE: u64 = 1;
-    pub const STALE_ANNOUNCE: u64 = 3;
-    pub const REQUEST: u64 = 2;
     pub const COMPARE: u64 = 20;
     pub const PING: u64 = 50;
+
+    /// Ids that may well be invented cost tables and time.
+    pub fn announce(items: usize, news: bool) -> u64 {
+        1 + items as u64 / 8 + if news { 0 } else { 2 }
+    }
+
+    /// Answers that are not batches, which have a rate of their own.
+    pub fn request(wants: usize) -> u64 {
+        1 + wants as u64 / 2
+    }
 }
 
 fn reason_of(error: WireError) -> Reason {
@@ -81,7 +88,7 @@ impl Node {
             Frame::Push(push) => self.on_batch(from, push.batch, push.hops, Some(Class::Push)),
             Frame::Announce(announce) => {
                 let news = self.on_announce(&from, &announce.items);
-                let cost = if news { cost::ANNOUNCE } else { cost::STALE_ANNOUNCE };
+                let cost = cost::announce(announce.items.len(), news);
                 self.finish(link, Class::Announce, length, cost);
             }
             Frame::Request(request) => self.on_request(&from, &request.wants),

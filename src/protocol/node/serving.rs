@@ -17,6 +17,8 @@ struct Asked {
     link: LinkId,
     /// Bytes of the request frame.
     bytes: usize,
+    /// Wants in it.
+    wants: usize,
     /// Wants of it that are not answered yet.
     open: usize,
 }
@@ -52,7 +54,9 @@ impl Node {
     pub(super) fn on_request(&mut self, from: &Arrival, wants: &[Want]) {
         let request = self.name();
         let (link, bytes) = (from.link, from.bytes.len());
-        self.serving.requests.insert(request, Asked { link, bytes, open: wants.len() });
+        self.serving
+            .requests
+            .insert(request, Asked { link, bytes, wants: wants.len(), open: wants.len() });
         for want in wants {
             let Some(author) = self.network.index_of(&want.author) else {
                 let claims = || Claims {
@@ -135,9 +139,9 @@ impl Node {
         let Some(asked) = self.serving.requests.get_mut(&request) else { return };
         asked.open = asked.open.saturating_sub(1);
         if asked.open == 0 {
-            let (link, bytes) = (asked.link, asked.bytes);
+            let (link, bytes, wants) = (asked.link, asked.bytes, asked.wants);
             self.serving.requests.remove(&request);
-            self.finish(link, Class::Request, bytes, cost::REQUEST);
+            self.finish(link, Class::Request, bytes, cost::request(wants));
         }
     }
 }

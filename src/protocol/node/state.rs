@@ -27,6 +27,8 @@ use crate::wire::{BatchId, Class, Instance};
 /// Idle links and overdue answers are looked for this often.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Without news for this long, lanes are compared half as often.
+const QUIET: Duration = Duration::from_secs(2);
 /// Credit that nobody waits for is sent at the latest after this, and often together with other.
 const LAZY_CREDIT: Duration = Duration::from_millis(500);
 
@@ -59,6 +61,8 @@ pub struct Node {
     pub(super) serving: Serving,
     // Clockwork.
     pub(super) next_compare: Time,
+    /// When the last batch came that was news.
+    pub(super) last_news: Time,
     pub(super) next_visit: Time,
     pub(super) visit_pause: Duration,
     pub(super) visiting: Option<LinkId>,
@@ -89,6 +93,7 @@ impl Node {
             overlay: Overlay::new(others, (config.redial_min, config.redial_max)),
             standing: Standing::restore(&restored.bans),
             next_compare: now.after(config.compare_every),
+            last_news: now,
             next_visit: now.after(config.visit_every / 2),
             visit_pause: config.visit_every / 2,
             next_rotation: now.after(config.rotate_every),
@@ -176,7 +181,9 @@ impl Node {
             self.sweep_links();
         }
         if now >= self.next_compare {
-            self.next_compare = now.after(self.config.compare_every);
+            let quiet = now.since(self.last_news) > QUIET;
+            let pause = self.config.compare_every;
+            self.next_compare = now.after(if quiet { pause * 2 } else { pause });
             self.compare_with_someone();
         }
         if now >= self.next_visit {
