@@ -66,12 +66,20 @@ fn post_and_kill(victim: &mut Process, after: Duration) -> Vec<Posted> {
     posters.into_iter().flat_map(|poster| poster.join().expect("a poster")).collect()
 }
 
+/// What a node says of itself, for whoever has to find out.
+fn state(api: SocketAddr) -> String {
+    let paths = ["/v1/status", "/v1/peers", "/v1/rejections/summary"];
+    let told = paths.map(|path| format!("{path}: {:?}", request(api, "GET", path, b"")));
+    told.join("\n")
+}
+
 fn expect_held(by: &Process, posted: &[Posted], whose: &str) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(40);
     for (id, seq) in posted {
         let path = format!("/v1/messages/{id}");
         while request(by.api, "GET", &path, b"").is_none_or(|(status, _)| status != 200) {
-            assert!(Instant::now() < until, "slot {seq}, {id} is lost to {whose}");
+            let late = Instant::now() >= until;
+            assert!(!late, "slot {seq}, {id} is lost to {whose}\n{}", state(by.api));
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod codec;
+mod command;
 mod disk;
 mod documents;
 mod fuzz_replay;

@@ -98,6 +98,24 @@ fn what_was_delivered_before_a_restart_is_known_after_it() {
     assert!(mesh.world.is_up(link), "a replay is no fault of the link");
 }
 
+/// The newest slot came by push while the link to the slots before it was gone.
+#[test]
+fn a_gap_below_a_known_tip_is_closed() {
+    let mut world = World::new(4, 1, crate::world::Rules::default());
+    let batches = chain(&identity(200), world.network.id(), 6);
+    for (number, batch) in batches.iter().enumerate() {
+        world.peers[0].disk.put(batch);
+        if number != 2 && number != 3 {
+            world.peers[1].disk.put(batch);
+        }
+    }
+    world.start(0);
+    world.start(1);
+    world.run(Duration::from_secs(5));
+    let got: Vec<u64> = world.peers[1].delivered.iter().map(|(_, seq, _)| *seq).collect();
+    assert_eq!(got, [3, 4]);
+}
+
 fn held(world: &World, number: usize, batch: &Batch) -> usize {
     let id = batch.id();
     world.peers[number].delivered.iter().filter(|(_, _, held)| *held == id).count()

@@ -119,6 +119,10 @@ impl Node {
         let Some(author) = self.network.index_of(&slot.author) else { return };
         let network = self.network.id();
         let place = self.lanes.place(author, slot.seq, &slot.id(&network));
+        if place == Place::Known {
+            // It was verified when it came; there may be a gap below it all the same.
+            return self.seek(author, slot.seq, from.link);
+        }
         if !matches!(place, Place::Empty | Place::Second | Place::TooFar) {
             return;
         }
@@ -148,19 +152,25 @@ impl Node {
             let detail = "a tip that its author did not sign";
             return self.reject(from, Reason::BadSignature, claims, detail);
         }
-        // What is on its way to us anyway need not be asked for.
-        let due = self.now.after(self.config.ask_after);
-        let missing = self.lanes.missing(author, slot.seq, SLOTS_PER_TIP);
         if self.lanes.place(author, slot.seq, &id) == Place::Second {
+            let due = self.now.after(self.config.ask_after);
             self.relay.want((author, slot.seq, Some(id)), from.link, due);
         }
+        self.seek(author, slot.seq, from.link);
+    }
+
+    /// Looks for the slots that are missing up to one that a link has.
+    fn seek(&mut self, author: u32, to: u64, link: LinkId) {
+        let missing = self.lanes.missing(author, to, SLOTS_PER_TIP);
         if missing.is_empty() {
             return;
         }
-        self.catching_up.insert(from.link);
+        self.catching_up.insert(link);
         self.visit_pause = self.config.visit_every / 4;
+        // What is on its way to us anyway need not be asked for.
+        let due = self.now.after(self.config.ask_after);
         for seq in missing {
-            self.relay.want((author, seq, None), from.link, due);
+            self.relay.want((author, seq, None), link, due);
         }
     }
 }
