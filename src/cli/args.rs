@@ -182,8 +182,8 @@ pub struct MeshUp {
     #[arg(long, value_name = "F", group = "count",
           value_parser = clap::value_parser!(u16).range(0..=333))]
     pub f: Option<u16>,
-    /// One SPEC for each malicious node, comma-separated; or how many, taking forge, drop, flood in
-    /// turn
+    /// One SPEC for each malicious node, comma-separated; or how many, taking forge, drop, flood
+    /// in turn
     #[arg(long, value_name = "LIST")]
     pub malicious: Option<String>,
     /// Links that each node chooses for itself

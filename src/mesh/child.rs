@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// A node's process.
 pub struct NodeProcess {
     child: Child,
-    /// Closed when this value or the whole launcher goes away, however that happens; the child then
-    /// stops.
+    /// Closed when this value or the whole launcher goes away, however that happens; the child
+    /// then stops.
     stdin: Option<ChildStdin>,
     log: PathBuf,
     ended: Option<ExitStatus>,
