@@ -34,7 +34,7 @@ impl AtWork {
     pub fn new(behaviour: &Behaviour, network: &Network, seed: &[u8; 32]) -> Self {
         let body = match &behaviour.kind {
             Kind::Forge => Body::Forge(Box::new(Forge::new(seed))),
-            Kind::Tamper => Body::Tamper(Tamper::default()),
+            Kind::Tamper => Body::Tamper(Tamper::new()),
             Kind::Drop { p } => Body::Drop(Drop { p: *p }),
             Kind::Censor { authors } => Body::Censor(Censor::new(authors, network)),
             Kind::Delay { by } => Body::Delay(Delay::new(*by)),
@@ -83,7 +83,8 @@ impl AtWork {
             Body::Replay(replay) => replay.tick(stage, chance),
             Body::Flood(flood) => flood.tick(stage, chance),
             Body::Malformed(malformed) => malformed.tick(stage, chance),
-            Body::Drop(_) | Body::Censor(_) | Body::Tamper(_) => {}
+            Body::Tamper(tamper) => tamper.tick(stage, chance),
+            Body::Drop(_) | Body::Censor(_) => {}
         }
     }
 
@@ -118,7 +119,8 @@ impl AtWork {
             Body::Flood(flood) => flood.down(link),
             Body::Malformed(malformed) => malformed.down(link),
             Body::Stall(stall) => stall.down(link),
-            Body::Drop(_) | Body::Censor(_) | Body::Tamper(_) => {}
+            Body::Tamper(tamper) => tamper.down(link),
+            Body::Drop(_) | Body::Censor(_) => {}
         }
     }
 
@@ -132,7 +134,8 @@ impl AtWork {
             Body::Flood(flood) => flood.deadline(),
             Body::Malformed(malformed) => malformed.deadline(stage),
             Body::Stall(stall) => stall.deadline(stage),
-            Body::Drop(_) | Body::Censor(_) | Body::Tamper(_) => None,
+            Body::Tamper(tamper) => tamper.deadline(stage),
+            Body::Drop(_) | Body::Censor(_) => None,
         };
         own.into_iter().chain(stage.next_change(self.when)).min()
     }

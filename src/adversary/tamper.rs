@@ -1,19 +1,48 @@
 //! `tamper`: relays with payload, header or signature altered, in turn.
+//!
+//! Most of what it relays comes after a genuine copy, and is passed over as known. So it also pushes
+//! the newest batch again with its header altered: under an id of its own that nobody knows yet.
+
+use std::time::Duration;
 
 use rand::RngExt as _;
 
+use super::beat::Beat;
 use super::spec::Chance;
 use super::stage::{Fate, Sending, Stage};
-use crate::wire::{Batch, Blob, Frame, encode_body};
+use crate::protocol::{LinkId, Time};
+use crate::wire::limits::PUSH_FRAMES;
+use crate::wire::{Batch, Blob, Class, Frame, Push, encode_body};
 
 const VARIANTS: [&str; 3] = ["payload", "header", "signature"];
+const EVERY: Duration = Duration::from_millis(250);
 
-#[derive(Default)]
 pub(super) struct Tamper {
     next: usize,
+    beat: Beat,
 }
 
 impl Tamper {
+    pub fn new() -> Self {
+        Self { next: 0, beat: Beat::new(EVERY) }
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
+        for (link, _) in self.beat.due(stage) {
+            if stage.takes(chance) {
+                push_altered(stage, link);
+            }
+        }
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.beat.down(link);
+    }
+
+    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+        self.beat.deadline(stage)
+    }
+
     pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
         let own = stage.identity.public();
         let mut frame = sending.frame.clone();
@@ -44,15 +73,34 @@ impl Tamper {
                 VARIANTS[2]
             }
             _ => {
-                if batch.header.seq > 1 && stage.rng.random() {
-                    batch.header.prev.0[stage.rng.random_range(0..32)] ^= 1;
-                } else {
-                    batch.header.created_at ^= 1 << stage.rng.random_range(0..20);
-                }
+                alter_header(stage, batch);
                 VARIANTS[1]
             }
         }
     }
+}
+
+fn alter_header(stage: &mut Stage, batch: &mut Batch) {
+    if batch.header.seq > 1 && stage.rng.random() {
+        batch.header.prev.0[stage.rng.random_range(0..32)] ^= 1;
+    } else {
+        batch.header.created_at ^= 1 << stage.rng.random_range(0..20);
+    }
+}
+
+/// Pushes the newest batch of another author with its header altered, within the credit.
+fn push_altered(stage: &mut Stage, link: LinkId) {
+    let own = stage.identity.public();
+    let room = |held: &mut super::links::Link| held.ledger.under_way(Class::Push) < PUSH_FRAMES / 2;
+    if !stage.links.get_mut(link).is_some_and(room) {
+        return;
+    }
+    let newest = stage.memory.kept().iter().rev().find(|kept| kept.batch.header.author != own);
+    let Some(mut batch) = newest.map(|kept| Batch::clone(&kept.batch)) else { return };
+    alter_header(stage, &mut batch);
+    let id = batch.id();
+    let frame = Frame::Push(Box::new(Push { hops: 2, batch })).encode();
+    stage.send_raw(("tamper", VARIANTS[1]), link, &frame, Some(id));
 }
 
 /// Flips a bit of some payload; `false` if all are empty.
