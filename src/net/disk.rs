@@ -1,5 +1,6 @@
-//! What the driver has asked of the store and not been answered, so that its memory is bounded: links
-//! are held back while too much waits to be written, and old batches are read a few at a time.
+//! What the driver has asked of the store and not been answered, so that its memory is bounded:
+//! links are held back while too much waits to be written, and old batches are read a few at a
+//! time.
 
 use std::collections::{BTreeMap, VecDeque};
 

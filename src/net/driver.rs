@@ -1,9 +1,9 @@
 //! The driver: the one task that owns the state machine. It carries out what the machine wants and
 //! tells it what the world did, and never waits for a peer, a disk or a check.
 //!
-//! Order of a turn, each part bounded: outputs (after every input), frames, answers, commands, dials,
-//! timer, shutdown. Between turns it yields; when a turn found nothing to do it sleeps until the
-//! machine's deadline or the mailbox's bell.
+//! Order of a turn, each part bounded: outputs (after every input), frames, answers, commands,
+//! dials, timer, shutdown. Between turns it yields; when a turn found nothing to do it sleeps until
+//! the machine's deadline or the mailbox's bell.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, atomic::Ordering::Relaxed};

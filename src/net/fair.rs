@@ -1,8 +1,8 @@
 //! Whose frame is next: deficit round robin over links (Shreedhar and Varghese, 1995).
 //!
-//! Each round a link may spend a quantum more; a frame costs its bytes and a fixed sum, as handling a
-//! short frame is work too. A link that floods gets its share and not more; a link that says little
-//! waits at most one round.
+//! Each round a link may spend a quantum more; a frame costs its bytes and a fixed sum, as handling
+//! a short frame is work too. A link that floods gets its share and not more; a link that says
+//! little waits at most one round.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -21,16 +21,17 @@ pub(super) struct Fair {
 }
 
 impl Fair {
-    /// A link has something waiting. To be called when its queue stops being empty; once more does no
-    /// harm.
+    /// A link has something waiting. To be called when its queue stops being empty; once more does
+    /// no harm.
     pub fn activate(&mut self, link: LinkId) {
         if self.members.insert(link) {
             self.active.push_back((link, 0));
         }
     }
 
-    /// The link whose turn it is, already charged for its next frame; `None` if none has any. `next`
-    /// gives the bytes of a link's next frame, or `None` when it has none: it leaves the round then.
+    /// The link whose turn it is, already charged for its next frame; `None` if none has any.
+    /// `next` gives the bytes of a link's next frame, or `None` when it has none: it leaves the
+    /// round then.
     pub fn turn(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
         loop {
             let (link, left) = self.active.front_mut()?;

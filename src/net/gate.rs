@@ -30,8 +30,8 @@ struct Rate {
     burst: u64,
 }
 
-/// A token bucket by the generic cell rate algorithm (ITU-T I.371): one number, the time at which the
-/// bucket would be full again. Times in microseconds; all arithmetic saturates.
+/// A token bucket by the generic cell rate algorithm (ITU-T I.371): one number, the time at which
+/// the bucket would be full again. Times in microseconds; all arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     full_at: u64,
@@ -166,8 +166,9 @@ impl Gate {
         }
     }
 
-    /// The entry of an address, now the youngest. The oldest makes room for a new one. In a network of
-    /// thousands that may be one with handshakes under way, which are then not counted against it.
+    /// The entry of an address, now the youngest. The oldest makes room for a new one. In a network
+    /// of thousands that may be one with handshakes under way, which are then not counted against
+    /// it.
     fn touch(&mut self, address: IpAddr) -> &mut Address {
         self.seen += 1;
         if !self.addresses.contains_key(&address)

@@ -46,8 +46,9 @@ impl Item {
 }
 
 impl Inbox {
-    /// Waits until a frame of `length` fits and reading is not paused; `false` once nobody wants frames
-    /// any more. Only the reader calls it, so what fitted still fits when the frame is there.
+    /// Waits until a frame of `length` fits and reading is not paused; `false` once nobody wants
+    /// frames any more. Only the reader calls it, so what fitted still fits when the frame is
+    /// there.
     pub async fn room(&self, length: usize) -> bool {
         loop {
             {

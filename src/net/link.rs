@@ -27,8 +27,8 @@ const DISCARDED: usize = 256 << 10;
 /// How long a link waits. The values are the ones below but in tests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
-    /// For each step of a frame that has begun. A link may be silent between frames as long as the node
-    /// lets it.
+    /// For each step of a frame that has begun. A link may be silent between frames as long as the
+    /// node lets it.
     pub step: Duration,
     /// For each step of writing.
     pub write: Duration,
@@ -142,8 +142,8 @@ impl Link {
         }
     }
 
-    /// Reads until the stream ends or breaks; or, when the link is closed, until there is nothing more
-    /// worth waiting for.
+    /// Reads until the stream ends or breaks; or, when the link is closed, until there is nothing
+    /// more worth waiting for.
     async fn read(&self, mut reader: impl AsyncRead + Unpin, deadlines: &Deadlines) {
         loop {
             match self.read_frame(&mut reader, deadlines.step).await {

@@ -1,5 +1,5 @@
-//! Inbound links: connections that the gate lets in, then TLS within a deadline. Whoever is refused is
-//! dropped before TLS costs anything.
+//! Inbound links: connections that the gate lets in, then TLS within a deadline. Whoever is refused
+//! is dropped before TLS costs anything.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,7 +66,8 @@ impl Listener {
                     }
                 },
                 Some(finished) = handshakes.join_next() => {
-                    // A handshake that panicked keeps its permit: it must not be able to repeat that.
+                    // A handshake that panicked keeps its permit: it must not be able to repeat
+                    // that.
                     if let Ok((permit, linked)) = finished {
                         self.gate.done(permit, linked);
                     }

@@ -22,8 +22,8 @@ pub(super) enum Arrival {
 }
 
 /// Everything that waits, taken at once. Each part is bounded by whoever fills it: answers by the
-/// driver's open questions, arrivals by the handshake budget and the dials under way, the rest by the
-/// number of links.
+/// driver's open questions, arrivals by the handshake budget and the dials under way, the rest by
+/// the number of links.
 #[derive(Default)]
 pub(super) struct Mail {
     /// Answers of checkers and store.

@@ -1,9 +1,10 @@
 //! The shell round a node: links over TCP and TLS, the driver, the checkers.
 //!
-//! [`start`] opens the store, binds the gossip address and spawns one task, the *driver*, which owns
-//! the node's state machine and alone calls it. Everything slow or hostile sits in tasks and threads
-//! of its own (links, dials, handshakes, signature checks, the store) and reaches the driver through
-//! bounded queues; the driver never waits for any of them. [`Handle`] is what the API holds.
+//! [`start`] opens the store, binds the gossip address and spawns one task, the *driver*, which
+//! owns the node's state machine and alone calls it. Everything slow or hostile sits in tasks and
+//! threads of its own (links, dials, handshakes, signature checks, the store) and reaches the
+//! driver through bounded queues; the driver never waits for any of them. [`Handle`] is what the
+//! API holds.
 
 mod actor;
 mod acts;

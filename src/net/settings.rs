@@ -19,8 +19,8 @@ pub struct Settings {
     pub identity: Identity,
     /// The network that it is a member of.
     pub network: Arc<Network>,
-    /// Where it listens for links. A loopback address is also the source of its dials, so that peers
-    /// on the same machine can tell nodes apart by address.
+    /// Where it listens for links. A loopback address is also the source of its dials, so that
+    /// peers on the same machine can tell nodes apart by address.
     pub gossip: SocketAddr,
     /// Its data folder; made if it is not there.
     pub data: PathBuf,

@@ -121,8 +121,9 @@ impl Running {
         self.handle.clone()
     }
 
-    /// Stops gracefully: no new commands, what was accepted is answered, links are closed, the store is
-    /// written and closed. Takes at most about 15 seconds, and as a rule far less than one.
+    /// Stops gracefully: no new commands, what was accepted is answered, links are closed, the
+    /// store is written and closed. Takes at most about 15 seconds, and as a rule far less than
+    /// one.
     pub async fn stop(mut self) {
         self.listener.abort();
         self.mail.stop();

@@ -1,9 +1,9 @@
-//! TLS for links: version 1.3 only, both sides proving an Ed25519 key (RFC 7250 raw public keys), no
-//! certificates, no tickets, no resumption.
+//! TLS for links: version 1.3 only, both sides proving an Ed25519 key (RFC 7250 raw public keys),
+//! no certificates, no tickets, no resumption.
 //!
 //! The listener accepts any other member of the network; the dialler only the one it dialled. A
-//! dialler's handshake ends before the listener has judged it: only the first byte from the other side
-//! proves that it was let in.
+//! dialler's handshake ends before the listener has judged it: only the first byte from the other
+//! side proves that it was let in.
 
 use std::sync::Arc;
 
@@ -284,8 +284,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_is_refused_on_either_side() {
-        // The dialler is no member; the listener is none; the listener is another member than dialled;
-        // a node meets itself.
+        // The dialler is no member; the listener is none; the listener is another member than
+        // dialled; a node meets itself.
         for (dialler, listener, dialled) in
             [(tls(7, 9), tls(1, 2), 1), (tls(0, 2), tls(7, 9), 7), (tls(0, 3), tls(1, 3), 2)]
         {

@@ -47,7 +47,8 @@ impl Direction {
 pub struct Histogram {
     /// Upper bounds of the buckets, in seconds, ascending.
     pub bounds: Vec<f64>,
-    /// Observations in each bucket (not added up), and one more count for those above the last bound.
+    /// Observations in each bucket (not added up), and one more count for those above the last
+    /// bound.
     pub counts: Vec<u64>,
     /// The sum of all observations, in seconds.
     pub sum: f64,
@@ -62,8 +63,8 @@ pub struct Traffic {
     pub bytes_sent: u64,
     /// Bytes read from links inside TLS, length prefixes included.
     pub bytes_received: u64,
-    /// Frames by kind and way; `raw` is what a malicious node wrote past its protocol, `unknown` what
-    /// came with a kind that there is not.
+    /// Frames by kind and way; `raw` is what a malicious node wrote past its protocol, `unknown`
+    /// what came with a kind that there is not.
     pub frames: BTreeMap<(&'static str, Direction), u64>,
     /// Frames that were not written because a link's queue was full, by class.
     pub dropped: BTreeMap<&'static str, u64>,

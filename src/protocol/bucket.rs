@@ -1,7 +1,7 @@
 //! Token buckets, with the clock handed in.
 //!
-//! The generic cell rate algorithm (ITU-T I.371, Annex A): a bucket is one number, the time at which all
-//! that was charged will have been paid.
+//! The generic cell rate algorithm (ITU-T I.371, Annex A): a bucket is one number, the time at
+//! which all that was charged will have been paid.
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ pub struct Config {
     /// How often lanes are compared with some linked peer; half as often when nothing is new.
     pub compare_every: Duration,
     /// How often, at the least, a random member is linked to for a comparison, if it is not linked
-    /// already; up to four times as often while such comparisons find something. The way out when every
-    /// link is a liar.
+    /// already; up to four times as often while such comparisons find something. The way out when
+    /// every link is a liar.
     pub visit_every: Duration,
     /// How often one chosen link is exchanged for another.
     pub rotate_every: Duration,

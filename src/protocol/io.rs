@@ -29,8 +29,8 @@ pub enum Down {
     Closed,
 }
 
-/// What the world did. Nothing in here can be wrong in a way that is the caller's fault, but its order:
-/// a link's frames come between its `LinkUp` and its `LinkDown`.
+/// What the world did. Nothing in here can be wrong in a way that is the caller's fault, but its
+/// order: a link's frames come between its `LinkUp` and its `LinkDown`.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// An authenticated link is there; nothing was said on it yet.
@@ -145,8 +145,8 @@ pub enum Output {
         /// Whom.
         peer: PublicKey,
     },
-    /// Write a frame to a link. Frames of a link are sent in the order given. If the link's queue is full
-    /// the least important class may be dropped, and is counted.
+    /// Write a frame to a link. Frames of a link are sent in the order given. If the link's queue
+    /// is full the least important class may be dropped, and is counted.
     Send {
         /// Where.
         link: LinkId,
@@ -157,7 +157,8 @@ pub enum Output {
         /// The frame, without its length prefix.
         frame: Arc<[u8]>,
     },
-    /// Close a link, after what was sent on it; answered by `LinkDown`. The node has forgotten it already.
+    /// Close a link, after what was sent on it; answered by `LinkDown`. The node has forgotten it
+    /// already.
     Close {
         /// Which.
         link: LinkId,

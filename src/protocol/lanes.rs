@@ -1,8 +1,8 @@
 //! Lanes: for each author the slots 1, 2, 3…, what is in them, and what is missing.
 //!
-//! Dedup stands on them and has no time-out: a slot at or below the tip is known for ever. Per lane the
-//! highest slot without a gap (the tip), a window above it, and the ids of recent slots below it are
-//! kept; authors that never spoke cost nothing.
+//! Dedup stands on them and has no time-out: a slot at or below the tip is known for ever. Per lane
+//! the highest slot without a gap (the tip), a window above it, and the ids of recent slots below
+//! it are kept; authors that never spoke cost nothing.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -234,8 +234,8 @@ impl Lanes {
         news
     }
 
-    /// Notes that a member sent a batch that is known. Says whether that is worth a line in the log:
-    /// it sent this one before, or the batch is old news to everybody.
+    /// Notes that a member sent a batch that is known. Says whether that is worth a line in the
+    /// log: it sent this one before, or the batch is old news to everybody.
     pub fn given_again(&mut self, author: u32, seq: u64, giver: u32, stale_before: Time) -> bool {
         let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(&seq))
         else {
@@ -267,8 +267,9 @@ impl Lanes {
         Some(SignedSlot { author: key, seq: lane.tip, rest: slot.rest, signature: slot.signature })
     }
 
-    /// Notes that a member has pruned an author's slots up to `floor`. When `f + 1` members say so of a
-    /// slot that we lack, one of them is honest, and the payload is gone: the lane goes on above.
+    /// Notes that a member has pruned an author's slots up to `floor`. When `f + 1` members say so
+    /// of a slot that we lack, one of them is honest, and the payload is gone: the lane goes on
+    /// above.
     pub fn claim_floor(&mut self, author: u32, member: u32, floor: u64, f: usize) {
         let lane = self.lanes.entry(author).or_default();
         let claim = lane.floor_claims.entry(member).or_default();
@@ -292,8 +293,9 @@ impl Lanes {
             .filter(|(_, l)| l.tip > 0)
     }
 
-    /// SHA-256 over the tips of the keys `start..end` that spoke: key, slot and id each; zeros if none
-    /// did. Of a lane in conflict only the slot counts: nodes may differ in which id came first.
+    /// SHA-256 over the tips of the keys `start..end` that spoke: key, slot and id each; zeros if
+    /// none did. Of a lane in conflict only the slot counts: nodes may differ in which id came
+    /// first.
     pub fn range_hash(&self, start: u32, end: u32, key_of: impl Fn(u32) -> PublicKey) -> Digest {
         let mut bytes = Vec::new();
         for (author, lane) in self.spoken(start, end) {

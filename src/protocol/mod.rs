@@ -1,8 +1,8 @@
 //! The node: a state machine that decides, and never acts.
 //!
-//! [`Node`] takes [`Input`]s and gives [`Output`]s. It has no clock (time is a number handed in), no
-//! thread, no global randomness (a seed is handed in). What is slow is asked for and answered later:
-//! signature checks, durable writes, reads of old batches.
+//! [`Node`] takes [`Input`]s and gives [`Output`]s. It has no clock (time is a number handed in),
+//! no thread, no global randomness (a seed is handed in). What is slow is asked for and answered
+//! later: signature checks, durable writes, reads of old batches.
 //!
 //! The parts (`links`, `lanes`, `relay`, `repair`, `standing`, `quotas`) never import one another;
 //! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.

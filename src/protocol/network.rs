@@ -40,7 +40,8 @@ pub struct Member {
     pub gossip: Option<SocketAddr>,
 }
 
-/// A network file that was read and found sound. Keys are sorted; an index into them is a key's number.
+/// A network file that was read and found sound. Keys are sorted; an index into them is a key's
+/// number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     id: Digest,
@@ -82,8 +83,8 @@ impl Network {
     /// A network of these keys. The nonce makes it another network than any other of the same keys.
     ///
     /// # Errors
-    /// When a key is weak or listed twice, a name is used twice or too long, there is no member, or a
-    /// member has no address.
+    /// When a key is weak or listed twice, a name is used twice or too long, there is no member, or
+    /// a member has no address.
     pub fn new(nonce: [u8; 32], keys: Vec<Member>) -> Result<Self, NetworkError> {
         Self::build(nonce, keys.into_iter().map(|key| (0, key)).collect())
     }

@@ -1,7 +1,7 @@
 //! The publisher: messages wait, and leave as batches.
 //!
-//! Idle, a message is signed at once and alone. Busy, what waits shares one signature, one row and one
-//! sync: a batch is signed only while fewer than two are under way unacknowledged.
+//! Idle, a message is signed at once and alone. Busy, what waits shares one signature, one row and
+//! one sync: a batch is signed only while fewer than two are under way unacknowledged.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::wire::limits::{
     MAX_WAITING_BYTES,
 };
 
-/// A batch counts as acknowledged after this long all the same: a stalled neighbour must not stall us.
+/// A batch counts as acknowledged after this long all the same: a stalled neighbour must not stall
+/// us.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -56,8 +57,8 @@ impl Publisher {
         self.waiting.len()
     }
 
-    /// Whether a batch may be signed now, quotas aside: nothing is being written (the next one names the
-    /// id of the last), and fewer than two are unacknowledged.
+    /// Whether a batch may be signed now, quotas aside: nothing is being written (the next one
+    /// names the id of the last), and fewer than two are unacknowledged.
     pub fn may_sign(&self) -> bool {
         !self.waiting.is_empty()
             && self.under_way.len() < MAX_UNACKNOWLEDGED

@@ -56,8 +56,8 @@ pub(super) struct Quotas {
 }
 
 impl Quotas {
-    /// How long until a batch fits; zero if now. Looks only: what is not verified must cost its author
-    /// nothing.
+    /// How long until a batch fits; zero if now. Looks only: what is not verified must cost its
+    /// author nothing.
     pub fn wait(&self, author: u32, now: Time, bytes: u64) -> Duration {
         self.authors.get(&author).map_or(Duration::ZERO, |quota| quota.wait(now, bytes))
     }

@@ -1,6 +1,7 @@
 //! Why something is refused, and whose fault that is.
 
-/// Every exit of the pipeline has one of these reasons. The names are the ones in logs, rows, metrics.
+/// Every exit of the pipeline has one of these reasons. The names are the ones in logs, rows,
+/// metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Reason {

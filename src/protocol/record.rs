@@ -42,7 +42,8 @@ pub struct StoredBatch {
     pub from: Option<PublicKey>,
     /// When it was delivered here.
     pub delivered_at: Time,
-    /// Whether it is the slot's first batch, which is delivered; a second one is kept as evidence only.
+    /// Whether it is the slot's first batch, which is delivered; a second one is kept as evidence
+    /// only.
     pub first: bool,
 }
 
@@ -61,7 +62,8 @@ pub struct Ban {
     pub strikes: u32,
 }
 
-/// One row of the rejection log. Text in it is bounded; `topic` is a peer's word: escape before printing.
+/// One row of the rejection log. Text in it is bounded; `topic` is a peer's word: escape before
+/// printing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// When, of the first if several are folded.
@@ -134,9 +136,9 @@ pub struct RestoredLane {
     pub author: PublicKey,
     /// Everything at or below this slot was held and its payload pruned; 0 if nothing.
     pub floor: u64,
-    /// The newest slots, ascending by `(seq, first before second)`: at least all above the highest slot
-    /// less `WINDOW + RECENT`. Below them no slot is missing, as a node never takes a slot that lies
-    /// more than `WINDOW` above its tip.
+    /// The newest slots, ascending by `(seq, first before second)`: at least all above the highest
+    /// slot less `WINDOW + RECENT`. Below them no slot is missing, as a node never takes a slot
+    /// that lies more than `WINDOW` above its tip.
     pub slots: Vec<RestoredSlot>,
 }
 

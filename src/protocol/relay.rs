@@ -34,8 +34,8 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Notes that a link has a slot that is looked for; asks it at `due` unless somebody else is asked
-    /// sooner. Beyond the bounds the note is dropped: repair will find the gap again.
+    /// Notes that a link has a slot that is looked for; asks it at `due` unless somebody else is
+    /// asked sooner. Beyond the bounds the note is dropped: repair will find the gap again.
     pub fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         if let Some(search) = self.searches.get_mut(&wanted) {
             let known = search.sources.contains(&source) || search.asked.contains(&source);

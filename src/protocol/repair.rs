@@ -1,8 +1,8 @@
 //! Repair: two nodes find where their lanes differ, at a cost that follows the difference.
 //!
-//! A comparison names ranges of keys with a hash over their tips. The answer splits what differs until
-//! few enough lanes are left to list their signed tips. Like the range-based set reconciliation of
-//! Meyer (2023), over a key space that both sides know.
+//! A comparison names ranges of keys with a hash over their tips. The answer splits what differs
+//! until few enough lanes are left to list their signed tips. Like the range-based set
+//! reconciliation of Meyer (2023), over a key space that both sides know.
 
 use crate::crypto::Digest;
 use crate::wire::limits::RANGE_FANOUT;
@@ -22,8 +22,8 @@ pub(super) fn split(start: u32, end: u32) -> Vec<(u32, u32)> {
     (0..parts).map(|i| (cut(i), cut(i + 1))).filter(|(a, b)| a < b).collect()
 }
 
-/// Whether every range and tip of an answer lies within the ranges that were asked about, and every range
-/// is narrower: so that comparing ends whatever the other side says.
+/// Whether every range and tip of an answer lies within the ranges that were asked about, and every
+/// range is narrower: so that comparing ends whatever the other side says.
 pub(super) fn narrows(
     asked: &[RangeHash],
     answer: &Differ,

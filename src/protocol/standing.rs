@@ -40,8 +40,9 @@ impl Standing {
         self.bans.get(peer).copied()
     }
 
-    /// Bans a peer: for `min` at first, and twice as long as the last time on each repeat, up to `max`.
-    /// A peer that is banned already keeps its ban: frames that were under way earn no second term.
+    /// Bans a peer: for `min` at first, and twice as long as the last time on each repeat, up to
+    /// `max`. A peer that is banned already keeps its ban: frames that were under way earn no
+    /// second term.
     pub fn ban(
         &mut self,
         peer: PublicKey,
@@ -72,8 +73,8 @@ impl Standing {
             .collect()
     }
 
-    /// A rejection for the log: `make` is called, and its row returned, for the first of its kind within a
-    /// second; later ones are folded into one row that [`Standing::unfold`] gives.
+    /// A rejection for the log: `make` is called, and its row returned, for the first of its kind
+    /// within a second; later ones are folded into one row that [`Standing::unfold`] gives.
     pub fn log(
         &mut self,
         link: Option<PublicKey>,

@@ -164,7 +164,8 @@ impl Authors {
 }
 
 impl Author {
-    /// Drops bodies, oldest slot first, until the author is within its share; the newest slot's stays.
+    /// Drops bodies, oldest slot first, until the author is within its share; the newest slot's
+    /// stays.
     fn prune_payloads(&mut self, db: &Connection, share: i64) -> rusqlite::Result<usize> {
         let mut oldest = db.prepare_cached(
             "SELECT row, length FROM batches WHERE author = ?1 AND seq > ?2 AND seq < ?3 \
@@ -185,7 +186,8 @@ impl Author {
         Ok(pruned)
     }
 
-    /// The floor is where the pruned slots end, or a slot that was never held: that one may still come.
+    /// The floor is where the pruned slots end, or a slot that was never held: that one may still
+    /// come.
     fn raise_floor(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut slot = db.prepare_cached(
             "SELECT max(typeof(body) <> 'null') FROM batches WHERE author = ?1 AND seq = ?2",

@@ -58,8 +58,8 @@ pub struct Page<T> {
     pub more: bool,
 }
 
-/// The cursor that a page starts after, and why rows before it may be missing. `last` is the highest row
-/// that this generation has given out.
+/// The cursor that a page starts after, and why rows before it may be missing. `last` is the
+/// highest row that this generation has given out.
 pub(super) fn start(
     after: Option<Cursor>,
     generation: [u8; 8],

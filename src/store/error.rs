@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
-/// Why a store cannot be opened or asked. Each names the file or folder, and the way out if there is one.
+/// Why a store cannot be opened or asked. Each names the file or folder, and the way out if there
+/// is one.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The folder or a file in it cannot be used.

@@ -23,8 +23,8 @@ const MAX_LINES: usize = 4096;
 /// Bounds of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of batches, of all authors together; each has an even share, the node's own at least an
-    /// eighth.
+    /// Bytes of batches, of all authors together; each has an even share, the node's own at least
+    /// an eighth.
     pub max_bytes: u64,
     /// Rows of the rejection log, at least 1.
     pub max_rejections: u64,
@@ -67,8 +67,8 @@ struct Question {
     id: Option<BatchId>,
 }
 
-/// The store of a running node. While it lives no other process can open the folder. Dropping it writes
-/// what was handed in, as [`Store::close`] does, but does not count as a clean end.
+/// The store of a running node. While it lives no other process can open the folder. Dropping it
+/// writes what was handed in, as [`Store::close`] does, but does not count as a clean end.
 pub struct Store {
     commands: Option<Sender<Command>>,
     questions: Option<Sender<Question>>,
@@ -145,9 +145,9 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a record; answered by `Written` once it is as safe as asked for, or by `WriteFailed`. Never
-    /// blocks; what waits is bounded by the caller, see [`Store::queue_len`]. Records are committed in
-    /// the order given, but for lines of the rejection log, which wait for the rest.
+    /// Keeps a record; answered by `Written` once it is as safe as asked for, or by `WriteFailed`.
+    /// Never blocks; what waits is bounded by the caller, see [`Store::queue_len`]. Records are
+    /// committed in the order given, but for lines of the rejection log, which wait for the rest.
     pub fn write(&self, token: Token, record: Record, durability: Durability) {
         let command = match record {
             Record::Rejection(rejection) => {
@@ -195,7 +195,8 @@ impl Store {
         self.shared.queued.load(Ordering::Relaxed)
     }
 
-    /// Writes what was handed in, syncs, and marks the end as a clean one. Blocks until that is done.
+    /// Writes what was handed in, syncs, and marks the end as a clean one. Blocks until that is
+    /// done.
     pub fn close(mut self) {
         self.stop_reading();
         if let Some(queue) = &self.commands {
@@ -219,8 +220,8 @@ impl Store {
 }
 
 impl Store {
-    /// Ends the reading thread and gives up idle connections: the last connection to close is then the
-    /// writer's, which leaves one file behind, with nothing beside it.
+    /// Ends the reading thread and gives up idle connections: the last connection to close is then
+    /// the writer's, which leaves one file behind, with nothing beside it.
     fn stop_reading(&mut self) {
         self.questions = None;
         join(self.threads.drain(1..)); // the writer's thread is the first

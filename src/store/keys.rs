@@ -73,7 +73,8 @@ pub struct KeyLock {
     _file: File,
 }
 
-/// Writes a new key file with mode 0600, encrypted if there is a passphrase, and syncs it and its folder.
+/// Writes a new key file with mode 0600, encrypted if there is a passphrase, and syncs it and its
+/// folder.
 ///
 /// # Errors
 /// [`KeyError::Exists`] if there is anything at that path, which is then left as it is.

@@ -1,5 +1,5 @@
-//! The rejection log's queue: it never makes a batch wait, and a flood of rejections is counted where it
-//! cannot be written line by line.
+//! The rejection log's queue: it never makes a batch wait, and a flood of rejections is counted
+//! where it cannot be written line by line.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -82,8 +82,8 @@ impl Log {
         self.waiting() || self.over_limit() > 0
     }
 
-    /// The tokens that the next step answers, and the lines that it writes. After it, whatever became of
-    /// it, they are no longer waiting.
+    /// The tokens that the next step answers, and the lines that it writes. After it, whatever
+    /// became of it, they are no longer waiting.
     pub(super) fn take(&mut self) -> Lines {
         let counted = self.waiting.len().min(STEP);
         let mut tokens = std::mem::take(&mut self.overflow_tokens);

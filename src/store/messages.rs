@@ -137,8 +137,8 @@ impl Reader {
         })
     }
 
-    /// A page of messages. Pruned messages are listed as long as their batch's header is kept; a filter
-    /// by topic cannot tell what they were, and says `gap`.
+    /// A page of messages. Pruned messages are listed as long as their batch's header is kept; a
+    /// filter by topic cannot tell what they were, and says `gap`.
     ///
     /// # Errors
     /// See [`StoreError`].

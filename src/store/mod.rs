@@ -1,8 +1,8 @@
 //! What a node keeps on disk: one SQLite file, the lock on its folder, and key files.
 //!
-//! `DATA/node.sqlite` is written by one thread with group commit ([`Store`]) and read through read-only
-//! connections ([`Reader`]); it is in WAL mode, so other programs can read it while the node runs.
-//! A file that is not what it should be is refused and left as it is.
+//! `DATA/node.sqlite` is written by one thread with group commit ([`Store`]) and read through
+//! read-only connections ([`Reader`]); it is in WAL mode, so other programs can read it while the
+//! node runs. A file that is not what it should be is refused and left as it is.
 //!
 //! | table | one row is |
 //! |---|---|

@@ -135,7 +135,8 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The length that a database's first bytes claim (<https://sqlite.org/fileformat2.html#database_header>).
+/// The length that a database's first bytes claim
+/// (<https://sqlite.org/fileformat2.html#database_header>).
 fn whole(head: &[u8; 100]) -> u64 {
     let page = match u16::from_be_bytes([head[16], head[17]]) {
         1 => 65_536,

@@ -77,8 +77,8 @@ enum Promise {
     Taken,
 }
 
-/// Writes down that the node's key has signed a slot. A slot at or below the highest promise is never
-/// signed again, and none is signed while the one before it is not written.
+/// Writes down that the node's key has signed a slot. A slot at or below the highest promise is
+/// never signed again, and none is signed while the one before it is not written.
 fn promise(
     db: &Connection,
     author: i64,

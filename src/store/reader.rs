@@ -18,8 +18,8 @@ const KEPT: usize = 2;
 /// How long a reader waits for a connection, or for a program that has locked the database.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Reads a node's database, also while the node writes it. Clones share their connections. Every method
-/// blocks, for a bounded time: call it on a thread that may.
+/// Reads a node's database, also while the node writes it. Clones share their connections. Every
+/// method blocks, for a bounded time: call it on a thread that may.
 #[derive(Clone)]
 pub struct Reader(Arc<Inner>);
 
@@ -87,8 +87,8 @@ impl Reader {
         pool.idle.clear();
     }
 
-    /// Runs a query in a transaction of its own, so that all it reads is of one moment. It is told the
-    /// generation of that moment.
+    /// Runs a query in a transaction of its own, so that all it reads is of one moment. It is told
+    /// the generation of that moment.
     pub(super) fn with<T>(
         &self,
         query: impl FnOnce(&Connection, [u8; 8]) -> rusqlite::Result<T>,

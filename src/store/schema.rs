@@ -142,9 +142,9 @@ pub(super) fn open_reader(path: &Path, wait: Duration) -> rusqlite::Result<Conne
     Ok(db)
 }
 
-/// A connection that only reads, wherever the file is; and whether it takes the file as one that nobody
-/// writes. A reader of a cleanly ended database needs to create files beside it. Where it cannot, and no
-/// log waits to be merged, the file alone says it all.
+/// A connection that only reads, wherever the file is; and whether it takes the file as one that
+/// nobody writes. A reader of a cleanly ended database needs to create files beside it. Where it
+/// cannot, and no log waits to be merged, the file alone says it all.
 pub(super) fn open_any_reader(path: &Path, wait: Duration) -> rusqlite::Result<(Connection, bool)> {
     let error = match open_reader(path, wait).and_then(|db| user_version(&db).map(|_| db)) {
         Ok(db) => return Ok((db, false)),
@@ -162,7 +162,8 @@ pub(super) fn user_version(db: &Connection) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// A connection that only reads a file that nobody writes, in a folder where nothing can be created.
+/// A connection that only reads a file that nobody writes, in a folder where nothing can be
+/// created.
 pub(super) fn open_immutable(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_encoded_bytes() {

@@ -1,7 +1,8 @@
 //! The one thread that writes, with group commit.
 //!
-//! Each turn takes what is queued, commits batches and bans, answers, and only then spends a bounded
-//! step on what can wait: the rejection log, pruning, a checkpoint. Without anything to do it sleeps.
+//! Each turn takes what is queued, commits batches and bans, answers, and only then spends a
+//! bounded step on what can wait: the rejection log, pruning, a checkpoint. Without anything to do
+//! it sleeps.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,7 +98,8 @@ impl Writer {
         }
     }
 
-    /// Takes what is queued, up to the limits of one commit; waits only if there is nothing else to do.
+    /// Takes what is queued, up to the limits of one commit; waits only if there is nothing else to
+    /// do.
     fn gather(&mut self, group: &mut Vec<Write>) -> Next {
         let mut bytes = 0;
         let idle = self.stalled || !(self.log.busy() || self.authors.waiting());

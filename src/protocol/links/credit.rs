@@ -1,6 +1,6 @@
-//! Credit: a sender may have a window of frames and bytes under way, and the receiver says what it has
-//! consumed. Both sides count the same frames, so an honest sender never exceeds it, and whoever does
-//! proves it.
+//! Credit: a sender may have a window of frames and bytes under way, and the receiver says what it
+//! has consumed. Both sides count the same frames, so an honest sender never exceeds it, and
+//! whoever does proves it.
 
 use std::collections::VecDeque;
 
@@ -72,8 +72,9 @@ impl Receiving {
     pub fn receive(&mut self, class: Class, bytes: u64) -> bool {
         self.received.add(bytes);
         class.window().is_none_or(|(frames, window)| {
-            // What was consumed but not reported is no credit yet: the sender cannot know of it. Counting
-            // it all the same can only excuse a liar by that much, and never blames an honest sender.
+            // What was consumed but not reported is no credit yet: the sender cannot know of it.
+            // Counting it all the same can only excuse a liar by that much, and never blames an
+            // honest sender.
             self.received.frames - self.consumed.frames <= frames
                 && self.received.bytes - self.consumed.bytes <= window
         })

@@ -1,5 +1,5 @@
-//! The overlay: a few links chosen uniformly at random by the node itself, so that nobody else decides
-//! whom it hears; visits to random members; back-off.
+//! The overlay: a few links chosen uniformly at random by the node itself, so that nobody else
+//! decides whom it hears; visits to random members; back-off.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,8 +52,8 @@ impl Overlay {
         self.dialling.values().filter(|purpose| **purpose == Purpose::Chosen).count()
     }
 
-    /// Picks uniformly at random among the members that `allowed` lets pass, that are not being dialled and
-    /// whose back-off is over.
+    /// Picks uniformly at random among the members that `allowed` lets pass, that are not being
+    /// dialled and whose back-off is over.
     pub fn pick(
         &self,
         rng: &mut ChaCha8Rng,
@@ -89,8 +89,8 @@ impl Overlay {
         self.backoff.remove(peer);
     }
 
-    /// A dial failed, or its link ended before a hello: wait, twice as long on each repeat, with a random
-    /// part so that peers do not retry in step.
+    /// A dial failed, or its link ended before a hello: wait, twice as long on each repeat, with a
+    /// random part so that peers do not retry in step.
     pub fn failed(&mut self, peer: PublicKey, rng: &mut ChaCha8Rng, now: Time) {
         self.dialling.remove(&peer);
         let (min, max) = self.limits;

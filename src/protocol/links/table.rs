@@ -8,7 +8,8 @@ use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, LinkView, Time, bucket::Bucket};
 use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
 
-/// Handshakes that began within this time of each other overlap: only then does the tie-break decide.
+/// Handshakes that began within this time of each other overlap: only then does the tie-break
+/// decide.
 const OVERLAP: Duration = Duration::from_secs(5);
 const CREDITED: usize = Class::CREDITED.len();
 
@@ -236,9 +237,10 @@ impl Links {
         Some(link)
     }
 
-    /// Takes a hello and decides between this link and an older one to the same peer: the link whose
-    /// dialler has the smaller key stays if the handshakes overlapped, and the newer one otherwise, as
-    /// the peer has restarted or has lost the older one. What was chosen stays chosen.
+    /// Takes a hello and decides between this link and an older one to the same peer: the link
+    /// whose dialler has the smaller key stays if the handshakes overlapped, and the newer one
+    /// otherwise, as the peer has restarted or has lost the older one. What was chosen stays
+    /// chosen.
     pub fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> Verdict {
         let Some(new) = self.links.get(&id) else { return Verdict::Loses };
         let (peer, new_chosen) = (new.peer, new.chosen);

@@ -73,8 +73,9 @@ impl Node {
         self.check_batch(batch, id, author, Source::Link { from, hops, charged });
     }
 
-    /// Asks for a check, once for all that sent the very same header and signature meanwhile. A bad copy
-    /// that comes first has another signature or another id, and so never shuts out the good one.
+    /// Asks for a check, once for all that sent the very same header and signature meanwhile. A bad
+    /// copy that comes first has another signature or another id, and so never shuts out the good
+    /// one.
     pub(super) fn check_batch(&mut self, batch: Batch, id: BatchId, author: u32, source: Source) {
         if let Source::Link { from, .. } = &source
             && let Some(held) = self.links.get_mut(from.link)
@@ -209,8 +210,8 @@ impl Node {
         true
     }
 
-    /// Puts a verified batch into its lane, delivers it if it is the slot's first, and relays it. Gives the
-    /// pushes that carried it.
+    /// Puts a verified batch into its lane, delivers it if it is the slot's first, and relays it.
+    /// Gives the pushes that carried it.
     pub(super) fn accept(
         &mut self,
         stored: StoredBatch,
@@ -242,7 +243,8 @@ impl Node {
         self.relay_batch(&stored, &holders)
     }
 
-    /// Pushes a batch to the chosen links and announces it to the others, and to those without credit.
+    /// Pushes a batch to the chosen links and announces it to the others, and to those without
+    /// credit.
     fn relay_batch(&mut self, stored: &StoredBatch, holders: &[LinkId]) -> Vec<(LinkId, u64)> {
         let header = &stored.batch.header;
         let item = SlotId { author: header.author, seq: header.seq, id: stored.id };
@@ -267,9 +269,10 @@ impl Node {
         pushed
     }
 
-    /// A second id in a slot, or a `prev` that is not the id of its slot, proves that its author signs
-    /// two histories. It is logged against the author. The batch is kept and, in an empty slot,
-    /// delivered all the same: other nodes may have met it first, and all must deliver the same slots.
+    /// A second id in a slot, or a `prev` that is not the id of its slot, proves that its author
+    /// signs two histories. It is logged against the author. The batch is kept and, in an empty
+    /// slot, delivered all the same: other nodes may have met it first, and all must deliver the
+    /// same slots.
     pub(super) fn note_equivocation(
         &mut self,
         batch: &Batch,

@@ -171,8 +171,8 @@ impl Node {
         self.go_on_comparing(from.link);
     }
 
-    /// Once all that a comparison brought up is answered, compares again: a long gap is closed at the pace
-    /// of the link and not of the timer.
+    /// Once all that a comparison brought up is answered, compares again: a long gap is closed at
+    /// the pace of the link and not of the timer.
     fn go_on_comparing(&mut self, link: LinkId) {
         let done = self.links.get(link).is_some_and(|held| held.wants.is_empty());
         if done && self.catching_up.remove(&link) {

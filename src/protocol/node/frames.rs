@@ -11,8 +11,8 @@ use crate::wire::{Class, Credit, Frame, Hello, Kind, WireError};
 
 pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WORK_BURST };
 
-/// What frames cost of a link's idle work: about their processor time, a useless copy being 1. A batch
-/// that is news costs nothing here, as its author's quota pays for it.
+/// What frames cost of a link's idle work: about their processor time, a useless copy being 1. A
+/// batch that is news costs nothing here, as its author's quota pays for it.
 pub(super) mod cost {
     pub const NEWS: u64 = 0;
     pub const COPY: u64 = 1;

@@ -32,8 +32,8 @@ fn class_name(class: Class) -> &'static str {
 }
 
 impl Node {
-    /// Fills up the chosen links: each is drawn uniformly at random from the members that are neither
-    /// chosen nor banned, whether they are linked already or not.
+    /// Fills up the chosen links: each is drawn uniformly at random from the members that are
+    /// neither chosen nor banned, whether they are linked already or not.
     pub(super) fn choose_links(&mut self) {
         if self.links.ready().next().is_none() {
             self.overlay.hurry(self.now.after(LONELY));
@@ -68,8 +68,8 @@ impl Node {
         self.lacks_links().then(|| self.overlay.next_retry(self.now, unbanned)).flatten()
     }
 
-    /// Links to a random member that is not linked, to compare lanes: the way out when every link is a
-    /// liar. The link stays until the next visit, so that it may bring news as well.
+    /// Links to a random member that is not linked, to compare lanes: the way out when every link
+    /// is a liar. The link stays until the next visit, so that it may bring news as well.
     pub(super) fn visit_someone(&mut self) {
         self.next_visit = self.now.after(self.visit_pause);
         self.visit_pause = (self.visit_pause * 5 / 4).min(self.config.visit_every);

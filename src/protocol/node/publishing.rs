@@ -1,4 +1,5 @@
-//! Publishing: own messages, and batches that authors signed elsewhere. Nothing leaves before it is synced.
+//! Publishing: own messages, and batches that authors signed elsewhere. Nothing leaves before it is
+//! synced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +59,8 @@ impl Node {
     /// Takes a batch that an author signed elsewhere; answered by `Output::Submitted`.
     ///
     /// # Errors
-    /// `TooLong` if its shape is wrong, `MemberKey` if its author is a member, `OverQuota` if too many
-    /// wait.
+    /// `TooLong` if its shape is wrong, `MemberKey` if its author is a member, `OverQuota` if too
+    /// many wait.
     pub fn submit(&mut self, now: Time, batch: Batch) -> Result<Ticket, PublishError> {
         self.begin(now);
         if batch.check_shape().is_err() {
@@ -95,8 +96,8 @@ impl Node {
         }
     }
 
-    /// What can be said of a submitted batch by its place; `None` if it is the one that comes next. Unlike
-    /// a neighbour's batch, it is refused unless it follows: nobody has it yet.
+    /// What can be said of a submitted batch by its place; `None` if it is the one that comes next.
+    /// Unlike a neighbour's batch, it is refused unless it follows: nobody has it yet.
     pub(super) fn judge_submission(
         &self,
         header: &Header,

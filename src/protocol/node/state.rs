@@ -32,8 +32,9 @@ const QUIET: Duration = Duration::from_secs(2);
 /// Credit that nobody waits for is sent at the latest after this, and often together with other.
 const LAZY_CREDIT: Duration = Duration::from_millis(500);
 
-/// A node: a state machine. Order of calls: after `handle`, `publish` or `submit`, call `poll` until it
-/// gives `None` (debug builds assert it); then ask `deadline`, and hand in `Wake` at that time.
+/// A node: a state machine. Order of calls: after `handle`, `publish` or `submit`, call `poll`
+/// until it gives `None` (debug builds assert it); then ask `deadline`, and hand in `Wake` at that
+/// time.
 pub struct Node {
     pub(super) identity: Identity,
     pub(super) own: u32,
@@ -73,8 +74,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with what a start found on disk. The same arguments and inputs give the same outputs. `seed`
-    /// must be unpredictable in the real world, and `identity` a member of `network`.
+    /// A node with what a start found on disk. The same arguments and inputs give the same outputs.
+    /// `seed` must be unpredictable in the real world, and `identity` a member of `network`.
     pub fn new(
         identity: Identity,
         network: Arc<Network>,
@@ -223,9 +224,9 @@ impl Node {
         self.names
     }
 
-    /// Counts a frame that is dealt with. What brings nothing new (a copy, over a quota, too far ahead)
-    /// costs its link idle work, and earns new credit at a limited rate only: a flood slows itself down
-    /// and blames nobody.
+    /// Counts a frame that is dealt with. What brings nothing new (a copy, over a quota, too far
+    /// ahead) costs its link idle work, and earns new credit at a limited rate only: a flood slows
+    /// itself down and blames nobody.
     pub(super) fn finish(&mut self, link: LinkId, class: Class, bytes: usize, cost: u64) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };

@@ -1,4 +1,5 @@
-//! Nodes in a small world of their own: links of one millisecond, checks and writes answered at once.
+//! Nodes in a small world of their own: links of one millisecond, checks and writes answered at
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -225,7 +226,8 @@ fn a_third_that_relays_nothing_stops_nothing() {
 fn a_forgery_that_comes_first_never_shuts_out_the_genuine_batch() {
     let mut world = World::new(4);
     world.run(1000);
-    // Everybody but the author gets it from node 3 with a bad signature, before the author sends it.
+    // Everybody but the author gets it from node 3 with a bad signature, before the author sends
+    // it.
     let network = world.network.id();
     let zero = crate::crypto::Digest::ZERO;
     let genuine = Batch::sign(&identity(0), network, 1, zero, 5, &[entry("x")]).expect("signs");
