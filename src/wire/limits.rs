@@ -81,7 +81,7 @@ pub const INBOX_BYTES: usize = MAX_FRAME + (512 << 10);
 /// Frames that wait between a link's socket and the node.
 pub const INBOX_FRAMES: usize = 128;
 /// Bytes that wait to be written to a link.
-pub const OUTBOX_BYTES: usize = 4 << 20;
+pub const OUTBOX_BYTES: usize = 6 << 20;
 
 /// Batches a second that an author may publish, in the long run.
 pub const AUTHOR_BATCHES_PER_S: u64 = 100;
@@ -98,4 +98,4 @@ pub const IDLE_WORK_BURST: u64 = 2000;
 /// Bytes a second that a node serves to the requests of one link.
 pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 /// Bytes that a node serves to one link at once after a pause.
-pub const SERVE_BYTE_BURST: u64 = 3 << 20;
+pub const SERVE_BYTE_BURST: u64 = 2 << 20;

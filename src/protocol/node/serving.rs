@@ -79,10 +79,14 @@ impl Node {
         }
     }
 
+    /// Whether a link has been served all that it may be now.
+    fn has_spent(&self, link: LinkId) -> bool {
+        let wait = self.links.get(link).map(|held| held.served.wait(SERVE, self.now, 1));
+        wait.is_none_or(|wait| !wait.is_zero())
+    }
+
     fn find(&self, link: LinkId, want: &Want, author: u32) -> Held {
-        let spent =
-            self.links.get(link).is_none_or(|held| !held.served.wait(SERVE, self.now, 1).is_zero());
-        if spent {
+        if self.has_spent(link) {
             return Held::Not(WhyMissing::Busy);
         }
         let id = want.id.or_else(|| self.lanes.id_at(author, want.seq));
@@ -104,7 +108,12 @@ impl Node {
         let Some(Reading { request, want, author }) = self.serving.reads.remove(&token) else {
             return;
         };
+        let link = self.serving.requests.get(&request).map(|asked| asked.link);
         match found {
+            // Many reads may have begun before the first of them was charged.
+            Some(_) if link.is_some_and(|link| self.has_spent(link)) => {
+                self.refuse_want(request, &want, author, WhyMissing::Busy);
+            }
             Some(stored) => self.reply(request, &want, &stored),
             None => self.refuse_want(request, &want, author, WhyMissing::Unknown),
         }
