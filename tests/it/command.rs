@@ -14,7 +14,7 @@ fn report(malicious: &str, nodes: &str) -> Value {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().join("mesh");
     let folder = folder.to_str().expect("ASCII");
-    let mesh = ["mesh", "up", "--nodes", nodes, "--malicious", malicious, "--messages", "20"];
+    let mesh = ["mesh", "up", "--nodes", nodes, "--malicious", malicious, "--messages", "40"];
     let ran = loyal(&[&mesh[..], &["--rate", "40", "--dir", folder, "--json"]].concat());
     let errors = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert_eq!(ran.status.code(), Some(0), "{errors}");
@@ -42,7 +42,7 @@ fn a_mesh_of_processes_delivers_despite_its_liars() {
     for (malicious, nodes) in [("0", "1"), ("forge", "4"), ("drop,malformed", "7")] {
         let report = report(malicious, nodes);
         assert_eq!(report["verdict"], "pass", "{report}");
-        assert_eq!(report["published"], 20);
+        assert_eq!(report["published"], 40);
         assert_eq!(report["delivery"]["expected"], report["delivery"]["delivered"]);
         assert_eq!(report["delivery"]["duplicates"], 0);
         assert_eq!(report["bans"]["honest"], 0);
