@@ -1,7 +1,8 @@
 //! `tamper`: relays with payload, header or signature altered, in turn.
 //!
-//! Most of what it relays comes after a genuine copy, and is passed over as known. So it also pushes
-//! the newest batch again with its header altered: under an id of its own that nobody knows yet.
+//! Most of what it relays comes after a genuine copy, and is passed over as known. So it also
+//! pushes the newest batch again with its header altered: under an id of its own that nobody knows
+//! yet.
 
 use std::time::Duration;
 
