@@ -16,6 +16,8 @@ mod lanes;
 mod links;
 mod network;
 mod node;
+#[cfg(test)]
+mod properties;
 mod publisher;
 mod quotas;
 mod reason;
