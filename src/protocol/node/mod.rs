@@ -14,3 +14,5 @@ pub use state::Node;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod throttle;
