@@ -50,7 +50,10 @@ pub(super) struct Lane {
     tip_id: Option<BatchId>,
     floor: u64,
     slots: BTreeMap<u64, Slot>,
-    conflicted: bool,
+    /// Two ids were seen in one slot.
+    split: bool,
+    /// A batch was seen that does not name the id of the slot before.
+    unchained: bool,
     /// Floors that members claim, by key number: see [`Lanes::claim_floor`].
     floor_claims: BTreeMap<u32, u64>,
 }
@@ -78,7 +81,7 @@ impl Lane {
 
     /// Whether two ids in one slot, or a broken chain, were seen.
     pub fn conflicted(&self) -> bool {
-        self.conflicted
+        self.split || self.unchained
     }
 
     /// The highest slot held.
@@ -162,7 +165,7 @@ impl Lanes {
                     }
                     Entry::Occupied(mut held) => {
                         held.get_mut().second = Some(slot.id);
-                        lane.conflicted = true;
+                        lane.split = true;
                     }
                 }
             }
@@ -228,8 +231,9 @@ impl Lanes {
                 true
             }
         };
-        let news = (second || unchained) && !lane.conflicted;
-        lane.conflicted |= second || unchained;
+        let news = (second || unchained) && !lane.conflicted();
+        lane.split |= second;
+        lane.unchained |= unchained;
         lane.advance();
         news
     }
@@ -294,14 +298,14 @@ impl Lanes {
     }
 
     /// SHA-256 over the tips of the keys `start..end` that spoke: key, slot and id each; zeros if
-    /// none did. Of a lane in conflict only the slot counts: nodes may differ in which id came
-    /// first.
+    /// none did. Of a lane with two ids in a slot only the tip's slot counts: nodes may differ in
+    /// which id came first.
     pub fn range_hash(&self, start: u32, end: u32, key_of: impl Fn(u32) -> PublicKey) -> Digest {
         let mut bytes = Vec::new();
         for (author, lane) in self.spoken(start, end) {
             bytes.extend_from_slice(&key_of(author).0);
             bytes.extend_from_slice(&lane.tip.to_be_bytes());
-            let id = lane.tip_id.filter(|_| !lane.conflicted).unwrap_or(Digest::ZERO);
+            let id = lane.tip_id.filter(|_| !lane.split).unwrap_or(Digest::ZERO);
             bytes.extend_from_slice(&id.0);
         }
         if bytes.is_empty() { Digest::ZERO } else { Digest::of(&[HASH_DOMAIN, &bytes]) }

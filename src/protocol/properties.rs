@@ -1,4 +1,5 @@
-//! Property tests of lanes and buckets, against models that are too slow and too simple to be wrong.
+//! Property tests of lanes and buckets, against models that are too slow and too simple to be
+//! wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

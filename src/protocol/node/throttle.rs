@@ -1,5 +1,5 @@
-//! A link that brings nothing new is slowed down and never blamed; one that stays within its idle work
-//! is not even slowed down.
+//! A link that brings nothing new is slowed down and never blamed; one that stays within its idle
+//! work is not even slowed down.
 
 use std::sync::Arc;
 
@@ -86,7 +86,8 @@ impl Stand {
         self.give(Input::Frame { link: LINK, bytes: frame.encode().into() });
     }
 
-    /// Sends that frame `per_ms` times each millisecond, as far as credit goes; gives how often in all.
+    /// Sends that frame `per_ms` times each millisecond, as far as credit goes; gives how often in
+    /// all.
     fn flood(&mut self, frame: &Frame, per_ms: u64) -> u64 {
         let class = frame.kind().class();
         let (frames, bytes) = class.window().expect("a class with credit");
