@@ -8,7 +8,7 @@
 //! | lanes | `k` × ([`WINDOW`] + [`RECENT`]) × ~150 B, for authors that spoke |
 //! | unverified statements | links × [`PUSH_FRAMES`], links × [`PUSH_BYTES`] |
 //! | open requests | links × [`MAX_OPEN_WANTS`] |
-//! | wanted ids | [`MAX_WANTED`] × ~150 B |
+//! | wanted ids | [`MAX_WANTED`] × (~200 B + 8 B for each link that names one) |
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.

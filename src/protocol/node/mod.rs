@@ -13,4 +13,6 @@ mod state;
 pub use state::Node;
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod tests;
