@@ -54,6 +54,8 @@ pub(in crate::protocol) struct Link {
     pub unverified: u64,
     /// What it is served.
     pub served: Bucket,
+    /// How often lanes are compared with it.
+    pub compares: Bucket,
     /// What it may cost us without bringing anything new.
     pub idle_work: Bucket,
     /// Useless frames that credit is withheld for.
@@ -91,6 +93,7 @@ impl Link {
             compared: Vec::new(),
             unverified: 0,
             served: Bucket::default(),
+            compares: Bucket::default(),
             idle_work: Bucket::default(),
             owed: Owed::default(),
             credit_due: None,

@@ -15,6 +15,7 @@ use crate::wire::{
     Push, Reply, SlotId, Want, WhyMissing,
 };
 
+mod comparing;
 mod searching;
 
 /// One node, member 0, among members that the test plays.
