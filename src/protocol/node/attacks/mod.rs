@@ -17,6 +17,7 @@ use crate::wire::{
 
 mod comparing;
 mod searching;
+mod serving;
 mod submitting;
 
 /// One node, member 0, among members that the test plays.
