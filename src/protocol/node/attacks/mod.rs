@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
-use crate::crypto::{Digest, Identity, check};
+use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
     Config, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role, StoredBatch,
     Time,
@@ -16,6 +16,7 @@ use crate::wire::{
 };
 
 mod comparing;
+mod linking;
 mod searching;
 mod serving;
 mod submitting;
@@ -30,6 +31,7 @@ struct Victim {
     /// What each link was sent of each class, in frames and bytes.
     spent: BTreeMap<(LinkId, Class), (u64, u64)>,
     granted: BTreeMap<(LinkId, Class), u64>,
+    dials: Vec<PublicKey>,
     delivered: Vec<BatchId>,
     rows: Vec<StoredBatch>,
     submitted: Vec<Result<BatchId, Refusal>>,
@@ -69,6 +71,7 @@ impl Victim {
             sent: VecDeque::new(),
             spent: BTreeMap::new(),
             granted: BTreeMap::new(),
+            dials: vec![],
             delivered: vec![],
             rows: vec![],
             submitted: vec![],
@@ -106,6 +109,7 @@ impl Victim {
                 Output::Read { token, .. } => {
                     self.waiting.push_back(Input::Read { token, batch: None });
                 }
+                Output::Dial { peer } => self.dials.push(peer),
                 Output::Deliver(delivery) => self.delivered.push(delivery.stored.id),
                 Output::Submitted { result, .. } => self.submitted.push(result),
                 _ => {}
