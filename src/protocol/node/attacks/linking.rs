@@ -2,7 +2,22 @@
 
 use super::{Victim, identity};
 use crate::protocol::{Down, Input, LinkId};
+use crate::wire::limits::IDLE_WORK_BURST;
 use crate::wire::{Frame, Hello, Instance};
+
+#[test]
+fn a_new_link_is_no_new_allowance() {
+    let mut victim = Victim::among(4, 0);
+    let link = victim.link(1);
+    for _ in 0..IDLE_WORK_BURST / 50 {
+        victim.say(link, &Frame::Ping);
+    }
+    assert_eq!(victim.node.links.get(link).map(|held| held.owed.len()), Some(0));
+    victim.give(Input::LinkDown { link, cause: Down::Lost });
+    let link = victim.link(1);
+    victim.say(link, &Frame::Ping);
+    assert_eq!(victim.node.links.get(link).map(|held| held.owed.len()), Some(1));
+}
 
 #[test]
 fn a_peer_that_ends_every_link_after_its_hello_is_not_dialled_without_pause() {
