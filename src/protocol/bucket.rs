@@ -24,7 +24,7 @@ impl Rate {
 }
 
 /// One bucket; full at first.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bucket {
     /// The theoretical arrival time, in nanoseconds.
     paid_at: u64,

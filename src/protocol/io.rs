@@ -92,6 +92,13 @@ pub enum Input {
         /// The batch, if its payload is still there.
         batch: Option<Box<StoredBatch>>,
     },
+    /// The store has dropped an author's oldest payloads.
+    Pruned {
+        /// Whose.
+        author: PublicKey,
+        /// Everything at or below this slot was held and its payload pruned.
+        floor: u64,
+    },
     /// The deadline has come.
     Wake,
 }

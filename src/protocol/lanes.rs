@@ -271,6 +271,13 @@ impl Lanes {
         Some(SignedSlot { author: key, seq: lane.tip, rest: slot.rest, signature: slot.signature })
     }
 
+    /// Notes that our own payloads of an author were pruned up to `floor`: slots that are held.
+    pub fn raise_floor(&mut self, author: u32, floor: u64) {
+        if let Some(lane) = self.lanes.get_mut(&author) {
+            lane.floor = lane.floor.max(floor.min(lane.tip));
+        }
+    }
+
     /// Notes that a member has pruned an author's slots up to `floor`. When `f + 1` members say so
     /// of a slot that we lack, one of them is honest, and the payload is gone: the lane goes on
     /// above.

@@ -15,8 +15,21 @@ const LAST_RESORT: Duration = Duration::from_secs(5);
 /// A slot that is looked for: author's key number, slot, and the batch (any, if `None`).
 pub(super) type Wanted = (u32, u64, Option<BatchId>);
 
+/// What to do about a search whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Ask this link.
+    Ask(LinkId),
+    /// All that could be asked are busy.
+    Wait,
+    /// Nobody is left that may answer: it is over.
+    Over,
+}
+
 #[derive(Debug)]
 struct Search {
+    /// The link whose share it counts against: the first that said so.
+    owner: LinkId,
     /// Links that should have it and were not asked yet, in the order in which they said so.
     sources: Vec<LinkId>,
     /// Links that were asked.
@@ -29,7 +42,8 @@ struct Search {
 pub(super) struct Relay {
     searches: BTreeMap<Wanted, Search>,
     due: BTreeSet<(Time, Wanted)>,
-    per_link: BTreeMap<LinkId, usize>,
+    /// What each link made us look for: its share of the table.
+    shares: BTreeMap<LinkId, BTreeSet<Wanted>>,
     unannounced: BTreeMap<LinkId, Vec<SlotId>>,
 }
 
@@ -39,7 +53,8 @@ impl Relay {
     pub fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         if let Some(search) = self.searches.get_mut(&wanted) {
             let known = search.sources.contains(&source) || search.asked.contains(&source);
-            if !known && search.sources.len() < 8 {
+            // As many as there are links: of fewer places, liars that say so first would take all.
+            if !known {
                 search.sources.push(source);
                 if !search.asked.is_empty() && search.sources.len() == 1 {
                     // Everybody asked so far is slow: do not wait for the last resort.
@@ -52,13 +67,25 @@ impl Relay {
             }
             return;
         }
-        let of_link = self.per_link.entry(source).or_default();
-        if self.searches.len() >= MAX_WANTED || *of_link >= MAX_WANTED_PER_LINK {
+        let share = self.shares.get(&source).map_or(0, BTreeSet::len);
+        if share >= MAX_WANTED_PER_LINK || !self.has_room(share) {
             return;
         }
-        *of_link += 1;
-        self.searches.insert(wanted, Search { sources: vec![source], asked: Vec::new(), due });
+        self.shares.entry(source).or_default().insert(wanted);
+        let search = Search { owner: source, sources: vec![source], asked: Vec::new(), due };
+        self.searches.insert(wanted, search);
         self.due.insert((due, wanted));
+    }
+
+    /// Whether a link with that share may add to the table. When it is full, whoever has the most
+    /// of it gives way, so that links that name what does not exist never shut out the others.
+    fn has_room(&mut self, share: usize) -> bool {
+        if self.searches.len() < MAX_WANTED {
+            return true;
+        }
+        let largest = self.shares.values().max_by_key(|of| of.len());
+        let given = largest.filter(|of| of.len() > share + 1).and_then(|of| of.last().copied());
+        given.inspect(|wanted| self.found(wanted)).is_some()
     }
 
     /// Searches whose time has come, at most `most`.
@@ -66,21 +93,22 @@ impl Relay {
         self.due.iter().take_while(|(due, _)| *due <= now).take(most).map(|(_, w)| *w).collect()
     }
 
-    /// Whom to ask next; gives `None` and ends the search when nobody is left that may answer.
+    /// Whom to ask next: the first that is there and not busy, so that one that leaves everything
+    /// unanswered holds up nothing that another has. Ends the search when nobody is left.
     pub fn next_source(
         &mut self,
         wanted: &Wanted,
         usable: impl Fn(LinkId) -> bool,
-    ) -> Option<LinkId> {
-        let search = self.searches.get_mut(wanted)?;
+        busy: impl Fn(LinkId) -> bool,
+    ) -> Turn {
+        let Some(search) = self.searches.get_mut(wanted) else { return Turn::Over };
         search.sources.retain(|link| usable(*link));
-        match search.sources.first().copied() {
-            Some(link) => Some(link),
-            None => {
-                self.found(wanted);
-                None
-            }
+        if search.sources.is_empty() {
+            self.found(wanted);
+            return Turn::Over;
         }
+        let free = search.sources.iter().copied().find(|link| !busy(*link));
+        free.map_or(Turn::Wait, Turn::Ask)
     }
 
     /// Notes that a link was asked: another will be after `patience`, or nobody for long.
@@ -115,14 +143,12 @@ impl Relay {
         }
     }
 
-    /// Ends a search. The links that named the batch are given back their share.
+    /// Ends a search, and gives its owner back that part of its share.
     pub fn found(&mut self, wanted: &Wanted) {
         let Some(search) = self.searches.remove(wanted) else { return };
         self.due.remove(&(search.due, *wanted));
-        for link in search.asked.iter().chain(&search.sources) {
-            if let Some(count) = self.per_link.get_mut(link) {
-                *count = count.saturating_sub(1);
-            }
+        if let Some(share) = self.shares.get_mut(&search.owner) {
+            share.remove(wanted);
         }
     }
 
@@ -130,6 +156,12 @@ impl Relay {
     pub fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
         let search = self.searches.get(wanted);
         search.map_or_else(Vec::new, |s| s.asked.iter().chain(&s.sources).copied().collect())
+    }
+
+    /// How many batches are looked for.
+    #[cfg(test)]
+    pub fn searching(&self) -> usize {
+        self.searches.len()
     }
 
     /// When the next search is due.
@@ -165,7 +197,7 @@ impl Relay {
     /// Forgets a link.
     pub fn link_down(&mut self, link: LinkId, now: Time) {
         self.unannounced.remove(&link);
-        self.per_link.remove(&link);
+        self.shares.remove(&link);
         let affected: Vec<Wanted> = self
             .searches
             .iter()
@@ -176,6 +208,12 @@ impl Relay {
             if let Some(search) = self.searches.get_mut(&wanted) {
                 search.sources.retain(|source| *source != link);
                 search.asked.retain(|asked| *asked != link);
+                if search.owner == link
+                    && let Some(heir) = search.sources.first().copied()
+                {
+                    search.owner = heir;
+                    self.shares.entry(heir).or_default().insert(wanted);
+                }
             }
             self.missing(&wanted, now);
         }
@@ -197,10 +235,10 @@ mod tests {
         relay.want(wanted, LinkId(2), Time(10));
         assert_eq!(relay.take_due(Time(9), 9), []);
         assert_eq!(relay.take_due(Time(10), 9), [wanted]);
-        assert_eq!(relay.next_source(&wanted, |_| true), Some(LinkId(1)));
+        assert_eq!(relay.next_source(&wanted, |_| true, |_| false), Turn::Ask(LinkId(1)));
         relay.asked(wanted, LinkId(1), Time(10), PATIENCE);
         assert_eq!(relay.next_due(), Some(Time(10).after(PATIENCE)));
-        assert_eq!(relay.next_source(&wanted, |_| true), Some(LinkId(2)));
+        assert_eq!(relay.next_source(&wanted, |_| true, |_| false), Turn::Ask(LinkId(2)));
         relay.asked(wanted, LinkId(2), Time(10), PATIENCE);
         relay.missing(&wanted, Time(20));
         assert_eq!(relay.searches.len(), 0, "nobody is left");

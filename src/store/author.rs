@@ -147,11 +147,12 @@ impl Authors {
         !self.over.is_empty()
     }
 
-    /// One bounded step: the oldest payloads of one author that is over its share.
-    pub(super) fn prune(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        let Some(key) = self.over.pop_first() else { return Ok(()) };
+    /// One bounded step: the oldest payloads of one author that is over its share. Gives who that
+    /// is, and its floor.
+    pub(super) fn prune(&mut self, db: &Connection) -> rusqlite::Result<Option<(PublicKey, u64)>> {
+        let Some(key) = self.over.pop_first() else { return Ok(None) };
         let share = self.share(&key);
-        let Some(author) = self.known.get_mut(&key) else { return Ok(()) };
+        let Some(author) = self.known.get_mut(&key) else { return Ok(None) };
         self.changed.insert(key);
         let pruned = author.prune_payloads(db, share)?;
         author.raise_floor(db)?;
@@ -159,7 +160,7 @@ impl Authors {
         if deleted == STEP || (pruned > 0 && author.bytes > share) {
             self.over.insert(key);
         }
-        Ok(())
+        Ok(Some((key, author.floor.unsigned_abs())))
     }
 }
 
@@ -312,9 +313,11 @@ mod tests {
         assert_eq!(bench.get(2, 4, None), None, "its payload had to go");
         assert!(bench.put_batch(&of(3)) && bench.put_batch(&of(11)));
         bench.settle();
+        let told = bench.told(2);
         bench.store.close();
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
         assert!(lane(&bench, 2).floor >= 8, "{}", lane(&bench, 2).floor);
+        assert_eq!(told, Some(lane(&bench, 2).floor), "it is told while it runs, too");
         // An id below the floor is kept, as evidence; its payload is not.
         let mut late = stored(batch(&net, 2, 2, &[entry("", b"second")]), Some(2));
         late.first = false;

@@ -36,8 +36,8 @@ impl Default for Options {
     }
 }
 
-/// Called with the answer to each `write` and `read`, once, on a thread of the store. It
-/// must not block, and must not call the store.
+/// Called with the answer to each `write` and `read`, once, and with `Input::Pruned` as it happens,
+/// on a thread of the store. It must not block, and must not call the store.
 pub type Answer = Box<dyn Fn(Input) + Send>;
 
 /// What the threads and the handle share.
@@ -55,6 +55,11 @@ impl Shared {
     /// Answers one question.
     pub(super) fn answer(&self, input: Input) {
         self.queued.fetch_sub(1, Ordering::Relaxed);
+        self.tell(input);
+    }
+
+    /// Says what nobody asked for.
+    pub(super) fn tell(&self, input: Input) {
         let answer = self.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         answer(input);
     }

@@ -79,6 +79,8 @@ pub(super) struct Bench {
     answers: Mutex<Receiver<Input>>,
     seen: Mutex<BTreeMap<Token, Input>>,
     next: Mutex<u64>,
+    /// The floors that it told of.
+    floors: Mutex<BTreeMap<PublicKey, u64>>,
 }
 
 impl Bench {
@@ -91,7 +93,8 @@ impl Bench {
         let answer = Box::new(move |input| tell.send(input).unwrap_or(()));
         let (store, restored) = Store::open(dir, net, identity(1).public(), options, answer)?;
         let (seen, next) = (Mutex::default(), Mutex::new(0));
-        Ok(Self { store, restored, answers: Mutex::new(answers), seen, next })
+        let (answers, floors) = (Mutex::new(answers), Mutex::default());
+        Ok(Self { store, restored, answers, seen, next, floors })
     }
 
     pub(super) fn open(dir: &Path, net: &Network) -> Self {
@@ -120,6 +123,10 @@ impl Bench {
                 return input;
             }
             let input = answers.recv_timeout(Duration::from_secs(20)).expect("an answer");
+            if let Input::Pruned { author, floor } = input {
+                self.floors.lock().expect("no panic").insert(author, floor);
+                continue;
+            }
             let (Input::Written { token }
             | Input::WriteFailed { token }
             | Input::Read { token, .. }) = input
@@ -128,6 +135,12 @@ impl Bench {
             };
             assert!(seen.insert(token, input).is_none(), "answered twice");
         }
+    }
+
+    /// The floor of an author that it told of last, up to its next answer.
+    pub(super) fn told(&self, author: u8) -> Option<u64> {
+        self.get(author, 1, None);
+        self.floors.lock().expect("no panic").get(&identity(author).public()).copied()
     }
 
     /// Whether a record was written.

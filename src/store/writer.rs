@@ -247,10 +247,13 @@ impl Writer {
 
     fn prune(&mut self) -> rusqlite::Result<()> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        self.authors.prune(&tx)?;
+        let pruned = self.authors.prune(&tx)?;
         self.authors.save(&tx)?;
         tx.commit()?;
         self.unmerged += COMMIT_COST;
+        if let Some((author, floor)) = pruned {
+            self.shared.tell(Input::Pruned { author, floor });
+        }
         Ok(())
     }
 

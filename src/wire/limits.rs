@@ -8,7 +8,7 @@
 //! | lanes | `k` × ([`WINDOW`] + [`RECENT`]) × ~150 B, for authors that spoke |
 //! | unverified statements | links × [`PUSH_FRAMES`], links × [`PUSH_BYTES`] |
 //! | open requests | links × [`MAX_OPEN_WANTS`] |
-//! | wanted ids | [`MAX_WANTED`] × ~150 B |
+//! | wanted ids | [`MAX_WANTED`] × (~200 B + 8 B for each link that names one) |
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.
@@ -95,6 +95,10 @@ pub const AUTHOR_BYTE_BURST: u64 = 16 << 20;
 pub const IDLE_WORK_PER_S: u64 = 1000;
 /// Such units that it may cause at once after a pause.
 pub const IDLE_WORK_BURST: u64 = 2000;
+/// Comparisons a second that a node begins or goes on with on one link.
+pub const COMPARES_PER_S: u64 = 50;
+/// Such comparisons at once after a pause.
+pub const COMPARE_BURST: u64 = 100;
 /// Bytes a second that a node serves to the requests of one link.
 pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 /// Bytes that a node serves to one link at once after a pause.

@@ -84,13 +84,13 @@ impl Overlay {
         self.dialling.remove(peer)
     }
 
-    /// The link is of use: its hello came.
+    /// The link is of use: it has lasted.
     pub fn succeeded(&mut self, peer: &PublicKey) {
         self.backoff.remove(peer);
     }
 
-    /// A dial failed, or its link ended before a hello: wait, twice as long on each repeat, with a
-    /// random part so that peers do not retry in step.
+    /// A dial failed, or its link ended at once: wait, twice as long on each repeat, with a random
+    /// part so that peers do not retry in step.
     pub fn failed(&mut self, peer: PublicKey, rng: &mut ChaCha8Rng, now: Time) {
         self.dialling.remove(&peer);
         let (min, max) = self.limits;

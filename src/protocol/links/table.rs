@@ -55,6 +55,8 @@ pub(in crate::protocol) struct Link {
     pub unverified: u64,
     /// What it is served.
     pub served: Bucket,
+    /// How often lanes are compared with it.
+    pub compares: Bucket,
     /// What it may cost us without bringing anything new.
     pub idle_work: Bucket,
     /// Useless frames that credit is withheld for.
@@ -77,7 +79,8 @@ fn place(class: Class) -> Option<usize> {
 }
 
 impl Link {
-    fn new(peer: PublicKey, number: u32, dialled: bool, now: Time) -> Self {
+    fn new(peer: PublicKey, number: u32, dialled: bool, spent: [Bucket; 3], now: Time) -> Self {
+        let [served, compares, idle_work] = spent;
         Self {
             peer,
             number,
@@ -91,8 +94,9 @@ impl Link {
             comparing: None,
             compared: Vec::new(),
             unverified: 0,
-            served: Bucket::default(),
-            idle_work: Bucket::default(),
+            served,
+            compares,
+            idle_work,
             owed: Owed::default(),
             credit_due: None,
             first_deliveries: 0,
@@ -103,6 +107,10 @@ impl Link {
             sending: Default::default(),
             receiving: Default::default(),
         }
+    }
+
+    fn spent(&self) -> [Bucket; 3] {
+        [self.served, self.compares, self.idle_work]
     }
 
     /// Whether its hello came.
@@ -220,16 +228,29 @@ pub(in crate::protocol) struct Links {
     links: BTreeMap<LinkId, Link>,
     /// The ready link of each peer.
     peers: BTreeMap<PublicKey, LinkId>,
+    /// What earlier links of each peer have used up: a new link is no new allowance.
+    spent: BTreeMap<PublicKey, [Bucket; 3]>,
 }
 
 impl Links {
     /// A link came up.
     pub fn up(&mut self, id: LinkId, peer: PublicKey, number: u32, dialled: bool, now: Time) {
-        self.links.insert(id, Link::new(peer, number, dialled, now));
+        for other in self.to(peer) {
+            self.keep_spent(other);
+        }
+        let spent = self.spent.get(&peer).copied().unwrap_or_default();
+        self.links.insert(id, Link::new(peer, number, dialled, spent, now));
+    }
+
+    fn keep_spent(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(&id) else { return };
+        let (kept, now) = (self.spent.entry(link.peer).or_default(), link.spent());
+        kept.iter_mut().zip(now).for_each(|(kept, now)| *kept = now.max(*kept));
     }
 
     /// Forgets a link.
     pub fn remove(&mut self, id: LinkId) -> Option<Link> {
+        self.keep_spent(id);
         let link = self.links.remove(&id)?;
         if self.peers.get(&link.peer) == Some(&id) {
             self.peers.remove(&link.peer);

@@ -19,6 +19,9 @@ use crate::wire::{Batch, BatchId, Class, Frame, Kind, Push, SignedSlot, SlotId};
 /// price of redundancy. Decides what is logged, never what is valid.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// A batch whose slot is being written is asked for again after this.
+const AFTER_WRITE: Duration = Duration::from_millis(20);
+
 /// Who waits for a verdict on a batch.
 #[derive(Debug)]
 pub(super) enum Source {
@@ -33,6 +36,14 @@ pub(super) enum Source {
 pub(super) enum Checking {
     Batch { batch: Box<Batch>, id: BatchId, author: u32, sources: Vec<Source> },
     Tip { slot: SignedSlot, author: u32, from: Arrival },
+}
+
+impl Checking {
+    /// Whether a client waits for it.
+    pub fn is_submitted(&self) -> bool {
+        let of_client = |source: &Source| matches!(source, Source::Client(_));
+        matches!(self, Self::Batch { sources, .. } if sources.iter().any(of_client))
+    }
 }
 
 impl Node {
@@ -145,28 +156,24 @@ impl Node {
         author: u32,
         sources: Vec<Source>,
     ) {
+        // Clients first, and each by itself: whether a neighbour's copy is kept says nothing of
+        // theirs, which is acknowledged only once it is synced.
+        for source in &sources {
+            if let Source::Client(ticket) = source {
+                self.take_from_client(batch.clone(), id, author, *ticket);
+            }
+        }
         let mut batch = Some(batch);
         for source in sources {
-            let taken = match (&source, batch.take()) {
-                (Source::Link { from, hops, .. }, Some(fresh)) => {
-                    self.take_from_link(fresh, id, author, from, *hops)
-                }
-                (Source::Client(ticket), Some(fresh)) => {
-                    self.take_from_client(fresh, id, author, *ticket);
-                    true
-                }
-                (Source::Client(ticket), None) => {
-                    self.emit(Output::Submitted { ticket: *ticket, result: Ok(id) });
-                    true
-                }
-                (Source::Link { from, .. }, None) => {
+            let Source::Link { from, hops, charged } = source else { continue };
+            let taken = match batch.take() {
+                Some(fresh) => self.take_from_link(fresh, id, author, &from, hops),
+                None => {
                     self.count_duplicate(from.link);
                     false
                 }
             };
-            if let Source::Link { from, charged, .. } = &source {
-                self.settle_frame(from, *charged, taken);
-            }
+            self.settle_frame(&from, charged, taken);
         }
     }
 
@@ -182,6 +189,12 @@ impl Node {
         let place = self.lanes.place(author, seq, &id); // it may have changed meanwhile
         if let Some((reason, detail)) = refusal_of(place) {
             self.note_known(from, place, author, &batch, hops, (reason, detail));
+            return false;
+        }
+        if self.writes_another(author, seq, &id) {
+            // That one is its slot's first already, on disk; this one's turn comes after it.
+            let due = self.now.after(AFTER_WRITE);
+            self.relay.want((author, seq, Some(id)), from.link, due);
             return false;
         }
         let length = batch.body.len() as u64;

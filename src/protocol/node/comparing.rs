@@ -7,14 +7,17 @@ use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
+use crate::protocol::bucket::Rate;
 use crate::protocol::lanes::Place;
 use crate::protocol::repair::{LIST_LANES, differing, narrows, split};
 use crate::protocol::{LinkId, Output, Reason, Token};
-use crate::wire::limits::{MAX_RANGES, MAX_TIPS};
+use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_RANGES, MAX_TIPS};
 use crate::wire::{Class, Compare, Differ, Frame, List, RangeHash, SignedSlot};
 
 /// Missing slots of one lane that are looked for after one comparison.
 const SLOTS_PER_TIP: usize = 128;
+/// Comparisons with one link.
+const COMPARES: Rate = Rate { per_s: COMPARES_PER_S, burst: COMPARE_BURST };
 
 impl Node {
     /// Compares with a random linked peer.
@@ -36,16 +39,20 @@ impl Node {
     }
 
     fn compare_ranges(&mut self, link: LinkId, ranges: Vec<RangeHash>) {
+        let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
+        // One answer leads to the next question: the peer must not set the pace alone.
+        if !held.compares.take(COMPARES, now, 1) {
+            return;
+        }
         let ticket = held.ticket();
         let Some(ranges) = List::new(ranges) else { return };
         let asked: Vec<RangeHash> = ranges.to_vec();
-        if self.send(link, &Frame::Compare(Compare { ticket, ranges })).is_some() {
-            let now = self.now;
-            if let Some(held) = self.links.get_mut(link) {
-                held.comparing = Some((ticket, now));
-                held.compared = asked;
-            }
+        if self.send(link, &Frame::Compare(Compare { ticket, ranges })).is_some()
+            && let Some(held) = self.links.get_mut(link)
+        {
+            held.comparing = Some((ticket, now));
+            held.compared = asked;
         }
     }
 
@@ -64,7 +71,11 @@ impl Node {
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
         let (mut ranges, mut tips) = (Vec::new(), Vec::new());
-        for range in compare.ranges.iter() {
+        // Not everything may fit. A random range comes first, so that lanes which differ for ever
+        // (a liar's, say) do not hide those of higher keys for ever.
+        let first = self.rng.random_range(0..compare.ranges.len().max(1));
+        let (last, rest) = compare.ranges.split_at_checked(first).unwrap_or_default();
+        for range in rest.iter().chain(last) {
             if self.hash(range.start, range.end) == range.hash {
                 continue;
             }
@@ -81,6 +92,8 @@ impl Node {
                 }
             }
         }
+        ranges.sort_unstable_by_key(|range| range.start);
+        tips.sort_unstable_by_key(|tip| tip.author);
         if let (Some(ranges), Some(tips)) = (List::new(ranges), List::new(tips)) {
             let ticket = compare.ticket;
             self.send(from.link, &Frame::Differ(Differ { ticket, ranges, tips }));
@@ -151,6 +164,9 @@ impl Node {
             };
             let detail = "a tip that its author did not sign";
             return self.reject(from, Reason::BadSignature, claims, detail);
+        }
+        if self.links.get(from.link).is_none() {
+            return; // nobody is there to ask for it, and nothing would end the search
         }
         if self.lanes.place(author, slot.seq, &id) == Place::Second {
             let due = self.now.after(self.config.ask_after);

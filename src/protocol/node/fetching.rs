@@ -6,7 +6,7 @@ use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::protocol::lanes::Place;
 use crate::protocol::links::OpenWant;
-use crate::protocol::relay::Wanted;
+use crate::protocol::relay::{Turn, Wanted};
 use crate::protocol::{LinkId, Reason};
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_WANTS};
 use crate::wire::{
@@ -73,19 +73,18 @@ impl Node {
             }
             let links = &self.links;
             let usable = |link: LinkId| links.get(link).is_some_and(|held| held.ready());
-            let Some(link) = self.relay.next_source(&wanted, usable) else { continue };
-            let planned = asks.entry(link).or_default();
-            let room = links.get(link).is_some_and(|held| {
-                held.wants.len() + planned.len() < MAX_OPEN_WANTS
-                    && held.may_send(
-                        Class::Request,
-                        (planned.len() / MAX_WANTS + 1) * Kind::Request.max_len(),
-                    )
-            });
-            if room {
-                planned.push(wanted);
-            } else {
-                self.relay.postpone(wanted, now.after(LATER));
+            let busy = |link: LinkId| {
+                let planned = asks.get(&link).map_or(0, Vec::len);
+                let frames = (planned / MAX_WANTS + 1) * Kind::Request.max_len();
+                !links.get(link).is_some_and(|held| {
+                    held.wants.len() + planned < MAX_OPEN_WANTS
+                        && held.may_send(Class::Request, frames)
+                })
+            };
+            match self.relay.next_source(&wanted, usable, busy) {
+                Turn::Ask(link) => asks.entry(link).or_default().push(wanted),
+                Turn::Wait => self.relay.postpone(wanted, now.after(LATER)),
+                Turn::Over => {}
             }
         }
         for (link, planned) in asks {

@@ -9,13 +9,15 @@ use super::frames::IDLE_WORK;
 use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::PublicKey;
-use crate::protocol::links::{Purpose, Verdict};
+use crate::protocol::links::{Link, Purpose, Verdict};
 use crate::protocol::{CloseWhy, LinkId, Output, Reason, Time};
 use crate::wire::limits::VERSION;
 use crate::wire::{Class, Frame, Hello, Instance, Kind};
 
 /// A peer that owes a hello or an answer for this long is given up, without blame.
 const OVERDUE: Duration = Duration::from_secs(10);
+/// A link that a peer ends before this is like a dial that failed: it might do so for ever.
+const BRIEF: Duration = Duration::from_secs(5);
 /// Without any link, no member is waited for any longer than this before it is tried again.
 const LONELY: Duration = Duration::from_millis(300);
 
@@ -134,8 +136,7 @@ impl Node {
             Verdict::Loses => return self.close(link, CloseWhy::Duplicate),
         }
         let Some(held) = self.links.get(link) else { return };
-        let (peer, dialled, visit) = (held.peer, held.dialled, held.dialled && !held.chosen);
-        self.overlay.succeeded(&peer);
+        let (dialled, visit) = (held.dialled, held.dialled && !held.chosen);
         if visit && let Some(older) = self.visiting.replace(link) {
             let idle = self.links.get(older).is_some_and(|l| !l.chosen && l.dialled);
             if idle && older != link {
@@ -150,14 +151,15 @@ impl Node {
 
     pub(super) fn on_link_down(&mut self, link: LinkId) {
         let Some(gone) = self.forget(link) else { return };
-        if gone.0 {
-            self.overlay.failed(gone.1, &mut self.rng, self.now);
+        let brief = !gone.ready() || self.now.since(gone.since) < BRIEF;
+        if gone.dialled && brief && self.links.of_peer(&gone.peer).is_none() {
+            self.overlay.failed(gone.peer, &mut self.rng, self.now);
         }
         self.choose_links();
     }
 
-    /// Drops all that is kept of a link; gives whether it was dialled to no end, and its peer.
-    fn forget(&mut self, link: LinkId) -> Option<(bool, PublicKey)> {
+    /// Drops all that is kept of a link.
+    fn forget(&mut self, link: LinkId) -> Option<Link> {
         let gone = self.links.remove(link)?;
         self.relay.link_down(link, self.now);
         self.serving.link_down(link);
@@ -165,7 +167,7 @@ impl Node {
         if self.visiting == Some(link) {
             self.visiting = None;
         }
-        Some((gone.dialled && !gone.ready(), gone.peer))
+        Some(gone)
     }
 
     pub(super) fn close(&mut self, link: LinkId, why: CloseWhy) {
@@ -179,6 +181,9 @@ impl Node {
         let now = self.now;
         let (mut ping, mut dead) = (Vec::new(), Vec::new());
         for (id, link) in self.links.iter() {
+            if link.ready() && now.since(link.since) >= BRIEF {
+                self.overlay.succeeded(&link.peer);
+            }
             let owes = |since: Time| now.since(since) >= OVERDUE;
             let stuck = (!link.ready() && owes(link.since))
                 || link.wants.values().any(|want| owes(want.since))

@@ -13,6 +13,8 @@ mod state;
 pub use state::Node;
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod throttle;

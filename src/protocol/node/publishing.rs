@@ -69,7 +69,8 @@ impl Node {
         if self.network.is_member(&batch.header.author) {
             return Err(PublishError::MemberKey);
         }
-        if self.writes.len() + self.checks.len() >= MAX_SUBMITTED {
+        let checks = self.checks.values().filter(|checking| checking.is_submitted()).count();
+        if self.writes.len() + checks >= MAX_SUBMITTED {
             return Err(PublishError::OverQuota { retry_after: Duration::from_millis(100) });
         }
         let ticket = Ticket(self.name());
@@ -126,8 +127,20 @@ impl Node {
         if !chained {
             return Some(Err(Refusal::Rejected(Reason::Equivocation)));
         }
+        if self.writes_another(author, header.seq, &id) {
+            return Some(Err(Refusal::Rejected(Reason::Equivocation)));
+        }
         let wait = self.quotas.wait(author, self.now, u64::from(header.length));
         (!wait.is_zero()).then_some(Err(Refusal::Rejected(Reason::AuthorRate)))
+    }
+
+    /// Whether another batch of that slot is being written: a row says that it is its slot's first
+    /// before the lane knows of it.
+    pub(super) fn writes_another(&self, author: u32, seq: u64, id: &BatchId) -> bool {
+        self.writes.values().filter(|writing| writing.author == author).any(|writing| {
+            let stored = writing.stored.as_ref();
+            stored.is_some_and(|other| other.batch.header.seq == seq && other.id != *id)
+        })
     }
 
     /// Signs what waits, if a batch may leave now.

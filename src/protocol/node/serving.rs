@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
+use crate::crypto::PublicKey;
 use crate::protocol::bucket::Rate;
 use crate::protocol::{LinkId, Output, Reason, StoredBatch, Token};
 use crate::wire::limits::{SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
@@ -115,7 +116,20 @@ impl Node {
                 self.refuse_want(request, &want, author, WhyMissing::Busy);
             }
             Some(stored) => self.reply(request, &want, &stored),
-            None => self.refuse_want(request, &want, author, WhyMissing::Unknown),
+            None => {
+                let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
+                let pruned = want.seq <= floor; // it may have been while it was read
+                let why = if pruned { WhyMissing::Pruned } else { WhyMissing::Unknown };
+                self.refuse_want(request, &want, author, why);
+            }
+        }
+    }
+
+    /// From now on whoever asks for those slots is told that they are gone, and not that they are
+    /// unknown: a newcomer passes them only on that word.
+    pub(super) fn on_pruned(&mut self, author: &PublicKey, floor: u64) {
+        if let Some(author) = self.network.index_of(author) {
+            self.lanes.raise_floor(author, floor);
         }
     }
 

@@ -1,0 +1,98 @@
+//! Liars against the comparing of lanes.
+
+use std::time::Duration;
+
+use super::{Victim, identity, list};
+use crate::crypto::Digest;
+use crate::protocol::node::Node;
+use crate::protocol::{Down, Input};
+use crate::wire::{Batch, Compare, Differ, Frame, RangeHash, SignedSlot};
+
+#[test]
+fn comparing_goes_no_faster_than_a_limit_whatever_the_answers() {
+    let mut victim = Victim::among(4, 200);
+    let liar = victim.link(1);
+    let mut compared = 0;
+    victim.run(10_000, |victim, _, frame| {
+        let Frame::Compare(asked) = frame else { return };
+        compared += 1;
+        let range = asked.ranges[0];
+        let (start, end, hash) = (range.start, range.end - 1, Digest([9; 32]));
+        let narrower = if start < end { vec![RangeHash { start, end, hash }] } else { vec![] };
+        let (ticket, ranges, tips) = (asked.ticket, list(narrower), list(vec![]));
+        victim.say(liar, &Frame::Differ(Differ { ticket, ranges, tips }));
+    });
+    assert!(compared < 1000, "{compared} comparisons in ten seconds");
+}
+
+#[test]
+fn a_link_that_is_gone_leaves_nothing_behind() {
+    let mut victim = Victim::among(4, 1);
+    let link = victim.link(1);
+    let tip: SignedSlot = victim.chain(4, 3)[2].signed_slot();
+    victim.slow = true;
+    victim.run(2000, |victim, link, frame| {
+        if let Frame::Compare(asked) = frame {
+            let (ticket, ranges, tips) = (asked.ticket, list(vec![]), list(vec![tip]));
+            victim.say(link, &Frame::Differ(Differ { ticket, ranges, tips }));
+        }
+    });
+    victim.give(Input::LinkDown { link, cause: Down::Lost });
+    assert!(!victim.waiting.is_empty(), "the tip is being checked");
+    victim.answer();
+    assert!(victim.node.catching_up.is_empty());
+    assert_eq!(victim.node.relay.searching(), 0);
+}
+
+#[test]
+fn lanes_that_never_agree_hide_no_others() {
+    // 400 authors spoke. Some of a liar's lanes, low among the keys, will always differ.
+    let mut victim = Victim::among(4, 400);
+    let honest = victim.link(1);
+    let mut heads: Vec<(u32, Batch)> = (4..404)
+        .map(|n| (victim.network.index_of(&identity(n).public()).expect("a key"), n))
+        .map(|(key, n)| (key, victim.batch(n, 1, Digest::ZERO, "x")))
+        .collect();
+    heads.sort_by_key(|(key, _)| *key);
+    heads.iter().for_each(|(_, batch)| victim.push(honest, batch));
+    assert_eq!(victim.delivered.len(), 400);
+    // A newcomer asks this node, again and again; its own lanes differ in the low keys for ever,
+    // and it lacks one author's batch at the top.
+    let keys = victim.network.keys().len() as u32;
+    let lacking = heads[399].0;
+    let theirs = |start: u32, end: u32, node: &Node| match end {
+        _ if start < keys / 3 || (start..end).contains(&lacking) => Digest([9; 32]),
+        _ => node.lanes.range_hash(start, end, |n| node.network.keys()[n as usize].key),
+    };
+    let mut found = false;
+    for ticket in 0..100 {
+        let mut asked = vec![(0, keys)];
+        while !asked.is_empty() && !found {
+            let range = |&(start, end): &(u32, u32)| RangeHash {
+                start,
+                end,
+                hash: theirs(start, end, &victim.node),
+            };
+            let ranges = list(asked.iter().map(range).collect());
+            victim.say(honest, &Frame::Compare(Compare { ticket, ranges }));
+            let mut answer = None;
+            while let Some((_, frame)) = victim.sent.pop_front() {
+                match frame {
+                    Frame::Differ(differ) => answer = Some(differ),
+                    Frame::Compare(Compare { ticket, .. }) => {
+                        let (ranges, tips) = (list(vec![]), list(vec![]));
+                        victim.say(honest, &Frame::Differ(Differ { ticket, ranges, tips }));
+                    }
+                    _ => {}
+                }
+            }
+            let answer = answer.expect("every comparison is answered");
+            found |= answer.tips.iter().any(|tip| tip.author == heads[399].1.header.author);
+            let differs = |r: &&RangeHash| theirs(r.start, r.end, &victim.node) != r.hash;
+            asked = answer.ranges.iter().filter(differs).map(|r| (r.start, r.end)).collect();
+            victim.now = victim.now.after(Duration::from_secs(1));
+            victim.give(Input::Wake);
+        }
+    }
+    assert!(found, "the newcomer never hears of the highest lane");
+}

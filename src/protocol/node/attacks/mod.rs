@@ -1,0 +1,212 @@
+//! Attacks on one honest node by members that hold real keys and say whatever helps them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Node;
+use crate::crypto::{Digest, Identity, PublicKey, check};
+use crate::protocol::{
+    Config, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role, StoredBatch,
+    Time,
+};
+use crate::wire::{
+    Announce, Batch, BatchId, Class, Credit, Entry, Frame, Grant, Hello, Instance, List, Missing,
+    Push, Reply, SlotId, Want, WhyMissing,
+};
+
+mod comparing;
+mod linking;
+mod searching;
+mod serving;
+mod submitting;
+
+/// One node, member 0, among members that the test plays.
+struct Victim {
+    node: Node,
+    network: Arc<Network>,
+    now: Time,
+    /// Frames that it sent and the test did not look at yet.
+    sent: VecDeque<(LinkId, Frame)>,
+    /// What each link was sent of each class, in frames and bytes.
+    spent: BTreeMap<(LinkId, Class), (u64, u64)>,
+    granted: BTreeMap<(LinkId, Class), u64>,
+    dials: Vec<PublicKey>,
+    delivered: Vec<BatchId>,
+    rows: Vec<StoredBatch>,
+    submitted: Vec<Result<BatchId, Refusal>>,
+    /// Whether checks and writes wait for [`Victim::answer`].
+    slow: bool,
+    waiting: VecDeque<Input>,
+}
+
+fn identity(n: u16) -> Identity {
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&n.to_be_bytes());
+    Identity::from_seed(&seed)
+}
+
+fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
+    List::new(items).expect("within bounds")
+}
+
+impl Victim {
+    /// Among `members` in all; identities from there on are those of `authors`.
+    fn among(members: u16, authors: u16) -> Self {
+        let key = |n: u16| Member {
+            key: identity(n).public(),
+            name: format!("n{n}"),
+            role: if n < members { Role::Member } else { Role::Author },
+            gossip: (n < members).then(|| ([127, 0, 0, 1], 1).into()),
+        };
+        let keys = (0..members + authors).map(key).collect();
+        let network = Arc::new(Network::new([3; 32], keys).expect("sound"));
+        let (config, now) = (Config::default(), Time(1_000_000));
+        let node =
+            Node::new(identity(0), network.clone(), config, Restored::default(), [1; 32], now);
+        let mut victim = Self {
+            node,
+            network,
+            now,
+            sent: VecDeque::new(),
+            spent: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            dials: vec![],
+            delivered: vec![],
+            rows: vec![],
+            submitted: vec![],
+            slow: false,
+            waiting: VecDeque::new(),
+        };
+        victim.drain();
+        victim
+    }
+
+    fn give(&mut self, input: Input) {
+        self.node.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll() {
+            match output {
+                Output::Send { link, frame, class, .. } => {
+                    let spent = self.spent.entry((link, class)).or_default();
+                    *spent = (spent.0 + 1, spent.1 + frame.len() as u64);
+                    self.sent.push_back((link, Frame::decode(&frame).expect("honest")));
+                }
+                Output::Check { token, key, statement, signature } => {
+                    let verdict = check(&key, &statement[..], &signature);
+                    self.waiting.push_back(Input::Checked { token, verdict });
+                }
+                Output::Write { token, record, .. } => {
+                    if let Record::Batch(stored) = record {
+                        self.rows.retain(|row| row.id != stored.id);
+                        self.rows.push(stored);
+                    }
+                    self.waiting.push_back(Input::Written { token });
+                }
+                Output::Read { token, .. } => {
+                    self.waiting.push_back(Input::Read { token, batch: None });
+                }
+                Output::Dial { peer } => self.dials.push(peer),
+                Output::Deliver(delivery) => self.delivered.push(delivery.stored.id),
+                Output::Submitted { result, .. } => self.submitted.push(result),
+                _ => {}
+            }
+        }
+        if !self.slow {
+            self.answer();
+        }
+    }
+
+    /// Answers what the node asked of its own world.
+    fn answer(&mut self) {
+        while let Some(input) = self.waiting.pop_front() {
+            self.node.handle(self.now, input);
+            self.drain();
+        }
+    }
+
+    /// Links member `n` to it.
+    fn link(&mut self, n: u16) -> LinkId {
+        let link = LinkId(u64::from(n));
+        self.give(Input::LinkUp { link, peer: identity(n).public(), dialled: false });
+        let network = self.network.id();
+        let instance = Instance([n as u8; 16]);
+        self.say(link, &Frame::Hello(Hello { version: 1, network, instance }));
+        link
+    }
+
+    fn say(&mut self, link: LinkId, frame: &Frame) {
+        self.give(Input::Frame { link, bytes: frame.encode().into() });
+    }
+
+    /// Lets time pass; `react` sees each frame that the node sends and may say something.
+    fn run(&mut self, ms: u64, mut react: impl FnMut(&mut Self, LinkId, Frame)) {
+        let end = self.now.after(Duration::from_millis(ms));
+        loop {
+            while let Some((link, frame)) = self.sent.pop_front() {
+                self.grant(link, frame.kind().class());
+                react(self, link, frame);
+            }
+            match self.node.deadline() {
+                Some((due, _)) if due <= end => {
+                    self.now = self.now.max(due);
+                    self.give(Input::Wake);
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    /// Gives credit for all that it sent of a class; whoever is asked to do so twice does it once.
+    fn grant(&mut self, link: LinkId, class: Class) {
+        if class.window().is_some()
+            && let Some((frames, bytes)) = self.spent.get(&(link, class)).copied()
+            && self.granted.insert((link, class), frames) != Some(frames)
+        {
+            let grants = list(vec![Grant { class: class as u8, frames, bytes }]);
+            self.say(link, &Frame::Credit(Credit { grants }));
+        }
+    }
+
+    fn batch(&self, author: u16, seq: u64, prev: BatchId, text: &str) -> Batch {
+        let entry = Entry { topic: "t".into(), payload: text.as_bytes().to_vec() };
+        Batch::sign(&identity(author), self.network.id(), seq, prev, 5, &[entry]).expect("fits")
+    }
+
+    fn chain(&self, author: u16, count: u64) -> Vec<Batch> {
+        let mut prev = Digest::ZERO;
+        let signed = |seq| {
+            let batch = self.batch(author, seq, prev, "x");
+            prev = batch.id();
+            batch
+        };
+        (1..=count).map(signed).collect()
+    }
+
+    fn announce(&mut self, link: LinkId, batches: &[Batch]) {
+        let item = |b: &Batch| SlotId { author: b.header.author, seq: b.header.seq, id: b.id() };
+        for some in batches.chunks(128) {
+            let items = list(some.iter().map(item).collect());
+            self.say(link, &Frame::Announce(Announce { items }));
+        }
+    }
+
+    fn push(&mut self, link: LinkId, batch: &Batch) {
+        self.say(link, &Frame::Push(Box::new(Push { hops: 1, batch: batch.clone() })));
+    }
+
+    fn reply(&mut self, link: LinkId, want: &Want, batches: &[Batch]) {
+        let found =
+            batches.iter().find(|b| b.header.author == want.author && b.header.seq == want.seq);
+        let ticket = want.ticket;
+        let answer = match found {
+            Some(batch) => Frame::Reply(Box::new(Reply { ticket, hops: 1, batch: batch.clone() })),
+            None => Frame::Missing(Missing { ticket, why: WhyMissing::Unknown, floor: 0 }),
+        };
+        self.say(link, &answer);
+    }
+}
