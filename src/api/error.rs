@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use thiserror::Error;
 
 use crate::http::Problem;
-use crate::net::{PublishFailure, SubmitFailure};
+use crate::net::{PublishFailure, SubmitFailure, explain_bind};
 use crate::protocol::{PublishError, Reason, Refusal};
 use crate::store::StoreError;
 
@@ -18,15 +18,18 @@ use crate::store::StoreError;
 pub enum ApiError {
     /// Reachable from elsewhere, and open to anybody.
     #[error(
-        "the API address {0} can be reached from other machines: set a token, or listen on \
-         127.0.0.1"
+        "the API address {0} can be reached from other machines: set a token \
+         (--api-token-file), or listen on 127.0.0.1"
     )]
     NoToken(SocketAddr),
     /// An empty token, or one that a header cannot carry.
-    #[error("an API token has 1 to 256 printable ASCII characters and no space")]
+    #[error(
+        "the first line of --api-token-file is no token: it has 1 to 256 printable ASCII \
+         characters and no space"
+    )]
     BadToken,
     /// The address cannot be listened on.
-    #[error("cannot listen on the API address {address}: {source}")]
+    #[error("cannot listen on the API address {address}: {}", explain_bind(source))]
     Bind {
         /// The address.
         address: SocketAddr,

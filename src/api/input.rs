@@ -39,6 +39,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        if !is_text(parts.uri.query().unwrap_or_default()) {
+            return Err(Failure::bad("a parameter is not UTF-8"));
+        }
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
             Err(error) => Err(Failure::bad(cut(&error.body_text()))),
@@ -58,6 +61,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
             Err(error) => Err(Failure::bad(cut(&error.body_text()))),
         }
     }
+}
+
+/// Whether a query stands for UTF-8. Its parser would put other characters for what does not.
+fn is_text(query: &str) -> bool {
+    let mut bytes = Vec::with_capacity(query.len());
+    let mut rest = query.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *byte == b'%');
+        let pair = digits.and_then(|digits| str::from_utf8(digits).ok());
+        let escaped = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    str::from_utf8(&bytes).is_ok()
 }
 
 /// A client's words in a problem's detail, bounded.
@@ -221,6 +238,16 @@ mod tests {
         assert_eq!(read("1960-01-01T00:00:02Z").expect("an old time"), Some(0));
         for bad in ["", "yesterday", "-5m", "5", "2026-01-31"] {
             assert_eq!(read(bad).is_err(), bad != "5", "{bad}");
+        }
+    }
+
+    #[test]
+    fn queries_stand_for_text() {
+        for text in ["", "topic=a%20b", "topic=%C3%a9", "a=%", "a=%4", "a=%zz", "%00", "a=é"] {
+            assert!(is_text(text), "{text}");
+        }
+        for other in ["topic=%ff", "a=%c3", "a=%C3%28", "a=1&b=%80"] {
+            assert!(!is_text(other), "{other}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Passphrases and the files that verbs share: key, network, token.
 
 use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -78,12 +78,20 @@ pub fn network(path: &Path) -> anyhow::Result<Network> {
     Network::parse(&text).with_context(|| format!("network file {}", path.display()))
 }
 
+/// Bounded by what is read, not by the size that is claimed: a device or a pipe claims none.
 fn read_bounded(path: &Path, most: u64) -> io::Result<String> {
-    let size = fs::metadata(path)?.len();
-    if size > most {
-        return Err(io::Error::other(format!("it has {size} bytes; at most {most} are read")));
+    let mut file = fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut text = String::new();
+    if size <= most {
+        file.by_ref().take(most + 1).read_to_string(&mut text)?;
     }
-    fs::read_to_string(path)
+    if size.max(text.len() as u64) > most {
+        return Err(io::Error::other(format!(
+            "it is longer than {most} bytes, the most that is read"
+        )));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -101,8 +109,10 @@ mod tests {
             assert!(secret(&path, "token").is_err());
         }
         fs::write(&path, "x".repeat(5000)).expect("writes");
-        let error = format!("{:#}", secret(&path, "token").expect_err("is too long"));
-        assert!(error.contains("secret") && error.contains("5000"), "{error}");
+        for long in [&path, Path::new("/dev/zero")] {
+            let error = format!("{:#}", secret(long, "token").expect_err("is too long"));
+            assert!(error.contains(&*long.to_string_lossy()) && error.contains("4096"), "{error}");
+        }
     }
 
     #[test]

@@ -27,6 +27,10 @@ const NAME: &str = "mesh up";
 /// Runs a mesh.
 pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     let (nodes, liars) = members(&args)?;
+    if let Some(dir) = &args.report {
+        // Now, and not after a run of minutes.
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
     let folder = Folder::new(&args)?;
     let plan = Plan {
         nodes,
@@ -193,9 +197,7 @@ fn bar(length: u64, what: &'static str) -> ProgressBar {
 
 fn write_report(dir: &Path, report: &Report) -> anyhow::Result<()> {
     let path = dir.join("report.json");
-    fs::create_dir_all(dir)
-        .and_then(|()| fs::write(&path, report.to_json()?))
-        .with_context(|| format!("cannot write {}", path.display()))
+    fs::write(&path, report.to_json()?).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The command line that runs it again.

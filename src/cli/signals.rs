@@ -16,6 +16,8 @@ pub type Stop = watch::Receiver<bool>;
 /// input.
 pub fn listen(with_parent: bool) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(false);
+    // By default a write beyond `ulimit -f` kills. With a handler it fails as on a full disk.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let ending = sender.clone();

@@ -40,7 +40,11 @@ impl Target {
         if host.is_empty() {
             return Err(bad("it has no host"));
         }
-        let port = authority.port_u16().unwrap_or(80);
+        let port = match (authority.port_u16(), authority.as_str().ends_with(authority.host())) {
+            (Some(port @ 1..), _) => port,
+            (None, true) => 80,
+            _ => return Err(bad("its port is none; there are 1 to 65535")),
+        };
         Ok(Self { authority: authority.as_str().to_owned(), host, port })
     }
 
@@ -99,6 +103,9 @@ mod tests {
             ("http://x/v1", "after the port"),
             ("http://u:p@x", "user name"),
             ("http://x y", "not a URL"),
+            ("http://x:99999", "65535"),
+            ("http://x:0", "65535"),
+            ("http://x:", "65535"),
             ("", "not a URL"),
         ] {
             let error = Target::parse(bad).expect_err(bad).to_string();

@@ -20,7 +20,7 @@ const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum KeyFileError {
     /// Not PEM, or not PKCS#8 inside.
-    #[error("it is not a PKCS#8 private key in PEM form: {0}")]
+    #[error("it is not a PKCS#8 private key in PEM form: {0}; `loyal keygen` makes one")]
     Malformed(String),
     /// Another algorithm.
     #[error("it holds a key of another algorithm ({0}); an Ed25519 key is needed")]
@@ -74,6 +74,9 @@ pub fn encode_pem(
 /// # Errors
 /// See [`KeyFileError`].
 pub fn decode_pem(pem: &str, passphrase: Option<&str>) -> Result<Identity, KeyFileError> {
+    if !pem.contains("-----BEGIN ") {
+        return Err(malformed("it has no BEGIN line")); // the parser would speak of a NUL byte
+    }
     let (label, document) = SecretDocument::from_pem(pem).map_err(malformed)?;
     match label {
         PLAIN => identity(document.as_bytes()),
@@ -118,6 +121,10 @@ mod tests {
         assert!(opened.public() == identity.public());
         assert_eq!(decode_pem(&sealed, None).err(), Some(KeyFileError::PassphraseNeeded));
         assert_eq!(decode_pem(&sealed, Some("x")).err(), Some(KeyFileError::WrongPassphrase));
+        for none in ["", "hello"] {
+            let error = decode_pem(none, None).err().expect("refused").to_string();
+            assert!(error.contains("BEGIN") && error.contains("keygen"), "{error}");
+        }
         for cut in [0, 1, plain.len() / 2, plain.len() - 30] {
             assert!(decode_pem(&plain[..cut], None).is_err(), "{cut}");
         }

@@ -2,8 +2,10 @@
 //! were answered (open loop), so that a slow node cannot hide its slowness by being asked less
 //! often.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -14,6 +16,12 @@ use crate::crypto::Digest;
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long one message is tried.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Posts to one node at once, and bytes of them: half of what it takes. The rest waits here, as
+/// late as it is, and has no payload yet.
+const AT_ONCE: usize = 64;
+const AT_ONCE_BYTES: usize = 16 << 20;
+/// Posts that wait or are under way, over all nodes.
+const WAITING: usize = 16 << 10;
 /// The topic of the load's messages.
 pub const TOPIC: &str = "load";
 
@@ -33,7 +41,8 @@ pub struct Load {
 pub struct Sent {
     /// The key of the node that it was posted to.
     pub author: String,
-    /// When the POST was sent, in microseconds since 1970.
+    /// When the POST was due, in microseconds since 1970. It is sent then, unless the node has
+    /// too many others to answer.
     pub at: u64,
     /// SHA-256 of the payload.
     pub payload: Digest,
@@ -59,16 +68,27 @@ impl Load {
     ) -> Vec<Sent> {
         let mut posts = JoinSet::new();
         let mut sent = Vec::new();
-        let start = Instant::now();
+        let (start, begun) = (Instant::now(), now());
         let rate = if self.rate > 0.0 { self.rate } else { f64::MIN_POSITIVE };
+        let places = (AT_ONCE_BYTES / self.size.max(1)).clamp(1, AT_ONCE);
+        let places: Vec<_> = authors.iter().map(|_| Arc::new(Semaphore::new(places))).collect();
         for number in 0..self.messages {
             let due = Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX);
             if let Some(due) = start.checked_add(due) {
                 tokio::time::sleep_until(due).await;
             }
             let turn = usize::try_from(number).unwrap_or(0) % authors.len().max(1);
-            let Some((key, client)) = authors.get(turn) else { break };
-            posts.spawn(post(key.clone(), client.clone(), payload(number, self.size)));
+            let (Some((key, client)), Some(places)) = (authors.get(turn), places.get(turn)) else {
+                break;
+            };
+            let at = begun.saturating_add(u64::try_from(due.as_micros()).unwrap_or(u64::MAX));
+            let post = Post { author: key.clone(), at, number, size: self.size };
+            posts.spawn(post.send(client.clone(), Arc::clone(places)));
+            while posts.len() >= WAITING
+                && let Some(done) = posts.join_next().await
+            {
+                sent.extend(done.ok());
+            }
             while let Some(Ok(done)) = posts.try_join_next() {
                 sent.push(done);
             }
@@ -94,12 +114,45 @@ fn payload(number: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
+/// One message that is due.
+struct Post {
+    author: String,
+    at: u64,
+    number: u64,
+    size: usize,
+}
+
+impl Post {
+    /// Posts it when the node has a place for it.
+    async fn send(self, client: Client, places: Arc<Semaphore>) -> Sent {
+        let Self { author, at, number, size } = self;
+        let start = Instant::now();
+        let place = tokio::time::timeout(PATIENCE, places.acquire_owned()).await;
+        let (payload, result) = match place {
+            // In a box, so that what only waits is small.
+            Ok(_place) => Box::pin(post(&client, payload(number, size), start)).await,
+            Err(_) => {
+                let why = format!("earlier posts to this node took it more than {PATIENCE:?}");
+                (Digest::ZERO, Err(why))
+            }
+        };
+        let (id, seq) = match result {
+            Ok((id, seq)) => (Ok(id), seq),
+            Err(why) => (Err(why), 0),
+        };
+        Sent { author, at, payload, id, seq }
+    }
+}
+
 /// Posts one message. Over quota, it waits as it is told; any other failure may have taken effect,
 /// so the message is not sent twice.
-async fn post(author: String, client: Client, payload: Vec<u8>) -> Sent {
-    let at = now();
+async fn post(
+    client: &Client,
+    payload: Vec<u8>,
+    start: Instant,
+) -> (Digest, Result<(String, u64), String>) {
     let digest = Digest::of(&[&payload]);
-    let (start, mut wait) = (Instant::now(), Duration::from_millis(20));
+    let mut wait = Duration::from_millis(20);
     let result = loop {
         match client.post(TOPIC, &payload).await {
             Err(ClientError::Refused(problem))
@@ -111,16 +164,39 @@ async fn post(author: String, client: Client, payload: Vec<u8>) -> Sent {
             other => break other,
         }
     };
-    let (id, seq) = match result {
-        Ok(posted) => (Ok(posted.id), posted.seq),
-        Err(error) => (Err(error.to_string()), 0),
-    };
-    Sent { author, at, payload: digest, id, seq }
+    let result = result.map(|posted| (posted.id, posted.seq)).map_err(|error| error.to_string());
+    (digest, result)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_load_that_is_too_much_for_a_node_waits_here() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let client = Client::new(&url, None).expect("a URL");
+        let most = Arc::new(std::sync::Mutex::new(0));
+        let seen = Arc::clone(&most);
+        tokio::task::spawn_blocking(move || {
+            // Nobody answers: what is under way after the first connections is all that ever is.
+            let mut open = Vec::new();
+            while open.len() < AT_ONCE {
+                open.extend(listener.accept().ok());
+            }
+            listener.set_nonblocking(true).expect("sets");
+            std::thread::sleep(Duration::from_millis(200));
+            while let Ok(more) = listener.accept() {
+                open.push(more);
+            }
+            *seen.lock().expect("no panic") = open.len();
+        });
+        let load = Load { messages: 1000, rate: 1e6, size: 10 };
+        let sent = load.publish(&[("a".into(), client)], |_| {}).await;
+        assert_eq!((sent.len(), sent.iter().filter(|one| one.id.is_ok()).count()), (1000, 0));
+        assert_eq!(*most.lock().expect("no panic"), AT_ONCE);
+    }
 
     #[test]
     fn payloads_have_their_size_and_differ() {

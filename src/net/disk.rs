@@ -1,8 +1,13 @@
 //! What the driver has asked of the store and not been answered, so that its memory is bounded:
 //! links are held back while too much waits to be written, and old batches are read a few at a
 //! time.
+//!
+//! A neighbour's batch is in its lane before it is on disk. If it cannot be written, as on a full
+//! disk, it waits here and is handed in again: the node must not claim for long what it does not
+//! hold, and nobody else would know that it is missing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use crate::crypto::PublicKey;
 use crate::protocol::{Durability, Input, Record, Token};
@@ -18,6 +23,8 @@ const READING: usize = 8;
 const FULL_READS: usize = 4096;
 /// What a record takes beside its body.
 const OVERHEAD: usize = 512;
+/// Pause before records that could not be written are handed in again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 struct Read {
     token: Token,
@@ -26,18 +33,34 @@ struct Read {
     id: Option<BatchId>,
 }
 
+struct Writing {
+    bytes: usize,
+    /// What is handed in again if it fails. Whoever waits for another record is told instead.
+    kept: Option<Record>,
+}
+
 /// The store, and what is open with it.
 pub(super) struct Disk {
     store: Store,
-    writing: BTreeMap<Token, usize>,
+    writing: BTreeMap<Token, Writing>,
     bytes: usize,
+    failed: Vec<Token>,
+    again: Option<Instant>,
     reading: usize,
     reads: VecDeque<Read>,
 }
 
 impl Disk {
     pub fn new(store: Store) -> Self {
-        Self { store, writing: BTreeMap::new(), bytes: 0, reading: 0, reads: VecDeque::new() }
+        Self {
+            store,
+            writing: BTreeMap::new(),
+            bytes: 0,
+            failed: vec![],
+            again: None,
+            reading: 0,
+            reads: VecDeque::new(),
+        }
     }
 
     pub fn write(&mut self, token: Token, record: Record, durability: Durability) {
@@ -48,8 +71,10 @@ impl Disk {
             Record::Rejection(_) => None,
         };
         if let Some(body) = body {
-            self.bytes += OVERHEAD + body;
-            self.writing.insert(token, OVERHEAD + body);
+            let bytes = OVERHEAD + body;
+            let lazy = matches!((&record, durability), (Record::Batch(_), Durability::Lazy));
+            self.bytes += bytes;
+            self.writing.insert(token, Writing { bytes, kept: lazy.then(|| record.clone()) });
         }
         self.store.write(token, record, durability);
     }
@@ -68,17 +93,44 @@ impl Disk {
         }
     }
 
-    /// An answer has come, of the store or of somebody else.
-    pub fn answered(&mut self, answer: &Input) {
+    /// An answer has come, of the store or of somebody else; whether the machine is to hear it.
+    pub fn answered(&mut self, answer: &Input) -> bool {
         match answer {
+            Input::WriteFailed { token }
+                if self.writing.get(token).is_some_and(|writing| writing.kept.is_some()) =>
+            {
+                self.failed.push(*token);
+                self.again.get_or_insert_with(|| Instant::now() + AGAIN);
+                return false;
+            }
             Input::Written { token } | Input::WriteFailed { token } => {
-                self.bytes -= self.writing.remove(token).unwrap_or(0);
+                self.bytes -= self.writing.remove(token).map_or(0, |writing| writing.bytes);
             }
             Input::Read { .. } => {
                 self.reading = self.reading.saturating_sub(1);
                 self.advance();
             }
             _ => {}
+        }
+        true
+    }
+
+    /// When [`Disk::retry`] has something to do.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.again
+    }
+
+    /// Hands in again what could not be written, if it is time.
+    pub fn retry(&mut self, now: Instant) {
+        if self.again.is_none_or(|again| now < again) {
+            return;
+        }
+        self.again = None;
+        for token in std::mem::take(&mut self.failed) {
+            let kept = self.writing.get(&token).and_then(|writing| writing.kept.clone());
+            if let Some(record) = kept {
+                self.store.write(token, record, Durability::Lazy);
+            }
         }
     }
 
@@ -89,9 +141,9 @@ impl Disk {
             || self.reads.len() >= FULL_READS
     }
 
-    /// Whether everything handed in is written.
+    /// Whether everything handed in is written, but for what cannot be.
     pub fn is_idle(&self) -> bool {
-        self.writing.is_empty()
+        self.writing.len() == self.failed.len()
     }
 
     /// Records that wait to be written.
@@ -102,5 +154,52 @@ impl Disk {
     /// Writes what was handed in, syncs, and ends the store's threads. Blocks.
     pub fn close(self) {
         self.store.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::crypto::Digest;
+    use crate::net::testing::{identity, network};
+    use crate::protocol::{StoredBatch, Time, Verified};
+    use crate::store::Options;
+    use crate::wire::{Batch, Entry};
+
+    #[test]
+    fn a_neighbours_batch_that_finds_no_room_is_written_once_there_is_some() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (net, (tell, answers)) = (network(2, 0), channel());
+        let answer = Box::new(move |input| tell.send(input).unwrap_or(()));
+        let own = identity(0).public();
+        let (store, _) =
+            Store::open(dir.path(), &net, own, Options::default(), answer).expect("opens");
+        store.limit_pages(1);
+        let mut disk = Disk::new(store);
+        let entry = Entry { topic: String::new(), payload: vec![7; 100_000] };
+        let batch = Batch::sign(&identity(1), net.id(), 1, Digest::ZERO, 1, &[entry]);
+        let batch = Arc::new(Verified::trusted(batch.expect("signs")));
+        let id = batch.id();
+        let from = Some(identity(1).public());
+        let stored = StoredBatch { id, batch, hops: 1, from, delivered_at: Time(1), first: true };
+        let record = Record::Batch(stored);
+        disk.write(Token(1), record.clone(), Durability::Synced);
+        assert!(disk.answered(&answers.recv().expect("an answer")), "whoever waits is told");
+        disk.write(Token(2), record, Durability::Lazy);
+        let failed = answers.recv().expect("an answer");
+        assert!(matches!(failed, Input::WriteFailed { token: Token(2) }));
+        assert!(!disk.answered(&failed) && disk.is_idle() && disk.bytes > 100_000);
+        disk.store.limit_pages(1 << 20);
+        disk.retry(Instant::now());
+        assert!(disk.retry_at().is_some(), "not yet");
+        disk.retry(Instant::now() + AGAIN);
+        let written = answers.recv().expect("an answer");
+        assert!(matches!(written, Input::Written { token: Token(2) }));
+        assert!(disk.answered(&written) && disk.is_idle());
+        assert_eq!((disk.bytes, disk.retry_at()), (0, None));
+        disk.close();
     }
 }

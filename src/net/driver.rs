@@ -136,6 +136,7 @@ impl Driver {
     /// One turn; whether there may be more to do at once.
     fn turn(&mut self) -> bool {
         self.collect();
+        self.disk.retry(Instant::now());
         let busy = [
             self.serve_frames(),
             self.serve_answers(),
@@ -219,8 +220,9 @@ impl Driver {
     fn serve_answers(&mut self) -> bool {
         for _ in 0..ANSWERS {
             let Some(answer) = self.answers.pop_front() else { return false };
-            self.disk.answered(&answer);
-            self.input(answer);
+            if self.disk.answered(&answer) {
+                self.input(answer);
+            }
         }
         true
     }
@@ -274,7 +276,7 @@ impl Driver {
     fn alarm(&self) -> Option<Instant> {
         let deadline = self.actor.deadline().map(|at| at.max(self.woken.after(WAKE_GAP)));
         let deadline = deadline.and_then(|at| self.clock.instant(at));
-        [deadline, self.stop_by].into_iter().flatten().min()
+        [deadline, self.stop_by, self.disk.retry_at()].into_iter().flatten().min()
     }
 
     fn up(&mut self, stream: TlsStream<TcpStream>, peer: PublicKey, dialled: bool) {

@@ -33,6 +33,6 @@ mod traffic;
 mod waiters;
 
 pub use handle::{Handle, PublishFailure, SubmitFailure};
-pub use settings::{Malice, Settings, StartError, StopCause};
+pub use settings::{Malice, Settings, StartError, StopCause, explain_bind};
 pub use start::{Running, start};
 pub use traffic::{Direction, Histogram, Traffic};

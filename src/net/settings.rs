@@ -53,7 +53,7 @@ pub enum StartError {
         key: PublicKey,
     },
     /// The gossip address cannot be bound.
-    #[error("cannot listen for links on {address}: {}", explain(error))]
+    #[error("cannot listen for links on {address}: {}", explain_bind(error))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -71,7 +71,8 @@ pub enum StartError {
     System(#[source] io::Error),
 }
 
-fn explain(error: &io::Error) -> String {
+/// Why an address cannot be listened on, and what would help.
+pub fn explain_bind(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "the address is in use already; stop the other program or give another port".into()

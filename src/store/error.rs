@@ -18,6 +18,12 @@ pub enum StoreError {
         /// Why.
         error: io::Error,
     },
+    /// Something else is where the folder should be.
+    #[error("the data folder {} is a file; give a folder, or a name that is free", path.display())]
+    NoFolder {
+        /// What is there.
+        path: PathBuf,
+    },
     /// Another process has the folder.
     #[error(
         "the data folder {} is in use by another loyal process; stop that one, or choose another folder",
@@ -121,7 +127,8 @@ impl StoreError {
         let path = path.to_owned();
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            // SQLite's plain error: our statements are fixed, so a table or a column is missing.
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) => {
                 Self::Corrupt { path, why: error.to_string() }
             }
             Some(ErrorCode::DiskFull) => Self::Full { path },

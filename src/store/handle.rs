@@ -219,7 +219,7 @@ impl Store {
 
     /// Lets the database grow to so many pages: a full disk.
     #[cfg(test)]
-    pub(super) fn limit_pages(&self, pages: u32) {
+    pub(crate) fn limit_pages(&self, pages: u32) {
         let queue = self.commands.as_ref().expect("open");
         queue.send(Command::MaxPages(pages)).expect("open");
     }

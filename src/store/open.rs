@@ -30,6 +30,9 @@ pub(super) struct Opened {
 
 /// Locks the folder, and opens its database or makes one.
 pub(super) fn open(dir: &Path, network: &Network, own: PublicKey) -> Result<Opened, StoreError> {
+    if dir.exists() && !dir.is_dir() {
+        return Err(StoreError::NoFolder { path: dir.to_owned() });
+    }
     fs::create_dir_all(dir).map_err(|error| StoreError::io(dir, error))?;
     let lock = lock(dir)?;
     let path = schema::database(dir);
@@ -432,5 +435,24 @@ mod tests {
         let error = Bench::try_open(dir.path(), &net, Options::default()).err().expect("refused");
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_for_a_folder_and_a_missing_table_are_named_with_the_way_out() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let file = dir.path().join("file");
+        fs::write(&file, "x").expect("writes");
+        let refused = |path: &Path| {
+            let bench = Bench::try_open(path, &net, Options::default());
+            bench.err().expect("refused").to_string()
+        };
+        let error = refused(&file);
+        assert!(error.contains("file is a file; give a folder"), "{error}");
+        drop(Bench::open(dir.path(), &net));
+        let db = Connection::open(schema::database(dir.path())).expect("opens");
+        db.execute_batch("DROP TABLE rejections").expect("drops");
+        drop(db);
+        let error = refused(dir.path());
+        assert!(error.contains("rejections") && error.contains("move it away"), "{error}");
     }
 }
