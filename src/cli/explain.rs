@@ -56,6 +56,9 @@ struct Refused {
     detail: String,
 }
 
+/// Names by key.
+type Names = BTreeMap<String, String>;
+
 /// Who is asked.
 struct Source {
     name: String,
@@ -67,8 +70,8 @@ struct Source {
 pub fn run(args: &args::Explain) -> anyhow::Result<ExitCode> {
     let id = message_id(&args.id)?;
     let story = block_on(async {
-        let sources = sources(args).await?;
-        Ok(ask(&sources, id).await)
+        let (sources, names) = sources(args).await?;
+        Ok(ask(&sources, &names, id).await)
     })?;
     if story.delivered.is_empty() && story.refused.is_empty() {
         if !story.unreachable.is_empty() && story.missing.is_empty() {
@@ -93,23 +96,24 @@ fn message_id(text: &str) -> Result<MessageId, Usage> {
     })
 }
 
-async fn sources(args: &args::Explain) -> anyhow::Result<Vec<Source>> {
+/// Whom to ask, and the names of keys.
+async fn sources(args: &args::Explain) -> anyhow::Result<(Vec<Source>, Names)> {
     let Some(dir) = &args.mesh else {
         let client = client(&args.client)?;
-        let status = client.status().await?;
-        return Ok(vec![Source { name: status.name, key: status.key, client }]);
+        let (status, network) = (client.status().await?, client.network().await?);
+        let names = network.keys.into_iter().map(|key| (key.key, key.name)).collect();
+        return Ok((vec![Source { name: status.name, key: status.key, client }], names));
     };
-    let file = MeshFile::read(dir)?;
-    let nodes = file.nodes.into_iter().map(|node| {
+    let nodes = MeshFile::read(dir)?.nodes.into_iter().map(|node| {
         Ok(Source { client: Client::new(&node.api, None)?, name: node.name, key: node.key })
     });
-    nodes.collect()
+    let sources = nodes.collect::<anyhow::Result<Vec<_>>>()?;
+    let names = sources.iter().map(|source| (source.key.clone(), source.name.clone())).collect();
+    Ok((sources, names))
 }
 
-async fn ask(sources: &[Source], id: MessageId) -> Story {
+async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
     let mut story = Story { id: id.to_string(), ..Story::default() };
-    let names: BTreeMap<&str, &str> =
-        sources.iter().map(|source| (&*source.key, &*source.name)).collect();
     for source in sources {
         match source.client.message(&story.id).await {
             Err(_) => {
@@ -117,9 +121,9 @@ async fn ask(sources: &[Source], id: MessageId) -> Story {
                 continue;
             }
             Ok(None) => story.missing.push(source.name.clone()),
-            Ok(Some(message)) => story.add(source, message, &names),
+            Ok(Some(message)) => story.add(source, message, names),
         }
-        story.refused.extend(refusals(source, &id.batch.to_string(), &names).await);
+        story.refused.extend(refusals(source, &id.batch.to_string(), names).await);
     }
     story.delivered.sort_by_key(|had| (had.at, had.hops));
     story.refused.sort_by_key(|refused| refused.at);
@@ -127,7 +131,7 @@ async fn ask(sources: &[Source], id: MessageId) -> Story {
 }
 
 impl Story {
-    fn add(&mut self, source: &Source, message: MessageDto, names: &BTreeMap<&str, &str>) {
+    fn add(&mut self, source: &Source, message: MessageDto, names: &Names) {
         self.author = Some(message.author);
         self.author_name = Some(message.author_name);
         self.seq = Some(message.seq);
@@ -137,14 +141,14 @@ impl Story {
             key: source.key.clone(),
             at: message.delivered_at,
             hops: message.hops,
-            from_name: message.from.as_deref().and_then(|key| names.get(key)).map(|n| (*n).into()),
+            from_name: message.from.as_deref().and_then(|key| names.get(key)).cloned(),
             from: message.from,
         });
     }
 }
 
 /// The rows of a node's log that name this batch; none if it does not answer.
-async fn refusals(source: &Source, batch: &str, names: &BTreeMap<&str, &str>) -> Vec<Refused> {
+async fn refusals(source: &Source, batch: &str, names: &Names) -> Vec<Refused> {
     let (filter, mut found, mut after) = (RejectionFilter::default(), Vec::new(), None::<String>);
     for _ in 0..PAGES {
         let Ok(page) = source.client.rejections(&filter, after.as_deref(), PAGE).await else {
@@ -160,8 +164,8 @@ async fn refusals(source: &Source, batch: &str, names: &BTreeMap<&str, &str>) ->
     found
 }
 
-fn refused(node: &str, row: RejectionDto, names: &BTreeMap<&str, &str>) -> Refused {
-    let known = || row.link.as_deref().and_then(|key| names.get(key)).map(|name| (*name).into());
+fn refused(node: &str, row: RejectionDto, names: &Names) -> Refused {
+    let known = || row.link.as_deref().and_then(|key| names.get(key)).cloned();
     Refused {
         node: node.to_owned(),
         at: row.time,
