@@ -18,15 +18,15 @@ use crate::store::StoreError;
 pub enum ApiError {
     /// Reachable from elsewhere, and open to anybody.
     #[error(
-        "the API address {0} can be reached from other machines: set a token, or listen on \
-         127.0.0.1"
+        "the API address {0} can be reached from other machines: give a token with \
+         --api-token-file, or listen on 127.0.0.1"
     )]
     NoToken(SocketAddr),
     /// An empty token, or one that a header cannot carry.
     #[error("an API token has 1 to 256 printable ASCII characters and no space")]
     BadToken,
     /// The address cannot be listened on.
-    #[error("cannot listen on the API address {address}: {source}")]
+    #[error("cannot listen on the API address {address}: {source}; give another with --api")]
     Bind {
         /// The address.
         address: SocketAddr,
