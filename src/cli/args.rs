@@ -11,7 +11,6 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
     name = "loyal",
     version,
     about,
-    disable_help_subcommand = true,
     after_help = "Example: loyal mesh up --nodes 10 --malicious forge,drop,flood --messages 100"
 )]
 pub struct Cli {
