@@ -156,7 +156,7 @@ pub struct Node {
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub with_parent: bool,
-    /// Write logs as JSON
+    /// Write logs as JSON. LOYAL_LOG chooses what is logged, as in `loyal=debug`
     #[arg(long)]
     pub log_json: bool,
 }
