@@ -33,6 +33,9 @@ struct Story {
     missing: Vec<String>,
     refused: Vec<Refused>,
     unreachable: Vec<String>,
+    /// Nodes of the mesh that were started to lie: what they lack is no surprise.
+    #[serde(skip)]
+    liars: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +66,7 @@ type Names = BTreeMap<String, String>;
 struct Source {
     name: String,
     key: String,
+    malicious: bool,
     client: Client,
 }
 
@@ -102,10 +106,13 @@ async fn sources(args: &args::Explain) -> anyhow::Result<(Vec<Source>, Names)> {
         let client = client(&args.client)?;
         let (status, network) = (client.status().await?, client.network().await?);
         let names = network.keys.into_iter().map(|key| (key.key, key.name)).collect();
-        return Ok((vec![Source { name: status.name, key: status.key, client }], names));
+        let malicious = status.malicious.is_some();
+        let source = Source { name: status.name, key: status.key, malicious, client };
+        return Ok((vec![source], names));
     };
     let nodes = MeshFile::read(dir)?.nodes.into_iter().map(|node| {
-        Ok(Source { client: Client::new(&node.api, None)?, name: node.name, key: node.key })
+        let (malicious, client) = (node.malicious.is_some(), Client::new(&node.api, None)?);
+        Ok(Source { name: node.name, key: node.key, malicious, client })
     });
     let sources = nodes.collect::<anyhow::Result<Vec<_>>>()?;
     let names = sources.iter().map(|source| (source.key.clone(), source.name.clone())).collect();
@@ -114,6 +121,7 @@ async fn sources(args: &args::Explain) -> anyhow::Result<(Vec<Source>, Names)> {
 
 async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
     let mut story = Story { id: id.to_string(), ..Story::default() };
+    story.liars = sources.iter().filter(|s| s.malicious).map(|s| s.name.clone()).collect();
     for source in sources {
         match source.client.message(&story.id).await {
             Err(_) => {
@@ -191,6 +199,11 @@ fn text(story: &Story) -> String {
     Tree::new(&story.delivered).draw(&mut out);
     for (label, nodes) in [("missing at", &story.missing), ("no answer from", &story.unreachable)] {
         if !nodes.is_empty() {
+            let shown = |name: &String| match story.liars.contains(name) {
+                true => format!("{name} (malicious)"),
+                false => name.clone(),
+            };
+            let nodes: Vec<String> = nodes.iter().map(shown).collect();
             let _ = writeln!(out, "\x1b[33m{label} {}\x1b[0m", nodes.join(", "));
         }
     }
@@ -293,7 +306,8 @@ mod tests {
                 had("n5", 1_004_000, 3, Some("n6")),
                 had("n6", 1_005_000, 3, Some("n5")),
             ],
-            missing: vec!["n7".into()],
+            missing: vec!["n7".into(), "n8".into()],
+            liars: ["n8".to_owned()].into(),
             ..Story::default()
         };
         let text = anstream::adapter::strip_str(&text(&story)).to_string();
@@ -305,7 +319,7 @@ mod tests {
             "n4  +3.0 ms, hop 3, from n9",
             "n5  +4.0 ms",
             "└─ n6",
-            "missing at n7",
+            "missing at n7, n8 (malicious)",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
