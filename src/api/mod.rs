@@ -30,4 +30,5 @@ mod status;
 mod stream;
 
 pub use error::ApiError;
+pub use rejections::{rejection_dto, summary_dto};
 pub use serve::{ApiOptions, bind, serve};

@@ -63,7 +63,7 @@ pub(super) async fn list(
     let network = app.handle().network();
     let query = parameters.query(network)?;
     let page = app.read(move |reader| search(reader, query)).await?;
-    let items = page.rows.into_iter().map(dto).collect();
+    let items = page.rows.into_iter().map(rejection_dto).collect();
     Ok(Json(ListDto { items, next: page.next.to_string(), more: page.more, gap: page.gap }))
 }
 
@@ -95,19 +95,23 @@ pub(super) async fn summary(
     let network = app.handle().network();
     let query = parameters.query(network)?;
     let rows = app.read(move |reader| reader.rejection_summary(&query)).await?;
-    let rows = rows.into_iter().map(|row| SummaryRow {
+    Ok(Json(rows.into_iter().map(summary_dto).collect()))
+}
+
+/// A line of the summary as the interface shows it.
+pub fn summary_dto(row: crate::store::SummaryRow) -> SummaryRow {
+    SummaryRow {
         reason: row.reason.name().to_owned(),
         link: row.link.map(|key| key.to_string()),
         link_name: row.link_name,
         count: row.count,
         first: row.first.0,
         last: row.last.0,
-    });
-    Ok(Json(rows.collect()))
+    }
 }
 
 /// A row as the interface shows it.
-pub(super) fn dto(row: RejectionRow) -> RejectionDto {
+pub fn rejection_dto(row: RejectionRow) -> RejectionDto {
     let rejection = row.rejection;
     RejectionDto {
         row: row.row,

@@ -101,18 +101,7 @@ mod tests {
         let entries = [Entry { topic: "t".into(), payload: b"hello".to_vec() }];
         let original = Batch::sign(&author, Digest([1; 32]), 1, Digest::ZERO, 9, &entries);
         let original = original.expect("signs");
-        let header = &original.header;
-        let good = SignedDto {
-            network: header.network.to_string(),
-            author: header.author.to_string(),
-            seq: header.seq,
-            prev: header.prev.to_string(),
-            created_at: header.created_at,
-            count: header.count,
-            content: header.content.to_string(),
-            signature: original.signature.to_string(),
-            body_base64: STANDARD.encode(&*original.body),
-        };
+        let good = SignedDto::from(&original);
         assert_eq!(batch(&good).expect("reads"), original);
         for (bad, hint) in [
             (SignedDto { network: "0".into(), ..good.clone() }, "network"),

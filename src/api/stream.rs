@@ -228,7 +228,7 @@ impl Feed {
             }),
             Self::Rejections(query) => Chunk::of(reader.rejections(query)?, |row| {
                 let event = Event::default().event("rejection").id(row.cursor.to_string());
-                (row.cursor, 0, event.json_data(rejections::dto(row)))
+                (row.cursor, 0, event.json_data(rejections::rejection_dto(row)))
             }),
         })
     }

@@ -11,7 +11,6 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
     name = "loyal",
     version,
     about,
-    disable_help_subcommand = true,
     after_help = "Example: loyal mesh up --nodes 10 --malicious forge,drop,flood --messages 100"
 )]
 pub struct Cli {
@@ -157,7 +156,7 @@ pub struct Node {
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub with_parent: bool,
-    /// Write logs as JSON
+    /// Write logs as JSON. LOYAL_LOG chooses what is logged, as in `loyal=debug`
     #[arg(long)]
     pub log_json: bool,
 }

@@ -33,6 +33,9 @@ struct Story {
     missing: Vec<String>,
     refused: Vec<Refused>,
     unreachable: Vec<String>,
+    /// Nodes of the mesh that were started to lie: what they lack is no surprise.
+    #[serde(skip)]
+    liars: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,10 +59,14 @@ struct Refused {
     detail: String,
 }
 
+/// Names by key.
+type Names = BTreeMap<String, String>;
+
 /// Who is asked.
 struct Source {
     name: String,
     key: String,
+    malicious: bool,
     client: Client,
 }
 
@@ -67,8 +74,8 @@ struct Source {
 pub fn run(args: &args::Explain) -> anyhow::Result<ExitCode> {
     let id = message_id(&args.id)?;
     let story = block_on(async {
-        let sources = sources(args).await?;
-        Ok(ask(&sources, id).await)
+        let (sources, names) = sources(args).await?;
+        Ok(ask(&sources, &names, id).await)
     })?;
     if story.delivered.is_empty() && story.refused.is_empty() {
         if !story.unreachable.is_empty() && story.missing.is_empty() {
@@ -93,23 +100,28 @@ fn message_id(text: &str) -> Result<MessageId, Usage> {
     })
 }
 
-async fn sources(args: &args::Explain) -> anyhow::Result<Vec<Source>> {
+/// Whom to ask, and the names of keys.
+async fn sources(args: &args::Explain) -> anyhow::Result<(Vec<Source>, Names)> {
     let Some(dir) = &args.mesh else {
         let client = client(&args.client)?;
-        let status = client.status().await?;
-        return Ok(vec![Source { name: status.name, key: status.key, client }]);
+        let (status, network) = (client.status().await?, client.network().await?);
+        let names = network.keys.into_iter().map(|key| (key.key, key.name)).collect();
+        let malicious = status.malicious.is_some();
+        let source = Source { name: status.name, key: status.key, malicious, client };
+        return Ok((vec![source], names));
     };
-    let file = MeshFile::read(dir)?;
-    let nodes = file.nodes.into_iter().map(|node| {
-        Ok(Source { client: Client::new(&node.api, None)?, name: node.name, key: node.key })
+    let nodes = MeshFile::read(dir)?.nodes.into_iter().map(|node| {
+        let (malicious, client) = (node.malicious.is_some(), Client::new(&node.api, None)?);
+        Ok(Source { name: node.name, key: node.key, malicious, client })
     });
-    nodes.collect()
+    let sources = nodes.collect::<anyhow::Result<Vec<_>>>()?;
+    let names = sources.iter().map(|source| (source.key.clone(), source.name.clone())).collect();
+    Ok((sources, names))
 }
 
-async fn ask(sources: &[Source], id: MessageId) -> Story {
+async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
     let mut story = Story { id: id.to_string(), ..Story::default() };
-    let names: BTreeMap<&str, &str> =
-        sources.iter().map(|source| (&*source.key, &*source.name)).collect();
+    story.liars = sources.iter().filter(|s| s.malicious).map(|s| s.name.clone()).collect();
     for source in sources {
         match source.client.message(&story.id).await {
             Err(_) => {
@@ -117,9 +129,9 @@ async fn ask(sources: &[Source], id: MessageId) -> Story {
                 continue;
             }
             Ok(None) => story.missing.push(source.name.clone()),
-            Ok(Some(message)) => story.add(source, message, &names),
+            Ok(Some(message)) => story.add(source, message, names),
         }
-        story.refused.extend(refusals(source, &id.batch.to_string(), &names).await);
+        story.refused.extend(refusals(source, &id.batch.to_string(), names).await);
     }
     story.delivered.sort_by_key(|had| (had.at, had.hops));
     story.refused.sort_by_key(|refused| refused.at);
@@ -127,7 +139,7 @@ async fn ask(sources: &[Source], id: MessageId) -> Story {
 }
 
 impl Story {
-    fn add(&mut self, source: &Source, message: MessageDto, names: &BTreeMap<&str, &str>) {
+    fn add(&mut self, source: &Source, message: MessageDto, names: &Names) {
         self.author = Some(message.author);
         self.author_name = Some(message.author_name);
         self.seq = Some(message.seq);
@@ -137,14 +149,14 @@ impl Story {
             key: source.key.clone(),
             at: message.delivered_at,
             hops: message.hops,
-            from_name: message.from.as_deref().and_then(|key| names.get(key)).map(|n| (*n).into()),
+            from_name: message.from.as_deref().and_then(|key| names.get(key)).cloned(),
             from: message.from,
         });
     }
 }
 
 /// The rows of a node's log that name this batch; none if it does not answer.
-async fn refusals(source: &Source, batch: &str, names: &BTreeMap<&str, &str>) -> Vec<Refused> {
+async fn refusals(source: &Source, batch: &str, names: &Names) -> Vec<Refused> {
     let (filter, mut found, mut after) = (RejectionFilter::default(), Vec::new(), None::<String>);
     for _ in 0..PAGES {
         let Ok(page) = source.client.rejections(&filter, after.as_deref(), PAGE).await else {
@@ -160,8 +172,8 @@ async fn refusals(source: &Source, batch: &str, names: &BTreeMap<&str, &str>) ->
     found
 }
 
-fn refused(node: &str, row: RejectionDto, names: &BTreeMap<&str, &str>) -> Refused {
-    let known = || row.link.as_deref().and_then(|key| names.get(key)).map(|name| (*name).into());
+fn refused(node: &str, row: RejectionDto, names: &Names) -> Refused {
+    let known = || row.link.as_deref().and_then(|key| names.get(key)).cloned();
     Refused {
         node: node.to_owned(),
         at: row.time,
@@ -187,6 +199,11 @@ fn text(story: &Story) -> String {
     Tree::new(&story.delivered).draw(&mut out);
     for (label, nodes) in [("missing at", &story.missing), ("no answer from", &story.unreachable)] {
         if !nodes.is_empty() {
+            let shown = |name: &String| match story.liars.contains(name) {
+                true => format!("{name} (malicious)"),
+                false => name.clone(),
+            };
+            let nodes: Vec<String> = nodes.iter().map(shown).collect();
             let _ = writeln!(out, "\x1b[33m{label} {}\x1b[0m", nodes.join(", "));
         }
     }
@@ -289,7 +306,8 @@ mod tests {
                 had("n5", 1_004_000, 3, Some("n6")),
                 had("n6", 1_005_000, 3, Some("n5")),
             ],
-            missing: vec!["n7".into()],
+            missing: vec!["n7".into(), "n8".into()],
+            liars: ["n8".to_owned()].into(),
             ..Story::default()
         };
         let text = anstream::adapter::strip_str(&text(&story)).to_string();
@@ -301,7 +319,7 @@ mod tests {
             "n4  +3.0 ms, hop 3, from n9",
             "n5  +4.0 ms",
             "└─ n6",
-            "missing at n7",
+            "missing at n7, n8 (malicious)",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }

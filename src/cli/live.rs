@@ -53,7 +53,7 @@ pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
     loop {
         if let Some(screen) = &screen {
             let answers = ask(mesh).await;
-            screen.set_message(draw(mesh, &answers));
+            screen.set_message(draw(mesh, &answers, height()));
         }
         for (node, told) in mesh.nodes.iter_mut().zip(&mut told) {
             if let (Some(status), false, None) = (node.process.ended(), *told, &screen) {
@@ -67,18 +67,26 @@ pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
         }
     }
     if let Some(screen) = screen {
-        screen.abandon();
+        // Not drawn again: the terminal's own `^C` has moved the place where it would be drawn.
+        screen.set_draw_target(ProgressDrawTarget::hidden());
+        let _ = writeln!(anstream::stderr());
     }
     Ok(())
 }
 
-/// A place on standard error that is drawn over; it knows how high the terminal is.
+/// A place on standard error that is drawn over.
 fn screen() -> ProgressBar {
     let screen = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{msg}") {
         screen.set_style(style);
     }
     screen
+}
+
+/// Lines of the terminal; no end of them if it does not say.
+fn height() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.ok().filter(|size| size.ws_row > 0).map_or(usize::MAX, |size| size.ws_row.into())
 }
 
 async fn ask(mesh: &Mesh) -> Vec<Option<StatusDto>> {
@@ -101,9 +109,9 @@ async fn ask(mesh: &Mesh) -> Vec<Option<StatusDto>> {
     answers
 }
 
-fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>]) -> String {
+fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>], height: usize) -> String {
     let headings = ["name", "role", "state", "links", "published", "delivered", "rejected", "bans"];
-    let mut table = output::table(&headings);
+    let mut rows = Vec::new();
     for (node, answer) in mesh.nodes.iter_mut().zip(answers) {
         let state = match (node.process.ended(), answer) {
             (Some(status), _) => format!("dead ({status})"),
@@ -111,6 +119,7 @@ fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>]) -> String {
             (None, Some(status)) if status.ready => "linked".into(),
             (None, Some(_)) => "unlinked".into(),
         };
+        let dull = node.entry.malicious.is_none() && state == "linked";
         let mut row = vec![node.entry.name.clone(), role(node.entry.malicious.as_deref()), state];
         match answer {
             None => row.extend(std::iter::repeat_n("-".to_owned(), 5)),
@@ -122,7 +131,44 @@ fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>]) -> String {
                 status.bans.to_string(),
             ]),
         }
-        table.add_row(row);
+        rows.push((dull, row));
     }
-    format!("{}Ctrl-C stops all of them", output::render(&table))
+    // The headings, the last line and the one that the cursor is left on.
+    let left_out = leave_out(&mut rows, height.saturating_sub(3));
+    let mut table = output::table(&headings);
+    table.add_rows(rows.into_iter().map(|(_, row)| row));
+    let others = match left_out {
+        0 => String::new(),
+        count => format!("{count} more honest nodes linked; "),
+    };
+    format!("{}{others}Ctrl-C stops all of them", output::render(&table))
+}
+
+/// Takes dull rows out, the last ones first, until `room` are left or none is dull; says how many.
+fn leave_out<T>(rows: &mut Vec<(bool, T)>, room: usize) -> usize {
+    let before = rows.len();
+    while rows.len() > room
+        && let Some(last) = rows.iter().rposition(|(dull, _)| *dull)
+    {
+        rows.remove(last);
+    }
+    before - rows.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_terminal_still_shows_liars_and_the_dead() {
+        let rows = || vec![(true, 0), (false, 1), (true, 2), (true, 3), (false, 4)];
+        let left = |room| {
+            let mut rows = rows();
+            let count = leave_out(&mut rows, room);
+            (count, rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
+        };
+        assert_eq!(left(5), (0, vec![0, 1, 2, 3, 4]));
+        assert_eq!(left(3), (2, vec![0, 1, 4]));
+        assert_eq!(left(0), (3, vec![1, 4]));
+    }
 }

@@ -26,8 +26,7 @@ pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
     // The lock on the key lives as long as the node.
     let (settings, _lock) = settings(&args)?;
     // One reactor thread: checks and the disk have threads of their own, and handing work from
-    // thread to
-    // thread would cost an idle node more than the work itself.
+    // thread to thread would cost an idle node more than the work itself.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -9,11 +9,12 @@ use anyhow::{Context as _, anyhow};
 use super::api_client::{block_on, client};
 use super::exit::Usage;
 use super::{args, escape, keys, output, read};
+use crate::api;
 use crate::client::{RejectionFilter, StreamEvent};
-use crate::crypto::{PublicKey, hex};
+use crate::crypto::PublicKey;
 use crate::http::{RejectionDto, SummaryRow};
 use crate::protocol::{Network, Reason, Time};
-use crate::store::{Reader, RejectionQuery, RejectionRow};
+use crate::store::{Reader, RejectionQuery};
 
 /// Rows asked for at once.
 const PAGE: usize = 500;
@@ -100,10 +101,13 @@ fn stopped(args: &args::Rejections, dir: &Path) -> anyhow::Result<()> {
         after: None,
         limit: PAGE,
     };
-    let name = |key: &PublicKey| Some(network.as_ref()?.get(key)?.name.clone());
+    let name = |key: &str| Some(network.as_ref()?.get(&PublicKey::from_hex(key)?)?.name.clone());
     if args.summary {
         let rows = reader.rejection_summary(&query)?;
-        let rows: Vec<SummaryRow> = rows.into_iter().map(|row| summary(row, name)).collect();
+        let mut rows: Vec<SummaryRow> = rows.into_iter().map(api::summary_dto).collect();
+        for row in &mut rows {
+            row.link_name = row.link_name.take().or_else(|| name(row.link.as_deref()?));
+        }
         return print_summary(&rows, args.client.json);
     }
     let mut rows = Vec::new();
@@ -113,7 +117,10 @@ fn stopped(args: &args::Rejections, dir: &Path) -> anyhow::Result<()> {
             break;
         }
         query.after = Some(page.next);
-        let page: Vec<RejectionDto> = page.rows.into_iter().map(|row| dto(row, name)).collect();
+        let mut page: Vec<_> = page.rows.into_iter().map(api::rejection_dto).collect();
+        for row in &mut page {
+            row.link_name = row.link_name.take().or_else(|| name(row.link.as_deref()?));
+        }
         if args.client.json {
             page.iter().try_for_each(output::json)?;
         } else {
@@ -137,42 +144,6 @@ fn key(
         Usage(format!("{flag}: `{text}` is no key of 64 hex digits; a name needs --network"))
     };
     Ok(Some(found.ok_or_else(why)?))
-}
-
-fn dto(row: RejectionRow, name: impl Fn(&PublicKey) -> Option<String>) -> RejectionDto {
-    let r = row.rejection;
-    RejectionDto {
-        row: row.row,
-        time: r.at.0,
-        reason: r.reason.name().to_owned(),
-        link_name: row.link_name.or_else(|| r.link.as_ref().and_then(&name)),
-        link: r.link.map(|key| key.to_string()),
-        author: r.author.map(|key| key.to_string()),
-        seq: r.seq,
-        id: r.id.map(|id| id.to_string()),
-        topic: r.topic,
-        hops: r.hops,
-        size: r.size,
-        detail: r.detail,
-        frame: r.frame.to_string(),
-        head: hex(&r.head),
-        count: r.count,
-        cursor: row.cursor.to_string(),
-    }
-}
-
-fn summary(
-    row: crate::store::SummaryRow,
-    name: impl Fn(&PublicKey) -> Option<String>,
-) -> SummaryRow {
-    SummaryRow {
-        reason: row.reason.name().to_owned(),
-        link_name: row.link_name.or_else(|| row.link.as_ref().and_then(&name)),
-        link: row.link.map(|key| key.to_string()),
-        count: row.count,
-        first: row.first.0,
-        last: row.last.0,
-    }
 }
 
 fn now() -> Time {

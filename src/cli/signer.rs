@@ -104,7 +104,7 @@ impl Signer {
         let batch = Batch::sign(identity, network, seq, prev, now, &[entry])?;
         self.state.slot = seq;
         self.state.last = batch.id().to_string();
-        self.state.pending = Some(dto(&batch));
+        self.state.pending = Some(SignedDto::from(&batch));
         self.save()
     }
 
@@ -189,21 +189,6 @@ fn lock(path: &Path) -> anyhow::Result<File> {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-    }
-}
-
-fn dto(batch: &Batch) -> SignedDto {
-    let header = &batch.header;
-    SignedDto {
-        network: header.network.to_string(),
-        author: header.author.to_string(),
-        seq: header.seq,
-        prev: header.prev.to_string(),
-        created_at: header.created_at,
-        count: header.count,
-        content: header.content.to_string(),
-        signature: batch.signature.to_string(),
-        body_base64: STANDARD.encode(&*batch.body),
     }
 }
 

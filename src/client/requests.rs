@@ -178,20 +178,6 @@ impl Client {
         EventStream::open(Arc::clone(&self.connections), path, after).await
     }
 
-    /// Messages as they are delivered, or all after a cursor and then those that follow.
-    ///
-    /// # Errors
-    /// When the first connection fails; later ones are tried again.
-    pub async fn message_stream(
-        &self,
-        topic: Option<&str>,
-        author: Option<&str>,
-        after: Option<&str>,
-    ) -> Result<EventStream<MessageDto>, ClientError> {
-        let path = with_query("/v1/messages/stream", &[("topic", topic), ("author", author)]);
-        EventStream::open(Arc::clone(&self.connections), path, after).await
-    }
-
     async fn probe(&self, path: &str) -> bool {
         let Ok(request) = request(Method::GET, path, None) else { return false };
         self.connections.exchange(request, PROBE).await.is_ok_and(|answer| answer.status == 200)

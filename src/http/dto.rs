@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::wire::Batch;
 
 /// `POST /v1/messages` as JSON: exactly one of the two payloads.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -57,6 +61,23 @@ pub struct SignedDto {
     pub signature: String,
     /// The encoded body, base64.
     pub body_base64: String,
+}
+
+impl From<&Batch> for SignedDto {
+    fn from(batch: &Batch) -> Self {
+        let header = &batch.header;
+        Self {
+            network: header.network.to_string(),
+            author: header.author.to_string(),
+            seq: header.seq,
+            prev: header.prev.to_string(),
+            created_at: header.created_at,
+            count: header.count,
+            content: header.content.to_string(),
+            signature: batch.signature.to_string(),
+            body_base64: STANDARD.encode(&*batch.body),
+        }
+    }
 }
 
 /// A message as a node holds it.

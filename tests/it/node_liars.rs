@@ -61,7 +61,7 @@ fn dropping_delaying_and_censoring_change_nothing() {
         assert!(mesh.tried(kind) > 0 && mesh.affected(kind) > 0, "{spec} did something");
     }
     let mesh = harmless(two_of_seven("censor:author=n1", 2)).expect_bans(false);
-    assert!(mesh.tried("censor") > 0);
+    assert!(mesh.tried("censor") > 0 && mesh.affected("censor") > 0, "it censored something");
 }
 
 #[test]
@@ -73,13 +73,15 @@ fn replays_are_known_and_blame_nobody() {
 
 #[test]
 fn floods_of_copies_starve_nobody() {
-    harmless(two_of_seven("flood:rate=500:what=duplicate", 1));
+    let mesh = harmless(two_of_seven("flood:rate=500:what=duplicate", 1)).expect_bans(false);
+    assert!(mesh.tried("flood") > 500, "{} copies", mesh.tried("flood"));
 }
 
 #[test]
 fn floods_of_valid_messages_meet_the_quota_and_starve_nobody() {
-    let mesh = harmless(two_of_seven("flood:rate=150:what=valid", 1));
+    let mesh = harmless(two_of_seven("flood:rate=300:what=valid", 1)).expect_bans(false);
     assert!(mesh.tried("flood") > 0);
+    mesh.expect_refused(Reason::AuthorRate);
 }
 
 #[test]
@@ -93,7 +95,8 @@ fn floods_of_garbage_and_oversize_are_banned() {
 #[test]
 fn stalling_changes_nothing() {
     for seed in 1..4 {
-        harmless(two_of_seven("stall", seed).run(20.0)).expect_bans(false);
+        let mesh = harmless(two_of_seven("stall", seed).run(20.0)).expect_bans(false);
+        assert!(mesh.tried("stall") > 0 && mesh.affected("stall") > 0, "it stalled somebody");
     }
 }
 
