@@ -1,13 +1,11 @@
 //! Carries out what the state machine wants.
 
-use std::sync::Arc;
-
 use super::checkers::Job;
 use super::driver::Driver;
 use super::log;
 use super::outbox::Chunk;
 use crate::adversary::Act;
-use crate::protocol::{CloseWhy, LinkId, Output, Record};
+use crate::protocol::{CloseWhy, LinkId, Output, Reason, Record};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, act: Act) {
@@ -40,11 +38,7 @@ impl Driver {
                 self.send(link, Chunk::Frame(class, frame));
             }
             Output::Close { link, why } => {
-                if let (Some(open), CloseWhy::Blamed(_) | CloseWhy::Banned) =
-                    (self.open(link).map(Arc::clone), why)
-                {
-                    tracing::info!(link = open.id.0, ?why, "link closed");
-                }
+                self.log_blame(link, why);
                 self.close(link);
             }
             Output::Check { token, key, statement, signature } => {
@@ -65,5 +59,17 @@ impl Driver {
             Output::PublishFailed { ticket } => self.waiters.published(ticket, None),
             Output::Submitted { ticket, result } => self.waiters.submitted(ticket, result),
         }
+    }
+
+    /// An operator wants to know whom the node holds to be a liar, and for what.
+    fn log_blame(&self, link: LinkId, why: CloseWhy) {
+        let reason = match why {
+            CloseWhy::Blamed(reason) => reason,
+            CloseWhy::Banned => Reason::Banned,
+            _ => return,
+        };
+        let Some(entry) = self.links.get(&link).filter(|entry| !entry.closing) else { return };
+        let reason = reason.name();
+        tracing::info!(link = link.0, peer = %entry.peer, reason, "link closed");
     }
 }

@@ -48,8 +48,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// A link as the driver knows it.
 pub(super) struct Entry {
     pub link: Arc<Link>,
-    peer: PublicKey,
-    closing: bool,
+    pub peer: PublicKey,
+    pub closing: bool,
 }
 
 /// All that the driver owns.

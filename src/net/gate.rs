@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::traffic::Inbound;
+use crate::protocol::{Bucket, Rate, Time};
 
 /// Addresses without a place in the file whose buckets are remembered.
 const REMEMBERED: usize = 4096;
@@ -23,33 +24,6 @@ const STRANGERS: Rate = Rate { per_s: 85, burst: 64 };
 /// Handshakes a second from one address, for each member that the file lists there. Less in a large
 /// network, so that a third of its members at full rate take no more than half of what is there.
 const EACH: Rate = Rate { per_s: 10, burst: 24 };
-
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    per_s: u64,
-    burst: u64,
-}
-
-/// A token bucket by the generic cell rate algorithm (ITU-T I.371): one number, the time at which
-/// the bucket would be full again. Times in microseconds; all arithmetic saturates.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    full_at: u64,
-}
-
-impl Bucket {
-    fn take(&mut self, now: u64, rate: Rate, times: u64) -> bool {
-        let per_s = rate.per_s.saturating_mul(times).max(1);
-        let interval = (1_000_000 / per_s).max(1);
-        let burst = interval.saturating_mul(rate.burst.saturating_mul(times).saturating_sub(1));
-        let full_at = self.full_at.max(now);
-        if full_at - now > burst {
-            return false;
-        }
-        self.full_at = full_at.saturating_add(interval);
-        true
-    }
-}
 
 #[derive(Default)]
 struct Address {
@@ -130,12 +104,12 @@ impl Gate {
         if entry.half_open as u64 >= times.saturating_mul(HALF_OPEN_EACH as u64) {
             return Err(Inbound::HalfOpen);
         }
-        if !entry.bucket.take(now, rate, times) {
+        if !entry.bucket.take(rate.times(times), Time(now), 1) {
             return Err(Inbound::AddressRate);
         }
-        let shared =
+        let (shared, rate) =
             if known { (&mut self.known, KNOWN) } else { (&mut self.strangers, STRANGERS) };
-        if !shared.0.take(now, shared.1, 1) {
+        if !shared.take(rate, Time(now), 1) {
             return Err(Inbound::Budget);
         }
         self.half_open_unlisted += usize::from(listed.is_none());
@@ -203,24 +177,6 @@ mod tests {
             }
         }
         count
-    }
-
-    #[test]
-    fn buckets_hold_at_both_ends_of_time() {
-        for now in [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
-            let mut bucket = Bucket::default();
-            let taken = (0..1000).filter(|_| bucket.take(now, EACH, 1)).count();
-            assert!(taken >= EACH.burst as usize, "{now}");
-            assert!(taken == EACH.burst as usize || now > u64::MAX - 10_000_000, "{now}: {taken}");
-        }
-        let wild = Rate { per_s: u64::MAX, burst: u64::MAX };
-        let mut bucket = Bucket { full_at: u64::MAX };
-        assert!(!bucket.take(0, EACH, u64::MAX));
-        assert!(!bucket.take(0, wild, u64::MAX));
-        assert!(bucket.take(1, wild, u64::MAX) && bucket.take(u64::MAX, wild, u64::MAX));
-        let mut never = Bucket::default();
-        assert!(never.take(5, Rate { per_s: 0, burst: 0 }, 0));
-        assert!(!never.take(6, Rate { per_s: 0, burst: 0 }, 0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Time;
 
 /// A rate: units a second in the long run, and units at once after a pause.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// Units a second, at least 1.
     pub per_s: u64,
     /// Units at once.
@@ -17,6 +17,12 @@ pub(super) struct Rate {
 }
 
 impl Rate {
+    /// That rate and burst, so many times over.
+    pub fn times(self, times: u64) -> Self {
+        let Self { per_s, burst } = self;
+        Self { per_s: per_s.saturating_mul(times), burst: burst.saturating_mul(times) }
+    }
+
     fn nanos(self, units: u64) -> u64 {
         let nanos = u128::from(units) * 1_000_000_000 / u128::from(self.per_s.max(1));
         u64::try_from(nanos).unwrap_or(u64::MAX)
@@ -25,7 +31,7 @@ impl Rate {
 
 /// One bucket; full at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// The theoretical arrival time, in nanoseconds.
     paid_at: u64,
 }

@@ -28,6 +28,7 @@ mod snapshot;
 mod standing;
 mod time;
 
+pub(crate) use bucket::{Bucket, Rate};
 pub use config::Config;
 pub use io::{
     CloseWhy, Delivery, Down, Input, LinkId, Output, PublishError, Refusal, Ticket, Timer, Token,

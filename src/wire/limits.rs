@@ -38,8 +38,6 @@ pub const MAX_ANNOUNCED: usize = 128;
 pub const MAX_WANTS: usize = 16;
 /// Range hashes in one comparison or its answer.
 pub const MAX_RANGES: usize = 64;
-/// Ranges that a differing range is split into.
-pub const RANGE_FANOUT: u32 = 16;
 /// Signed tips in the answer to a comparison.
 pub const MAX_TIPS: usize = 128;
 
@@ -64,8 +62,8 @@ pub const MAX_OPEN_WANTS: usize = REQUEST_FRAMES as usize * MAX_WANTS;
 pub const WINDOW: u64 = 1024;
 /// Slots at and below the tip whose ids a lane keeps.
 pub const RECENT: u64 = 1024;
-/// Ids of one slot that are kept and relayed: the second one proves equivocation.
-pub const IDS_PER_SLOT: usize = 2;
+/// Ranges that a differing range is split into.
+pub const RANGE_FANOUT: u32 = 16;
 /// Ids that a node may be looking for at once.
 pub const MAX_WANTED: usize = 8192;
 /// Ids that one link may have made a node look for at once.
@@ -83,6 +81,8 @@ pub const INBOX_FRAMES: usize = 128;
 /// Bytes that wait to be written to a link.
 pub const OUTBOX_BYTES: usize = 6 << 20;
 
+// ---- quotas of authors: part of the network id, as all must grant the same; no blame ------------
+
 /// Batches a second that an author may publish, in the long run.
 pub const AUTHOR_BATCHES_PER_S: u64 = 100;
 /// Batches that an author may publish at once after a pause.
@@ -91,6 +91,8 @@ pub const AUTHOR_BATCH_BURST: u64 = 400;
 pub const AUTHOR_BYTES_PER_S: u64 = 4 << 20;
 /// Bytes that an author may publish at once after a pause.
 pub const AUTHOR_BYTE_BURST: u64 = 16 << 20;
+// ---- what a link may cause: no blame -------------------------------------------------------------
+
 /// Units of work a second that a link may cause without bringing anything new: a copy costs one.
 pub const IDLE_WORK_PER_S: u64 = 1000;
 /// Such units that it may cause at once after a pause.

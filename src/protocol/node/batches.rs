@@ -73,8 +73,8 @@ impl Node {
         let wait = self.quotas.wait(author, self.now, batch.body.len() as u64);
         if !wait.is_zero() {
             self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
-            let due = self.now.after(wait.min(Duration::from_secs(60)));
-            self.relay.want((author, batch.header.seq, Some(id)), from.link, due);
+            let length = batch.body.len() as u64;
+            self.want_later(from.link, (author, batch.header.seq, Some(id)), length);
             return self.settle_frame(&from, charged, false);
         }
         if !batch.content_matches() {
@@ -201,6 +201,7 @@ impl Node {
         if !self.quotas.wait(author, self.now, length).is_zero() {
             let claims = || Claims::of(&batch, Some(hops));
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
+            self.want_later(from.link, (author, seq, Some(id)), length);
             return false;
         }
         self.quotas.charge(author, self.now, length);
@@ -221,6 +222,12 @@ impl Node {
         self.emit(Output::Write { token, record, durability: Durability::Lazy });
         self.accept(stored, author, Some((from.link, from.number)));
         true
+    }
+
+    /// Looks for a batch again once its author's quota has room for it.
+    fn want_later(&mut self, link: LinkId, wanted: (u32, u64, Option<BatchId>), length: u64) {
+        let wait = self.quotas.wait(wanted.0, self.now, length);
+        self.relay.want(wanted, link, self.now.after(wait.min(Duration::from_secs(60))));
     }
 
     /// Puts a verified batch into its lane, delivers it if it is the slot's first, and relays it.
