@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout_at;
+
 use super::load::{Load, Sent};
 use super::observe::{held, observe};
 use super::{Mesh, MeshError, Observed, report};
@@ -112,9 +114,13 @@ async fn settle(
     while !late.is_empty() && Instant::now() < deadline {
         let mut still = Vec::new();
         for client in late {
-            let complete = client.status().await.is_ok_and(|status| {
-                let tip = |author: &str| status.tips.get(author).copied().unwrap_or(0);
-                wanted.iter().all(|(author, seq)| tip(author) >= *seq)
+            // A node that is stuck must not hold up the verdict on the others.
+            let status = timeout_at(deadline.into(), client.status()).await;
+            let complete = status.is_ok_and(|status| {
+                status.is_ok_and(|status| {
+                    let tip = |author: &str| status.tips.get(author).copied().unwrap_or(0);
+                    wanted.iter().all(|(author, seq)| tip(author) >= *seq)
+                })
             });
             if !complete {
                 still.push(client);
