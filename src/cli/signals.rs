@@ -1,4 +1,4 @@
-//! The one shutdown signal: SIGINT, SIGTERM, or the end of the launcher's pipe.
+//! The one shutdown signal: SIGINT, SIGTERM, SIGHUP, or the end of the launcher's pipe.
 
 use std::io::{self, Read as _};
 use std::time::Duration;
@@ -12,19 +12,21 @@ const SAME_WISH: Duration = Duration::from_millis(500);
 /// Becomes true once, when it is time to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Listens from now on for SIGINT and SIGTERM, and with `with_parent` for the end of standard
-/// input.
+/// Listens from now on for SIGINT, SIGTERM and SIGHUP (a closed terminal), and with `with_parent`
+/// for the end of standard input.
 pub fn listen(with_parent: bool) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(false);
     // By default a write beyond `ulimit -f` kills. With a handler it fails as on a full disk.
     drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let ending = sender.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
         }
         let _ = ending.send(true);
         // A later signal means: at once. One that comes with the first is the same wish, sent to a

@@ -25,6 +25,11 @@ const STRANGERS: Rate = Rate { per_s: 85, burst: 64 };
 /// network, so that a third of its members at full rate take no more than half of what is there.
 const EACH: Rate = Rate { per_s: 10, burst: 24 };
 
+/// For several members behind one address.
+fn times_over(Rate { per_s, burst }: Rate, times: u64) -> Rate {
+    Rate { per_s: per_s.saturating_mul(times), burst: burst.saturating_mul(times) }
+}
+
 #[derive(Default)]
 struct Address {
     bucket: Bucket,
@@ -104,7 +109,7 @@ impl Gate {
         if entry.half_open as u64 >= times.saturating_mul(HALF_OPEN_EACH as u64) {
             return Err(Inbound::HalfOpen);
         }
-        if !entry.bucket.take(rate.times(times), Time(now), 1) {
+        if !entry.bucket.take(times_over(rate, times), Time(now), 1) {
             return Err(Inbound::AddressRate);
         }
         let (shared, rate) =

@@ -17,12 +17,6 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// That rate and burst, so many times over.
-    pub fn times(self, times: u64) -> Self {
-        let Self { per_s, burst } = self;
-        Self { per_s: per_s.saturating_mul(times), burst: burst.saturating_mul(times) }
-    }
-
     fn nanos(self, units: u64) -> u64 {
         let nanos = u128::from(units) * 1_000_000_000 / u128::from(self.per_s.max(1));
         u64::try_from(nanos).unwrap_or(u64::MAX)

@@ -28,6 +28,7 @@ mod snapshot;
 mod standing;
 mod time;
 
+#[cfg(feature = "shell")]
 pub(crate) use bucket::{Bucket, Rate};
 pub use config::Config;
 pub use io::{

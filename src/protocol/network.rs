@@ -53,12 +53,16 @@ pub struct Network {
 
 /// Why a network file is refused; the line is 1-based, and 0 where no line can be named.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("line {line}: {why}")]
+#[error("{}{why}", at(*line))]
 pub struct NetworkError {
     /// Line of the file, from 1.
     pub line: usize,
     /// What is wrong, and what would be right.
     pub why: String,
+}
+
+fn at(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("line {line}: ") }
 }
 
 #[derive(Deserialize)]
@@ -148,9 +152,17 @@ impl Network {
             why: "nonce must be 64 hex digits".into(),
         })?;
         let mut keys = Vec::with_capacity(file.member.len());
+        let mut addresses = BTreeMap::new();
         for entry in file.member {
             let line = line_of(&entry.span());
-            keys.push((line, entry.into_inner().read(keys.len(), line_of)?));
+            let member = entry.into_inner().read(keys.len(), line_of)?;
+            if let Some(gossip) = member.gossip
+                && let Some(other) = addresses.insert(gossip, member.name.clone())
+            {
+                let why = format!("{} has the address of {other}, {gossip}", member.name);
+                return Err(NetworkError { line, why: format!("{why}; give each its own") });
+            }
+            keys.push((line, member));
         }
         Self::build(nonce, keys)
     }
@@ -229,12 +241,12 @@ impl Entry {
         key.validate().map_err(|error| fail(self.key.span(), &weak(&key, error)))?;
         let gossip = match self.gossip {
             None => None,
-            Some(text) => Some(text.as_ref().parse().map_err(|_| {
-                fail(
-                    text.span(),
-                    "gossip must be an IP address and a port, as in \"127.0.0.1:7600\"",
-                )
-            })?),
+            Some(text) => {
+                let address: Option<SocketAddr> = text.as_ref().parse().ok();
+                let usable = address.filter(|address| address.port() != 0);
+                let why = "gossip must be an IP address and a port, as in \"127.0.0.1:7600\"";
+                Some(usable.ok_or_else(|| fail(text.span(), why))?)
+            }
         };
         let role = self.role.unwrap_or(Role::Member);
         let name = self.name.map_or_else(|| format!("k{number}"), toml::Spanned::into_inner);
@@ -317,6 +329,8 @@ mod tests {
             (good.replace("name = \"n0\"", "nmae = \"n0\""), 0, "nmae"),
             (good.replace("\"n1\"", "\"n0\""), 0, "twice"),
             (good.replace("gossip", "#gossip"), 4, "address"),
+            (good.replace(":7001", ":0"), 0, "and a port"),
+            (good.replace(":7001", ":7000"), 9, "address of"),
             (
                 format!(
                     "{good}\n[[member]]\nname = \"z\"\nkey = \"{key}\"\ngossip = \"1.2.3.4:5\"\n"
