@@ -91,8 +91,7 @@ pub const AUTHOR_BATCH_BURST: u64 = 400;
 pub const AUTHOR_BYTES_PER_S: u64 = 4 << 20;
 /// Bytes that an author may publish at once after a pause.
 pub const AUTHOR_BYTE_BURST: u64 = 16 << 20;
-// ---- what a link may cause: no blame
-// -------------------------------------------------------------
+// ---- what a link may cause: no blame --------------------------------------------
 
 /// Units of work a second that a link may cause without bringing anything new: a copy costs one.
 pub const IDLE_WORK_PER_S: u64 = 1000;
