@@ -41,8 +41,8 @@ pub struct Load {
 pub struct Sent {
     /// The key of the node that it was posted to.
     pub author: String,
-    /// When the POST was due, in microseconds since 1970. It is sent then, unless the node has
-    /// too many others to answer.
+    /// When the POST was sent, in microseconds since 1970; or had to wait here, as the node had too
+    /// many others to answer: such a wait is part of the latency.
     pub at: u64,
     /// SHA-256 of the payload.
     pub payload: Digest,
@@ -68,7 +68,7 @@ impl Load {
     ) -> Vec<Sent> {
         let mut posts = JoinSet::new();
         let mut sent = Vec::new();
-        let (start, begun) = (Instant::now(), now());
+        let start = Instant::now();
         let rate = if self.rate > 0.0 { self.rate } else { f64::MIN_POSITIVE };
         let places = (AT_ONCE_BYTES / self.size.max(1)).clamp(1, AT_ONCE);
         let places: Vec<_> = authors.iter().map(|_| Arc::new(Semaphore::new(places))).collect();
@@ -81,8 +81,7 @@ impl Load {
             let (Some((key, client)), Some(places)) = (authors.get(turn), places.get(turn)) else {
                 break;
             };
-            let at = begun.saturating_add(u64::try_from(due.as_micros()).unwrap_or(u64::MAX));
-            let post = Post { author: key.clone(), at, number, size: self.size };
+            let post = Post { author: key.clone(), at: now(), number, size: self.size };
             posts.spawn(post.send(client.clone(), Arc::clone(places)));
             while posts.len() >= WAITING
                 && let Some(done) = posts.join_next().await
