@@ -7,11 +7,11 @@ use super::flood::Flood;
 use super::forge::Forge;
 use super::malformed::Malformed;
 use super::replay::Replay;
-use super::spec::{Behaviour, Kind, When};
+use super::spec::{Behaviour, Chance, Kind, When};
 use super::stage::{Fate, Sending, Stage};
 use super::stall::Stall;
 use super::tamper::Tamper;
-use crate::protocol::{LinkId, Network, Time};
+use crate::protocol::{LinkId, Network, StoredBatch, Time};
 
 enum Body {
     Drop(Drop),
@@ -85,6 +85,22 @@ impl AtWork {
             Body::Malformed(malformed) => malformed.tick(stage, chance),
             Body::Tamper(tamper) => tamper.tick(stage, chance),
             Body::Drop(_) | Body::Censor(_) => {}
+        }
+    }
+
+    /// A batch came that is news.
+    pub fn came(&self, stage: &mut Stage, stored: &StoredBatch) {
+        let author = stored.batch.header.author;
+        if author == stage.identity.public() || !stage.active(self.when) {
+            return;
+        }
+        match &self.body {
+            Body::Drop(drop) if drop.p == Chance::ALWAYS => stage.record_kept_back("drop", stored),
+            Body::Censor(censor) if censor.hides(&author) => {
+                stage.record_kept_back("censor", stored);
+            }
+            Body::Delay(_) => stage.record_kept_back("delay", stored),
+            _ => {}
         }
     }
 

@@ -18,9 +18,11 @@ impl Censor {
         Self { authors: authors.iter().filter_map(|author| author.resolve(network)).collect() }
     }
 
+    pub fn hides(&self, author: &PublicKey) -> bool {
+        self.authors.contains(author)
+    }
+
     pub fn outgoing(&self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
-        swallow(stage, "censor", sending, |stage, author| {
-            self.authors.contains(author) && stage.takes(chance)
-        })
+        swallow(stage, "censor", sending, |stage, author| self.hides(author) && stage.takes(chance))
     }
 }

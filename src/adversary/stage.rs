@@ -12,7 +12,7 @@ use super::memory::Memory;
 use super::spec::{Chance, When};
 use super::wrapper::Act;
 use crate::crypto::{Digest, Identity, PublicKey};
-use crate::protocol::{LinkId, Network, Output, Time};
+use crate::protocol::{LinkId, Network, Output, StoredBatch, Time};
 use crate::wire::{Batch, BatchId, Class, Entry, Frame, Kind};
 
 /// A frame that the honest node wants sent.
@@ -110,6 +110,13 @@ impl Stage {
             id,
         };
         self.attempts.record(attempt, affected);
+    }
+
+    /// Records that an honest frame with that batch came and goes no further, or not now: also when
+    /// everybody has it already, and there is no frame to swallow.
+    pub fn record_kept_back(&mut self, kind: &'static str, stored: &StoredBatch) {
+        let (at, link, id) = (self.now, stored.from, Some(stored.id));
+        self.attempts.record(Attempt { kind, detail: "batch", at, link, frame: None, id }, 1);
     }
 
     /// Sends a frame that the node knows nothing of, whatever credit there is.

@@ -273,6 +273,11 @@ impl Adversary {
             Output::Write { record: Record::Batch(ref stored), .. } => {
                 let at = self.stage.now;
                 self.stage.memory.keep(&self.stage.network, at, stored);
+                if stored.from.is_some() {
+                    self.at_work
+                        .iter()
+                        .for_each(|behaviour| behaviour.came(&mut self.stage, stored));
+                }
                 self.stage.acts.push_back(Act::Node(output));
             }
             _ => self.stage.acts.push_back(Act::Node(output)),
