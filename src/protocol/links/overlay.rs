@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::{RngExt as _, rngs::ChaCha8Rng, seq::SliceRandom as _};
 
 use crate::crypto::PublicKey;
-use crate::protocol::Time;
+use crate::protocol::{Note, Time};
 
 /// Dials under way at once.
 const MAX_DIALS: usize = 8;
@@ -45,6 +45,12 @@ impl Overlay {
     /// The other members.
     pub fn members(&self) -> &[PublicKey] {
         &self.members
+    }
+
+    /// How full it is, with its limits.
+    pub fn occupy(&self, note: Note) {
+        note("overlay.dialling", self.dialling.len(), MAX_DIALS);
+        note("overlay.backoff", self.backoff.len(), self.members.len());
     }
 
     /// Dials under way to become chosen links.

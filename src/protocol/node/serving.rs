@@ -7,8 +7,8 @@ use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::bucket::Rate;
-use crate::protocol::{LinkId, Output, Reason, StoredBatch, Token};
-use crate::wire::limits::{SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
+use crate::protocol::{LinkId, Note, Output, Reason, StoredBatch, Token};
+use crate::wire::limits::{MAX_OPEN_WANTS, REQUEST_FRAMES, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 use crate::wire::{Batch, BatchId, Class, Frame, Missing, Reply, Want, WhyMissing};
 
 const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
@@ -39,6 +39,12 @@ pub(super) struct Serving {
 }
 
 impl Serving {
+    /// How full it is, with its limits for so many links.
+    pub fn occupy(&self, note: Note, links: usize) {
+        note("serving.requests", self.requests.len(), links * REQUEST_FRAMES as usize);
+        note("serving.reads", self.reads.len(), links * MAX_OPEN_WANTS);
+    }
+
     /// Forgets what a link asked for.
     pub fn link_down(&mut self, link: LinkId) {
         self.requests.retain(|_, asked| asked.link != link);
