@@ -38,6 +38,7 @@ pub mod net;
 pub mod protocol;
 pub mod report;
 pub mod scenario;
+pub mod sim;
 #[cfg(feature = "shell")]
 pub mod store;
 pub mod wire;
