@@ -59,11 +59,8 @@ enum Held {
 
 impl Node {
     pub(super) fn on_request(&mut self, from: &Arrival, wants: &[Want]) {
-        let request = self.name();
-        let (link, bytes) = (from.link, from.bytes.len());
-        self.serving
-            .requests
-            .insert(request, Asked { link, bytes, wants: wants.len(), open: wants.len() });
+        // All of it is looked at before any of it is served.
+        let mut known = Vec::with_capacity(wants.len());
         for want in wants {
             let Some(author) = self.network.index_of(&want.author) else {
                 let claims = || Claims {
@@ -74,6 +71,14 @@ impl Node {
                 let detail = "a request for an author that is not in the network file";
                 return self.reject(from, Reason::UnknownAuthor, claims, detail);
             };
+            known.push((want, author));
+        }
+        let request = self.name();
+        let (link, bytes) = (from.link, from.bytes.len());
+        self.serving
+            .requests
+            .insert(request, Asked { link, bytes, wants: wants.len(), open: wants.len() });
+        for (want, author) in known {
             match self.find(link, want, author) {
                 Held::Here(stored) => self.reply(request, want, &stored),
                 Held::Not(why) => self.refuse_want(request, want, author, why),
