@@ -86,12 +86,11 @@ impl Node {
     ) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let key = identity.public();
-        let others = network.members().map(|m| m.key).filter(|k| *k != key).collect();
         let lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
         let mut node = Self {
             own: network.index_of(&key).unwrap_or(u32::MAX),
             instance: Instance(rand::RngExt::random(&mut rng)),
-            overlay: Overlay::new(others, (config.redial_min, config.redial_max)),
+            overlay: Overlay::new(network.clone(), key, (config.redial_min, config.redial_max)),
             standing: Standing::restore(&restored.bans),
             next_compare: now.after(config.compare_every),
             last_news: now,
@@ -268,12 +267,12 @@ impl Node {
     /// The node at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let key_of = |number: u32| self.network.keys()[number as usize].key;
-        let peer = |peer: &PublicKey| PeerView {
-            peer: *peer,
-            link: self.links.of_peer(peer).and_then(|id| Some(self.links.get(id)?.view(id))),
-            ban: self.standing.ban_of(peer),
-            failed_dials: self.overlay.failures(peer),
-            rejected: self.standing.rejected(peer),
+        let peer = |peer: PublicKey| PeerView {
+            peer,
+            link: self.links.of_peer(&peer).and_then(|id| Some(self.links.get(id)?.view(id))),
+            ban: self.standing.ban_of(&peer),
+            failed_dials: self.overlay.failures(&peer),
+            rejected: self.standing.rejected(&peer),
         };
         let lanes = self.lanes.iter().map(|(author, lane)| LaneView {
             author: key_of(author),
@@ -286,7 +285,7 @@ impl Node {
         Snapshot {
             key: self.identity.public(),
             now: self.now,
-            peers: self.overlay.members().iter().map(peer).collect(),
+            peers: self.overlay.others().map(peer).collect(),
             lanes: lanes.collect(),
             waiting: self.publisher.waiting() as u64,
             counters: self.counters.clone(),
