@@ -92,7 +92,7 @@ impl Node {
     pub(super) fn rotate(&mut self) {
         let chosen: Vec<LinkId> =
             self.links.ready().filter(|(_, l)| l.chosen).map(|(id, _)| id).collect();
-        let others = self.overlay.members().len();
+        let others = self.overlay.count();
         if chosen.len() < self.config.links || others <= self.config.links {
             return; // never while links are lacking, and to no end where all are linked
         }

@@ -34,6 +34,7 @@ pub struct Oracle {
     frames: Frames,
     links: Links,
     step: Step,
+    now: Time,
     quiet_from: Option<Time>,
     checkpoints: usize,
 }
@@ -50,13 +51,15 @@ impl Oracle {
             frames: Frames::default(),
             links: Links::new(nodes),
             step: Step::default(),
+            now: Time::default(),
             quiet_from: None,
             checkpoints: 0,
         }
     }
 
     /// An input is about to be handed to an honest node.
-    pub fn before(&mut self, _now: Time, _node: usize, input: &Input, of: &Node) {
+    pub fn before(&mut self, now: Time, _node: usize, input: &Input, of: &Node) {
+        self.now = now;
         let cause = match input {
             Input::LinkUp { link, dialled, .. } => {
                 self.links.dialled(*link, *dialled);
@@ -166,7 +169,6 @@ impl Oracle {
     /// What the world's own check of a signature found: to be told before the node is.
     pub fn checked(
         &mut self,
-        now: Time,
         key: &PublicKey,
         statement: &[u8; SignedSlot::STATEMENT],
         signature: &Signature,
@@ -175,14 +177,16 @@ impl Oracle {
         let what = (key, statement, signature);
         if !self.checks.checked(&self.keys, what, good, &mut self.facts) {
             let what = || format!("two verdicts on one signature of {key}, now good: {good}");
-            self.facts.broken("I4", now, None, what);
+            self.facts.broken("I4", self.now, None, what);
         }
     }
 
-    /// A link is up at one end, which is an honest node's; the other end has the name with the last
-    /// bit changed.
+    /// A link is up at one end; the other end has the name with the last bit changed. Those of liars
+    /// are not kept.
     pub fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
-        self.links.up(end, node, peer);
+        if u32::try_from(node).is_ok_and(|node| self.keys.is_honest(node)) {
+            self.links.up(end, node, peer);
+        }
     }
 
     /// It is down there.
@@ -190,18 +194,23 @@ impl Oracle {
         self.links.down(end);
     }
 
-    /// Links between honest nodes may be missing until then, as faults make them: O1 waits for that
-    /// and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by themselves.
+    /// A fault begins or ends. [`Oracle::crashed`] and [`Oracle::restarted`] say so by themselves.
+    pub fn fault(&mut self, now: Time) {
+        self.unsettled(now);
+        self.quiet_from = None;
+    }
+
+    /// Links between honest nodes may be missing until then, as a fault is in force: O1 waits for
+    /// that and its own bound more.
     pub fn unsettled(&mut self, until: Time) {
         self.links.unsettled(until);
-        self.quiet_from = None;
     }
 
     /// An honest node is gone at once, and the writes that were not synced with it.
     pub fn crashed(&mut self, now: Time, node: usize, lost: &[Record]) {
         self.facts.count(Fact::Crashes);
         self.slots.lost(node, lost, &self.keys, &mut self.facts);
-        self.unsettled(now);
+        self.fault(now);
     }
 
     /// It runs again.
@@ -209,7 +218,7 @@ impl Oracle {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
         self.checks.restarted(node);
-        self.unsettled(now);
+        self.fault(now);
     }
 
     /// Everything is delivered and all faults are over. Where nobody lies, traffic stops from two
