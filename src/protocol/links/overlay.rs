@@ -60,6 +60,12 @@ impl Overlay {
         self.network.n().saturating_sub(1)
     }
 
+    /// How full it is, with its limits.
+    pub fn occupy(&self, note: Note) {
+        note("overlay.dialling", self.dialling.len(), MAX_DIALS);
+        note("overlay.backoff", self.backoff.len(), self.members.len());
+    }
+
     /// Dials under way to become chosen links.
     pub fn choosing(&self) -> usize {
         self.dialling.values().filter(|purpose| **purpose == Purpose::Chosen).count()

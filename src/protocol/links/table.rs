@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::credit::{Granted, Owed, Receiving, Sending};
 use crate::crypto::PublicKey;
-use crate::protocol::{LinkId, LinkView, Time, bucket::Bucket};
+use crate::protocol::{LinkId, LinkView, Note, Time, bucket::Bucket};
+use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES};
 use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
 
 /// Handshakes that began within this time of each other overlap: only then does the tie-break
 /// decide.
 const OVERLAP: Duration = Duration::from_secs(5);
+/// Links to one member that may be there at once.
+pub(in crate::protocol) const LINKS_PER_MEMBER: usize = 4;
 const CREDITED: usize = Class::CREDITED.len();
 
 /// A slot that was asked for on a link and not answered yet.
@@ -347,6 +350,27 @@ impl Links {
             link.instance = Some(instance);
         }
         verdict
+    }
+
+    /// How full it is, with its limits for so many other members. To a member there may be one link
+    /// that is in use, one that it has lost and we have not, and one each way without a hello yet.
+    pub fn occupy(&self, note: Note, members: usize) {
+        let windows = Class::CREDITED.iter().filter_map(|class| class.window());
+        let frames = windows.map(|(frames, _)| frames as usize).sum();
+        let (mut wants, mut compared, mut unverified, mut owed) = (0, 0, 0, 0);
+        for link in self.links.values() {
+            wants = wants.max(link.wants.len());
+            compared = compared.max(link.compared.len());
+            unverified = unverified.max(link.unverified as usize);
+            owed = owed.max(link.owed.len());
+        }
+        note("links", self.links.len(), LINKS_PER_MEMBER * members);
+        note("links.peers", self.peers.len(), members);
+        note("links.spent", self.spent.len(), members);
+        note("link.wants", wants, MAX_OPEN_WANTS);
+        note("link.compared", compared, MAX_RANGES);
+        note("link.unverified", unverified, PUSH_FRAMES as usize + MAX_OPEN_WANTS);
+        note("link.owed", owed, frames);
     }
 
     /// A link by name.

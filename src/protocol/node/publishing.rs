@@ -15,7 +15,7 @@ use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
 
 /// Batches of clients that may be under check or being written at once.
-const MAX_SUBMITTED: usize = 256;
+pub(super) const MAX_SUBMITTED: usize = 256;
 
 /// What is being written before it leaves.
 #[derive(Debug)]
