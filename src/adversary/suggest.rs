@@ -1,7 +1,10 @@
 //! The nearest word, for whoever misspells one.
 
 /// The candidate within a third of its length (at least two edits) that is nearest to `word`.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(64).flat_map(char::to_lowercase).collect();
     let near = |candidate: &str| {
         let candidate: Vec<char> = candidate.chars().take(64).collect();
