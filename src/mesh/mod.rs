@@ -11,6 +11,7 @@ mod launch;
 mod load;
 mod network;
 mod observe;
+mod posts;
 mod record;
 mod run;
 
