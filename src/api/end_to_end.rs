@@ -71,6 +71,7 @@ async fn server(token: Option<&str>) -> Server {
         data: data.path().to_owned(),
         config: Config::default(),
         store: store::Options::default(),
+        lab: false,
         malicious: None,
     })
     .await

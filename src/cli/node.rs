@@ -62,6 +62,7 @@ fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {
         data: args.data.clone(),
         config,
         store: store::Options::default(),
+        lab: false,
         malicious,
     };
     Ok((settings, lock))
