@@ -12,6 +12,7 @@
 //! | `adversary` | pure | what a malicious node does instead: a wrapper round an honest one |
 //! | `scenario` | pure | a run as data: specification, verdict |
 //! | `report` | pure | a run's result as bytes: JSON and terminal text |
+//! | `sim` | pure | the same nodes and adversaries in virtual time, under an oracle |
 //! | `store` | shell | SQLite, key files, locks |
 //! | `net` | shell | links over TCP and TLS, the driver, the checkers |
 //! | `http`, `api`, `client` | shell | the HTTP interface, and the client for it |
@@ -41,6 +42,7 @@ pub mod net;
 pub mod protocol;
 pub mod report;
 pub mod scenario;
+pub mod sim;
 #[cfg(feature = "shell")]
 pub mod store;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 mod cast;
 mod model;
+mod sample;
 mod verdict;
 
 pub use cast::{Act, Strike};

@@ -10,7 +10,7 @@ use super::batches::Checking;
 use super::frames::IDLE_WORK;
 use super::publishing::Writing;
 use super::serving::Serving;
-use crate::crypto::{Identity, PublicKey, Signature};
+use crate::crypto::{Digest, Identity, PublicKey, Signature};
 use crate::protocol::cache::Cache;
 use crate::protocol::lanes::Lanes;
 use crate::protocol::links::{Granted, Links, Overlay};
@@ -248,6 +248,23 @@ impl Node {
         held.credit_due = Some(held.credit_due.map_or(due, |other| other.min(due)));
     }
 
+    /// Counters since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The peers of the links that it has chosen and that are up.
+    pub fn chosen(&self) -> impl Iterator<Item = PublicKey> {
+        self.links.ready().filter(|(_, link)| link.chosen).map(|(_, link)| link.peer)
+    }
+
+    /// The highest slot without a gap in an author's lane, and its id; 0 and zeros if there is none.
+    pub fn tip(&self, author: &PublicKey) -> (u64, BatchId) {
+        let lane = self.network.index_of(author).and_then(|author| self.lanes.get(author));
+        let tip = lane.map(|lane| (lane.tip(), lane.tip_id().unwrap_or(Digest::ZERO)));
+        tip.unwrap_or((0, Digest::ZERO))
+    }
+
     /// The node at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let key_of = |number: u32| self.network.keys()[number as usize].key;
@@ -261,7 +278,7 @@ impl Node {
         let lanes = self.lanes.iter().map(|(author, lane)| LaneView {
             author: key_of(author),
             tip: lane.tip(),
-            tip_id: lane.tip_id().unwrap_or(crate::crypto::Digest::ZERO),
+            tip_id: lane.tip_id().unwrap_or(Digest::ZERO),
             above: lane.above() as u64,
             floor: lane.floor(),
             conflicted: lane.conflicted(),
