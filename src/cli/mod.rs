@@ -16,6 +16,7 @@ mod output;
 mod post;
 mod read;
 mod rejections;
+mod scenarios;
 mod signals;
 mod signer;
 
