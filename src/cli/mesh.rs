@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,12 +12,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Usage;
 use super::signals::{self, Stop, stopped};
-use super::{args, live, output};
+use super::{args, folder, live, output};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
 use crate::mesh::{Liar, Load, Mesh, Plan, Progress, measure_run};
 use crate::protocol::{Member, Network, Role, Time};
-use crate::report::{Report, terminal};
+use crate::report::{Recording, Report, terminal};
 
 /// Nodes where none are asked for: the fewest that tolerate a liar.
 const DEFAULT_NODES: u16 = 4;
@@ -159,9 +159,9 @@ async fn work(
         return Ok(ExitCode::SUCCESS);
     };
     let load = Load { messages, rate: args.rate, size: usize::try_from(args.size)? };
-    let report = measured(mesh, &load, reproduce(args, plan)).await?;
+    let (recording, report) = measured(mesh, &load, reproduce(args, plan)).await?;
     if let Some(dir) = &args.report {
-        write_report(dir, &report)?;
+        folder::write(dir, "", &recording, &report)?;
     }
     if args.json {
         output::text(&report.to_json()?)?;
@@ -171,7 +171,11 @@ async fn work(
     Ok(report.verdict.exit_code().into())
 }
 
-async fn measured(mesh: &mut Mesh, load: &Load, again: String) -> anyhow::Result<Report> {
+async fn measured(
+    mesh: &mut Mesh,
+    load: &Load,
+    again: String,
+) -> anyhow::Result<(Recording, Report)> {
     let bar = bar(load.messages, "posting");
     let result = measure_run(mesh, load, (NAME.into(), again), |progress| match progress {
         Progress::Posted(count) => bar.set_position(count),
@@ -193,11 +197,6 @@ fn bar(length: u64, what: &'static str) -> ProgressBar {
     }
     bar.set_message(what);
     bar
-}
-
-fn write_report(dir: &Path, report: &Report) -> anyhow::Result<()> {
-    let path = dir.join("report.json");
-    fs::write(&path, report.to_json()?).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The command line that runs it again.

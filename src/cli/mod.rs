@@ -5,6 +5,7 @@ mod args;
 mod escape;
 mod exit;
 mod explain;
+mod folder;
 mod keygen;
 mod keys;
 mod live;
