@@ -9,6 +9,9 @@ use std::time::Instant;
 use super::caught::caught;
 use super::tally::{Failure, Kind, SeedResult, Summary};
 
+/// As the first thread has it.
+const STACK: usize = 8 << 20;
+
 /// Which seeds, and how many at once.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -66,7 +69,9 @@ pub fn run(
     };
     thread::scope(|scope| {
         for _ in 1..plan.jobs {
-            scope.spawn(crew);
+            // One that cannot be started leaves its seeds to the others.
+            let thread = thread::Builder::new().stack_size(STACK);
+            let _ = thread.spawn_scoped(scope, crew);
         }
         crew();
     });

@@ -8,7 +8,9 @@ mod caught;
 mod cost;
 mod crew;
 mod lockstep;
+mod one;
 mod shrink;
+mod source;
 mod swarm;
 mod tally;
 
@@ -16,6 +18,8 @@ pub use caught::{caught, quiet_panics};
 pub use cost::Stopwatch;
 pub use crew::{Plan, run};
 pub use lockstep::{Difference, Steps, lockstep};
+pub use one::{Ending, Judged, Order};
 pub use shrink::{Bounds, Shrunk, shrink};
+pub use source::Source;
 pub use swarm::swarm;
 pub use tally::{Extreme, Failure, Kind, Range, SeedResult, Summary};

@@ -16,8 +16,6 @@ use crate::scenario::{
 const MAX_BYTES: u64 = 2 << 20;
 /// The bound of the liveness phase.
 const SETTLE: Duration = Duration::from_secs(60);
-/// The largest seed that a scenario file can hold.
-const MAX_SEED: u64 = i64::MAX as u64;
 
 /// The scenario that a seed draws: 4 to 31 nodes with at most `f` liars, 2 to 6 simulated seconds,
 /// 10 to 200 messages. It is run with the same seed.
@@ -33,7 +31,7 @@ pub fn swarm(seed: u64) -> Scenario {
     let mut scenario = Scenario {
         name: "swarm".into(),
         about: format!("drawn by seed {seed}"),
-        seed: seed & MAX_SEED,
+        seed,
         duration,
         settle: SETTLE,
         verdict: Verdict::Pass,
@@ -58,7 +56,7 @@ pub fn swarm(seed: u64) -> Scenario {
 /// be expected to have.
 fn for_good(dice: &mut Dice, node: usize, duration: Duration) -> Fault {
     let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let select = Select { who: Who::Nodes(vec![node]), of: Among::Honest };
+    let select = Select { who: Who::Nodes(vec![node]), of: Among::All };
     Fault { kind: FaultKind::Kill, at: dice.ms(0..=whole / 2), until: None, select }
 }
 

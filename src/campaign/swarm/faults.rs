@@ -69,24 +69,24 @@ fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) 
 }
 
 fn select(dice: &mut Dice, (nodes, liars): (usize, usize)) -> Select {
-    let of = match dice.range(0..=3) {
-        0 if liars > 0 => Among::Malicious,
-        1 => Among::Honest,
-        _ => Among::All,
+    let (of, among) = match dice.range(0..=3) {
+        0 if liars > 0 => (Among::Malicious, liars),
+        1 => (Among::Honest, nodes - liars),
+        _ => (Among::All, nodes),
     };
-    let among = match of {
-        Among::All => nodes,
-        Among::Honest => nodes - liars,
-        Among::Malicious => liars,
-    };
+    // At least one, and never everybody of several: a partition has two sides.
+    let most = among.div_ceil(2);
     let who = match dice.range(0..=2) {
-        0 => Who::Fraction(dice.share(100..=700)),
+        0 => {
+            let share = (1000_u32).div_ceil(u32::try_from(among).unwrap_or(1).max(1));
+            Who::Fraction(dice.share(share..=share.max(700)))
+        }
         1 if of == Among::All => {
             let all: Vec<usize> = (0..nodes).collect();
-            let wanted = dice.count(1..=nodes.div_ceil(2));
+            let wanted = dice.count(1..=most);
             Who::Nodes(dice.some(&all, wanted))
         }
-        _ => Who::Count(dice.count(1..=among.div_ceil(2).max(1))),
+        _ => Who::Count(dice.count(1..=most)),
     };
     Select { who, of }
 }
