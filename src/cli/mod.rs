@@ -2,6 +2,7 @@
 
 mod api_client;
 mod args;
+mod campaigns;
 mod escape;
 mod exit;
 mod explain;
@@ -20,5 +21,6 @@ mod rejections;
 mod scenarios;
 mod signals;
 mod signer;
+mod sim;
 
 pub use exit::main;
