@@ -2,9 +2,11 @@
 
 mod api_client;
 mod args;
+mod campaigns;
 mod escape;
 mod exit;
 mod explain;
+mod folder;
 mod keygen;
 mod keys;
 mod live;
@@ -16,7 +18,9 @@ mod output;
 mod post;
 mod read;
 mod rejections;
+mod scenarios;
 mod signals;
 mod signer;
+mod sim;
 
 pub use exit::main;

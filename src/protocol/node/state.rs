@@ -159,7 +159,7 @@ impl Node {
             (self.standing.next_unfold(), Timer::Fold),
             (self.next_publish(), Timer::Publish),
             (self.next_redial(), Timer::Dial),
-            (self.links.iter().filter_map(|(_, link)| link.credit_due).min(), Timer::Credit),
+            (self.links.next_credit(), Timer::Credit),
         ];
         fixed.into_iter().filter_map(|(time, why)| Some((time?, why))).min()
     }
@@ -202,13 +202,7 @@ impl Node {
             self.write_rejection(row);
         }
         self.publisher.expire(now);
-        let due: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.credit_due.is_some_and(|due| due <= now))
-            .map(|(id, _)| id)
-            .collect();
-        for link in due {
+        for link in self.links.credit_due(now) {
             self.release_owed(link);
             self.send_credit(link);
         }
@@ -243,8 +237,7 @@ impl Node {
             (Granted::Nothing, None) => return,
             (Granted::Nothing, Some((_, _, cost))) => held.idle_work.wait(IDLE_WORK, now, cost),
         };
-        let due = now.after(delay);
-        held.credit_due = Some(held.credit_due.map_or(due, |other| other.min(due)));
+        self.links.credit_by(link, now.after(delay));
     }
 
     /// Counters since the start.
@@ -254,7 +247,7 @@ impl Node {
 
     /// The peers of the links that it has chosen and that are up.
     pub fn chosen(&self) -> impl Iterator<Item = PublicKey> {
-        self.links.ready().filter(|(_, link)| link.chosen).map(|(_, link)| link.peer)
+        self.links.ready().filter(|(_, link)| link.chosen()).map(|(_, link)| link.peer)
     }
 
     /// The highest slot without a gap in an author's lane, and its id; 0 and zeros if there is none.
