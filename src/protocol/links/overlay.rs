@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::{RngExt as _, rngs::ChaCha8Rng, seq::IteratorRandom as _};
 
 use crate::crypto::PublicKey;
-use crate::protocol::{Network, Time};
+use crate::protocol::{Network, Note, Time};
 
 /// Dials under way at once.
 const MAX_DIALS: usize = 8;
@@ -63,7 +63,7 @@ impl Overlay {
     /// How full it is, with its limits.
     pub fn occupy(&self, note: Note) {
         note("overlay.dialling", self.dialling.len(), MAX_DIALS);
-        note("overlay.backoff", self.backoff.len(), self.members.len());
+        note("overlay.backoff", self.backoff.len(), self.count());
     }
 
     /// Dials under way to become chosen links.
