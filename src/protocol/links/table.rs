@@ -358,7 +358,7 @@ impl Links {
         let windows = Class::CREDITED.iter().filter_map(|class| class.window());
         let frames = windows.map(|(frames, _)| frames as usize).sum();
         let (mut wants, mut compared, mut unverified, mut owed) = (0, 0, 0, 0);
-        for link in self.links.values() {
+        for (_, link) in &self.links {
             wants = wants.max(link.wants.len());
             compared = compared.max(link.compared.len());
             unverified = unverified.max(link.unverified as usize);
