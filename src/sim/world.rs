@@ -253,9 +253,6 @@ impl World {
             Machine::Honest(honest) => Some((node, &**honest)),
             _ => None,
         });
-        if self.impairments.any() {
-            self.oracle.unsettled(self.now);
-        }
         self.oracle.checkpoint(self.now, honest);
     }
 

@@ -418,7 +418,7 @@ fn o1_a_network_that_stays_apart_trips() {
     world.cut.extend([(0, 2), (0, 3), (1, 2), (1, 3)]);
     world.run(19_000);
     world.cut.clear();
-    world.oracle.fault(Time(world.now));
+    world.oracle.unsettled(Time(world.now));
     world.run(60_000);
     assert_eq!(broken(&world), BTreeSet::new(), "it healed in time");
     assert!(world.counted("checkpoints_apart") > 10);
@@ -485,7 +485,8 @@ fn l5_traffic_that_does_not_stop_trips() {
         let batch: Batch = world.batch(0, "again", false);
         let told = batch.header.statement();
         let author = identity(0).public();
-        world.oracle.checked(&author, &told, &batch.signature, true);
+        let now = Time(world.now);
+        world.oracle.checked(now, &author, &told, &batch.signature, true);
         let reply = Frame::Reply(Box::new(Reply { ticket: 1, hops: 1, batch }));
         let frame: Arc<[u8]> = reply.encode().into();
         world.bend = babbles.then(|| -> super::testing::Bend {

@@ -260,7 +260,8 @@ impl World {
             }
             Output::Check { token, key, statement, signature } => {
                 let truth = check(&key, &statement[..], &signature);
-                self.oracle.checked(&key, &statement, &signature, truth.is_good());
+                let now = Time(self.now);
+                self.oracle.checked(now, &key, &statement, &signature, truth.is_good());
                 let verdict = self.verdict.unwrap_or(truth);
                 self.input(50, i, Input::Checked { token, verdict });
             }

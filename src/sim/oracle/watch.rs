@@ -34,7 +34,6 @@ pub struct Oracle {
     frames: Frames,
     links: Links,
     step: Step,
-    now: Time,
     quiet_from: Option<Time>,
     checkpoints: usize,
 }
@@ -51,15 +50,13 @@ impl Oracle {
             frames: Frames::default(),
             links: Links::new(nodes),
             step: Step::default(),
-            now: Time::default(),
             quiet_from: None,
             checkpoints: 0,
         }
     }
 
     /// An input is about to be handed to an honest node.
-    pub fn before(&mut self, now: Time, _node: usize, input: &Input, of: &Node) {
-        self.now = now;
+    pub fn before(&mut self, _now: Time, _node: usize, input: &Input, of: &Node) {
         let cause = match input {
             Input::LinkUp { link, dialled, .. } => {
                 self.links.dialled(*link, *dialled);
@@ -169,6 +166,7 @@ impl Oracle {
     /// What the world's own check of a signature found: to be told before the node is.
     pub fn checked(
         &mut self,
+        now: Time,
         key: &PublicKey,
         statement: &[u8; SignedSlot::STATEMENT],
         signature: &Signature,
@@ -177,7 +175,7 @@ impl Oracle {
         let what = (key, statement, signature);
         if !self.checks.checked(&self.keys, what, good, &mut self.facts) {
             let what = || format!("two verdicts on one signature of {key}, now good: {good}");
-            self.facts.broken("I4", self.now, None, what);
+            self.facts.broken("I4", now, None, what);
         }
     }
 
@@ -194,23 +192,19 @@ impl Oracle {
         self.links.down(end);
     }
 
-    /// A fault begins or ends. [`Oracle::crashed`] and [`Oracle::restarted`] say so by themselves.
-    pub fn fault(&mut self, now: Time) {
-        self.unsettled(now);
-        self.quiet_from = None;
-    }
-
-    /// Links between honest nodes may be missing until then, as a fault is in force: O1 waits for
-    /// that and its own bound more.
+    /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
+    /// that and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by
+    /// themselves.
     pub fn unsettled(&mut self, until: Time) {
         self.links.unsettled(until);
+        self.quiet_from = None;
     }
 
     /// An honest node is gone at once, and the writes that were not synced with it.
     pub fn crashed(&mut self, now: Time, node: usize, lost: &[Record]) {
         self.facts.count(Fact::Crashes);
         self.slots.lost(node, lost, &self.keys, &mut self.facts);
-        self.fault(now);
+        self.unsettled(now);
     }
 
     /// It runs again.
@@ -218,11 +212,12 @@ impl Oracle {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
         self.checks.restarted(node);
-        self.fault(now);
+        self.unsettled(now);
     }
 
-    /// Everything is delivered and all faults are over. Where nobody lies, traffic stops from two
-    /// seconds later on, but for heartbeats; until something is published or fails again.
+    /// Everything is delivered, all faults are over, and no frame takes longer than half a second.
+    /// Where nobody lies, traffic stops from two seconds later on, but for heartbeats; until
+    /// something is published or fails again.
     pub fn quiet(&mut self, now: Time) {
         if self.keys.all_honest() {
             self.quiet_from = Some(now.after(QUIET_AFTER));
