@@ -179,8 +179,8 @@ impl Oracle {
         }
     }
 
-    /// A link is up at one end; the other end has the name with the last bit changed. Those of liars
-    /// are not kept.
+    /// A link is up at one end; the other end has the name with the last bit changed. Those of
+    /// liars are not kept.
     pub fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
         if u32::try_from(node).is_ok_and(|node| self.keys.is_honest(node)) {
             self.links.up(end, node, peer);
