@@ -75,6 +75,9 @@ fn l2_a_slot_that_one_node_alone_delivered_trips() {
         world.push(2, 0, &batch);
         world.run(3000);
         world.end();
+        assert_eq!(broken(&world), BTreeSet::new(), "its bound is not over");
+        world.run(20_000);
+        world.end();
         assert!(world.counted("delivered") > 0);
         assert_eq!(broken(&world), if apart { only("L2") } else { BTreeSet::new() });
     }
