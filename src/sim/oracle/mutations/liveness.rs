@@ -69,6 +69,7 @@ fn l2_a_slot_that_one_node_alone_delivered_trips() {
         let mut world = World::new(3, 1);
         if apart {
             world.cut.insert((0, 1));
+            world.oracle.unsettled(Time(u64::MAX));
         }
         world.run(1000);
         let batch = world.batch(2, "to one", false);
