@@ -18,6 +18,8 @@ mod read_load;
 mod read_net;
 mod schema;
 mod section;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod verdict;
 mod who;
