@@ -141,7 +141,7 @@ fn unknown(name: &str) -> Usage {
     let looks_like_a_file = Path::new(name).components().count() > 1 || name.ends_with(".toml");
     let what = if looks_like_a_file { "there is no file" } else { "no built-in and no file is" };
     let near = near.unwrap_or_default();
-    Usage(format!("{what} `{name}`{near}; `loyal scenarios` lists the built-in ones"))
+    Usage(format!("{what} `{name}`{near} (`loyal scenarios` lists the built-in ones)"))
 }
 
 #[cfg(test)]
