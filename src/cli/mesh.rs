@@ -1,9 +1,10 @@
 //! `loyal mesh up`: a whole mesh of real processes, watched or judged.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,12 +13,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Usage;
 use super::signals::{self, Stop, stopped};
-use super::{args, live, output};
+use super::{args, folder, live, output};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
 use crate::mesh::{Liar, Load, Mesh, Plan, Progress, measure_run};
 use crate::protocol::{Member, Network, Role, Time};
-use crate::report::{Report, terminal};
+use crate::report::{Recording, Report, terminal};
 
 /// Nodes where none are asked for: the fewest that tolerate a liar.
 const DEFAULT_NODES: u16 = 4;
@@ -34,7 +35,7 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     let folder = Folder::new(&args)?;
     let plan = Plan {
         nodes,
-        liars,
+        liars: last(nodes, liars),
         links: args.links.map(usize::from),
         dir: folder.path.clone(),
         log_json: args.log_json,
@@ -47,6 +48,11 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(up(&args, &plan));
     folder.close(result.is_err());
     result
+}
+
+/// Liars are the last of all nodes.
+fn last(nodes: usize, liars: Vec<Liar>) -> BTreeMap<usize, Liar> {
+    (nodes.saturating_sub(liars.len())..).zip(liars).collect()
 }
 
 /// How many nodes, and what the last of them do.
@@ -159,9 +165,9 @@ async fn work(
         return Ok(ExitCode::SUCCESS);
     };
     let load = Load { messages, rate: args.rate, size: usize::try_from(args.size)? };
-    let report = measured(mesh, &load, reproduce(args, plan)).await?;
+    let (recording, report) = measured(mesh, &load, reproduce(args, plan)).await?;
     if let Some(dir) = &args.report {
-        write_report(dir, &report)?;
+        folder::write(dir, "", &recording, &report)?;
     }
     if args.json {
         output::text(&report.to_json()?)?;
@@ -171,7 +177,11 @@ async fn work(
     Ok(report.verdict.exit_code().into())
 }
 
-async fn measured(mesh: &mut Mesh, load: &Load, again: String) -> anyhow::Result<Report> {
+async fn measured(
+    mesh: &mut Mesh,
+    load: &Load,
+    again: String,
+) -> anyhow::Result<(Recording, Report)> {
     let bar = bar(load.messages, "posting");
     let result = measure_run(mesh, load, (NAME.into(), again), |progress| match progress {
         Progress::Posted(count) => bar.set_position(count),
@@ -195,16 +205,11 @@ fn bar(length: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
-fn write_report(dir: &Path, report: &Report) -> anyhow::Result<()> {
-    let path = dir.join("report.json");
-    fs::write(&path, report.to_json()?).with_context(|| format!("cannot write {}", path.display()))
-}
-
 /// The command line that runs it again.
 fn reproduce(args: &args::MeshUp, plan: &Plan) -> String {
     let mut line = format!("loyal mesh up --nodes {}", plan.nodes);
     if !plan.liars.is_empty() {
-        let specs: Vec<&str> = plan.liars.iter().map(|liar| &*liar.spec).collect();
+        let specs: Vec<&str> = plan.liars.values().map(|liar| &*liar.spec).collect();
         line += &format!(" --malicious {}", specs.join(","));
     }
     if let Some(links) = plan.links {
@@ -255,6 +260,7 @@ mod tests {
         let line = "loyal mesh up --nodes 7 --malicious forge,drop --links 4 --messages 9 --rate 5 --size 10";
         let args = parse(line);
         let (nodes, liars) = members(&args).expect("reads");
+        let liars = last(nodes, liars);
         let plan = Plan { nodes, liars, links: Some(4), dir: PathBuf::new(), log_json: false };
         let again = parse(&reproduce(&args, &plan));
         assert_eq!(format!("{again:?}"), format!("{:?}", parse(&reproduce(&again, &plan))));

@@ -2,9 +2,11 @@
 
 mod api_client;
 mod args;
+mod campaigns;
 mod escape;
 mod exit;
 mod explain;
+mod folder;
 mod keygen;
 mod keys;
 mod live;
@@ -19,5 +21,6 @@ mod rejections;
 mod scenarios;
 mod signals;
 mod signer;
+mod sim;
 
 pub use exit::main;

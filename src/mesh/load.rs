@@ -46,6 +46,8 @@ pub struct Sent {
     pub at: u64,
     /// SHA-256 of the payload.
     pub payload: Digest,
+    /// Bytes of it.
+    pub size: usize,
     /// The id that the node answered with, or why it took it not.
     pub id: Result<String, String>,
     /// The slot that the node answered with.
@@ -139,7 +141,7 @@ impl Post {
             Ok((id, seq)) => (Ok(id), seq),
             Err(why) => (Err(why), 0),
         };
-        Sent { author, at, payload, id, seq }
+        Sent { author, at, payload, size, id, seq }
     }
 }
 

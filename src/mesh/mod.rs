@@ -3,16 +3,16 @@
 //! its end, so that none outlives it, however it dies.
 
 mod address;
-mod attribute;
 mod child;
 mod decoys;
 mod error;
 mod files;
 mod launch;
 mod load;
-mod measure;
 mod network;
 mod observe;
+mod posts;
+mod record;
 mod run;
 
 pub use address::{Place, places};
@@ -21,6 +21,6 @@ pub use error::MeshError;
 pub use files::{MeshFile, NodeEntry};
 pub use launch::{Liar, Mesh, Plan};
 pub use load::{Load, Sent};
-pub use measure::{Held, Observed, Seen, report};
 pub use network::{Created, create};
+pub use record::{Held, Observed, Seen, Terms, record};
 pub use run::{Progress, measure_run};

@@ -61,12 +61,15 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
         seen.attempts = client.attempts().await?;
     }
     seen.status = Some(client.status().await?);
-    if seen.honest() {
-        for peer in client.peers().await? {
-            if peer.strikes > 0 {
-                seen.banned.push(peer.key);
-            }
+    for peer in client.peers().await? {
+        if peer.link.is_some_and(|link| link.chosen) {
+            seen.chosen.push(peer.key.clone());
         }
+        if peer.strikes > 0 && seen.honest() {
+            seen.banned.push((peer.key, peer.ban_reason));
+        }
+    }
+    if seen.honest() {
         let (filter, mut after) = (RejectionFilter::default(), None);
         while seen.rejections.len() < MAX_ROWS {
             let page = client.rejections(&filter, after.as_deref(), PAGE).await?;

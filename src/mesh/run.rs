@@ -7,9 +7,9 @@ use tokio::time::timeout_at;
 
 use super::load::{Load, Sent};
 use super::observe::{held, observe};
-use super::{Mesh, MeshError, Observed, report};
+use super::{Mesh, MeshError, Observed, Terms, record};
 use crate::client::Client;
-use crate::report::Report;
+use crate::report::{Recording, Report, judge};
 
 /// How long messages may take to be everywhere, after the last was posted, and more for bulk.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub enum Progress {
 }
 
 /// Publishes the load through the honest nodes, waits until it is everywhere and every attack was
-/// tried on somebody (both with a deadline), and reports what was observed.
+/// tried on somebody (both with a deadline), and tells what was observed, and the verdict on it.
 ///
 /// # Errors
 /// When a node dies or an honest one does not answer.
@@ -43,10 +43,12 @@ pub async fn measure_run(
     load: &Load,
     (name, reproduce): (String, String),
     mut progress: impl FnMut(Progress),
-) -> Result<Report, MeshError> {
+) -> Result<(Recording, Report), MeshError> {
     let authors: Vec<(String, Client)> =
         mesh.honest().map(|node| (node.entry.key.clone(), node.client.clone())).collect();
     let bytes_before = bytes_received(&authors).await;
+    let mut terms = Terms::plain(name, reproduce, mesh.network.f());
+    terms.zero = super::load::now();
     let sent = load.publish(&authors, |count| progress(Progress::Posted(count))).await;
     mesh.check_alive()?;
     let last = Instant::now();
@@ -58,39 +60,44 @@ pub async fn measure_run(
     progress(Progress::Watching);
     tokio::time::sleep_until((last + LINGER).into()).await;
     let mut run = Observed {
-        name,
-        reproduce,
-        f: mesh.network.f(),
         sent,
-        size: load.size,
-        bytes_before,
         start_s: mesh.start_time.map(|time| time.as_secs_f64()),
         ..Observed::default()
     };
     let patience = Instant::now() + EXERCISE;
     loop {
         run.nodes = observe(&mesh.nodes).await?;
-        if report(&run).not_exercised.is_empty() || Instant::now() > patience {
+        for node in &mut run.nodes {
+            node.bytes_before = bytes_before.get(&node.key).copied().unwrap_or(0);
+        }
+        if judge(&record(&run, &terms)).not_exercised.is_empty() || Instant::now() > patience {
             break;
         }
         tokio::time::sleep(ASK * 2).await;
     }
-    collect(mesh, &mut run, deadline).await?;
+    collect(mesh, &mut run, &terms, (load.size, deadline)).await?;
     run.wall_s = mesh.started.elapsed().as_secs_f64();
     mesh.check_alive()?;
-    Ok(report(&run))
+    let recording = record(&run, &terms);
+    let report = judge(&recording);
+    Ok((recording, report))
 }
 
 /// Reads what was delivered; again while something is missing and the deadline has not come, as a
 /// delivery may be a moment ahead of its row.
-async fn collect(mesh: &Mesh, run: &mut Observed, deadline: Instant) -> Result<(), MeshError> {
+async fn collect(
+    mesh: &Mesh,
+    run: &mut Observed,
+    terms: &Terms,
+    (size, deadline): (usize, Instant),
+) -> Result<(), MeshError> {
     let authors: Vec<String> = mesh.honest().map(|node| node.entry.key.clone()).collect();
     loop {
-        let lists = held(&mesh.nodes, &authors, run.size).await?;
+        let lists = held(&mesh.nodes, &authors, size).await?;
         for (node, list) in run.nodes.iter_mut().zip(lists) {
             node.held = list;
         }
-        let delivery = report(run).delivery;
+        let delivery = judge(&record(run, terms)).delivery;
         if delivery.delivered >= delivery.expected || Instant::now() > deadline {
             return Ok(());
         }
@@ -134,12 +141,13 @@ async fn settle(
     }
 }
 
-async fn bytes_received(nodes: &[(String, Client)]) -> u64 {
-    let mut sum = 0u64;
-    for (_, client) in nodes {
+/// Link bytes that each node has received, by key.
+async fn bytes_received(nodes: &[(String, Client)]) -> BTreeMap<String, u64> {
+    let mut received = BTreeMap::new();
+    for (key, client) in nodes {
         if let Ok(status) = client.status().await {
-            sum = sum.saturating_add(status.bytes_received);
+            received.insert(key.clone(), status.bytes_received);
         }
     }
-    sum
+    received
 }

@@ -1,7 +1,5 @@
 //! Percentiles by nearest rank: always a value that was measured.
 
-use std::collections::BTreeMap;
-
 use super::{Hops, Latency};
 
 /// The smallest value that at least `p` percent of the values do not exceed; `None` of no values.
@@ -11,10 +9,9 @@ pub fn percentile(sorted: &[u64], p: u64) -> Option<u64> {
     sorted.get(usize::try_from(rank - 1).ok()?).copied()
 }
 
-/// Latencies in milliseconds, from microseconds in any order; `None` of none.
-pub fn latency(mut micros: Vec<u64>) -> Option<Latency> {
-    micros.sort_unstable();
-    let at = |p| percentile(&micros, p).map(milliseconds);
+/// Latencies in milliseconds, from ascending microseconds; `None` of none.
+pub fn latency_of(sorted: &[u64]) -> Option<Latency> {
+    let at = |p| percentile(sorted, p).map(milliseconds);
     Some(Latency { p50: at(50)?, p90: at(90)?, p99: at(99)?, max: at(100)? })
 }
 
@@ -23,25 +20,35 @@ fn milliseconds(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-/// Hop counts in any order; `None` of none.
-pub fn hops(mut counts: Vec<u64>) -> Option<Hops> {
-    counts.sort_unstable();
-    let mut histogram = BTreeMap::new();
-    for count in &counts {
-        *histogram.entry(*count).or_insert(0) += 1;
-    }
-    let mean = counts.iter().sum::<u64>() as f64 / counts.len() as f64;
+/// Hop counts, from how many deliveries took 0, 1, 2, … hops; `None` of none.
+pub fn hops_of(counts: &[u64]) -> Option<Hops> {
+    let total = counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+    let weighted = (0u64..)
+        .zip(counts)
+        .fold(0u64, |sum, (hops, count)| sum.saturating_add(hops.saturating_mul(*count)));
+    let rank = |p: u64| {
+        let rank = total.saturating_mul(p).div_ceil(100).max(1);
+        let mut below = 0u64;
+        (0u64..).zip(counts).find_map(|(hops, count)| {
+            below = below.saturating_add(*count);
+            (below >= rank).then_some(hops)
+        })
+    };
+    let histogram = (0u64..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect();
+    let mean = weighted as f64 / total.max(1) as f64;
     Some(Hops {
         mean: (mean * 1000.0).round() / 1000.0,
-        p50: percentile(&counts, 50)?,
-        p99: percentile(&counts, 99)?,
-        max: percentile(&counts, 100)?,
+        p50: rank(50)?,
+        p99: rank(99)?,
+        max: rank(100)?,
         histogram,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -59,12 +66,12 @@ mod tests {
     }
 
     #[test]
-    fn latency_and_hops_do_not_depend_on_order() {
-        let found = latency(vec![3000, 1000, 2500]).expect("three values");
+    fn latency_and_hops_are_measured_values() {
+        let found = latency_of(&[1000, 2500, 3000]).expect("three values");
         assert_eq!(found, Latency { p50: 2.5, p90: 3.0, p99: 3.0, max: 3.0 });
-        let hops = hops(vec![2, 1, 1, 3]).expect("four values");
-        assert_eq!((hops.mean, hops.p50, hops.max), (1.75, 1, 3));
+        let hops = hops_of(&[0, 2, 1, 1]).expect("four values");
+        assert_eq!((hops.mean, hops.p50, hops.p99, hops.max), (1.75, 1, 3, 3));
         assert_eq!(hops.histogram, BTreeMap::from([(1, 2), (2, 1), (3, 1)]));
-        assert_eq!(latency(vec![]), None);
+        assert_eq!((latency_of(&[]), hops_of(&[]), hops_of(&[0, 0])), (None, None, None));
     }
 }

@@ -55,6 +55,25 @@ pub struct Recording {
     pub resources: Resources,
 }
 
+impl Recording {
+    /// Whether there is such a node and it does not lie.
+    pub fn is_honest(&self, node: u32) -> bool {
+        self.nodes.get(node as usize).is_some_and(NodeRecord::honest)
+    }
+
+    /// The name of a node; `?` of one that is not there.
+    pub fn node_name(&self, node: u32) -> &str {
+        self.nodes.get(node as usize).map_or("?", |node| &node.name)
+    }
+}
+
+impl NodeRecord {
+    /// Whether it does not lie.
+    pub fn honest(&self) -> bool {
+        self.spec.is_none()
+    }
+}
+
 /// A node and what it did.
 #[derive(Clone, Debug)]
 pub struct NodeRecord {
@@ -151,6 +170,8 @@ pub struct Post {
     pub size: u32,
     /// Its batch, by index, and its place there; `None` if it was refused or never acknowledged.
     pub taken: Option<(u32, u32)>,
+    /// Its publisher died before it answered: neither refused nor expected, though it may arrive.
+    pub excused: bool,
 }
 
 /// A batch that arrived somewhere.

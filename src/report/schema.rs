@@ -43,6 +43,9 @@ pub struct Report {
     pub within_bound: bool,
     /// Honest nodes.
     pub honest: usize,
+    /// Nodes that were dead when the run ended.
+    #[serde(default)]
+    pub dead: Vec<String>,
     /// The liars.
     pub malicious: Vec<Malicious>,
     /// Messages that an honest node's API acknowledged.
@@ -69,10 +72,36 @@ pub struct Report {
     pub expectations: Vec<Expectation>,
     /// Behaviours that reached no honest node.
     pub not_exercised: Vec<String>,
+    /// Invariants that did not hold, as the oracle of a simulated run saw them; the first thousand.
+    #[serde(default)]
+    pub violations: Vec<Breach>,
+    /// What really happened of that without which a simulated run proves nothing.
+    #[serde(default)]
+    pub counted: BTreeMap<String, u64>,
+    /// What this world could not model.
+    #[serde(default)]
+    pub not_modelled: Vec<String>,
+    /// Whether signatures were made and checked for real.
+    #[serde(default = "yes")]
+    pub real_crypto: bool,
+    /// The bound of the liveness phase, in seconds.
+    #[serde(default)]
+    pub settle_s: Option<f64>,
     /// The verdict.
     pub verdict: Verdict,
+    /// The verdict that was expected.
+    #[serde(default = "pass")]
+    pub expected_verdict: Verdict,
     /// A command line that runs it again.
     pub reproduce: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn pass() -> Verdict {
+    Verdict::Pass
 }
 
 /// A liar.
@@ -89,13 +118,14 @@ pub struct Malicious {
 /// Deliveries at honest nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Published messages times honest nodes, their authors included.
+    /// Published messages times honest nodes that lived to the end, their authors included. A
+    /// message that died with its publisher before another had it is not expected.
     pub expected: u64,
     /// How many of them were delivered.
     pub delivered: u64,
     /// `delivered / expected`.
     pub ratio: Option<f64>,
-    /// Messages that a node delivered more than once.
+    /// Slots that a node delivered more than once.
     pub duplicates: u64,
     /// Deliveries in an honest author's name that it did not publish.
     pub unpublished: u64,
@@ -103,6 +133,12 @@ pub struct Delivery {
     pub latency_ms: Option<Latency>,
     /// Links crossed, as claimed; authors left out.
     pub hops: Option<Hops>,
+    /// Links really crossed, followed back from node to node; authors left out.
+    #[serde(default)]
+    pub true_hops: Option<Hops>,
+    /// Relayed deliveries whose way is not known, as a node on it told nothing.
+    #[serde(default)]
+    pub untraced: u64,
     /// Copies of a batch that reached a node, the first included; authors left out.
     pub copies_per_delivery: Option<f64>,
     /// Bytes that honest nodes received on links for each byte of payload that they delivered.
@@ -210,12 +246,33 @@ pub struct Resources {
 
 /// A limit that a scenario sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct Expectation {
+    /// The number's path in `report.json`.
     pub name: String,
+    /// The number; `None` where the run did not measure it.
     pub actual: Option<f64>,
+    /// `at_least`, `at_most` or `equals`.
+    #[serde(default)]
+    pub relation: String,
+    /// The limit.
     pub limit: f64,
+    /// Whether it holds.
     pub pass: bool,
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// Its name in the list of invariants, as in `I1`.
+    pub invariant: String,
+    /// Whether it is one of liveness; all others are of safety.
+    pub liveness: bool,
+    /// When, in milliseconds since the run's zero.
+    pub at_ms: f64,
+    /// At which node.
+    pub node: Option<String>,
+    /// What was seen.
+    pub what: String,
 }
 
 impl Report {

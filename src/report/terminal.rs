@@ -188,7 +188,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::report::{Backend, Bans, Delivery, Malicious, Rejections, SCHEMA, hops, latency};
+    use crate::report::{
+        Backend, Bans, Delivery, Malicious, Rejections, SCHEMA, hops_of, latency_of,
+    };
 
     pub(crate) fn sample() -> Report {
         let attack = Attack { attempted: 120, reached_honest: 80, accepted: 0 };
@@ -204,6 +206,7 @@ mod tests {
             quorum: 3,
             within_bound: true,
             honest: 3,
+            dead: vec![],
             malicious: vec![Malicious {
                 node: "n3".into(),
                 behave: "forge".into(),
@@ -217,8 +220,10 @@ mod tests {
                 ratio: Some(1.0),
                 duplicates: 0,
                 unpublished: 0,
-                latency_ms: latency(vec![1000, 2000]),
-                hops: hops(vec![1, 1, 2]),
+                latency_ms: latency_of(&[1000, 2000]),
+                hops: hops_of(&[0, 2, 1]),
+                true_hops: hops_of(&[0, 1, 2]),
+                untraced: 0,
                 copies_per_delivery: Some(1.5),
                 bytes_per_payload_byte: Some(3.0),
             },
@@ -235,7 +240,13 @@ mod tests {
             resources: Default::default(),
             expectations: vec![],
             not_exercised: vec![],
+            violations: vec![],
+            counted: BTreeMap::new(),
+            not_modelled: vec![],
+            real_crypto: true,
+            settle_s: None,
             verdict: Verdict::Pass,
+            expected_verdict: Verdict::Pass,
             reproduce: "loyal mesh up --nodes 4 --malicious forge --messages 100".into(),
         }
     }

@@ -16,6 +16,7 @@ mod read;
 mod read_fault;
 mod read_load;
 mod read_net;
+mod sample;
 mod schema;
 mod section;
 #[cfg(test)]

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// An honest node accepted what it must refuse, or banned an honest node.
+    /// An honest node accepted what it must refuse, or banned an honest node, or an invariant of
+    /// safety broke.
     Safety,
-    /// A message is missing at an honest node.
+    /// A message is missing at an honest node, or an invariant of liveness or an expectation was
+    /// missed.
     Liveness,
     /// All is well, but an attack never reached an honest node: nothing is proven about it.
     NotExercised,
@@ -30,6 +32,12 @@ pub struct Facts {
     pub expected: u64,
     /// How many of those were delivered.
     pub delivered: u64,
+    /// Violations of safety that an oracle saw.
+    pub broken: u64,
+    /// Violations of liveness that an oracle saw.
+    pub overdue: u64,
+    /// Expectations of the scenario that were not met.
+    pub missed: u64,
     /// Behaviours of this run that reached no honest node.
     pub not_exercised: Vec<String>,
 }
@@ -37,9 +45,11 @@ pub struct Facts {
 impl Verdict {
     /// The first that applies: safety, liveness, not exercised, pass.
     pub fn of(facts: &Facts) -> Self {
-        if facts.accepted > 0 || facts.honest_banned > 0 {
+        let unsafe_by = [facts.accepted, facts.honest_banned, facts.broken];
+        let late_by = [facts.refused_posts, facts.overdue, facts.missed];
+        if unsafe_by.iter().any(|count| *count > 0) {
             Self::Safety
-        } else if facts.delivered < facts.expected || facts.refused_posts > 0 {
+        } else if facts.delivered < facts.expected || late_by.iter().any(|count| *count > 0) {
             Self::Liveness
         } else if !facts.not_exercised.is_empty() {
             Self::NotExercised
@@ -65,6 +75,16 @@ impl Verdict {
             Self::Liveness => 3,
             Self::Safety => 4,
             Self::NotExercised => 5,
+        }
+    }
+
+    /// The exit code of a run that was to end with another verdict than `pass`, or with it: 0 if
+    /// it ended as expected; 1 if it passed where it must not; else the code of this verdict.
+    pub fn exit_code_against(self, expected: Self) -> u8 {
+        match self {
+            _ if self == expected => 0,
+            Self::Pass => 1,
+            _ => self.exit_code(),
         }
     }
 }
@@ -97,6 +117,28 @@ mod tests {
     fn one_missing_delivery_misses_liveness() {
         assert_eq!(Verdict::of(&Facts { delivered: 699, ..good() }), Verdict::Liveness);
         assert_eq!(Verdict::of(&Facts { refused_posts: 1, ..good() }), Verdict::Liveness);
+    }
+
+    #[test]
+    fn an_oracle_and_missed_expectations_count() {
+        assert_eq!(Verdict::of(&Facts { broken: 1, ..good() }), Verdict::Safety);
+        assert_eq!(Verdict::of(&Facts { overdue: 1, ..good() }), Verdict::Liveness);
+        assert_eq!(Verdict::of(&Facts { missed: 1, ..good() }), Verdict::Liveness);
+        assert_eq!(Verdict::of(&Facts { missed: 1, broken: 1, ..good() }), Verdict::Safety);
+    }
+
+    #[test]
+    fn an_expected_verdict_is_success_and_another_is_not() {
+        use Verdict::{Liveness, NotExercised, Pass, Safety};
+        let all = [Safety, Liveness, NotExercised, Pass];
+        for verdict in all {
+            assert_eq!(verdict.exit_code_against(verdict), 0);
+            for other in all.into_iter().filter(|other| *other != verdict) {
+                assert_ne!(verdict.exit_code_against(other), 0, "{verdict:?} for {other:?}");
+            }
+        }
+        assert_eq!(Pass.exit_code_against(Liveness), 1);
+        assert_eq!(Safety.exit_code_against(Liveness), 4);
     }
 
     #[test]

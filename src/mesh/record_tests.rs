@@ -1,15 +1,26 @@
-//! Tests of the report: clean runs, and the negative controls that prove that it can fail.
+//! Tests of the way from answers of nodes to a verdict: clean runs, and the negative controls that
+//! prove that it can fail.
 
 use super::*;
 use crate::http::{AttemptDto, AttemptKind};
+use crate::report::{Attack, Bans, Report, judge};
+
+/// Keys, ids and frames are 64 digits: here their last ones tell them apart.
+fn hex(digits: &str) -> String {
+    format!("{digits:0>64}")
+}
+
+fn report(run: &Observed) -> Report {
+    judge(&record(run, &Terms::plain("test".into(), "loyal test".into(), 1)))
+}
 
 fn held(author: &str, seq: u64, id: &str, at: u64, payload: u8) -> Held {
     Held {
-        id: format!("{id}.0"),
-        author: author.into(),
+        id: format!("{}.0", hex(id)),
+        author: hex(author),
         seq,
         hops: 1,
-        from: Some("K3".into()),
+        from: Some(hex("3")),
         delivered_at: at,
         payload: Some(Digest([payload; 32])),
     }
@@ -20,7 +31,7 @@ fn rejection(link: &str, reason: &str, frame: &str, count: u64) -> RejectionDto 
         row: 1,
         time: 1,
         reason: reason.into(),
-        link: Some(link.into()),
+        link: Some(hex(link)),
         link_name: None,
         author: None,
         seq: None,
@@ -29,7 +40,7 @@ fn rejection(link: &str, reason: &str, frame: &str, count: u64) -> RejectionDto 
         hops: None,
         size: 1,
         detail: String::new(),
-        frame: frame.into(),
+        frame: hex(frame),
         head: String::new(),
         count,
         cursor: String::new(),
@@ -42,8 +53,8 @@ fn attempt(kind: &str, frame: &str, id: &str) -> AttemptDto {
         detail: String::new(),
         at: 1,
         link: None,
-        frame: Some(frame.into()),
-        id: Some(id.into()),
+        frame: Some(hex(frame)),
+        id: Some(hex(id)),
     }
 }
 
@@ -51,15 +62,15 @@ fn attempt(kind: &str, frame: &str, id: &str) -> AttemptDto {
 fn clean() -> Observed {
     let honest = |number: usize| Seen {
         name: format!("n{number}"),
-        key: format!("K{number}"),
-        held: vec![held("K0", 1, "aa", 1_500 + number as u64 * 1000, 1)],
+        key: hex(&number.to_string()),
+        held: vec![held("0", 1, "aa", 1_500 + number as u64 * 1000, 1)],
         ..Seen::default()
     };
     let mut nodes = vec![honest(0), honest(1)];
-    nodes[1].rejections.push(rejection("K3", "bad_signature", "f1", 5));
+    nodes[1].rejections.push(rejection("3", "bad_signature", "f1", 5));
     nodes.push(Seen {
         name: "n2".into(),
-        key: "K3".into(),
+        key: hex("3"),
         spec: Some("forge+drop".into()),
         kinds: vec!["forge".into(), "drop".into()],
         attempts: Some(AttemptsDto {
@@ -72,13 +83,14 @@ fn clean() -> Observed {
         ..Seen::default()
     });
     let sent = Sent {
-        author: "K0".into(),
+        author: hex("0"),
         at: 1_000,
         payload: Digest([1; 32]),
-        id: Ok("aa.0".into()),
+        size: 256,
+        id: Ok(format!("{}.0", hex("aa"))),
         seq: 1,
     };
-    Observed { nodes, f: 1, sent: vec![sent], size: 256, ..Observed::default() }
+    Observed { nodes, sent: vec![sent], ..Observed::default() }
 }
 
 #[test]
@@ -100,7 +112,7 @@ fn a_clean_run_passes_with_its_figures() {
 #[test]
 fn one_accepted_forgery_is_seen_and_breaks_safety() {
     let mut run = clean();
-    run.nodes[1].held.push(held("K0", 2, "bb", 1_700, 9));
+    run.nodes[1].held.push(held("0", 2, "bb", 1_700, 9));
     let report = report(&run);
     assert_eq!(report.verdict, Verdict::Safety);
     assert_eq!(report.attacks["forge"].accepted, 1);
@@ -123,7 +135,7 @@ fn a_second_delivery_of_a_slot_breaks_safety() {
     run.nodes[1].held.push(again);
     assert_eq!(report(&run).verdict, Verdict::Safety);
     let mut run = clean();
-    run.nodes[1].held.push(held("K0", 1, "cc", 1_700, 1));
+    run.nodes[1].held.push(held("0", 1, "cc", 1_700, 1));
     let report = report(&run);
     assert_eq!((report.verdict, report.delivery.duplicates), (Verdict::Safety, 1));
 }
@@ -140,10 +152,10 @@ fn one_missing_delivery_misses_liveness() {
 #[test]
 fn an_honest_node_banned_by_an_honest_node_breaks_safety() {
     let mut run = clean();
-    run.nodes[0].banned.push("K3".into());
+    run.nodes[0].banned.push((hex("3"), None));
     let good = report(&run);
     assert_eq!((good.verdict, good.bans), (Verdict::Pass, Bans { malicious: 1, honest: 0 }));
-    run.nodes[0].banned.push("K1".into());
+    run.nodes[0].banned.push((hex("1"), None));
     assert_eq!(report(&run).verdict, Verdict::Safety);
 }
 
@@ -170,14 +182,53 @@ fn rows_are_put_down_by_frame_then_by_reason() {
     let mut run = clean();
     run.nodes[2].kinds = vec!["flood".into(), "forge".into(), "tamper".into()];
     run.nodes[1].rejections = vec![
-        rejection("K3", "malformed", "f1", 1),
-        rejection("K3", "credit_overrun", "f2", 10),
-        rejection("K3", "content_mismatch", "f3", 100),
-        rejection("K1", "replayed", "f4", 1000),
+        rejection("3", "malformed", "f1", 1),
+        rejection("3", "credit_overrun", "f2", 10),
+        rejection("3", "content_mismatch", "f3", 100),
+        rejection("1", "replayed", "f4", 1000),
     ];
     let report = report(&run);
     let reached = |kind: &str| report.attacks[kind].reached_honest;
     assert_eq!((reached("forge"), reached("flood"), reached("tamper")), (1, 10, 100));
     assert_eq!(report.rejections.by_behaviour["honest"], 1000);
     assert_eq!(report.rejections.total, 1111);
+}
+
+#[test]
+fn a_node_that_died_for_good_is_not_waited_for_but_still_judged() {
+    let mut run = clean();
+    run.nodes[1].held.clear();
+    run.nodes[1].dead = true;
+    let good = report(&run);
+    assert_eq!((good.verdict, good.delivery.expected), (Verdict::Pass, 1));
+    assert_eq!(good.dead, ["n1"]);
+    run.nodes[1].held.push(held("0", 2, "bb", 1_700, 9));
+    assert_eq!(report(&run).verdict, Verdict::Safety);
+}
+
+#[test]
+fn a_batch_is_there_when_all_its_messages_are() {
+    let mut run = clean();
+    let mut second = run.sent[0].clone();
+    second.id = Ok(format!("{}.1", hex("aa")));
+    second.payload = Digest([2; 32]);
+    run.sent.push(second);
+    let late = report(&run);
+    assert_eq!((late.verdict, late.delivery.delivered), (Verdict::Liveness, 0));
+    for node in &mut run.nodes[..2] {
+        let mut more = held("0", 1, "aa", 2_000, 2);
+        more.id = format!("{}.1", hex("aa"));
+        node.held.push(more);
+    }
+    let all = report(&run);
+    assert_eq!((all.verdict, all.delivery.delivered), (Verdict::Pass, 4));
+}
+
+#[test]
+fn times_count_from_the_zero_of_the_run() {
+    let mut terms = Terms::plain("test".into(), "loyal test".into(), 1);
+    terms.zero = 900;
+    let recording = record(&clean(), &terms);
+    assert_eq!((recording.posts[0].at, recording.arrivals[0].at), (100, 600));
+    assert_eq!(recording.arrivals[1].from, Some(2), "the liar's number");
 }

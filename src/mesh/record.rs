@@ -1,0 +1,264 @@
+//! From what was seen of the processes of a run to its recording, in the shape that the simulator
+//! fills too, so that both worlds are judged by the same code.
+
+use std::collections::BTreeMap;
+
+use super::posts::Posts;
+use super::{NodeEntry, Sent};
+use crate::crypto::{Digest, PublicKey, parse_hex};
+use crate::http::{AttemptsDto, RejectionDto, StatusDto};
+use crate::report::{
+    Backend, BanRecord, FaultRecord, NodeRecord, Recording, Refused, Resources, Tried, TriedOne,
+};
+use crate::scenario::{Expect, Verdict};
+
+/// A message that a node holds.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// `<batch id>.<index>`.
+    pub id: String,
+    /// Its author's key.
+    pub author: String,
+    /// Its slot.
+    pub seq: u64,
+    /// Links crossed, as claimed.
+    pub hops: u64,
+    /// Key of the neighbour that it came from.
+    pub from: Option<String>,
+    /// When it was delivered, in microseconds since 1970.
+    pub delivered_at: u64,
+    /// SHA-256 of its payload; `None` once pruned.
+    pub payload: Option<Digest>,
+}
+
+/// What was seen of one node.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+    /// Its SPEC, if it is a liar.
+    pub spec: Option<String>,
+    /// The behaviours in it.
+    pub kinds: Vec<String>,
+    /// It is dead for good: nothing more is expected of it.
+    pub dead: bool,
+    /// What it delivered in honest authors' names; honest nodes only.
+    pub held: Vec<Held>,
+    /// Its rejection log; honest nodes only.
+    pub rejections: Vec<RejectionDto>,
+    /// What it tried; liars only.
+    pub attempts: Option<AttemptsDto>,
+    /// Keys that it has banned, at any time, and for what.
+    pub banned: Vec<(String, Option<String>)>,
+    /// Keys of the peers that it has chosen a link to.
+    pub chosen: Vec<String>,
+    /// Its counters.
+    pub status: Option<StatusDto>,
+    /// Link bytes that it had received before the load.
+    pub bytes_before: u64,
+    /// CPU time of its process, in seconds.
+    pub cpu_s: Option<f64>,
+    /// Peak resident memory of its process, in MiB.
+    pub peak_rss_mb: Option<f64>,
+}
+
+impl Seen {
+    /// Nothing seen yet of this node.
+    pub fn new(entry: &NodeEntry, kinds: &[String]) -> Self {
+        Self {
+            name: entry.name.clone(),
+            key: entry.key.clone(),
+            spec: entry.malicious.clone(),
+            kinds: kinds.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it was started as an honest node.
+    pub fn honest(&self) -> bool {
+        self.spec.is_none()
+    }
+}
+
+/// What a run was to be.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What it is called.
+    pub name: String,
+    /// The command line that runs it again.
+    pub reproduce: String,
+    /// The seed by which faults chose whom they strike.
+    pub seed: Option<u64>,
+    /// Liars that are tolerated.
+    pub f: usize,
+    /// The run's zero, in microseconds since 1970.
+    pub zero: u64,
+    /// The bound of the liveness phase, in microseconds, if one was stated.
+    pub settle_us: Option<u64>,
+    /// Faults that were injected; their times count from the run's zero.
+    pub faults: Vec<FaultRecord>,
+    /// What processes cannot model, in words.
+    pub not_modelled: Vec<String>,
+    /// Limits on the report's numbers.
+    pub expects: Vec<Expect>,
+    /// The verdict that is expected.
+    pub expected: Verdict,
+}
+
+impl Terms {
+    /// A run without faults or limits that is to pass; its zero is 1970.
+    pub fn plain(name: String, reproduce: String, f: usize) -> Self {
+        Self {
+            name,
+            reproduce,
+            seed: None,
+            f,
+            zero: 0,
+            settle_us: None,
+            faults: vec![],
+            not_modelled: vec![],
+            expects: vec![],
+            expected: Verdict::Pass,
+        }
+    }
+}
+
+/// A whole run, as seen from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Every node.
+    pub nodes: Vec<Seen>,
+    /// Every message that was posted.
+    pub sent: Vec<Sent>,
+    /// From the first process being started to the observation, in seconds.
+    pub wall_s: f64,
+    /// From the first process being started to all being linked, in seconds.
+    pub start_s: Option<f64>,
+}
+
+/// The recording of a run.
+pub fn record(run: &Observed, terms: &Terms) -> Recording {
+    let names = Names::of(&run.nodes);
+    let mut posts = Posts::of(&run.sent, &names, terms.zero);
+    let mut arrivals = Vec::new();
+    for (number, seen) in (0u32..).zip(&run.nodes) {
+        posts.arrive(number, seen, &names, terms.zero, &mut arrivals);
+    }
+    arrivals.sort_by_key(|arrival| arrival.at);
+    let mut links = Vec::new();
+    for (number, seen) in (0u32..).zip(&run.nodes) {
+        links.extend(seen.chosen.iter().filter_map(|key| Some((number, names.get(key)?))));
+    }
+    Recording {
+        name: terms.name.clone(),
+        backend: Backend::Processes,
+        seed: terms.seed,
+        digest: None,
+        reproduce: terms.reproduce.clone(),
+        f: terms.f,
+        nodes: run.nodes.iter().map(|seen| node(seen, &names, terms.zero)).collect(),
+        posts: posts.posts,
+        batches: posts.batches,
+        arrivals,
+        links,
+        violations: vec![],
+        counted: BTreeMap::new(),
+        faults: terms.faults.clone(),
+        not_modelled: terms.not_modelled.clone(),
+        expects: terms.expects.clone(),
+        expected_verdict: terms.expected,
+        settle_us: terms.settle_us,
+        real_crypto: true,
+        resources: resources(run),
+    }
+}
+
+/// Numbers of nodes by key.
+pub(super) struct Names<'a>(BTreeMap<&'a str, u32>);
+
+impl<'a> Names<'a> {
+    fn of(nodes: &'a [Seen]) -> Self {
+        Self((0u32..).zip(nodes).map(|(number, seen)| (&*seen.key, number)).collect())
+    }
+
+    pub fn get(&self, key: &str) -> Option<u32> {
+        self.0.get(key).copied()
+    }
+}
+
+fn key(hex: &str) -> Option<PublicKey> {
+    parse_hex(hex).map(PublicKey)
+}
+
+fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
+    let refused = |row: &RejectionDto| Refused {
+        at: row.time.saturating_sub(zero),
+        reason: row.reason.clone(),
+        link: row.link.as_deref().and_then(|key| names.get(key)),
+        author: row.author.as_deref().and_then(key),
+        seq: row.seq,
+        id: row.id.as_deref().and_then(Digest::from_hex),
+        hops: row.hops,
+        size: row.size,
+        detail: row.detail.clone(),
+        frame: Digest::from_hex(&row.frame).unwrap_or(Digest::ZERO),
+        count: row.count,
+    };
+    let ban = |(key, reason): &(String, Option<String>)| {
+        // Nodes do not tell when they banned; it was at the first row that says why.
+        let why = |row: &&RejectionDto| {
+            row.link.as_ref() == Some(key) && reason.as_ref().is_none_or(|why| *why == row.reason)
+        };
+        let at = seen.rejections.iter().find(why).map_or(0, |row| row.time.saturating_sub(zero));
+        Some(BanRecord { peer: names.get(key)?, at, reason: reason.clone().unwrap_or_default() })
+    };
+    let (duplicates, received) =
+        seen.status.as_ref().map_or((0, 0), |status| (status.duplicates, status.bytes_received));
+    NodeRecord {
+        name: seen.name.clone(),
+        key: key(&seen.key).unwrap_or(PublicKey([0; 32])),
+        spec: seen.spec.clone(),
+        kinds: seen.kinds.clone(),
+        dead: seen.dead,
+        duplicates,
+        bytes_received: received.saturating_sub(seen.bytes_before),
+        bans: seen.banned.iter().filter_map(ban).collect(),
+        rejections: seen.rejections.iter().map(refused).collect(),
+        attempts: seen.attempts.as_ref().map(|attempts| tried(attempts, names)),
+    }
+}
+
+fn tried(attempts: &AttemptsDto, names: &Names<'_>) -> Tried {
+    let totals = attempts.totals.iter();
+    Tried {
+        totals: totals.map(|(kind, t)| (kind.clone(), (t.attempted, t.affected))).collect(),
+        newest: attempts
+            .attempts
+            .iter()
+            .map(|one| TriedOne {
+                kind: one.kind.clone(),
+                link: one.link.as_deref().and_then(|key| names.get(key)),
+                frame: one.frame.as_deref().and_then(Digest::from_hex),
+                id: one.id.as_deref().and_then(Digest::from_hex),
+            })
+            .collect(),
+    }
+}
+
+fn resources(run: &Observed) -> Resources {
+    let cpu: Vec<f64> = run.nodes.iter().filter_map(|node| node.cpu_s).collect();
+    let peaks = run.nodes.iter().filter(|node| node.honest()).filter_map(|node| node.peak_rss_mb);
+    Resources {
+        cpu_s: (!cpu.is_empty()).then(|| cpu.iter().sum()),
+        peak_rss_mb: peaks.reduce(f64::max),
+        wall_s: Some(run.wall_s),
+        start_s: run.start_s,
+        ..Resources::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+//! From what a run recorded to its report and verdict. Nothing in it is taken from what an attacker
+//! intended: what was accepted and who was banned is counted at honest nodes.
+
+use std::collections::BTreeSet;
+
+use super::attribution::Attribution;
+use super::tally::Tally;
+use super::{
+    Bans, Breach, Certified, Evidence, Malicious, Recording, Rejections, Report, SCHEMA, expect,
+};
+use crate::scenario::{Facts, Verdict};
+
+/// Violations that a report names; its verdict counts all.
+const MOST_BREACHES: usize = 1000;
+
+/// The report on a run, verdict included.
+pub fn judge(run: &Recording) -> Report {
+    let tally = Tally::of(run);
+    let mut attribution = Attribution::of(run);
+    attribution.accept(&tally.accepted);
+    let mut report = describe(run, &tally, &attribution);
+    report.expectations = expect::evaluate(&run.expects, &report);
+    let violations = |liveness: bool| {
+        run.violations.iter().filter(|one| one.liveness == liveness).count() as u64
+    };
+    report.verdict = Verdict::of(&Facts {
+        accepted: tally.accepted.len() as u64,
+        honest_banned: report.bans.honest,
+        refused_posts: tally.refused,
+        expected: tally.expected,
+        delivered: tally.delivered,
+        broken: violations(false),
+        overdue: violations(true),
+        missed: report.expectations.iter().filter(|one| !one.pass).count() as u64,
+        not_exercised: report.not_exercised.clone(),
+    });
+    report
+}
+
+/// Everything but expectations and verdict.
+fn describe(run: &Recording, tally: &Tally, attribution: &Attribution<'_>) -> Report {
+    let attacks = attribution.by_kind();
+    let untried = attacks.iter().filter(|(_, attack)| attack.reached_honest == 0);
+    let not_exercised = untried.map(|(kind, _)| kind.clone()).collect();
+    let liars = || run.nodes.iter().enumerate().filter(|(_, node)| !node.honest());
+    let dead = run.nodes.iter().filter(|node| node.dead).map(|node| node.name.clone());
+    Report {
+        schema: SCHEMA,
+        name: run.name.clone(),
+        backend: run.backend,
+        seed: run.seed,
+        digest: run.digest.clone(),
+        nodes: run.nodes.len(),
+        f: run.f,
+        quorum: run.nodes.len().saturating_sub(run.f),
+        within_bound: liars().count() <= run.f,
+        honest: run.nodes.len() - liars().count(),
+        dead: dead.collect(),
+        malicious: liars()
+            .map(|(number, liar)| Malicious {
+                node: liar.name.clone(),
+                behave: liar.spec.clone().unwrap_or_default(),
+                attacks: attribution.of_liar(number),
+            })
+            .collect(),
+        published: tally.published,
+        refused_posts: tally.refused,
+        delivery: tally.delivery(run),
+        certified: Certified::default(),
+        attacks,
+        rejections: rejections(run, attribution),
+        evidence: Evidence::default(),
+        bans: bans(run),
+        faults: run.faults.iter().map(|fault| fault.what.clone()).collect(),
+        resources: run.resources.clone(),
+        expectations: vec![],
+        not_exercised,
+        violations: breaches(run),
+        counted: run.counted.clone(),
+        not_modelled: run.not_modelled.clone(),
+        real_crypto: run.real_crypto,
+        settle_s: run.settle_us.map(|micros| micros as f64 / 1e6),
+        verdict: Verdict::Pass,
+        expected_verdict: run.expected_verdict,
+        reproduce: run.reproduce.clone(),
+    }
+}
+
+fn rejections(run: &Recording, attribution: &Attribution<'_>) -> Rejections {
+    let mut all = Rejections { by_behaviour: attribution.behaviours.clone(), ..Default::default() };
+    for row in run.nodes.iter().filter(|node| node.honest()).flat_map(|node| &node.rejections) {
+        all.total = all.total.saturating_add(row.count);
+        match all.by_reason.get_mut(&row.reason) {
+            Some(count) => *count = count.saturating_add(row.count),
+            None => {
+                all.by_reason.insert(row.reason.clone(), row.count);
+            }
+        }
+    }
+    all
+}
+
+/// Members that at least one honest node has banned.
+fn bans(run: &Recording) -> Bans {
+    let honest = run.nodes.iter().filter(|node| node.honest());
+    let banned: BTreeSet<u32> = honest.flat_map(|node| &node.bans).map(|ban| ban.peer).collect();
+    let known = banned.iter().filter(|peer| (**peer as usize) < run.nodes.len());
+    let honest = known.clone().filter(|peer| run.is_honest(**peer)).count();
+    Bans { malicious: (known.count() - honest) as u64, honest: honest as u64 }
+}
+
+fn breaches(run: &Recording) -> Vec<Breach> {
+    let breach = |one: &super::Violation| Breach {
+        invariant: one.invariant.clone(),
+        liveness: one.liveness,
+        at_ms: one.at as f64 / 1000.0,
+        node: one.node.map(|node| run.node_name(node).to_owned()),
+        what: one.what.clone(),
+    };
+    run.violations.iter().take(MOST_BREACHES).map(breach).collect()
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

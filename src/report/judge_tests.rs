@@ -1,0 +1,330 @@
+//! Tests of the judge: clean runs, and the negative controls that prove that it can fail.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::crypto::{Digest, PublicKey};
+use crate::report::{
+    Arrival, Attack, Backend, BanRecord, BatchRecord, NodeRecord, Post, Refused, Resources, Tried,
+    TriedOne, Violation,
+};
+use crate::scenario::{Expect, Limit};
+
+pub(in crate::report) fn node(number: u8) -> NodeRecord {
+    NodeRecord {
+        name: format!("n{number}"),
+        key: PublicKey([number; 32]),
+        spec: None,
+        kinds: vec![],
+        dead: false,
+        duplicates: 0,
+        bytes_received: 0,
+        bans: vec![],
+        rejections: vec![],
+        attempts: None,
+    }
+}
+
+pub(in crate::report) fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
+    Refused {
+        at: 1200,
+        reason: reason.into(),
+        link: Some(link),
+        author: None,
+        seq: Some(2),
+        id: Some(Digest([0xbb; 32])),
+        hops: Some(1),
+        size: 300,
+        detail: "no good".into(),
+        frame: Digest([frame; 32]),
+        count,
+    }
+}
+
+fn arrival(node: u32, batch: u32, at: u64, hops: u8, from: Option<u32>) -> Arrival {
+    Arrival { node, batch, at, hops, from }
+}
+
+/// Nodes n0, n1, n2 and the liar n3; one message, n0 → n3 → n1 and n0 → n2.
+pub(in crate::report) fn clean() -> Recording {
+    let mut nodes: Vec<NodeRecord> = (0..4).map(node).collect();
+    nodes[1].rejections.push(refused(3, "bad_signature", 0xf1, 5));
+    nodes[1].bytes_received = 512;
+    nodes[1].duplicates = 1;
+    nodes[3].spec = Some("forge+drop".into());
+    nodes[3].kinds = vec!["forge".into(), "drop".into()];
+    nodes[3].attempts = Some(Tried {
+        totals: BTreeMap::from([("forge".into(), (9, 0)), ("drop".into(), (4, 4))]),
+        newest: vec![TriedOne {
+            kind: "forge".into(),
+            link: Some(1),
+            frame: Some(Digest([0xf1; 32])),
+            id: Some(Digest([0xbb; 32])),
+        }],
+    });
+    Recording {
+        name: "test".into(),
+        backend: Backend::Simulated,
+        seed: Some(7),
+        digest: Some("d1".repeat(32)),
+        reproduce: "loyal sim test --seed 7".into(),
+        f: 1,
+        nodes,
+        posts: vec![Post { author: 0, at: 1000, size: 256, taken: Some((0, 0)), excused: false }],
+        batches: vec![
+            BatchRecord { id: Digest([0xaa; 32]), author: Some(0), seq: 1, posts: vec![0] },
+            BatchRecord { id: Digest([0xbb; 32]), author: Some(0), seq: 2, posts: vec![] },
+            BatchRecord { id: Digest([0xcc; 32]), author: Some(0), seq: 1, posts: vec![] },
+        ],
+        arrivals: vec![
+            arrival(0, 0, 1000, 0, None),
+            arrival(3, 0, 1400, 1, Some(0)),
+            arrival(2, 0, 1500, 1, Some(0)),
+            arrival(1, 0, 2500, 1, Some(3)),
+        ],
+        links: vec![(0, 3), (3, 1), (0, 2), (1, 2)],
+        violations: vec![],
+        counted: BTreeMap::new(),
+        faults: vec![],
+        not_modelled: vec![],
+        expects: vec![],
+        expected_verdict: Verdict::Pass,
+        settle_us: Some(2_000_000),
+        real_crypto: true,
+        resources: Resources::default(),
+    }
+}
+
+#[test]
+fn a_clean_run_passes_with_its_figures() {
+    let report = judge(&clean());
+    assert_eq!(report.verdict, Verdict::Pass, "{report:?}");
+    let delivery = &report.delivery;
+    assert_eq!((report.published, delivery.expected, delivery.delivered), (1, 3, 3));
+    let latency = delivery.latency_ms.expect("was measured");
+    assert_eq!((latency.p50, latency.max), (0.5, 1.5));
+    assert_eq!(delivery.copies_per_delivery, Some(1.5));
+    assert_eq!(delivery.bytes_per_payload_byte, Some(1.0));
+    let forge = report.attacks["forge"];
+    assert_eq!(forge, Attack { attempted: 9, reached_honest: 5, accepted: 0 });
+    assert_eq!(report.attacks["drop"].reached_honest, 4);
+    assert_eq!(report.rejections.by_behaviour, BTreeMap::from([("forge".into(), 5)]));
+    assert_eq!((report.within_bound, report.settle_s), (true, Some(2.0)));
+}
+
+#[test]
+fn true_hops_are_counted_whatever_a_liar_claims() {
+    let mut run = clean();
+    let hops = |run: &Recording| {
+        let delivery = judge(run).delivery;
+        let claimed = delivery.hops.map(|hops| hops.histogram);
+        (claimed, delivery.true_hops.map(|hops| hops.histogram), delivery.untraced)
+    };
+    // n3 passed it on as if it were its own neighbour's: n1 believes 1, and it was 2.
+    let claimed = Some(BTreeMap::from([(1, 2)]));
+    assert_eq!(hops(&run), (claimed.clone(), Some(BTreeMap::from([(1, 1), (2, 1)])), 0));
+    // Nothing is known of the liar: the way stays unknown and is not guessed.
+    run.arrivals.remove(1);
+    assert_eq!(hops(&run), (claimed, Some(BTreeMap::from([(1, 1)])), 1));
+}
+
+#[test]
+fn a_way_in_a_circle_is_unknown_and_ends() {
+    let mut run = clean();
+    run.arrivals[1].from = Some(1);
+    let delivery = judge(&run).delivery;
+    assert_eq!((delivery.untraced, delivery.delivered), (1, 3));
+    run.arrivals[1].from = Some(3);
+    assert_eq!(judge(&run).delivery.untraced, 1);
+    run.arrivals[1].from = Some(99);
+    assert_eq!(judge(&run).delivery.untraced, 1);
+    // It says that it had it from nobody, and is not the author.
+    run.arrivals[1].from = None;
+    assert_eq!(judge(&run).delivery.untraced, 1);
+}
+
+#[test]
+fn one_accepted_forgery_is_seen_and_breaks_safety() {
+    let mut run = clean();
+    run.arrivals.push(arrival(1, 1, 2600, 1, Some(3)));
+    let report = judge(&run);
+    assert_eq!(report.verdict, Verdict::Safety);
+    assert_eq!(report.attacks["forge"].accepted, 1);
+    assert_eq!((report.delivery.unpublished, report.delivery.delivered), (1, 3));
+    // At a node that died later it is no better, and at a liar it is nothing.
+    run.nodes[1].dead = true;
+    assert_eq!(judge(&run).verdict, Verdict::Safety);
+    run.nodes[1].dead = false;
+    run.arrivals[4].node = 3;
+    assert_eq!(judge(&run).verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_second_delivery_of_a_slot_breaks_safety() {
+    for batch in [0, 2] {
+        let mut run = clean();
+        run.arrivals.push(arrival(1, batch, 2600, 1, Some(3)));
+        let report = judge(&run);
+        assert_eq!((report.verdict, report.delivery.duplicates), (Verdict::Safety, 1), "{batch}");
+        assert_eq!((report.delivery.unpublished, report.delivery.delivered), (0, 3), "{batch}");
+        let accepted: u64 = report.attacks.values().map(|attack| attack.accepted).sum();
+        assert_eq!(accepted, 1);
+    }
+    // Also of a liar's slot.
+    let mut run = clean();
+    for number in [1, 2] {
+        run.batches[number].author = Some(3);
+        run.batches[number].seq = 9;
+        run.arrivals.push(arrival(1, number as u32, 2600, 1, Some(3)));
+    }
+    assert_eq!(judge(&run).verdict, Verdict::Safety);
+    run.arrivals.pop();
+    assert_eq!(judge(&run).verdict, Verdict::Pass);
+}
+
+#[test]
+fn one_missing_delivery_misses_liveness() {
+    let mut run = clean();
+    run.arrivals.pop();
+    let report = judge(&run);
+    assert_eq!(report.verdict, Verdict::Liveness);
+    assert_eq!(report.delivery.delivered, 2);
+    // Of a node that is dead in the end it is not expected.
+    run.nodes[1].dead = true;
+    let report = judge(&run);
+    assert_eq!((report.verdict, report.delivery.expected), (Verdict::Pass, 2));
+}
+
+#[test]
+fn what_died_with_its_publisher_is_not_expected_and_what_one_has_all_must_have() {
+    let mut run = clean();
+    run.nodes[0].dead = true;
+    run.arrivals.truncate(1);
+    let report = judge(&run);
+    assert_eq!((report.verdict, report.delivery.expected), (Verdict::Pass, 0));
+    run.arrivals.push(arrival(2, 0, 1500, 1, Some(0)));
+    let report = judge(&run);
+    assert_eq!((report.verdict, report.delivery.expected), (Verdict::Liveness, 2));
+}
+
+#[test]
+fn a_post_that_was_not_taken_misses_liveness_and_is_no_forgery() {
+    let mut run = clean();
+    run.posts[0].taken = None;
+    let report = judge(&run);
+    assert_eq!(report.verdict, Verdict::Liveness);
+    assert_eq!((report.refused_posts, report.delivery.unpublished), (1, 0));
+    // A liar's posts promise nothing.
+    run.posts[0].author = 3;
+    assert_eq!(judge(&run).verdict, Verdict::Pass);
+}
+
+#[test]
+fn an_honest_node_banned_by_an_honest_node_breaks_safety() {
+    let ban = |peer| BanRecord { peer, at: 1, reason: "malformed".into() };
+    let mut run = clean();
+    run.nodes[0].bans.push(ban(3));
+    let good = judge(&run);
+    assert_eq!((good.verdict, good.bans), (Verdict::Pass, Bans { malicious: 1, honest: 0 }));
+    run.nodes[3].bans.push(ban(1));
+    assert_eq!(judge(&run).verdict, Verdict::Pass, "a liar may ban whom it likes");
+    run.nodes[0].bans.push(ban(1));
+    assert_eq!(judge(&run).verdict, Verdict::Safety);
+}
+
+#[test]
+fn what_reached_nobody_is_not_exercised() {
+    let mut run = clean();
+    run.nodes[1].rejections.clear();
+    let report = judge(&run);
+    assert_eq!(report.verdict, Verdict::NotExercised);
+    assert_eq!(report.not_exercised, ["forge"]);
+}
+
+#[test]
+fn rows_are_put_down_by_frame_then_by_reason() {
+    let mut run = clean();
+    run.nodes[3].kinds = vec!["flood".into(), "forge".into(), "tamper".into()];
+    run.nodes[1].rejections = vec![
+        refused(3, "malformed", 0xf1, 1),
+        refused(3, "credit_overrun", 0xf2, 10),
+        refused(3, "content_mismatch", 0xf3, 100),
+        refused(2, "replayed", 0xf4, 1000),
+    ];
+    let report = judge(&run);
+    let reached = |kind: &str| report.attacks[kind].reached_honest;
+    assert_eq!((reached("forge"), reached("flood"), reached("tamper")), (1, 10, 100));
+    assert_eq!(report.rejections.by_behaviour["honest"], 1000);
+    assert_eq!(report.rejections.total, 1111);
+}
+
+#[test]
+fn the_oracle_is_believed() {
+    let violation = |liveness| Violation {
+        invariant: "I1".into(),
+        liveness,
+        at: 1500,
+        node: Some(2),
+        what: "delivered what nobody signed".into(),
+    };
+    let mut run = clean();
+    run.violations.push(violation(true));
+    assert_eq!(judge(&run).verdict, Verdict::Liveness);
+    run.violations.push(violation(false));
+    let report = judge(&run);
+    assert_eq!(report.verdict, Verdict::Safety);
+    assert_eq!((report.violations.len(), report.violations[0].node.as_deref()), (2, Some("n2")));
+}
+
+#[test]
+fn a_missed_expectation_misses_liveness() {
+    let mut run = clean();
+    let expect = |limit| Expect { metric: "delivery.latency_ms.max".into(), limit };
+    run.expects.push(expect(Limit::AtMost(1.5)));
+    let report = judge(&run);
+    assert_eq!((report.verdict, report.expectations[0].pass), (Verdict::Pass, true));
+    run.expects.push(expect(Limit::AtMost(1.4)));
+    let report = judge(&run);
+    assert_eq!((report.verdict, report.expectations[1].actual), (Verdict::Liveness, Some(1.5)));
+    // A scenario that expects so is content.
+    run.expected_verdict = Verdict::Liveness;
+    let report = judge(&run);
+    assert_eq!(report.verdict.exit_code_against(report.expected_verdict), 0);
+}
+
+/// Ten thousand nodes and a hundred messages, all passed on along a tree of eight.
+pub(in crate::report) fn big(nodes: u32, messages: u32) -> Recording {
+    let mut run = clean();
+    run.nodes =
+        (0..nodes).map(|number| NodeRecord { name: format!("n{number}"), ..node(0) }).collect();
+    run.f = (nodes as usize - 1) / 3;
+    run.posts.clear();
+    run.batches.clear();
+    run.arrivals.clear();
+    for message in 0..messages {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&message.wrapping_mul(2_654_435_761).to_be_bytes());
+        let taken = Some((message, 0));
+        run.posts.push(Post { author: message % nodes, at: u64::from(message), size: 64, taken, excused: false });
+        let author = Some(message % nodes);
+        let seq = u64::from(message / nodes) + 1;
+        run.batches.push(BatchRecord { id: Digest(id), author, seq, posts: vec![message] });
+        for step in 0..nodes {
+            let place = |step: u32| (step + message) % nodes;
+            let from = (step > 0).then(|| place((step - 1) / 8));
+            let hops = u8::try_from((step + 1).ilog2() / 3 + 1).unwrap_or(9);
+            let at = u64::from(message) + u64::from(step) * 7;
+            run.arrivals.push(arrival(place(step), message, at, hops, from));
+        }
+    }
+    run
+}
+
+#[test]
+fn a_million_arrivals_are_judged_in_linear_time() {
+    let run = big(10_000, 100);
+    let report = judge(&run);
+    assert_eq!((report.verdict, report.delivery.delivered), (Verdict::Pass, 1_000_000));
+    let hops = report.delivery.true_hops.expect("was measured");
+    assert_eq!((hops.histogram[&1], hops.max), (800, 5));
+}

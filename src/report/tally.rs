@@ -1,0 +1,190 @@
+//! What honest nodes delivered, compared with what was published.
+
+use super::ways::{ByBatch, Ways};
+use super::{Delivery, Recording, hops_of, latency_of};
+
+/// Counts over all arrivals, in time linear in them but for one sort of the latencies.
+pub struct Tally {
+    /// Messages that an honest node's API acknowledged.
+    pub published: u64,
+    /// Messages that it refused or never acknowledged.
+    pub refused: u64,
+    /// Deliveries that must be.
+    pub expected: u64,
+    /// Those that are.
+    pub delivered: u64,
+    /// Second deliveries of a slot.
+    pub duplicates: u64,
+    /// Deliveries in an honest author's name that it did not publish.
+    pub unpublished: u64,
+    /// Arrivals that must not be, by index: both of the former.
+    pub accepted: Vec<u32>,
+    /// From post to delivery, in microseconds, ascending.
+    pub latencies: Vec<u64>,
+    /// Relayed deliveries by claimed hops.
+    pub claimed: Vec<u64>,
+    /// Relayed deliveries by true hops.
+    pub crossed: Vec<u64>,
+    /// Relayed deliveries whose way is not known.
+    pub untraced: u64,
+    relayed_batches: u64,
+    relayed_bytes: u64,
+}
+
+/// The nodes of whom delivery is expected.
+fn counts(run: &Recording) -> Vec<bool> {
+    run.nodes.iter().map(|node| node.honest() && !node.dead).collect()
+}
+
+impl Tally {
+    /// Counts.
+    pub fn of(run: &Recording) -> Self {
+        let by_batch = ByBatch::of(run);
+        let ways = Ways::of(run, &by_batch);
+        let posts = || run.posts.iter().filter(|post| run.is_honest(post.author));
+        let mut tally = Self {
+            published: posts().filter(|post| post.taken.is_some()).count() as u64,
+            refused: posts().filter(|post| post.taken.is_none() && !post.excused).count() as u64,
+            expected: 0,
+            delivered: 0,
+            duplicates: 0,
+            unpublished: 0,
+            accepted: again(run, &by_batch),
+            latencies: vec![],
+            claimed: vec![],
+            crossed: vec![],
+            untraced: 0,
+            relayed_batches: 0,
+            relayed_bytes: 0,
+        };
+        tally.duplicates = tally.accepted.len() as u64;
+        let mut forged = Vec::new();
+        let alive = counts(run);
+        tally.expect(run, &by_batch, &alive);
+        for (number, arrival) in run.arrivals.iter().enumerate() {
+            let Some(batch) = run.batches.get(arrival.batch as usize) else { continue };
+            let honest_author = batch.author.is_some_and(|author| run.is_honest(author));
+            if !honest_author || !run.is_honest(arrival.node) {
+                continue;
+            }
+            let number32 = u32::try_from(number).unwrap_or(u32::MAX);
+            if batch.posts.is_empty() {
+                // A second delivery that is a forgery too counts once.
+                if !tally.is_again(number32) {
+                    forged.push(number32);
+                }
+            } else if alive[arrival.node as usize] && !tally.is_again(number32) {
+                tally.count(run, number, ways.hops(number));
+            }
+        }
+        tally.latencies.sort_unstable();
+        tally.unpublished = forged.len() as u64;
+        tally.accepted.append(&mut forged);
+        tally
+    }
+
+    fn is_again(&self, number: u32) -> bool {
+        !self.accepted.is_empty() && self.accepted.binary_search(&number).is_ok()
+    }
+
+    /// Every message at every honest node that lives; but a message that died with its publisher,
+    /// before another had it, nobody can have.
+    fn expect(&mut self, run: &Recording, by_batch: &ByBatch, alive: &[bool]) {
+        let nodes = alive.iter().filter(|alive| **alive).count() as u64;
+        let is_alive = |node: u32| alive.get(node as usize).copied().unwrap_or(false);
+        for post in run.posts.iter().filter(|post| run.is_honest(post.author)) {
+            let Some((batch, _)) = post.taken else { continue };
+            let mut had = by_batch.arrivals(batch as usize).iter();
+            let lost = !is_alive(post.author)
+                && !had.any(|arrival| is_alive(run.arrivals[*arrival as usize].node));
+            if !lost {
+                self.expected = self.expected.saturating_add(nodes);
+            }
+        }
+    }
+
+    fn count(&mut self, run: &Recording, number: usize, crossed: Option<u32>) {
+        let arrival = &run.arrivals[number];
+        let batch = &run.batches[arrival.batch as usize];
+        let relayed = batch.author != Some(arrival.node);
+        self.relayed_batches += u64::from(relayed);
+        for post in batch.posts.iter().filter_map(|post| run.posts.get(*post as usize)) {
+            // A POST whose answer was lost may have taken effect: genuine, but not expected.
+            if post.taken.is_none_or(|(batch, _)| batch != arrival.batch) {
+                continue;
+            }
+            self.delivered += 1;
+            self.latencies.push(arrival.at.saturating_sub(post.at));
+            if relayed {
+                self.relayed_bytes = self.relayed_bytes.saturating_add(u64::from(post.size));
+                add(&mut self.claimed, usize::from(arrival.hops));
+                match crossed {
+                    Some(hops) => add(&mut self.crossed, hops as usize),
+                    None => self.untraced += 1,
+                }
+            }
+        }
+    }
+
+    /// The part of the report.
+    pub fn delivery(&self, run: &Recording) -> Delivery {
+        let alive = run.nodes.iter().filter(|node| node.honest() && !node.dead);
+        let ratio = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
+        let sum = |all: u64, one: u64| all.saturating_add(one);
+        let copies = alive.clone().map(|node| node.duplicates).fold(0, sum);
+        let received = alive.map(|node| node.bytes_received).fold(0, sum);
+        Delivery {
+            expected: self.expected,
+            delivered: self.delivered,
+            ratio: ratio(self.delivered, self.expected),
+            duplicates: self.duplicates,
+            unpublished: self.unpublished,
+            latency_ms: latency_of(&self.latencies),
+            hops: hops_of(&self.claimed),
+            true_hops: hops_of(&self.crossed),
+            untraced: self.untraced,
+            copies_per_delivery: ratio(
+                self.relayed_batches.saturating_add(copies),
+                self.relayed_batches,
+            ),
+            bytes_per_payload_byte: ratio(received, self.relayed_bytes),
+        }
+    }
+}
+
+fn add(histogram: &mut Vec<u64>, at: usize) {
+    if histogram.len() <= at {
+        histogram.resize(at + 1, 0);
+    }
+    histogram[at] += 1;
+}
+
+/// Arrivals at honest nodes of a slot that the node had delivered already, whether of the same
+/// batch or of another; ascending.
+fn again(run: &Recording, by_batch: &ByBatch) -> Vec<u32> {
+    let mut slots: Vec<(u32, u64, u32)> = (0u32..)
+        .zip(&run.batches)
+        .filter_map(|(number, batch)| Some((batch.author?, batch.seq, number)))
+        .collect();
+    slots.sort_unstable();
+    let mut found = Vec::new();
+    let mut seen = vec![false; run.nodes.len()];
+    for slot in slots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        let of_batch = |(_, _, batch): &(u32, u64, u32)| by_batch.arrivals(*batch as usize);
+        let mut arrivals: Vec<u32> = slot.iter().flat_map(of_batch).copied().collect();
+        // In the order of the recording: the first stands.
+        arrivals.sort_unstable();
+        arrivals.retain(|number| run.is_honest(run.arrivals[*number as usize].node));
+        for number in &arrivals {
+            let node = run.arrivals[*number as usize].node as usize;
+            if std::mem::replace(&mut seen[node], true) {
+                found.push(*number);
+            }
+        }
+        for number in &arrivals {
+            seen[run.arrivals[*number as usize].node as usize] = false;
+        }
+    }
+    found.sort_unstable();
+    found
+}
