@@ -305,7 +305,13 @@ pub(in crate::report) fn big(nodes: u32, messages: u32) -> Recording {
         let mut id = [0; 32];
         id[..4].copy_from_slice(&message.wrapping_mul(2_654_435_761).to_be_bytes());
         let taken = Some((message, 0));
-        run.posts.push(Post { author: message % nodes, at: u64::from(message), size: 64, taken, excused: false });
+        run.posts.push(Post {
+            author: message % nodes,
+            at: u64::from(message),
+            size: 64,
+            taken,
+            excused: false,
+        });
         let author = Some(message % nodes);
         let seq = u64::from(message / nodes) + 1;
         run.batches.push(BatchRecord { id: Digest(id), author, seq, posts: vec![message] });

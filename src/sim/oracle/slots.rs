@@ -139,9 +139,9 @@ impl Slots {
     }
 
     /// The run is over: L1 and L2 for the honest nodes that are up. A slot that only its author, or
-    /// only nodes that are down, ever had is nobody's to deliver while those are down. An author has
-    /// what it signed: a crash between the sync and its answer leaves it in its store, never to be
-    /// delivered there.
+    /// only nodes that are down, ever had is nobody's to deliver while those are down. An author
+    /// has what it signed: a crash between the sync and its answer leaves it in its store,
+    /// never to be delivered there.
     pub fn end(&self, now: Time, up: &NodeSet, facts: &mut Facts) {
         for slot in &self.slots {
             let author = slot.author as usize;

@@ -179,10 +179,12 @@ impl Oracle {
         }
     }
 
-    /// A link is up at one end, which is an honest node's; the other end has the name with the last
-    /// bit changed.
+    /// A link is up at one end; the other end has the name with the last bit changed. Those of
+    /// liars are not kept.
     pub fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
-        self.links.up(end, node, peer);
+        if u32::try_from(node).is_ok_and(|node| self.keys.is_honest(node)) {
+            self.links.up(end, node, peer);
+        }
     }
 
     /// It is down there.
@@ -190,8 +192,9 @@ impl Oracle {
         self.links.down(end);
     }
 
-    /// Links between honest nodes may be missing until then, as faults make them: O1 waits for that
-    /// and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by themselves.
+    /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
+    /// that and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by
+    /// themselves.
     pub fn unsettled(&mut self, until: Time) {
         self.links.unsettled(until);
         self.quiet_from = None;
@@ -212,8 +215,9 @@ impl Oracle {
         self.unsettled(now);
     }
 
-    /// Everything is delivered and all faults are over. Where nobody lies, traffic stops from two
-    /// seconds later on, but for heartbeats; until something is published or fails again.
+    /// Everything is delivered, all faults are over, and no frame takes longer than half a second.
+    /// Where nobody lies, traffic stops from two seconds later on, but for heartbeats; until
+    /// something is published or fails again.
     pub fn quiet(&mut self, now: Time) {
         if self.keys.all_honest() {
             self.quiet_from = Some(now.after(QUIET_AFTER));
