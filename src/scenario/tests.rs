@@ -458,7 +458,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn no_file_makes_it_panic(edits in prop::collection::vec((0..4000_usize, 0..12_usize, any::<u8>()), 1..4)) {
+    fn no_file_makes_it_panic(
+        edits in prop::collection::vec((0..4000_usize, 0..12_usize, any::<u8>()), 1..4),
+    ) {
         for (_, text) in builtins().iter().take(12).chain(&[("good", GOOD)]) {
             match Scenario::parse(&mutate(text, &edits, WORDS), &[]) {
                 Ok(it) => prop_assert_eq!(Scenario::parse(&it.to_toml(), &[]), Ok(it)),
