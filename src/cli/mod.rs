@@ -16,8 +16,11 @@ mod node;
 mod output;
 mod post;
 mod read;
+mod recorded;
 mod rejections;
+mod report;
 mod signals;
 mod signer;
+mod story;
 
 pub use exit::main;
