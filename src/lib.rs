@@ -12,9 +12,11 @@
 //! | `adversary` | pure | what a malicious node does instead: a wrapper round an honest one |
 //! | `scenario` | pure | a run as data: specification, verdict |
 //! | `report` | pure | a run's result as bytes: JSON and terminal text |
+//! | `sim` | pure | the same nodes and adversaries in virtual time, under an oracle |
 //! | `store` | shell | SQLite, key files, locks |
 //! | `net` | shell | links over TCP and TLS, the driver, the checkers |
 //! | `http`, `api`, `client` | shell | the HTTP interface, and the client for it |
+//! | `campaign` | shell | many simulated runs: seeds, swarms, shrinking |
 //! | `mesh` | shell | launches processes, loads and observes them |
 //! | `cli` | shell | the command line |
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -24,6 +26,8 @@
 pub mod adversary;
 #[cfg(feature = "shell")]
 pub mod api;
+#[cfg(feature = "shell")]
+pub mod campaign;
 #[cfg(feature = "shell")]
 pub mod cli;
 #[cfg(feature = "shell")]
@@ -38,6 +42,7 @@ pub mod net;
 pub mod protocol;
 pub mod report;
 pub mod scenario;
+pub mod sim;
 #[cfg(feature = "shell")]
 pub mod store;
 pub mod wire;

@@ -13,7 +13,7 @@ use super::links::Links;
 use super::memory::Memory;
 use super::stage::{Fate, Sending, Stage};
 use super::{Attempts, Spec};
-use crate::crypto::{Digest, Identity, PublicKey};
+use crate::crypto::{Digest, Identity};
 use crate::protocol::{
     Input, LinkId, Network, Node, Output, PublishError, Record, Snapshot, Ticket, Time, Token,
 };
@@ -86,7 +86,7 @@ impl Adversary {
         at_work.sort_by_key(AtWork::order);
         let stage = Stage {
             now,
-            own_tip: own_tip(&snapshot, identity.public()),
+            own_tip: node.tip(&identity.public()),
             identity,
             network,
             decoys,
@@ -171,6 +171,11 @@ impl Adversary {
         own.chain(self.node.deadline().map(|(at, _)| at)).min()
     }
 
+    /// The honest node inside.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// The honest node at this moment.
     pub fn snapshot(&self) -> Snapshot {
         self.node.snapshot()
@@ -242,7 +247,7 @@ impl Adversary {
         self.pump();
         if self.look || self.stage.now >= self.looked.after(LOOK_EVERY) {
             (self.look, self.looked) = (false, self.stage.now);
-            self.stage.own_tip = own_tip(&self.node.snapshot(), self.stage.identity.public());
+            self.stage.own_tip = self.node.tip(&self.stage.identity.public());
         }
         for behaviour in &mut self.at_work {
             behaviour.tick(&mut self.stage);
@@ -322,9 +327,4 @@ impl Adversary {
         }
         Fate::Sent(sending)
     }
-}
-
-fn own_tip(snapshot: &Snapshot, own: PublicKey) -> (u64, Digest) {
-    let lane = snapshot.lanes.iter().find(|lane| lane.author == own);
-    lane.map_or((0, Digest::ZERO), |lane| (lane.tip, lane.tip_id))
 }

@@ -35,6 +35,17 @@ pub enum Verb {
     /// Run a whole mesh of real processes on this machine
     #[command(subcommand)]
     Mesh(MeshVerb),
+    /// Run a scenario in the simulator: one seed, or a campaign over many
+    #[command(
+        after_help = "Examples: loyal sim three-liars --seed 7 --report run\n          loyal sim \
+                            three-liars --nodes 100 --set mesh.links=8\n          loyal sim \
+                            all-at-once --seeds 1..100\n          loyal sim swarm --seeds 1..1000 \
+                            --verify\n\nExit codes: 0 the verdict that the scenario declares, 1 \
+                            failed to run, 2 bad usage,\n3 liveness missed, 4 safety broken, 5 an \
+                            attack reached no honest node,\n6 not deterministic, 130 interrupted; \
+                            of a campaign, that of its gravest failure."
+    )]
+    Sim(super::sim::Args),
     /// Publish a message through a node
     #[command(
         after_help = "Examples: loyal post \"hello, generals\"\n          loyal post --topic \
@@ -65,6 +76,9 @@ pub enum Verb {
     /// Read the report of a run, or compare two
     #[command(after_help = "Examples: loyal report DIR\n          loyal report DIR --diff BEFORE")]
     Report(super::report::Args),
+    /// List the built-in scenarios, show one, or print the JSON Schema of their files
+    #[command(after_help = "Examples: loyal scenarios\n          loyal scenarios show three-liars")]
+    Scenarios(super::scenarios::Scenarios),
     /// Print a completion script for a shell
     #[command(after_help = "Example: loyal completions bash > ~/.local/share/bash-completion/\
                             completions/loyal")]
@@ -157,6 +171,14 @@ pub struct Node {
     /// Batches that honest members signed for another network, for the behaviour forge
     #[arg(long, value_name = "FILE", requires = "malicious")]
     pub decoys: Option<PathBuf>,
+    /// Let its links be impaired (cut, delayed, capped) through its HTTP interface, by whoever
+    /// shows the token in this file; without a token there is no such route
+    #[arg(long, value_name = "FILE", conflicts_with = "lab_token")]
+    pub lab_token_file: Option<PathBuf>,
+    /// The same with the token itself; other users may see it in the list of processes, so rather
+    /// give it as LOYAL_LAB_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    pub lab_token: Option<String>,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub with_parent: bool,

@@ -112,7 +112,7 @@ mod tests {
             reproduce: "loyal sim folder --seed 1".into(),
             f: 0,
             nodes,
-            posts: vec![Post { author: 0, at: 1, size: 9, taken: Some((0, 0)) }],
+            posts: vec![Post { author: 0, at: 1, size: 9, taken: Some((0, 0)), excused: false }],
             batches: vec![BatchRecord {
                 id: Digest([0xab; 32]),
                 author: Some(0),

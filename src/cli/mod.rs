@@ -2,6 +2,7 @@
 
 mod api_client;
 mod args;
+mod campaigns;
 mod escape;
 mod exit;
 mod explain;
@@ -19,8 +20,10 @@ mod read;
 mod recorded;
 mod rejections;
 mod report;
+mod scenarios;
 mod signals;
 mod signer;
+mod sim;
 mod story;
 
 pub use exit::main;

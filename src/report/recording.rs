@@ -170,6 +170,8 @@ pub struct Post {
     pub size: u32,
     /// Its batch, by index, and its place there; `None` if it was refused or never acknowledged.
     pub taken: Option<(u32, u32)>,
+    /// Its publisher died before it answered: neither refused nor expected, though it may arrive.
+    pub excused: bool,
 }
 
 /// A batch that arrived somewhere.

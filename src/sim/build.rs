@@ -1,0 +1,117 @@
+//! A world at its beginning.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::checks::Checks;
+use super::dice::{Dice, Trace};
+use super::ends::Ends;
+use super::faults::{Impairments, identity};
+use super::oracle::Oracle;
+use super::place::Place;
+use super::queue::Queue;
+use super::watch::Watch;
+use super::world::{Event, START, World};
+use crate::crypto::{Digest, Identity, PublicKey};
+use crate::protocol::{Config, Member, Network, Role};
+use crate::scenario::Scenario;
+use crate::wire::{Batch, Entry};
+
+/// Nodes are started within this time, as processes of one launcher are.
+const STARTS: Duration = Duration::from_millis(50);
+/// Honest members whose batches for another network forgers are given.
+const DECOYS: usize = 16;
+
+impl World {
+    /// A world in which nothing has happened yet. The scenario is sound: it was read by
+    /// `Scenario::parse`.
+    pub fn new(scenario: &Scenario, seed: u64) -> Self {
+        let cast = scenario.cast();
+        let identities: Vec<Identity> = (0..cast.len()).map(|node| identity(seed, node)).collect();
+        let keys: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
+        let network = Arc::new(network(seed, &keys));
+        let mut numbers = vec![0; keys.len()];
+        for (node, key) in keys.iter().enumerate() {
+            if let Some(number) = network.index_of(key) {
+                numbers[number as usize] = node as u32;
+            }
+        }
+        let floods = |node: usize| {
+            cast[node].as_ref().is_some_and(|spec| spec.kinds().any(|kind| kind == "flood"))
+        };
+        let place = |node: usize| Place::new(keys[node], cast[node].is_none(), floods(node));
+        let places: Vec<Place> = (0..keys.len()).map(place).collect();
+        let honest: Vec<bool> = cast.iter().map(Option::is_none).collect();
+        let mut config = Config::default();
+        config.links = scenario.mesh.links.unwrap_or(config.links);
+        let oracle = Oracle::new(&network, honest, keys);
+        let mut world = Self {
+            now: START,
+            seed,
+            decoys: decoys(seed, &cast, &network),
+            scenario: scenario.clone(),
+            network,
+            numbers,
+            config,
+            cast,
+            identities: identities.into_iter().map(Some).collect(),
+            queue: Queue::new(),
+            places,
+            ends: Ends::default(),
+            dice: Dice::new(seed),
+            trace: Trace::default(),
+            checks: Checks::new(scenario.crypto),
+            impairments: Impairments::default(),
+            watch: Watch::default(),
+            oracle,
+            events: 0,
+            last: None,
+            living: 0,
+            linked: 0,
+        };
+        world.prepare();
+        world
+    }
+
+    fn prepare(&mut self) {
+        for node in 0..self.places.len() {
+            let at = START.after(Duration::from_micros(self.dice.up_to(STARTS)));
+            self.queue.put(at, Event::Begin { node: node as u32 });
+        }
+        let scenario = &self.scenario;
+        self.watch.strikes = scenario.strikes(self.seed);
+        self.watch.publishers = scenario.loads.iter().map(|l| scenario.publishers(l)).collect();
+    }
+}
+
+/// Names and addresses are of no account here: nobody looks them up.
+fn network(seed: u64, keys: &[PublicKey]) -> Network {
+    let member = |(node, key): (usize, &PublicKey)| Member {
+        key: *key,
+        name: format!("n{node}"),
+        role: Role::Member,
+        gossip: Some(([127, 0, 0, 1], 1).into()),
+    };
+    let nonce = Digest::of(&[b"loyal/sim/network", &seed.to_be_bytes()]).0;
+    match Network::new(nonce, keys.iter().enumerate().map(member).collect()) {
+        Ok(network) => network,
+        // Made here, of keys of our own: only a mistake in this file could make it unsound.
+        Err(error) => panic!("a simulated network is not sound: {error}"),
+    }
+}
+
+/// Batches that honest members signed for another network.
+fn decoys(seed: u64, cast: &[Option<crate::adversary::Spec>], network: &Network) -> Vec<Batch> {
+    let forges = |spec: &crate::adversary::Spec| spec.kinds().any(|kind| kind == "forge");
+    if !cast.iter().flatten().any(forges) {
+        return Vec::new();
+    }
+    let elsewhere = Digest::of(&[b"loyal/sim/decoy", &network.id().0]);
+    let entry = Entry { topic: "decoy".into(), payload: b"signed for another network".to_vec() };
+    let honest = (0..cast.len()).filter(|node| cast[*node].is_none()).take(DECOYS);
+    let sign = |node| {
+        let entries = std::slice::from_ref(&entry);
+        Batch::sign(&identity(seed, node), elsewhere, 1, Digest::ZERO, START.0, entries).ok()
+    };
+    honest.filter_map(sign).collect()
+}

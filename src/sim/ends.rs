@@ -1,0 +1,217 @@
+//! Links: two ends each, and what the network under them does to what is sent.
+//!
+//! A link is an ordered, reliable stream, as TLS over TCP is. So what is lost below it comes late,
+//! what is doubled costs bandwidth, and what is overtaken holds up what comes after it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dice::Dice;
+use crate::protocol::{LinkId, Time};
+use crate::scenario::Ppm;
+
+/// Bytes of a segment: what Ethernet and TLS leave of 1500.
+const SEGMENT: usize = 1400;
+/// A segment that is lost so often in a row breaks the link.
+const MAX_LOST: u32 = 12;
+/// Bytes that a receiver's system takes while its process does not read.
+pub(super) const RECEIVE_WINDOW: usize = 256 << 10;
+
+/// Something that arrives at an end.
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    /// A frame, whole, without its length prefix.
+    Frame(Arc<[u8]>),
+    /// Bytes of the stream as they are.
+    Bytes(Arc<[u8]>),
+    /// The end of the stream.
+    Fin,
+}
+
+impl Piece {
+    /// Bytes on the stream.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Frame(bytes) => bytes.len() + 4,
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Fin => 0,
+        }
+    }
+}
+
+/// What few ends need.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// What arrived and is not read yet.
+    pub held: VecDeque<Piece>,
+    pub held_bytes: usize,
+    /// The beginning of a frame that came in pieces.
+    pub buffer: Vec<u8>,
+    /// The stream's framing is lost.
+    pub broken: bool,
+    /// Bytes a second that the owner writes at most.
+    pub pace: Option<u64>,
+    /// Writes that are not done yet.
+    pub unwritten: u32,
+    /// The owner waits to be told that all is written.
+    pub blocked: bool,
+}
+
+/// One end of a link. Its other end has the same name but for the last bit.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Whose.
+    pub owner: u32,
+    pub up: bool,
+    /// Whether the owner reads.
+    pub reading: bool,
+    /// Whether a hello came.
+    pub greeted: bool,
+    /// One way from here, in microseconds.
+    pub latency: u32,
+    /// When the last write is done.
+    pub busy: Time,
+    /// When the last piece arrives at the other end.
+    pub last: Time,
+    pub rare: Option<Box<Rare>>,
+}
+
+impl End {
+    fn new(owner: usize, latency: Duration, now: Time) -> Self {
+        Self {
+            owner: u32::try_from(owner).unwrap_or(u32::MAX),
+            up: true,
+            reading: true,
+            greeted: false,
+            latency: u32::try_from(latency.as_micros()).unwrap_or(u32::MAX),
+            busy: now,
+            last: now,
+            rare: None,
+        }
+    }
+
+    /// What few ends need, made when it is first needed.
+    pub fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
+/// All ends of the run: a link's name is never used twice.
+#[derive(Debug, Default)]
+pub(super) struct Ends(Vec<End>);
+
+impl Ends {
+    /// A new link: the dialler's end, and the other one.
+    pub fn link(
+        &mut self,
+        (from, out): (usize, Duration),
+        (to, back): (usize, Duration),
+        now: Time,
+    ) -> (LinkId, LinkId) {
+        let name = self.0.len() as u64;
+        self.0.push(End::new(from, out, now));
+        self.0.push(End::new(to, back, now));
+        (LinkId(name), LinkId(name + 1))
+    }
+
+    /// An end that is up.
+    pub fn up(&mut self, id: LinkId) -> Option<&mut End> {
+        self.0.get_mut(usize::try_from(id.0).ok()?).filter(|end| end.up)
+    }
+
+    /// An end, up or not.
+    pub fn get(&self, id: LinkId) -> Option<&End> {
+        self.0.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// Every end that is up, in the order of names.
+    pub fn all_up(&self) -> impl Iterator<Item = (LinkId, &End)> {
+        let named = self.0.iter().enumerate().map(|(i, end)| (LinkId(i as u64), end));
+        named.filter(|(_, end)| end.up)
+    }
+}
+
+/// The other end of a link.
+pub(super) fn other(id: LinkId) -> LinkId {
+    LinkId(id.0 ^ 1)
+}
+
+/// What the network does to a direction of a link at this moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weather {
+    pub jitter: Duration,
+    pub loss: Ppm,
+    pub duplicate: Ppm,
+    pub reorder: Ppm,
+    /// Bytes a second.
+    pub bandwidth: Option<u64>,
+    /// Added one way.
+    pub delay: Duration,
+}
+
+/// What became of the segments of a piece.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fate {
+    /// Microseconds that it comes later.
+    pub late: u64,
+    /// Bytes that went twice.
+    pub extra: usize,
+    pub lost: u64,
+    pub doubled: u64,
+    pub overtaken: u64,
+    /// One segment was lost too often.
+    pub broken: bool,
+}
+
+/// Sends a piece's segments through the weather. A lost one is sent again after two round trips and
+/// 10 ms (the tail loss probe of RFC 8985), twice as long on each repeat.
+pub(super) fn segments(bytes: usize, one_way: u64, weather: &Weather, dice: &mut Dice) -> Fate {
+    let mut fate = Fate::default();
+    if weather.loss.0 == 0 && weather.duplicate.0 == 0 && weather.reorder.0 == 0 {
+        return fate;
+    }
+    for segment in 0..bytes.div_ceil(SEGMENT).max(1) {
+        let length = SEGMENT.min(bytes - (segment * SEGMENT).min(bytes));
+        let (mut late, mut losses) = (0u64, 0);
+        while dice.hits(weather.loss) {
+            losses += 1;
+            if losses > MAX_LOST {
+                fate.broken = true;
+                return fate;
+            }
+            late = late.saturating_add((4 * one_way + 10_000) << (losses - 1).min(8));
+        }
+        fate.lost += u64::from(losses);
+        fate.extra += length * losses as usize;
+        if dice.hits(weather.duplicate) {
+            fate.doubled += 1;
+            fate.extra += length;
+        }
+        if dice.hits(weather.reorder) {
+            fate.overtaken += 1;
+            late = late.saturating_add(1 + dice.below(one_way.max(100)));
+        }
+        fate.late = fate.late.max(late);
+    }
+    fate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fair_weather_changes_nothing_and_foul_weather_delays() {
+        let mut dice = Dice::new(1);
+        let fair = Weather::default();
+        assert_eq!(segments(100_000, 20_000, &fair, &mut dice), Fate::default());
+        let foul = Weather { loss: Ppm(200_000), ..fair };
+        let fates: Vec<Fate> = (0..1000).map(|_| segments(100, 20_000, &foul, &mut dice)).collect();
+        let lost: u64 = fates.iter().map(|fate| fate.lost).sum();
+        assert!((200..300).contains(&lost), "{lost}"); // 0.2 / 0.8 a segment
+        assert!(fates.iter().all(|fate| (fate.late == 0) == (fate.lost == 0)));
+        let hopeless = Weather { loss: Ppm::ONE, ..fair };
+        assert!(segments(100, 20_000, &hopeless, &mut dice).broken);
+    }
+}

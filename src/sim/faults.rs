@@ -1,0 +1,265 @@
+//! Faults: what is done to links, and to nodes.
+
+use std::time::Duration;
+
+use super::dice::derive;
+use super::ends::{End, Weather, other};
+use super::place::Machine;
+use super::world::World;
+use crate::adversary::Adversary;
+use crate::crypto::Identity;
+use crate::protocol::{LinkId, Node, Record};
+use crate::report::FaultRecord;
+use crate::scenario::{Act, FaultKind, Net, Ppm, Strike};
+
+/// A link that was cut goes on within this time after the cut is mended: the sender's system tries
+/// again by its own timer.
+const RESUME: Duration = Duration::from_millis(200);
+
+struct Active {
+    fault: usize,
+    kind: FaultKind,
+    struck: Vec<bool>,
+}
+
+/// The faults of links that are in force.
+#[derive(Default)]
+pub(super) struct Impairments {
+    active: Vec<Active>,
+}
+
+impl Impairments {
+    /// Whether nothing passes between two nodes.
+    pub fn cut(&self, a: usize, b: usize) -> bool {
+        self.active.iter().any(|active| {
+            let (a, b) = (active.struck[a], active.struck[b]);
+            match active.kind {
+                FaultKind::Partition => a != b,
+                FaultKind::Isolate => a || b,
+                _ => false,
+            }
+        })
+    }
+
+    /// Whether anything is in force.
+    pub fn any(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// What the network does to what one node sends another.
+    pub fn weather(&self, net: &Net, a: usize, b: usize) -> Weather {
+        let mut weather = Weather {
+            jitter: net.jitter,
+            loss: net.loss,
+            duplicate: net.duplicate,
+            reorder: net.reorder,
+            bandwidth: net.bandwidth,
+            delay: Duration::ZERO,
+        };
+        for active in self.active.iter().filter(|active| active.struck[a] || active.struck[b]) {
+            match active.kind {
+                FaultKind::Loss(p) => weather.loss = Ppm(weather.loss.0.max(p.0)),
+                FaultKind::Delay(by) => weather.delay = weather.delay.saturating_add(by),
+                FaultKind::Cap(rate) => {
+                    weather.bandwidth = Some(weather.bandwidth.map_or(rate, |b| b.min(rate)));
+                }
+                _ => {}
+            }
+        }
+        weather
+    }
+}
+
+impl World {
+    /// Something of a fault happens.
+    pub(super) fn strike(&mut self, number: usize) {
+        let Some(Strike { fault, act, .. }) = self.watch.strikes.get(number).copied() else {
+            return;
+        };
+        self.oracle.unsettled(self.now);
+        match act {
+            Act::Impair => {
+                let mut struck = vec![false; self.places.len()];
+                self.scenario
+                    .struck(fault, self.seed)
+                    .into_iter()
+                    .for_each(|node| struck[node] = true);
+                let kind = self.scenario.faults[fault].kind;
+                self.impairments.active.push(Active { fault, kind, struck });
+                self.watch.count("impairments", 1);
+            }
+            Act::Mend => {
+                self.impairments.active.retain(|active| active.fault != fault);
+                self.resume_links();
+            }
+            Act::Kill(node) => self.kill(node),
+            Act::Start(node) => {
+                if !self.places[node].lives() {
+                    self.begin(node);
+                }
+            }
+            Act::Pause(node) => self.places[node].paused = true,
+            Act::Resume(node) => self.resume(node),
+        }
+    }
+
+    /// What was held back by a cut goes on.
+    fn resume_links(&mut self) {
+        let held = |(id, end): (LinkId, &End)| {
+            let waits = end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty());
+            (waits && end.reading).then_some((id, end.owner as usize))
+        };
+        let waiting: Vec<(LinkId, usize)> = self.ends.all_up().filter_map(held).collect();
+        for (to, owner) in waiting {
+            let sender = self.ends.get(other(to)).map_or(owner, |e| e.owner as usize);
+            if !self.impairments.cut(owner, sender) && !self.places[owner].paused {
+                let wait = Duration::from_micros(self.dice.up_to(RESUME));
+                self.release(to, wait);
+            }
+        }
+    }
+
+    fn resume(&mut self, node: usize) {
+        let place = &mut self.places[node];
+        place.paused = false;
+        place.wake = None;
+        for event in std::mem::take(&mut place.waiting) {
+            self.queue.put(self.now, event);
+        }
+        for link in self.places[node].links.clone() {
+            if self.ends.up(link).is_some_and(|end| end.reading) {
+                self.release(link, Duration::ZERO);
+            }
+        }
+        self.schedule(node, false);
+    }
+
+    /// A node dies at once: what was not safe on its disk is lost, its links break.
+    pub(super) fn kill(&mut self, node: usize) {
+        let now = self.now;
+        let place = &mut self.places[node];
+        if !place.lives() {
+            return;
+        }
+        place.duplicates = place.all_duplicates();
+        if let Machine::Liar(liar) = &place.machine {
+            place.tried.push(liar.attempts().clone());
+        }
+        place.machine = Machine::Down;
+        (place.wake, place.paused) = (None, false);
+        place.waiting.clear();
+        place.start += 1;
+        place.posted.clear();
+        let links = place.links.clone();
+        let lost: Vec<Record> = place.disk.crash(now);
+        let honest = place.honest;
+        self.watch.died(node);
+        for link in links {
+            let last = self.ends.get(link).map_or(now, |end| end.last);
+            self.take_down(link);
+            // A process's death resets its links: what it had written may be lost or not.
+            self.say_end(link, last);
+        }
+        if honest {
+            self.living -= 1;
+            self.oracle.crashed(now, node, &lost);
+        }
+        self.watch.forget(node, &lost);
+        self.recount(node);
+    }
+
+    /// Starts a node, with what its disk holds.
+    pub(super) fn begin(&mut self, node: usize) {
+        let (now, seed) = (self.now, self.seed);
+        let place = &mut self.places[node];
+        let restored = place.disk.restored();
+        let again = place.start > 0;
+        place.start += 1;
+        let made = self.identities[node].take();
+        let identity = made.unwrap_or_else(|| identity(seed, node));
+        let dice = derive("node", seed, node, place.start);
+        let (network, config) = (self.network.clone(), self.config.clone());
+        let inner = Node::new(identity.clone(), network.clone(), config, restored, dice, now);
+        place.machine = match &self.cast[node] {
+            None => Machine::Honest(Box::new(inner)),
+            Some(spec) => {
+                let forges = spec.kinds().any(|kind| kind == "forge");
+                let decoys = if forges { self.decoys.clone() } else { Vec::new() };
+                let dice = derive("liar", seed, node, place.start);
+                let spec = spec.clone();
+                Machine::Liar(Box::new(Adversary::new(
+                    inner, identity, network, spec, decoys, dice, now,
+                )))
+            }
+        };
+        if place.honest {
+            self.living += 1;
+        }
+        if again && let Machine::Honest(honest) = &self.places[node].machine {
+            self.oracle.restarted(now, node, honest);
+        }
+        self.recount(node);
+        self.settle(node);
+        self.schedule(node, false);
+    }
+
+    /// Counts anew what a node holds: it died or came back.
+    fn recount(&mut self, node: usize) {
+        let place = &self.places[node];
+        let held = match place.lives() && place.honest {
+            true => place.disk.authors().filter(|key| self.is_honest(key)).count() as u64,
+            false => 0,
+        };
+        let place = &mut self.places[node];
+        self.watch.held = self.watch.held - place.held + held;
+        place.held = held;
+    }
+
+    /// Whether a key is an honest member's.
+    pub(super) fn is_honest(&self, key: &crate::crypto::PublicKey) -> bool {
+        self.node_of(key).is_some_and(|node| self.places[node].honest)
+    }
+
+    /// Faults in words.
+    pub(super) fn fault_records(&self) -> Vec<FaultRecord> {
+        let since = |at: Duration| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        let faults = self.scenario.faults.iter().enumerate();
+        faults
+            .map(|(number, fault)| {
+                let nodes = self.scenario.struck(number, self.seed);
+                let count = nodes.len();
+                FaultRecord {
+                    what: format!("{} of {count} node{}", name(fault.kind), plural(count)),
+                    at: since(fault.at),
+                    until: fault.until.map(since),
+                    nodes: nodes.into_iter().map(|node| node as u32).collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn name(kind: FaultKind) -> String {
+    match kind {
+        FaultKind::Partition => "partition".into(),
+        FaultKind::Isolate => "isolation".into(),
+        FaultKind::Loss(p) => format!("loss of {} %", f64::from(p.0) / 10_000.0),
+        FaultKind::Delay(by) => format!("delay by {} ms", by.as_millis()),
+        FaultKind::Cap(rate) => format!("cap at {rate} bytes a second"),
+        FaultKind::Kill => "kill".into(),
+        FaultKind::Restart(down) => format!("restart after {} ms", down.as_millis()),
+        FaultKind::Pause => "pause".into(),
+        FaultKind::Churn { every, down } => {
+            format!("churn every {} ms for {} ms", every.as_millis(), down.as_millis())
+        }
+    }
+}
+
+/// A node's key pair.
+pub(super) fn identity(seed: u64, node: usize) -> Identity {
+    Identity::from_seed(&derive("identity", seed, node, 0))
+}

@@ -1,0 +1,26 @@
+//! The simulator: the very state machine and the very adversaries of the real processes, in
+//! virtual time, under an oracle that checks every invariant at every step.
+//!
+//! One seed decides everything: keys, latencies, losses, whom faults strike, what every node draws.
+//! Events happen in the order of `(time, the order in which they were put in)`, and a digest over
+//! them tells whether two runs were the same. Memory and time follow messages and links: nothing
+//! here is kept for each pair of nodes.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod build;
+mod checks;
+mod describe;
+mod dice;
+mod disk;
+mod ends;
+mod faults;
+mod oracle;
+mod place;
+mod queue;
+mod record;
+mod run;
+mod traffic;
+mod watch;
+mod world;
+
+pub use run::{Phase, Progress, Sim};

@@ -1,0 +1,170 @@
+//! A node's place in the world: what runs there, its disk, and what was seen of it.
+
+use std::collections::BTreeMap;
+
+use super::disk::Disk;
+use super::world::Event;
+use crate::adversary::{Act, Adversary, Attempts};
+use crate::crypto::PublicKey;
+use crate::protocol::{
+    Ban, Input, LinkId, Node, PublishError, Reason, Rejection, StoredBatch, Ticket, Time,
+};
+use crate::wire::Entry;
+
+/// Rows of a rejection log that are kept one by one; later ones are added up by link and reason.
+const MAX_ROWS: usize = 4096;
+
+/// What runs at a place.
+pub(super) enum Machine {
+    /// A node.
+    Honest(Box<Node>),
+    /// A malicious one.
+    Liar(Box<Adversary>),
+    /// Nothing: it is dead, or was not started yet.
+    Down,
+}
+
+impl Machine {
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match self {
+            Self::Honest(node) => node.handle(now, input),
+            Self::Liar(liar) => liar.handle(now, input),
+            Self::Down => {}
+        }
+    }
+
+    pub fn poll(&mut self) -> Option<Act> {
+        match self {
+            Self::Honest(node) => node.poll().map(Act::Node),
+            Self::Liar(liar) => liar.poll(),
+            Self::Down => None,
+        }
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        match self {
+            Self::Honest(node) => node.deadline().map(|(at, _)| at),
+            Self::Liar(liar) => liar.deadline(),
+            Self::Down => None,
+        }
+    }
+
+    /// `None` where nothing runs.
+    pub fn publish(&mut self, now: Time, entry: Entry) -> Option<Result<Ticket, PublishError>> {
+        match self {
+            Self::Honest(node) => Some(node.publish(now, entry)),
+            Self::Liar(liar) => Some(liar.publish(now, entry)),
+            Self::Down => None,
+        }
+    }
+
+    /// The node itself, or the one that a liar wraps.
+    pub fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Honest(node) => Some(node),
+            Self::Liar(liar) => Some(liar.node()),
+            Self::Down => None,
+        }
+    }
+}
+
+/// A rejection log of bounded length.
+#[derive(Default)]
+pub(super) struct Log {
+    rows: Vec<Rejection>,
+    sums: BTreeMap<(Option<PublicKey>, Reason), Rejection>,
+}
+
+impl Log {
+    pub fn push(&mut self, row: Rejection) {
+        if self.rows.len() < MAX_ROWS {
+            return self.rows.push(row);
+        }
+        let sum = self.sums.entry((row.link, row.reason));
+        sum.and_modify(|sum| sum.count = sum.count.saturating_add(row.count)).or_insert(row);
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &Rejection> {
+        self.rows.iter().chain(self.sums.values())
+    }
+}
+
+/// A place.
+pub(super) struct Place {
+    pub machine: Machine,
+    pub key: PublicKey,
+    pub honest: bool,
+    /// Whether it must be told when all that it gave for a link is written.
+    pub floods: bool,
+    /// How often it was started: answers to an earlier life are dropped.
+    pub start: u32,
+    /// When its next wake-up is; other wake-ups in the queue are stale.
+    pub wake: Option<Time>,
+    /// It stands still.
+    pub paused: bool,
+    /// What happened to it meanwhile.
+    pub waiting: Vec<Event>,
+    pub disk: Disk,
+    /// Its ends of links that are up.
+    pub links: Vec<LinkId>,
+    /// Those whose hello came.
+    pub ready: u32,
+    /// Bytes that came on links.
+    pub bytes: u64,
+    /// Copies that came to earlier lives.
+    pub duplicates: u64,
+    /// Honest authors' batches that it holds.
+    pub held: u64,
+    pub bans: Vec<Ban>,
+    pub log: Log,
+    /// What earlier lives of a liar tried.
+    pub tried: Vec<Attempts>,
+    /// Posts that wait to be signed, in the order of their batches.
+    pub posted: std::collections::VecDeque<u32>,
+}
+
+impl Place {
+    pub fn new(key: PublicKey, honest: bool, floods: bool) -> Self {
+        Self {
+            machine: Machine::Down,
+            key,
+            honest,
+            floods,
+            start: 0,
+            wake: None,
+            paused: false,
+            waiting: Vec::new(),
+            disk: Disk::default(),
+            links: Vec::new(),
+            ready: 0,
+            bytes: 0,
+            duplicates: 0,
+            held: 0,
+            bans: Vec::new(),
+            log: Log::default(),
+            tried: Vec::new(),
+            posted: std::collections::VecDeque::new(),
+        }
+    }
+
+    /// Whether something runs there.
+    pub fn lives(&self) -> bool {
+        !matches!(self.machine, Machine::Down)
+    }
+
+    /// Copies that came in all of its lives.
+    pub fn all_duplicates(&self) -> u64 {
+        let now = self.machine.node().map_or(0, |node| node.counters().duplicates);
+        self.duplicates.saturating_add(now)
+    }
+
+    /// A batch by that author and slot, as the store gives it.
+    pub fn read(
+        &self,
+        author: PublicKey,
+        seq: u64,
+        id: Option<crate::wire::BatchId>,
+    ) -> Option<Box<StoredBatch>> {
+        self.disk.read(author, seq, id).cloned().map(Box::new)
+    }
+}

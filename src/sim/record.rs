@@ -1,0 +1,204 @@
+//! The run as it was recorded.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::place::{Machine, Place};
+use super::world::{Event, START, World};
+use crate::adversary::Attempts;
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::{Rejection, Time};
+use crate::report::{
+    Arrival, Backend, BanRecord, NodeRecord, Post, Recording, Refused, Resources, Tried, TriedOne,
+};
+use crate::scenario::Cryptography;
+
+/// Runs of at most so many nodes are judged before their end, to see whether to go on a little.
+const SMALL: usize = 200;
+
+impl World {
+    /// Loads and faults count from here.
+    pub(super) fn start_clock(&mut self, zero: Time) {
+        self.watch.zero = Some(zero);
+        for place in &mut self.places {
+            place.bytes = 0;
+        }
+        for (number, strike) in self.watch.strikes.iter().enumerate() {
+            let event = Event::Strike { strike: number as u32 };
+            self.queue.put(zero.after(strike.at), event);
+        }
+        for (number, load) in self.scenario.loads.iter().enumerate() {
+            if let Some(due) = self.scenario.due(load, 0) {
+                self.watch.loads += 1;
+                self.watch.waiting += 1;
+                let event = Event::Post { load: number as u32, k: 0, since: None };
+                self.queue.put(zero.after(due), event);
+            }
+        }
+    }
+
+    /// Whether some behaviour has reached nobody yet.
+    pub(super) fn unexercised(&self) -> bool {
+        let liars = self.cast.iter().any(Option::is_some);
+        liars && self.places.len() <= SMALL && false
+    }
+
+    /// The oracle's last look.
+    pub(super) fn finish_watching(&mut self) {
+        let living: Vec<bool> = self.places.iter().map(Place::lives).collect();
+        self.checkpoint();
+        self.oracle.end(self.now, &living);
+    }
+
+    /// Everything, as it is now.
+    pub(super) fn record(self, digest: Digest) -> Recording {
+        self.recording(digest)
+    }
+
+    fn recording(&self, digest: Digest) -> Recording {
+        let zero = self.watch.zero.unwrap_or(START);
+        let scenario = &self.scenario;
+        let mut counted: BTreeMap<String, u64> =
+            self.watch.counted.iter().map(|(what, n)| ((*what).to_owned(), *n)).collect();
+        counted.extend(self.oracle.counted());
+        counted.insert("signature_checks_asked".into(), self.checks.asked);
+        counted.insert("signature_checks_made".into(), self.checks.made);
+        Recording {
+            name: scenario.name.clone(),
+            backend: Backend::Simulated,
+            seed: Some(self.seed),
+            digest: Some(digest.to_string()),
+            reproduce: String::new(),
+            f: self.network.f(),
+            nodes: (0..self.places.len()).map(|node| self.node_record(node, zero)).collect(),
+            posts: self.posts(zero),
+            batches: self.watch.batches.clone(),
+            arrivals: self.arrivals(zero),
+            links: self.chosen_links(),
+            violations: self.violations(zero),
+            counted,
+            faults: self.fault_records(),
+            not_modelled: Vec::new(),
+            expects: scenario.expects.clone(),
+            expected_verdict: scenario.verdict,
+            settle_us: Some(micros(scenario.settle)),
+            real_crypto: scenario.crypto == Cryptography::Real,
+            resources: Resources {
+                sim_s: Some(self.now.since(START).as_secs_f64()),
+                events: Some(self.events),
+                ..Resources::default()
+            },
+        }
+    }
+
+    fn node_record(&self, node: usize, zero: Time) -> NodeRecord {
+        let place = &self.places[node];
+        let bans = place.bans.iter().filter_map(|ban| {
+            let peer = self.node_of(&ban.peer)? as u32;
+            Some(BanRecord { peer, at: since(ban.at, zero), reason: ban.reason.name().into() })
+        });
+        let spec = self.cast[node].as_ref();
+        let rows = place.log.rows().filter(|_| place.honest);
+        NodeRecord {
+            name: format!("n{node}"),
+            key: place.key,
+            spec: spec.map(ToString::to_string),
+            kinds: spec.map_or_else(Vec::new, |spec| spec.kinds().map(str::to_owned).collect()),
+            dead: !place.lives(),
+            duplicates: place.all_duplicates(),
+            bytes_received: place.bytes,
+            bans: bans.collect(),
+            rejections: rows.map(|row| self.refused(row, zero)).collect(),
+            attempts: spec.map(|_| self.tried(place)),
+        }
+    }
+
+    fn number(&self, key: Option<&PublicKey>) -> Option<u32> {
+        self.node_of(key?).map(|node| node as u32)
+    }
+
+    fn refused(&self, row: &Rejection, zero: Time) -> Refused {
+        Refused {
+            at: since(row.at, zero),
+            reason: row.reason.name().to_owned(),
+            link: self.number(row.link.as_ref()),
+            author: row.author,
+            seq: row.seq,
+            id: row.id,
+            hops: row.hops,
+            size: row.size,
+            detail: row.detail.clone(),
+            frame: row.frame,
+            count: row.count,
+        }
+    }
+
+    fn tried(&self, place: &Place) -> Tried {
+        let mut tried = Tried::default();
+        let now = match &place.machine {
+            Machine::Liar(liar) => Some(liar.attempts()),
+            _ => None,
+        };
+        for attempts in place.tried.iter().chain(now) {
+            self.add_attempts(&mut tried, attempts);
+        }
+        tried
+    }
+
+    fn add_attempts(&self, tried: &mut Tried, attempts: &Attempts) {
+        for (kind, totals) in &attempts.totals {
+            let sum = tried.totals.entry((*kind).to_owned()).or_default();
+            sum.0 += totals.attempted;
+            sum.1 += totals.affected;
+        }
+        tried.newest.extend(attempts.newest.iter().map(|attempt| TriedOne {
+            kind: attempt.kind.to_owned(),
+            link: self.number(attempt.link.as_ref()),
+            frame: attempt.frame,
+            id: attempt.id,
+        }));
+    }
+
+    fn posts(&self, zero: Time) -> Vec<Post> {
+        let post = |posted: &super::watch::Posted| Post {
+            author: posted.author,
+            at: since(posted.at, zero),
+            size: posted.size,
+            taken: posted.place.filter(|_| posted.acknowledged),
+            excused: posted.excused,
+        };
+        self.watch.posts.iter().map(post).collect()
+    }
+
+    fn arrivals(&self, zero: Time) -> Vec<Arrival> {
+        let mut undone = self.watch.undone.clone();
+        undone.sort_unstable();
+        let all = self.watch.arrivals.iter().enumerate();
+        let kept = all.filter(|(i, _)| undone.binary_search(&(*i as u32)).is_err());
+        kept.map(|(_, one)| Arrival { at: since(Time(one.at), zero), ..*one }).collect()
+    }
+
+    fn chosen_links(&self) -> Vec<(u32, u32)> {
+        let mut links = Vec::new();
+        for (node, place) in self.places.iter().enumerate() {
+            let Some(of) = place.machine.node() else { continue };
+            let peers = of.chosen().filter_map(|peer| self.number(Some(&peer)));
+            links.extend(peers.map(|peer| (node as u32, peer)));
+        }
+        links
+    }
+
+    fn violations(&self, zero: Time) -> Vec<crate::report::Violation> {
+        let all = self.oracle.violations().iter().cloned();
+        all.map(|one| crate::report::Violation { at: since(Time(one.at), zero), ..one }).collect()
+    }
+}
+
+/// Microseconds since the run's zero; 0 for what was before.
+fn since(at: Time, zero: Time) -> u64 {
+    at.0.saturating_sub(zero.0)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,207 @@
+//! A run: linking, load and faults, then the liveness phase, then a little longer for attacks to be
+//! seen to their end.
+
+use std::time::Duration;
+
+use super::describe::describe;
+use super::world::{Event, START, World};
+use crate::crypto::Digest;
+use crate::protocol::Time;
+use crate::report::{Recording, Violation};
+use crate::scenario::{Scenario, Start};
+
+/// How long honest nodes may take to get linked.
+const LINKING: Duration = Duration::from_secs(60);
+/// How long the run goes on once everything is everywhere, so that attacks are seen.
+const LINGER: Duration = Duration::from_secs(1);
+/// The same where nobody lies, so that quiet is seen: the oracle asserts it from 2 s on.
+const QUIET: Duration = Duration::from_secs(4);
+/// How much longer it goes on for an attack that has reached nobody yet.
+const EXERCISE: Duration = Duration::from_secs(3);
+/// How often the oracle looks at everybody.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+/// Above so many nodes an honest mesh that has everything is not watched any longer.
+const LARGE: usize = 1000;
+
+/// What a run is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Until every honest node has a link.
+    Linking,
+    /// Load and faults.
+    Running,
+    /// Faults are over: everything must be everywhere within the bound.
+    Settling,
+    /// Everything is everywhere; attacks go on a little longer.
+    Lingering,
+    /// Nothing happens any more.
+    Over,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Simulated time since the start.
+    pub now: Duration,
+    /// An estimate of where that ends.
+    pub until: Duration,
+    /// Events so far.
+    pub events: u64,
+    /// Deliveries of published messages at honest nodes so far.
+    pub delivered: u64,
+    /// How many there must be in the end, as far as is known.
+    pub expected: u64,
+    /// What it is at.
+    pub phase: Phase,
+}
+
+/// A simulated run. The same scenario and seed give the same events, on any machine.
+pub struct Sim {
+    world: World,
+    phase: Phase,
+    /// When the phase may end next.
+    until: Time,
+    ends: Time,
+    extended: bool,
+}
+
+impl Sim {
+    /// A run that has not begun. Memory follows nodes, links and messages. The scenario must be
+    /// one that `Scenario::parse` let pass.
+    pub fn new(scenario: &Scenario, seed: u64) -> Self {
+        let mut world = World::new(scenario, seed);
+        world.queue.put(START.after(CHECKPOINT), Event::Checkpoint);
+        let until = START.after(LINKING);
+        let mut sim = Self { world, phase: Phase::Linking, until, ends: until, extended: false };
+        match scenario.mesh.start {
+            Start::Linked => sim.world.queue.put(until, Event::Phase),
+            Start::Cold => sim.begin(START),
+        }
+        sim
+    }
+
+    /// Lets one event happen; `false` once the run is over.
+    pub fn step(&mut self) -> bool {
+        if self.phase == Phase::Over {
+            return false;
+        }
+        let Some((at, event)) = self.world.queue.take() else {
+            self.phase = Phase::Over;
+            return false;
+        };
+        self.world.now = at;
+        self.world.events += 1;
+        describe(&mut self.world.trace, at, &event);
+        let checkpoint = matches!(event, Event::Checkpoint);
+        self.world.last = Some(event.clone());
+        self.world.happen(event);
+        if checkpoint {
+            self.world.queue.put(at.after(CHECKPOINT), Event::Checkpoint);
+        }
+        self.turn();
+        true
+    }
+
+    /// Ends the phase if it may end.
+    fn turn(&mut self) {
+        let now = self.world.now;
+        match self.phase {
+            Phase::Linking => {
+                let all = self.world.living == self.world.linked;
+                let started = now > START.after(Duration::from_millis(50));
+                if (all && started) || now >= self.until {
+                    self.begin(now);
+                }
+            }
+            Phase::Running if now >= self.ends => {
+                self.phase = Phase::Settling;
+                self.until = self.ends.after(self.world.scenario.settle);
+                self.world.queue.put(self.until, Event::Phase);
+            }
+            Phase::Settling if self.complete() => self.linger(now),
+            Phase::Settling if now >= self.until => self.stop(),
+            Phase::Lingering if now >= self.until => {
+                if !self.extended && self.world.unexercised() {
+                    self.extended = true;
+                    self.until = now.after(EXERCISE);
+                    self.world.queue.put(self.until, Event::Phase);
+                } else {
+                    self.stop();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The run's zero: from here on the scenario's times count.
+    fn begin(&mut self, zero: Time) {
+        let world = &mut self.world;
+        self.phase = Phase::Running;
+        self.ends = zero.after(world.scenario.ends(world.seed));
+        world.queue.put(self.ends, Event::Phase);
+        world.start_clock(zero);
+    }
+
+    fn linger(&mut self, now: Time) {
+        let world = &mut self.world;
+        let honest = world.cast.iter().all(Option::is_none);
+        if honest && world.places.len() > LARGE {
+            return self.stop();
+        }
+        world.oracle.quiet(now);
+        self.phase = Phase::Lingering;
+        self.until = now.after(if honest { QUIET } else { LINGER });
+        world.queue.put(self.until, Event::Phase);
+    }
+
+    fn stop(&mut self) {
+        self.phase = Phase::Over;
+        self.world.finish_watching();
+    }
+
+    /// Whether everything is everywhere.
+    fn complete(&self) -> bool {
+        let (world, watch) = (&self.world, &self.world.watch);
+        watch.loads == 0
+            && watch.waiting == 0
+            && watch.held == watch.signed.saturating_mul(world.living as u64)
+    }
+
+    /// How far the run is.
+    pub fn progress(&self) -> Progress {
+        let watch = &self.world.watch;
+        let bound = match self.phase {
+            Phase::Linking | Phase::Running => self.ends.max(self.world.now),
+            _ => self.until,
+        };
+        Progress {
+            now: self.world.now.since(START),
+            until: bound.since(START),
+            events: self.world.events,
+            delivered: watch.delivered,
+            expected: watch.published.saturating_mul(self.world.living as u64),
+            phase: self.phase,
+        }
+    }
+
+    /// Over every event so far.
+    pub fn digest(&self) -> Digest {
+        self.world.trace.digest()
+    }
+
+    /// The last event, in words.
+    pub fn event(&self) -> String {
+        self.world.in_words()
+    }
+
+    /// What the oracle has seen so far.
+    pub fn violations(&self) -> &[Violation] {
+        self.world.oracle.violations()
+    }
+
+    /// The run as it was recorded, over or not. The caller knows what it cost.
+    pub fn finish(self) -> Recording {
+        let digest = self.digest();
+        self.world.record(digest)
+    }
+}

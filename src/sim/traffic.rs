@@ -1,0 +1,282 @@
+//! Links at work: dialling, writing, arriving, closing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ends::{Piece, RECEIVE_WINDOW, other, segments};
+use super::place::Machine;
+use super::world::{Event, World};
+use crate::crypto::PublicKey;
+use crate::protocol::{Down, Input, LinkId};
+use crate::wire::limits::MAX_FRAME;
+
+/// When an unanswered dial is tried again, and when it is given up: the first segments of TCP are
+/// repeated after 1 and 3 s (RFC 6298), and the dialer of the real node waits for 5.
+const TRIES: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(2)];
+/// Least time for one raw write of a liar: a system call and a little work.
+const LIAR_WRITE: Duration = Duration::from_micros(20);
+
+impl World {
+    pub(super) fn dial(&mut self, node: usize, peer: &PublicKey) {
+        let Some(to) = self.node_of(peer) else { return };
+        let (out, back) = (self.one_way(node, to), self.one_way(to, node));
+        let event = Event::Dialled {
+            from: node as u32,
+            start: self.places[node].start,
+            to: to as u32,
+            trial: 0,
+        };
+        // TCP's handshake and TLS's, a round trip each.
+        self.queue.put(self.now.after((out + back) * 2), event);
+    }
+
+    pub(super) fn dialled(&mut self, from: usize, to: usize, trial: u32) {
+        let silent = self.impairments.cut(from, to) || self.places[to].paused;
+        if silent && let Some(wait) = TRIES.get(trial as usize) {
+            let start = self.places[from].start;
+            let (from, to, trial) = (from as u32, to as u32, trial + 1);
+            let event = Event::Dialled { from, start, to, trial };
+            return self.queue.put(self.now.after(*wait), event);
+        }
+        let peer = self.places[to].key;
+        if silent || !self.places[to].lives() {
+            return self.give(from, Input::DialFailed { peer });
+        }
+        let (out, back) = (self.one_way(from, to), self.one_way(to, from));
+        let (near, far) = self.ends.link((from, out), (to, back), self.now);
+        self.places[from].links.push(near);
+        self.places[to].links.push(far);
+        for (end, node, peer) in [(near, from, to), (far, to, from)] {
+            if self.places[node].honest {
+                self.oracle.link_up(end, node, peer);
+            }
+        }
+        // The dialler's end of the handshake is on its way while it speaks already.
+        let accepted = Input::LinkUp { link: far, peer: self.places[from].key, dialled: false };
+        self.tell(to, out, accepted);
+        self.give(from, Input::LinkUp { link: near, peer, dialled: true });
+    }
+
+    /// Latency between two nodes, faults included.
+    fn one_way(&self, from: usize, to: usize) -> Duration {
+        let base = self.scenario.net.one_way(from, to, self.seed);
+        base.saturating_add(self.impairments.weather(&self.scenario.net, from, to).delay)
+    }
+
+    /// Writes to a link.
+    pub(super) fn transmit(&mut self, from: LinkId, piece: Piece) {
+        let now = self.now;
+        let to = other(from);
+        let Some(peer) = self.ends.get(to).map(|end| end.owner as usize) else { return };
+        let Some(end) = self.ends.up(from) else { return };
+        let owner = end.owner as usize;
+        let weather = self.impairments.weather(&self.scenario.net, owner, peer);
+        let one_way = u64::from(end.latency).saturating_add(micros(weather.delay));
+        let fate = segments(piece.length(), one_way, &weather, &mut self.dice);
+        if fate.broken {
+            return self.break_off(from);
+        }
+        self.watch.count_segments(&fate);
+        let pace = end.rare.as_ref().and_then(|rare| rare.pace);
+        let pace = [pace, weather.bandwidth].into_iter().flatten().min();
+        let mut takes = pace.map_or(Duration::ZERO, |pace| {
+            let bytes = (piece.length() + fate.extra) as u64;
+            Duration::from_micros(bytes.saturating_mul(1_000_000).div_ceil(pace.max(1)))
+        });
+        if matches!(piece, Piece::Bytes(_)) {
+            takes = takes.max(LIAR_WRITE);
+        }
+        let done = end.busy.max(now).after(takes);
+        end.busy = done;
+        let jitter = self.dice.up_to(weather.jitter);
+        let travels = one_way.saturating_add(jitter).saturating_add(fate.late);
+        let arrives = done.after(Duration::from_micros(travels)).max(end.last);
+        end.last = arrives;
+        if self.places[owner].floods {
+            end.rare().unwritten += 1;
+            self.queue.put(done, Event::Written { end: from });
+        }
+        self.queue.put(arrives, Event::Piece { to, piece });
+    }
+
+    /// A write is done; whoever floods is told when the last one is.
+    pub(super) fn written(&mut self, id: LinkId) {
+        let window = self.ends.get(other(id)).and_then(|end| end.rare.as_ref());
+        let full = window.is_some_and(|rare| rare.held_bytes > RECEIVE_WINDOW);
+        let Some(end) = self.ends.up(id) else { return };
+        let owner = end.owner as usize;
+        let rare = end.rare();
+        rare.unwritten = rare.unwritten.saturating_sub(1);
+        if rare.unwritten > 0 || full {
+            rare.blocked |= full;
+            return;
+        }
+        let now = self.now;
+        if let Machine::Liar(liar) = &mut self.places[owner].machine {
+            liar.drained(now, id);
+            self.settle(owner);
+            self.schedule(owner, false);
+        }
+    }
+
+    /// Something comes to an end of a link.
+    pub(super) fn arrive(&mut self, to: LinkId, piece: Piece) {
+        let from = other(to);
+        let Some(sender) = self.ends.get(from).map(|end| end.owner as usize) else { return };
+        let Some(end) = self.ends.up(to) else { return };
+        let owner = end.owner as usize;
+        let stays = !end.reading
+            || self.places[owner].paused
+            || self.impairments.cut(owner, sender)
+            || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty());
+        if stays {
+            let rare = end.rare();
+            rare.held_bytes += piece.length();
+            return rare.held.push_back(piece);
+        }
+        self.take_in(to, piece);
+    }
+
+    /// Hands what came to the owner.
+    fn take_in(&mut self, to: LinkId, piece: Piece) {
+        let Some(end) = self.ends.up(to) else { return };
+        let owner = end.owner as usize;
+        self.places[owner].bytes += piece.length() as u64;
+        let plain = end.rare.as_ref().is_none_or(|rare| rare.buffer.is_empty() && !rare.broken);
+        match piece {
+            Piece::Frame(bytes) if plain => self.hand_frame(owner, to, bytes),
+            Piece::Frame(bytes) => {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let rare = end.rare();
+                rare.buffer.extend_from_slice(&length.to_be_bytes());
+                rare.buffer.extend_from_slice(&bytes);
+                self.parse(owner, to);
+            }
+            Piece::Bytes(bytes) => {
+                end.rare().buffer.extend_from_slice(&bytes);
+                self.parse(owner, to);
+            }
+            Piece::Fin => self.lose(to),
+        }
+    }
+
+    fn hand_frame(&mut self, owner: usize, link: LinkId, bytes: Arc<[u8]>) {
+        // The first frame of an honest node is its hello; a liar's first frame counts too.
+        if let Some(end) = self.ends.up(link).filter(|end| !end.greeted) {
+            end.greeted = true;
+            let place = &mut self.places[owner];
+            place.ready += 1;
+            if place.ready == 1 && place.honest {
+                self.linked += 1;
+            }
+        }
+        self.give(owner, Input::Frame { link, bytes });
+    }
+
+    /// Cuts frames from the bytes that came so far.
+    fn parse(&mut self, owner: usize, link: LinkId) {
+        loop {
+            let Some(end) = self.ends.up(link) else { return };
+            let rare = end.rare();
+            if rare.broken {
+                return rare.buffer.clear();
+            }
+            let Some((length, rest)) = rare.buffer.split_first_chunk::<4>() else { return };
+            let length = u32::from_be_bytes(*length);
+            if !(2..=MAX_FRAME).contains(&(length as usize)) {
+                rare.broken = true;
+                return self.give(owner, Input::Oversize { link, length });
+            }
+            let Some(frame) = rest.get(..length as usize) else { return };
+            let frame: Arc<[u8]> = frame.into();
+            rare.buffer.drain(..4 + length as usize);
+            self.hand_frame(owner, link, frame);
+        }
+    }
+
+    /// A liar stops reading from a link, or goes on.
+    pub(super) fn read_or_not(&mut self, link: LinkId, reading: bool) {
+        if let Some(end) = self.ends.up(link) {
+            end.reading = reading;
+            if reading {
+                self.release(link, Duration::ZERO);
+            }
+        }
+    }
+
+    /// What was held back at an end comes now, after a while.
+    pub(super) fn release(&mut self, to: LinkId, after: Duration) {
+        let at = self.now.after(after);
+        let Some(rare) = self.ends.up(to).and_then(|end| end.rare.as_mut()) else { return };
+        rare.held_bytes = 0;
+        let held = std::mem::take(&mut rare.held);
+        for piece in held {
+            self.queue.put(at, Event::Piece { to, piece });
+        }
+        let from = other(to);
+        if let Some(end) = self.ends.up(from)
+            && end.last < at
+        {
+            end.last = at; // nothing overtakes it
+        }
+        let blocked = self.ends.up(from).and_then(|end| end.rare.as_mut());
+        if let Some(rare) = blocked.filter(|rare| rare.blocked) {
+            rare.blocked = false;
+            rare.unwritten += 1;
+            self.queue.put(at, Event::Written { end: from });
+        }
+    }
+
+    /// The owner closes a link: what was sent before still arrives.
+    pub(super) fn close(&mut self, node: usize, link: LinkId) {
+        let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
+        self.take_down(link);
+        self.tell(node, Duration::ZERO, Input::LinkDown { link, cause: Down::Closed });
+        self.say_end(link, last);
+    }
+
+    /// The other end hears that a link is over.
+    pub(super) fn say_end(&mut self, link: LinkId, last: crate::protocol::Time) {
+        let latency = self.ends.get(link).map_or(0, |end| u64::from(end.latency));
+        let at = self.now.after(Duration::from_micros(latency)).max(last);
+        self.queue.put(at, Event::Piece { to: other(link), piece: Piece::Fin });
+    }
+
+    /// The network gives a link up: both ends hear of it.
+    fn break_off(&mut self, link: LinkId) {
+        self.watch.count("links_broken", 1);
+        for end in [link, other(link)] {
+            if let Some(owner) = self.take_down(end) {
+                let down = Input::LinkDown { link: end, cause: Down::Lost };
+                self.tell(owner, Duration::ZERO, down);
+            }
+        }
+    }
+
+    /// Marks an end as gone; gives its owner.
+    pub(super) fn take_down(&mut self, link: LinkId) -> Option<usize> {
+        let end = self.ends.up(link)?;
+        end.up = false;
+        let (owner, greeted) = (end.owner as usize, end.greeted);
+        end.rare = None;
+        let place = &mut self.places[owner];
+        if let Some(at) = place.links.iter().position(|held| *held == link) {
+            place.links.swap_remove(at);
+        }
+        if greeted {
+            place.ready -= 1;
+            if place.ready == 0 && place.honest {
+                self.linked -= 1;
+            }
+        }
+        if self.places[owner].honest {
+            self.oracle.link_down(link);
+        }
+        Some(owner)
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,258 @@
+//! What is written down while a run goes on, and the load.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::ends::Fate;
+use super::world::{Event, World};
+use crate::crypto::PublicKey;
+use crate::protocol::{PublishError, Record, StoredBatch, Ticket, Time};
+use crate::report::{Arrival, BatchRecord};
+use crate::scenario::Strike;
+use crate::wire::{BatchId, Entry};
+
+/// The topic of the load's messages.
+const TOPIC: &str = "load";
+/// How long a message is tried whose publisher is over its quota.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait before it is tried again.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// A message that was handed to a publisher, or found none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Posted {
+    pub author: u32,
+    /// When it was due.
+    pub at: Time,
+    pub size: u32,
+    /// Its batch and its place there, once that is signed.
+    pub place: Option<(u32, u32)>,
+    pub acknowledged: bool,
+    /// Its publisher died before it answered.
+    pub excused: bool,
+}
+
+/// What was seen so far. Times are absolute until the run is over.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// The run's zero, once it is known.
+    pub zero: Option<Time>,
+    pub posts: Vec<Posted>,
+    pub batches: Vec<BatchRecord>,
+    pub arrivals: Vec<Arrival>,
+    /// Deliveries that a crash undid, by index.
+    pub undone: Vec<u32>,
+    pub counted: BTreeMap<&'static str, u64>,
+    pub strikes: Vec<Strike>,
+    /// Who publishes each load.
+    pub publishers: Vec<Vec<usize>>,
+    /// Batches of honest authors that living honest nodes hold, over all of them.
+    pub held: u64,
+    /// Batches of honest authors.
+    pub signed: u64,
+    /// Messages that are acknowledged.
+    pub published: u64,
+    /// Deliveries of them are counted here, for the progress bar only.
+    pub delivered: u64,
+    /// Messages that wait for an answer or for their turn.
+    pub waiting: u64,
+    /// Loads that are not over.
+    pub loads: usize,
+    ids: BTreeMap<BatchId, u32>,
+    /// Whether a batch was delivered at an honest node, by index.
+    seen: Vec<bool>,
+    tickets: BTreeMap<(usize, Ticket), u32>,
+}
+
+impl Watch {
+    /// Counts something that must really have happened for the run to prove anything.
+    pub fn count(&mut self, what: &'static str, by: u64) {
+        if by > 0 {
+            *self.counted.entry(what).or_default() += by;
+        }
+    }
+
+    pub fn count_segments(&mut self, fate: &Fate) {
+        if *fate != Fate::default() {
+            self.count("retransmissions", fate.lost);
+            self.count("duplicated_segments", fate.doubled);
+            self.count("reordered_segments", fate.overtaken);
+        }
+    }
+
+    /// A node signs a batch: the posts that waited longest are in it.
+    pub fn signed(&mut self, node: usize, stored: &StoredBatch, posted: &mut VecDeque<u32>) {
+        let header = &stored.batch.header;
+        let count = (header.count as usize).min(posted.len());
+        let posts: Vec<u32> = posted.drain(..count).collect();
+        let batch = self.batch(stored, Some(node as u32));
+        for (index, post) in posts.iter().enumerate() {
+            // Noted already; it counts as taken once the node acknowledges it.
+            self.posts[*post as usize].place = Some((batch, index as u32));
+        }
+        self.batches[batch as usize].posts = posts;
+    }
+
+    fn batch(&mut self, stored: &StoredBatch, author: Option<u32>) -> u32 {
+        if let Some(known) = self.ids.get(&stored.id) {
+            return *known;
+        }
+        let index = self.batches.len() as u32;
+        let seq = stored.batch.header.seq;
+        self.ids.insert(stored.id, index);
+        self.batches.push(BatchRecord { id: stored.id, author, seq, posts: Vec::new() });
+        self.seen.push(false);
+        index
+    }
+
+    fn first_seen(&mut self, batch: u32) -> bool {
+        !std::mem::replace(&mut self.seen[batch as usize], true)
+    }
+
+    /// A node takes a message and will answer.
+    fn taken(&mut self, node: usize, ticket: Ticket, at: Time, size: usize) -> u32 {
+        let post = self.posts.len() as u32;
+        let (author, size) = (node as u32, size as u32);
+        self.posts.push(Posted { author, at, size, ..Posted::default() });
+        self.tickets.insert((node, ticket), post);
+        post
+    }
+
+    /// Nobody takes a message.
+    fn refuse(&mut self, node: usize, at: Time, size: usize) {
+        let (author, size) = (node as u32, size as u32);
+        self.posts.push(Posted { author, at, size, ..Posted::default() });
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// A message is published.
+    pub fn acknowledged(&mut self, node: usize, ticket: Ticket) {
+        let Some(post) = self.tickets.remove(&(node, ticket)) else { return };
+        let post = &mut self.posts[post as usize];
+        post.acknowledged = true;
+        self.published += 1;
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// A message could not be written.
+    pub fn failed(&mut self, node: usize, ticket: Ticket) {
+        if self.tickets.remove(&(node, ticket)).is_some() {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+    }
+
+    /// A publisher died: what it had not answered is neither refused nor expected.
+    pub fn died(&mut self, node: usize) {
+        let range = (node, Ticket(0))..=(node, Ticket(u64::MAX));
+        let open: Vec<(usize, Ticket)> = self.tickets.range(range).map(|(k, _)| *k).collect();
+        for key in open {
+            if let Some(post) = self.tickets.remove(&key) {
+                self.posts[post as usize].excused = true;
+                self.waiting = self.waiting.saturating_sub(1);
+                self.count("unanswered_posts", 1);
+            }
+        }
+    }
+
+    /// What a crash lost was never delivered.
+    pub fn forget(&mut self, node: usize, lost: &[Record]) {
+        for record in lost {
+            let Record::Batch(stored) = record else { continue };
+            let Some(batch) = self.ids.get(&stored.id) else { continue };
+            let place = self
+                .arrivals
+                .iter()
+                .rposition(|arrival| arrival.node as usize == node && arrival.batch == *batch);
+            if let Some(place) = place {
+                self.undone.push(place as u32);
+                self.count("lost_unsynced", 1);
+            }
+        }
+    }
+}
+
+impl World {
+    /// A node delivers a batch.
+    pub(super) fn delivered(&mut self, node: usize, stored: &StoredBatch) {
+        let author = self.node_of(&stored.batch.header.author);
+        let from = stored.from.as_ref().and_then(|key: &PublicKey| self.node_of(key));
+        let batch = self.watch.batch(stored, author.map(|author| author as u32));
+        self.watch.arrivals.push(Arrival {
+            node: node as u32,
+            batch,
+            at: self.now.0,
+            hops: stored.hops,
+            from: from.map(|from| from as u32),
+        });
+        let genuine = author.is_some_and(|author| self.places[author].honest);
+        if genuine && self.places[node].honest {
+            if self.watch.first_seen(batch) {
+                self.watch.signed += 1;
+            }
+            self.places[node].held += 1;
+            self.watch.held += 1;
+            self.watch.delivered += self.watch.batches[batch as usize].posts.len() as u64;
+        }
+    }
+
+    /// A message of a load is due.
+    pub(super) fn post(&mut self, load: usize, k: u64, since: Option<Time>) {
+        if since.is_none() {
+            self.plan_next(load, k);
+        }
+        let due = since.unwrap_or(self.now);
+        let publishers = &self.watch.publishers[load];
+        let count = publishers.len();
+        let turn = usize::try_from(k % count.max(1) as u64).unwrap_or(0);
+        let in_turn = (0..count).map(|i| publishers[(turn + i) % count]);
+        // A publisher that is down is passed over, as a client would.
+        let lives = |node: &usize| self.places[*node].lives() && !self.places[*node].paused;
+        let Some(node) = in_turn.clone().find(lives) else {
+            return self.put_off(load, k, due, RETRY_MAX);
+        };
+        let size = self.scenario.loads[load].size;
+        let entry = Entry { topic: TOPIC.into(), payload: payload(load, k, size) };
+        match self.places[node].machine.publish(self.now, entry) {
+            Some(Ok(ticket)) => {
+                let post = self.watch.taken(node, ticket, due, size);
+                self.places[node].posted.push_back(post);
+            }
+            Some(Err(PublishError::OverQuota { retry_after })) => {
+                self.put_off(load, k, due, retry_after.min(RETRY_MAX));
+            }
+            _ => self.watch.refuse(node, due, size),
+        }
+        self.settle(node);
+        self.schedule(node, false);
+    }
+
+    fn plan_next(&mut self, load: usize, k: u64) {
+        let zero = self.watch.zero.unwrap_or(self.now);
+        match self.scenario.due(&self.scenario.loads[load], k + 1) {
+            Some(due) => {
+                self.watch.waiting += 1;
+                let event = Event::Post { load: load as u32, k: k + 1, since: None };
+                self.queue.put(zero.after(due), event);
+            }
+            None => self.watch.loads -= 1,
+        }
+    }
+
+    fn put_off(&mut self, load: usize, k: u64, since: Time, wait: Duration) {
+        if self.now.since(since) >= PATIENCE {
+            let node = self.watch.publishers[load].first().copied().unwrap_or(0);
+            let size = self.scenario.loads[load].size;
+            return self.watch.refuse(node, since, size);
+        }
+        let event = Event::Post { load: load as u32, k, since: Some(since) };
+        self.queue.put(self.now.after(wait.max(Duration::from_millis(1))), event);
+    }
+}
+
+/// Bytes that no other message of the run has, as far as their number allows.
+fn payload(load: usize, k: u64, size: usize) -> Vec<u8> {
+    let mut bytes = format!("message {k} of load {load} ").into_bytes();
+    bytes.resize(size.max(bytes.len()), b'.');
+    bytes.truncate(size);
+    bytes
+}

@@ -1,0 +1,266 @@
+//! The world: nodes, links and disks under one event queue. The loop here is in the place of
+//! sockets, threads and SQLite; the nodes and the adversaries are those of the real processes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::checks::Checks;
+use super::dice::{Dice, Trace};
+use super::ends::{Ends, Piece};
+use super::faults::Impairments;
+use super::oracle::Oracle;
+use super::place::{Machine, Place};
+use super::queue::Queue;
+use super::watch::Watch;
+use crate::adversary::{Act, Spec};
+use crate::crypto::{Identity, PublicKey};
+use crate::protocol::{
+    Config, Down, Durability, Input, LinkId, Network, Output, Record, Time, Token,
+};
+use crate::scenario::Scenario;
+use crate::wire::Batch;
+
+/// Where virtual time starts, in microseconds since 1970: in 2001, so that no clock is near 0.
+pub(super) const START: Time = Time(1_000_000_000_000_000);
+/// How long a check takes in a worker: the measured 45 µs and a turn of the loop.
+const CHECK: Duration = Duration::from_micros(60);
+/// How long a synced write takes: the measured median of a full commit.
+const SYNC: Duration = Duration::from_micros(600);
+/// How long a read of an old batch takes.
+const READ: Duration = Duration::from_micros(100);
+/// A node whose deadline has not moved is not woken again sooner than this: as in the driver.
+const WAKE_GAP: Duration = Duration::from_micros(200);
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A node hears of something, unless it has been restarted meanwhile.
+    Input { node: u32, start: u32, input: Input },
+    /// A synced write is safe.
+    Synced { node: u32, start: u32, token: Token },
+    /// A node's timer.
+    Wake { node: u32, at: Time },
+    /// Something comes to an end of a link.
+    Piece { to: LinkId, piece: Piece },
+    /// A write of a liar is done.
+    Written { end: LinkId },
+    /// A dial gets an answer, or does not; with the number of this try.
+    Dialled { from: u32, start: u32, to: u32, trial: u32 },
+    /// The node is started for the first time.
+    Begin { node: u32 },
+    /// A strike of the scenario, by index.
+    Strike { strike: u32 },
+    /// Message number `k` of a load is due; since when, if it was put off.
+    Post { load: u32, k: u64, since: Option<Time> },
+    /// The oracle looks at everybody.
+    Checkpoint,
+    /// A phase of the run may end.
+    Phase,
+}
+
+/// Everything.
+pub(super) struct World {
+    pub now: Time,
+    pub seed: u64,
+    pub scenario: Scenario,
+    pub network: Arc<Network>,
+    /// Node by key number.
+    pub numbers: Vec<u32>,
+    pub config: Config,
+    pub cast: Vec<Option<Spec>>,
+    /// Made once, and taken by the first start; a later one makes its own again.
+    pub identities: Vec<Option<Identity>>,
+    pub decoys: Vec<Batch>,
+    pub queue: Queue<Event>,
+    pub places: Vec<Place>,
+    pub ends: Ends,
+    pub dice: Dice,
+    pub trace: Trace,
+    pub checks: Checks,
+    pub impairments: Impairments,
+    pub watch: Watch,
+    pub oracle: Oracle,
+    /// Events so far.
+    pub events: u64,
+    /// The last one.
+    pub last: Option<Event>,
+    /// Honest nodes that live, and those of them with a ready link.
+    pub living: usize,
+    pub linked: usize,
+}
+
+impl World {
+    /// When a node hears of something.
+    pub fn tell(&mut self, node: usize, after: Duration, input: Input) {
+        let start = self.places[node].start;
+        let event = Event::Input { node: node as u32, start, input };
+        self.queue.put(self.now.after(after), event);
+    }
+
+    /// The node of a member.
+    pub fn node_of(&self, key: &PublicKey) -> Option<usize> {
+        let number = self.network.index_of(key)?;
+        self.numbers.get(number as usize).map(|node| *node as usize)
+    }
+
+    /// Lets an event happen. Gives whether it was more than a stale timer.
+    pub fn happen(&mut self, event: Event) {
+        match event {
+            Event::Input { node, start, input } => {
+                if self.places[node as usize].start == start {
+                    self.give(node as usize, input);
+                }
+            }
+            Event::Synced { node, start, token } => {
+                let place = &mut self.places[node as usize];
+                if place.start == start {
+                    place.disk.sync(token);
+                    self.give(node as usize, Input::Written { token });
+                }
+            }
+            Event::Wake { node, at } => self.wake(node as usize, at),
+            Event::Piece { to, piece } => self.arrive(to, piece),
+            Event::Written { end } => self.written(end),
+            Event::Dialled { from, start, to, trial } => {
+                if self.places[from as usize].start == start {
+                    self.dialled(from as usize, to as usize, trial);
+                }
+            }
+            Event::Begin { node } => self.begin(node as usize),
+            Event::Strike { strike } => self.strike(strike as usize),
+            Event::Post { load, k, since } => self.post(load as usize, k, since),
+            Event::Checkpoint => self.checkpoint(),
+            Event::Phase => {}
+        }
+    }
+
+    fn wake(&mut self, node: usize, at: Time) {
+        let place = &mut self.places[node];
+        if place.wake != Some(at) || place.paused {
+            return;
+        }
+        place.wake = None;
+        match place.machine.deadline() {
+            Some(due) if due <= self.now => self.give(node, Input::Wake),
+            _ => self.schedule(node, false),
+        }
+    }
+
+    /// Hands an input to whatever runs at a place.
+    pub fn give(&mut self, node: usize, input: Input) {
+        let (now, place) = (self.now, &mut self.places[node]);
+        if place.paused {
+            let (node, start) = (node as u32, place.start);
+            return place.waiting.push(Event::Input { node, start, input });
+        }
+        let woken = matches!(input, Input::Wake);
+        if let Machine::Honest(honest) = &place.machine {
+            self.oracle.before(now, node, &input, honest);
+        }
+        place.machine.handle(now, input);
+        self.settle(node);
+        self.schedule(node, woken);
+    }
+
+    /// Carries out what a machine wants done, until it wants nothing.
+    pub fn settle(&mut self, node: usize) {
+        while let Some(act) = self.places[node].machine.poll() {
+            match act {
+                Act::Node(output) => {
+                    if self.places[node].honest {
+                        self.oracle.output(self.now, node, &output);
+                    }
+                    self.carry_out(node, output);
+                }
+                Act::Raw { link, bytes } => self.transmit(link, Piece::Bytes(bytes)),
+                Act::Pause { link, reading } => self.read_or_not(link, reading),
+                Act::Pace { link, bytes_per_s } => {
+                    if let Some(end) = self.ends.up(link) {
+                        end.rare().pace = bytes_per_s;
+                    }
+                }
+            }
+        }
+        if let Machine::Honest(honest) = &self.places[node].machine {
+            self.oracle.after(self.now, node, honest);
+        }
+    }
+
+    /// Sees to it that a node is woken in time.
+    pub fn schedule(&mut self, node: usize, woken: bool) {
+        let place = &mut self.places[node];
+        let Some(due) = place.machine.deadline() else { return };
+        let soonest = if woken { self.now.after(WAKE_GAP) } else { self.now };
+        let at = due.max(soonest);
+        if place.wake.is_none_or(|wake| at < wake) {
+            place.wake = Some(at);
+            self.queue.put(at, Event::Wake { node: node as u32, at });
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Send { link, frame, .. } => self.transmit(link, Piece::Frame(frame)),
+            Output::Dial { peer } => self.dial(node, &peer),
+            Output::Close { link, .. } => self.close(node, link),
+            Output::Check { token, key, statement, signature } => {
+                let verdict = self.checks.check(&key, &statement, &signature);
+                self.oracle.checked(self.now, &key, &statement, &signature, verdict.is_good());
+                self.tell(node, CHECK, Input::Checked { token, verdict });
+            }
+            Output::Write { token, record, durability } => {
+                self.write(node, token, record, durability);
+            }
+            Output::Read { token, author, seq, id } => {
+                let batch = self.places[node].read(author, seq, id);
+                self.tell(node, READ, Input::Read { token, batch });
+            }
+            Output::Deliver(delivery) => self.delivered(node, &delivery.stored),
+            Output::Published { ticket, .. } => self.watch.acknowledged(node, ticket),
+            Output::PublishFailed { ticket } => self.watch.failed(node, ticket),
+            Output::Submitted { .. } => {}
+        }
+    }
+
+    fn write(&mut self, node: usize, token: Token, record: Record, durability: Durability) {
+        let (now, place) = (self.now, &mut self.places[node]);
+        match &record {
+            Record::Rejection(row) => place.log.push((**row).clone()),
+            Record::Ban(ban) => place.bans.push(*ban),
+            Record::Batch(stored) if stored.from.is_none() => {
+                let header = &stored.batch.header;
+                let (statement, signature) = (header.statement(), stored.batch.signature);
+                self.checks.signed(header.author, statement, signature);
+                self.watch.signed(node, stored, &mut place.posted);
+            }
+            Record::Batch(_) => {}
+        }
+        match durability {
+            Durability::Synced => {
+                place.disk.synced(now, token, record);
+                let synced = Event::Synced { node: node as u32, start: place.start, token };
+                self.queue.put(now.after(SYNC), synced);
+            }
+            // The node does not wait for it: no event is needed.
+            Durability::Lazy => place.disk.lazy(now, record),
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self) {
+        if self.impairments.any() || self.places.iter().any(|place| place.paused) {
+            self.oracle.unsettled(self.now);
+        }
+        let living = self.places.iter().enumerate().filter(|(_, place)| !place.paused);
+        let honest = living.filter_map(|(node, place)| match &place.machine {
+            Machine::Honest(honest) => Some((node, &**honest)),
+            _ => None,
+        });
+        self.oracle.checkpoint(self.now, honest);
+    }
+
+    /// A link's end is told that it is gone.
+    pub fn lose(&mut self, end: LinkId) {
+        let Some(owner) = self.take_down(end) else { return };
+        self.give(owner, Input::LinkDown { link: end, cause: Down::Lost });
+    }
+}
