@@ -35,8 +35,9 @@ fn place(number: usize, of: usize, radius: f64) -> (f64, f64) {
 
 fn circle(run: &Recording) -> String {
     let of = run.nodes.len();
-    let mut out = String::from(
-        "<svg viewBox=\"0 0 640 460\" role=\"img\" aria-label=\"The mesh\">\
+    let class = if run.links.len() <= MOST_NAMES * 2 { "few" } else { "many" };
+    let mut out = format!(
+        "<svg viewBox=\"0 0 640 460\" class=\"{class}\" role=\"img\" aria-label=\"The mesh\">\
          <title>The links that nodes chose</title>",
     );
     let mut inbound = vec![0usize; of];

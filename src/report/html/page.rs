@@ -53,8 +53,9 @@ fn sections(run: &Recording, report: &Report, tally: &Tally) -> Vec<Section> {
     add("Rejections by sender", "at honest nodes", false, Some(tables::by_liar(run)));
     add("Faults", "when each lasted", false, plots::faults(run));
     add("The mesh", "links chosen, in the end", false, graph::mesh(run));
-    add("What this run does not say", "and what it counted", false, tables::limits(report));
     add("Cost", "", false, Some(tables::resources(&report.resources)));
+    add("What this run does not say", "", false, Some(tables::limits(report)));
+    add("Counted", "what a run must show to prove anything", true, tables::counted(report));
     let slowest = story(run, "").and_then(|story| tree::tree(&story));
     add("The slowest message", "who had it from whom, and when", true, slowest);
     all

@@ -28,8 +28,8 @@ pub fn over_time(run: &Recording, tally: &Tally) -> Option<String> {
     }
     chart.axes((Unit::Time, "since the run’s zero"), (Unit::Share, "share of all"), false);
     let published = tally.published.max(1);
-    chart.line(&cumulated(posts, end, published), "two");
     chart.line(&cumulated(tally.times.iter().copied(), end, tally.expected.max(1)), "one");
+    chart.line(&cumulated(posts, end, published), "two");
     let mut series = vec![("one", "delivered, of all that must be"), ("two", "published")];
     if !run.faults.is_empty() {
         series.push(("fault", "a fault lasts"));

@@ -134,9 +134,12 @@ pub fn violations(report: &Report) -> Option<String> {
     Some(out + "</table></div>" + &more(report.violations.len()))
 }
 
-/// What the run does not prove, and what it did count.
-pub fn limits(report: &Report) -> Option<String> {
+/// What the run does not prove.
+pub fn limits(report: &Report) -> String {
     let mut out = String::new();
+    if report.not_exercised.is_empty() && !report.attacks.is_empty() {
+        out += "<p>Every behaviour was exercised: each reached honest nodes.</p>";
+    }
     if !report.not_exercised.is_empty() {
         let kinds: Vec<String> = report.not_exercised.iter().map(|kind| safe(kind)).collect();
         let _ = write!(
@@ -149,19 +152,40 @@ pub fn limits(report: &Report) -> Option<String> {
     if !report.real_crypto {
         out += "<p class=\"warn\">Signatures were modelled: none was made or checked for real.</p>";
     }
-    if !report.not_modelled.is_empty() {
-        let items = report.not_modelled.iter().take(MOST_ROWS);
-        let items: String = items.map(|one| format!("<li>{}</li>", safe(one))).collect();
-        let _ = write!(out, "<p>Not modelled in this world:</p><ul>{items}</ul>");
+    if report.delivery.untraced > 0 {
+        let _ = write!(
+            out,
+            "<p>{} deliveries came by a way on which some node told nothing: their true hops are \
+             not known.</p>",
+            count(report.delivery.untraced)
+        );
     }
-    if !report.counted.is_empty() {
-        let line = |(what, n): (&String, &u64)| {
-            format!("<tr><td>{}</td><td class=\"n\">{}</td></tr>", safe(what), count(*n))
-        };
-        let lines: String = report.counted.iter().take(MOST_ROWS).map(line).collect();
-        let _ = write!(out, "<table><tr><th>really happened</th><th></th></tr>{lines}</table>");
+    if report.not_modelled.is_empty() {
+        return out + "<p>Nothing of the scenario was left out.</p>";
     }
-    (!out.is_empty()).then_some(out)
+    let items = report.not_modelled.iter().take(MOST_ROWS);
+    let items: String = items.map(|one| format!("<li>{}</li>", safe(one))).collect();
+    out + "<p>Not modelled in this world:</p><ul>" + &items + "</ul>"
+}
+
+/// What really happened, without what never did.
+pub fn counted(report: &Report) -> Option<String> {
+    let happened: Vec<_> = report.counted.iter().filter(|(_, n)| **n > 0).collect();
+    if happened.is_empty() {
+        return None;
+    }
+    let line = |(what, n): &(&String, &u64)| {
+        format!("<p><span>{}</span><b>{}</b></p>", cut(&what.replace('_', " "), 60), count(**n))
+    };
+    let lines: String = happened.iter().take(MOST_ROWS).map(line).collect();
+    let mut never = report.counted.iter().filter(|(_, n)| **n == 0).map(|(what, _)| what);
+    let never: Vec<String> =
+        never.by_ref().take(MOST_ROWS).map(|what| cut(&what.replace('_', " "), 60)).collect();
+    let never = match never.is_empty() {
+        true => String::new(),
+        false => format!("<p class=\"note\">never: {}</p>", never.join(", ")),
+    };
+    Some(format!("<div class=\"counts\">{lines}</div>{never}"))
 }
 
 /// What it cost.
