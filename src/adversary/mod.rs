@@ -35,6 +35,7 @@ mod tests;
 mod wrapper;
 
 pub use attempts::{Attempt, Attempts, Totals};
-pub use parse::{MAX_LIARS, SpecError, parse_list};
+pub use parse::{KINDS, MAX_LIARS, SpecError, parse_list};
 pub use spec::Spec;
+pub(crate) use suggest::nearest;
 pub use wrapper::{Act, Adversary};

@@ -22,7 +22,8 @@ const MAX_RATE: u32 = 1_000_000;
 /// Most authors that one `censor` may name.
 const MAX_CENSORED: usize = 64;
 
-const KINDS: [&str; 9] =
+/// Every behaviour that there is, by name.
+pub const KINDS: [&str; 9] =
     ["forge", "tamper", "drop", "censor", "delay", "replay", "flood", "malformed", "stall"];
 const LATER: [&str; 7] =
     ["equivocate", "withhold", "double-echo", "false-proof", "promise", "twin", "eclipse"];

@@ -22,6 +22,18 @@ impl Spec {
         self.behaviours.iter().map(|behaviour| behaviour.kind.name())
     }
 
+    /// Whoever it names, as it names them: by key or by name.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.behaviours
+            .iter()
+            .filter_map(|behaviour| match &behaviour.kind {
+                Kind::Censor { authors } => Some(authors),
+                _ => None,
+            })
+            .flatten()
+            .map(ToString::to_string)
+    }
+
     /// Checks what only the network file can tell: that whoever is named is in it.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The nearest word, for whoever misspells one.
 
 /// The candidate within a third of its length (at least two edits) that is nearest to `word`.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -61,6 +61,9 @@ pub enum Verb {
     /// Tell one message's story: who had it when, from whom, and who refused it
     #[command(after_help = "Example: loyal explain ID --mesh DIR")]
     Explain(Explain),
+    /// List the built-in scenarios, show one, or print the JSON Schema of their files
+    #[command(after_help = "Examples: loyal scenarios\n          loyal scenarios show three-liars")]
+    Scenarios(super::scenarios::Scenarios),
     /// Print a completion script for a shell
     #[command(after_help = "Example: loyal completions bash > ~/.local/share/bash-completion/\
                             completions/loyal")]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, MeshVerb, Verb};
-use super::{explain, keygen, mesh, network, node, output, post, read, rejections};
+use super::{explain, keygen, mesh, network, node, output, post, read, rejections, scenarios};
 
 /// What the user asked for makes no sense: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Status(client) => read::status(&client),
         Verb::Rejections(args) => rejections::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Scenarios(args) => scenarios::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "loyal", &mut script);

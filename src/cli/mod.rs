@@ -17,6 +17,7 @@ mod output;
 mod post;
 mod read;
 mod rejections;
+mod scenarios;
 mod signals;
 mod signer;
 

@@ -52,6 +52,8 @@ pub struct Sent {
     pub id: Result<String, String>,
     /// The slot that the node answered with.
     pub seq: u64,
+    /// Its node was killed before it answered: neither refused nor promised.
+    pub excused: bool,
 }
 
 /// Microseconds since 1970.
@@ -141,7 +143,7 @@ impl Post {
             Ok((id, seq)) => (Ok(id), seq),
             Err(why) => (Err(why), 0),
         };
-        Sent { author, at, payload, size, id, seq }
+        Sent { author, at, payload, size, id, seq, excused: false }
     }
 }
 

@@ -70,7 +70,7 @@ pub(in crate::report) fn clean() -> Recording {
         reproduce: "loyal sim test --seed 7".into(),
         f: 1,
         nodes,
-        posts: vec![Post { author: 0, at: 1000, size: 256, taken: Some((0, 0)) }],
+        posts: vec![Post { author: 0, at: 1000, size: 256, taken: Some((0, 0)), excused: false }],
         batches: vec![
             BatchRecord { id: Digest([0xaa; 32]), author: Some(0), seq: 1, posts: vec![0] },
             BatchRecord { id: Digest([0xbb; 32]), author: Some(0), seq: 2, posts: vec![] },
@@ -214,6 +214,10 @@ fn a_post_that_was_not_taken_misses_liveness_and_is_no_forgery() {
     let report = judge(&run);
     assert_eq!(report.verdict, Verdict::Liveness);
     assert_eq!((report.refused_posts, report.delivery.unpublished), (1, 0));
+    // Nor does a post whose node was killed before it answered.
+    run.posts[0].excused = true;
+    assert_eq!((judge(&run).verdict, judge(&run).refused_posts), (Verdict::Pass, 0));
+    run.posts[0].excused = false;
     // A liar's posts promise nothing.
     run.posts[0].author = 3;
     assert_eq!(judge(&run).verdict, Verdict::Pass);
@@ -305,7 +309,13 @@ pub(in crate::report) fn big(nodes: u32, messages: u32) -> Recording {
         let mut id = [0; 32];
         id[..4].copy_from_slice(&message.wrapping_mul(2_654_435_761).to_be_bytes());
         let taken = Some((message, 0));
-        run.posts.push(Post { author: message % nodes, at: u64::from(message), size: 64, taken });
+        run.posts.push(Post {
+            author: message % nodes,
+            at: u64::from(message),
+            size: 64,
+            taken,
+            excused: false,
+        });
         let author = Some(message % nodes);
         let seq = u64::from(message / nodes) + 1;
         run.batches.push(BatchRecord { id: Digest(id), author, seq, posts: vec![message] });

@@ -44,7 +44,7 @@ impl Tally {
         let posts = || run.posts.iter().filter(|post| run.is_honest(post.author));
         let mut tally = Self {
             published: posts().filter(|post| post.taken.is_some()).count() as u64,
-            refused: posts().filter(|post| post.taken.is_none()).count() as u64,
+            refused: posts().filter(|post| post.taken.is_none() && !post.excused).count() as u64,
             expected: 0,
             delivered: 0,
             duplicates: 0,

@@ -1,13 +1,36 @@
 //! A run as data: what it must show, and the verdict on what it showed. Pure.
+//!
+//! A scenario is a TOML file that is read strictly: an unknown key, a wrong type, a number out of
+//! bounds or anything impossible is an error with line, column and the nearest name. The same value
+//! drives real processes and the simulator.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod builtin;
 mod cast;
+mod error;
+mod keys;
+mod metric;
 mod model;
+mod quantity;
+mod read;
+mod read_fault;
+mod read_load;
+mod read_net;
 mod sample;
+mod schema;
+mod section;
+mod tree;
 mod verdict;
+mod who;
+mod write;
 
+pub use builtin::{builtin, builtins};
 pub use cast::{Act, Strike};
+pub use error::ScenarioError;
+pub use metric::metrics;
 pub use model::{
     Among, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load, MeshShape, Net,
     Ppm, Publishers, Scenario, Select, Start, Who,
 };
+pub use schema::schema;
 pub use verdict::{Facts, Verdict};

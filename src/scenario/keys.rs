@@ -1,0 +1,52 @@
+//! Every key of the file format: what the reader takes and the JSON Schema describes.
+
+/// Of the file itself.
+pub(super) const TOP: &[&str] = &[
+    "name",
+    "about",
+    "seed",
+    "duration",
+    "settle",
+    "verdict",
+    "crypto",
+    "mesh",
+    "net",
+    "malicious",
+    "fault",
+    "load",
+    "expect",
+];
+pub(super) const MESH: &[&str] = &["nodes", "f", "links", "start"];
+pub(super) const NET: &[&str] = &["latency", "jitter", "loss", "duplicate", "reorder", "bandwidth"];
+/// Of a latency that is a table, with every kind's parameters.
+pub(super) const LATENCY: &[&str] =
+    &["kind", "min", "max", "mean", "sd", "median", "names", "matrix"];
+pub(super) const MALICIOUS: &[&str] = &["count", "fraction", "nodes", "behave"];
+/// Of a fault, with every kind's parameters.
+pub(super) const FAULT: &[&str] =
+    &["kind", "at", "until", "select", "p", "by", "bandwidth", "every", "down"];
+pub(super) const SELECT: &[&str] = &["count", "fraction", "nodes", "of"];
+pub(super) const LOAD: &[&str] = &["rate", "count", "from", "until", "size", "publishers"];
+pub(super) const PUBLISHERS: &[&str] = &["count"];
+pub(super) const EXPECT: &[&str] = &["metric", "at_least", "at_most", "equals"];
+
+/// What each kind of latency takes, all of it required.
+pub(super) const LATENCIES: [(&str, &[&str]); 4] = [
+    ("uniform", &["min", "max"]),
+    ("normal", &["mean", "sd"]),
+    ("long-tailed", &["median", "max"]),
+    ("regions", &["names", "matrix"]),
+];
+
+/// What each kind of fault takes besides `kind`, `at` and `select`.
+pub(super) const FAULTS: [(&str, &[&str]); 9] = [
+    ("partition", &["until"]),
+    ("isolate", &["until"]),
+    ("loss", &["until", "p"]),
+    ("delay", &["until", "by"]),
+    ("cap", &["until", "bandwidth"]),
+    ("kill", &["until"]),
+    ("restart", &["down"]),
+    ("pause", &["until"]),
+    ("churn", &["until", "every", "down"]),
+];

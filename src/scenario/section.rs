@@ -1,0 +1,216 @@
+//! One table of the file, read strictly: known keys, right types, numbers in bounds.
+
+use std::time::Duration;
+
+use super::Ppm;
+use super::error::{At, Wrong, meant, shown, wrong};
+use super::quantity::{duration, ppm};
+use super::tree::{Kind, Node, Table};
+
+/// A table of which every key is known.
+pub(super) struct Section<'a> {
+    /// Where it begins.
+    pub at: At,
+    /// What to call it, as in `[mesh]`.
+    name: &'a str,
+    table: &'a Table,
+}
+
+/// A value and where it stands.
+pub(super) struct Found<T> {
+    pub at: At,
+    pub value: T,
+}
+
+impl<'a> Section<'a> {
+    /// The table, if it has no key but these.
+    pub fn open(node: &'a Node, name: &'a str, keys: &[&str]) -> Result<Self, Wrong> {
+        let Kind::Table(table) = &node.kind else {
+            return wrong(node.at, format!("{name} is a table, not {}", node.what()));
+        };
+        // The first in the file, not in the alphabet.
+        let unknown = table.iter().filter(|(key, _)| !keys.contains(&key.as_str()));
+        if let Some((key, (at, _))) = unknown.min_by_key(|(_, (at, _))| *at) {
+            let near = meant(key, keys.iter().copied());
+            let near =
+                if near.is_empty() { format!("; {name} takes {}", list(keys)) } else { near };
+            return wrong(*at, format!("unknown key `{}` in {name}{near}", shown(key)));
+        }
+        Ok(Self { at: node.at, name, table })
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&'a Node> {
+        self.table.get(key).map(|(_, node)| node)
+    }
+
+    /// That a key is missing, and what it would look like.
+    pub fn missing<T>(&self, key: &str, example: &str) -> Result<T, Wrong> {
+        wrong(self.at, format!("{} has no `{key}`; add {example}", self.name))
+    }
+
+    /// One of two keys, if any; both are an error.
+    pub fn either(&self, keys: &[&'static str]) -> Result<Option<(&'static str, &'a Node)>, Wrong> {
+        let mut given = keys.iter().filter_map(|key| Some((*key, self.table.get(*key)?)));
+        let Some((first, (_, node))) = given.next() else { return Ok(None) };
+        if let Some((second, (at, _))) = given.next() {
+            return wrong(
+                *at,
+                format!("`{first}` and `{second}` are both given; give one of them"),
+            );
+        }
+        Ok(Some((first, node)))
+    }
+
+    /// That no key is given but these and the parameters of this kind; a foreign one is told where
+    /// it belongs.
+    pub fn only(
+        &self,
+        kind: &str,
+        common: &[&str],
+        params: &[&str],
+        kinds: &[(&str, &[&str])],
+    ) -> Result<(), Wrong> {
+        let fits =
+            |key: &&String| !common.contains(&key.as_str()) && !params.contains(&key.as_str());
+        let foreign = self.table.iter().filter(|(key, _)| fits(key));
+        let Some((key, (at, _))) = foreign.min_by_key(|(_, (at, _))| *at) else { return Ok(()) };
+        let owners = kinds.iter().filter(|(_, params)| params.contains(&key.as_str()));
+        let owners: Vec<&str> = owners.map(|(name, _)| *name).collect();
+        let takes = list(params);
+        let why = format!("`{key}` is of {}; {kind} takes {takes}", list(&owners));
+        wrong(
+            *at,
+            format!("{why}; remove it, or write kind = \"{}\"", owners.first().unwrap_or(&kind)),
+        )
+    }
+
+    /// A string.
+    pub fn text(&self, key: &str) -> Result<Option<Found<&'a str>>, Wrong> {
+        self.get(key).map(|node| text(key, node)).transpose()
+    }
+
+    /// A whole number from `least` to `most`.
+    pub fn whole(&self, key: &str, least: u64, most: u64) -> Result<Option<Found<u64>>, Wrong> {
+        self.get(key).map(|node| whole(key, node, least, most)).transpose()
+    }
+
+    /// A duration from `least` to `most`, or the default.
+    pub fn span(
+        &self,
+        key: &str,
+        (least, most): (Duration, Duration),
+    ) -> Result<Option<Found<Duration>>, Wrong> {
+        self.get(key).map(|node| time(key, node, least, most)).transpose()
+    }
+
+    /// A number from 0 to 1.
+    pub fn chance(&self, key: &str) -> Result<Option<Found<Ppm>>, Wrong> {
+        self.get(key).map(|node| chance(key, node)).transpose()
+    }
+
+    /// A finite number.
+    pub fn number(&self, key: &str) -> Result<Option<Found<f64>>, Wrong> {
+        self.get(key).map(|node| number(key, node)).transpose()
+    }
+
+    /// One of some words.
+    pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Wrong> {
+        let Some(Found { at, value }) = self.text(key)? else { return Ok(None) };
+        if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == value) {
+            return Ok(Some(*meaning));
+        }
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let near = meant(value, names.iter().copied());
+        wrong(at, format!("`{key}` is {}, not `{}`{near}", list(&names), shown(value)))
+    }
+
+    /// The tables of a list of tables, at most so many.
+    pub fn list(&self, key: &str, most: usize) -> Result<&'a [Node], Wrong> {
+        let Some(node) = self.get(key) else { return Ok(&[]) };
+        match &node.kind {
+            Kind::List(list) if list.len() <= most => Ok(list),
+            Kind::List(_) => wrong(node.at, format!("there are more than {most} of [[{key}]]")),
+            _ => wrong(node.at, format!("`{key}` is a list of tables; begin each with [[{key}]]")),
+        }
+    }
+}
+
+/// `a`, `b` or `c`.
+pub(super) fn list(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+pub(super) fn text<'a>(key: &str, node: &'a Node) -> Result<Found<&'a str>, Wrong> {
+    match &node.kind {
+        Kind::Text(value) => Ok(Found { at: node.at, value }),
+        _ => wrong(node.at, format!("`{key}` is a string, not {}", node.what())),
+    }
+}
+
+pub(super) fn whole(key: &str, node: &Node, least: u64, most: u64) -> Result<Found<u64>, Wrong> {
+    let said = match &node.kind {
+        Kind::Whole(number) => {
+            match u64::try_from(*number).ok().filter(|n| (least..=most).contains(n)) {
+                Some(value) => return Ok(Found { at: node.at, value }),
+                None => number.to_string(),
+            }
+        }
+        Kind::Float(number) => number.to_string(),
+        _ => node.what().to_owned(),
+    };
+    wrong(node.at, format!("`{key}` is a whole number from {least} to {most}, not {said}"))
+}
+
+pub(super) fn number(key: &str, node: &Node) -> Result<Found<f64>, Wrong> {
+    let value = match &node.kind {
+        Kind::Float(number) => *number,
+        Kind::Whole(number) => *number as f64,
+        _ => return wrong(node.at, format!("`{key}` is a number, not {}", node.what())),
+    };
+    if value.is_finite() {
+        return Ok(Found { at: node.at, value });
+    }
+    wrong(node.at, format!("`{key}` is a finite number, not {value}"))
+}
+
+pub(super) fn chance(key: &str, node: &Node) -> Result<Found<Ppm>, Wrong> {
+    let Found { at, value } = number(key, node)?;
+    match ppm(value) {
+        Some(value) => Ok(Found { at, value }),
+        None => wrong(at, format!("`{key}` is a number from 0 to 1, not {value}")),
+    }
+}
+
+pub(super) fn time(
+    key: &str,
+    node: &Node,
+    least: Duration,
+    most: Duration,
+) -> Result<Found<Duration>, Wrong> {
+    let said = match &node.kind {
+        Kind::Text(said) => said,
+        Kind::Whole(number) => {
+            let why = format!("`{key}` is a duration; did you mean \"{number}s\"?");
+            return wrong(node.at, why);
+        }
+        _ => return wrong(node.at, format!("`{key}` is a duration, not {}", node.what())),
+    };
+    let Some(value) = duration(said) else {
+        let why = "is no duration; write it like 250ms, 5s or 10m";
+        return wrong(node.at, format!("`{key}`: `{}` {why}", shown(said)));
+    };
+    if value < least || value > most {
+        let why = format!("`{key}` is from {} to {}, not {}", show(least), show(most), shown(said));
+        return wrong(node.at, why);
+    }
+    Ok(Found { at: node.at, value })
+}
+
+fn show(duration: Duration) -> String {
+    super::quantity::span(duration)
+}
