@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::mesh_run;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 /// A Byzantine-aware gossip node, and the lab that proves it.
@@ -180,6 +181,13 @@ pub enum MeshVerb {
                             0 pass, 1 failed to run, 2 bad usage, 3 liveness missed, 4 safety \
                             broken,\n5 an attack reached no honest node.")]
     Up(MeshUp),
+    /// Run a scenario on real processes, to its verdict
+    #[command(after_help = "Examples: loyal mesh run partition-and-heal\n          loyal mesh run \
+                            mine.toml --seed 7 --set mesh.nodes=20 --report run\n\nExit codes: 0 the \
+                            verdict is the one that the scenario declares (pass, if none), 1 failed \
+                            to run,\n2 bad usage or scenario, 3 liveness missed, 4 safety broken, 5 \
+                            an attack reached no honest node.")]
+    Run(mesh_run::Args),
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, MeshVerb, Verb};
-use super::{explain, keygen, mesh, network, node, output, post, read, rejections, scenarios};
+use super::{explain, keygen, mesh, mesh_run, network, node, output, post, read, rejections, scenarios};
 
 /// What the user asked for makes no sense: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Network(verb) => network::run(&verb),
         Verb::Node(args) => node::run(args),
         Verb::Mesh(MeshVerb::Up(args)) => mesh::run(args),
+        Verb::Mesh(MeshVerb::Run(args)) => mesh_run::run(&args),
         Verb::Post(args) => post::run(&args),
         Verb::Messages(args) => read::messages(&args),
         Verb::Peers(client) => read::peers(&client),

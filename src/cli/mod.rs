@@ -11,6 +11,7 @@ mod keys;
 mod live;
 mod logs;
 mod mesh;
+mod mesh_run;
 mod network;
 mod node;
 mod output;

@@ -22,6 +22,7 @@ mod section;
 mod tree;
 mod verdict;
 mod who;
+mod words;
 mod write;
 
 pub use builtin::{builtin, builtins};
