@@ -60,11 +60,15 @@ pub enum Verb {
     )]
     Rejections(Rejections),
     /// Tell one message's story: who had it when, from whom, and who refused it
-    #[command(after_help = "Example: loyal explain ID --mesh DIR")]
+    #[command(after_help = "Examples: loyal explain ID --mesh DIR\n          loyal explain ID \
+                            --report DIR\n          loyal explain --report DIR")]
     Explain(Explain),
     /// List the built-in scenarios, show one, or print the JSON Schema of their files
     #[command(after_help = "Examples: loyal scenarios\n          loyal scenarios show three-liars")]
     Scenarios(super::scenarios::Scenarios),
+    /// Read the report of a run, or compare two
+    #[command(after_help = "Examples: loyal report DIR\n          loyal report DIR --diff BEFORE")]
+    Report(super::report::Args),
     /// Print a completion script for a shell
     #[command(after_help = "Example: loyal completions bash > ~/.local/share/bash-completion/\
                             completions/loyal")]
@@ -182,11 +186,13 @@ pub enum MeshVerb {
                             broken,\n5 an attack reached no honest node.")]
     Up(MeshUp),
     /// Run a scenario on real processes, to its verdict
-    #[command(after_help = "Examples: loyal mesh run partition-and-heal\n          loyal mesh run \
+    #[command(
+        after_help = "Examples: loyal mesh run partition-and-heal\n          loyal mesh run \
                             mine.toml --seed 7 --set mesh.nodes=20 --report run\n\nExit codes: 0 the \
                             verdict is the one that the scenario declares (pass, if none), 1 failed \
                             to run,\n2 bad usage or scenario, 3 liveness missed, 4 safety broken, 5 \
-                            an attack reached no honest node.")]
+                            an attack reached no honest node."
+    )]
     Run(mesh_run::Args),
 }
 
@@ -229,7 +235,7 @@ pub struct MeshUp {
     /// Print report.json and nothing else
     #[arg(long, requires = "messages")]
     pub json: bool,
-    /// Write report.json into this folder
+    /// Write report.json, report.html and the rest into this folder
     #[arg(long, value_name = "DIR", requires = "messages")]
     pub report: Option<PathBuf>,
     /// Let nodes write their logs as JSON
@@ -330,11 +336,15 @@ pub struct Rejections {
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// The message, or its batch
-    pub id: String,
+    /// The message, or its batch; with --report the first digits do, and without it the slowest is
+    /// told of
+    pub id: Option<String>,
     #[command(flatten)]
     pub client: Client,
     /// Ask every node of this mesh's folder
     #[arg(long, value_name = "DIR")]
     pub mesh: Option<PathBuf>,
+    /// Look into the report folder of a run instead
+    #[arg(long, value_name = "DIR", conflicts_with = "mesh")]
+    pub report: Option<PathBuf>,
 }

@@ -17,9 +17,12 @@ mod node;
 mod output;
 mod post;
 mod read;
+mod recorded;
 mod rejections;
+mod report;
 mod scenarios;
 mod signals;
 mod signer;
+mod story;
 
 pub use exit::main;

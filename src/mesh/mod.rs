@@ -15,6 +15,7 @@ mod loads;
 mod network;
 mod observe;
 mod play;
+mod posts;
 mod record;
 mod roster;
 mod run;

@@ -94,7 +94,8 @@ pub async fn play(
         strikes,
     };
     let posted = Cell::new(0);
-    let loads = async { Ok(publish(scenario, &roster, zero.into(), |count| posted.set(count)).await) };
+    let loads =
+        async { Ok(publish(scenario, &roster, zero.into(), |count| posted.set(count)).await) };
     let faults = stage.strike_all(zero, &posted, &mut progress);
     let (sent, ()) = tokio::try_join!(loads, faults)?;
     let Stage { mesh, lives, weather, .. } = stage;

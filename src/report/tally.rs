@@ -1,7 +1,7 @@
 //! What honest nodes delivered, compared with what was published.
 
 use super::ways::{ByBatch, Ways};
-use super::{Delivery, Recording, hops_of, latency_of};
+use super::{Delivery, Recording, Theory, hops_of, latency_of};
 
 /// Counts over all arrivals, in time linear in them but for one sort of the latencies.
 pub struct Tally {
@@ -143,6 +143,7 @@ impl Tally {
             hops: hops_of(&self.claimed),
             true_hops: hops_of(&self.crossed),
             untraced: self.untraced,
+            theory: Theory::of(run.nodes.len(), run.links.len()),
             copies_per_delivery: ratio(
                 self.relayed_batches.saturating_add(copies),
                 self.relayed_batches,
