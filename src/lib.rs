@@ -16,6 +16,7 @@
 //! | `store` | shell | SQLite, key files, locks |
 //! | `net` | shell | links over TCP and TLS, the driver, the checkers |
 //! | `http`, `api`, `client` | shell | the HTTP interface, and the client for it |
+//! | `campaign` | shell | many simulated runs: seeds, swarms, shrinking |
 //! | `mesh` | shell | launches processes, loads and observes them |
 //! | `cli` | shell | the command line |
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
@@ -25,6 +26,8 @@
 pub mod adversary;
 #[cfg(feature = "shell")]
 pub mod api;
+#[cfg(feature = "shell")]
+pub mod campaign;
 #[cfg(feature = "shell")]
 pub mod cli;
 #[cfg(feature = "shell")]

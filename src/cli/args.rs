@@ -36,6 +36,17 @@ pub enum Verb {
     /// Run a whole mesh of real processes on this machine
     #[command(subcommand)]
     Mesh(MeshVerb),
+    /// Run a scenario in the simulator: one seed, or a campaign over many
+    #[command(
+        after_help = "Examples: loyal sim three-liars --seed 7 --report run\n          loyal sim \
+                            three-liars --nodes 100 --set mesh.links=8\n          loyal sim \
+                            all-at-once --seeds 1..100\n          loyal sim swarm --seeds 1..1000 \
+                            --verify\n\nExit codes: 0 the verdict that the scenario declares, 1 \
+                            failed to run, 2 bad usage,\n3 liveness missed, 4 safety broken, 5 an \
+                            attack reached no honest node,\n6 not deterministic, 130 interrupted; \
+                            of a campaign, that of its gravest failure."
+    )]
+    Sim(super::sim::Args),
     /// Publish a message through a node
     #[command(
         after_help = "Examples: loyal post \"hello, generals\"\n          loyal post --topic \

@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{Cli, MeshVerb, Verb};
 use super::{
     explain, keygen, mesh, mesh_run, network, node, output, post, read, rejections, report,
-    scenarios,
+    scenarios, sim,
 };
 
 /// What the user asked for makes no sense: exit code 2.
@@ -47,6 +47,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Node(args) => node::run(args),
         Verb::Mesh(MeshVerb::Up(args)) => mesh::run(args),
         Verb::Mesh(MeshVerb::Run(args)) => mesh_run::run(&args),
+        Verb::Sim(args) => sim::run(&args),
         Verb::Post(args) => post::run(&args),
         Verb::Messages(args) => read::messages(&args),
         Verb::Peers(client) => read::peers(&client),

@@ -2,6 +2,7 @@
 
 mod api_client;
 mod args;
+mod campaigns;
 mod escape;
 mod exit;
 mod explain;
@@ -23,6 +24,7 @@ mod report;
 mod scenarios;
 mod signals;
 mod signer;
+mod sim;
 mod story;
 
 pub use exit::main;

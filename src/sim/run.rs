@@ -8,12 +8,14 @@ use super::world::{Event, START, World};
 use crate::crypto::Digest;
 use crate::protocol::Time;
 use crate::report::{Recording, Violation};
-use crate::scenario::{Scenario, Start};
+use crate::scenario::{Latency, Net, Ppm, Scenario, Start};
 
 /// How long honest nodes may take to get linked.
 const LINKING: Duration = Duration::from_secs(60);
-/// How long the run goes on once everything is everywhere, so that attacks and quiet are seen.
+/// How long the run goes on once everything is everywhere, so that attacks are seen.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same where nobody lies, so that quiet is seen: the oracle asserts it from 2 s on.
+const QUIET: Duration = Duration::from_secs(4);
 /// How much longer it goes on for an attack that has reached nobody yet.
 const EXERCISE: Duration = Duration::from_secs(3);
 /// How often the oracle looks at everybody.
@@ -34,6 +36,21 @@ pub enum Phase {
     Lingering,
     /// Nothing happens any more.
     Over,
+}
+
+/// Whether no frame takes longer than half a second, so that what is under way has soon passed.
+fn is_calm(net: &Net) -> bool {
+    let slowest = match &net.latency {
+        Latency::Constant(one_way) => *one_way,
+        Latency::Uniform { max, .. } | Latency::LongTailed { max, .. } => *max,
+        Latency::Normal { mean, sd } => mean.saturating_add(sd.saturating_mul(6)),
+        Latency::Regions { matrix, .. } => {
+            matrix.iter().flatten().max().copied().unwrap_or_default()
+        }
+    };
+    net.loss == Ppm(0)
+        && net.bandwidth.is_none()
+        && slowest.saturating_add(net.jitter) <= Duration::from_millis(500)
 }
 
 /// How far a run is.
@@ -146,9 +163,11 @@ impl Sim {
         if honest && world.places.len() > LARGE {
             return self.stop();
         }
-        world.oracle.quiet(now);
+        if is_calm(&world.scenario.net) {
+            world.oracle.quiet(now);
+        }
         self.phase = Phase::Lingering;
-        self.until = now.after(LINGER);
+        self.until = now.after(if honest { QUIET } else { LINGER });
         world.queue.put(self.until, Event::Phase);
     }
 

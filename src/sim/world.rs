@@ -13,7 +13,7 @@ use super::place::{Machine, Place};
 use super::queue::Queue;
 use super::watch::Watch;
 use crate::adversary::{Act, Spec};
-use crate::crypto::PublicKey;
+use crate::crypto::{Identity, PublicKey};
 use crate::protocol::{
     Config, Down, Durability, Input, LinkId, Network, Output, Record, Time, Token,
 };
@@ -68,6 +68,8 @@ pub(super) struct World {
     pub numbers: Vec<u32>,
     pub config: Config,
     pub cast: Vec<Option<Spec>>,
+    /// Made once, and taken by the first start; a later one makes its own again.
+    pub identities: Vec<Option<Identity>>,
     pub decoys: Vec<Batch>,
     pub queue: Queue<Event>,
     pub places: Vec<Place>,
@@ -203,7 +205,7 @@ impl World {
             Output::Close { link, .. } => self.close(node, link),
             Output::Check { token, key, statement, signature } => {
                 let verdict = self.checks.check(&key, &statement, &signature);
-                self.oracle.checked(&key, &statement, &signature, verdict.is_good());
+                self.oracle.checked(self.now, &key, &statement, &signature, verdict.is_good());
                 self.tell(node, CHECK, Input::Checked { token, verdict });
             }
             Output::Write { token, record, durability } => {
@@ -245,6 +247,9 @@ impl World {
     }
 
     pub(super) fn checkpoint(&mut self) {
+        if self.impairments.any() || self.places.iter().any(|place| place.paused) {
+            self.oracle.unsettled(self.now);
+        }
         let living = self.places.iter().enumerate().filter(|(_, place)| !place.paused);
         let honest = living.filter_map(|(node, place)| match &place.machine {
             Machine::Honest(honest) => Some((node, &**honest)),

@@ -1,0 +1,48 @@
+//! A panic as a result: one seed that breaks must not stop the others.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+
+thread_local! {
+    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// From now on a panic prints nothing, in any thread of the process; [`caught`] tells its message
+/// and where it was raised.
+pub fn quiet_panics() {
+    set_hook(Box::new(|info| {
+        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+        let text = message(info.payload()) + &place.unwrap_or_default();
+        LAST.with(|last| *last.borrow_mut() = Some(text));
+    }));
+}
+
+/// Runs it. What it owned is dropped if it panics, so nothing half done is seen again.
+///
+/// # Errors
+/// The message of the panic; with its place if [`quiet_panics`] was called.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    LAST.with(|last| last.borrow_mut().take());
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        LAST.with(|last| last.borrow_mut().take()).unwrap_or_else(|| message(&*payload))
+    })
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_result_with_its_message() {
+        assert_eq!(caught(|| 5), Ok(5));
+        let error = caught(|| panic!("no {}", "way")).map(|()| 0).expect_err("panics");
+        assert!(error.starts_with("no way"), "{error}");
+        assert_eq!(caught(|| 6), Ok(6));
+    }
+}

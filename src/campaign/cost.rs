@@ -1,0 +1,77 @@
+//! What a run costs: wall time, CPU time, memory.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::report::Resources;
+
+/// Measures a run from its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    begun: Instant,
+    cpu: Duration,
+}
+
+impl Stopwatch {
+    /// Starts now, in this thread: its CPU time is measured and no other's.
+    pub fn start() -> Self {
+        Self { begun: Instant::now(), cpu: cpu() }
+    }
+
+    /// Time since the start.
+    pub fn wall(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Fills in what the simulation cannot know of itself, for so many equal runs. Memory is the
+    /// largest that the process ever had.
+    pub fn fill(&self, resources: &mut Resources, runs: u64) {
+        let wall = self.wall().as_secs_f64();
+        resources.wall_s = Some(wall);
+        resources.cpu_s = Some(cpu().saturating_sub(self.cpu).as_secs_f64());
+        resources.peak_rss_mb = peak_rss_mb();
+        let events = resources.events.unwrap_or(0).saturating_mul(runs);
+        resources.events_per_s = per_second(events, self.wall());
+    }
+}
+
+/// So many a second; `None` if no time passed.
+pub(super) fn per_second(count: u64, time: Duration) -> Option<f64> {
+    (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)).saturating_add(Duration::from_nanos(part(time.tv_nsec)))
+}
+
+/// The largest resident memory that this process ever had, in MiB.
+fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_shows_in_every_figure() {
+        let watch = Stopwatch::start();
+        let mut block = vec![1_u64; 1 << 20];
+        while cpu() < watch.cpu + Duration::from_millis(20) {
+            block.iter_mut().for_each(|number| *number = number.rotate_left(1));
+        }
+        let mut cost = Resources { events: Some(1000), ..Resources::default() };
+        watch.fill(&mut cost, 1);
+        assert!(cost.cpu_s >= Some(0.02) && cost.wall_s >= Some(0.019), "{cost:?}");
+        assert!(cost.peak_rss_mb > Some(8.0), "{cost:?}");
+        let rate = cost.events_per_s.expect("time passed");
+        assert!((1.0..50_100.0).contains(&rate), "{rate}");
+    }
+}

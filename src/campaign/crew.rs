@@ -1,0 +1,149 @@
+//! All seeds of a range on all cores.
+
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use super::caught::caught;
+use super::tally::{Failure, Kind, SeedResult, Summary};
+
+/// As the first thread has it.
+const STACK: usize = 8 << 20;
+
+/// Which seeds, and how many at once.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is run, for people.
+    pub name: String,
+    /// Both ends included.
+    pub seeds: RangeInclusive<u64>,
+    /// Threads, and so the runs that are alive at once: 1 at the least.
+    pub jobs: usize,
+}
+
+impl Plan {
+    /// How many seeds.
+    pub fn count(&self) -> u64 {
+        let (first, last) = (*self.seeds.start(), *self.seeds.end());
+        last.checked_sub(first).map_or(0, |between| between.saturating_add(1))
+    }
+}
+
+/// Runs every seed, each from nothing. `work` returns `None` if it was stopped; then no further
+/// seed is begun. A panic in it is a failure of its seed and of no other. `watch` sees every
+/// result, one at a time, with the campaign so far.
+pub fn run(
+    plan: &Plan,
+    reproduce: &(dyn Fn(u64) -> String + Sync),
+    work: &(dyn Fn(u64) -> Option<SeedResult> + Sync),
+    watch: &mut (dyn FnMut(&SeedResult, &Summary) + Send),
+) -> Summary {
+    let begun = Instant::now();
+    let (next, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
+    let summary = Summary::new(&plan.name, &plan.seeds, plan.jobs.max(1));
+    let shared = Mutex::new((summary, watch));
+    let crew = || {
+        while !stopped.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= plan.count() {
+                return;
+            }
+            let seed = plan.seeds.start() + number;
+            let result = caught(|| work(seed)).unwrap_or_else(|what| {
+                let (kind, reproduce) = (Kind::Panicked, reproduce(seed));
+                Some(SeedResult::failed(Failure { seed, kind, what, reproduce, shrunk: None }))
+            });
+            let Some(result) = result else {
+                stopped.store(true, Ordering::Relaxed);
+                return;
+            };
+            // Nothing in here panics but the watcher; its half-done line is no reason to stop.
+            let mut shared = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let (summary, watch) = &mut *shared;
+            summary.add(result.clone());
+            summary.close(begun.elapsed(), false);
+            watch(&result, summary);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..plan.jobs {
+            // One that cannot be started leaves its seeds to the others.
+            let thread = thread::Builder::new().stack_size(STACK);
+            let _ = thread.spawn_scoped(scope, crew);
+        }
+        crew();
+    });
+    let (mut summary, _) = shared.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    summary.close(begun.elapsed(), stopped.into_inner());
+    summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Verdict;
+
+    fn plan(seeds: RangeInclusive<u64>, jobs: usize) -> Plan {
+        Plan { name: "x".into(), seeds, jobs }
+    }
+
+    fn passed(seed: u64) -> Option<SeedResult> {
+        Some(SeedResult { seed, verdict: Some(Verdict::Pass), ..SeedResult::default() })
+    }
+
+    fn line(seed: u64) -> String {
+        format!("again {seed}")
+    }
+
+    #[test]
+    fn every_seed_is_run_once_with_as_many_at_a_time_as_asked() {
+        let (alive, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        let work = |seed| {
+            most.fetch_max(alive.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(std::time::Duration::from_millis(1));
+            alive.fetch_sub(1, Ordering::SeqCst);
+            passed(seed)
+        };
+        let mut seen = Vec::new();
+        let summary = run(&plan(5..=44, 3), &line, &work, &mut |result, summary| {
+            seen.push(result.seed);
+            assert_eq!(summary.ran, seen.len() as u64);
+        });
+        seen.sort_unstable();
+        assert_eq!(seen, (5..=44).collect::<Vec<_>>());
+        assert_eq!((summary.ran, summary.met, summary.interrupted), (40, 40, false));
+        assert!((2..=3).contains(&most.into_inner()));
+    }
+
+    #[test]
+    fn the_ends_of_the_numbers_are_seeds_too() {
+        let last = u64::MAX;
+        let summary = run(&plan(last - 1..=last, 2), &line, &passed, &mut |_, _| {});
+        assert_eq!((summary.ran, summary.seeds), (2, [last - 1, last]));
+        assert_eq!(plan(0..=u64::MAX, 1).count(), u64::MAX);
+        #[allow(clippy::reversed_empty_ranges)]
+        let none = plan(3..=2, 1);
+        assert_eq!(none.count(), 0);
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_of_its_own_seed_only() {
+        let work = |seed| if seed == 3 { panic!("seed {seed} breaks") } else { passed(seed) };
+        let summary = run(&plan(1..=6, 2), &line, &work, &mut |_, _| {});
+        assert_eq!((summary.ran, summary.met, summary.failed), (6, 5, 1));
+        let failure = &summary.failures[0];
+        assert_eq!((failure.seed, &failure.kind), (3, &Kind::Panicked));
+        assert!(failure.what.contains("seed 3 breaks") && failure.reproduce == "again 3");
+        assert_eq!(summary.exit_code, 1);
+    }
+
+    #[test]
+    fn a_stop_keeps_what_was_found() {
+        let work = |seed| if seed < 4 { passed(seed) } else { None };
+        let summary = run(&plan(0..=9_999_999, 2), &line, &work, &mut |_, _| {});
+        assert!(summary.interrupted);
+        assert_eq!(summary.ran, 4);
+    }
+}

@@ -1,0 +1,140 @@
+//! The same run twice, side by side: one seed, one digest.
+
+use std::fmt;
+
+use crate::crypto::Digest;
+
+/// A run that goes on event by event.
+pub trait Steps {
+    /// One event; false once the run is over.
+    fn step(&mut self) -> bool;
+    /// The digest over every event so far.
+    fn digest(&self) -> Digest;
+    /// The last event, in words.
+    fn event(&self) -> String;
+}
+
+/// The first event in which two runs of one seed differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its number, from 1.
+    pub event: u64,
+    /// What it was in the first run; `None` if that was over.
+    pub first: Option<String>,
+    /// What it was in the second run; `None` if that was over.
+    pub second: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |event: &Option<String>| event.clone().unwrap_or_else(|| "the end".into());
+        let (first, second) = (words(&self.first), words(&self.second));
+        write!(f, "event {} differs:\n  first run   {first}\n  second run  {second}", self.event)?;
+        if first == second {
+            write!(f, "\n  the same in words: what differs is in the bytes behind them")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs both to their ends and compares their digests after every event. Calls `watch` with the
+/// number of events so far; it ends both where it returns false.
+///
+/// # Errors
+/// The first event that differs.
+pub fn lockstep<S: Steps>(
+    first: &mut S,
+    second: &mut S,
+    mut watch: impl FnMut(&S, u64) -> bool,
+) -> Result<u64, Difference> {
+    let mut events = 0;
+    loop {
+        let going = (first.step(), second.step());
+        if going == (false, false) && first.digest() == second.digest() {
+            return Ok(events);
+        }
+        events += 1;
+        if going != (true, true) || first.digest() != second.digest() {
+            // Where neither goes on, their digests differ before the first event or at the end.
+            let words = |going: bool, run: &S| going.then(|| run.event());
+            let (one, two) = (words(going.0, first), words(going.1, second));
+            return Err(Difference { event: events, first: one, second: two });
+        }
+        if !watch(first, events) {
+            return Ok(events);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts to its length; at `odd`, it does something else.
+    struct Count {
+        done: u64,
+        length: u64,
+        odd: Option<u64>,
+        digest: Digest,
+    }
+
+    impl Count {
+        fn new(length: u64, odd: Option<u64>) -> Self {
+            Self { done: 0, length, odd, digest: Digest::ZERO }
+        }
+    }
+
+    impl Steps for Count {
+        fn step(&mut self) -> bool {
+            if self.done == self.length {
+                return false;
+            }
+            self.done += 1;
+            self.digest = Digest::of(&[&self.digest.0, self.event().as_bytes()]);
+            true
+        }
+
+        fn digest(&self) -> Digest {
+            self.digest
+        }
+
+        fn event(&self) -> String {
+            let odd = if self.odd == Some(self.done) { " oddly" } else { "" };
+            format!("event {}{odd}", self.done)
+        }
+    }
+
+    fn compare(mut first: Count, mut second: Count) -> Result<u64, Difference> {
+        lockstep(&mut first, &mut second, |_, _| true)
+    }
+
+    #[test]
+    fn equal_runs_are_equal_to_their_end() {
+        assert_eq!(compare(Count::new(9, None), Count::new(9, None)), Ok(9));
+        assert_eq!(compare(Count::new(0, None), Count::new(0, None)), Ok(0));
+    }
+
+    #[test]
+    fn the_first_difference_is_told_in_words() {
+        let difference = compare(Count::new(9, None), Count::new(9, Some(4))).expect_err("differs");
+        let first = Some("event 4".into());
+        let second = Some("event 4 oddly".into());
+        assert_eq!(difference, Difference { event: 4, first, second });
+        let text = difference.to_string();
+        assert!(text.contains("event 4 differs") && text.contains("oddly"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_ends_early_differs() {
+        let difference = compare(Count::new(3, None), Count::new(2, None)).expect_err("differs");
+        assert_eq!((difference.event, difference.second), (3, None));
+        let difference = compare(Count::new(2, None), Count::new(3, None)).expect_err("differs");
+        assert_eq!((difference.event, difference.first), (3, None));
+    }
+
+    #[test]
+    fn a_watcher_can_end_it() {
+        let (mut first, mut second) = (Count::new(9, None), Count::new(9, Some(7)));
+        assert_eq!(lockstep(&mut first, &mut second, |_, events| events < 5), Ok(5));
+    }
+}

@@ -1,0 +1,179 @@
+//! One seed: run, measure, judge.
+
+use super::caught::caught;
+use super::cost::Stopwatch;
+use super::lockstep::{Difference, Steps, lockstep};
+use super::tally::{Failure, Kind, SeedResult};
+use crate::crypto::Digest;
+use crate::report::{Recording, Report, judge};
+use crate::scenario::{Scenario, Verdict};
+use crate::sim::Sim;
+
+/// Events between two looks at the watcher.
+const LOOK_EVERY: u64 = 1024;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// What.
+    pub scenario: &'a Scenario,
+    /// With which seed.
+    pub seed: u64,
+    /// Twice, comparing digests after every event.
+    pub verify: bool,
+    /// Whether `not_exercised` is as good as `pass`.
+    pub lenient: bool,
+    /// The command line that runs it again.
+    pub reproduce: String,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// With a verdict.
+    Judged(Box<Judged>),
+    /// Two runs differ.
+    Differs(Difference),
+    /// The watcher stopped it.
+    Stopped,
+}
+
+/// A run and its verdict.
+#[derive(Debug)]
+pub struct Judged {
+    /// What was recorded.
+    pub recording: Recording,
+    /// What it shows.
+    pub report: Report,
+}
+
+impl Steps for Sim {
+    fn step(&mut self) -> bool {
+        Sim::step(self)
+    }
+
+    fn digest(&self) -> Digest {
+        Sim::digest(self)
+    }
+
+    fn event(&self) -> String {
+        Sim::event(self)
+    }
+}
+
+impl Order<'_> {
+    /// Runs it to its end. `watch` sees it now and then and stops it where it returns false. With
+    /// `verify`, time and events a second are those of both runs.
+    pub fn run(&self, mut watch: impl FnMut(&Sim) -> bool) -> Ending {
+        let clock = Stopwatch::start();
+        let mut sim = Sim::new(self.scenario, self.seed);
+        let mut stopped = false;
+        let mut going = |sim: &Sim, events: u64| {
+            stopped = stopped || (events.is_multiple_of(LOOK_EVERY) && !watch(sim));
+            !stopped
+        };
+        if self.verify {
+            let mut again = Sim::new(self.scenario, self.seed);
+            if let Err(difference) = lockstep(&mut sim, &mut again, going) {
+                return Ending::Differs(difference);
+            }
+        } else {
+            let mut events = 0_u64;
+            while sim.step() {
+                events += 1;
+                if !going(&sim, events) {
+                    break;
+                }
+            }
+        }
+        if stopped {
+            return Ending::Stopped;
+        }
+        let mut recording = sim.finish();
+        recording.reproduce.clone_from(&self.reproduce);
+        clock.fill(&mut recording.resources, if self.verify { 2 } else { 1 });
+        let report = judge(&recording);
+        Ending::Judged(Box::new(Judged { recording, report }))
+    }
+
+    /// Runs it for its figures only; `None` if it was stopped. A panic is a failure.
+    pub fn try_out(&self, watch: impl FnMut(&Sim) -> bool) -> Option<SeedResult> {
+        let failed = |kind, what| Some(SeedResult::failed(self.failure(kind, what)));
+        match caught(|| self.run(watch)) {
+            Ok(Ending::Judged(judged)) => {
+                let mut result = SeedResult::of(self.seed, &judged.report);
+                result.failure = self.judged(&judged.report);
+                Some(result)
+            }
+            Ok(Ending::Differs(difference)) => {
+                failed(Kind::NotDeterministic, difference.to_string())
+            }
+            Ok(Ending::Stopped) => None,
+            Err(what) => failed(Kind::Panicked, what),
+        }
+    }
+
+    /// What is wrong with a verdict; `None` if it is the one that is expected.
+    pub fn judged(&self, report: &Report) -> Option<Failure> {
+        let expected = self.scenario.verdict;
+        let good = |verdict| {
+            verdict == expected
+                || (self.lenient && expected == Verdict::Pass && verdict == Verdict::NotExercised)
+        };
+        if good(report.verdict) {
+            return None;
+        }
+        let liveness = report.verdict == Verdict::Liveness;
+        let first = report.violations.iter().find(|one| one.liveness == liveness);
+        let kind = Kind::Verdict(report.verdict, first.map(|one| one.invariant.clone()));
+        Some(self.failure(kind, words(report, expected)))
+    }
+
+    /// A failure of this run.
+    pub fn failure(&self, kind: Kind, what: String) -> Failure {
+        let verify = if kind == Kind::NotDeterministic { " --verify" } else { "" };
+        let reproduce = format!("{}{verify}", self.reproduce);
+        Failure { seed: self.seed, kind, what, reproduce, shrunk: None }
+    }
+}
+
+/// Why the verdict is what it is.
+fn words(report: &Report, expected: Verdict) -> String {
+    let mut found = Vec::new();
+    let liveness = report.verdict == Verdict::Liveness;
+    let violations = report.violations.iter().filter(|one| one.liveness == liveness);
+    let count = violations.clone().count();
+    if let Some(first) = violations.clone().next() {
+        let node = first.node.as_deref().map(|node| format!(" at {node}")).unwrap_or_default();
+        let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+        found.push(format!("{}{node}, {} ms: {}{more}", first.invariant, first.at_ms, first.what));
+    }
+    match report.verdict {
+        Verdict::Safety => {
+            let accepted = report.delivery.duplicates + report.delivery.unpublished;
+            let counts = [
+                (accepted, "deliveries that must not be"),
+                (report.bans.honest, "honest nodes banned"),
+            ];
+            let seen = counts.into_iter().filter(|(count, _)| *count > 0);
+            found.extend(seen.map(|(count, what)| format!("{count} {what}")));
+        }
+        Verdict::Liveness => {
+            let delivery = &report.delivery;
+            if delivery.delivered < delivery.expected {
+                let (delivered, expected) = (delivery.delivered, delivery.expected);
+                found.push(format!("{delivered} of {expected} deliveries"));
+            }
+            if report.refused_posts > 0 {
+                found.push(format!("{} posts not taken", report.refused_posts));
+            }
+            let missed = report.expectations.iter().filter(|one| !one.pass);
+            found.extend(missed.map(|one| format!("{} is {:?}", one.name, one.actual)));
+        }
+        Verdict::NotExercised => {
+            found.push(format!("reached nobody: {}", report.not_exercised.join(", ")));
+        }
+        Verdict::Pass => found.push(format!("passed, but {} was expected", expected.name())),
+    }
+    found.join("; ")
+}

@@ -1,0 +1,280 @@
+//! The scenarios that are one step simpler than another.
+
+use std::time::Duration;
+
+use crate::adversary::Spec;
+use crate::scenario::{
+    Cryptography, Fault, FaultKind, Group, Latency, Net, Ppm, Publishers, Scenario, Select, Start,
+    Who,
+};
+
+/// Latency where it does not matter.
+const PLAIN: Latency = Latency::Constant(Duration::from_millis(10));
+/// The shortest duration that is tried.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// All that are one step simpler and make sense, big steps first.
+pub(super) fn smaller(scenario: &Scenario) -> Vec<Scenario> {
+    let mut steps = Steps { of: scenario, found: Vec::new() };
+    steps.leave_out();
+    steps.nodes();
+    steps.liars();
+    steps.faults();
+    steps.loads();
+    steps.net();
+    steps.rest();
+    let (bound, alive) = (within_bound(scenario), publishers_live(scenario));
+    let mut found = steps.found;
+    found.retain(|one| {
+        one != scenario
+            && sound(one)
+            && (!bound || within_bound(one))
+            && (!alive || publishers_live(one))
+    });
+    found
+}
+
+/// Whether at most `f` nodes lie: nothing is promised beyond.
+fn within_bound(scenario: &Scenario) -> bool {
+    let liars = scenario.cast().iter().flatten().count();
+    liars <= scenario.mesh.nodes.saturating_sub(1) / 3
+}
+
+/// Whether all who publish are honest and none of them dies for good: else what they publish may
+/// be missing, and rightly so.
+fn publishers_live(scenario: &Scenario) -> bool {
+    let cast = scenario.cast();
+    let for_good = |fault: &&Fault| fault.kind == FaultKind::Kill && fault.until.is_none();
+    let gone: Vec<&Who> =
+        scenario.faults.iter().filter(for_good).map(|fault| &fault.select.who).collect();
+    let lives = |node: usize| {
+        gone.iter().all(|who| match who {
+            Who::Nodes(list) => !list.contains(&node),
+            // Anybody, as the seed will have it.
+            Who::Count(_) | Who::Fraction(_) => false,
+        })
+    };
+    scenario
+        .loads
+        .iter()
+        .flat_map(|load| scenario.publishers(load))
+        .all(|node| cast.get(node).is_some_and(Option::is_none) && lives(node))
+}
+
+/// Whether everybody who is named is there, and somebody publishes.
+fn sound(scenario: &Scenario) -> bool {
+    let nodes = scenario.mesh.nodes;
+    let there = |who: &Who| match who {
+        Who::Nodes(list) => list.iter().all(|node| *node < nodes),
+        Who::Count(count) => *count <= nodes,
+        Who::Fraction(_) => true,
+    };
+    scenario.malicious.iter().all(|group| there(&group.who))
+        && scenario.faults.iter().all(|fault| there(&fault.select.who))
+        && scenario.loads.iter().all(|load| !scenario.publishers(load).is_empty())
+        && scenario.cast().iter().any(Option::is_none)
+}
+
+struct Steps<'a> {
+    of: &'a Scenario,
+    found: Vec<Scenario>,
+}
+
+impl Steps<'_> {
+    fn add(&mut self, change: impl FnOnce(&mut Scenario)) {
+        let mut one = self.of.clone();
+        change(&mut one);
+        self.found.push(one);
+    }
+
+    /// Without all faults, half of them, one of them; the same with liars and loads.
+    fn leave_out(&mut self) {
+        for part in parts(self.of.faults.len(), 0) {
+            self.add(|one| drop(one.faults.drain(part)));
+        }
+        for part in parts(self.of.malicious.len(), 0) {
+            self.add(|one| drop(one.malicious.drain(part)));
+        }
+        // What nobody publishes cannot be missing.
+        for part in parts(self.of.loads.len(), 1) {
+            self.add(|one| drop(one.loads.drain(part)));
+        }
+        for part in parts(self.of.expects.len(), 0) {
+            self.add(|one| drop(one.expects.drain(part)));
+        }
+    }
+
+    fn nodes(&mut self) {
+        let nodes = self.of.mesh.nodes;
+        for fewer in [nodes / 4, nodes / 2, nodes * 3 / 4, nodes.saturating_sub(3), nodes - 1] {
+            if (1..nodes).contains(&fewer) {
+                self.add(|one| {
+                    one.mesh.nodes = fewer;
+                    one.loads.iter_mut().for_each(|load| fold(&mut load.publishers, fewer));
+                });
+            }
+        }
+    }
+
+    fn liars(&mut self) {
+        for (at, group) in self.of.malicious.iter().enumerate() {
+            for who in fewer(&group.who, self.of.mesh.nodes) {
+                self.add(|one| one.malicious[at].who = who);
+            }
+            for behave in tamer(&group.behave) {
+                self.add(|one| one.malicious[at].behave = behave);
+            }
+        }
+        // Alike instead of each its own.
+        if let [first, _, ..] = &*self.of.malicious {
+            let behave = first.behave.clone();
+            let alike = |group: &Group| Group { who: group.who.clone(), behave: behave.clone() };
+            self.add(|one| one.malicious = one.malicious.iter().map(alike).collect());
+        }
+    }
+
+    fn faults(&mut self) {
+        for (at, fault) in self.of.faults.iter().enumerate() {
+            let Select { who, .. } = &fault.select;
+            for who in fewer(who, self.of.mesh.nodes) {
+                self.add(|one| one.faults[at].select.who = who);
+            }
+            if let Some(until) = fault.until {
+                let half = whole_ms(until.saturating_sub(fault.at) / 2);
+                if !half.is_zero() {
+                    self.add(|one| one.faults[at].until = Some(fault.at + half));
+                }
+            }
+        }
+    }
+
+    fn loads(&mut self) {
+        for (at, load) in self.of.loads.iter().enumerate() {
+            if let Some(count) = load.count {
+                for fewer in [1, count / 4, count / 2, count - count / 4, count.saturating_sub(1)] {
+                    if (1..count).contains(&fewer) {
+                        self.add(|one| one.loads[at].count = Some(fewer));
+                    }
+                }
+            }
+            for smaller in [0, 16, load.size / 8, load.size / 2] {
+                if smaller < load.size {
+                    self.add(|one| one.loads[at].size = smaller);
+                }
+            }
+            if let Publishers::Nodes(list) = &load.publishers {
+                for left in without_parts(list) {
+                    self.add(|one| one.loads[at].publishers = Publishers::Nodes(left));
+                }
+            }
+            if !load.from.is_zero() {
+                self.add(|one| one.loads[at].from = Duration::ZERO);
+            }
+        }
+    }
+
+    fn net(&mut self) {
+        let plain = Net {
+            latency: PLAIN,
+            jitter: Duration::ZERO,
+            loss: Ppm::default(),
+            duplicate: Ppm::default(),
+            reorder: Ppm::default(),
+            bandwidth: None,
+        };
+        self.add(|one| one.net = plain);
+        self.add(|one| one.net.latency = PLAIN);
+        self.add(|one| one.net.jitter = Duration::ZERO);
+        self.add(|one| one.net.loss = Ppm::default());
+        self.add(|one| one.net.duplicate = Ppm::default());
+        self.add(|one| one.net.reorder = Ppm::default());
+        self.add(|one| one.net.bandwidth = None);
+    }
+
+    fn rest(&mut self) {
+        let half = whole_ms(self.of.duration / 2);
+        if half >= SHORTEST {
+            self.add(|one| one.duration = half);
+        }
+        self.add(|one| one.mesh.links = None);
+        self.add(|one| one.mesh.start = Start::Linked);
+        self.add(|one| one.crypto = Cryptography::Real);
+    }
+}
+
+/// All, each half, each one of a list of which some must stay.
+fn parts(length: usize, stay: usize) -> Vec<std::ops::Range<usize>> {
+    let mut parts = vec![0..length, 0..length / 2, length / 2..length];
+    parts.extend((0..length).map(|at| at..at + 1));
+    parts.retain(|part| !part.is_empty() && length - part.len() >= stay);
+    parts
+}
+
+/// The list without each of its parts, never empty.
+fn without_parts(list: &[usize]) -> impl Iterator<Item = Vec<usize>> {
+    parts(list.len(), 1).into_iter().map(|part| {
+        let mut left = list.to_vec();
+        left.drain(part);
+        left
+    })
+}
+
+/// Named publishers in a mesh of so many nodes.
+fn fold(publishers: &mut Publishers, nodes: usize) {
+    if let Publishers::Nodes(list) = publishers {
+        list.iter_mut().for_each(|node| *node %= nodes);
+        list.sort_unstable();
+        list.dedup();
+    }
+}
+
+fn fewer(who: &Who, nodes: usize) -> Vec<Who> {
+    match who {
+        Who::Nodes(list) => {
+            let mut found: Vec<Who> = without_parts(list).map(Who::Nodes).collect();
+            found.push(Who::Count(list.len()));
+            found
+        }
+        Who::Count(count) => {
+            let less = [1, count / 2, count.saturating_sub(1)];
+            less.into_iter().filter(|less| (1..*count).contains(less)).map(Who::Count).collect()
+        }
+        Who::Fraction(share) => {
+            let count = usize::try_from(share.of(nodes as u64)).unwrap_or(nodes);
+            let less = [1, count / 2, count];
+            less.into_iter().filter(|less| *less > 0).map(Who::Count).collect()
+        }
+    }
+}
+
+/// Without one of several behaviours, or without a time or the parameters of one.
+fn tamer(spec: &Spec) -> Vec<Spec> {
+    let text = spec.to_string();
+    let parts: Vec<&str> = text.split('+').collect();
+    let mut found = Vec::new();
+    let mut add = |parts: Vec<&str>| found.extend(parts.join("+").parse::<Spec>());
+    if parts.len() > 1 {
+        for left_out in 0..parts.len() {
+            let mut left = parts.clone();
+            left.remove(left_out);
+            add(left);
+        }
+    }
+    for (at, part) in parts.iter().enumerate() {
+        let mut plainer = parts.clone();
+        if let Some((what, _)) = part.split_once('@') {
+            plainer[at] = what;
+            add(plainer.clone());
+        }
+        if let Some((kind, _)) = part.split_once(':') {
+            plainer[at] = kind;
+            add(plainer);
+        }
+    }
+    found.retain(|one| one != spec);
+    found
+}
+
+fn whole_ms(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

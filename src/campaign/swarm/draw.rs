@@ -1,0 +1,177 @@
+//! The whole of a scenario.
+
+use std::time::Duration;
+
+use super::dice::Dice;
+use super::faults::faults;
+use super::liars::liars;
+use super::net::net;
+use crate::scenario::{
+    Among, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select, Start,
+    Verdict, Who,
+};
+
+/// Bytes of payload that all loads of a scenario may have together, so that the slowest network
+/// drawn carries them within [`SETTLE`].
+const MAX_BYTES: u64 = 2 << 20;
+/// The bound of the liveness phase.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// The scenario that a seed draws: 4 to 31 nodes with at most `f` liars, 2 to 6 simulated seconds,
+/// 10 to 200 messages. It is run with the same seed.
+pub fn swarm(seed: u64) -> Scenario {
+    let dice = &mut Dice::new(seed);
+    let nodes = dice.count(4..=31);
+    let duration = dice.ms(2000..=6000);
+    let links = dice.one_in(2).then(|| dice.count(2..=8.min(nodes - 1)));
+    let start = if dice.one_in(4) { Start::Cold } else { Start::Linked };
+    let crypto = if dice.one_in(8) { Cryptography::Modelled } else { Cryptography::Real };
+    let net = net(dice);
+    let malicious = liars(dice, nodes);
+    let mut scenario = Scenario {
+        name: "swarm".into(),
+        about: format!("drawn by seed {seed}"),
+        seed,
+        duration,
+        settle: SETTLE,
+        verdict: Verdict::Pass,
+        crypto,
+        mesh: MeshShape { nodes, links, start },
+        net,
+        malicious,
+        faults: Vec::new(),
+        loads: Vec::new(),
+        expects: Vec::new(),
+    };
+    let cast = scenario.cast();
+    let honest: Vec<usize> = (0..nodes).filter(|node| cast[*node].is_none()).collect();
+    scenario.faults = faults(dice, nodes, nodes - honest.len(), duration);
+    let gone = dice.one_in(8).then(|| dice.pick(&honest).copied()).flatten();
+    scenario.faults.extend(gone.map(|node| for_good(dice, node, duration)));
+    scenario.loads = loads(dice, &honest, gone, duration);
+    scenario
+}
+
+/// An honest node dies and stays dead. It publishes nothing: what it took to its grave, nobody can
+/// be expected to have.
+fn for_good(dice: &mut Dice, node: usize, duration: Duration) -> Fault {
+    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let select = Select { who: Who::Nodes(vec![node]), of: Among::All };
+    Fault { kind: FaultKind::Kill, at: dice.ms(0..=whole / 2), until: None, select }
+}
+
+fn loads(dice: &mut Dice, honest: &[usize], gone: Option<usize>, duration: Duration) -> Vec<Load> {
+    let mut messages = dice.range(10..=200);
+    let mut loads = Vec::new();
+    for left in (1..=dice.range(1..=3)).rev() {
+        let count = if left == 1 { messages } else { dice.range(1..=messages.div_ceil(2)) };
+        messages = (messages - count).max(1);
+        let from = if dice.one_in(2) { Duration::ZERO } else { dice.ms(0..=1500) };
+        // Spread over the duration, or all at once.
+        let span = duration.saturating_sub(from).as_millis();
+        let most = u64::try_from(span).unwrap_or(0) / count.max(1);
+        let every =
+            Duration::from_millis(if dice.one_in(4) { 1 } else { dice.range(1..=most.max(1)) });
+        let size = size(dice).min(MAX_BYTES / 3 / count.max(1));
+        loads.push(Load {
+            every,
+            count: Some(count),
+            from,
+            until: None,
+            size: usize::try_from(size).unwrap_or(0),
+            publishers: publishers(dice, honest, gone),
+        });
+    }
+    loads
+}
+
+/// Mostly small, now and then nothing, now and then 64 KiB.
+fn size(dice: &mut Dice) -> u64 {
+    match dice.range(0..=5) {
+        0 => dice.range(0..=1),
+        1 => dice.range(4096..=65_536),
+        2 => 65_536,
+        _ => dice.range(16..=2048),
+    }
+}
+
+fn publishers(dice: &mut Dice, honest: &[usize], gone: Option<usize>) -> Publishers {
+    let alive: Vec<usize> = honest.iter().copied().filter(|node| Some(*node) != gone).collect();
+    match dice.range(0..=3) {
+        0 if gone.is_none() => Publishers::Count(dice.count(1..=honest.len())),
+        1 | 2 if gone.is_none() => Publishers::Honest,
+        _ => {
+            let wanted = dice.count(1..=alive.len());
+            Publishers::Nodes(dice.some(&alive, wanted))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Latency;
+
+    #[test]
+    fn a_seed_draws_one_scenario_and_each_its_own() {
+        assert_eq!(swarm(5), swarm(5));
+        assert!((0..100).all(|seed| swarm(seed) != swarm(seed + 1)));
+    }
+
+    #[test]
+    fn everything_stays_within_what_liveness_promises() {
+        for seed in 0..1000 {
+            let drawn = swarm(seed);
+            let (nodes, cast) = (drawn.mesh.nodes, drawn.cast());
+            let liars = cast.iter().flatten().count();
+            assert!((4..=31).contains(&nodes) && liars <= (nodes - 1) / 3, "{seed}");
+            assert!(drawn.ends(seed) <= drawn.duration + Duration::from_secs(10), "{seed}");
+            let mut bytes = 0;
+            for load in &drawn.loads {
+                let count = load.count.expect("counted");
+                assert!((1..=200).contains(&count) && load.size <= 65_536, "{seed}");
+                bytes += count * load.size as u64;
+                let publishers = drawn.publishers(load);
+                assert!(!publishers.is_empty(), "{seed}");
+                assert!(publishers.iter().all(|node| cast[*node].is_none()), "{seed}");
+                for fault in drawn.faults.iter().filter(|f| f.kind == FaultKind::Kill) {
+                    let Who::Nodes(gone) = &fault.select.who else { continue };
+                    let for_good = fault.until.is_none();
+                    assert!(!(for_good && gone.iter().any(|node| publishers.contains(node))));
+                }
+            }
+            let messages: u64 = drawn.loads.iter().filter_map(|load| load.count).sum();
+            assert!((1..=400).contains(&messages) && bytes <= MAX_BYTES, "{seed} {messages}");
+        }
+    }
+
+    #[test]
+    fn features_come_and_are_left_out() {
+        type Feature = fn(&Scenario) -> bool;
+        let features: [(&str, Feature); 16] = [
+            ("liars", |s| !s.malicious.is_empty()),
+            ("faults", |s| !s.faults.is_empty()),
+            ("for good", |s| {
+                s.faults.iter().any(|f| f.until.is_none() && f.kind == FaultKind::Kill)
+            }),
+            ("jitter", |s| !s.net.jitter.is_zero()),
+            ("loss", |s| s.net.loss.0 > 0),
+            ("duplicate", |s| s.net.duplicate.0 > 0),
+            ("reorder", |s| s.net.reorder.0 > 0),
+            ("bandwidth", |s| s.net.bandwidth.is_some()),
+            ("uniform", |s| matches!(s.net.latency, Latency::Uniform { .. })),
+            ("normal", |s| matches!(s.net.latency, Latency::Normal { .. })),
+            ("long-tailed", |s| matches!(s.net.latency, Latency::LongTailed { .. })),
+            ("regions", |s| matches!(s.net.latency, Latency::Regions { .. })),
+            ("links", |s| s.mesh.links.is_some()),
+            ("cold", |s| s.mesh.start == Start::Cold),
+            ("modelled", |s| s.crypto == Cryptography::Modelled),
+            ("large", |s| s.loads.iter().any(|load| load.size > 4096)),
+        ];
+        let drawn: Vec<Scenario> = (0..500).map(swarm).collect();
+        for (name, has) in features {
+            let with = drawn.iter().filter(|scenario| has(scenario)).count();
+            assert!((20..480).contains(&with), "{name}: {with} of 500");
+        }
+    }
+}

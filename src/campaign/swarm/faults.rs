@@ -1,0 +1,124 @@
+//! What goes wrong, and when: all of it is over when the duration is.
+
+use std::time::Duration;
+
+use super::dice::Dice;
+use crate::scenario::{Among, Fault, FaultKind, Select, Who};
+
+/// What a swarm draws from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Partition,
+    Isolate,
+    Loss,
+    Delay,
+    Cap,
+    Kill,
+    Restart,
+    Pause,
+    Churn,
+}
+
+const ALL: [Wrong; 9] = [
+    Wrong::Partition,
+    Wrong::Isolate,
+    Wrong::Loss,
+    Wrong::Delay,
+    Wrong::Cap,
+    Wrong::Kill,
+    Wrong::Restart,
+    Wrong::Pause,
+    Wrong::Churn,
+];
+
+/// None in a third of the seeds, else up to four, of the kinds that this seed may use.
+pub(super) fn faults(
+    dice: &mut Dice,
+    nodes: usize,
+    liars: usize,
+    duration: Duration,
+) -> Vec<Fault> {
+    if dice.one_in(3) {
+        return Vec::new();
+    }
+    let kinds = dice.subset(&ALL);
+    let count = dice.count(1..=4);
+    let mut one =
+        || dice.pick(&kinds).copied().map(|wrong| fault(dice, wrong, (nodes, liars), duration));
+    (0..count).filter_map(|_| one()).collect()
+}
+
+fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) -> Fault {
+    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let at = dice.range(0..=whole * 6 / 10);
+    let until = Duration::from_millis(dice.range(at + 100..=whole));
+    let at = Duration::from_millis(at);
+    let down = dice.ms(50..=800);
+    let (kind, until) = match wrong {
+        Wrong::Partition => (FaultKind::Partition, Some(until)),
+        Wrong::Isolate => (FaultKind::Isolate, Some(until)),
+        Wrong::Loss => (FaultKind::Loss(dice.share(10..=500)), Some(until)),
+        Wrong::Delay => (FaultKind::Delay(dice.ms(10..=1000)), Some(until)),
+        Wrong::Cap => (FaultKind::Cap(dice.range(16..=512) * 1024), Some(until)),
+        Wrong::Kill => (FaultKind::Kill, Some(until)),
+        Wrong::Restart => (FaultKind::Restart(down), None),
+        Wrong::Pause => (FaultKind::Pause, Some(until)),
+        Wrong::Churn => (FaultKind::Churn { every: dice.ms(150..=1000), down }, Some(until)),
+    };
+    Fault { kind, at, until, select: select(dice, of) }
+}
+
+fn select(dice: &mut Dice, (nodes, liars): (usize, usize)) -> Select {
+    let (of, among) = match dice.range(0..=3) {
+        0 if liars > 0 => (Among::Malicious, liars),
+        1 => (Among::Honest, nodes - liars),
+        _ => (Among::All, nodes),
+    };
+    // At least one, and never everybody of several: a partition has two sides.
+    let most = among.div_ceil(2);
+    let who = match dice.range(0..=2) {
+        0 => {
+            let share = (1000_u32).div_ceil(u32::try_from(among).unwrap_or(1).max(1));
+            Who::Fraction(dice.share(share..=share.max(700)))
+        }
+        1 if of == Among::All => {
+            let all: Vec<usize> = (0..nodes).collect();
+            let wanted = dice.count(1..=most);
+            Who::Nodes(dice.some(&all, wanted))
+        }
+        _ => Who::Count(dice.count(1..=most)),
+    };
+    Select { who, of }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_comes_and_every_fault_ends_in_time() {
+        let duration = Duration::from_secs(3);
+        let mut seen = [0; 9];
+        for seed in 0..400 {
+            for fault in faults(&mut Dice::new(seed), 10, 3, duration) {
+                let kind = match fault.kind {
+                    FaultKind::Partition => 0,
+                    FaultKind::Isolate => 1,
+                    FaultKind::Loss(_) => 2,
+                    FaultKind::Delay(_) => 3,
+                    FaultKind::Cap(_) => 4,
+                    FaultKind::Kill => 5,
+                    FaultKind::Restart(_) => 6,
+                    FaultKind::Pause => 7,
+                    FaultKind::Churn { .. } => 8,
+                };
+                seen[kind] += 1;
+                let restart = matches!(fault.kind, FaultKind::Restart(_));
+                assert_eq!(fault.until.is_none(), restart, "{fault:?}");
+                assert!(fault.at < duration && fault.until.is_none_or(|until| until <= duration));
+                assert!(fault.until.is_none_or(|until| until > fault.at), "{fault:?}");
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Who lies, and how.
+
+use super::dice::Dice;
+use crate::adversary::Spec;
+use crate::scenario::{Group, Ppm, Who};
+
+const KINDS: [&str; 9] =
+    ["forge", "tamper", "drop", "censor", "delay", "replay", "flood", "malformed", "stall"];
+const FLOODS: [&str; 6] = ["garbage", "valid", "duplicate", "oversize", "announce", "request"];
+
+/// At most `f` liars: often exactly so many, often none.
+pub(super) fn liars(dice: &mut Dice, nodes: usize) -> Vec<Group> {
+    let f = nodes.saturating_sub(1) / 3;
+    let count = match dice.range(0..=3) {
+        0 => 0,
+        1 => dice.count(0..=f),
+        _ => f,
+    };
+    let mut kinds = dice.subset(&KINDS);
+    if count == 0 || kinds.is_empty() {
+        kinds = vec!["drop"];
+    }
+    let times = dice.one_in(2);
+    let spec = |dice: &mut Dice| spec(dice, &kinds, nodes, times);
+    match dice.range(0..=4) {
+        _ if count == 0 => Vec::new(),
+        // All alike, as a share of all nodes.
+        0 => {
+            let share = (count as u64 * u64::from(Ppm::ONE.0)).div_ceil(nodes as u64);
+            let who = Who::Fraction(Ppm(u32::try_from(share).unwrap_or(0)));
+            vec![Group { who, behave: spec(dice) }]
+        }
+        // All alike, in number.
+        1 => vec![Group { who: Who::Count(count), behave: spec(dice) }],
+        // Each its own, and somewhere.
+        2 => {
+            let all: Vec<usize> = (0..nodes).collect();
+            let places = dice.some(&all, count);
+            let group = |node| Group { who: Who::Nodes(vec![node]), behave: spec(dice) };
+            places.into_iter().map(group).collect()
+        }
+        // Each its own.
+        _ => (0..count).map(|_| Group { who: Who::Count(1), behave: spec(dice) }).collect(),
+    }
+}
+
+/// One to three behaviours that do not contradict each other.
+fn spec(dice: &mut Dice, kinds: &[&str], nodes: usize, times: bool) -> Spec {
+    let wanted = dice.count(1..=3);
+    let mut chosen: Option<(String, Spec)> = None;
+    for kind in dice.some(kinds, wanted) {
+        let mut text = behaviour(dice, kind, nodes);
+        if times && dice.one_in(2) {
+            text += &when(dice);
+        }
+        let joined = match &chosen {
+            None => text,
+            Some((before, _)) => format!("{before}+{text}"),
+        };
+        // What contradicts the ones before is left out.
+        if let Ok(spec) = joined.parse() {
+            chosen = Some((joined, spec));
+        }
+    }
+    chosen.map_or_else(plain, |(_, spec)| spec)
+}
+
+/// The simplest liar; only a seed that drew nothing takes it.
+fn plain() -> Spec {
+    #[allow(clippy::expect_used)]
+    "drop".parse().expect("a SPEC")
+}
+
+fn behaviour(dice: &mut Dice, kind: &str, nodes: usize) -> String {
+    let mut parameter = || match kind {
+        "drop" if dice.one_in(2) => format!(":p={}", thousandths(dice.range(50..=950))),
+        "delay" if dice.one_in(2) => format!(":by={}ms", dice.range(10..=3000)),
+        "censor" => {
+            let all: Vec<usize> = (0..nodes).collect();
+            let wanted = dice.count(1..=3);
+            let authors = dice.some(&all, wanted);
+            authors.iter().map(|author| format!(":author=n{author}")).collect()
+        }
+        "flood" => {
+            // One in eight goes as fast as its links take.
+            let rate = if dice.one_in(8) { None } else { Some(dice.range(10..=1000)) };
+            let rate = rate.map(|rate| format!(":rate={rate}")).unwrap_or_default();
+            let what = dice.pick(&FLOODS).copied().unwrap_or("garbage");
+            format!("{rate}:what={what}")
+        }
+        _ => String::new(),
+    };
+    format!("{kind}{}", parameter())
+}
+
+fn when(dice: &mut Dice) -> String {
+    match dice.range(0..=2) {
+        0 => format!("@after={}ms", dice.range(1..=3000)),
+        1 => {
+            let from = dice.range(0..=2000);
+            format!("@between={from}ms..{}ms", from + dice.range(100..=3000))
+        }
+        _ => format!("@p={}", thousandths(dice.range(50..=950))),
+    }
+}
+
+fn thousandths(number: u64) -> String {
+    format!("0.{number:03}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_comes_alone_and_joined_and_with_times() {
+        let mut seen = BTreeSet::new();
+        let (mut joined, mut timed) = (0, 0);
+        for seed in 0..400 {
+            let mut dice = Dice::new(seed);
+            for group in liars(&mut dice, 31) {
+                seen.extend(group.behave.kinds());
+                joined += usize::from(group.behave.kinds().count() > 1);
+                timed += usize::from(group.behave.to_string().contains('@'));
+            }
+        }
+        assert_eq!(seen, KINDS.into_iter().collect());
+        assert!(joined > 100 && timed > 100, "{joined} {timed}");
+    }
+
+    #[test]
+    fn a_seed_leaves_kinds_out() {
+        let kinds = |seed| {
+            let groups = liars(&mut Dice::new(seed), 31);
+            groups.iter().flat_map(|group| group.behave.kinds()).collect::<BTreeSet<_>>().len()
+        };
+        let most = (0..200).map(kinds).max();
+        let few = (0..200).filter(|seed| (1..=3).contains(&kinds(*seed))).count();
+        assert!(most >= Some(6) && few > 40, "{most:?} {few}");
+    }
+}

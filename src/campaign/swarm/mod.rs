@@ -1,0 +1,14 @@
+//! Swarm testing: each seed draws a scenario of its own.
+//!
+//! A seed first decides which features it may use at all, and draws only then from those that are
+//! left: runs that omit features reach states that runs with a little of everything never do
+//! (Groce, Zhang, Eide, Chen, Regehr: Swarm Testing, ISSTA 2012). Everything drawn keeps within
+//! what liveness promises: at most `f` liars, faults that end, publishers that come back.
+
+mod dice;
+mod draw;
+mod faults;
+mod liars;
+mod net;
+
+pub use draw::swarm;

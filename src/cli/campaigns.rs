@@ -1,0 +1,259 @@
+//! A campaign on the command line: bar, summary, failures and what they shrink to.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::output;
+use super::signals::Stop;
+use super::sim::{Args, INTERRUPTED, bar, quoted, reproduce};
+use crate::campaign::{
+    self, Bounds, Failure, Kind, Order, Plan, Range, SeedResult, Source, Summary,
+};
+use crate::scenario::Scenario;
+
+/// Failing seeds that are shrunk unless told otherwise.
+const SHRINK: u16 = 3;
+/// What shrinking one may cost.
+const BOUNDS: Bounds = Bounds { attempts: 400, time: Duration::from_secs(60) };
+/// Failures that are printed; all that are kept are in campaign.json.
+const SHOWN: usize = 20;
+
+/// Runs every seed and says what was found.
+pub fn run(
+    args: &Args,
+    source: &Source,
+    seeds: RangeInclusive<u64>,
+    stop: &Stop,
+) -> anyhow::Result<ExitCode> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.map_or(cores, usize::from);
+    let plan = Plan { name: source.name().to_owned(), seeds, jobs };
+    let mut rows = args.report.as_deref().map(Rows::create).transpose()?;
+    let bar = bar(plan.count(), "{msg:>32} {bar:30.green} {pos}/{len} {elapsed} of {eta} left");
+    let mut summary = campaign::run(
+        &plan,
+        &|seed| reproduce(args, seed),
+        &|seed| one(args, source, seed, stop),
+        &mut |result, summary| {
+            bar.set_position(summary.ran);
+            let rate = summary.seeds_per_min.unwrap_or(0.0);
+            bar.set_message(format!("{rate:.0} seeds/min, {} failed", summary.failed));
+            if let Some(failure) = &result.failure {
+                bar.println(failed(failure));
+            }
+            if let Some(rows) = &mut rows {
+                rows.write(result);
+            }
+        },
+    );
+    bar.finish_and_clear();
+    if let Some(rows) = rows {
+        rows.close()?;
+    }
+    if !summary.interrupted {
+        shrink_all(args, source, &mut summary.failures, stop)?;
+    }
+    if let Some(dir) = &args.report {
+        write(&dir.join("campaign.json"), &(serde_json::to_string_pretty(&summary)? + "\n"))?;
+    }
+    if args.json {
+        output::json(&summary)?;
+    } else {
+        output::text(&in_words(&summary))?;
+    }
+    let code = if summary.interrupted { INTERRUPTED } else { summary.exit_code };
+    Ok(code.into())
+}
+
+/// One seed, from its scenario to its figures.
+fn one(args: &Args, source: &Source, seed: u64, stop: &Stop) -> Option<SeedResult> {
+    if *stop.borrow() {
+        return None;
+    }
+    let scenario = match source.of(seed) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            let (what, reproduce) = (error.to_string(), reproduce(args, seed));
+            let failure = Failure { seed, kind: Kind::Unusable, what, reproduce, shrunk: None };
+            return Some(SeedResult::failed(failure));
+        }
+    };
+    order(args, source, &scenario, seed).try_out(|_| !*stop.borrow())
+}
+
+fn order<'a>(args: &Args, source: &Source, scenario: &'a Scenario, seed: u64) -> Order<'a> {
+    let (verify, lenient) = (args.verify, source.lenient());
+    Order { scenario, seed, verify, lenient, reproduce: reproduce(args, seed) }
+}
+
+/// seeds.ndjson while it grows.
+struct Rows {
+    path: PathBuf,
+    file: BufWriter<File>,
+    error: Option<std::io::Error>,
+}
+
+impl Rows {
+    fn create(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join("seeds.ndjson");
+        let file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { path, file: BufWriter::new(file), error: None })
+    }
+
+    /// The first error is kept: the campaign is worth more than its rows.
+    fn write(&mut self, result: &SeedResult) {
+        if self.error.is_none() {
+            let row = serde_json::to_string(result).unwrap_or_default();
+            self.error = writeln!(self.file, "{row}").err();
+        }
+    }
+
+    fn close(mut self) -> anyhow::Result<()> {
+        let result = self.error.map_or_else(|| self.file.flush(), Err);
+        result.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+/// Makes the scenarios of the first failures smaller and writes them to files.
+pub fn shrink_all(
+    args: &Args,
+    source: &Source,
+    failures: &mut [Failure],
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let dir = match &args.report {
+        Some(dir) => dir.join("failures"),
+        None => PathBuf::from("loyal-failures"),
+    };
+    let wanted = usize::from(args.shrink.unwrap_or(SHRINK));
+    let shrinkable = failures.iter_mut().filter(|failure| failure.kind != Kind::Unusable);
+    for failure in shrinkable.take(wanted) {
+        let Ok(scenario) = source.of(failure.seed) else { continue };
+        let seed = failure.seed;
+        let bar = bar(0, "{spinner} {msg}");
+        bar.set_message(format!("making seed {seed} smaller"));
+        let mut runs = 0_u64;
+        let shrunk = campaign::shrink(&scenario, BOUNDS, |smaller| {
+            runs += 1;
+            bar.set_message(format!("making seed {seed} smaller: run {runs}"));
+            let mut again = order(args, source, smaller, seed);
+            again.verify = failure.kind == Kind::NotDeterministic;
+            let result = again.try_out(|_| !*stop.borrow());
+            result.and_then(|result| result.failure).is_some_and(|one| one.kind == failure.kind)
+        });
+        bar.finish_and_clear();
+        if *stop.borrow() {
+            return Ok(());
+        }
+        let mut small = shrunk.scenario;
+        small.seed = seed;
+        small.about = format!("made smaller from {}, seed {seed}", source.name());
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let path = dir.join(format!("{}-{seed}.toml", source.name()));
+        write(&path, &file(&small, failure, &path))?;
+        let line = format!("{} --seed {seed}", quoted(&path.display().to_string()));
+        let _ = writeln!(anstream::stderr(), "  made smaller: loyal sim {line}");
+        failure.shrunk = Some(path);
+    }
+    Ok(())
+}
+
+/// The file of a shrunk scenario, with how it fails in front.
+fn file(scenario: &Scenario, failure: &Failure, path: &Path) -> String {
+    let mut text = format!("# Fails: {}.\n", failure.kind.name());
+    for line in failure.what.lines() {
+        let _ = writeln!(text, "# {}", line.escape_debug());
+    }
+    let verify = if failure.kind == Kind::NotDeterministic { " --verify" } else { "" };
+    let path = quoted(&path.display().to_string()).escape_debug().to_string();
+    let _ = writeln!(text, "# Again: loyal sim {path} --seed {}{verify}", failure.seed);
+    let _ = writeln!(text, "# As it was: {}\n", failure.reproduce.escape_debug());
+    text + &scenario.to_toml()
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn failed(failure: &Failure) -> String {
+    format!("seed {}: {}: {}", failure.seed, failure.kind.name(), failure.what)
+}
+
+/// The summary for a terminal, with ANSI colours.
+fn in_words(summary: &Summary) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_words(&mut out, summary);
+    out
+}
+
+fn write_words(out: &mut String, summary: &Summary) -> std::fmt::Result {
+    let (colour, word) = match (summary.failed, summary.interrupted) {
+        (0, false) => ("\x1b[32m", "PASS"),
+        (0, true) => ("\x1b[33m", "STOPPED"),
+        _ => ("\x1b[31m", "FAILED"),
+    };
+    let (ran, met, name) = (summary.ran, summary.met, &summary.name);
+    let [first, last] = summary.seeds;
+    writeln!(
+        out,
+        "\x1b[1m{colour}{word}\x1b[0m  \x1b[1m{met} of {ran} seeds of {name} ended as they should\x1b[0m"
+    )?;
+    let stopped = if summary.interrupted { ", stopped before the end" } else { "" };
+    writeln!(out, "  seeds      {first} to {last}{stopped}")?;
+    let verdicts: Vec<String> =
+        summary.verdicts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    writeln!(out, "  verdicts   {}", verdicts.join(" · "))?;
+    let ranges = [
+        ("p50 ms", &summary.latency_p50_ms),
+        ("p99 ms", &summary.latency_p99_ms),
+        ("max ms", &summary.latency_max_ms),
+        ("hops", &summary.hops_mean),
+        ("most hops", &summary.hops_max),
+        ("nodes", &summary.nodes),
+    ];
+    for (name, range) in ranges {
+        if let Some(range) = range {
+            range_line(out, name, range)?;
+        }
+    }
+    if let Some(slowest) = &summary.slowest {
+        writeln!(out, "  slowest    seed {}: {:.2} s", slowest.seed, slowest.value)?;
+    }
+    let per_min = summary.seeds_per_min.unwrap_or(0.0);
+    writeln!(
+        out,
+        "  cost       {:.1} s, {} threads, {per_min:.0} seeds a minute, {:.0} events a second",
+        summary.wall_s,
+        summary.jobs,
+        summary.events_per_s.unwrap_or(0.0)
+    )?;
+    for failure in summary.failures.iter().take(SHOWN) {
+        writeln!(out, "  \x1b[31m{}\x1b[0m", failed(failure))?;
+        writeln!(out, "    again    {}", failure.reproduce)?;
+        if let Some(path) = &failure.shrunk {
+            let path = quoted(&path.display().to_string());
+            writeln!(out, "    smaller  loyal sim {path} --seed {}", failure.seed)?;
+        }
+    }
+    let more = summary.failed.saturating_sub(SHOWN as u64);
+    if more > 0 { writeln!(out, "  and {more} more failures") } else { Ok(()) }
+}
+
+fn range_line(out: &mut String, name: &str, range: &Range) -> std::fmt::Result {
+    let (min, max) = (range.min, range.max);
+    writeln!(
+        out,
+        "  {name:<10} {:.1} to {:.1}, mean {:.1}  \x1b[2m(seeds {} and {})\x1b[0m",
+        min.value, max.value, range.mean, min.seed, max.seed
+    )
+}
