@@ -50,6 +50,10 @@ fn author() -> Identity {
 }
 
 async fn server(token: Option<&str>) -> Server {
+    lab_server(token, None).await
+}
+
+async fn lab_server(token: Option<&str>, lab_token: Option<&str>) -> Server {
     let identity = Identity::from_seed(&[1; 32]);
     let key = |identity: &Identity, name: &str, role, gossip| Member {
         key: identity.public(),
@@ -58,10 +62,14 @@ async fn server(token: Option<&str>) -> Server {
         gossip,
     };
     let gossip: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    let keys = vec![
+    let mut keys = vec![
         key(&identity, "n0", Role::Member, Some("127.0.0.1:9".parse().expect("an address"))),
         key(&author(), "alice", Role::Author, None),
     ];
+    if lab_token.is_some() {
+        let peer = Identity::from_seed(&[2; 32]);
+        keys.push(key(&peer, "n1", Role::Member, "127.0.0.1:10".parse().ok()));
+    }
     let network = Arc::new(Network::new([3; 32], keys).expect("a network"));
     let data = TempDir::new().expect("a folder");
     let node = net::start(Settings {
@@ -71,12 +79,17 @@ async fn server(token: Option<&str>) -> Server {
         data: data.path().to_owned(),
         config: Config::default(),
         store: store::Options::default(),
+        lab: lab_token.is_some(),
         malicious: None,
     })
     .await
     .expect("starts");
     let listen = "127.0.0.1:0".parse().expect("an address");
-    let options = ApiOptions { listen, token: token.map(str::to_owned) };
+    let options = ApiOptions {
+        listen,
+        token: token.map(str::to_owned),
+        lab_token: lab_token.map(str::to_owned),
+    };
     let listener = bind(&options).await.expect("binds");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel();
@@ -399,5 +412,68 @@ async fn operators_find_what_they_need_and_only_with_the_token() {
     assert!(openapi["paths"]["/v1/messages"].is_object());
     let index = server.ask("GET", "/", token, b"").await;
     assert!(index.body.contains("/v1/messages/stream"), "{}", index.body);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_impaired_with_the_lab_token_only() {
+    let path = "/v1/lab/impairments";
+    let json = "Content-Type: application/json\r\n";
+    let plain = server(None).await;
+    for method in ["GET", "PUT", "POST"] {
+        let any = format!("{json}Authorization: Bearer lab\r\n");
+        assert_eq!(plain.ask(method, path, &any, b"[]").await.status, 404);
+    }
+    assert!(plain.get("/openapi.json").await.json()["paths"][path].is_null());
+    plain.finish().await;
+
+    let server = lab_server(Some("secret"), Some("lab")).await;
+    let put = async |token: &str, more: &str, body: &Value| {
+        let headers = format!("{json}{more}Authorization: Bearer {token}\r\n");
+        server.ask("PUT", path, &headers, body.to_string().as_bytes()).await
+    };
+    let cut = json!([{"peer": "n1", "cut": true}]);
+    assert_eq!(server.ask("PUT", path, json, b"[]").await.status, 401);
+    for wrong in ["la", "labs", "secret", ""] {
+        assert_eq!(put(wrong, "", &cut).await.status, 401, "{wrong}");
+    }
+    assert_eq!(put("lab", "Origin: http://evil.example\r\n", &cut).await.status, 403);
+    assert_eq!(put("lab", "Host: evil.example\r\n", &cut).await.status, 400);
+    assert!(server.node.handle().lab().expect("a lab").get().is_empty(), "nothing was done");
+    // The lab's token opens the lab's routes and no others.
+    let token = "Authorization: Bearer lab\r\n";
+    assert_eq!(server.ask("GET", "/v1/status", token, b"").await.status, 401);
+    assert_eq!(server.ask("GET", path, token, b"").await.json(), json!([]));
+    let late = json!([{"peer": "n1", "delay_ms": 20, "jitter_ms": 5, "bytes_per_s": 9000}]);
+    for list in [&cut, &late] {
+        let answer = put("lab", "", list).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.json()[0]["peer"], Identity::from_seed(&[2; 32]).public().to_string());
+        assert_eq!(answer.json()[0]["cut"], list[0]["cut"] == true);
+    }
+    let lab = server.node.handle().lab().expect("a lab").get();
+    let impairment = lab.values().next().expect("one");
+    assert_eq!((impairment.delay, impairment.bytes_per_s), (Duration::from_millis(20), Some(9000)));
+    for bad in [
+        json!({}),
+        json!([{"cut": true}]),
+        json!([{"peer": "n1", "cot": true}]),
+        json!([{"peer": "n0", "cut": true}]),
+        json!([{"peer": "alice", "cut": true}]),
+        json!([{"peer": "nobody", "cut": true}]),
+        json!([{"peer": "n1"}, {"peer": "n1"}]),
+        json!([{"peer": "n1", "delay_ms": 60_001}]),
+        json!([{"peer": "n1", "jitter_ms": u64::MAX}]),
+        json!([{"peer": "n1", "bytes_per_s": 0}]),
+    ] {
+        let answer = put("lab", "", &bad).await;
+        assert_eq!(answer.status, 400, "{bad}: {}", answer.body);
+    }
+    assert_eq!(put("lab", "", &json!("x".repeat(2 << 20))).await.status, 413);
+    assert_eq!(server.node.handle().lab().expect("a lab").get(), lab, "nothing bad was done");
+    assert_eq!(put("lab", "", &json!([])).await.json(), json!([]));
+    let secret = "Authorization: Bearer secret\r\n";
+    let described = server.ask("GET", "/openapi.json", secret, b"").await.json();
+    assert!(described["paths"][path]["put"].is_object());
     server.finish().await;
 }

@@ -24,10 +24,9 @@ pub enum ApiError {
     NoToken(SocketAddr),
     /// An empty token, or one that a header cannot carry.
     #[error(
-        "the first line of --api-token-file is no token: it has 1 to 256 printable ASCII \
-         characters and no space"
+        "what {0} gives is no token: that has 1 to 256 printable ASCII characters and no space"
     )]
-    BadToken,
+    BadToken(&'static str),
     /// The address cannot be listened on.
     #[error("cannot listen on the API address {address}: {}", explain_bind(source))]
     Bind {

@@ -10,6 +10,7 @@
 //! | `rejections` | the rejection log |
 //! | `stream` | both as server-sent events |
 //! | `peers`, `status` | the node's view of the mesh and of itself, health, what a liar tried |
+//! | `lab` | impairments of links; only with a lab token |
 //! | `metrics`, `openapi` | for Prometheus; for generators of clients |
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod end_to_end;
 mod error;
 mod input;
 mod io;
+mod lab;
 mod limits;
 mod messages;
 mod metrics;

@@ -46,7 +46,7 @@ pub(super) fn routes(description: &OpenApi) -> Router<App> {
 fn list(description: &OpenApi) -> String {
     let mut text = "loyal: a Byzantine-aware gossip node\n\n".to_owned();
     for (path, item) in &description.paths.paths {
-        for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+        for (method, operation) in [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put)] {
             if let Some(operation) = operation {
                 let summary = operation.summary.as_deref().unwrap_or_default();
                 // Writing to a string cannot fail.

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::error::Failure;
 use super::input::BODY_KIB;
-use super::{limits, messages, metrics, openapi, peers, rejections, signed, status, stream};
+use super::{lab, limits, messages, metrics, openapi, peers, rejections, signed, status, stream};
 use crate::http::Guard;
 use crate::net::Handle;
 use crate::protocol::Snapshot;
@@ -89,15 +89,26 @@ impl App {
 }
 
 /// All routes. From the outside in: headers, error bodies, the guard, limits, the handler.
-pub(super) fn router(app: App, guard: Guard) -> Router {
-    let (router, description) = described().split_for_parts();
-    router
+/// `lab` guards the lab's routes, by a token of their own; without it there are none.
+pub(super) fn router(app: App, guard: Guard, lab: Option<Guard>) -> Router {
+    let (router, mut description) = described().split_for_parts();
+    let (lab_router, lab_description) = lab::described().split_for_parts();
+    if lab.is_some() {
+        description.merge(lab_description);
+    }
+    let bounds = Arc::new(limits::Bounds::default());
+    let bound = from_fn_with_state(bounds, limits::bound);
+    let mut all = router
         .merge(openapi::routes(&description))
-        .with_state(app)
-        .layer(from_fn_with_state(Arc::new(limits::Bounds::default()), limits::bound))
-        .layer(from_fn_with_state(guard, Guard::apply))
-        .layer(from_fn(limits::explain))
-        .layer(from_fn(limits::harden))
+        .with_state(app.clone())
+        .layer(bound.clone())
+        .layer(from_fn_with_state(guard, Guard::apply));
+    if let Some(lab) = lab {
+        let layer = from_fn_with_state(lab, Guard::apply);
+        // Not on the fallback, which stays with the others.
+        all = lab_router.with_state(app).route_layer(bound).route_layer(layer).merge(all);
+    }
+    all.layer(from_fn(limits::explain)).layer(from_fn(limits::harden))
 }
 
 /// The routes with their descriptions.

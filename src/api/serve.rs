@@ -40,6 +40,9 @@ pub struct ApiOptions {
     pub listen: SocketAddr,
     /// What clients must show as `Authorization: Bearer TOKEN`. Needed off loopback.
     pub token: Option<String>,
+    /// What those must show instead who impair the node's links. Without it there is no such
+    /// route.
+    pub lab_token: Option<String>,
 }
 
 /// Listens, before anything else of a node is started.
@@ -51,8 +54,11 @@ pub async fn bind(options: &ApiOptions) -> Result<TcpListener, ApiError> {
         None if !options.listen.ip().to_canonical().is_loopback() => {
             return Err(ApiError::NoToken(options.listen));
         }
-        Some(token) if !usable(token) => return Err(ApiError::BadToken),
+        Some(token) if !usable(token) => return Err(ApiError::BadToken("--api-token-file")),
         _ => {}
+    }
+    if options.lab_token.as_deref().is_some_and(|token| !usable(token)) {
+        return Err(ApiError::BadToken("--lab-token-file or --lab-token"));
     }
     let address = options.listen;
     TcpListener::bind(address).await.map_err(|source| ApiError::Bind { address, source })
@@ -73,9 +79,11 @@ pub async fn serve(
     handle: Handle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ApiError> {
-    let guard = Guard::new(listener.local_addr()?, options.token.as_deref());
+    let address = listener.local_addr()?;
+    let guard = Guard::new(address, options.token.as_deref());
+    let lab = options.lab_token.as_deref().map(|token| Guard::new(address, Some(token)));
     let (stop, stopping) = watch::channel(false);
-    let router = router(App::new(handle, stopping.clone()), guard);
+    let router = router(App::new(handle, stopping.clone()), guard, lab);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
@@ -146,7 +154,11 @@ mod tests {
     use super::*;
 
     fn options(listen: &str, token: Option<&str>) -> ApiOptions {
-        ApiOptions { listen: listen.parse().expect("an address"), token: token.map(str::to_owned) }
+        ApiOptions {
+            listen: listen.parse().expect("an address"),
+            token: token.map(str::to_owned),
+            lab_token: None,
+        }
     }
 
     #[tokio::test]
@@ -158,8 +170,12 @@ mod tests {
         }
         for bad in ["", "two words", "ü"] {
             let error = bind(&options("127.0.0.1:0", Some(bad))).await.expect_err(bad);
-            assert!(matches!(error, ApiError::BadToken), "{error}");
+            assert!(matches!(error, ApiError::BadToken(_)), "{error}");
         }
+        let mut lab = options("127.0.0.1:0", None);
+        lab.lab_token = Some(String::new());
+        let error = bind(&lab).await.expect_err("no token").to_string();
+        assert!(error.contains("--lab-token"), "{error}");
         let taken = bind(&options("127.0.0.1:0", Some("secret"))).await.expect("binds");
         let address = taken.local_addr().expect("an address").to_string();
         let error = bind(&options(&address, None)).await.expect_err("taken");

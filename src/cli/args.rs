@@ -167,6 +167,14 @@ pub struct Node {
     /// Batches that honest members signed for another network, for the behaviour forge
     #[arg(long, value_name = "FILE", requires = "malicious")]
     pub decoys: Option<PathBuf>,
+    /// Let its links be impaired (cut, delayed, capped) through its HTTP interface, by whoever
+    /// shows the token in this file; without a token there is no such route
+    #[arg(long, value_name = "FILE", conflicts_with = "lab_token")]
+    pub lab_token_file: Option<PathBuf>,
+    /// The same with the token itself; other users may see it in the list of processes, so rather
+    /// give it as LOYAL_LAB_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    pub lab_token: Option<String>,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub with_parent: bool,

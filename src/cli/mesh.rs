@@ -1,5 +1,6 @@
 //! `loyal mesh up`: a whole mesh of real processes, watched or judged.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -34,7 +35,7 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     let folder = Folder::new(&args)?;
     let plan = Plan {
         nodes,
-        liars,
+        liars: last(nodes, liars),
         links: args.links.map(usize::from),
         dir: folder.path.clone(),
         log_json: args.log_json,
@@ -47,6 +48,11 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(up(&args, &plan));
     folder.close(result.is_err());
     result
+}
+
+/// Liars are the last of all nodes.
+fn last(nodes: usize, liars: Vec<Liar>) -> BTreeMap<usize, Liar> {
+    (nodes.saturating_sub(liars.len())..).zip(liars).collect()
 }
 
 /// How many nodes, and what the last of them do.
@@ -203,7 +209,7 @@ fn bar(length: u64, what: &'static str) -> ProgressBar {
 fn reproduce(args: &args::MeshUp, plan: &Plan) -> String {
     let mut line = format!("loyal mesh up --nodes {}", plan.nodes);
     if !plan.liars.is_empty() {
-        let specs: Vec<&str> = plan.liars.iter().map(|liar| &*liar.spec).collect();
+        let specs: Vec<&str> = plan.liars.values().map(|liar| &*liar.spec).collect();
         line += &format!(" --malicious {}", specs.join(","));
     }
     if let Some(links) = plan.links {
@@ -254,6 +260,7 @@ mod tests {
         let line = "loyal mesh up --nodes 7 --malicious forge,drop --links 4 --messages 9 --rate 5 --size 10";
         let args = parse(line);
         let (nodes, liars) = members(&args).expect("reads");
+        let liars = last(nodes, liars);
         let plan = Plan { nodes, liars, links: Some(4), dir: PathBuf::new(), log_json: false };
         let again = parse(&reproduce(&args, &plan));
         assert_eq!(format!("{again:?}"), format!("{:?}", parse(&reproduce(&again, &plan))));

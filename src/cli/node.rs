@@ -15,6 +15,9 @@ use crate::net::{self, Malice, Settings};
 use crate::protocol::{Config, Network, Role};
 use crate::store;
 
+/// The environment's lab token, for nodes that are given none.
+const LAB_TOKEN: &str = "LOYAL_LAB_TOKEN";
+
 /// Runs a node until it is told to stop.
 pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
     logs::start(args.log_json);
@@ -22,9 +25,14 @@ pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
         None => None,
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
     };
-    let options = ApiOptions { listen: args.api, token };
+    let lab_token = match &args.lab_token_file {
+        Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
+        None => args.lab_token.clone().or_else(|| std::env::var(LAB_TOKEN).ok()),
+    };
+    let options = ApiOptions { listen: args.api, token, lab_token };
     // The lock on the key lives as long as the node.
-    let (settings, _lock) = settings(&args)?;
+    let (mut settings, _lock) = settings(&args)?;
+    settings.lab = options.lab_token.is_some();
     // One reactor thread: checks and the disk have threads of their own, and handing work from
     // thread to thread would cost an idle node more than the work itself.
     tokio::runtime::Builder::new_current_thread()
@@ -62,6 +70,7 @@ fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {
         data: args.data.clone(),
         config,
         store: store::Options::default(),
+        lab: false,
         malicious,
     };
     Ok((settings, lock))

@@ -44,6 +44,9 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
         std::process::exit(130);
     });
     if with_parent {
+        // One that stands still does not see the end of its standard input: it must go on first.
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
         // A thread, as a read of standard input cannot be cancelled and must not hold up the end.
         std::thread::Builder::new().name("parent".into()).stack_size(64 << 10).spawn(
             move || {

@@ -16,8 +16,8 @@ use super::connection::{Answer, Bounds, Connections};
 use super::events::EventStream;
 use super::target::{Target, segment, with_query};
 use crate::http::{
-    AttemptsDto, ListDto, MessageDto, NetworkDto, PeerDto, Posted, Problem, RejectionDto,
-    SignedDto, StatusDto, SummaryRow,
+    AttemptsDto, ImpairmentDto, ListDto, MessageDto, NetworkDto, PeerDto, Posted, Problem,
+    RejectionDto, SignedDto, StatusDto, SummaryRow,
 };
 
 /// Longer than a server takes at most, so that its own answer comes first.
@@ -112,6 +112,18 @@ impl Client {
     /// See [`ClientError`].
     pub async fn attempts(&self) -> Result<Option<AttemptsDto>, ClientError> {
         absent(self.get("/v1/attempts").await)
+    }
+
+    /// Replaces what is done to the node's links; the client needs the node's lab token.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn impair(
+        &self,
+        impairments: &[ImpairmentDto],
+    ) -> Result<Vec<ImpairmentDto>, ClientError> {
+        let body = encode(&impairments)?;
+        self.send(Method::PUT, "/v1/lab/impairments", Some(("application/json", body))).await
     }
 
     /// A page of messages after a cursor, oldest first. `author` is a key or a name.

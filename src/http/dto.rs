@@ -25,6 +25,27 @@ pub struct PostMessage {
     pub payload_base64: Option<String>,
 }
 
+/// `PUT` and `GET /v1/lab/impairments`: what is done to the links with one peer. What is left out
+/// does nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImpairmentDto {
+    /// The peer's key, or its name in the network file.
+    pub peer: String,
+    /// Nothing is written and nothing taken that comes.
+    #[serde(default)]
+    pub cut: bool,
+    /// What this node writes leaves so much later; at most a minute.
+    #[serde(default)]
+    pub delay_ms: u64,
+    /// And later still by up to this, uniformly at random; order is kept.
+    #[serde(default)]
+    pub jitter_ms: u64,
+    /// Bytes a second that this node writes at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<u64>,
+}
+
 /// 201 of both POST routes. For a batch that was signed elsewhere `id` is the batch's first
 /// message.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -6,8 +6,9 @@ mod guard;
 mod problem;
 
 pub use dto::{
-    AttemptDto, AttemptKind, AttemptsDto, GapDto, KeyDto, LinkDto, ListDto, MessageDto, NetworkDto,
-    PeerDto, PostMessage, Posted, Problem, RejectionDto, SignedDto, StatusDto, SummaryRow,
+    AttemptDto, AttemptKind, AttemptsDto, GapDto, ImpairmentDto, KeyDto, LinkDto, ListDto,
+    MessageDto, NetworkDto, PeerDto, PostMessage, Posted, Problem, RejectionDto, SignedDto,
+    StatusDto, SummaryRow,
 };
 pub use guard::Guard;
 pub use problem::PROBLEM_JSON;

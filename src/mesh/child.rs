@@ -1,11 +1,12 @@
 //! One node as a child process: how it is started, watched and stopped.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::{MeshError, NodeEntry};
@@ -26,41 +27,43 @@ pub struct NodeProcess {
 }
 
 /// What a node of a mesh is started with beside its place.
-pub struct Extras<'a> {
+#[derive(Clone, Debug)]
+pub struct Extras {
     /// The network file.
-    pub network: &'a Path,
+    pub network: PathBuf,
     /// Links that it chooses.
     pub links: Option<usize>,
-    /// Its file of decoys, if it is a liar.
-    pub decoys: Option<&'a Path>,
+    /// The file of decoys, for liars.
+    pub decoys: PathBuf,
+    /// The file with the lab token.
+    pub lab_token: PathBuf,
     /// Whether it writes JSON logs.
     pub log_json: bool,
 }
 
 impl NodeProcess {
-    /// Starts a node; its output goes to `DATA/node.log`.
+    /// Starts a node; its output goes to the end of `DATA/node.log`.
     ///
     /// # Errors
     /// When a file or process cannot be created.
-    pub fn start(entry: &NodeEntry, extras: &Extras<'_>) -> Result<Self, MeshError> {
+    pub fn start(entry: &NodeEntry, extras: &Extras) -> Result<Self, MeshError> {
         let spawn = |error| MeshError::Spawn { name: entry.name.clone(), error };
         fs::create_dir_all(&entry.data).map_err(MeshError::file("create", &entry.data))?;
         let log = entry.data.join("node.log");
-        let out = File::create(&log).map_err(MeshError::file("create", &log))?;
+        let out = OpenOptions::new().create(true).append(true).open(&log);
+        let out = out.map_err(MeshError::file("create", &log))?;
         let error = out.try_clone().map_err(MeshError::file("open", &log))?;
         let mut command = Command::new(std::env::current_exe().map_err(spawn)?);
-        command.arg("node").arg("--network").arg(extras.network);
+        command.arg("node").arg("--network").arg(&extras.network);
         command.arg("--key").arg(&entry.key_file).arg("--data").arg(&entry.data);
         command.args(["--gossip", &entry.gossip, "--with-parent", "--api"]);
         command.arg(entry.api.strip_prefix("http://").unwrap_or(&entry.api));
+        command.arg("--lab-token-file").arg(&extras.lab_token);
         if let Some(links) = extras.links {
             command.arg("--links").arg(links.to_string());
         }
         if let Some(spec) = &entry.malicious {
-            command.arg("--malicious").arg(spec);
-            if let Some(decoys) = extras.decoys {
-                command.arg("--decoys").arg(decoys);
-            }
+            command.arg("--malicious").arg(spec).arg("--decoys").arg(&extras.decoys);
         }
         if extras.log_json {
             command.arg("--log-json");
@@ -95,12 +98,36 @@ impl NodeProcess {
         }
     }
 
-    /// Asks it to stop.
+    /// Asks it to stop, also if it stands still.
     pub fn ask_to_stop(&mut self) {
         self.stdin = None;
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+    }
+
+    /// Makes it stand still.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Kills it and waits for its end.
+    pub async fn kill(&mut self) {
+        // It may have ended meanwhile: then there is nobody to kill.
+        let _ = self.child.start_kill();
+        if let Ok(status) = self.child.wait().await {
+            self.ended.get_or_insert(status);
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
         if let Some(pid) = self.signalled_pid() {
             // It may have ended meanwhile: then there is nobody to tell.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 

@@ -1,14 +1,19 @@
 //! Starting and stopping a mesh.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rand::TryRng as _;
 use tokio::task::JoinSet;
 
 use super::child::{Extras, NodeProcess};
 use super::{Created, MeshError, MeshFile, NodeEntry, create, decoys};
 use crate::client::Client;
+use crate::crypto::hex;
 use crate::protocol::{Network, Time};
 
 /// How long nodes may take to get linked, plus a share for each node.
@@ -31,8 +36,8 @@ pub struct Liar {
 pub struct Plan {
     /// All nodes.
     pub nodes: usize,
-    /// The last of them, in order.
-    pub liars: Vec<Liar>,
+    /// Those that lie, by number.
+    pub liars: BTreeMap<usize, Liar>,
     /// Links that each node chooses; the node's own default if `None`.
     pub links: Option<usize>,
     /// Where everything is kept; empty or not there yet.
@@ -49,8 +54,12 @@ pub struct MeshNode {
     pub kinds: Vec<String>,
     /// A client of its HTTP interface.
     pub client: Client,
+    /// A client of its lab's routes.
+    pub lab: Client,
     /// Its process.
     pub process: NodeProcess,
+    /// It was killed on purpose, and not started again.
+    pub killed: bool,
 }
 
 /// A running mesh. Dropping it kills its nodes; [`Mesh::stop`] stops them in order.
@@ -59,8 +68,9 @@ pub struct Mesh {
     pub dir: PathBuf,
     /// Its network.
     pub network: Network,
-    /// n0, n1, …, the malicious ones last.
+    /// n0, n1, ….
     pub nodes: Vec<MeshNode>,
+    extras: Extras,
     /// When the first process was started.
     pub started: Instant,
     /// How long all honest nodes took to get linked.
@@ -75,33 +85,57 @@ impl Mesh {
     pub fn start(plan: &Plan, now: Time) -> Result<Self, MeshError> {
         refuse_if_not_empty(&plan.dir)?;
         let made = create(&plan.dir, plan.nodes, 0)?;
-        let honest = plan.nodes.saturating_sub(plan.liars.len());
-        let decoys_file = write_decoys(plan, &made, honest, now)?;
+        let (lab_token, token) = write_token(&plan.dir)?;
         let extras = Extras {
-            network: &made.file,
+            network: made.file.clone(),
             links: plan.links,
-            decoys: Some(&decoys_file),
+            decoys: write_decoys(plan, &made, now)?,
+            lab_token,
             log_json: plan.log_json,
         };
         let started = Instant::now();
         let mut nodes = Vec::with_capacity(plan.nodes);
         for (number, key) in made.members.iter().enumerate() {
-            let liar = number.checked_sub(honest).and_then(|liar| plan.liars.get(liar));
-            nodes.push(start_node(plan, key, liar, &extras)?);
+            nodes.push(start_node(plan, key, plan.liars.get(&number), &extras, &token)?);
         }
-        let mesh =
-            Self { dir: plan.dir.clone(), network: made.network, nodes, started, start_time: None };
-        mesh.file(&made.file).write(&plan.dir)?;
+        let (dir, network) = (plan.dir.clone(), made.network);
+        let mesh = Self { dir, network, nodes, extras, started, start_time: None };
+        mesh.write_file()?;
         Ok(mesh)
     }
 
-    fn file(&self, network_file: &Path) -> MeshFile {
-        MeshFile {
+    fn write_file(&self) -> Result<(), MeshError> {
+        let file = MeshFile {
             network: self.network.id().to_string(),
-            network_file: network_file.to_owned(),
+            network_file: self.extras.network.clone(),
             launcher: std::process::id(),
             nodes: self.nodes.iter().map(|node| node.entry.clone()).collect(),
+        };
+        file.write(&self.dir)
+    }
+
+    /// Kills a node, which is then dead on purpose; nothing if it is dead already.
+    pub async fn kill(&mut self, number: usize) {
+        if let Some(node) = self.nodes.get_mut(number).filter(|node| !node.killed) {
+            node.killed = true;
+            node.process.kill().await;
         }
+    }
+
+    /// Starts a node that was killed: the same key, folder and addresses, another process. Nothing
+    /// if it lives. To be called on the thread that outlives all others: the system tells a child
+    /// of the end of the thread that started it, not of the process.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_again(&mut self, number: usize) -> Result<(), MeshError> {
+        let Some(node) = self.nodes.get_mut(number).filter(|node| node.killed) else {
+            return Ok(());
+        };
+        node.process = NodeProcess::start(&node.entry, &self.extras)?;
+        node.entry.pid = node.process.pid().unwrap_or(0);
+        node.killed = false;
+        self.write_file()
     }
 
     /// The nodes that do not lie.
@@ -151,9 +185,9 @@ impl Mesh {
     }
 
     /// # Errors
-    /// With the end of its log, when a node has died.
+    /// With the end of its log, when a node has died that was not killed on purpose.
     pub fn check_alive(&mut self) -> Result<(), MeshError> {
-        for node in &mut self.nodes {
+        for node in self.nodes.iter_mut().filter(|node| !node.killed) {
             if node.process.ended().is_some() {
                 return Err(node.process.death(&node.entry.name));
             }
@@ -178,7 +212,8 @@ fn start_node(
     plan: &Plan,
     key: &super::network::CreatedKey,
     liar: Option<&Liar>,
-    extras: &Extras<'_>,
+    extras: &Extras,
+    token: &str,
 ) -> Result<MeshNode, MeshError> {
     let place = key.place.ok_or_else(|| MeshError::Network("a member has no address".into()))?;
     let mut entry = NodeEntry {
@@ -191,12 +226,15 @@ fn start_node(
         pid: 0,
         malicious: liar.map(|liar| liar.spec.clone()),
     };
-    let client = Client::new(&entry.api, None)
-        .map_err(|error| MeshError::Node { name: key.name.clone(), why: error.to_string() })?;
+    let client = |token| {
+        Client::new(&entry.api, token)
+            .map_err(|error| MeshError::Node { name: key.name.clone(), why: error.to_string() })
+    };
+    let (client, lab) = (client(None)?, client(Some(token.to_owned()))?);
     let process = NodeProcess::start(&entry, extras)?;
     entry.pid = process.pid().unwrap_or(0);
     let kinds = liar.map(|liar| liar.kinds.clone()).unwrap_or_default();
-    Ok(MeshNode { entry, kinds, client, process })
+    Ok(MeshNode { entry, kinds, client, lab, process, killed: false })
 }
 
 fn refuse_if_not_empty(dir: &Path) -> Result<(), MeshError> {
@@ -210,14 +248,23 @@ fn refuse_if_not_empty(dir: &Path) -> Result<(), MeshError> {
     }
 }
 
-fn write_decoys(
-    plan: &Plan,
-    made: &Created,
-    honest: usize,
-    now: Time,
-) -> Result<PathBuf, MeshError> {
+/// Makes a token for the lab's routes of all nodes; only its owner may read the file.
+fn write_token(dir: &Path) -> Result<(PathBuf, String), MeshError> {
+    let mut bytes = [0; 32];
+    let filled = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
+    filled.map_err(|error| MeshError::Key(error.to_string()))?;
+    let (path, token) = (dir.join("lab.token"), hex(&bytes));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let written = file.and_then(|mut file| writeln!(file, "{token}"));
+    written.map_err(MeshError::file("write", &path))?;
+    Ok((path, token))
+}
+
+fn write_decoys(plan: &Plan, made: &Created, now: Time) -> Result<PathBuf, MeshError> {
     let path = plan.dir.join("decoys.hex");
-    let identities: Vec<_> = made.members.iter().take(honest).map(|key| &key.identity).collect();
+    let members = made.members.iter().enumerate();
+    let honest = members.filter(|(number, _)| !plan.liars.contains_key(number));
+    let identities: Vec<_> = honest.map(|(_, key)| &key.identity).collect();
     let text = decoys(&identities, made.network.id(), now)?;
     fs::write(&path, text).map_err(MeshError::file("write", &path))?;
     Ok(path)

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsStream;
 
+use super::impairment::{Conditions, Impairments};
 use super::mailbox::{Arrival, Mailbox};
 use super::tls::{Tls, peer_of, server_name};
 use crate::crypto::PublicKey;
@@ -30,6 +31,7 @@ pub(super) struct Dialer {
     /// The node's own address, when it is a loopback address: limits are by address.
     source: Option<IpAddr>,
     mail: Arc<Mailbox>,
+    lab: Option<Impairments>,
     waiting: VecDeque<PublicKey>,
     tasks: JoinSet<()>,
 }
@@ -60,9 +62,10 @@ impl Dialer {
         network: Arc<Network>,
         gossip: SocketAddr,
         mail: Arc<Mailbox>,
+        lab: Option<Impairments>,
     ) -> Self {
         let source = Some(gossip.ip()).filter(IpAddr::is_loopback);
-        Self { tls, network, source, mail, waiting: VecDeque::new(), tasks: JoinSet::new() }
+        Self { tls, network, source, mail, lab, waiting: VecDeque::new(), tasks: JoinSet::new() }
     }
 
     /// Dials a member, now or when it is its turn; answered by one arrival.
@@ -84,9 +87,14 @@ impl Dialer {
             let mut owed = Owed { arrival, mail: self.mail.clone() };
             let address = self.network.get(&peer).and_then(|member| member.gossip);
             let (tls, source) = (self.tls.clone(), self.source);
+            let conditions = Conditions::new(self.lab.as_ref(), peer);
             self.tasks.spawn(async move {
                 let Some(address) = address else { return };
-                match timeout(DEADLINE, connect(&tls, source, address, peer)).await {
+                let linked = async {
+                    travel(conditions).await;
+                    connect(&tls, source, address, peer).await
+                };
+                match timeout(DEADLINE, linked).await {
                     Ok(Ok(stream)) => {
                         let stream = Box::new(stream);
                         owed.become_link(stream, peer);
@@ -96,6 +104,17 @@ impl Dialer {
                 }
             });
         }
+    }
+}
+
+/// What an impaired dial takes longer: as long as there is a cut, and two round trips, one of TCP
+/// and one of TLS.
+async fn travel(mut conditions: Conditions) {
+    conditions.mended().await;
+    let delay = conditions.now().delay;
+    if !delay.is_zero() {
+        sleep(delay.saturating_mul(4)).await;
+        conditions.mended().await;
     }
 }
 

@@ -22,6 +22,7 @@ use super::dialer::Dialer;
 use super::disk::Disk;
 use super::fair::Fair;
 use super::handle::Command;
+use super::impairment::{Conditions, Impairments};
 use super::inbox::Item;
 use super::link::{Deadlines, Link};
 use super::mailbox::{Arrival, Mailbox};
@@ -62,6 +63,7 @@ pub(super) struct Driver {
     pub checkers: Checkers,
     pub disk: Disk,
     pub dialer: Dialer,
+    lab: Option<Impairments>,
     pub waiters: Waiters,
     pub links: BTreeMap<LinkId, Entry>,
     pub tasks: JoinSet<()>,
@@ -84,11 +86,12 @@ pub(super) struct Parts {
     pub checkers: Checkers,
     pub disk: Disk,
     pub dialer: Dialer,
+    pub lab: Option<Impairments>,
 }
 
 impl Driver {
     pub fn new(parts: Parts) -> Self {
-        let Parts { actor, clock, mail, meter, commands, checkers, disk, dialer } = parts;
+        let Parts { actor, clock, mail, meter, commands, checkers, disk, dialer, lab } = parts;
         Self {
             actor,
             clock,
@@ -98,6 +101,7 @@ impl Driver {
             checkers,
             disk,
             dialer,
+            lab,
             waiters: Waiters::default(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -290,7 +294,8 @@ impl Driver {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let (mail, meter) = (self.mail.clone(), self.meter.clone());
-        let link = Link::new(id, self.actor.is_liar(), mail, meter);
+        let conditions = Conditions::new(self.lab.as_ref(), peer);
+        let link = Link::new(id, conditions, self.actor.is_liar(), mail, meter);
         self.tasks.spawn(link.clone().run(stream, Deadlines::default()));
         self.links.insert(id, Entry { link, peer, closing: false });
         tracing::debug!(link = id.0, %peer, dialled, "link up");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::impairment::Impairments;
 use super::mailbox::Mailbox;
 use super::traffic::{Meter, Traffic};
 use crate::adversary::{Attempts, Spec};
@@ -69,6 +70,7 @@ pub(super) struct Inner {
     pub key: PublicKey,
     pub started_at: Time,
     pub malicious: Option<Spec>,
+    pub lab: Option<Impairments>,
     pub reader: store::Reader,
     pub commits: watch::Receiver<u64>,
 }
@@ -111,6 +113,11 @@ impl Handle {
     /// What a malicious node does; `None` on an honest one.
     pub fn malicious(&self) -> Option<&Spec> {
         self.inner.malicious.as_ref()
+    }
+
+    /// What is done to its links, to be changed; `None` unless it was started for a lab.
+    pub fn lab(&self) -> Option<&Impairments> {
+        self.inner.lab.as_ref()
     }
 
     /// The network.

@@ -3,13 +3,15 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
+use super::impairment::Conditions;
 use super::inbox::{Inbox, Item};
+use super::line::Line;
 use super::mailbox::Mailbox;
 use super::outbox::{Chunk, Next, Outbox};
 use super::traffic::{Direction, Meter};
@@ -51,6 +53,7 @@ pub(super) struct Link {
     pub id: LinkId,
     pub inbox: Inbox,
     pub outbox: Outbox,
+    conditions: Conditions,
     /// Whether to say when everything is written; a malicious node's links only.
     reports_drained: bool,
     closing: watch::Sender<bool>,
@@ -73,13 +76,14 @@ impl Drop for End {
 impl Link {
     pub fn new(
         id: LinkId,
+        conditions: Conditions,
         reports_drained: bool,
         mail: Arc<Mailbox>,
         meter: Arc<Meter>,
     ) -> Arc<Self> {
         let (inbox, outbox) = (Inbox::default(), Outbox::default());
         let closing = watch::Sender::new(false);
-        Arc::new(Self { id, inbox, outbox, reports_drained, closing, mail, meter })
+        Arc::new(Self { id, inbox, outbox, conditions, reports_drained, closing, mail, meter })
     }
 
     /// Writes what is queued, in bounded time, and ends. Nothing that comes is handed on any more.
@@ -131,7 +135,8 @@ impl Link {
         };
         let overdue = async {
             self.closed().await;
-            sleep(deadlines.close).await;
+            let impairment = self.conditions.clone().now();
+            sleep(deadlines.close + impairment.delay + impairment.jitter).await;
         };
         tokio::select! {
             () = both => {}
@@ -145,8 +150,10 @@ impl Link {
     /// Reads until the stream ends or breaks; or, when the link is closed, until there is nothing
     /// more worth waiting for.
     async fn read(&self, mut reader: impl AsyncRead + Unpin, deadlines: &Deadlines) {
+        let mut conditions = self.conditions.clone();
         loop {
-            match self.read_frame(&mut reader, deadlines.step).await {
+            let read = self.read_frame(&mut reader, deadlines.step, &mut conditions).await;
+            match read {
                 Ok(Some(Item::Oversize(length))) => {
                     self.deliver(Item::Oversize(length));
                     self.closed().await;
@@ -154,7 +161,8 @@ impl Link {
                 }
                 Ok(Some(item)) => self.deliver(item),
                 Ok(None) => break,
-                Err(_) => return,
+                // The end of a stream does not come through a cut either.
+                Err(_) => return self.passage(&mut conditions).await,
             }
         }
         let mut discarded = 0;
@@ -172,6 +180,7 @@ impl Link {
         &self,
         reader: &mut (impl AsyncRead + Unpin),
         step: Duration,
+        conditions: &mut Conditions,
     ) -> io::Result<Option<Item>> {
         if !self.inbox.room(0).await {
             return Ok(None);
@@ -181,6 +190,7 @@ impl Link {
             read = reader.read_exact(&mut prefix[..1]) => read?,
             () = self.closed() => return Ok(None),
         };
+        self.passage(conditions).await;
         timeout(step, reader.read_exact(&mut prefix[1..])).await??;
         let announced = u32::from_be_bytes(prefix);
         let length = usize::try_from(announced).unwrap_or(usize::MAX);
@@ -198,22 +208,40 @@ impl Link {
             body.resize(length.min(from + STEP), 0);
             timeout(step, reader.read_exact(&mut body[from..])).await??;
         }
+        self.passage(conditions).await;
         self.meter.frame(Direction::Received, &body);
         Ok(Some(Item::Frame(body.into())))
+    }
+
+    /// Until no cut is in force, or the link is closed.
+    async fn passage(&self, conditions: &mut Conditions) {
+        if conditions.now().cut {
+            tokio::select! {
+                () = conditions.mended() => {}
+                () = self.closed() => {}
+            }
+        }
     }
 
     /// Writes until the link is closed and all is written, or writing fails or takes too long.
     async fn write(&self, mut writer: impl AsyncWrite + Unpin, deadlines: &Deadlines) {
         let mut buffer = Vec::new();
+        let (mut conditions, mut line) = (self.conditions.clone(), Line::new(self.id.0));
         loop {
+            if !(conditions.now().is_none() && line.is_empty()) {
+                let wrote = self.write_late(&mut writer, &mut line, &mut conditions, deadlines);
+                match wrote.await {
+                    Ok(true) => continue,
+                    Ok(false) | Err(_) => return,
+                }
+            }
             match self.outbox.next() {
                 Next::Write(chunks) => {
-                    if self.put(&mut writer, &chunks, &mut buffer, deadlines.write).await.is_err() {
+                    self.encode(&chunks, &mut buffer);
+                    if self.put(&mut writer, &buffer, &mut conditions, deadlines).await.is_err() {
                         return;
                     }
-                    if self.reports_drained && self.outbox.is_empty() {
-                        self.mail.drained(self.id);
-                    }
+                    self.tell_if_drained();
                 }
                 Next::Wait => {
                     buffer = Vec::new(); // an idle link keeps no buffer
@@ -227,13 +255,63 @@ impl Link {
         }
     }
 
-    async fn put(
+    /// One step of writing to an impaired link; whether there is another.
+    async fn write_late(
         &self,
         writer: &mut (impl AsyncWrite + Unpin),
-        chunks: &[Chunk],
-        buffer: &mut Vec<u8>,
-        deadline: Duration,
-    ) -> io::Result<()> {
+        line: &mut Line,
+        conditions: &mut Conditions,
+        deadlines: &Deadlines,
+    ) -> io::Result<bool> {
+        let (mut impairment, now, mut idle) = (conditions.now(), Instant::now(), false);
+        if !impairment.cut {
+            if let Some(pace) = self.outbox.pace() {
+                impairment.bytes_per_s = Some(impairment.bytes_per_s.map_or(pace, |r| r.min(pace)));
+            }
+            let mut wrote = false;
+            while let Some(piece) = line.take_due(Instant::now()) {
+                timeout(deadlines.write, writer.write_all(&piece)).await??;
+                wrote = true;
+            }
+            if wrote {
+                timeout(deadlines.write, writer.flush()).await??;
+                return Ok(true);
+            }
+            if line.has_room(now) {
+                match self.outbox.next() {
+                    Next::Write(chunks) => {
+                        let mut buffer = Vec::new();
+                        self.encode(&chunks, &mut buffer);
+                        line.push(&buffer, &impairment, now);
+                        self.tell_if_drained();
+                        return Ok(true);
+                    }
+                    Next::End if line.is_empty() => {
+                        timeout(deadlines.write, writer.shutdown()).await??;
+                        return Ok(false);
+                    }
+                    Next::End => {}
+                    Next::Wait => idle = true,
+                }
+            }
+        }
+        let wake = line.wake_at(now).filter(|_| !impairment.cut);
+        tokio::select! {
+            () = self.outbox.work(), if idle => {}
+            () = sleep_until(wake.unwrap_or(now).into()), if wake.is_some() => {}
+            () = conditions.changed() => {}
+        }
+        Ok(true)
+    }
+
+    fn tell_if_drained(&self) {
+        if self.reports_drained && self.outbox.is_empty() {
+            self.mail.drained(self.id);
+        }
+    }
+
+    /// The bytes of chunks, counted as sent.
+    fn encode(&self, chunks: &[Chunk], buffer: &mut Vec<u8>) {
         buffer.clear();
         for chunk in chunks {
             match chunk {
@@ -249,8 +327,18 @@ impl Link {
                 }
             }
         }
-        let mut rest = buffer.as_slice();
+    }
+
+    async fn put(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        mut rest: &[u8],
+        conditions: &mut Conditions,
+        deadlines: &Deadlines,
+    ) -> io::Result<()> {
+        let deadline = deadlines.write;
         while !rest.is_empty() {
+            conditions.mended().await;
             let pace = self.outbox.pace();
             // Twenty pieces a second when paced.
             let piece = pace.map_or(STEP, |pace| {
@@ -277,6 +365,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::net::impairment::{Impairment, Impairments};
+    use crate::net::testing::identity;
     use crate::wire::limits::{INBOX_BYTES, OUTBOX_BYTES};
     use crate::wire::{Class, Kind};
 
@@ -295,8 +385,13 @@ mod tests {
     }
 
     fn bench(pipe: usize, deadlines: Deadlines) -> Bench {
+        impaired(pipe, deadlines, None)
+    }
+
+    fn impaired(pipe: usize, deadlines: Deadlines, lab: Option<&Impairments>) -> Bench {
         let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
-        let link = Link::new(LinkId(7), true, mail.clone(), meter.clone());
+        let conditions = Conditions::new(lab, identity(1).public());
+        let link = Link::new(LinkId(7), conditions, true, mail.clone(), meter.clone());
         let (near, far) = duplex(pipe);
         let task = tokio::spawn(link.clone().run(near, deadlines));
         Bench { link, far, task, mail, meter }
@@ -447,5 +542,127 @@ mod tests {
         for _ in 0..3 {
             assert!(matches!(bench.next().await, Item::Frame(_)));
         }
+    }
+
+    fn lab(impairment: Impairment) -> Impairments {
+        let lab = Impairments::new();
+        lab.set([(identity(1).public(), impairment)].into());
+        lab
+    }
+
+    #[tokio::test]
+    async fn a_delay_is_added_and_nothing_is_lost_or_overtaken() {
+        let delay = Duration::from_millis(150);
+        let (jitter, far) = (Duration::from_millis(30), Impairment::default());
+        let lab = lab(Impairment { delay, jitter, ..far });
+        let mut bench = impaired(1 << 20, SHORT, Some(&lab));
+        let begun = Instant::now();
+        let mut sent = vec![];
+        for number in 0..50 {
+            let frame = push(number * 100 + 2);
+            sent.extend(framed(&frame));
+            bench.link.send(Chunk::Frame(Class::Push, frame.into()));
+            tokio::task::yield_now().await;
+        }
+        let mut got = vec![0; sent.len()];
+        bench.far.read_exact(&mut got[..1]).await.expect("written");
+        assert!(begun.elapsed() >= delay, "{:?}", begun.elapsed());
+        bench.far.read_exact(&mut got[1..]).await.expect("written");
+        assert!(begun.elapsed() < delay * 4, "many are under way: {:?}", begun.elapsed());
+        assert!(got == sent);
+        // What is under way keeps its delay; what comes after it has none any more.
+        bench.link.send(Chunk::Raw([1].into()));
+        sleep(delay / 5).await;
+        lab.set([].into());
+        bench.link.send(Chunk::Raw([2].into()));
+        let mut got = [0; 2];
+        bench.far.read_exact(&mut got).await.expect("written");
+        assert_eq!(got, [1, 2]);
+        let begun = Instant::now();
+        bench.link.send(Chunk::Raw([3].into()));
+        bench.far.read_exact(&mut got[..1]).await.expect("written");
+        assert!(begun.elapsed() < delay, "mended: {:?}", begun.elapsed());
+        bench.link.close();
+        assert_eq!(bench.next().await, Item::End(Down::Closed));
+    }
+
+    #[tokio::test]
+    async fn what_was_delayed_is_still_written_when_the_link_is_closed() {
+        let delay = Duration::from_millis(300);
+        let lab = lab(Impairment { delay, ..Impairment::default() });
+        let mut bench = impaired(1 << 20, SHORT, Some(&lab));
+        bench.link.send(Chunk::Raw(vec![5; 1000].into()));
+        bench.link.close();
+        let mut got = vec![];
+        bench.far.read_to_end(&mut got).await.expect("ends");
+        assert_eq!(got, [5; 1000]);
+        drop(bench.far);
+        bench.task.await.expect("ends");
+    }
+
+    #[tokio::test]
+    async fn a_rate_bounds_what_is_written() {
+        let lab = lab(Impairment { bytes_per_s: Some(20_000), ..Impairment::default() });
+        let mut bench = impaired(1 << 20, SHORT, Some(&lab));
+        let begun = Instant::now();
+        bench.link.send(Chunk::Raw(vec![1; 12_000].into()));
+        let mut got = vec![0; 12_000];
+        bench.far.read_exact(&mut got).await.expect("written");
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(590), "{took:?}");
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn a_cut_is_a_black_hole_and_mending_it_loses_nothing() {
+        let lab = lab(Impairment::default());
+        let mut bench = impaired(1 << 20, SHORT, Some(&lab));
+        let frame = push(20);
+        // So that reading waits in the middle of things when the cut comes.
+        bench.far.write_all(&framed(&frame)).await.expect("piped");
+        assert!(matches!(bench.next().await, Item::Frame(_)));
+        lab.set([(identity(1).public(), Impairment { cut: true, ..Impairment::default() })].into());
+        for _ in 0..3 {
+            bench.far.write_all(&framed(&frame)).await.expect("piped");
+            bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
+        }
+        // Longer than every deadline: none of them runs in a cut.
+        sleep(SHORT.step * 4).await;
+        assert_eq!(bench.link.inbox.pop(), None);
+        let nothing = timeout(SHORT.step, bench.far.read(&mut [0])).await;
+        assert!(nothing.is_err(), "something passed: {nothing:?}");
+        assert!(!bench.task.is_finished());
+        lab.set([].into());
+        let mut got = vec![0; framed(&frame).len() * 3];
+        bench.far.read_exact(&mut got).await.expect("written");
+        assert!(got == framed(&frame).repeat(3));
+        for _ in 0..3 {
+            assert_eq!(bench.next().await, Item::Frame(frame.clone().into()));
+        }
+    }
+
+    #[tokio::test]
+    async fn in_a_cut_an_end_is_not_seen_and_a_close_is_not_held_up() {
+        let lab = lab(Impairment { cut: true, ..Impairment::default() });
+        let gone = impaired(1 << 10, SHORT, Some(&lab));
+        drop(gone.far);
+        sleep(SHORT.step * 2).await;
+        assert_eq!(gone.link.inbox.pop(), None);
+        lab.set([].into());
+        let seen = timeout(Duration::from_secs(5), async {
+            loop {
+                if let Some(item) = gone.link.inbox.pop() {
+                    return item;
+                }
+                gone.mail.woken().await;
+            }
+        });
+        assert_eq!(seen.await, Ok(Item::End(Down::Lost)));
+        lab.set([(identity(1).public(), Impairment { cut: true, ..Impairment::default() })].into());
+        let closed = impaired(1 << 10, SHORT, Some(&lab));
+        closed.link.send(Chunk::Raw([1].into()));
+        closed.link.close();
+        assert_eq!(closed.next().await, Item::End(Down::Closed));
+        closed.task.await.expect("ends");
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsStream;
 
 use super::gate::{Gate, Permit};
+use super::impairment::{Conditions, Impairments};
 use super::mailbox::{Arrival, Mailbox};
 use super::tls::{Tls, peer_of};
 use super::traffic::{Inbound, Meter};
@@ -43,6 +44,7 @@ pub(super) struct Listener {
     pub mail: Arc<Mailbox>,
     pub meter: Arc<Meter>,
     pub deadline: Duration,
+    pub lab: Option<Impairments>,
 }
 
 type Finished = (Permit, bool);
@@ -92,9 +94,15 @@ impl Listener {
             }
         };
         let (tls, mail, meter) = (self.tls.clone(), self.mail.clone(), self.meter.clone());
-        let deadline = self.deadline;
+        let (deadline, lab) = (self.deadline, self.lab.clone());
         handshakes.spawn(async move {
-            let linked = match timeout(deadline, accept(&tls, stream)).await {
+            let accepted = async {
+                let (stream, peer) = accept(&tls, stream).await?;
+                // Behind a cut it ends in silence, as if it had never come.
+                Conditions::new(lab.as_ref(), peer).mended().await;
+                io::Result::Ok((stream, peer))
+            };
+            let linked = match timeout(deadline, accepted).await {
                 Ok(Ok((stream, peer))) => {
                     mail.arrival(Arrival::Linked {
                         stream: Box::new(stream),
@@ -162,7 +170,8 @@ mod tests {
         let tls = Arc::new(Tls::new(&identity(0), network(3, 0)).expect("a good key"));
         let gate = Gate::new([[127, 0, 0, 2].into()]);
         let (mail2, meter2) = (mail.clone(), meter.clone());
-        let listener = Listener { listener, tls, gate, mail: mail2, meter: meter2, deadline };
+        let listener =
+            Listener { listener, tls, gate, mail: mail2, meter: meter2, deadline, lab: None };
         Bench { mail, meter, address, task: tokio::spawn(listener.run()) }
     }
 

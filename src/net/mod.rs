@@ -16,7 +16,9 @@ mod driver;
 mod fair;
 mod gate;
 mod handle;
+mod impairment;
 mod inbox;
+mod line;
 mod link;
 mod listener;
 mod log;
@@ -33,6 +35,7 @@ mod traffic;
 mod waiters;
 
 pub use handle::{Handle, PublishFailure, SubmitFailure};
+pub use impairment::{Impairment, Impairments};
 pub use settings::{Malice, Settings, StartError, StopCause, explain_bind};
 pub use start::{Running, start};
 pub use traffic::{Direction, Histogram, Traffic};

@@ -28,6 +28,8 @@ pub struct Settings {
     pub config: Config,
     /// Limits of its store.
     pub store: store::Options,
+    /// Whether its links can be impaired from outside: for a lab.
+    pub lab: bool,
     /// Makes it a malicious node.
     pub malicious: Option<Malice>,
 }

@@ -17,6 +17,7 @@ use super::disk::Disk;
 use super::driver::{Driver, Parts};
 use super::gate::Gate;
 use super::handle::{COMMANDS, Handle, Inner};
+use super::impairment::Impairments;
 use super::listener::{HANDSHAKE, Listener, bind};
 use super::mailbox::Mailbox;
 use super::settings::{Malice, Settings, StartError, StopCause};
@@ -42,7 +43,8 @@ pub struct Running {
 /// # Errors
 /// See [`StartError`]; nothing is left running.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    let Settings { identity, network, gossip, data, config, store: options, malicious } = settings;
+    let Settings { identity, network, gossip, data, config, store: options, lab, malicious } =
+        settings;
     let key = identity.public();
     if !network.is_member(&key) {
         return Err(StartError::NotMember { key });
@@ -50,6 +52,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let tls = Tls::new(&identity, network.clone());
     let tls = Arc::new(tls.map_err(|error| StartError::Tls(error.to_string()))?);
     let listener = bind(gossip).map_err(|error| StartError::Bind { address: gossip, error })?;
+    let lab = lab.then(Impairments::new);
     let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
 
     let answer = {
@@ -86,6 +89,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         key,
         started_at,
         malicious: spec,
+        lab: lab.clone(),
         reader: store.reader(),
         commits: store.commits(),
     });
@@ -98,10 +102,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         mail: mail.clone(),
         meter: meter.clone(),
         deadline: HANDSHAKE,
+        lab: lab.clone(),
     };
-    let dialer = Dialer::new(tls, network, gossip, mail.clone());
+    let dialer = Dialer::new(tls, network, gossip, mail.clone(), lab.clone());
     let disk = Disk::new(store);
-    let parts = Parts { actor, clock, mail: mail.clone(), meter, commands, checkers, disk, dialer };
+    let mail2 = mail.clone();
+    let parts = Parts { actor, clock, mail: mail2, meter, commands, checkers, disk, dialer, lab };
     let driver = tokio::spawn(Driver::new(parts).run());
     let listener = tokio::spawn(listener.run());
     tracing::info!(%key, %gossip, "node started");

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::testing::identity;
-use super::{Handle, Malice, PublishFailure, Running, Settings, StartError, start};
+use super::{Handle, Impairment, Malice, PublishFailure, Running, Settings, StartError, start};
 use crate::protocol::{Config, Member, Network, Role};
 use crate::store;
 use crate::wire::Entry;
@@ -37,6 +37,7 @@ fn settings(network: &Arc<Network>, seed: u8, folder: &TempDir) -> Settings {
         network: network.clone(),
         config: Config::default(),
         store: store::Options::default(),
+        lab: false,
         malicious: None,
         identity,
     }
@@ -159,6 +160,59 @@ async fn a_node_that_comes_late_fetches_large_batches() {
     nodes.push(start(settings(&network, 3, &folder)).await.expect("starts"));
     all_deliver(&nodes, 12).await;
     for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// Tells each of two nodes what is done to its links with the other.
+fn impair(nodes: &[Running], impairment: Impairment) {
+    for (node, other) in [(0, 1), (1, 0)] {
+        let handle = nodes[node].handle();
+        let lab = handle.lab().expect("started for a lab");
+        lab.set([(nodes[other].handle().key(), impairment)].into());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_stops_messages_and_mended_they_flow_and_nobody_is_blamed() {
+    let (network, folder) = (network(2), TempDir::new().expect("a folder"));
+    let mut nodes = vec![];
+    for seed in 0..2 {
+        let mut settings = settings(&network, seed, &folder);
+        settings.lab = true;
+        settings.config.ping_every = Duration::from_millis(200);
+        settings.config.idle_limit = Duration::from_secs(1);
+        nodes.push(start(settings).await.expect("starts"));
+    }
+    nodes[0].handle().publish(entry("before".into())).await.expect("published");
+    all_deliver(&nodes, 1).await;
+    let cut = Impairment { cut: true, ..Impairment::default() };
+    // Shorter than links live, then longer: they end, and nobody gets through to a new one.
+    for (round, time) in [(1, Duration::from_millis(500)), (2, Duration::from_millis(2500))] {
+        impair(&nodes, cut);
+        for node in &nodes {
+            node.handle().publish(entry(format!("during {round}"))).await.expect("published");
+        }
+        sleep(time).await;
+        for node in &nodes {
+            let snapshot = node.handle().snapshot().await.expect("at work");
+            assert_eq!(snapshot.counters.delivered, 2 * round, "only its own passes");
+            assert_eq!(snapshot.ready_links() > 0, round == 1);
+        }
+        impair(&nodes, Impairment::default());
+        all_deliver(&nodes, 1 + 2 * round).await;
+    }
+    // Slow, but whole.
+    let delay = Duration::from_millis(100);
+    impair(&nodes, Impairment { delay, jitter: delay / 4, bytes_per_s: Some(200_000), cut: false });
+    let begun = Instant::now();
+    let large = Entry { topic: String::new(), payload: vec![7; 100_000] };
+    nodes[0].handle().publish(large).await.expect("published");
+    all_deliver(&nodes, 6).await;
+    assert!(begun.elapsed() >= delay + Duration::from_millis(450), "{:?}", begun.elapsed());
+    for node in nodes {
+        let snapshot = node.handle().snapshot().await.expect("at work");
+        assert_eq!((snapshot.bans(), snapshot.counters.rejected.len()), (0, 0));
         node.stop().await;
     }
 }

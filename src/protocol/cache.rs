@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::StoredBatch;
+use super::{Note, StoredBatch};
 use crate::wire::BatchId;
 
 const MAX_BYTES: usize = 2 << 20;
@@ -30,6 +30,12 @@ impl Cache {
                 self.bytes = self.bytes.saturating_sub(gone.batch.body.len());
             }
         }
+    }
+
+    /// How full it is, with its limits.
+    pub fn occupy(&self, note: Note) {
+        note("cache", self.batches.len().max(self.order.len()), MAX_BATCHES);
+        note("cache.bytes", self.bytes, MAX_BYTES);
     }
 
     /// A batch, if it is still kept.

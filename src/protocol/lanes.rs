@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{RestoredLane, Time};
+use super::{Note, RestoredLane, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{RECENT, WINDOW};
 use crate::wire::{BatchId, SignedSlot};
@@ -178,6 +178,21 @@ impl Lanes {
     /// An author's lane, if it ever spoke.
     pub fn get(&self, author: u32) -> Option<&Lane> {
         self.lanes.get(&author)
+    }
+
+    /// How full it is, with its limits: `keys` in the network, `members` of them with a node.
+    pub fn occupy(&self, note: Note, keys: usize, members: usize) {
+        let kept = WINDOW as usize + RECENT as usize;
+        let (mut slots, mut fullest, mut claims) = (0, 0, 0);
+        for lane in self.lanes.values() {
+            slots += lane.slots.len();
+            fullest = fullest.max(lane.slots.len());
+            claims += lane.floor_claims.len();
+        }
+        note("lanes", self.lanes.len(), keys);
+        note("lanes.slots", slots, self.lanes.len() * kept);
+        note("lanes.fullest", fullest, kept);
+        note("lanes.claims", claims, self.lanes.len() * members);
     }
 
     /// All lanes, ascending by key number.

@@ -36,6 +36,7 @@ pub use io::{
 };
 pub use network::{Member, Network, NetworkError, Role};
 pub use node::Node;
+use node::Note;
 pub use reason::{Blame, Reason};
 pub use record::{
     Ban, Durability, Record, Rejection, Restored, RestoredLane, RestoredSlot, StoredBatch, Verified,

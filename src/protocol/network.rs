@@ -48,7 +48,8 @@ pub struct Network {
     nonce: [u8; 32],
     keys: Vec<Member>,
     index: BTreeMap<PublicKey, u32>,
-    members: usize,
+    /// Key numbers of the members, ascending.
+    members: Vec<u32>,
 }
 
 /// Why a network file is refused; the line is 1-based, and 0 where no line can be named.
@@ -125,8 +126,9 @@ impl Network {
             }
         }
         let keys: Vec<Member> = keys.into_iter().map(|(_, member)| member).collect();
-        let members = keys.iter().filter(|key| key.role == Role::Member).count();
-        if members == 0 {
+        let is_member = |(_, key): &(u32, &Member)| key.role == Role::Member;
+        let members: Vec<u32> = (0..).zip(&keys).filter(is_member).map(|(i, _)| i).collect();
+        if members.is_empty() {
             return fail(0, "no member is listed; a network has at least one".into());
         }
         Ok(Self { id: network_id(&nonce, &keys), nonce, keys, index, members })
@@ -194,7 +196,12 @@ impl Network {
 
     /// The members, ascending by key.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.keys.iter().filter(|key| key.role == Role::Member)
+        self.members.iter().filter_map(|number| self.keys.get(*number as usize))
+    }
+
+    /// The member at that place, from 0 to `n - 1`, ascending by key.
+    pub fn member(&self, place: usize) -> Option<&Member> {
+        self.keys.get(*self.members.get(place)? as usize)
     }
 
     /// A key's number.
@@ -214,17 +221,17 @@ impl Network {
 
     /// `n`: the number of members.
     pub fn n(&self) -> usize {
-        self.members
+        self.members.len()
     }
 
     /// `f = ⌊(n−1)/3⌋`: the members that may lie (Lamport, Shostak, Pease 1982).
     pub fn f(&self) -> usize {
-        self.members.saturating_sub(1) / 3
+        self.n().saturating_sub(1) / 3
     }
 
     /// `q = n − f`. Not `2f + 1`, which is too small to be safe where `n` is not `3f + 1`.
     pub fn quorum(&self) -> usize {
-        self.members - self.f()
+        self.n() - self.f()
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{LinkId, Ticket, Time, Token};
+use super::{LinkId, Note, Ticket, Time, Token};
 use crate::wire::Entry;
 use crate::wire::limits::{
     ENTRY_OVERHEAD, MAX_ENTRIES, MAX_SHARED_BODY, MAX_UNACKNOWLEDGED, MAX_WAITING,
@@ -50,6 +50,13 @@ impl Publisher {
     pub fn push(&mut self, ticket: Ticket, entry: Entry) {
         self.bytes += size(&entry);
         self.waiting.push_back((ticket, entry));
+    }
+
+    /// How full it is, with its limits.
+    pub fn occupy(&self, note: Note) {
+        note("publisher.waiting", self.waiting.len(), MAX_WAITING);
+        note("publisher.bytes", self.bytes, MAX_WAITING_BYTES);
+        note("publisher.under_way", self.under_way.len(), MAX_UNACKNOWLEDGED);
     }
 
     /// Messages that wait.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Time;
 use super::bucket::{Bucket, Rate};
+use super::{Note, Time};
 use crate::wire::limits::{
     AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, AUTHOR_BYTE_BURST, AUTHOR_BYTES_PER_S,
 };
@@ -60,6 +60,11 @@ impl Quotas {
     /// author nothing.
     pub fn wait(&self, author: u32, now: Time, bytes: u64) -> Duration {
         self.authors.get(&author).map_or(Duration::ZERO, |quota| quota.wait(now, bytes))
+    }
+
+    /// How full it is, with its limit for so many keys.
+    pub fn occupy(&self, note: Note, keys: usize) {
+        note("quotas", self.authors.len(), keys);
     }
 
     /// Charges a verified batch.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{LinkId, Time};
+use super::{LinkId, Note, Time};
 use crate::wire::limits::{MAX_ANNOUNCED, MAX_WANTED, MAX_WANTED_PER_LINK};
 use crate::wire::{BatchId, SlotId};
 
@@ -156,6 +156,18 @@ impl Relay {
     pub fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
         let search = self.searches.get(wanted);
         search.map_or_else(Vec::new, |s| s.asked.iter().chain(&s.sources).copied().collect())
+    }
+
+    /// How full it is, with its limits for so many links.
+    pub fn occupy(&self, note: Note, links: usize) {
+        let fullest = self.shares.values().map(BTreeSet::len).max().unwrap_or(0);
+        let unannounced = self.unannounced.values().map(Vec::len);
+        note("relay.searches", self.searches.len(), MAX_WANTED);
+        note("relay.due", self.due.len(), MAX_WANTED);
+        note("relay.shares", self.shares.len(), links);
+        note("relay.fullest_share", fullest, MAX_WANTED_PER_LINK);
+        note("relay.announcing", self.unannounced.len(), links);
+        note("relay.unannounced", unannounced.max().unwrap_or(0), MAX_UNANNOUNCED);
     }
 
     /// How many batches are looked for.

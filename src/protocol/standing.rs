@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Ban, Reason, Rejection, Time};
+use super::{Ban, Note, Reason, Rejection, Time};
 use crate::crypto::PublicKey;
 
 /// Equal rejections of one link within this time become one row.
@@ -109,6 +109,13 @@ impl Standing {
             !over
         });
         rows
+    }
+
+    /// How full it is, with its limits for so many other members.
+    pub fn occupy(&self, note: Note, members: usize) {
+        note("standing.bans", self.bans.len(), members);
+        note("standing.rejected", self.rejected.len(), members * Reason::ALL.len());
+        note("standing.folds", self.folds.len(), (members + 1) * Reason::ALL.len());
     }
 
     /// When the next second is over.

@@ -76,7 +76,7 @@ impl World {
         let Some(Strike { fault, act, .. }) = self.watch.strikes.get(number).copied() else {
             return;
         };
-        self.oracle.fault(self.now);
+        self.oracle.unsettled(self.now);
         match act {
             Act::Impair => {
                 let mut struck = vec![false; self.places.len()];

@@ -41,11 +41,6 @@ impl<E> Queue<E> {
         self.free.push(slot);
         Some((Time(at), event))
     }
-
-    /// When the next event is.
-    pub fn next_at(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse((at, _, _))| Time(*at))
-    }
 }
 
 #[cfg(test)]
@@ -58,7 +53,6 @@ mod tests {
         for (at, name) in [(5, 'a'), (3, 'b'), (5, 'c'), (3, 'd'), (4, 'e')] {
             queue.put(Time(at), name);
         }
-        assert_eq!(queue.next_at(), Some(Time(3)));
         let mut order = String::new();
         while let Some((_, name)) = queue.take() {
             order.push(name);

@@ -12,8 +12,10 @@ use crate::scenario::{Scenario, Start};
 
 /// How long honest nodes may take to get linked.
 const LINKING: Duration = Duration::from_secs(60);
-/// How long the run goes on once everything is everywhere, so that attacks and quiet are seen.
+/// How long the run goes on once everything is everywhere, so that attacks are seen.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same where nobody lies, so that quiet is seen: the oracle asserts it from 2 s on.
+const QUIET: Duration = Duration::from_secs(4);
 /// How much longer it goes on for an attack that has reached nobody yet.
 const EXERCISE: Duration = Duration::from_secs(3);
 /// How often the oracle looks at everybody.
@@ -148,7 +150,7 @@ impl Sim {
         }
         world.oracle.quiet(now);
         self.phase = Phase::Lingering;
-        self.until = now.after(LINGER);
+        self.until = now.after(if honest { QUIET } else { LINGER });
         world.queue.put(self.until, Event::Phase);
     }
 

@@ -47,8 +47,11 @@ impl World {
         let (near, far) = self.ends.link((from, out), (to, back), self.now);
         self.places[from].links.push(near);
         self.places[to].links.push(far);
-        self.oracle.link_up(near, from, to);
-        self.oracle.link_up(far, to, from);
+        for (end, node, peer) in [(near, from, to), (far, to, from)] {
+            if self.places[node].honest {
+                self.oracle.link_up(end, node, peer);
+            }
+        }
         // The dialler's end of the handshake is on its way while it speaks already.
         let accepted = Input::LinkUp { link: far, peer: self.places[from].key, dialled: false };
         self.tell(to, out, accepted);
@@ -267,7 +270,9 @@ impl World {
                 self.linked -= 1;
             }
         }
-        self.oracle.link_down(link);
+        if self.places[owner].honest {
+            self.oracle.link_down(link);
+        }
         Some(owner)
     }
 }

@@ -203,7 +203,7 @@ impl World {
             Output::Close { link, .. } => self.close(node, link),
             Output::Check { token, key, statement, signature } => {
                 let verdict = self.checks.check(&key, &statement, &signature);
-                self.oracle.checked(&key, &statement, &signature, verdict.is_good());
+                self.oracle.checked(self.now, &key, &statement, &signature, verdict.is_good());
                 self.tell(node, CHECK, Input::Checked { token, verdict });
             }
             Output::Write { token, record, durability } => {
@@ -245,6 +245,9 @@ impl World {
     }
 
     pub(super) fn checkpoint(&mut self) {
+        if self.impairments.any() || self.places.iter().any(|place| place.paused) {
+            self.oracle.unsettled(self.now);
+        }
         let living = self.places.iter().enumerate().filter(|(_, place)| !place.paused);
         let honest = living.filter_map(|(node, place)| match &place.machine {
             Machine::Honest(honest) => Some((node, &**honest)),

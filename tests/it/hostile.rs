@@ -52,6 +52,7 @@ impl Rig {
             data: dir.path().to_owned(),
             config: Config::default(),
             store: store::Options::default(),
+            lab: false,
             malicious: None,
         };
         let running = net::start(settings).await.expect("it starts");

@@ -2,15 +2,19 @@
 //! decides whom it hears; visits to random members; back-off.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rand::{RngExt as _, rngs::ChaCha8Rng, seq::SliceRandom as _};
+use rand::{RngExt as _, rngs::ChaCha8Rng, seq::IteratorRandom as _};
 
 use crate::crypto::PublicKey;
-use crate::protocol::Time;
+use crate::protocol::{Network, Note, Time};
 
 /// Dials under way at once.
 const MAX_DIALS: usize = 8;
+/// Members that are drawn blindly before all are looked at: in a large network nearly every member
+/// is fit to be picked, and looking at all of them for each pick would make it the dearest step.
+const BLIND_DRAWS: usize = 32;
 
 /// What a dial is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +34,36 @@ struct Backoff {
 /// Whom to dial, and when.
 #[derive(Debug)]
 pub(in crate::protocol) struct Overlay {
-    members: Vec<PublicKey>,
+    /// All nodes of a process or a simulation share it: nothing here is kept for each member.
+    network: Arc<Network>,
+    own: PublicKey,
     dialling: BTreeMap<PublicKey, Purpose>,
     backoff: BTreeMap<PublicKey, Backoff>,
     limits: (Duration, Duration),
 }
 
 impl Overlay {
-    /// Of the other members, with the shortest and the longest wait after a failed dial.
-    pub fn new(members: Vec<PublicKey>, redial: (Duration, Duration)) -> Self {
-        Self { members, dialling: BTreeMap::new(), backoff: BTreeMap::new(), limits: redial }
+    /// Of one member, with the shortest and the longest wait after a failed dial.
+    pub fn new(network: Arc<Network>, own: PublicKey, redial: (Duration, Duration)) -> Self {
+        let (dialling, backoff) = (BTreeMap::new(), BTreeMap::new());
+        Self { network, own, dialling, backoff, limits: redial }
     }
 
-    /// The other members.
-    pub fn members(&self) -> &[PublicKey] {
-        &self.members
+    /// The other members, ascending by key.
+    pub fn others(&self) -> impl Iterator<Item = PublicKey> {
+        let members = (0..self.network.n()).filter_map(|i| self.network.member(i));
+        members.map(|member| member.key).filter(|key| *key != self.own)
+    }
+
+    /// How many other members there are.
+    pub fn count(&self) -> usize {
+        self.network.n().saturating_sub(1)
+    }
+
+    /// How full it is, with its limits.
+    pub fn occupy(&self, note: Note) {
+        note("overlay.dialling", self.dialling.len(), MAX_DIALS);
+        note("overlay.backoff", self.backoff.len(), self.count());
     }
 
     /// Dials under way to become chosen links.
@@ -60,14 +79,23 @@ impl Overlay {
         now: Time,
         allowed: impl Fn(&PublicKey) -> bool,
     ) -> Option<PublicKey> {
-        let mut fit: Vec<&PublicKey> = self
-            .members
-            .iter()
-            .filter(|peer| !self.dialling.contains_key(*peer) && allowed(peer))
-            .filter(|peer| self.backoff.get(*peer).is_none_or(|backoff| backoff.until <= now))
-            .collect();
-        fit.shuffle(rng);
-        fit.first().copied().copied()
+        let fits = |peer: &PublicKey| {
+            *peer != self.own
+                && !self.dialling.contains_key(peer)
+                && self.backoff.get(peer).is_none_or(|backoff| backoff.until <= now)
+                && allowed(peer)
+        };
+        let members = self.network.n();
+        if members > BLIND_DRAWS {
+            // The first fit one of independent draws is a fit one drawn uniformly.
+            for _ in 0..BLIND_DRAWS {
+                let member = self.network.member(rng.random_range(0..members));
+                if let Some(peer) = member.map(|member| member.key).filter(&fits) {
+                    return Some(peer);
+                }
+            }
+        }
+        self.others().filter(fits).choose(rng)
     }
 
     /// Whether another dial may begin, and notes it.
@@ -129,30 +157,56 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Identity;
+    use crate::protocol::{Member, Role};
     use rand::SeedableRng as _;
 
+    /// The overlay of one member among `n` others.
     fn overlay(n: u8) -> Overlay {
-        let members = (0..n).map(|i| PublicKey([i; 32])).collect();
-        Overlay::new(members, (Duration::from_millis(100), Duration::from_secs(15)))
+        let key = |i| Identity::from_seed(&[i; 32]).public();
+        let members = (0..=n).map(|i| Member {
+            key: key(i),
+            name: format!("n{i}"),
+            role: Role::Member,
+            gossip: Some(([127, 0, 0, 1], 1).into()),
+        });
+        let network = Network::new([1; 32], members.collect()).expect("sound");
+        let redial = (Duration::from_millis(100), Duration::from_secs(15));
+        Overlay::new(Arc::new(network), key(n), redial)
     }
 
     #[test]
-    fn choice_is_uniform() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let overlay = overlay(10);
-        let mut counts = BTreeMap::new();
-        for _ in 0..10_000 {
-            let peer = overlay.pick(&mut rng, Time(0), |_| true).expect("some");
-            *counts.entry(peer).or_insert(0) += 1;
+    fn choice_is_uniform_in_small_networks_and_in_large_ones() {
+        for others in [10, 100] {
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            let overlay = overlay(others);
+            let banned = overlay.others().next().expect("one");
+            let mut counts = BTreeMap::new();
+            for _ in 0..usize::from(others) * 1000 {
+                let peer = overlay.pick(&mut rng, Time(0), |peer| *peer != banned).expect("some");
+                *counts.entry(peer).or_insert(0) += 1;
+            }
+            assert_eq!(counts.len(), usize::from(others) - 1, "all but the one that may not be");
+            assert!(counts.values().all(|count| (850..1250).contains(count)), "{counts:?}");
         }
-        assert!(counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn the_last_fit_member_of_many_is_found() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let overlay = overlay(200);
+        let last = overlay.others().last().expect("one");
+        for _ in 0..100 {
+            assert_eq!(overlay.pick(&mut rng, Time(0), |peer| *peer == last), Some(last));
+        }
+        assert_eq!(overlay.pick(&mut rng, Time(0), |_| false), None);
     }
 
     #[test]
     fn back_off_doubles_and_ends() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut overlay = overlay(1);
-        let peer = PublicKey([0; 32]);
+        let peer = overlay.others().next().expect("one");
         let mut now = Time(0);
         for failure in 0..100 {
             overlay.failed(peer, &mut rng, now);

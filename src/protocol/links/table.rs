@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::credit::{Granted, Owed, Receiving, Sending};
 use crate::crypto::PublicKey;
-use crate::protocol::{LinkId, LinkView, Time, bucket::Bucket};
+use crate::protocol::{LinkId, LinkView, Note, Time, bucket::Bucket};
+use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES};
 use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
 
 /// Handshakes that began within this time of each other overlap: only then does the tie-break
 /// decide.
 const OVERLAP: Duration = Duration::from_secs(5);
+/// Links to one member that may be there at once.
+pub(in crate::protocol) const LINKS_PER_MEMBER: usize = 4;
 const CREDITED: usize = Class::CREDITED.len();
 
 /// A slot that was asked for on a link and not answered yet.
@@ -35,8 +38,6 @@ pub(in crate::protocol) struct Link {
     pub number: u32,
     /// Whether we dialled.
     pub dialled: bool,
-    /// Whether we chose it.
-    pub chosen: bool,
     /// The peer's start; `None` until its hello.
     pub instance: Option<Instance>,
     /// Since when.
@@ -61,12 +62,12 @@ pub(in crate::protocol) struct Link {
     pub idle_work: Bucket,
     /// Useless frames that credit is withheld for.
     pub owed: Owed,
-    /// When credit is to be sent at the latest.
-    pub credit_due: Option<Time>,
     /// Batches that came from it first.
     pub first_deliveries: u64,
     /// Known batches that came from it.
     pub duplicates: u64,
+    chosen: bool,
+    credit_due: Option<Time>,
     next_ticket: u32,
     frames: (u64, u64),
     bytes: (u64, u64),
@@ -111,6 +112,11 @@ impl Link {
 
     fn spent(&self) -> [Bucket; 3] {
         [self.served, self.compares, self.idle_work]
+    }
+
+    /// Whether we chose it.
+    pub fn chosen(&self) -> bool {
+        self.chosen
     }
 
     /// Whether its hello came.
@@ -225,11 +231,17 @@ pub(in crate::protocol) enum Verdict {
 /// All links.
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Links {
-    links: BTreeMap<LinkId, Link>,
+    /// Ascending by name. A node has few links and gives them ascending names: searching is cheap
+    /// and adding is at the end.
+    links: Vec<(LinkId, Box<Link>)>,
     /// The ready link of each peer.
     peers: BTreeMap<PublicKey, LinkId>,
     /// What earlier links of each peer have used up: a new link is no new allowance.
     spent: BTreeMap<PublicKey, [Bucket; 3]>,
+    /// How many are chosen.
+    chosen: usize,
+    /// No link's credit is due before this.
+    next_credit: Option<Time>,
 }
 
 impl Links {
@@ -239,23 +251,68 @@ impl Links {
             self.keep_spent(other);
         }
         let spent = self.spent.get(&peer).copied().unwrap_or_default();
-        self.links.insert(id, Link::new(peer, number, dialled, spent, now));
+        let link = Box::new(Link::new(peer, number, dialled, spent, now));
+        match self.place(id) {
+            Ok(place) => self.links[place].1 = link,
+            Err(place) => self.links.insert(place, (id, link)),
+        }
+    }
+
+    fn place(&self, id: LinkId) -> Result<usize, usize> {
+        self.links.binary_search_by_key(&id, |(id, _)| *id)
     }
 
     fn keep_spent(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(&id) else { return };
-        let (kept, now) = (self.spent.entry(link.peer).or_default(), link.spent());
+        let Some(link) = self.get(id) else { return };
+        let (peer, now) = (link.peer, link.spent());
+        let kept = self.spent.entry(peer).or_default();
         kept.iter_mut().zip(now).for_each(|(kept, now)| *kept = now.max(*kept));
     }
 
     /// Forgets a link.
     pub fn remove(&mut self, id: LinkId) -> Option<Link> {
         self.keep_spent(id);
-        let link = self.links.remove(&id)?;
+        let (_, link) = self.links.remove(self.place(id).ok()?);
+        self.chosen -= usize::from(link.chosen);
         if self.peers.get(&link.peer) == Some(&id) {
             self.peers.remove(&link.peer);
         }
-        Some(link)
+        Some(*link)
+    }
+
+    /// Chooses a link, or no longer.
+    pub fn choose(&mut self, id: LinkId, chosen: bool) {
+        let Some(link) = self.get_mut(id) else { return };
+        let before = std::mem::replace(&mut link.chosen, chosen);
+        self.chosen = self.chosen + usize::from(chosen) - usize::from(before);
+    }
+
+    /// How many links are chosen, ready or not.
+    pub fn chosen(&self) -> usize {
+        self.chosen
+    }
+
+    /// Sees to it that a link's credit is sent at `due`, or sooner if it was due sooner.
+    pub fn credit_by(&mut self, id: LinkId, due: Time) {
+        let Some(link) = self.get_mut(id) else { return };
+        link.credit_due = Some(link.credit_due.map_or(due, |other| other.min(due)));
+        self.next_credit = Some(self.next_credit.map_or(due, |other| other.min(due)));
+    }
+
+    /// When some link's credit may be due: not later than the first that is.
+    pub fn next_credit(&self) -> Option<Time> {
+        self.next_credit
+    }
+
+    /// The links whose credit is due.
+    pub fn credit_due(&mut self, now: Time) -> Vec<LinkId> {
+        if self.next_credit.is_none_or(|next| next > now) {
+            return Vec::new();
+        }
+        let dues = || self.links.iter().filter_map(|(id, link)| Some((*id, link.credit_due?)));
+        let due = dues().filter(|(_, due)| *due <= now).map(|(id, _)| id).collect();
+        self.next_credit = dues().map(|(_, due)| due).filter(|due| *due > now).min();
+        due
     }
 
     /// Takes a hello and decides between this link and an older one to the same peer: the link
@@ -263,10 +320,10 @@ impl Links {
     /// otherwise, as the peer has restarted or has lost the older one. What was chosen stays
     /// chosen.
     pub fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> Verdict {
-        let Some(new) = self.links.get(&id) else { return Verdict::Loses };
+        let Some(new) = self.get(id) else { return Verdict::Loses };
         let (peer, new_chosen) = (new.peer, new.chosen);
         let other = self.peers.get(&peer).copied().filter(|other| *other != id);
-        let old = other.and_then(|other| self.links.get(&other));
+        let old = other.and_then(|other| self.get(other));
         let verdict = match (other, old) {
             (Some(other), Some(old)) => {
                 let dialler = |link: &Link| if link.dialled { *own } else { link.peer };
@@ -285,26 +342,46 @@ impl Links {
             Verdict::Loses => (other.unwrap_or(id), old_chosen || new_chosen),
             _ => (id, old_chosen || new_chosen),
         };
-        if let Some(link) = self.links.get_mut(&kept) {
-            link.chosen = chosen;
-        }
+        self.choose(kept, chosen);
         if kept == id {
             self.peers.insert(peer, id);
         }
-        if let Some(link) = self.links.get_mut(&id) {
+        if let Some(link) = self.get_mut(id) {
             link.instance = Some(instance);
         }
         verdict
     }
 
+    /// How full it is, with its limits for so many other members. To a member there may be one link
+    /// that is in use, one that it has lost and we have not, and one each way without a hello yet.
+    pub fn occupy(&self, note: Note, members: usize) {
+        let windows = Class::CREDITED.iter().filter_map(|class| class.window());
+        let frames = windows.map(|(frames, _)| frames as usize).sum();
+        let (mut wants, mut compared, mut unverified, mut owed) = (0, 0, 0, 0);
+        for (_, link) in &self.links {
+            wants = wants.max(link.wants.len());
+            compared = compared.max(link.compared.len());
+            unverified = unverified.max(link.unverified as usize);
+            owed = owed.max(link.owed.len());
+        }
+        note("links", self.links.len(), LINKS_PER_MEMBER * members);
+        note("links.peers", self.peers.len(), members);
+        note("links.spent", self.spent.len(), members);
+        note("link.wants", wants, MAX_OPEN_WANTS);
+        note("link.compared", compared, MAX_RANGES);
+        note("link.unverified", unverified, PUSH_FRAMES as usize + MAX_OPEN_WANTS);
+        note("link.owed", owed, frames);
+    }
+
     /// A link by name.
     pub fn get(&self, id: LinkId) -> Option<&Link> {
-        self.links.get(&id)
+        self.place(id).ok().map(|place| &*self.links[place].1)
     }
 
     /// A link by name.
     pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.links.get_mut(&id)
+        let place = self.place(id).ok()?;
+        Some(&mut *self.links[place].1)
     }
 
     /// The ready link to a peer.
@@ -319,7 +396,7 @@ impl Links {
 
     /// All links, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.links.iter().map(|(id, link)| (*id, link))
+        self.links.iter().map(|(id, link)| (*id, &**link))
     }
 
     /// All links to a peer, ready or not.
@@ -332,6 +409,38 @@ impl Links {
 mod tests {
     use super::*;
 
+    #[test]
+    fn credit_is_due_when_the_first_link_says_so() {
+        let mut links = Links::default();
+        for i in 1..=3 {
+            links.up(LinkId(i), PublicKey([i as u8; 32]), 0, true, Time(0));
+        }
+        links.credit_by(LinkId(2), Time(50));
+        links.credit_by(LinkId(3), Time(40));
+        links.credit_by(LinkId(2), Time(60));
+        assert_eq!((links.next_credit(), links.credit_due(Time(39))), (Some(Time(40)), vec![]));
+        assert_eq!(links.credit_due(Time(45)), [LinkId(3)]);
+        assert_eq!(links.next_credit(), Some(Time(50)), "the sooner of two dues stands");
+        links.get_mut(LinkId(3)).expect("there").credit();
+        assert_eq!(links.credit_due(Time(70)), [LinkId(2)]);
+        assert_eq!(links.next_credit(), None);
+    }
+
+    #[test]
+    fn chosen_links_are_counted_through_everything() {
+        let mut links = Links::default();
+        links.up(LinkId(1), LOW, 0, true, Time(0));
+        links.choose(LinkId(1), true);
+        links.choose(LinkId(1), true);
+        links.up(LinkId(2), HIGH, 0, true, Time(0));
+        links.choose(LinkId(2), true);
+        assert_eq!(links.chosen(), 2);
+        links.choose(LinkId(1), false);
+        links.remove(LinkId(2));
+        links.remove(LinkId(2));
+        assert_eq!(links.chosen(), 0);
+    }
+
     const LOW: PublicKey = PublicKey([1; 32]);
     const HIGH: PublicKey = PublicKey([2; 32]);
     const START: Instance = Instance([7; 16]);
@@ -340,7 +449,7 @@ mod tests {
         let mut links = Links::default();
         links.up(LinkId(1), peer, 0, first_dialled, Time(0));
         assert_eq!(links.hello(LinkId(1), &own, START), Verdict::Only);
-        links.get_mut(LinkId(1)).expect("there").chosen = true;
+        links.choose(LinkId(1), true);
         links.up(LinkId(2), peer, 0, !first_dialled, Time(gap));
         let verdict = links.hello(LinkId(2), &own, START);
         (links, verdict)
@@ -359,7 +468,7 @@ mod tests {
     fn a_later_link_replaces_and_keeps_what_was_chosen() {
         let (links, verdict) = two(LOW, HIGH, true, 60_000_000);
         assert_eq!(verdict, Verdict::Replaces(LinkId(1)));
-        assert!(links.get(LinkId(2)).expect("there").chosen);
+        assert!(links.get(LinkId(2)).expect("there").chosen());
         assert_eq!(links.of_peer(&HIGH), Some(LinkId(2)));
     }
 }

@@ -275,7 +275,7 @@ impl Node {
             .links
             .ready()
             .filter(|(id, _)| !holders.contains(id))
-            .map(|(id, link)| (id, link.chosen && link.may_send(Class::Push, frame.len())))
+            .map(|(id, link)| (id, link.chosen() && link.may_send(Class::Push, frame.len())))
             .collect();
         let mut pushed = Vec::new();
         for (link, push) in links {

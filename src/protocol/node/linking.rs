@@ -45,13 +45,12 @@ impl Node {
             let allowed = |peer: &PublicKey| {
                 let unlinked = links.iter().all(|(_, link)| link.peer != *peer);
                 let free =
-                    links.of_peer(peer).and_then(|id| links.get(id)).is_some_and(|l| !l.chosen);
+                    links.of_peer(peer).and_then(|id| links.get(id)).is_some_and(|l| !l.chosen());
                 !standing.is_banned(peer, now) && (unlinked || free)
             };
             let Some(peer) = self.overlay.pick(&mut self.rng, now, allowed) else { return };
-            let linked = self.links.of_peer(&peer);
-            if let Some(link) = linked.and_then(|link| self.links.get_mut(link)) {
-                link.chosen = true;
+            if let Some(link) = self.links.of_peer(&peer) {
+                self.links.choose(link, true);
             } else if self.overlay.dial(peer, Purpose::Chosen) {
                 self.emit(Output::Dial { peer });
             } else {
@@ -61,8 +60,7 @@ impl Node {
     }
 
     fn lacks_links(&self) -> bool {
-        let chosen = self.links.iter().filter(|(_, link)| link.chosen).count();
-        chosen + self.overlay.choosing() < self.config.links
+        self.links.chosen() + self.overlay.choosing() < self.config.links
     }
 
     pub(super) fn next_redial(&self) -> Option<Time> {
@@ -91,15 +89,13 @@ impl Node {
     /// Gives up one chosen link, so that another is drawn in its place.
     pub(super) fn rotate(&mut self) {
         let chosen: Vec<LinkId> =
-            self.links.ready().filter(|(_, l)| l.chosen).map(|(id, _)| id).collect();
-        let others = self.overlay.members().len();
+            self.links.ready().filter(|(_, l)| l.chosen()).map(|(id, _)| id).collect();
+        let others = self.overlay.count();
         if chosen.len() < self.config.links || others <= self.config.links {
             return; // never while links are lacking, and to no end where all are linked
         }
         let link = chosen[self.rng.random_range(0..chosen.len())];
-        if let Some(held) = self.links.get_mut(link) {
-            held.chosen = false;
-        }
+        self.links.choose(link, false);
         self.choose_links();
     }
 
@@ -121,9 +117,7 @@ impl Node {
             return self.emit(Output::Close { link, why: CloseWhy::Banned });
         }
         self.links.up(link, peer, number, dialled, self.now);
-        if let Some(held) = self.links.get_mut(link) {
-            held.chosen = purpose == Some(Purpose::Chosen);
-        }
+        self.links.choose(link, purpose == Some(Purpose::Chosen));
         let (version, network, instance) = (u16::from(VERSION), self.network.id(), self.instance);
         self.send(link, &Frame::Hello(Hello { version, network, instance }));
     }
@@ -136,9 +130,9 @@ impl Node {
             Verdict::Loses => return self.close(link, CloseWhy::Duplicate),
         }
         let Some(held) = self.links.get(link) else { return };
-        let (dialled, visit) = (held.dialled, held.dialled && !held.chosen);
+        let (dialled, visit) = (held.dialled, held.dialled && !held.chosen());
         if visit && let Some(older) = self.visiting.replace(link) {
-            let idle = self.links.get(older).is_some_and(|l| !l.chosen && l.dialled);
+            let idle = self.links.get(older).is_some_and(|l| !l.chosen() && l.dialled);
             if idle && older != link {
                 self.close(older, CloseWhy::Rotated);
             }
@@ -225,7 +219,7 @@ impl Node {
         let credit = held.credit();
         if let Some((_, _, cost)) = held.owed.first() {
             let wait = held.idle_work.wait(IDLE_WORK, self.now, cost);
-            held.credit_due = Some(self.now.after(wait.max(self.config.credit_delay)));
+            self.links.credit_by(link, self.now.after(wait.max(self.config.credit_delay)));
         }
         if let Some(credit) = credit {
             self.send(link, &Frame::Credit(credit));

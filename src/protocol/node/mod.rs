@@ -5,11 +5,13 @@ mod comparing;
 mod fetching;
 mod frames;
 mod linking;
+mod occupancy;
 mod publishing;
 mod rejecting;
 mod serving;
 mod state;
 
+pub(in crate::protocol) use occupancy::Note;
 pub use state::Node;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
 
 /// Batches of clients that may be under check or being written at once.
-const MAX_SUBMITTED: usize = 256;
+pub(super) const MAX_SUBMITTED: usize = 256;
 
 /// What is being written before it leaves.
 #[derive(Debug)]
@@ -145,8 +145,11 @@ impl Node {
 
     /// Signs what waits, if a batch may leave now.
     pub(super) fn sign_what_waits(&mut self) {
+        if !self.publisher.may_sign() {
+            return;
+        }
         let size = self.publisher.next_size() as u64;
-        if !self.publisher.may_sign() || !self.own_quota.wait(self.now, size).is_zero() {
+        if !self.own_quota.wait(self.now, size).is_zero() {
             return;
         }
         let (highest, tip, prev) = match self.lanes.get(self.own) {
@@ -233,10 +236,11 @@ impl Node {
 
     /// When something that waits may be signed.
     pub(super) fn next_publish(&self) -> Option<Time> {
-        let size = self.publisher.next_size() as u64;
-        let quota = self.own_quota.wait(self.now, size);
-        let by_quota =
-            (self.publisher.may_sign() && !quota.is_zero()).then(|| self.now.after(quota));
+        let by_quota = self.publisher.may_sign().then(|| {
+            let size = self.publisher.next_size() as u64;
+            self.own_quota.wait(self.now, size)
+        });
+        let by_quota = by_quota.filter(|wait| !wait.is_zero()).map(|wait| self.now.after(wait));
         self.publisher.next_expiry().into_iter().chain(by_quota).min()
     }
 }

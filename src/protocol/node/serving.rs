@@ -7,8 +7,8 @@ use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::bucket::Rate;
-use crate::protocol::{LinkId, Output, Reason, StoredBatch, Token};
-use crate::wire::limits::{SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
+use crate::protocol::{LinkId, Note, Output, Reason, StoredBatch, Token};
+use crate::wire::limits::{MAX_OPEN_WANTS, REQUEST_FRAMES, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 use crate::wire::{Batch, BatchId, Class, Frame, Missing, Reply, Want, WhyMissing};
 
 const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
@@ -39,6 +39,12 @@ pub(super) struct Serving {
 }
 
 impl Serving {
+    /// How full it is, with its limits for so many links.
+    pub fn occupy(&self, note: Note, links: usize) {
+        note("serving.requests", self.requests.len(), links * REQUEST_FRAMES as usize);
+        note("serving.reads", self.reads.len(), links * MAX_OPEN_WANTS);
+    }
+
     /// Forgets what a link asked for.
     pub fn link_down(&mut self, link: LinkId) {
         self.requests.retain(|_, asked| asked.link != link);
@@ -53,11 +59,8 @@ enum Held {
 
 impl Node {
     pub(super) fn on_request(&mut self, from: &Arrival, wants: &[Want]) {
-        let request = self.name();
-        let (link, bytes) = (from.link, from.bytes.len());
-        self.serving
-            .requests
-            .insert(request, Asked { link, bytes, wants: wants.len(), open: wants.len() });
+        // All of it is looked at before any of it is served.
+        let mut known = Vec::with_capacity(wants.len());
         for want in wants {
             let Some(author) = self.network.index_of(&want.author) else {
                 let claims = || Claims {
@@ -68,6 +71,14 @@ impl Node {
                 let detail = "a request for an author that is not in the network file";
                 return self.reject(from, Reason::UnknownAuthor, claims, detail);
             };
+            known.push((want, author));
+        }
+        let request = self.name();
+        let (link, bytes) = (from.link, from.bytes.len());
+        self.serving
+            .requests
+            .insert(request, Asked { link, bytes, wants: wants.len(), open: wants.len() });
+        for (want, author) in known {
             match self.find(link, want, author) {
                 Held::Here(stored) => self.reply(request, want, &stored),
                 Held::Not(why) => self.refuse_want(request, want, author, why),

@@ -86,12 +86,11 @@ impl Node {
     ) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let key = identity.public();
-        let others = network.members().map(|m| m.key).filter(|k| *k != key).collect();
         let lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
         let mut node = Self {
             own: network.index_of(&key).unwrap_or(u32::MAX),
             instance: Instance(rand::RngExt::random(&mut rng)),
-            overlay: Overlay::new(others, (config.redial_min, config.redial_max)),
+            overlay: Overlay::new(network.clone(), key, (config.redial_min, config.redial_max)),
             standing: Standing::restore(&restored.bans),
             next_compare: now.after(config.compare_every),
             last_news: now,
@@ -160,7 +159,7 @@ impl Node {
             (self.standing.next_unfold(), Timer::Fold),
             (self.next_publish(), Timer::Publish),
             (self.next_redial(), Timer::Dial),
-            (self.links.iter().filter_map(|(_, link)| link.credit_due).min(), Timer::Credit),
+            (self.links.next_credit(), Timer::Credit),
         ];
         fixed.into_iter().filter_map(|(time, why)| Some((time?, why))).min()
     }
@@ -203,13 +202,7 @@ impl Node {
             self.write_rejection(row);
         }
         self.publisher.expire(now);
-        let due: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.credit_due.is_some_and(|due| due <= now))
-            .map(|(id, _)| id)
-            .collect();
-        for link in due {
+        for link in self.links.credit_due(now) {
             self.release_owed(link);
             self.send_credit(link);
         }
@@ -244,8 +237,7 @@ impl Node {
             (Granted::Nothing, None) => return,
             (Granted::Nothing, Some((_, _, cost))) => held.idle_work.wait(IDLE_WORK, now, cost),
         };
-        let due = now.after(delay);
-        held.credit_due = Some(held.credit_due.map_or(due, |other| other.min(due)));
+        self.links.credit_by(link, now.after(delay));
     }
 
     /// Counters since the start.
@@ -255,7 +247,7 @@ impl Node {
 
     /// The peers of the links that it has chosen and that are up.
     pub fn chosen(&self) -> impl Iterator<Item = PublicKey> {
-        self.links.ready().filter(|(_, link)| link.chosen).map(|(_, link)| link.peer)
+        self.links.ready().filter(|(_, link)| link.chosen()).map(|(_, link)| link.peer)
     }
 
     /// The highest slot without a gap in an author's lane, and its id; 0 and zeros if there is none.
@@ -268,12 +260,12 @@ impl Node {
     /// The node at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let key_of = |number: u32| self.network.keys()[number as usize].key;
-        let peer = |peer: &PublicKey| PeerView {
-            peer: *peer,
-            link: self.links.of_peer(peer).and_then(|id| Some(self.links.get(id)?.view(id))),
-            ban: self.standing.ban_of(peer),
-            failed_dials: self.overlay.failures(peer),
-            rejected: self.standing.rejected(peer),
+        let peer = |peer: PublicKey| PeerView {
+            peer,
+            link: self.links.of_peer(&peer).and_then(|id| Some(self.links.get(id)?.view(id))),
+            ban: self.standing.ban_of(&peer),
+            failed_dials: self.overlay.failures(&peer),
+            rejected: self.standing.rejected(&peer),
         };
         let lanes = self.lanes.iter().map(|(author, lane)| LaneView {
             author: key_of(author),
@@ -286,7 +278,7 @@ impl Node {
         Snapshot {
             key: self.identity.public(),
             now: self.now,
-            peers: self.overlay.members().iter().map(peer).collect(),
+            peers: self.overlay.others().map(peer).collect(),
             lanes: lanes.collect(),
             waiting: self.publisher.waiting() as u64,
             counters: self.counters.clone(),

@@ -1,0 +1,122 @@
+//! Impairments of the node's links, for a lab. A node that was started without a lab token has no
+//! such route.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::Failure;
+use super::input;
+use super::router::App;
+use crate::crypto::PublicKey;
+use crate::http::{ImpairmentDto, Problem};
+use crate::net::{Handle, Impairment, Impairments};
+
+/// Longest body: room for every peer of a mesh of some thousands.
+const MAX_JSON: usize = 1 << 20;
+/// Longest delay and jitter, in milliseconds: no link lives with more.
+const MAX_LATE_MS: u64 = 60_000;
+
+/// The routes, to be put behind the lab token.
+pub(super) fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, replace))
+}
+
+/// What is done to this node's links, by peer.
+#[utoipa::path(
+    get, path = "/v1/lab/impairments",
+    responses(
+        (status = 200, body = Vec<ImpairmentDto>),
+        (status = 401, description = "Without the lab token", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+async fn list(State(app): State<App>) -> Result<Json<Vec<ImpairmentDto>>, Failure> {
+    Ok(Json(in_force(lab(&app)?)))
+}
+
+/// Impair this node's links: replaces all impairments, on links that are up as well.
+///
+/// Delay and rate act on what this node writes to the peer; a cut on both directions.
+#[utoipa::path(
+    put, path = "/v1/lab/impairments", request_body = Vec<ImpairmentDto>,
+    responses(
+        (status = 200, description = "Those now in force", body = Vec<ImpairmentDto>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Without the lab token", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn replace(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<Vec<ImpairmentDto>>, Failure> {
+    let lab = lab(&app)?;
+    if !input::is_json(request.headers()) {
+        let detail = "impairments are application/json";
+        return Err(Failure::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let received = input::receive(app.bodies(), request, MAX_JSON).await?;
+    let list: Vec<ImpairmentDto> = serde_json::from_slice(&received.bytes)
+        .map_err(|error| Failure::bad(format!("no list: {}", input::cut(&error.to_string()))))?;
+    lab.set(table(app.handle(), &list)?);
+    Ok(Json(in_force(lab)))
+}
+
+/// There always is one where these routes are.
+fn lab(app: &App) -> Result<&Impairments, Failure> {
+    app.handle().lab().ok_or_else(|| Failure::absent("this node was started without a lab"))
+}
+
+fn table(
+    handle: &Handle,
+    list: &[ImpairmentDto],
+) -> Result<BTreeMap<PublicKey, Impairment>, Failure> {
+    let network = handle.network();
+    let mut table = BTreeMap::new();
+    for one in list {
+        let peer = input::key(network, "peer", Some(&one.peer))?;
+        let peer = peer.filter(|peer| network.is_member(peer) && *peer != handle.key());
+        let name = input::cut(&one.peer);
+        let Some(peer) = peer else {
+            return Err(Failure::bad(format!("{name} is no other member of the network")));
+        };
+        if one.delay_ms > MAX_LATE_MS || one.jitter_ms > MAX_LATE_MS {
+            let detail = format!("delay_ms and jitter_ms are at most {MAX_LATE_MS}");
+            return Err(Failure::bad(detail));
+        }
+        if one.bytes_per_s == Some(0) {
+            return Err(Failure::bad("bytes_per_s is at least 1; `cut` lets nothing pass"));
+        }
+        let impairment = Impairment {
+            cut: one.cut,
+            delay: Duration::from_millis(one.delay_ms),
+            jitter: Duration::from_millis(one.jitter_ms),
+            bytes_per_s: one.bytes_per_s,
+        };
+        if table.insert(peer, impairment).is_some() {
+            return Err(Failure::bad(format!("{name} is there twice")));
+        }
+    }
+    table.retain(|_, impairment: &mut Impairment| !impairment.is_none());
+    Ok(table)
+}
+
+fn in_force(lab: &Impairments) -> Vec<ImpairmentDto> {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let dto = |(peer, impairment): (PublicKey, Impairment)| ImpairmentDto {
+        peer: peer.to_string(),
+        cut: impairment.cut,
+        delay_ms: ms(impairment.delay),
+        jitter_ms: ms(impairment.jitter),
+        bytes_per_s: impairment.bytes_per_s,
+    };
+    lab.get().into_iter().map(dto).collect()
+}

@@ -1,0 +1,39 @@
+//! How full the node is: every collection of it and of its parts, with the limit that it keeps.
+
+use super::publishing::MAX_SUBMITTED;
+use super::state::Node;
+use crate::protocol::links::LINKS_PER_MEMBER;
+use crate::wire::limits::{MAX_OPEN_WANTS, MAX_TIPS, MAX_UNACKNOWLEDGED, PUSH_FRAMES};
+
+/// Takes a collection's name, its entries and its limit.
+pub(in crate::protocol) type Note<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
+
+impl Node {
+    /// Every collection of the node, always in the same order: its name, its entries, its limit.
+    pub fn occupancy(&self) -> Vec<(&'static str, usize, usize)> {
+        let mut all = Vec::with_capacity(40);
+        self.occupy(&mut |name, entries, limit| all.push((name, entries, limit)));
+        all
+    }
+
+    /// As [`Node::occupancy`], without a list: `note` is called with each.
+    pub fn occupy(&self, note: &mut dyn FnMut(&'static str, usize, usize)) {
+        let (keys, members) = (self.network.keys().len(), self.network.n());
+        let links = LINKS_PER_MEMBER * members;
+        let statements = PUSH_FRAMES as usize + MAX_OPEN_WANTS + MAX_TIPS;
+        let checks = links * statements + MAX_SUBMITTED;
+        self.links.occupy(note, members);
+        self.overlay.occupy(note);
+        self.lanes.occupy(note, keys, members);
+        self.relay.occupy(note, links);
+        self.standing.occupy(note, members);
+        self.quotas.occupy(note, keys);
+        self.publisher.occupy(note);
+        self.cache.occupy(note);
+        note("checks", self.checks.len(), checks);
+        note("under_check", self.under_check.len(), checks);
+        note("writes", self.writes.len(), MAX_SUBMITTED + MAX_UNACKNOWLEDGED);
+        self.serving.occupy(note, links);
+        note("catching_up", self.catching_up.len(), links);
+    }
+}

@@ -1,0 +1,135 @@
+//! Signature checks: which signatures are known to be good, and who asked how often. R3.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Fact, Facts};
+use super::keys::Keys;
+use super::set::NodeSet;
+use crate::crypto::{Digest, PublicKey, Signature};
+use crate::protocol::Time;
+use crate::wire::limits::MAX_TIPS;
+use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, IDLE_WORK_BURST, IDLE_WORK_PER_S};
+use crate::wire::{Batch, SignedSlot};
+
+/// Checks of known statements that a link may cause a second: each tip of every answer to a
+/// comparison, and each copy of a batch.
+const REPEATS_PER_S: u64 = COMPARES_PER_S * MAX_TIPS as u64 + IDLE_WORK_PER_S;
+/// The same at once, after a pause.
+const REPEAT_BURST: u64 = COMPARE_BURST * MAX_TIPS as u64 + IDLE_WORK_BURST;
+/// Forgeries that are remembered; a flood of more is forgotten at once, which only excuses.
+const FORGERIES: usize = 1 << 16;
+
+/// A signature and what it is over: author's number, slot, and digest of the rest.
+type Name = (Signature, u32, u64, Digest);
+
+#[derive(Debug, Default)]
+struct Statement {
+    good: Option<bool>,
+    asked: NodeSet,
+}
+
+/// All statements that were signed or checked.
+#[derive(Debug)]
+pub(super) struct Checks {
+    statements: BTreeMap<Name, Statement>,
+    forgeries: usize,
+    /// By node: repeats that count still, times a million, and when that was.
+    repeats: Vec<(u64, Time)>,
+}
+
+fn name_of(
+    keys: &Keys,
+    key: &PublicKey,
+    statement: &[u8; SignedSlot::STATEMENT],
+    signature: &Signature,
+) -> Name {
+    let (mut seq, mut rest) = ([0; 8], [0; 32]);
+    seq.copy_from_slice(&statement[80..88]);
+    rest.copy_from_slice(&statement[88..]);
+    let own = statement[16..48] == keys.network.0 && statement[48..80] == key.0;
+    let author = keys.number(key).filter(|_| own).unwrap_or(u32::MAX);
+    (*signature, author, u64::from_be_bytes(seq), Digest(rest))
+}
+
+impl Checks {
+    /// Nothing is known yet; of so many nodes.
+    pub fn new(nodes: usize) -> Self {
+        Self {
+            statements: BTreeMap::new(),
+            forgeries: 0,
+            repeats: vec![(0, Time::default()); nodes],
+        }
+    }
+
+    /// An honest node signed a batch of its own.
+    pub fn signed(&mut self, node: usize, batch: &Batch) {
+        let Ok(author) = u32::try_from(node) else { return };
+        let name = (batch.signature, author, batch.header.seq, batch.header.rest());
+        self.statements.entry(name).or_default().good = Some(true);
+    }
+
+    /// What a check found. One of an honest node's own signatures that is not good is its signer's
+    /// fault, and everybody would blame whoever relays it.
+    pub fn checked(
+        &mut self,
+        keys: &Keys,
+        (key, statement, signature): (&PublicKey, &[u8; SignedSlot::STATEMENT], &Signature),
+        good: bool,
+        facts: &mut Facts,
+    ) -> bool {
+        let held = self.statements.entry(name_of(keys, key, statement, signature)).or_default();
+        let agreed = held.good.is_none_or(|before| before == good);
+        if held.good.is_none() {
+            held.good = Some(good);
+            self.forgeries += usize::from(!good);
+        }
+        if !good {
+            facts.count(Fact::ForgeriesChecked);
+        }
+        if self.forgeries > FORGERIES {
+            self.statements.retain(|_, statement| statement.good != Some(false));
+            self.forgeries = 0;
+        }
+        agreed
+    }
+
+    /// Whether a slot's signature was found good in this run, or made by an honest node.
+    pub fn is_good(&self, author: u32, seq: u64, rest: Digest, signature: &Signature) -> bool {
+        let held = self.statements.get(&(*signature, author, seq, rest));
+        held.is_some_and(|statement| statement.good == Some(true))
+    }
+
+    /// A node with so many links asks for a check.
+    pub fn asked(
+        &mut self,
+        (now, node, links): (Time, usize, u64),
+        keys: &Keys,
+        (key, statement, signature): (&PublicKey, &[u8; SignedSlot::STATEMENT], &Signature),
+        facts: &mut Facts,
+    ) {
+        facts.count(Fact::Checks);
+        let held = self.statements.entry(name_of(keys, key, statement, signature)).or_default();
+        if held.asked.insert(node) {
+            return;
+        }
+        facts.count(Fact::ChecksRepeated);
+        let Some((level, then)) = self.repeats.get_mut(node) else { return };
+        let micros = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
+        let links = links.max(1);
+        let paid = micros.saturating_mul(REPEATS_PER_S).saturating_mul(links);
+        *level = level.saturating_sub(paid).saturating_add(1_000_000);
+        *then = now;
+        let most = REPEAT_BURST.saturating_mul(links);
+        if *level > most.saturating_mul(1_000_000) {
+            let what = || format!("checks known statements beyond {most} and what time adds");
+            facts.broken("R3", now, Some(node), what);
+        }
+    }
+
+    /// A node forgets what it had checked, as it starts again.
+    pub fn restarted(&mut self, node: usize) {
+        if let Some((level, _)) = self.repeats.get_mut(node) {
+            *level = 0;
+        }
+    }
+}

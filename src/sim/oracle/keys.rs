@@ -1,0 +1,57 @@
+//! Who is who: the world's node numbers of keys, and who is honest.
+
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::Network;
+
+/// Keys by number: nodes first, as the world numbers them, then authors that run no node.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The network's id.
+    pub network: Digest,
+    sorted: Vec<(PublicKey, u32)>,
+    keys: Vec<PublicKey>,
+    honest: Vec<bool>,
+}
+
+impl Keys {
+    /// Of a network whose nodes have these keys.
+    pub fn new(network: &Network, honest: Vec<bool>, nodes: Vec<PublicKey>) -> Self {
+        let mut sorted: Vec<(PublicKey, u32)> = nodes.iter().copied().zip(0..).collect();
+        sorted.sort_unstable();
+        let mut keys = nodes;
+        for key in network.keys() {
+            if sorted.binary_search_by_key(&key.key, |(key, _)| *key).is_err() {
+                keys.push(key.key);
+            }
+        }
+        sorted = keys.iter().copied().zip(0..).collect();
+        sorted.sort_unstable();
+        Self { network: network.id(), sorted, keys, honest }
+    }
+
+    /// The number of a key of the network.
+    pub fn number(&self, key: &PublicKey) -> Option<u32> {
+        let place = self.sorted.binary_search_by_key(key, |(key, _)| *key).ok()?;
+        Some(self.sorted[place].1)
+    }
+
+    /// Whether that node's key is this one.
+    pub fn is(&self, node: usize, key: &PublicKey) -> bool {
+        self.keys.get(node) == Some(key)
+    }
+
+    /// Nodes, honest or not.
+    pub fn nodes(&self) -> usize {
+        self.honest.len()
+    }
+
+    /// Whether that number is an honest node's.
+    pub fn is_honest(&self, number: u32) -> bool {
+        self.honest.get(number as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether nobody lies.
+    pub fn all_honest(&self) -> bool {
+        self.honest.iter().all(|honest| *honest)
+    }
+}

@@ -1,0 +1,171 @@
+//! Links: who is linked to whom, in one connected graph, and what is served on them. O1, O2, R4.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::facts::{Fact, Facts};
+use super::keys::Keys;
+use super::set::{Forest, NodeSet};
+use crate::protocol::{LinkId, Time};
+use crate::wire::limits::{MAX_BODY, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
+
+/// The honest nodes are one connected graph again after at most this long: the longest wait of a
+/// dial that failed (15 s), and a few visits.
+pub(super) const CONNECTED_WITHIN: Duration = Duration::from_secs(20);
+/// Bytes of a reply beside the body that it is charged for.
+const REPLY_OVERHEAD: usize = 2 + 4 + 1 + 152 + 64 + 4;
+
+#[derive(Debug)]
+pub(super) struct End {
+    node: u32,
+    pub peer: u32,
+    /// Whether its owner dialled.
+    pub dialled: bool,
+    greeted: bool,
+    closed: bool,
+}
+
+/// The ends of links at honest nodes.
+#[derive(Debug)]
+pub(super) struct Links {
+    ends: BTreeMap<LinkId, End>,
+    /// Links of each node.
+    count: Vec<u32>,
+    /// Bytes served, by node and peer, that count still, times a million; and when that was.
+    served: BTreeMap<(u32, u32), (u64, Time)>,
+    unsettled_until: Time,
+    apart_since: Option<Time>,
+    told: bool,
+}
+
+impl Links {
+    /// Of so many nodes, none linked.
+    pub fn new(nodes: usize) -> Self {
+        Self {
+            ends: BTreeMap::new(),
+            count: vec![0; nodes],
+            served: BTreeMap::new(),
+            unsettled_until: Time::default(),
+            apart_since: None,
+            told: false,
+        }
+    }
+
+    /// A link came up at one end.
+    pub fn up(&mut self, end: LinkId, node: usize, peer: usize) {
+        let (Ok(node), Ok(peer)) = (u32::try_from(node), u32::try_from(peer)) else { return };
+        let new = End { node, peer, dialled: false, greeted: false, closed: false };
+        if self.ends.insert(end, new).is_none()
+            && let Some(count) = self.count.get_mut(node as usize)
+        {
+            *count += 1;
+        }
+    }
+
+    /// It went down there.
+    pub fn down(&mut self, end: LinkId) {
+        if let Some(gone) = self.ends.remove(&end)
+            && let Some(count) = self.count.get_mut(gone.node as usize)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// An end by name.
+    pub fn end(&self, end: LinkId) -> Option<&End> {
+        self.ends.get(&end)
+    }
+
+    /// Says which end dialled.
+    pub fn dialled(&mut self, end: LinkId, dialled: bool) {
+        if let Some(end) = self.ends.get_mut(&end) {
+            end.dialled = dialled;
+        }
+    }
+
+    /// A hello came to that end.
+    pub fn greeted(&mut self, end: LinkId) {
+        if let Some(end) = self.ends.get_mut(&end) {
+            end.greeted = true;
+        }
+    }
+
+    /// The node has closed it.
+    pub fn closed(&mut self, end: LinkId) {
+        if let Some(end) = self.ends.get_mut(&end) {
+            end.closed = true;
+        }
+    }
+
+    /// Links of a node.
+    pub fn of(&self, node: usize) -> u64 {
+        self.count.get(node).copied().unwrap_or(0).into()
+    }
+
+    /// Links may be missing until then: a fault, a partition.
+    pub fn unsettled(&mut self, until: Time) {
+        self.unsettled_until = self.unsettled_until.max(until);
+    }
+
+    /// A node sends a reply. A node counts what it serves by peer: a new link is no new allowance.
+    /// It looks before and charges after, so that the last reply may be over.
+    pub fn serves(&mut self, now: Time, end: LinkId, bytes: usize, facts: &mut Facts) {
+        facts.add(Fact::BytesServed, bytes as u64);
+        let Some(held) = self.ends.get(&end) else { return };
+        let (node, peer) = (held.node, held.peer);
+        let (level, then) = self.served.entry((node, peer)).or_default();
+        let micros = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
+        let body = bytes.saturating_sub(REPLY_OVERHEAD) as u64;
+        *level = level
+            .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))
+            .saturating_add(body.saturating_mul(1_000_000));
+        *then = now;
+        // A unit more: the node's bucket rounds nanoseconds.
+        let most = SERVE_BYTE_BURST + MAX_BODY as u64 + 1;
+        if *level > most * 1_000_000 {
+            facts.broken("R4", now, Some(node as usize), || {
+                format!("serves node {peer} more than {most} bytes and what time adds")
+            });
+        }
+    }
+
+    /// A node that starts again has forgotten what it served.
+    pub fn restarted(&mut self, node: usize) {
+        let Ok(node) = u32::try_from(node) else { return };
+        let of: Vec<_> = self.served.range((node, 0)..=(node, u32::MAX)).map(|(k, _)| *k).collect();
+        for key in of {
+            self.served.remove(&key);
+        }
+    }
+
+    /// O1 among the honest nodes that are up: in one connected graph of links whose hellos passed
+    /// both ways, and if not, not for long.
+    pub fn checkpoint(&mut self, now: Time, up: &NodeSet, keys: &Keys, facts: &mut Facts) {
+        let mut forest = Forest::new(keys.nodes());
+        let ready = |end: &&End| end.greeted && !end.closed;
+        for (id, end) in &self.ends {
+            let other = self.ends.get(&LinkId(id.0 ^ 1));
+            if id.0 & 1 == 0 && ready(&end) && other.as_ref().is_some_and(ready) {
+                forest.join(end.node as usize, end.peer as usize);
+            }
+        }
+        let nobody = NodeSet::default();
+        let mut nodes = up.without(&nobody);
+        let first = nodes.next();
+        let root = first.map(|node| forest.root(node));
+        let apart = nodes.find(|node| Some(forest.root(*node)) != root);
+        let Some(apart) = apart else {
+            (self.apart_since, self.told) = (None, false);
+            return;
+        };
+        facts.count(Fact::CheckpointsApart);
+        let since = *self.apart_since.get_or_insert(now);
+        let late = now >= since.max(self.unsettled_until).after(CONNECTED_WITHIN);
+        if late && !std::mem::replace(&mut self.told, true) {
+            facts.broken("O1", now, Some(apart), || {
+                let first = first.unwrap_or_default();
+                format!("no path of links to node {first} for {} s", CONNECTED_WITHIN.as_secs())
+            });
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Sets of nodes, a bit each, and their parts that are connected.
+
+/// A set of node numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeSet {
+    words: Vec<u64>,
+}
+
+impl NodeSet {
+    /// Puts one in; `false` if it was there.
+    pub fn insert(&mut self, node: usize) -> bool {
+        let (word, bit) = (node / 64, 1 << (node % 64));
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        let fresh = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        fresh
+    }
+
+    /// Takes one out; `false` if it was not there.
+    pub fn remove(&mut self, node: usize) -> bool {
+        let there = self.contains(node);
+        if there {
+            self.words[node / 64] &= !(1 << (node % 64));
+        }
+        there
+    }
+
+    /// Whether it is in.
+    pub fn contains(&self, node: usize) -> bool {
+        self.words.get(node / 64).is_some_and(|word| word & (1 << (node % 64)) != 0)
+    }
+
+    /// Whether any is in both.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
+    }
+
+    /// Those in this set and not in `other`, ascending.
+    pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
+        self.words.iter().enumerate().flat_map(|(at, word)| {
+            let rest = word & !other.words.get(at).copied().unwrap_or(0);
+            (0..64).filter(move |bit| rest & (1 << bit) != 0).map(move |bit| at * 64 + bit)
+        })
+    }
+}
+
+impl FromIterator<usize> for NodeSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(nodes: I) -> Self {
+        let mut set = Self::default();
+        for node in nodes {
+            set.insert(node);
+        }
+        set
+    }
+}
+
+/// A forest of nodes: union–find with path halving (Tarjan, van Leeuwen 1984).
+#[derive(Debug)]
+pub(super) struct Forest {
+    parent: Vec<usize>,
+}
+
+impl Forest {
+    /// So many nodes, each alone.
+    pub fn new(nodes: usize) -> Self {
+        Self { parent: (0..nodes).collect() }
+    }
+
+    /// The one that stands for the node's part.
+    pub fn root(&mut self, node: usize) -> usize {
+        let mut at = node;
+        while self.parent[at] != at {
+            self.parent[at] = self.parent[self.parent[at]];
+            at = self.parent[at];
+        }
+        at
+    }
+
+    /// Joins two parts.
+    pub fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.parent[a.max(b)] = a.min(b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_and_parts_are_what_was_put_in() {
+        let mut set: NodeSet = [1, 64, 200].into_iter().collect();
+        assert!(!set.insert(64) && set.insert(0) && set.remove(200) && !set.remove(200));
+        let other: NodeSet = [0, 5].into_iter().collect();
+        assert_eq!(set.without(&other).collect::<Vec<_>>(), [1, 64]);
+        assert!(set.meets(&other) && !other.meets(&[64].into_iter().collect()));
+        let mut forest = Forest::new(5);
+        forest.join(0, 3);
+        forest.join(4, 3);
+        assert_eq!(forest.root(4), forest.root(0));
+        assert_ne!(forest.root(1), forest.root(0));
+    }
+}

@@ -1,0 +1,186 @@
+//! One step of a node: an input, and what came of it. I3, O2, R1, R2.
+
+use super::facts::{Fact, Facts};
+use super::keys::Keys;
+use super::links::Links;
+use crate::protocol::{Blame, CloseWhy, LinkId, Node, Output, Reason, Record, Rejection, Time};
+
+/// What a rejected frame may add to or move about: counters, bans, and the dials and heirs that
+/// follow when a link is closed.
+const EXEMPT: [&str; 5] =
+    ["standing.", "overlay.", "links.spent", "relay.shares", "relay.fullest_share"];
+
+/// What was handed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Nothing of the network: a timer, a write, a command.
+    #[default]
+    Other,
+    /// A link came up.
+    LinkUp(LinkId),
+    /// A frame came, or a length that no frame may have.
+    Frame(LinkId),
+    /// A check was answered.
+    Checked,
+}
+
+impl Cause {
+    /// Whether it is a peer's doing.
+    pub fn is_network(self) -> bool {
+        matches!(self, Self::Frame(_) | Self::Checked)
+    }
+}
+
+/// What came of the input that is being handled.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    cause: Cause,
+    /// A rejection that blames its link.
+    fatal: Option<Reason>,
+    /// One that blames nobody.
+    soft: Option<Reason>,
+    /// What was done that a fatal rejection forbids.
+    acted: Option<&'static str>,
+    /// Whether a batch was delivered or written, other than one that waited to be signed.
+    took: bool,
+    /// Whether one was signed.
+    signed: bool,
+    /// Entries of each collection before, in small networks.
+    before: Vec<usize>,
+}
+
+impl Step {
+    /// An input is about to be handed in; `count` if collections are to be counted.
+    pub fn begin(&mut self, cause: Cause, of: &Node, count: bool) {
+        let mut before = std::mem::take(&mut self.before);
+        before.clear();
+        if count && cause.is_network() {
+            of.occupy(&mut |_, entries, _| before.push(entries));
+        }
+        *self = Self { cause, before, ..Self::default() };
+    }
+
+    /// An output came.
+    pub fn output(&mut self, output: &Output, own: bool) {
+        let act = match output {
+            Output::Write { record: Record::Batch(_), .. } if own => {
+                self.signed = true;
+                return;
+            }
+            Output::Write { record: Record::Rejection(row), .. } => return self.rejected(row),
+            Output::Close { why: CloseWhy::Blamed(reason), .. } => {
+                if self.cause.is_network() {
+                    self.fatal = Some(*reason);
+                }
+                return;
+            }
+            Output::Write { record: Record::Ban(_), .. }
+            | Output::Close { .. }
+            | Output::Dial { .. } => return,
+            Output::Write { record: Record::Batch(_), .. } => "writes a batch",
+            Output::Deliver(_) => "delivers",
+            Output::Send { .. } => "sends",
+            Output::Check { .. } => "asks for a check",
+            Output::Read { .. } => "reads",
+            Output::Published { .. } | Output::PublishFailed { .. } | Output::Submitted { .. } => {
+                "answers a client"
+            }
+        };
+        self.took |= matches!(output, Output::Write { .. } | Output::Deliver(_));
+        self.acted = self.acted.or(Some(act));
+    }
+
+    fn rejected(&mut self, row: &Rejection) {
+        if !self.cause.is_network() || row.link.is_none() {
+            return; // a folded row of the second before, or a client's fault
+        }
+        match row.reason.blame() {
+            Blame::Link => self.fatal = Some(row.reason),
+            Blame::Nobody => self.soft = Some(row.reason),
+            Blame::Author => {}
+        }
+    }
+
+    /// Whether closing that link breaks O2: an inbound link made the node close one to another peer.
+    pub fn displaces(&self, closed: LinkId, links: &Links) -> bool {
+        let (Cause::LinkUp(by) | Cause::Frame(by)) = self.cause else { return false };
+        match (links.end(by), links.end(closed)) {
+            (Some(by), Some(closed)) => !by.dialled && by.peer != closed.peer,
+            _ => false,
+        }
+    }
+
+    /// The input is dealt with.
+    pub fn end(&mut self, now: Time, node: usize, of: &Node, facts: &mut Facts) {
+        if let (Some(reason), Some(act)) = (self.fatal, self.acted) {
+            let name = reason.name();
+            facts.broken("I3", now, Some(node), || format!("{act}, and rejects that as {name}"));
+        }
+        if let Some(reason) = self.soft.filter(|_| self.took) {
+            let what = || format!("takes a batch, and rejects that as {}", reason.name());
+            facts.broken("I3", now, Some(node), what);
+        }
+        if self.before.is_empty() {
+            self.cause = Cause::Other;
+            return;
+        }
+        let (mut place, mut worst, mut grown) = (0, None, None);
+        of.occupy(&mut |name, entries, limit| {
+            if entries > limit {
+                worst = Some((name, entries, limit));
+            }
+            if self.before.get(place).is_some_and(|before| entries > *before)
+                && !EXEMPT.iter().any(|exempt| name.starts_with(exempt))
+            {
+                grown = Some(name);
+            }
+            place += 1;
+        });
+        over(now, node, worst, facts);
+        if let (Some(reason), Some(name), false) = (self.fatal, grown, self.signed) {
+            let reason = reason.name();
+            let what = || format!("{name} has an entry more after a frame rejected as {reason}");
+            facts.broken("R2", now, Some(node), what);
+        }
+        self.cause = Cause::Other;
+        self.before.clear();
+    }
+}
+
+/// R1 of one node.
+pub(super) fn within_limits(now: Time, node: usize, of: &Node, facts: &mut Facts) {
+    let mut worst = None;
+    of.occupy(&mut |name, entries, limit| {
+        if entries > limit {
+            worst = Some((name, entries, limit));
+        }
+    });
+    over(now, node, worst, facts);
+}
+
+fn over(now: Time, node: usize, worst: Option<(&'static str, usize, usize)>, facts: &mut Facts) {
+    if let Some((name, entries, limit)) = worst {
+        let what = || format!("{name} has {entries} entries, and its limit is {limit}");
+        facts.broken("R1", now, Some(node), what);
+    }
+}
+
+/// Counts a row of a rejection log, and the folded ones that it stands for; A5 aside.
+pub(super) fn count_row(row: &Rejection, facts: &mut Facts) {
+    let fact = match row.reason.blame() {
+        Blame::Link => Fact::RejectedFatal,
+        Blame::Author => Fact::EquivocationsSeen,
+        Blame::Nobody => Fact::RejectedSoft,
+    };
+    facts.add(fact, row.count);
+}
+
+/// A5: whether that record or output blames an honest node.
+pub(super) fn blames_honest(output: &Output, keys: &Keys, links: &Links) -> Option<u32> {
+    let peer = match output {
+        Output::Write { record: Record::Ban(ban), .. } => keys.number(&ban.peer),
+        Output::Close { link, why: CloseWhy::Blamed(_) } => links.end(*link).map(|end| end.peer),
+        _ => None,
+    };
+    peer.filter(|peer| keys.is_honest(*peer))
+}

@@ -1,0 +1,389 @@
+//! A tiny world for the oracle's own tests: nodes, raw peers, links, disks that sync late, and one
+//! broken thing at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Oracle;
+use crate::crypto::{Digest, Identity, PublicKey, Signature, Verdict, check};
+use crate::protocol::{
+    Config, Down, Durability, Input, LinkId, Member, Network, Node, Output, Record, Restored,
+    RestoredLane, RestoredSlot, Role, StoredBatch, Time, Token,
+};
+use crate::wire::limits::VERSION;
+use crate::wire::{Batch, Entry, Frame, Hello, Instance, Push};
+
+pub const MS: u64 = 1000;
+const LATENCY: u64 = 2 * MS;
+const SYNC: u64 = MS;
+/// Lazy writes are synced together, this late.
+const GROUP: u64 = 50 * MS;
+
+pub fn identity(i: usize) -> Identity {
+    Identity::from_seed(&[u8::try_from(i).expect("few") + 1; 32])
+}
+
+pub fn entry(text: &str) -> Entry {
+    Entry { topic: "t".into(), payload: text.as_bytes().to_vec() }
+}
+
+/// What the oracle hears instead of an output; what the world carries out is the output itself.
+pub type Bend = Box<dyn FnMut(Time, usize, &Output) -> Vec<Output>>;
+
+enum Event {
+    Input { node: usize, start: u64, input: Input },
+    Synced { node: usize, start: u64, token: Token },
+    Link { from: usize, to: usize },
+}
+
+#[derive(Default)]
+struct Disk {
+    rows: Vec<StoredBatch>,
+    waiting: BTreeMap<Token, Record>,
+}
+
+impl Disk {
+    fn restored(&self) -> Restored {
+        let mut lanes: BTreeMap<PublicKey, Vec<RestoredSlot>> = BTreeMap::new();
+        for row in &self.rows {
+            let header = &row.batch.header;
+            lanes.entry(header.author).or_default().push(RestoredSlot {
+                seq: header.seq,
+                id: row.id,
+                rest: header.rest(),
+                signature: row.batch.signature,
+                first: row.first,
+            });
+        }
+        let lane = |(author, mut slots): (PublicKey, Vec<RestoredSlot>)| {
+            slots.sort_by_key(|slot| (slot.seq, !slot.first));
+            RestoredLane { author, floor: 0, slots }
+        };
+        Restored { lanes: lanes.into_iter().map(lane).collect(), bans: vec![] }
+    }
+}
+
+pub struct World {
+    pub now: u64,
+    pub network: Arc<Network>,
+    pub oracle: Oracle,
+    /// `None` for raw peers and nodes that are down.
+    pub nodes: Vec<Option<Node>>,
+    pub honest: Vec<bool>,
+    /// Pairs of nodes without links, until they are taken out.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Nodes that hear nothing but hellos, credit and pings.
+    pub deaf: BTreeSet<usize>,
+    /// What the oracle hears instead.
+    pub bend: Option<Bend>,
+    /// What nodes are told instead of the truth about a signature.
+    pub verdict: Option<Verdict>,
+    /// By link end: its owner and the node at the other end.
+    pub ends: BTreeMap<LinkId, (usize, usize)>,
+    queue: BTreeMap<(u64, u64), Event>,
+    disks: Vec<Disk>,
+    starts: Vec<u64>,
+    names: u64,
+    next_checkpoint: u64,
+}
+
+impl World {
+    /// `n` peers, the last `raw` of which are the test itself; none has a link yet.
+    pub fn new(n: usize, raw: usize) -> Self {
+        let members = (0..n).map(|i| Member {
+            key: identity(i).public(),
+            name: format!("n{i}"),
+            role: Role::Member,
+            gossip: Some(([127, 0, 0, 1], 1).into()),
+        });
+        let network = Arc::new(Network::new([1; 32], members.collect()).expect("sound"));
+        let honest: Vec<bool> = (0..n).map(|i| i < n - raw).collect();
+        let keys = (0..n).map(|i| identity(i).public()).collect();
+        let mut world = Self {
+            now: 0,
+            oracle: Oracle::new(&network, honest.clone(), keys),
+            network,
+            nodes: (0..n).map(|_| None).collect(),
+            honest,
+            cut: BTreeSet::new(),
+            deaf: BTreeSet::new(),
+            bend: None,
+            verdict: None,
+            ends: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            disks: (0..n).map(|_| Disk::default()).collect(),
+            starts: vec![0; n],
+            names: 0,
+            next_checkpoint: 1000 * MS,
+        };
+        for i in 0..n - raw {
+            world.start(i);
+        }
+        world
+    }
+
+    pub fn start(&mut self, i: usize) {
+        self.starts[i] += 1;
+        let mut seed = [u8::try_from(i).expect("few"); 32];
+        seed[1] = u8::try_from(self.starts[i]).expect("few");
+        let (restored, now) = (self.disks[i].restored(), Time(self.now));
+        let config = Config::default();
+        let node = Node::new(identity(i), self.network.clone(), config, restored, seed, now);
+        if self.starts[i] > 1 {
+            self.oracle.restarted(now, i, &node);
+        }
+        self.nodes[i] = Some(node);
+        self.drain(i);
+    }
+
+    /// Kills a node, and its unsynced writes with it.
+    pub fn crash(&mut self, i: usize) {
+        self.nodes[i] = None;
+        self.starts[i] += 1;
+        let lost: Vec<Record> = std::mem::take(&mut self.disks[i].waiting).into_values().collect();
+        self.oracle.crashed(Time(self.now), i, &lost);
+        let own: Vec<LinkId> =
+            self.ends.iter().filter(|(_, (owner, _))| *owner == i).map(|(end, _)| *end).collect();
+        for end in own {
+            self.oracle.link_down(end);
+            self.ends.remove(&end);
+            self.lose(LinkId(end.0 ^ 1));
+        }
+    }
+
+    /// Loses rows that were synced, and tells nobody.
+    pub fn forget_rows(&mut self, i: usize) {
+        self.disks[i].rows.clear();
+    }
+
+    fn lose(&mut self, end: LinkId) {
+        if let Some((node, _)) = self.ends.get(&end).copied() {
+            let input = Input::LinkDown { link: end, cause: Down::Lost };
+            self.input(LATENCY, node, input);
+        }
+    }
+
+    pub fn input(&mut self, by: u64, node: usize, input: Input) {
+        let start = self.starts[node];
+        self.later(by, Event::Input { node, start, input });
+    }
+
+    fn later(&mut self, by: u64, event: Event) {
+        self.names += 1;
+        self.queue.insert((self.now + by, self.names), event);
+    }
+
+    /// Links two peers, the first of which dials.
+    pub fn link(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
+        self.names += 2;
+        let (near, far) = (LinkId(self.names & !1), LinkId(self.names | 1));
+        for (end, owner, other) in [(near, from, to), (far, to, from)] {
+            self.ends.insert(end, (owner, other));
+            if self.honest[owner] {
+                self.oracle.link_up(end, owner, other);
+                let (link, dialled) = (end, owner == from);
+                let peer = identity(other).public();
+                self.input(0, owner, Input::LinkUp { link, peer, dialled });
+            } else {
+                let instance = Instance([7; 16]);
+                let (version, network) = (u16::from(VERSION), self.network.id());
+                self.say(LinkId(end.0 ^ 1), &Frame::Hello(Hello { version, network, instance }));
+            }
+        }
+        (near, far)
+    }
+
+    /// Says something to the owner of a link's end.
+    pub fn say(&mut self, to: LinkId, frame: &Frame) {
+        self.send(to, frame.encode().into());
+    }
+
+    fn send(&mut self, to: LinkId, bytes: Arc<[u8]>) {
+        let Some((owner, _)) = self.ends.get(&to).copied() else { return };
+        if self.honest[owner] && !(self.deaf.contains(&owner) && bytes[1] > 2) {
+            self.input(LATENCY, owner, Input::Frame { link: to, bytes });
+        }
+    }
+
+    pub fn publish(&mut self, i: usize, text: &str) {
+        let now = Time(self.now);
+        self.nodes[i].as_mut().expect("up").publish(now, entry(text)).expect("room");
+        self.drain(i);
+        self.oracle.after(now, i, self.nodes[i].as_ref().expect("up"));
+    }
+
+    fn give(&mut self, i: usize, input: Input) {
+        let now = Time(self.now);
+        match &input {
+            Input::Frame { link, .. } if !self.ends.contains_key(link) => return,
+            Input::LinkDown { link, .. } => {
+                self.oracle.link_down(*link);
+                self.ends.remove(link);
+            }
+            _ => {}
+        }
+        let Some(node) = self.nodes[i].as_mut() else { return };
+        self.oracle.before(now, i, &input, node);
+        node.handle(now, input);
+        self.drain(i);
+        self.oracle.after(now, i, self.nodes[i].as_ref().expect("up"));
+    }
+
+    /// Carries out what a node wants, and lets the oracle hear it.
+    pub fn drain(&mut self, i: usize) {
+        while let Some(output) = self.nodes[i].as_mut().and_then(Node::poll) {
+            let now = Time(self.now);
+            match self.bend.as_mut() {
+                Some(bend) => {
+                    for heard in bend(now, i, &output) {
+                        self.oracle.output(now, i, &heard);
+                    }
+                }
+                None => self.oracle.output(now, i, &output),
+            }
+            self.act(i, output);
+        }
+    }
+
+    fn act(&mut self, i: usize, output: Output) {
+        match output {
+            Output::Dial { peer } => {
+                let to = (0..self.honest.len()).find(|j| identity(*j).public() == peer);
+                self.later(LATENCY, Event::Link { from: i, to: to.expect("a member") });
+            }
+            Output::Send { link, frame, .. } => self.send(LinkId(link.0 ^ 1), frame),
+            Output::Close { link, .. } => {
+                self.oracle.link_down(link);
+                self.ends.remove(&link);
+                self.lose(LinkId(link.0 ^ 1));
+                self.input(0, i, Input::LinkDown { link, cause: Down::Closed });
+            }
+            Output::Check { token, key, statement, signature } => {
+                let truth = check(&key, &statement[..], &signature);
+                let now = Time(self.now);
+                self.oracle.checked(now, &key, &statement, &signature, truth.is_good());
+                let verdict = self.verdict.unwrap_or(truth);
+                self.input(50, i, Input::Checked { token, verdict });
+            }
+            Output::Write { token, record, durability } => {
+                self.disks[i].waiting.insert(token, record);
+                let by = if durability == Durability::Synced { SYNC } else { GROUP };
+                self.later(by, Event::Synced { node: i, start: self.starts[i], token });
+            }
+            Output::Read { token, author, seq, id } => {
+                let disk = &self.disks[i];
+                let waiting = disk.waiting.values().filter_map(|record| match record {
+                    Record::Batch(stored) => Some(stored),
+                    _ => None,
+                });
+                let fits = |s: &&StoredBatch| {
+                    let header = &s.batch.header;
+                    (header.author, header.seq) == (author, seq) && id.is_none_or(|id| id == s.id)
+                };
+                let batch = disk.rows.iter().chain(waiting).find(fits).cloned().map(Box::new);
+                self.input(SYNC, i, Input::Read { token, batch });
+            }
+            _ => {}
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Input { node, start, input } if self.starts[node] == start => {
+                self.give(node, input);
+            }
+            Event::Synced { node, start, token } if self.starts[node] == start => {
+                if let Some(Record::Batch(row)) = self.disks[node].waiting.remove(&token) {
+                    self.disks[node].rows.push(row);
+                }
+                self.give(node, Input::Written { token });
+            }
+            Event::Link { from, to } => {
+                let there = self.nodes[to].is_some() || !self.honest[to];
+                if there && !self.cut.contains(&(from.min(to), from.max(to))) {
+                    self.link(from, to);
+                } else if self.nodes[from].is_some() {
+                    self.input(0, from, Input::DialFailed { peer: identity(to).public() });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets time pass, with a checkpoint every second.
+    pub fn run(&mut self, ms: u64) {
+        let end = self.now + ms * MS;
+        loop {
+            let wake = (0..self.nodes.len())
+                .filter_map(|i| Some((self.nodes[i].as_ref()?.deadline()?.0.0.max(self.now), i)))
+                .min();
+            let event = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let next = event.into_iter().chain(wake.map(|(at, _)| at)).min().unwrap_or(u64::MAX);
+            while self.next_checkpoint <= next.min(end) {
+                self.checkpoint();
+            }
+            if next > end {
+                break;
+            }
+            self.now = next;
+            match wake {
+                Some((at, i)) if event.is_none_or(|event| at < event) => self.give(i, Input::Wake),
+                _ => {
+                    let (_, event) = self.queue.pop_first().expect("there is one");
+                    self.happen(event);
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    fn checkpoint(&mut self) {
+        let up = self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)));
+        self.oracle.checkpoint(Time(self.next_checkpoint), up);
+        self.next_checkpoint += 1000 * MS;
+    }
+
+    pub fn end(&mut self) {
+        let up: Vec<bool> = self.nodes.iter().map(Option::is_some).collect();
+        self.oracle.end(Time(self.now), &up);
+    }
+
+    /// The names of the invariants that broke.
+    pub fn broken(&self) -> BTreeSet<String> {
+        self.oracle.violations().iter().map(|violation| violation.invariant.clone()).collect()
+    }
+
+    pub fn counted(&self, name: &str) -> u64 {
+        self.oracle.counted()[name]
+    }
+
+    /// A batch by that author for its first slot; forged if the signature is not its own.
+    pub fn batch(&self, author: usize, text: &str, forged: bool) -> Batch {
+        let network = self.network.id();
+        let signed = Batch::sign(&identity(author), network, 1, Digest::ZERO, 7, &[entry(text)]);
+        let mut batch = signed.expect("signs");
+        if forged {
+            batch.signature = Signature([9; 64]);
+        }
+        batch
+    }
+
+    /// A raw peer pushes a batch on all of its links to that node.
+    pub fn push(&mut self, raw: usize, to: usize, batch: &Batch) {
+        let push = Frame::Push(Box::new(Push { hops: 1, batch: batch.clone() }));
+        let of = |(_, ends): &(&LinkId, &(usize, usize))| **ends == (to, raw);
+        let end = *self.ends.iter().find(of).expect("a link").0;
+        self.say(end, &push);
+    }
+}
+
+/// A verdict that says good, whatever it was about.
+pub fn good() -> Verdict {
+    let signer = identity(0);
+    check(&signer.public(), b"anything", &signer.sign(b"anything"))
+}
+
+/// One that says forged.
+pub fn bad() -> Verdict {
+    check(&identity(0).public(), b"anything", &Signature([9; 64]))
+}

@@ -1,0 +1,253 @@
+//! The oracle's calls, and who of its parts hears of what.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::checks::Checks;
+use super::facts::{Fact, Facts};
+use super::frames::Frames;
+use super::keys::Keys;
+use super::links::Links;
+use super::set::NodeSet;
+use super::slots::Slots;
+use super::step::{Cause, Step, blames_honest, count_row, within_limits};
+use crate::crypto::{PublicKey, Signature};
+use crate::protocol::{Input, LinkId, Network, Node, Output, Record, StoredBatch, Time};
+use crate::report::Violation;
+use crate::wire::{Class, Kind, SignedSlot};
+
+/// In networks of at most so many nodes collections are counted at every step.
+const SMALL: usize = 31;
+/// In larger ones, those of at most so many nodes at a checkpoint, each in its turn.
+const COUNTED_AT_ONCE: usize = 1000;
+/// What is under way when everything is delivered has passed after this: late answers, and
+/// announcements that waited for credit.
+const QUIET_AFTER: Duration = Duration::from_secs(2);
+
+/// Watches the honest nodes of one run. See the module.
+#[derive(Debug)]
+pub struct Oracle {
+    keys: Keys,
+    facts: Facts,
+    slots: Slots,
+    checks: Checks,
+    frames: Frames,
+    links: Links,
+    step: Step,
+    quiet_from: Option<Time>,
+    checkpoints: usize,
+}
+
+impl Oracle {
+    /// Of a run on that network: who is honest and who has which key, by the world's node numbers.
+    pub fn new(network: &Network, honest: Vec<bool>, keys: Vec<PublicKey>) -> Self {
+        let nodes = honest.len();
+        Self {
+            keys: Keys::new(network, honest, keys),
+            facts: Facts::default(),
+            slots: Slots::default(),
+            checks: Checks::new(nodes),
+            frames: Frames::default(),
+            links: Links::new(nodes),
+            step: Step::default(),
+            quiet_from: None,
+            checkpoints: 0,
+        }
+    }
+
+    /// An input is about to be handed to an honest node.
+    pub fn before(&mut self, _now: Time, _node: usize, input: &Input, of: &Node) {
+        let cause = match input {
+            Input::LinkUp { link, dialled, .. } => {
+                self.links.dialled(*link, *dialled);
+                Cause::LinkUp(*link)
+            }
+            Input::Frame { link, bytes } => {
+                if bytes.get(1) == Some(&(Kind::Hello as u8)) {
+                    self.links.greeted(*link);
+                }
+                Cause::Frame(*link)
+            }
+            Input::Oversize { link, .. } => Cause::Frame(*link),
+            Input::Checked { .. } => Cause::Checked,
+            _ => Cause::Other,
+        };
+        self.step.begin(cause, of, self.keys.nodes() <= SMALL);
+    }
+
+    /// An honest node wants this done.
+    pub fn output(&mut self, now: Time, node: usize, output: &Output) {
+        match output {
+            Output::Send { link, kind, class, frame } => {
+                self.sends(now, node, *link, (*kind, *class), frame);
+            }
+            Output::Deliver(delivery) => {
+                self.slots.delivered(now, node, &delivery.stored, &self.keys, &mut self.facts);
+            }
+            Output::Check { key, statement, signature, .. } => {
+                let links = self.links.of(node);
+                let asked = (key, &**statement, signature);
+                self.checks.asked((now, node, links), &self.keys, asked, &mut self.facts);
+            }
+            Output::Write { record, .. } => self.writes(now, node, record, output),
+            Output::Close { link, .. } => {
+                if self.step.displaces(*link, &self.links) {
+                    let what = || "an inbound link made it close one to another peer".to_owned();
+                    self.facts.broken("O2", now, Some(node), what);
+                }
+                self.blames(now, node, output);
+                self.links.closed(*link);
+            }
+            Output::Published { seq, .. } => self.slots.published(node, *seq),
+            _ => {}
+        }
+        self.step.output(output, self.is_own(node, output));
+    }
+
+    fn is_own(&self, node: usize, output: &Output) -> bool {
+        let Output::Write { record: Record::Batch(stored), .. } = output else { return false };
+        self.signs(node, stored)
+    }
+
+    fn signs(&self, node: usize, stored: &StoredBatch) -> bool {
+        stored.from.is_none() && self.keys.is(node, &stored.batch.header.author)
+    }
+
+    fn writes(&mut self, now: Time, node: usize, record: &Record, output: &Output) {
+        match record {
+            Record::Batch(stored) if self.signs(node, stored) => {
+                self.quiet_from = None;
+                self.checks.signed(node, &stored.batch);
+                self.slots.signed(node, stored, &mut self.facts);
+            }
+            Record::Batch(_) => {}
+            Record::Ban(_) => {
+                self.facts.count(Fact::Bans);
+                self.blames(now, node, output);
+            }
+            Record::Rejection(row) => count_row(row, &mut self.facts),
+        }
+    }
+
+    fn blames(&mut self, now: Time, node: usize, output: &Output) {
+        if let Some(peer) = blames_honest(output, &self.keys, &self.links) {
+            self.facts.broken("A5", now, Some(node), || format!("blames honest node {peer}"));
+        }
+    }
+
+    fn sends(
+        &mut self,
+        now: Time,
+        node: usize,
+        link: LinkId,
+        (kind, class): (Kind, Class),
+        frame: &std::sync::Arc<[u8]>,
+    ) {
+        self.facts.count(Fact::FramesSent);
+        if let Some(why) = self.frames.judge((kind, class), frame, &self.keys, &self.checks) {
+            self.facts.broken("I4", now, Some(node), || format!("sends {why}"));
+        }
+        if kind == Kind::Reply {
+            self.links.serves(now, link, frame.len(), &mut self.facts);
+        }
+        let calm =
+            matches!(kind, Kind::Hello | Kind::Credit | Kind::Ping | Kind::Compare | Kind::Differ);
+        if !calm && self.quiet_from.is_some_and(|from| now >= from) {
+            let what = || format!("sends a {} frame though nothing is new", kind.name());
+            self.facts.broken("L5", now, Some(node), what);
+        }
+    }
+
+    /// All outputs of the node are drained.
+    pub fn after(&mut self, now: Time, node: usize, of: &Node) {
+        self.step.end(now, node, of, &mut self.facts);
+    }
+
+    /// What the world's own check of a signature found: to be told before the node is.
+    pub fn checked(
+        &mut self,
+        now: Time,
+        key: &PublicKey,
+        statement: &[u8; SignedSlot::STATEMENT],
+        signature: &Signature,
+        good: bool,
+    ) {
+        let what = (key, statement, signature);
+        if !self.checks.checked(&self.keys, what, good, &mut self.facts) {
+            let what = || format!("two verdicts on one signature of {key}, now good: {good}");
+            self.facts.broken("I4", now, None, what);
+        }
+    }
+
+    /// A link is up at one end, which is an honest node's; the other end has the name with the last
+    /// bit changed.
+    pub fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
+        self.links.up(end, node, peer);
+    }
+
+    /// It is down there.
+    pub fn link_down(&mut self, end: LinkId) {
+        self.links.down(end);
+    }
+
+    /// Links between honest nodes may be missing until then, as faults make them: O1 waits for that
+    /// and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by themselves.
+    pub fn unsettled(&mut self, until: Time) {
+        self.links.unsettled(until);
+        self.quiet_from = None;
+    }
+
+    /// An honest node is gone at once, and the writes that were not synced with it.
+    pub fn crashed(&mut self, now: Time, node: usize, lost: &[Record]) {
+        self.facts.count(Fact::Crashes);
+        self.slots.lost(node, lost, &self.keys, &mut self.facts);
+        self.unsettled(now);
+    }
+
+    /// It runs again.
+    pub fn restarted(&mut self, now: Time, node: usize, _of: &Node) {
+        self.facts.count(Fact::Restarts);
+        self.links.restarted(node);
+        self.checks.restarted(node);
+        self.unsettled(now);
+    }
+
+    /// Everything is delivered and all faults are over. Where nobody lies, traffic stops from two
+    /// seconds later on, but for heartbeats; until something is published or fails again.
+    pub fn quiet(&mut self, now: Time) {
+        if self.keys.all_honest() {
+            self.quiet_from = Some(now.after(QUIET_AFTER));
+        }
+    }
+
+    /// Every simulated second or so: the honest nodes that are up.
+    pub fn checkpoint<'a>(&mut self, now: Time, nodes: impl Iterator<Item = (usize, &'a Node)>) {
+        let turns = self.keys.nodes().div_ceil(COUNTED_AT_ONCE).max(1);
+        let mut up = NodeSet::default();
+        for (node, of) in nodes {
+            up.insert(node);
+            if node % turns == self.checkpoints % turns {
+                within_limits(now, node, of, &mut self.facts);
+            }
+        }
+        self.checkpoints = self.checkpoints.wrapping_add(1);
+        self.links.checkpoint(now, &up, &self.keys, &mut self.facts);
+    }
+
+    /// The run is over, liveness phase included; who is up, by node number.
+    pub fn end(&mut self, now: Time, up: &[bool]) {
+        let honest = |node: &usize| u32::try_from(*node).is_ok_and(|n| self.keys.is_honest(n));
+        let up = (0..up.len()).filter(|node| up[*node]).filter(honest).collect();
+        self.slots.end(now, &up, &mut self.facts);
+    }
+
+    /// Whatever did not hold, in the order in which it was seen; at most a hundred.
+    pub fn violations(&self) -> &[Violation] {
+        self.facts.violations()
+    }
+
+    /// What was counted, by name; with `broken.INVARIANT` for each invariant that broke.
+    pub fn counted(&self) -> BTreeMap<String, u64> {
+        self.facts.counted()
+    }
+}
