@@ -50,7 +50,7 @@ pub struct Args {
     /// object a seed, in the order in which they end) and failures/
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Print report.json and nothing else; of a campaign one object with counts, ranges and failures
+    /// Print report.json and nothing else; of a campaign one object: counts, ranges, failures
     #[arg(long)]
     pub json: bool,
     /// Seeds that run at once [default: one a core]
