@@ -310,6 +310,30 @@ mod tests {
     }
 
     #[test]
+    fn nodes_take_the_place_of_f() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("x.toml");
+        fs::write(
+            &path,
+            "name = 'x'\n[mesh]\nf = 3\n[[malicious]]\nfraction = 0.3\nbehave = 'drop'\n",
+        )
+        .expect("written");
+        let path = path.to_str().expect("UTF-8");
+        let nodes = |line: String| {
+            let source = source(&parse(&line).expect(&line)).expect("sound");
+            let scenario = source.of(1).expect("sound").into_owned();
+            (scenario.mesh.nodes, scenario.cast().iter().flatten().count())
+        };
+        assert_eq!(nodes(format!("loyal sim {path}")), (10, 3));
+        assert_eq!(nodes(format!("loyal sim {path} --nodes 20")), (20, 6));
+        assert_eq!(
+            nodes(format!("loyal sim {path} --set mesh.f=1 --set malicious.0.count=1")),
+            (4, 1)
+        );
+        assert_eq!(nodes("loyal sim swarm --nodes 31".into()).0, 31);
+    }
+
+    #[test]
     fn a_shell_reads_back_what_is_quoted() {
         assert_eq!(quoted("net.loss=0.1"), "net.loss=0.1");
         assert_eq!(quoted("a b"), "'a b'");
