@@ -70,7 +70,7 @@ pub(in crate::report) fn clean() -> Recording {
         reproduce: "loyal sim test --seed 7".into(),
         f: 1,
         nodes,
-        posts: vec![Post { author: 0, at: 1000, size: 256, taken: Some((0, 0)) }],
+        posts: vec![Post { author: 0, at: 1000, size: 256, taken: Some((0, 0)), excused: false }],
         batches: vec![
             BatchRecord { id: Digest([0xaa; 32]), author: Some(0), seq: 1, posts: vec![0] },
             BatchRecord { id: Digest([0xbb; 32]), author: Some(0), seq: 2, posts: vec![] },
@@ -305,7 +305,13 @@ pub(in crate::report) fn big(nodes: u32, messages: u32) -> Recording {
         let mut id = [0; 32];
         id[..4].copy_from_slice(&message.wrapping_mul(2_654_435_761).to_be_bytes());
         let taken = Some((message, 0));
-        run.posts.push(Post { author: message % nodes, at: u64::from(message), size: 64, taken });
+        run.posts.push(Post {
+            author: message % nodes,
+            at: u64::from(message),
+            size: 64,
+            taken,
+            excused: false,
+        });
         let author = Some(message % nodes);
         let seq = u64::from(message / nodes) + 1;
         run.batches.push(BatchRecord { id: Digest(id), author, seq, posts: vec![message] });

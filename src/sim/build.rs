@@ -12,7 +12,7 @@ use super::place::Place;
 use super::queue::Queue;
 use super::watch::Watch;
 use super::world::{Event, START, World};
-use crate::crypto::{Digest, PublicKey};
+use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role};
 use crate::scenario::Scenario;
 use crate::wire::{Batch, Entry};
@@ -27,8 +27,8 @@ impl World {
     /// `Scenario::parse`.
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let cast = scenario.cast();
-        let keys: Vec<PublicKey> =
-            (0..cast.len()).map(|node| identity(seed, node).public()).collect();
+        let identities: Vec<Identity> = (0..cast.len()).map(|node| identity(seed, node)).collect();
+        let keys: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
         let network = Arc::new(network(seed, &keys));
         let mut numbers = vec![0; keys.len()];
         for (node, key) in keys.iter().enumerate() {
@@ -54,6 +54,7 @@ impl World {
             numbers,
             config,
             cast,
+            identities: identities.into_iter().map(Some).collect(),
             queue: Queue::new(),
             places,
             ends: Ends::default(),

@@ -175,7 +175,8 @@ impl World {
         let restored = place.disk.restored();
         let again = place.start > 0;
         place.start += 1;
-        let identity = identity(seed, node);
+        let made = self.identities[node].take();
+        let identity = made.unwrap_or_else(|| identity(seed, node));
         let dice = derive("node", seed, node, place.start);
         let (network, config) = (self.network.clone(), self.config.clone());
         let inner = Node::new(identity.clone(), network.clone(), config, restored, dice, now);

@@ -13,7 +13,7 @@ use super::place::{Machine, Place};
 use super::queue::Queue;
 use super::watch::Watch;
 use crate::adversary::{Act, Spec};
-use crate::crypto::PublicKey;
+use crate::crypto::{Identity, PublicKey};
 use crate::protocol::{
     Config, Down, Durability, Input, LinkId, Network, Output, Record, Time, Token,
 };
@@ -68,6 +68,8 @@ pub(super) struct World {
     pub numbers: Vec<u32>,
     pub config: Config,
     pub cast: Vec<Option<Spec>>,
+    /// Made once, and taken by the first start; a later one makes its own again.
+    pub identities: Vec<Option<Identity>>,
     pub decoys: Vec<Batch>,
     pub queue: Queue<Event>,
     pub places: Vec<Place>,
