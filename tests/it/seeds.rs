@@ -3,6 +3,12 @@
 //! `tests/seeds.txt` lists what is run again; `tests/vectors/digests.txt` pins digests, which must
 //! be the same in debug and release builds and on any machine.
 
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
 use loyal::campaign::{Order, Plan, SeedResult, Source, caught, run};
 use loyal::scenario::{Scenario, builtin};
 
@@ -129,4 +135,99 @@ fn what_a_run_has_not_been_promised_is_a_failure() {
     assert!(caught(|| order.try_out(|_| panic!("watcher"))).expect("kept").is_some_and(|result| {
         result.failure.is_some_and(|failure| failure.kind.name() == "panicked")
     }));
+}
+
+fn loyal(arguments: &[&str], dir: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loyal"));
+    command.arg("sim").args(arguments).current_dir(dir).stdin(Stdio::null());
+    command.output().expect("it runs")
+}
+
+fn json(ran: &Output) -> Value {
+    serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+#[test]
+fn one_seed_prints_its_report_and_how_to_run_it_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let ran = loyal(&["forge", "--seed", "5", "--set", "mesh.links=2", "--json"], dir.path());
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let report = json(&ran);
+    assert_eq!((&report["backend"], &report["seed"]), (&"simulated".into(), &5.into()));
+    for figure in ["wall_s", "cpu_s", "peak_rss_mb", "events_per_s", "sim_s", "events"] {
+        assert!(report["resources"][figure].as_f64().is_some_and(|n| n > 0.0), "{figure}");
+    }
+    let again = report["reproduce"].as_str().expect("a line");
+    assert_eq!(again, "loyal sim forge --seed 5 --set mesh.links=2");
+    let words: Vec<&str> = again.split(' ').skip(2).chain(["--verify", "--json"]).collect();
+    let twice = loyal(&words, dir.path());
+    assert_eq!(json(&twice)["digest"], report["digest"]);
+    let other = loyal(&["forge", "--seed", "6", "--set", "mesh.links=2", "--json"], dir.path());
+    assert_ne!(json(&other)["digest"], report["digest"]);
+}
+
+#[test]
+fn a_campaign_tells_its_failures_makes_them_smaller_and_goes_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // No run delivers more than everything: every seed fails.
+    let text = "name = \"more\"\nduration = \"1s\"\n[mesh]\nnodes = 7\n[[malicious]]\ncount = 1\n\
+                behave = \"forge+drop\"\n[[load]]\nrate = 20\ncount = 10\n\
+                [[expect]]\nmetric = \"delivery.ratio\"\nat_least = 2.0\n";
+    std::fs::write(dir.path().join("more.toml"), text).expect("written");
+    let arguments = ["more.toml", "--seeds", "3..6", "--shrink", "1", "--report", "out", "--json"];
+    let ran = loyal(&arguments, dir.path());
+    assert_eq!(ran.status.code(), Some(3), "{ran:?}");
+    let found = json(&ran);
+    assert_eq!((&found["ran"], &found["failed"]), (&4.into(), &4.into()));
+    assert_eq!(found["verdicts"]["liveness"], 4);
+    let failure = &found["failures"][0];
+    assert_eq!(failure["reproduce"], "loyal sim more.toml --seed 3");
+    assert_eq!(failure["shrunk"], "out/failures/more-3.toml");
+    let small = loyal(&["out/failures/more-3.toml", "--seed", "3", "--json"], dir.path());
+    assert_eq!(small.status.code(), Some(3), "the smaller one fails in the same way");
+    let small = json(&small);
+    assert_eq!((&small["nodes"], &small["published"]), (&1.into(), &1.into()));
+    let rows = std::fs::read_to_string(dir.path().join("out/seeds.ndjson")).expect("written");
+    assert_eq!(rows.lines().count(), 4);
+    assert!(dir.path().join("out/campaign.json").is_file());
+}
+
+#[test]
+fn what_makes_no_sense_is_bad_usage() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (arguments, hint) in [
+        (vec!["forge", "--seeds", "5..1"], "1..5"),
+        (vec!["forge", "--seeds", "0..10000000"], "10000000"),
+        (vec!["three-lairs"], "three-liars"),
+        (vec!["forge", "--set", "mesh.ndoes=4"], "nodes"),
+        (vec!["swarm", "--nodes", "0"], "nodes"),
+    ] {
+        let ran = loyal(&arguments, dir.path());
+        let text = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(hint) && !text.contains("panicked"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn an_interrupted_campaign_tells_what_it_found() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loyal"));
+    command.args(["sim", "drop", "--seeds", "1..1000000", "--json", "--report", "."]);
+    command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let child = command.spawn().expect("it runs");
+    let until = Instant::now() + Duration::from_secs(30);
+    let rows = dir.path().join("seeds.ndjson");
+    // The rows are written in blocks: once there are any, seeds have ended.
+    while std::fs::metadata(&rows).map_or(0, |rows| rows.len()) == 0 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().expect("it runs");
+    assert!(sent.success());
+    let ran = child.wait_with_output().expect("it ends");
+    assert_eq!(ran.status.code(), Some(130));
+    let found = json(&ran);
+    assert_eq!(found["interrupted"], true);
+    assert!(found["ran"].as_u64().is_some_and(|ran| ran > 0), "{found}");
 }
