@@ -70,8 +70,12 @@ pub enum Verb {
     )]
     Rejections(Rejections),
     /// Tell one message's story: who had it when, from whom, and who refused it
-    #[command(after_help = "Example: loyal explain ID --mesh DIR")]
+    #[command(after_help = "Examples: loyal explain ID --mesh DIR\n          loyal explain ID \
+                            --report DIR\n          loyal explain --report DIR")]
     Explain(Explain),
+    /// Read the report of a run, or compare two
+    #[command(after_help = "Examples: loyal report DIR\n          loyal report DIR --diff BEFORE")]
+    Report(super::report::Args),
     /// List the built-in scenarios, show one, or print the JSON Schema of their files
     #[command(after_help = "Examples: loyal scenarios\n          loyal scenarios show three-liars")]
     Scenarios(super::scenarios::Scenarios),
@@ -232,7 +236,7 @@ pub struct MeshUp {
     /// Print report.json and nothing else
     #[arg(long, requires = "messages")]
     pub json: bool,
-    /// Write report.json into this folder
+    /// Write report.json, report.html and the rest into this folder
     #[arg(long, value_name = "DIR", requires = "messages")]
     pub report: Option<PathBuf>,
     /// Let nodes write their logs as JSON
@@ -333,11 +337,15 @@ pub struct Rejections {
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// The message, or its batch
-    pub id: String,
+    /// The message, or its batch; with --report the first digits do, and without it the slowest is
+    /// told of
+    pub id: Option<String>,
     #[command(flatten)]
     pub client: Client,
     /// Ask every node of this mesh's folder
     #[arg(long, value_name = "DIR")]
     pub mesh: Option<PathBuf>,
+    /// Look into the report folder of a run instead
+    #[arg(long, value_name = "DIR", conflicts_with = "mesh")]
+    pub report: Option<PathBuf>,
 }

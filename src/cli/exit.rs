@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, MeshVerb, Verb};
-use super::{explain, keygen, mesh, network, node, output, post, read, rejections, scenarios, sim};
+use super::{
+    explain, keygen, mesh, network, node, output, post, read, rejections, report, scenarios, sim,
+};
 
 /// What the user asked for makes no sense: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Status(client) => read::status(&client),
         Verb::Rejections(args) => rejections::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Scenarios(args) => scenarios::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -111,6 +114,7 @@ mod tests {
             "loyal post --key a.pem text",
             "loyal post --file x text",
             "loyal rejections --data d --follow",
+            "loyal explain --mesh a --report b",
             "loyal node --network a --key b",
         ] {
             let error = Cli::try_parse_from(bad.split(' ')).expect_err(bad);

@@ -1,63 +1,23 @@
-//! `loyal explain`: one message's story, from what every node says of it.
+//! `loyal explain`: one message's story, from what every node says of it or from what a run left.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use serde::Serialize;
 
 use super::api_client::{block_on, client};
 use super::exit::Usage;
-use super::{args, escape, output};
+use super::{args, escape, output, recorded, story};
 use crate::client::{Client, RejectionFilter};
 use crate::crypto::Digest;
 use crate::http::{MessageDto, RejectionDto};
 use crate::mesh::MeshFile;
+use crate::report::{Had, Refusal, Story};
 use crate::wire::MessageId;
 
 /// Rows of a rejection log asked for at once, and pages that are searched.
 const PAGE: usize = 1000;
 const PAGES: usize = 200;
-
-/// What all nodes say of one message.
-#[derive(Debug, Default, Serialize)]
-struct Story {
-    id: String,
-    author: Option<String>,
-    author_name: Option<String>,
-    seq: Option<u64>,
-    topic: Option<String>,
-    /// In the order of delivery.
-    delivered: Vec<Had>,
-    missing: Vec<String>,
-    refused: Vec<Refused>,
-    unreachable: Vec<String>,
-    /// Nodes of the mesh that were started to lie: what they lack is no surprise.
-    #[serde(skip)]
-    liars: BTreeSet<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Had {
-    node: String,
-    key: String,
-    at: u64,
-    hops: u8,
-    from: Option<String>,
-    from_name: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Refused {
-    node: String,
-    at: u64,
-    reason: String,
-    link: Option<String>,
-    link_name: Option<String>,
-    count: u64,
-    detail: String,
-}
 
 /// Names by key.
 type Names = BTreeMap<String, String>;
@@ -72,7 +32,13 @@ struct Source {
 
 /// Tells the story.
 pub fn run(args: &args::Explain) -> anyhow::Result<ExitCode> {
-    let id = message_id(&args.id)?;
+    if let Some(dir) = &args.report {
+        return tell(&recorded::story(dir, args.id.as_deref())?, args.client.json);
+    }
+    let id = args.id.as_deref().ok_or_else(|| {
+        Usage("which message? give its id; without one, give --report DIR for the slowest".into())
+    })?;
+    let id = message_id(id)?;
     let story = block_on(async {
         let (sources, names) = sources(args).await?;
         Ok(ask(&sources, &names, id).await)
@@ -83,10 +49,14 @@ pub fn run(args: &args::Explain) -> anyhow::Result<ExitCode> {
         }
         bail!("{} is known to none of {}", story.id, story.missing.join(", "));
     }
-    if args.client.json {
-        output::json(&story)?;
+    tell(&story, args.client.json)
+}
+
+fn tell(told: &Story, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        output::json(told)?;
     } else {
-        output::text(&text(&story))?;
+        output::text(&story::text(told))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -129,7 +99,7 @@ async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
                 continue;
             }
             Ok(None) => story.missing.push(source.name.clone()),
-            Ok(Some(message)) => story.add(source, message, names),
+            Ok(Some(message)) => add(&mut story, source, message, names),
         }
         story.refused.extend(refusals(source, &id.batch.to_string(), names).await);
     }
@@ -138,25 +108,24 @@ async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
     story
 }
 
-impl Story {
-    fn add(&mut self, source: &Source, message: MessageDto, names: &Names) {
-        self.author = Some(message.author);
-        self.author_name = Some(message.author_name);
-        self.seq = Some(message.seq);
-        self.topic = Some(message.topic);
-        self.delivered.push(Had {
-            node: source.name.clone(),
-            key: source.key.clone(),
-            at: message.delivered_at,
-            hops: message.hops,
-            from_name: message.from.as_deref().and_then(|key| names.get(key)).cloned(),
-            from: message.from,
-        });
-    }
+fn add(story: &mut Story, source: &Source, message: MessageDto, names: &Names) {
+    story.author = Some(message.author);
+    story.author_name = Some(message.author_name);
+    story.seq = Some(message.seq);
+    story.topic = Some(message.topic);
+    story.delivered.push(Had {
+        node: source.name.clone(),
+        key: source.key.clone(),
+        at: message.delivered_at,
+        hops: message.hops,
+        true_hops: None,
+        from_name: message.from.as_deref().and_then(|key| names.get(key)).cloned(),
+        from: message.from,
+    });
 }
 
 /// The rows of a node's log that name this batch; none if it does not answer.
-async fn refusals(source: &Source, batch: &str, names: &Names) -> Vec<Refused> {
+async fn refusals(source: &Source, batch: &str, names: &Names) -> Vec<Refusal> {
     let (filter, mut found, mut after) = (RejectionFilter::default(), Vec::new(), None::<String>);
     for _ in 0..PAGES {
         let Ok(page) = source.client.rejections(&filter, after.as_deref(), PAGE).await else {
@@ -172,9 +141,9 @@ async fn refusals(source: &Source, batch: &str, names: &Names) -> Vec<Refused> {
     found
 }
 
-fn refused(node: &str, row: RejectionDto, names: &Names) -> Refused {
+fn refused(node: &str, row: RejectionDto, names: &Names) -> Refusal {
     let known = || row.link.as_deref().and_then(|key| names.get(key)).cloned();
-    Refused {
+    Refusal {
         node: node.to_owned(),
         at: row.time,
         link_name: row.link_name.clone().or_else(known),
@@ -185,145 +154,9 @@ fn refused(node: &str, row: RejectionDto, names: &Names) -> Refused {
     }
 }
 
-fn text(story: &Story) -> String {
-    let mut out = format!("\x1b[1mmessage {}\x1b[0m\n", story.id);
-    if let (Some(author), Some(name), Some(seq)) = (&story.author, &story.author_name, story.seq) {
-        let topic = story.topic.as_deref().unwrap_or_default();
-        let (name, topic) = (escape::escape(name, 64), escape::escape(topic, 64));
-        let _ = writeln!(
-            out,
-            "author  {name} {}, slot {seq}, topic \"{topic}\"",
-            output::short(author)
-        );
-    }
-    Tree::new(&story.delivered).draw(&mut out);
-    for (label, nodes) in [("missing at", &story.missing), ("no answer from", &story.unreachable)] {
-        if !nodes.is_empty() {
-            let shown = |name: &String| match story.liars.contains(name) {
-                true => format!("{name} (malicious)"),
-                false => name.clone(),
-            };
-            let nodes: Vec<String> = nodes.iter().map(shown).collect();
-            let _ = writeln!(out, "\x1b[33m{label} {}\x1b[0m", nodes.join(", "));
-        }
-    }
-    for row in &story.refused {
-        let from = match (&row.link_name, &row.link) {
-            (Some(name), _) => escape::escape(name, 64),
-            (None, Some(key)) => output::short(key).to_owned(),
-            (None, None) => "its own API".into(),
-        };
-        let (reason, detail) = (escape::escape(&row.reason, 32), escape::escape(&row.detail, 100));
-        let _ = writeln!(
-            out,
-            "\x1b[31mrefused\x1b[0m by {} from {from}: {reason} ×{} ({detail})",
-            row.node, row.count
-        );
-    }
-    out
-}
-
-/// Who had it from whom.
-struct Tree<'a> {
-    had: &'a [Had],
-    children: BTreeMap<&'a str, Vec<usize>>,
-    drawn: BTreeSet<usize>,
-    start: u64,
-}
-
-impl<'a> Tree<'a> {
-    fn new(had: &'a [Had]) -> Self {
-        let mut children: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (number, one) in had.iter().enumerate() {
-            if let Some(from) = &one.from {
-                children.entry(from).or_default().push(number);
-            }
-        }
-        let start = had.first().map_or(0, |first| first.at);
-        Self { had, children, drawn: BTreeSet::new(), start }
-    }
-
-    fn draw(mut self, out: &mut String) {
-        let keys: BTreeSet<&str> = self.had.iter().map(|had| &*had.key).collect();
-        let is_root = |had: &Had| had.from.as_deref().is_none_or(|from| !keys.contains(from));
-        for (number, had) in self.had.iter().enumerate() {
-            if is_root(had) {
-                self.branch(out, number, "", "");
-            }
-        }
-        // Nodes that name each other as the source: clocks or claims are wrong, but none is left
-        // out.
-        for number in 0..self.had.len() {
-            if !self.drawn.contains(&number) {
-                self.branch(out, number, "", "");
-            }
-        }
-    }
-
-    fn branch(&mut self, out: &mut String, number: usize, first: &str, rest: &str) {
-        let Some(had) = self.had.get(number) else { return };
-        if !self.drawn.insert(number) {
-            return;
-        }
-        let after = had.at.saturating_sub(self.start) as f64 / 1000.0;
-        let how = match (&had.from, &had.from_name, first.is_empty()) {
-            (None, _, _) => format!("published {}", output::time(had.at)),
-            (Some(_), _, false) => format!("+{after:.1} ms, hop {}", had.hops),
-            (Some(key), name, true) => {
-                let from = name.as_deref().unwrap_or_else(|| output::short(key));
-                format!("+{after:.1} ms, hop {}, from {from}", had.hops)
-            }
-        };
-        let _ = writeln!(out, "{first}\x1b[1m{}\x1b[0m  {how}", had.node);
-        let children = self.children.get(&*had.key).cloned().unwrap_or_default();
-        for (place, child) in children.iter().enumerate() {
-            let last = place + 1 == children.len();
-            let (corner, bar) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-            self.branch(out, *child, &format!("{rest}{corner}"), &format!("{rest}{bar}"));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn had(node: &str, at: u64, hops: u8, from: Option<&str>) -> Had {
-        let (from, from_name) = (from.map(|name| format!("K{name}")), from.map(str::to_owned));
-        Had { node: node.into(), key: format!("K{node}"), at, hops, from, from_name }
-    }
-
-    #[test]
-    fn the_story_is_a_tree_and_leaves_nobody_out() {
-        let story = Story {
-            id: "aa.0".into(),
-            delivered: vec![
-                had("n0", 1_000_000, 0, None),
-                had("n1", 1_001_000, 1, Some("n0")),
-                had("n3", 1_001_200, 1, Some("n0")),
-                had("n2", 1_002_500, 2, Some("n1")),
-                had("n4", 1_003_000, 3, Some("n9")),
-                had("n5", 1_004_000, 3, Some("n6")),
-                had("n6", 1_005_000, 3, Some("n5")),
-            ],
-            missing: vec!["n7".into(), "n8".into()],
-            liars: ["n8".to_owned()].into(),
-            ..Story::default()
-        };
-        let text = anstream::adapter::strip_str(&text(&story)).to_string();
-        for line in [
-            "n0  published 1970-01-01T00:00:01.000Z",
-            "├─ n1  +1.0 ms, hop 1",
-            "│  └─ n2  +2.5 ms, hop 2",
-            "└─ n3  +1.2 ms, hop 1",
-            "n4  +3.0 ms, hop 3, from n9",
-            "n5  +4.0 ms",
-            "└─ n6",
-            "missing at n7, n8 (malicious)",
-        ] {
-            assert!(text.contains(line), "{line} in\n{text}");
-        }
-    }
 
     #[test]
     fn an_id_is_a_message_or_a_batch() {

@@ -17,10 +17,13 @@ mod node;
 mod output;
 mod post;
 mod read;
+mod recorded;
 mod rejections;
+mod report;
 mod scenarios;
 mod signals;
 mod signer;
 mod sim;
+mod story;
 
 pub use exit::main;

@@ -119,7 +119,3 @@ fn breaches(run: &Recording) -> Vec<Breach> {
     };
     run.violations.iter().take(MOST_BREACHES).map(breach).collect()
 }
-
-#[cfg(test)]
-#[path = "judge_tests.rs"]
-mod tests;

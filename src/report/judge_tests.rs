@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
+use super::{Bans, Recording, judge};
 use crate::crypto::{Digest, PublicKey};
 use crate::report::{
     Arrival, Attack, Backend, BanRecord, BatchRecord, NodeRecord, Post, Refused, Resources, Tried,
     TriedOne, Violation,
 };
-use crate::scenario::{Expect, Limit};
+use crate::scenario::{Expect, Limit, Verdict};
 
-pub(in crate::report) fn node(number: u8) -> NodeRecord {
+pub fn node(number: u8) -> NodeRecord {
     NodeRecord {
         name: format!("n{number}"),
         key: PublicKey([number; 32]),
@@ -25,7 +25,7 @@ pub(in crate::report) fn node(number: u8) -> NodeRecord {
     }
 }
 
-pub(in crate::report) fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
+pub fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
     Refused {
         at: 1200,
         reason: reason.into(),
@@ -46,7 +46,7 @@ fn arrival(node: u32, batch: u32, at: u64, hops: u8, from: Option<u32>) -> Arriv
 }
 
 /// Nodes n0, n1, n2 and the liar n3; one message, n0 → n3 → n1 and n0 → n2.
-pub(in crate::report) fn clean() -> Recording {
+pub fn clean() -> Recording {
     let mut nodes: Vec<NodeRecord> = (0..4).map(node).collect();
     nodes[1].rejections.push(refused(3, "bad_signature", 0xf1, 5));
     nodes[1].bytes_received = 512;
@@ -293,7 +293,7 @@ fn a_missed_expectation_misses_liveness() {
 }
 
 /// Ten thousand nodes and a hundred messages, all passed on along a tree of eight.
-pub(in crate::report) fn big(nodes: u32, messages: u32) -> Recording {
+pub fn big(nodes: u32, messages: u32) -> Recording {
     let mut run = clean();
     run.nodes =
         (0..nodes).map(|number| NodeRecord { name: format!("n{number}"), ..node(0) }).collect();

@@ -1,16 +1,25 @@
 //! A run's result as bytes: `report.json` (schema 1) and the verdict for a terminal. Pure.
 
 mod attribution;
+mod diff;
+mod escape;
 mod expect;
+mod html;
 mod judge;
+mod junit;
 mod rank;
 mod recording;
 mod schema;
+mod story;
 mod tally;
 mod terminal;
+mod theory;
 mod ways;
 
+pub use diff::{Change, changes, diff};
+pub use html::html;
 pub use judge::judge;
+pub use junit::junit;
 pub use rank::{hops_of, latency_of, percentile};
 pub use recording::{
     Arrival, BanRecord, BatchRecord, FaultRecord, NodeRecord, Post, Recording, Refused, Tried,
@@ -20,4 +29,13 @@ pub use schema::{
     Attack, Backend, Bans, Breach, Certified, Delivery, Evidence, Expectation, Hops, Latency,
     Malicious, Rejections, Report, Resources, SCHEMA,
 };
+pub use story::{
+    BatchLine, Cast, CastNode, Had, Refusal, RefusalLine, Step, Story, delivery_lines,
+    rejection_lines, story,
+};
 pub use terminal::terminal;
+pub use theory::Theory;
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod judge_tests;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Theory;
 use crate::scenario::Verdict;
 
 /// The version of this shape.
@@ -139,6 +140,9 @@ pub struct Delivery {
     /// Relayed deliveries whose way is not known, as a node on it told nothing.
     #[serde(default)]
     pub untraced: u64,
+    /// What epidemic arithmetic says of push alone in such a mesh.
+    #[serde(default)]
+    pub theory: Option<Theory>,
     /// Copies of a batch that reached a node, the first included; authors left out.
     pub copies_per_delivery: Option<f64>,
     /// Bytes that honest nodes received on links for each byte of payload that they delivered.

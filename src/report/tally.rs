@@ -1,7 +1,7 @@
 //! What honest nodes delivered, compared with what was published.
 
 use super::ways::{ByBatch, Ways};
-use super::{Delivery, Recording, hops_of, latency_of};
+use super::{Delivery, Recording, Theory, hops_of, latency_of};
 
 /// Counts over all arrivals, in time linear in them but for one sort of the latencies.
 pub struct Tally {
@@ -21,6 +21,8 @@ pub struct Tally {
     pub accepted: Vec<u32>,
     /// From post to delivery, in microseconds, ascending.
     pub latencies: Vec<u64>,
+    /// When each of those deliveries was, in the order of the recording.
+    pub times: Vec<u64>,
     /// Relayed deliveries by claimed hops.
     pub claimed: Vec<u64>,
     /// Relayed deliveries by true hops.
@@ -51,6 +53,7 @@ impl Tally {
             unpublished: 0,
             accepted: again(run, &by_batch),
             latencies: vec![],
+            times: vec![],
             claimed: vec![],
             crossed: vec![],
             untraced: 0,
@@ -114,6 +117,7 @@ impl Tally {
                 continue;
             }
             self.delivered += 1;
+            self.times.push(arrival.at);
             self.latencies.push(arrival.at.saturating_sub(post.at));
             if relayed {
                 self.relayed_bytes = self.relayed_bytes.saturating_add(u64::from(post.size));
@@ -143,6 +147,7 @@ impl Tally {
             hops: hops_of(&self.claimed),
             true_hops: hops_of(&self.crossed),
             untraced: self.untraced,
+            theory: Theory::of(run.nodes.len(), run.links.len()),
             copies_per_delivery: ratio(
                 self.relayed_batches.saturating_add(copies),
                 self.relayed_batches,

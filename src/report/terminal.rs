@@ -1,8 +1,10 @@
 //! The verdict for a terminal: plain lines with ANSI colours, which the caller strips elsewhere.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-use super::{Attack, Report};
+use super::junit::{actual, limit};
+use super::{Attack, Backend, Delivery, Hops, Report, Theory};
 use crate::scenario::Verdict;
 
 const BOLD: &str = "\x1b[1m";
@@ -13,6 +15,8 @@ const YELLOW: &str = "\x1b[33m";
 const OFF: &str = "\x1b[0m";
 /// Width of the longest bar.
 const BAR: u64 = 30;
+/// Longest list that is shown.
+const MOST_LINES: usize = 10;
 
 /// The verdict in words, with ANSI colours and a newline at the end.
 pub fn terminal(report: &Report) -> String {
@@ -24,15 +28,30 @@ pub fn terminal(report: &Report) -> String {
 
 fn write(out: &mut String, report: &Report) -> fmt::Result {
     headline(out, report)?;
+    world(out, report)?;
     delivery(out, report)?;
     attacks(out, report)?;
     rejections(out, report)?;
+    judgement(out, report)?;
     cost(out, report)?;
     writeln!(out, "  {DIM}again      {}{OFF}", report.reproduce)
 }
 
 fn headline(out: &mut String, report: &Report) -> fmt::Result {
-    let (colour, word, sentence) = match report.verdict {
+    let (colour, word, sentence) = verdict(report.verdict);
+    writeln!(out, "{BOLD}{colour}{word}{OFF}  {BOLD}{sentence}{OFF}")?;
+    if report.verdict != report.expected_verdict {
+        let (_, expected, _) = verdict(report.expected_verdict);
+        writeln!(out, "  {RED}expected   {expected}{OFF}")?;
+    } else if report.verdict != Verdict::Pass {
+        writeln!(out, "  {GREEN}expected   as the scenario declares{OFF}")?;
+    }
+    members(out, report)
+}
+
+/// Colour, name and meaning of a verdict.
+fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
+    match verdict {
         Verdict::Pass => {
             (GREEN, "PASS", "every message reached every honest node; nothing false did")
         }
@@ -43,8 +62,10 @@ fn headline(out: &mut String, report: &Report) -> fmt::Result {
         Verdict::NotExercised => {
             (YELLOW, "NOT EXERCISED", "an attack never reached an honest node")
         }
-    };
-    writeln!(out, "{BOLD}{colour}{word}{OFF}  {BOLD}{sentence}{OFF}")?;
+    }
+}
+
+fn members(out: &mut String, report: &Report) -> fmt::Result {
     let liars = report.malicious.len();
     let bound = if report.within_bound {
         format!("within the bound of f = {}", report.f)
@@ -59,6 +80,72 @@ fn headline(out: &mut String, report: &Report) -> fmt::Result {
     if !report.not_exercised.is_empty() {
         let kinds = report.not_exercised.join(", ");
         writeln!(out, "  {YELLOW}untried    {kinds}: reached no honest node{OFF}")?;
+    }
+    Ok(())
+}
+
+/// What ran, and under which conditions.
+fn world(out: &mut String, report: &Report) -> fmt::Result {
+    if let Some(digest) = &report.digest {
+        let seed = report.seed.map_or_else(|| "none".into(), |seed| seed.to_string());
+        let digest = digest.get(..16).unwrap_or(digest);
+        writeln!(out, "  simulated  seed {seed}, digest {digest}")?;
+    }
+    if !report.real_crypto {
+        writeln!(out, "  {YELLOW}modelled   signatures: none was made or checked for real{OFF}")?;
+    }
+    let lists = [("faults", &report.faults), ("no model", &report.not_modelled)];
+    for (name, list) in lists {
+        for one in list.iter().take(MOST_LINES) {
+            writeln!(out, "  {name:<10} {}", plain(one))?;
+        }
+        more(out, list.len())?;
+    }
+    if !report.dead.is_empty() {
+        let some: Vec<&str> = report.dead.iter().take(20).map(|name| &**name).collect();
+        let count = report.dead.len();
+        writeln!(out, "  dead       {count} in the end: {}", plain(&some.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// Says that a list was cut.
+fn more(out: &mut String, length: usize) -> fmt::Result {
+    match length.checked_sub(MOST_LINES) {
+        Some(left @ 1..) => writeln!(out, "  {DIM}           and {left} more{OFF}"),
+        _ => Ok(()),
+    }
+}
+
+/// A report that was read from a file may hold anything: nothing of it moves the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Invariants and expectations.
+fn judgement(out: &mut String, report: &Report) -> fmt::Result {
+    for one in report.violations.iter().take(MOST_LINES) {
+        let at = one.node.as_ref().map_or_else(String::new, |node| format!(" at {node}"));
+        let text = plain(&format!("{}{at}, {:.3} ms: {}", one.invariant, one.at_ms, one.what));
+        writeln!(out, "  {RED}violated   {text}{OFF}")?;
+    }
+    more(out, report.violations.len())?;
+    for one in &report.expectations {
+        let (colour, sign) = if one.pass { (GREEN, "met") } else { (RED, "MISSED") };
+        let (limit, actual) = (plain(&limit(one)), actual(one));
+        writeln!(out, "  limit      {limit}: {colour}{sign}{OFF} with {actual}")?;
+    }
+    counted(out, report)
+}
+
+/// What really happened, a few to a line; what never did is in the JSON.
+fn counted(out: &mut String, report: &Report) -> fmt::Result {
+    let happened = report.counted.iter().filter(|(_, count)| **count > 0);
+    let happened: Vec<String> =
+        happened.map(|(what, count)| plain(&format!("{what} {count}"))).collect();
+    for (place, some) in happened.chunks(4).enumerate() {
+        let name = if place == 0 { "counted" } else { "" };
+        writeln!(out, "  {DIM}{name:<10} {}{OFF}", some.join(" · "))?;
     }
     Ok(())
 }
@@ -82,19 +169,53 @@ fn delivery(out: &mut String, report: &Report) -> fmt::Result {
         let [p50, p90, p99, max] = [l.p50, l.p90, l.p99, l.max].map(milliseconds);
         writeln!(out, "  latency    p50 {p50} · p90 {p90} · p99 {p99} · max {max} ms")?;
     }
-    if let Some(hops) = &d.hops {
-        writeln!(out, "  hops       mean {:.2} · p99 {} · max {}", hops.mean, hops.p99, hops.max)?;
-        let most = hops.histogram.values().copied().max().unwrap_or(1).max(1);
-        for (count, deliveries) in &hops.histogram {
-            let bar = bar(*deliveries, most);
-            writeln!(out, "  {count:>9}  {GREEN}{bar}{OFF} {deliveries}")?;
-        }
-    }
+    hops(out, d)?;
     if let (Some(copies), Some(bytes)) = (d.copies_per_delivery, d.bytes_per_payload_byte) {
         writeln!(
             out,
             "  overhead   {copies:.2} copies a delivery, {bytes:.1} bytes a payload byte"
         )?;
+    }
+    Ok(())
+}
+
+/// Claimed hops as bars; beside them the true ones where they differ, and what theory expects.
+fn hops(out: &mut String, d: &Delivery) -> fmt::Result {
+    let Some(claimed) = &d.hops else { return Ok(()) };
+    let line = |h: &Hops| format!("mean {:.2} · p99 {} · max {}", h.mean, h.p99, h.max);
+    writeln!(out, "  hops       {}", line(claimed))?;
+    let truly = d.true_hops.as_ref().filter(|truly| *truly != claimed);
+    if let Some(truly) = truly {
+        let some = if d.untraced > 0 { " of those that could be traced" } else { "" };
+        writeln!(out, "  true hops  {}{some}", line(truly))?;
+    } else if d.true_hops.is_some() {
+        writeln!(out, "  true hops  the same: nobody lied about them")?;
+    }
+    let theory = d.theory.as_ref();
+    if let Some(Theory { fan_out, rounds, .. }) = theory {
+        writeln!(out, "  {DIM}push alone {fan_out:.1} links each: all in {rounds:.1} rounds{OFF}")?;
+    }
+    let all: u64 = claimed.histogram.values().sum();
+    let most = claimed.histogram.values().copied().max().unwrap_or(1).max(1);
+    let empty = BTreeMap::new();
+    let truly_by = truly.map_or(&empty, |truly| &truly.histogram);
+    let rows: BTreeSet<u64> = claimed.histogram.keys().chain(truly_by.keys()).copied().collect();
+    for count in rows {
+        let deliveries = claimed.histogram.get(&count).copied().unwrap_or(0);
+        let mut beside = Vec::new();
+        if truly.is_some() {
+            beside.push(format!("truly {}", truly_by.get(&count).copied().unwrap_or(0)));
+        }
+        if let Some(theory) = theory {
+            let share = theory.at(usize::try_from(count).unwrap_or(usize::MAX));
+            beside.push(format!("push alone {:.0}", share * all as f64));
+        }
+        let bar = bar(deliveries, most);
+        write!(out, "  {count:>9}  {GREEN}{bar}{OFF} {deliveries}")?;
+        if !beside.is_empty() {
+            write!(out, "  {DIM}{}{OFF}", beside.join(" · "))?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }
@@ -155,15 +276,23 @@ fn rejections(out: &mut String, report: &Report) -> fmt::Result {
 fn cost(out: &mut String, report: &Report) -> fmt::Result {
     let r = &report.resources;
     let mut parts = Vec::new();
+    let peak = match report.backend {
+        Backend::Processes => "MiB a node",
+        Backend::Simulated => "MiB",
+    };
     let figures = [
         ("wall", r.wall_s, "s"),
         ("start", r.start_s, "s"),
         ("cpu", r.cpu_s, "s"),
-        ("peak", r.peak_rss_mb, "MiB a node"),
+        ("peak", r.peak_rss_mb, peak),
+        ("simulated", r.sim_s, "s"),
+        ("events", r.events.map(|count| count as f64), ""),
+        ("events/s", r.events_per_s, ""),
     ];
     for (name, value, unit) in figures {
         if let Some(value) = value {
-            parts.push(format!("{name} {value:.1} {unit}"));
+            let digits = usize::from(!unit.is_empty());
+            parts.push(format!("{name} {value:.digits$} {unit}").trim_end().to_owned());
         }
     }
     if parts.is_empty() {
@@ -224,6 +353,7 @@ mod tests {
                 hops: hops_of(&[0, 2, 1]),
                 true_hops: hops_of(&[0, 1, 2]),
                 untraced: 0,
+                theory: None,
                 copies_per_delivery: Some(1.5),
                 bytes_per_payload_byte: Some(3.0),
             },

@@ -11,10 +11,9 @@ use super::error::{At, Wrong, shown, wrong};
 pub(super) const MAX_TEXT: usize = 1 << 20;
 /// Most overlays.
 const MAX_OVERLAYS: usize = 1000;
-/// Deepest nesting of lists and tables.
+/// Deepest nesting of lists and tables. The parser has a limit too, 80 lists and inline tables of
+/// 80 parts of a key each, so that freeing what it read takes no more stack than there is.
 const MAX_DEPTH: usize = 16;
-/// Most dots outside of comments: see [`shallow`].
-const MAX_DOTS: usize = 2000;
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -57,7 +56,6 @@ pub(super) fn read(text: &str, overlays: &[String]) -> Result<Node, Wrong> {
     if text.len() > MAX_TEXT {
         return wrong(At::Text(0), format!("the file is longer than {MAX_TEXT} bytes"));
     }
-    shallow(text, At::Text(0))?;
     let parsed = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let why = if error.message().is_empty() { "is no TOML" } else { error.message() };
@@ -72,16 +70,6 @@ pub(super) fn read(text: &str, overlays: &[String]) -> Result<Node, Wrong> {
         lay(&mut root, overlay, At::Overlay(number))?;
     }
     Ok(root)
-}
-
-/// Refuses what could nest very deep: each part of a dotted key is a table in a table, and freeing
-/// those recurses. Lists and inline tables are bounded by the parser.
-fn shallow(text: &str, at: At) -> Result<(), Wrong> {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    if lines.map(|line| line.matches('.').count()).sum::<usize>() <= MAX_DOTS {
-        return Ok(());
-    }
-    wrong(at, format!("there are more than {MAX_DOTS} dots outside of comments"))
 }
 
 fn table(from: DeTable<'_>, overlay: Option<At>, depth: usize) -> Result<Table, Wrong> {
@@ -185,7 +173,6 @@ fn index(part: &str) -> Option<usize> {
 
 /// A TOML value, or else the text as it stands.
 fn value_of(text: &str, at: At) -> Result<Node, Wrong> {
-    shallow(text, at)?;
     match DeValue::parse(text) {
         Ok(value) => node(value.into_inner(), at, Some(at), 0),
         Err(_) => Ok(Node { at, kind: Kind::Text(text.to_owned()) }),

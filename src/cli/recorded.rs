@@ -1,0 +1,173 @@
+//! What a run left in its report folder, read again.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use super::escape;
+use super::exit::Usage;
+use crate::report::{BatchLine, Cast, RefusalLine, Report, Story};
+
+/// Longest file that is read, in bytes: far above what a run writes.
+const MAX_FILE: u64 = 1 << 30;
+/// Rows of a rejection log that belong to one story.
+const MAX_REFUSED: usize = 10_000;
+
+/// The report of a run.
+///
+/// # Errors
+/// When there is none, or another program wrote it.
+pub fn report(dir: &Path) -> anyhow::Result<Report> {
+    let path = dir.join("report.json");
+    let mut text = String::new();
+    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    file.take(MAX_FILE)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))
+}
+
+/// The story of a batch, by the beginning of its id; of the slowest without any.
+///
+/// # Errors
+/// When there is none, or several are called so, or the folder is not one of a run.
+pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Story> {
+    let prefix = id.map(prefix).transpose()?;
+    let path = dir.join("deliveries.ndjson");
+    let mut lines = lines(&path)?;
+    let no_cast = || format!("{} is of no run", path.display());
+    let cast: Cast = serde_json::from_str(&lines.next().transpose()?.unwrap_or_default())
+        .with_context(no_cast)?;
+    let mut found: Option<BatchLine> = None;
+    for line in lines {
+        let line: BatchLine = serde_json::from_str(&line?).with_context(no_cast)?;
+        match (&prefix, &found) {
+            (None, Some(slowest)) if slowest.delay >= line.delay => {}
+            (Some(prefix), _) if !line.id.starts_with(prefix) => {}
+            (Some(prefix), Some(other)) if other.id != line.id => {
+                let (one, two) = (&other.id, &line.id);
+                bail!(Usage(format!("{prefix} begins both {one} and {two}; give more of it")));
+            }
+            // A forgery under a published id: the genuine one is meant.
+            (Some(_), Some(other)) if !other.posted.is_empty() => {}
+            _ => found = Some(line),
+        }
+    }
+    let refused = refused(dir, found.as_ref().map(|line| &*line.id).or(prefix.as_deref()))?;
+    let line = match (found, prefix, refused.first().and_then(|row| row.id.clone())) {
+        (Some(line), _, _) => line,
+        (None, Some(_), Some(id)) => unheard(id, &refused, &cast),
+        (None, Some(prefix), None) => bail!(
+            "no batch of {} begins with {prefix} ({} of its {} batches are kept)",
+            dir.display(),
+            cast.kept,
+            cast.batches
+        ),
+        (None, None, _) => bail!("nothing was delivered in {}", dir.display()),
+    };
+    Ok(Story::from_lines(&cast, &line, refused))
+}
+
+/// A batch that nobody delivered.
+fn unheard(id: String, refused: &[RefusalLine], cast: &Cast) -> BatchLine {
+    let first = refused.first();
+    let author = first.and_then(|row| row.author.as_ref()).and_then(|key| {
+        let place = cast.nodes.iter().position(|node| node.key == *key)?;
+        u32::try_from(place).ok()
+    });
+    let seq = first.and_then(|row| row.seq).unwrap_or(0);
+    BatchLine { id, author, seq, posted: vec![], delay: 0, steps: vec![] }
+}
+
+/// The digits of an id, without a message's index.
+fn prefix(id: &str) -> Result<String, Usage> {
+    let digits = id.split_once('.').map_or(id, |(batch, _)| batch);
+    let good = !digits.is_empty() && digits.len() <= 64;
+    if good && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(digits.to_ascii_lowercase());
+    }
+    let text = escape::escape(id, 80);
+    Err(Usage(format!("`{text}` is no id; an id is 64 hex digits, or the first few of them")))
+}
+
+/// The rows that name this id, or the first id that begins so.
+fn refused(dir: &Path, id: Option<&str>) -> anyhow::Result<Vec<RefusalLine>> {
+    let (path, mut found) = (dir.join("rejections.ndjson"), Vec::<RefusalLine>::new());
+    let Some(id) = id.filter(|_| path.exists()) else { return Ok(found) };
+    for line in lines(&path)? {
+        let line = line?;
+        // Reading all of a long log would take longer than looking for the digits.
+        if !line.contains(id) || found.len() >= MAX_REFUSED {
+            continue;
+        }
+        let row: RefusalLine = serde_json::from_str(&line)
+            .with_context(|| format!("{} is of no run", path.display()))?;
+        let named = row.id.as_ref().is_some_and(|other| other.starts_with(id));
+        if named && found.first().is_none_or(|first| first.id == row.id) {
+            found.push(row);
+        }
+    }
+    found.sort_by_key(|row| row.time);
+    Ok(found)
+}
+
+fn lines(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<String>> + use<>> {
+    let context = format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(|| context.clone())?;
+    let lines = BufReader::new(file.take(MAX_FILE)).lines();
+    Ok(lines.map(move |line| line.with_context(|| context.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with two batches: `aa…`, and `ab…`, which is slower.
+    fn folder() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        let node = |name: &str| {
+            format!(r#"{{"name":"{name}","key":"K{name}","malicious":false,"dead":false}}"#)
+        };
+        let batch = |id: &str, delay: u64| {
+            let id = id.repeat(32);
+            format!(
+                r#"{{"id":"{id}","author":0,"seq":1,"posted":[5],"delay":{delay},"steps":[[0,5,0,0,null],[1,9,1,1,0]]}}"#
+            )
+        };
+        let (n0, n1) = (node("n0"), node("n1"));
+        let cast = format!(r#"{{"name":"x","batches":9,"kept":2,"nodes":[{n0},{n1}]}}"#);
+        let text = format!("{cast}\n{}\n{}\n", batch("aa", 4), batch("ab", 7));
+        std::fs::write(dir.path().join("deliveries.ndjson"), text).expect("writes");
+        dir
+    }
+
+    #[test]
+    fn an_id_may_be_short_but_not_ambiguous() {
+        let dir = folder();
+        let of = |id: Option<&str>| story(dir.path(), id);
+        assert!(of(Some("aa")).expect("one").id.starts_with("aaaa"));
+        assert!(of(Some("ABAB.0")).expect("one").id.starts_with("abab"));
+        assert!(of(None).expect("the slowest").id.starts_with("abab"));
+        let error = of(Some("a")).expect_err("two");
+        assert!(error.is::<Usage>() && error.to_string().contains("both"), "{error}");
+        let error = of(Some("ff")).expect_err("none").to_string();
+        assert!(error.contains("2 of its 9"), "{error}");
+        assert!(of(Some("zz")).expect_err("no digits").is::<Usage>());
+        let told = of(Some("aa")).expect("one");
+        assert_eq!((told.delivered.len(), told.delivered[1].from_name.as_deref()), (2, Some("n0")));
+    }
+
+    #[test]
+    fn a_folder_of_no_run_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let error = format!("{:#}", story(dir.path(), None).expect_err("is empty"));
+        assert!(error.contains("deliveries.ndjson"), "{error}");
+        std::fs::write(dir.path().join("deliveries.ndjson"), "nonsense\n").expect("writes");
+        assert!(story(dir.path(), None).is_err());
+        std::fs::write(dir.path().join("report.json"), "{}").expect("writes");
+        let error = format!("{:#}", report(dir.path()).expect_err("is none"));
+        assert!(error.contains("is no report"), "{error}");
+    }
+}
