@@ -112,7 +112,17 @@ fn node(value: DeValue<'_>, at: At, overlay: Option<At>, depth: usize) -> Result
     Ok(Node { at, kind })
 }
 
-/// Lays `path.to.key=value` over the tree.
+/// Keys of which a table has one.
+const EITHER: [&[&str]; 3] =
+    [&["nodes", "f"], &["count", "fraction", "nodes"], &["at_least", "at_most", "equals"]];
+
+/// Whether a key that is laid over a table takes the place of another.
+fn rivals(laid: &str, there: &str) -> bool {
+    laid != there && EITHER.iter().any(|keys| keys.contains(&laid) && keys.contains(&there))
+}
+
+/// Lays `path.to.key=value` over the tree. A key of which a table has only one takes the place of
+/// the other: `mesh.nodes` that of `mesh.f`.
 fn lay(root: &mut Node, overlay: &str, at: At) -> Result<(), Wrong> {
     let Some((path, value)) = overlay.split_once('=') else {
         return wrong(at, "is no overlay; write it like mesh.nodes=1000");
@@ -135,6 +145,9 @@ fn lay(root: &mut Node, overlay: &str, at: At) -> Result<(), Wrong> {
         let what = place.what();
         place = match &mut place.kind {
             Kind::Table(table) => {
+                if depth + 1 == path.len() {
+                    table.retain(|key, _| !rivals(part, key));
+                }
                 &mut table.entry((*part).to_owned()).or_insert_with(|| (at, new())).1
             }
             Kind::List(list) => {
