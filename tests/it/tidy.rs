@@ -8,19 +8,34 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// Who may import whom, inside the crate: docs/ARCHITECTURE.md has the picture.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("crypto", &[]),
     ("wire", &["crypto"]),
     ("protocol", &["crypto", "wire"]),
     ("adversary", &["crypto", "wire", "protocol"]),
-    ("scenario", &["crypto", "wire"]),
-    ("report", &["crypto", "wire", "scenario"]),
+    ("scenario", &["crypto", "wire", "protocol", "adversary"]),
+    ("report", &["crypto", "wire", "protocol", "scenario"]),
+    ("sim", &["crypto", "wire", "protocol", "adversary", "scenario", "report"]),
+    ("campaign", &["crypto", "wire", "protocol", "adversary", "scenario", "report", "sim"]),
     ("store", &["crypto", "wire", "protocol"]),
     ("net", &["crypto", "wire", "protocol", "store", "adversary"]),
     ("http", &["crypto", "wire"]),
     ("api", &["crypto", "wire", "protocol", "adversary", "store", "net", "http"]),
     ("client", &["crypto", "wire", "http"]),
-    ("mesh", &["crypto", "wire", "protocol", "store", "http", "client", "report", "scenario"]),
+    (
+        "mesh",
+        &[
+            "crypto",
+            "wire",
+            "protocol",
+            "adversary",
+            "store",
+            "http",
+            "client",
+            "report",
+            "scenario",
+        ],
+    ),
     (
         "cli",
         &[
@@ -36,11 +51,13 @@ const IMPORTS: [(&str, &[&str]); 14] = [
             "api",
             "client",
             "mesh",
+            "sim",
+            "campaign",
         ],
     ),
     ("main", &["cli"]),
 ];
-const PURE: [&str; 6] = ["crypto", "wire", "protocol", "adversary", "scenario", "report"];
+const PURE: [&str; 7] = ["crypto", "wire", "protocol", "adversary", "scenario", "report", "sim"];
 const PARTS: [&str; 6] = ["links", "lanes", "relay", "repair", "standing", "quotas"];
 const IMPURE: [&str; 12] = [
     "HashMap",
