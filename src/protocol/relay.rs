@@ -220,9 +220,14 @@ impl Relay {
             if let Some(search) = self.searches.get_mut(&wanted) {
                 search.sources.retain(|source| *source != link);
                 search.asked.retain(|asked| *asked != link);
-                if search.owner == link
-                    && let Some(heir) = search.sources.first().copied()
-                {
+                if search.owner == link {
+                    let share = |link: &LinkId| self.shares.get(link).map_or(0, BTreeSet::len);
+                    let has_room = |link: &&LinkId| share(link) < MAX_WANTED_PER_LINK;
+                    // Without an heir that has room it is over: repair will find the gap again.
+                    let Some(heir) = search.sources.iter().find(has_room).copied() else {
+                        self.found(&wanted);
+                        continue;
+                    };
                     search.owner = heir;
                     self.shares.entry(heir).or_default().insert(wanted);
                 }
@@ -254,6 +259,21 @@ mod tests {
         relay.asked(wanted, LinkId(2), Time(10), PATIENCE);
         relay.missing(&wanted, Time(20));
         assert_eq!(relay.searches.len(), 0, "nobody is left");
+    }
+
+    #[test]
+    fn an_heir_keeps_within_its_own_share() {
+        let mut relay = Relay::default();
+        let most = MAX_WANTED_PER_LINK as u64;
+        for seq in 1..=most {
+            relay.want((1, seq, None), LinkId(1), Time(0));
+            relay.want((1, seq, None), LinkId(2), Time(0));
+            relay.want((2, seq, None), LinkId(if seq < 10 { 3 } else { 2 }), Time(0));
+        }
+        relay.link_down(LinkId(1), Time(0));
+        let share = |link| relay.shares.get(&LinkId(link)).map_or(0, BTreeSet::len);
+        assert_eq!((share(1), share(2), share(3)), (0, MAX_WANTED_PER_LINK, 9));
+        assert_eq!(relay.searches.len(), MAX_WANTED_PER_LINK + 9, "each search is in one share");
     }
 
     #[test]

@@ -19,9 +19,12 @@ mod read_net;
 mod sample;
 mod schema;
 mod section;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod verdict;
 mod who;
+mod words;
 mod write;
 
 pub use builtin::{builtin, builtins};

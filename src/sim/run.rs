@@ -8,7 +8,7 @@ use super::world::{Event, START, World};
 use crate::crypto::Digest;
 use crate::protocol::Time;
 use crate::report::{Recording, Violation};
-use crate::scenario::{Scenario, Start};
+use crate::scenario::{Fault, FaultKind, Latency, Ppm, Scenario, Start};
 
 /// How long honest nodes may take to get linked.
 const LINKING: Duration = Duration::from_secs(60);
@@ -36,6 +36,27 @@ pub enum Phase {
     Lingering,
     /// Nothing happens any more.
     Over,
+}
+
+/// Whether no frame takes longer than half a second, so that what is under way has soon passed.
+/// What a fault slowed down is under way long after it.
+fn is_calm(scenario: &Scenario) -> bool {
+    let net = &scenario.net;
+    let slows = |fault: &Fault| {
+        matches!(fault.kind, FaultKind::Loss(_) | FaultKind::Delay(_) | FaultKind::Cap(_))
+    };
+    let slowest = match &net.latency {
+        Latency::Constant(one_way) => *one_way,
+        Latency::Uniform { max, .. } | Latency::LongTailed { max, .. } => *max,
+        Latency::Normal { mean, sd } => mean.saturating_add(sd.saturating_mul(6)),
+        Latency::Regions { matrix, .. } => {
+            matrix.iter().flatten().max().copied().unwrap_or_default()
+        }
+    };
+    !scenario.faults.iter().any(slows)
+        && net.loss == Ppm(0)
+        && net.bandwidth.is_none()
+        && slowest.saturating_add(net.jitter) <= Duration::from_millis(500)
 }
 
 /// How far a run is.
@@ -148,7 +169,9 @@ impl Sim {
         if honest && world.places.len() > LARGE {
             return self.stop();
         }
-        world.oracle.quiet(now);
+        if is_calm(&world.scenario) {
+            world.oracle.quiet(now);
+        }
         self.phase = Phase::Lingering;
         self.until = now.after(if honest { QUIET } else { LINGER });
         world.queue.put(self.until, Event::Phase);

@@ -89,3 +89,23 @@ fn the_threats_page_names_tests_that_exist() {
     }
     assert!(named > 10, "{named}");
 }
+
+/// The page of invariants names tests, and every mutation test is on the page.
+#[test]
+fn the_invariants_page_and_the_mutation_tests_name_each_other() {
+    let page = text("docs/INVARIANTS.md");
+    let files = ["mod", "authenticity", "bounds", "liveness"];
+    let tests: String =
+        files.iter().map(|file| text(&format!("src/sim/oracle/mutations/{file}.rs"))).collect();
+    let in_rows = page.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let named: Vec<&str> = in_rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
+    assert!(named.len() > 15, "{named:?}");
+    for name in &named {
+        assert!(tests.contains(&format!("\nfn {name}() {{")), "{name} does not exist");
+    }
+    for (at, _) in tests.match_indices("#[test]\nfn ") {
+        let name = tests[at + "#[test]\nfn ".len()..].split('(').next().unwrap_or_default();
+        let healthy = name.starts_with("healthy_") || name.starts_with("crashes_");
+        assert!(healthy || named.contains(&name), "{name} is not on the page");
+    }
+}

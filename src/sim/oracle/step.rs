@@ -101,7 +101,8 @@ impl Step {
         }
     }
 
-    /// Whether closing that link breaks O2: an inbound link made the node close one to another peer.
+    /// Whether closing that link breaks O2: an inbound link made the node close one to another
+    /// peer.
     pub fn displaces(&self, closed: LinkId, links: &Links) -> bool {
         let (Cause::LinkUp(by) | Cause::Frame(by)) = self.cause else { return false };
         match (links.end(by), links.end(closed)) {

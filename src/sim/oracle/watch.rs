@@ -82,6 +82,7 @@ impl Oracle {
                 self.sends(now, node, *link, (*kind, *class), frame);
             }
             Output::Deliver(delivery) => {
+                self.quiet_from = self.quiet_from.map(|from| from.max(now.after(QUIET_AFTER)));
                 self.slots.delivered(now, node, &delivery.stored, &self.keys, &mut self.facts);
             }
             Output::Check { key, statement, signature, .. } => {
@@ -179,10 +180,12 @@ impl Oracle {
         }
     }
 
-    /// A link is up at one end, which is an honest node's; the other end has the name with the last
-    /// bit changed.
+    /// A link is up at one end; the other end has the name with the last bit changed. Those of
+    /// liars are not kept.
     pub fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
-        self.links.up(end, node, peer);
+        if u32::try_from(node).is_ok_and(|node| self.keys.is_honest(node)) {
+            self.links.up(end, node, peer);
+        }
     }
 
     /// It is down there.
@@ -190,8 +193,9 @@ impl Oracle {
         self.links.down(end);
     }
 
-    /// Links between honest nodes may be missing until then, as faults make them: O1 waits for that
-    /// and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by themselves.
+    /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
+    /// that and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by
+    /// themselves.
     pub fn unsettled(&mut self, until: Time) {
         self.links.unsettled(until);
         self.quiet_from = None;
@@ -212,8 +216,10 @@ impl Oracle {
         self.unsettled(now);
     }
 
-    /// Everything is delivered and all faults are over. Where nobody lies, traffic stops from two
-    /// seconds later on, but for heartbeats; until something is published or fails again.
+    /// Everything is delivered, all faults are over, and no frame takes longer than half a second.
+    /// Where nobody lies, traffic stops from two seconds later on, but for heartbeats; until
+    /// something is published or fails again. A delivery is news for two seconds too: an author
+    /// that crashed may find a batch on its disk that nobody has.
     pub fn quiet(&mut self, now: Time) {
         if self.keys.all_honest() {
             self.quiet_from = Some(now.after(QUIET_AFTER));
@@ -238,7 +244,7 @@ impl Oracle {
     pub fn end(&mut self, now: Time, up: &[bool]) {
         let honest = |node: &usize| u32::try_from(*node).is_ok_and(|n| self.keys.is_honest(n));
         let up = (0..up.len()).filter(|node| up[*node]).filter(honest).collect();
-        self.slots.end(now, &up, &mut self.facts);
+        self.slots.end(now, &up, &self.keys, &mut self.facts);
     }
 
     /// Whatever did not hold, in the order in which it was seen; at most a hundred.

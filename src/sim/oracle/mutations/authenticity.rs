@@ -1,0 +1,203 @@
+//! I1 to I4: what is delivered, kept and sent is genuine.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{beset, broken, lively, only, talk, twice};
+use crate::protocol::{Durability, Output, Record, StoredBatch, Time, Token, Verified};
+use crate::sim::oracle::testing::{Bend, World, good, identity};
+use crate::wire::{Class, Frame, Kind, List, Request, Want};
+
+#[test]
+fn i1_a_forged_delivery_trips() {
+    for replayed in [false, true] {
+        let mut world = beset();
+        let forged = world.batch(1, "never said", true);
+        world.verdict = replayed.then(good);
+        world.push(2, 0, &forged);
+        world.run(500);
+        if replayed {
+            assert_eq!(broken(&world), only("I1"));
+        } else {
+            assert_eq!(broken(&world), BTreeSet::new());
+            assert_eq!((world.counted("rejected_fatal"), world.counted("bans")), (1, 1));
+            assert_eq!(world.counted("forgeries_checked"), 1);
+        }
+    }
+}
+
+#[test]
+fn i2_a_second_delivery_trips() {
+    let mut world = lively(4);
+    world.bend = Some(twice(|output| matches!(output, Output::Deliver(_))));
+    world.run(1000);
+    assert_eq!(broken(&world), only("I2"));
+}
+
+#[test]
+fn i2_a_disk_that_forgets_rows_trips() {
+    for forgets in [false, true] {
+        let mut world = lively(4);
+        world.run(1000);
+        world.crash(3);
+        if forgets {
+            world.forget_rows(3);
+        }
+        world.start(3);
+        world.run(5000);
+        let expected = if forgets { only("I2") } else { BTreeSet::new() };
+        assert_eq!(broken(&world), expected);
+    }
+}
+
+/// A raw peer pushes a forgery; whatever else comes of it is heard as `extra`.
+fn besides_a_ban(extra: Option<fn(&World) -> Output>) -> World {
+    let mut world = beset();
+    let extra = extra.map(|extra| extra(&world));
+    world.bend = Some(Box::new(move |_, _, output| {
+        let is_ban = matches!(output, Output::Write { record: Record::Ban(_), .. });
+        let extra = extra.clone().filter(|_| is_ban);
+        std::iter::once(output.clone()).chain(extra).collect()
+    }));
+    let forged = world.batch(2, "unsigned", true);
+    world.push(2, 0, &forged);
+    world.run(500);
+    world
+}
+
+fn ping(world: &World) -> Output {
+    let link = *world.ends.iter().find(|(_, ends)| ends.0 == 0).expect("a link").0;
+    let frame = Frame::Ping.encode().into();
+    Output::Send { link, kind: Kind::Ping, class: Class::Control, frame }
+}
+
+#[test]
+fn i3_acting_on_a_rejected_frame_trips() {
+    let world = besides_a_ban(None);
+    assert_eq!(broken(&world), BTreeSet::new());
+    assert_eq!(world.counted("rejected_fatal"), 1);
+    let world = besides_a_ban(Some(ping));
+    assert_eq!(broken(&world), only("I3"));
+}
+
+/// The raw author's first slot is pushed, and then long after again: a copy that is logged.
+#[test]
+fn i3_taking_a_softly_rejected_batch_trips() {
+    for takes in [false, true] {
+        let mut world = beset();
+        let batch = world.batch(2, "said", false);
+        world.push(2, 0, &batch);
+        world.run(200);
+        if takes {
+            let written: Output = {
+                let stored = StoredBatch {
+                    id: batch.id(),
+                    batch: Arc::new(Verified::trusted(batch.clone())),
+                    hops: 1,
+                    from: Some(identity(2).public()),
+                    delivered_at: Time(1),
+                    first: false,
+                };
+                let record = Record::Batch(stored);
+                Output::Write { token: Token(1), record, durability: Durability::Lazy }
+            };
+            world.bend = Some(Box::new(move |_, _, output| {
+                let refused = matches!(output, Output::Write { record: Record::Rejection(_), .. });
+                let extra = refused.then(|| written.clone());
+                std::iter::once(output.clone()).chain(extra).collect()
+            }));
+        }
+        world.push(2, 0, &batch);
+        world.run(200);
+        assert_eq!(world.counted("rejected_soft"), 1);
+        assert_eq!(broken(&world), if takes { only("I3") } else { BTreeSet::new() });
+    }
+}
+
+#[test]
+fn i3_and_r2_nothing_of_a_request_that_names_a_stranger_is_served() {
+    let mut world = beset();
+    world.publish(0, "wanted");
+    world.run(500);
+    let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
+    let want = |ticket, author| Want { ticket, author, seq: 1, id: None };
+    let stranger = identity(99).public();
+    let wants = List::new(vec![want(1, identity(0).public()), want(2, stranger)]).expect("few");
+    world.say(end, &Frame::Request(Request { wants }));
+    world.run(500);
+    assert_eq!(broken(&world), BTreeSet::new());
+    assert_eq!(world.counted("rejected_fatal"), 1);
+}
+
+/// A verdict of another statement is replayed for a forgery: the node believes and relays it.
+#[test]
+fn i4_relaying_what_does_not_verify_trips() {
+    for replayed in [false, true] {
+        let mut world = World::new(3, 1);
+        world.run(1000);
+        world.verdict = replayed.then(good);
+        let forged = world.batch(2, "unsigned", true);
+        world.push(2, 0, &forged);
+        world.run(500);
+        assert_eq!(broken(&world), if replayed { only("I4") } else { BTreeSet::new() });
+    }
+}
+
+/// One byte of a frame is another when the oracle hears it.
+fn altered(kind: Kind, alter: fn(&mut Vec<u8>)) -> World {
+    let mut world = lively(4);
+    world.bend = Some(Box::new(move |_, _, output| match output {
+        Output::Send { link, kind: of, class, frame } if *of == kind => {
+            let mut bytes = frame.to_vec();
+            alter(&mut bytes);
+            vec![Output::Send { link: *link, kind, class: *class, frame: bytes.into() }]
+        }
+        other => vec![other.clone()],
+    }));
+    talk(&mut world);
+    world.run(3000);
+    world
+}
+
+#[test]
+fn i4_altered_frames_trip() {
+    let last = |bytes: &mut Vec<u8>| *bytes.last_mut().expect("some") ^= 1;
+    assert_eq!(broken(&altered(Kind::Push, |_| ())), BTreeSet::new());
+    assert_eq!(broken(&altered(Kind::Push, last)), only("I4"), "another body");
+    let signature = |bytes: &mut Vec<u8>| bytes[3 + 200] ^= 1;
+    assert_eq!(broken(&altered(Kind::Push, signature)), only("I4"));
+    let longer = |bytes: &mut Vec<u8>| bytes.push(0);
+    for kind in [Kind::Push, Kind::Credit, Kind::Compare, Kind::Differ] {
+        assert_eq!(broken(&altered(kind, longer)), only("I4"), "{kind:?}");
+    }
+    let other_kind = |bytes: &mut Vec<u8>| bytes[1] = 2;
+    assert_eq!(broken(&altered(Kind::Credit, other_kind)), only("I4"));
+}
+
+/// Node 3 was away: it is told tips, whose signatures are altered on the way to the oracle.
+#[test]
+fn i4_a_tip_that_does_not_verify_trips() {
+    for alters in [false, true] {
+        let mut world = lively(4);
+        world.run(500);
+        world.crash(3);
+        talk(&mut world);
+        world.run(500);
+        world.bend = alters.then(|| -> Bend {
+            Box::new(|_, _, output| match output {
+                Output::Send { link, kind: Kind::Differ, class, frame } => {
+                    let mut bytes = frame.to_vec();
+                    if bytes.len() > 136 {
+                        *bytes.last_mut().expect("some") ^= 1;
+                    }
+                    let (link, class) = (*link, *class);
+                    vec![Output::Send { link, kind: Kind::Differ, class, frame: bytes.into() }]
+                }
+                other => vec![other.clone()],
+            })
+        });
+        world.start(3);
+        world.run(3000);
+        assert_eq!(broken(&world), if alters { only("I4") } else { BTreeSet::new() });
+    }
+}

@@ -1,0 +1,128 @@
+//! R1 to R4 and A5: nothing grows beyond its limit, and nobody innocent is blamed.
+
+use std::collections::BTreeSet;
+
+use super::{beset, broken, lively, only, talk};
+use crate::crypto::Digest;
+use crate::protocol::{Ban, Input, LinkId, Output, Reason, Record, Time};
+use crate::sim::oracle::testing::{World, bad, identity};
+use crate::wire::{Announce, Frame, Kind, List, Push, Request, SlotId, Want};
+
+/// A world that lets one peer have more links than it may: 4 here for each of 3 members.
+#[test]
+fn r1_more_links_than_the_limit_trip() {
+    for links in [4, 40] {
+        let mut world = beset();
+        for _ in 0..links {
+            world.link(2, 0);
+            world.ends.retain(|_, ends| *ends != (2, 0)); // it never says hello
+        }
+        for link in (1000..1000 + links * 2).step_by(2).map(LinkId) {
+            let peer = identity(2).public();
+            world.input(0, 0, Input::LinkUp { link, peer, dialled: false });
+        }
+        world.run(10);
+        world.run(2000);
+        assert_eq!(broken(&world), if links > 12 { only("R1") } else { BTreeSet::new() });
+    }
+}
+
+/// A searched slot is noted while a forgery is refused: heard as if the forgery had done it.
+#[test]
+fn r2_an_entry_made_by_a_rejected_frame_trips() {
+    for made in [false, true] {
+        let mut world = World::new(4, 2);
+        world.cut.insert((0, 1));
+        world.run(1000);
+        let end = |world: &World, raw| {
+            *world.ends.iter().find(|(_, ends)| **ends == (0, raw)).expect("a link").0
+        };
+        let (two, three) = (end(&world, 2), end(&world, 3));
+        let id = Digest([5; 32]);
+        let items = vec![SlotId { author: identity(1).public(), seq: 9, id }];
+        let announce = Frame::Announce(Announce { items: List::new(items).expect("one") });
+        let announce = Input::Frame { link: three, bytes: announce.encode().into() };
+        let mut batch = world.batch(2, "tampered", false);
+        batch.header.content = Digest([6; 32]);
+        let push = Frame::Push(Box::new(Push { hops: 1, batch }));
+        let push = Input::Frame { link: two, bytes: push.encode().into() };
+        let now = Time(world.now);
+        let mut node = world.nodes[0].take().expect("up");
+        world.oracle.before(now, 0, &push, &node);
+        let inputs = if made { vec![announce, push] } else { vec![push] };
+        for input in inputs {
+            node.handle(now, input);
+            while let Some(output) = node.poll() {
+                world.oracle.output(now, 0, &output);
+            }
+        }
+        world.oracle.after(now, 0, &node);
+        assert_eq!(world.counted("rejected_fatal"), 1);
+        assert_eq!(broken(&world), if made { only("R2") } else { BTreeSet::new() });
+    }
+}
+
+#[test]
+fn r3_checking_the_same_again_and_again_trips() {
+    for times in [2, 200_000] {
+        let mut world = lively(4);
+        let mut first = true;
+        world.bend = Some(Box::new(move |_, _, output| {
+            let storm = matches!(output, Output::Check { .. }) && std::mem::take(&mut first);
+            vec![output.clone(); if storm { times } else { 1 }]
+        }));
+        world.run(1000);
+        assert!(world.counted("checks_repeated") >= times as u64 - 1);
+        assert_eq!(broken(&world), if times > 2 { only("R3") } else { BTreeSet::new() });
+    }
+}
+
+/// A raw peer asks for one long batch; its reply is heard more than once.
+#[test]
+fn r4_serving_beyond_the_rate_trips() {
+    for times in [1, 20] {
+        let mut world = beset();
+        world.publish(0, &"x".repeat(500_000));
+        world.run(500);
+        world.bend = Some(Box::new(move |_, _, output| {
+            let reply = matches!(output, Output::Send { kind: Kind::Reply, .. });
+            vec![output.clone(); if reply { times } else { 1 }]
+        }));
+        let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
+        let want = Want { ticket: 1, author: identity(0).public(), seq: 1, id: None };
+        let wants = List::new(vec![want]).expect("one");
+        world.say(end, &Frame::Request(Request { wants }));
+        world.run(500);
+        assert!(world.counted("bytes_served") >= 500_000);
+        assert_eq!(broken(&world), if times > 1 { only("R4") } else { BTreeSet::new() });
+    }
+}
+
+/// A node is told that a good signature is bad, and bans the honest node that sent it.
+#[test]
+fn a5_banning_an_honest_node_trips() {
+    for told in [false, true] {
+        let mut world = lively(4);
+        world.verdict = told.then(bad);
+        talk(&mut world);
+        world.run(500);
+        assert_eq!(broken(&world), if told { only("A5") } else { BTreeSet::new() });
+    }
+}
+
+#[test]
+fn a5_a_ban_record_of_an_honest_node_trips() {
+    let mut world = beset();
+    let (peer, reason) = (identity(1).public(), Reason::Malformed);
+    world.bend = Some(Box::new(move |_, _, output| match output {
+        Output::Write { token, record: Record::Ban(ban), durability } => {
+            let record = Record::Ban(Ban { peer, reason, ..*ban });
+            vec![Output::Write { token: *token, record, durability: *durability }]
+        }
+        other => vec![other.clone()],
+    }));
+    let forged = world.batch(2, "unsigned", true);
+    world.push(2, 0, &forged);
+    world.run(500);
+    assert_eq!(broken(&world), only("A5"));
+}

@@ -1,0 +1,91 @@
+//! Every invariant has a test in pairs: the healthy world is silent, and one broken thing trips
+//! exactly that invariant.
+
+mod authenticity;
+mod bounds;
+mod liveness;
+
+use std::collections::BTreeSet;
+
+use super::testing::{Bend, World};
+use crate::protocol::{Output, Time};
+
+fn broken(world: &World) -> BTreeSet<String> {
+    for violation in world.oracle.violations().iter().take(5) {
+        eprintln!("{violation:?}");
+    }
+    world.broken()
+}
+
+fn only(rule: &str) -> BTreeSet<String> {
+    BTreeSet::from([rule.to_owned()])
+}
+
+/// Honest nodes that are linked and have published something each.
+fn lively(n: usize) -> World {
+    let mut world = World::new(n, 0);
+    world.run(1000);
+    talk(&mut world);
+    world
+}
+
+fn talk(world: &mut World) {
+    for i in 0..world.nodes.len() {
+        if world.nodes[i].is_some() {
+            world.publish(i, &format!("from {i} at {}", world.now));
+        }
+    }
+}
+
+/// Hears each output twice that `wanted` lets pass.
+fn twice(mut wanted: impl FnMut(&Output) -> bool + 'static) -> Bend {
+    Box::new(move |_, _, output| {
+        let copies = if wanted(output) { 2 } else { 1 };
+        vec![output.clone(); copies]
+    })
+}
+
+/// Two honest nodes that are not linked to each other, and a raw peer that is linked to both.
+fn beset() -> World {
+    let mut world = World::new(3, 1);
+    world.cut.insert((0, 1));
+    world.run(1000);
+    world
+}
+
+#[test]
+fn healthy_worlds_are_silent() {
+    for n in [2, 4, 7, 20] {
+        let mut world = lively(n);
+        for round in 0..40 {
+            talk(&mut world);
+            world.run(100 + round);
+        }
+        world.run(3000);
+        world.oracle.quiet(Time(world.now));
+        world.run(30_000);
+        world.end();
+        assert_eq!(broken(&world), BTreeSet::new(), "{n} nodes");
+        assert_eq!(world.counted("delivered"), 41 * n as u64 * n as u64);
+        assert!(world.counted("frames_sent") > 0 && world.counted("checks") > 0);
+    }
+}
+
+#[test]
+fn crashes_that_lose_unsynced_writes_are_counted_and_forgiven() {
+    let mut world = lively(5);
+    for round in 0..20 {
+        talk(&mut world);
+        world.run(15 + round % 7);
+        world.crash(4);
+        world.run(500);
+        world.start(4);
+        world.run(1500);
+    }
+    world.run(5000);
+    world.end();
+    assert_eq!(broken(&world), BTreeSet::new());
+    assert_eq!((world.counted("crashes"), world.counted("restarts")), (20, 20));
+    assert!(world.counted("lost_unsynced") > 0);
+    assert_eq!(world.counted("redelivered_after_crash"), world.counted("lost_unsynced"));
+}
