@@ -1,7 +1,7 @@
 //! Text that a peer or a user chose, made safe inside XML and HTML.
 
-/// The text with markup written as entities and control characters, which XML cannot have, replaced.
-/// Safe between tags and inside double quotes.
+/// The text with markup written as entities; control characters, which XML cannot have, are
+/// replaced. Safe between tags and inside double quotes.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

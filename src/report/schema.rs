@@ -73,7 +73,8 @@ pub struct Report {
     pub expectations: Vec<Expectation>,
     /// Behaviours that reached no honest node.
     pub not_exercised: Vec<String>,
-    /// Invariants that did not hold, as the oracle of a simulated run saw them; the first thousand.
+    /// Invariants that did not hold, as the oracle of a simulated run saw them; the first
+    /// thousand.
     #[serde(default)]
     pub violations: Vec<Breach>,
     /// What really happened of that without which a simulated run proves nothing.

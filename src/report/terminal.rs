@@ -15,6 +15,8 @@ const YELLOW: &str = "\x1b[33m";
 const OFF: &str = "\x1b[0m";
 /// Width of the longest bar.
 const BAR: u64 = 30;
+/// Liars that have lines of their own; of more the sums are shown.
+const MOST_LIARS: usize = 40;
 /// Longest list that is shown.
 const MOST_LINES: usize = 10;
 
@@ -237,9 +239,16 @@ fn attacks(out: &mut String, report: &Report) -> fmt::Result {
         "\n  {DIM}{:<8} {:<12} {:>10} {:>14} {:>9}{OFF}",
         "liar", "behaviour", "attempted", "reached honest", "accepted"
     )?;
-    for liar in &report.malicious {
-        for (kind, attack) in &liar.attacks {
-            attack_line(out, &liar.node, kind, attack)?;
+    if report.malicious.len() > MOST_LIARS {
+        let all = format!("all {}", report.malicious.len());
+        for (kind, attack) in &report.attacks {
+            attack_line(out, &all, kind, attack)?;
+        }
+    } else {
+        for liar in &report.malicious {
+            for (kind, attack) in &liar.attacks {
+                attack_line(out, &liar.node, kind, attack)?;
+            }
         }
     }
     if report.delivery.unpublished > 0 {
@@ -425,6 +434,48 @@ mod tests {
         for part in ["SAFETY BROKEN", "1 honest", "beyond the bound"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_terminal_shows_what_a_simulated_run_adds() {
+        let mut run = super::super::judge_tests::clean();
+        run.expects.push(crate::scenario::Expect {
+            metric: "delivery.ratio".into(),
+            limit: crate::scenario::Limit::AtLeast(2.0),
+        });
+        run.violations.push(crate::report::Violation {
+            invariant: "L1".into(),
+            liveness: true,
+            at: 2500,
+            node: Some(1),
+            what: "late\x1b[2J".into(),
+        });
+        run.not_modelled.push("loss".into());
+        run.counted = BTreeMap::from([("crashes".into(), 2), ("bans".into(), 0)]);
+        run.real_crypto = false;
+        let text = terminal(&crate::report::judge(&run));
+        for part in [
+            "LIVENESS MISSED",
+            "expected   PASS",
+            "seed 7, digest d1d1d1d1",
+            "no model   loss",
+            "violated   L1 at n1, 2.500 ms: late\u{fffd}[2J",
+            "delivery.ratio ≥ 2",
+            "MISSED",
+            "crashes 2",
+            "true hops  mean 1.50",
+            "truly 1 · push alone",
+            "none was made or checked for real",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(!text.contains("bans 0"), "{text}");
+        run.expected_verdict = Verdict::Liveness;
+        assert!(terminal(&crate::report::judge(&run)).contains("as the scenario declares"));
+        let liar = run.nodes[3].clone();
+        run.nodes.extend(std::iter::repeat_n(liar, MOST_LIARS));
+        let text = terminal(&crate::report::judge(&run));
+        assert!(text.contains("all 41   forge") && !text.contains("n3       forge"), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod codec;
 mod command;
 mod disk;
 mod documents;
+mod folder;
 mod fuzz_replay;
 mod hostile;
 mod kill;

@@ -23,13 +23,41 @@ pub fn html(run: &Recording, report: &Report) -> String {
     );
     out += &header(report);
     out += &tiles(report);
-    out += "<div class=\"grid2\">\n";
-    for (title, small, wide, body) in sections(run, report, &tally) {
-        let class = if wide { "card wide" } else { "card" };
+    out += &cards(sections(run, report, &tally));
+    out + &footer(report) + "</main>\n</body>\n</html>\n"
+}
+
+/// The sections as cards: wide ones across the page, the others in two columns of like height.
+fn cards(sections: Vec<Section>) -> String {
+    let (mut out, mut columns) = (String::new(), [(0, String::new()), (0, String::new())]);
+    let flush = |columns: &mut [(usize, String); 2]| {
+        let [(_, left), (_, right)] = std::mem::take(columns);
+        if left.is_empty() {
+            return String::new();
+        }
+        format!("<div class=\"grid2\"><div>{left}</div><div>{right}</div></div>\n")
+    };
+    for (title, small, wide, body) in sections {
         let small = if small.is_empty() { small } else { format!("<small>{small}</small>") };
-        out += &format!("<section class=\"{class}\"><h2>{title}{small}</h2>{body}</section>\n");
+        let card = format!("<section class=\"card\"><h2>{title}{small}</h2>{body}</section>\n");
+        if wide {
+            out += &flush(&mut columns);
+            out += &card;
+            continue;
+        }
+        let shorter = usize::from(columns[1].0 < columns[0].0);
+        columns[shorter].0 += height(&body);
+        columns[shorter].1 += &card;
     }
-    out + "</div>\n" + &footer(report) + "</main>\n</body>\n</html>\n"
+    out + &flush(&mut columns)
+}
+
+/// About how high it will be, in pixels.
+fn height(body: &str) -> usize {
+    let shown = body.split("<details").next().unwrap_or(body);
+    let many = |part: &str| shown.matches(part).count();
+    let picture = if shown.contains("0 0 640 460") { 410 } else { 270 };
+    80 + many("<svg") * picture + many("<tr>") * 33 + many("class=\"label\"") * 28 + many("<p") * 26
 }
 
 /// Title, what stands small beside it, whether it takes the whole width, body.

@@ -138,7 +138,7 @@ pub fn reached(report: &Report) -> Option<String> {
     let theory = delivery.theory.as_ref()?;
     let measured = delivery.true_hops.as_ref().or(delivery.hops.as_ref())?;
     let relayed: u64 = measured.histogram.values().sum();
-    let last = measured.max.min(MOST_HOPS).max(1);
+    let last = measured.max.clamp(1, MOST_HOPS);
     let mut chart = Chart::new((0.0, last as f64 + 0.2), (0.0, 1.04));
     chart.axes((Unit::Count, "links crossed, at most"), (Unit::Share, "share of nodes"), true);
     // The author has it after none.

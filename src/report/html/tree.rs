@@ -28,7 +28,7 @@ pub fn tree(story: &Story) -> Option<String> {
     let end = rows.iter().map(|row| row.had.at).max()?.max(start + 1);
     let body = draw(story, &rows, start, end);
     let picture = format!(
-        "<svg viewBox=\"0 0 640 {:.0}\" role=\"img\" aria-label=\"Who had it from whom, and when\">\
+        "<svg class=\"tree\" viewBox=\"0 0 640 {:.0}\" role=\"img\" aria-label=\"Who had it from whom, and when\">\
          {body}</svg>",
         rows.len() as f64 * ROW + 32.0
     );
