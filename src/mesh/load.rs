@@ -41,8 +41,8 @@ pub struct Load {
 pub struct Sent {
     /// The key of the node that it was posted to.
     pub author: String,
-    /// When the POST was sent, in microseconds since 1970; or had to wait here, as the node had too
-    /// many others to answer: such a wait is part of the latency.
+    /// When the POST was sent, in microseconds since 1970; or had to wait here, as the node had
+    /// too many others to answer: such a wait is part of the latency.
     pub at: u64,
     /// SHA-256 of the payload.
     pub payload: Digest,
