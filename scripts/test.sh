@@ -42,6 +42,13 @@ documentation() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 }
 
+simulation() {
+    local loyal="${CARGO_TARGET_DIR:-target}/debug/loyal"
+    "$loyal" sim swarm --seeds 1..12 --shrink 0
+    "$loyal" sim swarm --seeds 13..16 --shrink 0 --verify
+    "$loyal" sim forge --verify
+}
+
 step "tools" tools
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
@@ -49,6 +56,7 @@ step "the pure half alone" cargo clippy --locked --no-default-features -- -D war
 # The node's own binary first: the tests start it as a process.
 step "build" cargo build --locked --bins
 step "tests: units, integration, golden vectors, fuzz replay" cargo test --locked
+step "simulation: swarm seeds, two runs of a seed" simulation
 step "documentation" documentation
 
 current="done"

@@ -6,9 +6,10 @@
 //! the node waits for them. So grants are rewritten on their way in, and what was swallowed is
 //! granted here.
 
-use std::collections::BTreeMap;
-
 use crate::wire::{Class, Credit, Grant, List};
+
+/// Classes of frames, with credit or without.
+const CLASSES: usize = Class::Reply as usize + 1;
 
 #[derive(Clone, Copy, Default)]
 struct Sums {
@@ -69,14 +70,15 @@ impl Account {
 /// The accounts of one link.
 #[derive(Default)]
 pub(super) struct Ledger {
-    accounts: BTreeMap<u8, Account>,
+    /// By class number.
+    accounts: [Account; CLASSES],
     owing: bool,
 }
 
 impl Ledger {
     fn account(&mut self, class: Class) -> Option<&mut Account> {
         class.window()?;
-        Some(self.accounts.entry(class as u8).or_default())
+        self.accounts.get_mut(class as usize)
     }
 
     /// The node sent a frame.
@@ -103,7 +105,7 @@ impl Ledger {
 
     /// Frames of the class that left and that the peer has not said to have consumed.
     pub fn under_way(&self, class: Class) -> u64 {
-        self.accounts.get(&(class as u8)).map_or(0, |account| {
+        self.accounts.get(class as usize).map_or(0, |account| {
             let left = account.sent.frames.saturating_add(account.raw.frames);
             left.saturating_sub(account.swallowed.frames).saturating_sub(account.consumed.frames)
         })
@@ -113,7 +115,7 @@ impl Ledger {
     pub fn translate(&mut self, credit: &Credit) -> Option<Credit> {
         let mut grants = Vec::new();
         for grant in credit.grants.iter() {
-            let account = self.accounts.entry(grant.class).or_default();
+            let Some(account) = self.accounts.get_mut(usize::from(grant.class)) else { continue };
             account.consumed = Sums { frames: grant.frames, bytes: grant.bytes };
             if account.is_plain() {
                 account.told = account.consumed;
@@ -130,7 +132,8 @@ impl Ledger {
         if !std::mem::take(&mut self.owing) {
             return None;
         }
-        let grants = self.accounts.iter_mut().filter_map(|(class, account)| account.tell(*class));
+        let accounts = (0u8..).zip(&mut self.accounts);
+        let grants = accounts.filter_map(|(class, account)| account.tell(class));
         List::new(grants.collect()).map(|grants| Credit { grants })
     }
 }

@@ -1,11 +1,11 @@
 //! The links of the wrapped node, as seen from outside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::Ledger;
 use crate::crypto::PublicKey;
 use crate::protocol::LinkId;
-use crate::wire::Credit;
+use crate::wire::{Class, Credit};
 
 /// One link.
 pub(super) struct Link {
@@ -20,6 +20,8 @@ pub(super) struct Link {
 pub(super) struct Links {
     up: BTreeMap<LinkId, Link>,
     readied: u64,
+    /// Links on which the node may be owed credit.
+    owing: BTreeSet<LinkId>,
 }
 
 impl Links {
@@ -68,8 +70,22 @@ impl Links {
         self.readied
     }
 
+    /// Frames or bytes of the node's will never leave.
+    pub fn swallowed(&mut self, link: LinkId, class: Class, frames: u64, bytes: usize) {
+        if let Some(up) = self.up.get_mut(&link) {
+            up.ledger.swallowed(class, frames, bytes);
+            self.owing.insert(link);
+        }
+    }
+
     /// Credit that the node is owed on some link.
     pub fn owed(&mut self) -> Option<(LinkId, Credit)> {
-        self.up.iter_mut().find_map(|(id, link)| Some((*id, link.ledger.owed()?)))
+        while let Some(id) = self.owing.pop_first() {
+            let credit = self.up.get_mut(&id).and_then(|link| link.ledger.owed());
+            if let Some(credit) = credit {
+                return Some((id, credit));
+            }
+        }
+        None
     }
 }

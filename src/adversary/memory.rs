@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::crypto::{Digest, PublicKey, Signature};
-use crate::protocol::{Network, Snapshot, StoredBatch, Time, Verified};
+use crate::protocol::{LaneView, Network, StoredBatch, Time, Verified};
 use crate::wire::{Batch, BatchId};
 
 /// Most batches that are kept.
@@ -39,11 +39,11 @@ pub(super) struct Memory {
 
 impl Memory {
     /// What the node knows from before its start.
-    pub fn of(snapshot: &Snapshot) -> Self {
-        let tip = |lane: &crate::protocol::LaneView| {
+    pub fn of(lanes: &[LaneView]) -> Self {
+        let tip = |lane: &LaneView| {
             (lane.author, Tip { seq: lane.tip, id: lane.tip_id, signature: None })
         };
-        Self { tips: snapshot.lanes.iter().map(tip).collect(), ..Self::default() }
+        Self { tips: lanes.iter().map(tip).collect(), ..Self::default() }
     }
 
     /// Remembers a batch that the node holds.

@@ -144,9 +144,7 @@ impl Stage {
 
     /// A frame of the node's will never leave.
     pub fn swallow(&mut self, link: LinkId, class: Class, bytes: usize) {
-        if let Some(link) = self.links.get_mut(link) {
-            link.ledger.swallowed(class, 1, bytes);
-        }
+        self.links.swallowed(link, class, 1, bytes);
     }
 
     /// A small message with a payload that nobody has seen before.

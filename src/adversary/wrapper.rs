@@ -15,7 +15,8 @@ use super::stage::{Fate, Sending, Stage};
 use super::{Attempts, Spec};
 use crate::crypto::{Digest, Identity};
 use crate::protocol::{
-    Input, LinkId, Network, Node, Output, PublishError, Record, Snapshot, Ticket, Time, Token,
+    Input, LaneView, LinkId, Network, Node, Output, PublishError, Record, Snapshot, Ticket, Time,
+    Token,
 };
 use crate::wire::{Batch, Class, Entry, Frame, Kind};
 
@@ -80,7 +81,7 @@ impl Adversary {
         seed: [u8; 32],
         now: Time,
     ) -> Self {
-        let snapshot = node.snapshot();
+        let lanes = node.lanes();
         let new = |behaviour| AtWork::new(behaviour, &network, &seed);
         let mut at_work: Vec<AtWork> = spec.behaviours.iter().map(new).collect();
         at_work.sort_by_key(AtWork::order);
@@ -91,7 +92,7 @@ impl Adversary {
             network,
             decoys,
             rng: ChaCha8Rng::from_seed(Digest::of(&[b"loyal/liar/rng/1", &seed]).0),
-            memory: Memory::of(&snapshot),
+            memory: Memory::of(&lanes),
             links: Links::default(),
             attempts: Attempts::new(spec.kinds()),
             acts: VecDeque::new(),
@@ -99,17 +100,17 @@ impl Adversary {
         };
         let mut new = Self { node, stage, at_work, looked: now, look: false };
         if new.at_work.iter().any(AtWork::needs_old) {
-            new.read_back(&snapshot);
+            new.read_back(&lanes);
         }
         new.pump();
         new
     }
 
     /// Asks the store for the newest batches of every lane.
-    fn read_back(&mut self, snapshot: &Snapshot) {
+    fn read_back(&mut self, lanes: &[LaneView]) {
         let mut token = FIRST_TOKEN;
         for back in (0..OLD_SLOTS).rev() {
-            for lane in &snapshot.lanes {
+            for lane in lanes {
                 let seq = lane.tip.saturating_sub(back);
                 if seq <= lane.floor || token >= FIRST_TOKEN + OLD_READS {
                     continue;
@@ -308,8 +309,8 @@ impl Adversary {
         match self.filter(Sending { link, frame, bytes }) {
             Fate::Sent(sending) => {
                 let less = length.saturating_sub(sending.bytes.len());
-                if let Some(up) = self.stage.links.get_mut(link).filter(|_| less > 0) {
-                    up.ledger.swallowed(class, 0, less);
+                if less > 0 {
+                    self.stage.links.swallowed(link, class, 0, less);
                 }
                 self.stage.acts.push_back(Act::Node(sending.into_output()));
             }

@@ -1,14 +1,16 @@
 //! The folder that a run leaves: its report for people and for machines, and what `explain` needs.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::report::{Recording, Report};
+use crate::report::{Recording, Report, delivery_lines, html, junit, rejection_lines};
 
-/// Writes the files of a run into a folder, which is made if it is not there. Those of an earlier
-/// run are replaced, each at once; others are left alone.
+/// Writes the files of a run into a folder, which is made if it is not there; `scenario.toml` is
+/// left out where there is no text of it. Those of an earlier run are replaced, each at once, so
+/// that a reader never sees half of one; others are left alone.
 ///
 /// # Errors
 /// Names the file or folder that cannot be written.
@@ -18,8 +20,156 @@ pub fn write(
     recording: &Recording,
     report: &Report,
 ) -> anyhow::Result<()> {
-    let _ = (scenario_toml, recording);
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let path = dir.join("report.json");
-    fs::write(&path, report.to_json()?).with_context(|| format!("cannot write {}", path.display()))
+    let scenario = dir.join("scenario.toml");
+    if scenario_toml.is_empty() {
+        // One of an earlier run would pass for this one's.
+        match fs::remove_file(&scenario) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", scenario.display()));
+            }
+            _ => {}
+        }
+    } else {
+        file(dir, "scenario.toml", [scenario_toml])?;
+    }
+    lines(dir, "rejections.ndjson", rejection_lines(recording))?;
+    lines(dir, "deliveries.ndjson", delivery_lines(recording))?;
+    file(dir, "junit.xml", [junit(report)])?;
+    file(dir, "report.html", [html(recording, report)])?;
+    // The last one: whoever finds it finds the others of the same run.
+    file(dir, "report.json", [report.to_json()?])
+}
+
+fn lines(dir: &Path, name: &str, lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    file(dir, name, lines.map(|line| line + "\n"))
+}
+
+/// Writes beside it and renames.
+fn file<T: AsRef<str>>(
+    dir: &Path,
+    name: &str,
+    parts: impl IntoIterator<Item = T>,
+) -> anyhow::Result<()> {
+    let (path, beside) = (dir.join(name), dir.join(format!(".{name}.{}", std::process::id())));
+    let write = || -> std::io::Result<()> {
+        let mut out = BufWriter::new(File::create(&beside)?);
+        for part in parts {
+            out.write_all(part.as_ref().as_bytes())?;
+        }
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        fs::rename(&beside, &path)
+    };
+    write()
+        .inspect_err(|_| drop(fs::remove_file(&beside)))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cli::recorded;
+    use crate::crypto::{Digest, PublicKey};
+    use crate::report::{Arrival, Backend, BatchRecord, NodeRecord, Post, Refused, judge};
+    use crate::scenario::Verdict;
+
+    /// Two honest nodes and one message, and a frame that one refused.
+    fn recording() -> Recording {
+        let node = |number: u8| NodeRecord {
+            name: format!("n{number}"),
+            key: PublicKey([number; 32]),
+            spec: None,
+            kinds: vec![],
+            dead: false,
+            duplicates: 0,
+            bytes_received: 9,
+            bans: vec![],
+            rejections: vec![],
+            attempts: None,
+        };
+        let mut nodes = vec![node(0), node(1)];
+        nodes[1].rejections.push(Refused {
+            at: 3,
+            reason: "replayed".into(),
+            link: Some(0),
+            author: None,
+            seq: Some(1),
+            id: Some(Digest([0xab; 32])),
+            hops: Some(1),
+            size: 300,
+            detail: "</script><script>alert(1)</script>".into(),
+            frame: Digest([1; 32]),
+            count: 2,
+        });
+        let arrival = |node, at, from| Arrival { node, batch: 0, at, hops: 1, from };
+        Recording {
+            name: "folder".into(),
+            backend: Backend::Simulated,
+            seed: Some(1),
+            digest: Some("00".repeat(32)),
+            reproduce: "loyal sim folder --seed 1".into(),
+            f: 0,
+            nodes,
+            posts: vec![Post { author: 0, at: 1, size: 9, taken: Some((0, 0)), excused: false }],
+            batches: vec![BatchRecord {
+                id: Digest([0xab; 32]),
+                author: Some(0),
+                seq: 1,
+                posts: vec![0],
+            }],
+            arrivals: vec![arrival(0, 1, None), arrival(1, 2001, Some(0))],
+            links: vec![(0, 1)],
+            violations: vec![],
+            counted: BTreeMap::new(),
+            faults: vec![],
+            not_modelled: vec![],
+            expects: vec![],
+            expected_verdict: Verdict::Pass,
+            settle_us: None,
+            real_crypto: true,
+            resources: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_folder_has_everything_and_is_read_back() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (run, path) = (recording(), dir.path().join("deep/run"));
+        let report = judge(&run);
+        write(&path, "name = \"folder\"\n", &run, &report).expect("writes");
+        fs::write(path.join("notes.txt"), "mine").expect("writes");
+        write(&path, "name = \"folder\"\n", &run, &report).expect("writes again");
+        let mut names: Vec<_> = fs::read_dir(&path)
+            .expect("lists")
+            .map(|entry| entry.expect("reads").file_name().into_string().expect("a name"))
+            .collect();
+        names.sort();
+        let expected = "deliveries.ndjson junit.xml notes.txt rejections.ndjson report.html \
+                        report.json scenario.toml";
+        assert_eq!(names.join(" "), expected);
+        assert_eq!(recorded::report(&path).expect("reads"), report);
+        let story = recorded::story(&path, Some("ab")).expect("tells");
+        assert_eq!((story.delivered.len(), story.refused.len()), (2, 1));
+        assert_eq!(Some(story), crate::report::story(&run, "abab"));
+        // Without a scenario, that of the run before is none of this one.
+        write(&path, "", &run, &report).expect("writes");
+        assert!(!path.join("scenario.toml").exists());
+        assert_eq!(fs::read_to_string(path.join("notes.txt")).expect("is there"), "mine");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (run, path) = (recording(), dir.path().join("run"));
+        fs::create_dir_all(path.join("junit.xml/in the way")).expect("makes");
+        let error = write(&path, "", &run, &judge(&run)).expect_err("is a folder");
+        assert!(format!("{error:#}").contains("junit.xml"), "{error:#}");
+        let left = fs::read_dir(&path).expect("lists").flatten();
+        assert!(!left.into_iter().any(|e| e.file_name().to_string_lossy().starts_with(".junit")));
+        fs::write(dir.path().join("file"), "").expect("writes");
+        let error = write(&dir.path().join("file"), "", &run, &judge(&run)).expect_err("a file");
+        assert!(format!("{error:#}").contains("file"), "{error:#}");
+    }
 }

@@ -35,6 +35,15 @@ pub enum ScenariosVerb {
         /// Its name
         name: String,
     },
+    /// Check a scenario without running it, and print it with every value spelt out
+    #[command(after_help = "Example: loyal scenarios check three-liars --set mesh.nodes=100")]
+    Check {
+        /// A built-in name or a file
+        scenario: String,
+        /// Lay a value over the file, as in mesh.nodes=1000 or malicious.0.behave=drop
+        #[arg(long = "set", value_name = "PATH=VALUE")]
+        overlays: Vec<String>,
+    },
     /// Print the JSON Schema of scenario files
     #[command(after_help = "Example: loyal scenarios schema > scenario.schema.json")]
     Schema,
@@ -46,6 +55,9 @@ pub fn run(args: &Scenarios) -> anyhow::Result<ExitCode> {
         Some(ScenariosVerb::Show { name }) => {
             let text = scenario::builtin(name).ok_or_else(|| unknown(name))?;
             output::bytes(text.as_bytes())?;
+        }
+        Some(ScenariosVerb::Check { scenario, overlays }) => {
+            output::bytes(load(scenario, overlays)?.to_toml().as_bytes())?;
         }
         Some(ScenariosVerb::Schema) => {
             output::line(&serde_json::to_string_pretty(&scenario::schema())?)?;
@@ -129,7 +141,7 @@ fn unknown(name: &str) -> Usage {
     let looks_like_a_file = Path::new(name).components().count() > 1 || name.ends_with(".toml");
     let what = if looks_like_a_file { "there is no file" } else { "no built-in and no file is" };
     let near = near.unwrap_or_default();
-    Usage(format!("{what} `{name}`{near}; `loyal scenarios` lists the built-in ones"))
+    Usage(format!("{what} `{name}`{near} (`loyal scenarios` lists the built-in ones)"))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub struct Args {
     /// object a seed, in the order in which they end) and failures/
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Print report.json and nothing else; of a campaign one object with counts, ranges and failures
+    /// Print report.json and nothing else; of a campaign one object: counts, ranges, failures
     #[arg(long)]
     pub json: bool,
     /// Seeds that run at once [default: one a core]
@@ -307,6 +307,30 @@ mod tests {
         assert_eq!(reproduce(&args, 7), line);
         let campaign = parse("loyal sim forge --seeds 1..9 --jobs 2 --json").expect("reads");
         assert_eq!(reproduce(&campaign, 5), "loyal sim forge --seed 5");
+    }
+
+    #[test]
+    fn nodes_take_the_place_of_f() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("x.toml");
+        fs::write(
+            &path,
+            "name = 'x'\n[mesh]\nf = 3\n[[malicious]]\nfraction = 0.3\nbehave = 'drop'\n",
+        )
+        .expect("written");
+        let path = path.to_str().expect("UTF-8");
+        let nodes = |line: String| {
+            let source = source(&parse(&line).expect(&line)).expect("sound");
+            let scenario = source.of(1).expect("sound").into_owned();
+            (scenario.mesh.nodes, scenario.cast().iter().flatten().count())
+        };
+        assert_eq!(nodes(format!("loyal sim {path}")), (10, 3));
+        assert_eq!(nodes(format!("loyal sim {path} --nodes 20")), (20, 6));
+        assert_eq!(
+            nodes(format!("loyal sim {path} --set mesh.f=1 --set malicious.0.count=1")),
+            (4, 1)
+        );
+        assert_eq!(nodes("loyal sim swarm --nodes 31".into()).0, 31);
     }
 
     #[test]

@@ -15,13 +15,12 @@ const MOST_WAY: usize = 64;
 pub fn text(story: &Story) -> String {
     let mut out = format!("\x1b[1mmessage {}\x1b[0m\n", story.id);
     if let (Some(author), Some(name), Some(seq)) = (&story.author, &story.author_name, story.seq) {
-        let topic = story.topic.as_deref().unwrap_or_default();
-        let (name, topic) = (escape::escape(name, 64), escape::escape(topic, 64));
-        let _ = writeln!(
-            out,
-            "author  {name} {}, slot {seq}, topic \"{topic}\"",
-            output::short(author)
-        );
+        let name = escape::escape(name, 64);
+        let topic = story
+            .topic
+            .as_ref()
+            .map_or_else(String::new, |topic| format!(", topic \"{}\"", escape::escape(topic, 64)));
+        let _ = writeln!(out, "author  {name} {}, slot {seq}{topic}", output::short(author));
     }
     Tree::new(story).draw(&mut out);
     slowest(story, &mut out);

@@ -4,8 +4,9 @@
 //! the highest slot without a gap (the tip), a window above it, and the ids of recent slots below
 //! it are kept; authors that never spoke cost nothing.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
+use super::window::Window;
 use super::{Note, RestoredLane, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{RECENT, WINDOW};
@@ -49,7 +50,7 @@ pub(super) struct Lane {
     tip: u64,
     tip_id: Option<BatchId>,
     floor: u64,
-    slots: BTreeMap<u64, Slot>,
+    slots: Window<Slot>,
     /// Two ids were seen in one slot.
     split: bool,
     /// A batch was seen that does not name the id of the slot before.
@@ -76,7 +77,7 @@ impl Lane {
 
     /// Slots held above the tip.
     pub fn above(&self) -> usize {
-        self.slots.range(self.tip + 1..).count()
+        self.slots.above(self.tip)
     }
 
     /// Whether two ids in one slot, or a broken chain, were seen.
@@ -86,14 +87,14 @@ impl Lane {
 
     /// The highest slot held.
     pub fn highest(&self) -> u64 {
-        self.slots.last_key_value().map_or(self.tip, |(seq, _)| (*seq).max(self.tip))
+        self.slots.last().map_or(self.tip, |seq| seq.max(self.tip))
     }
 
     fn place(&self, seq: u64, id: &BatchId) -> Place {
         if seq > self.tip.saturating_add(WINDOW) {
             return Place::TooFar;
         }
-        match self.slots.get(&seq) {
+        match self.slots.get(seq) {
             None if seq > self.tip => Place::Empty,
             None if seq <= self.floor => Place::Pruned,
             None => Place::Below,
@@ -104,16 +105,11 @@ impl Lane {
     }
 
     fn advance(&mut self) {
-        while let Some(slot) = self.slots.get(&(self.tip + 1)) {
+        while let Some(slot) = self.slots.get(self.tip + 1) {
             self.tip += 1;
             self.tip_id = Some(slot.id);
         }
-        while let Some(entry) = self.slots.first_entry() {
-            if *entry.key() > self.tip.saturating_sub(RECENT) {
-                break;
-            }
-            entry.remove();
-        }
+        self.slots.forget(self.tip.saturating_sub(RECENT));
     }
 }
 
@@ -152,24 +148,20 @@ impl Lanes {
             let highest = restored.slots.last().map_or(restored.floor, |slot| slot.seq);
             lane.tip = restored.floor.max(highest.saturating_sub(WINDOW + RECENT));
             for slot in &restored.slots {
-                match lane.slots.entry(slot.seq) {
-                    Entry::Vacant(empty) => {
-                        empty.insert(Slot {
-                            id: slot.id,
-                            rest: slot.rest,
-                            signature: slot.signature,
-                            second: None,
-                            at: Time(0),
-                            givers: Vec::new(),
-                        });
+                match lane.slots.get_mut(slot.seq) {
+                    None => {
+                        let (id, rest, signature) = (slot.id, slot.rest, slot.signature);
+                        let (second, at, givers) = (None, Time(0), Vec::new());
+                        let filled = Slot { id, rest, signature, second, at, givers };
+                        lane.slots.insert(slot.seq, filled);
                     }
-                    Entry::Occupied(mut held) => {
-                        held.get_mut().second = Some(slot.id);
+                    Some(held) => {
+                        held.second = Some(slot.id);
                         lane.split = true;
                     }
                 }
             }
-            lane.tip_id = lane.slots.get(&lane.tip).map(|slot| slot.id);
+            lane.tip_id = lane.slots.get(lane.tip).map(|slot| slot.id);
             lane.advance();
         }
         lanes
@@ -215,12 +207,12 @@ impl Lanes {
 
     /// Whether the slot holds any batch, or is below those that are kept.
     pub fn filled(&self, author: u32, seq: u64) -> bool {
-        self.lanes.get(&author).is_some_and(|lane| seq <= lane.tip || lane.slots.contains_key(&seq))
+        self.lanes.get(&author).is_some_and(|lane| seq <= lane.tip || lane.slots.contains(seq))
     }
 
     /// Whether `prev` is one of the ids known in the slot before; `None` if that is not known.
     pub fn chained(&self, author: u32, seq: u64, prev: &BatchId) -> Option<bool> {
-        let slot = self.lanes.get(&author)?.slots.get(&seq.checked_sub(1)?)?;
+        let slot = self.lanes.get(&author)?.slots.get(seq.checked_sub(1)?)?;
         Some(slot.id == *prev || slot.second == Some(*prev))
     }
 
@@ -229,20 +221,21 @@ impl Lanes {
     pub fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
         let unchained = self.chained(author, seq, &filling.prev) == Some(false);
         let lane = self.lanes.entry(author).or_default();
-        let second = match lane.slots.entry(seq) {
-            Entry::Vacant(empty) => {
-                empty.insert(Slot {
+        let second = match lane.slots.get_mut(seq) {
+            None => {
+                let slot = Slot {
                     id: filling.id,
                     rest: filling.rest,
                     signature: filling.signature,
                     second: None,
                     at: filling.at,
                     givers: filling.giver.into_iter().collect(),
-                });
+                };
+                lane.slots.insert(seq, slot);
                 false
             }
-            Entry::Occupied(mut held) => {
-                held.get_mut().second = Some(filling.id);
+            Some(held) => {
+                held.second = Some(filling.id);
                 true
             }
         };
@@ -256,7 +249,7 @@ impl Lanes {
     /// Notes that a member sent a batch that is known. Says whether that is worth a line in the
     /// log: it sent this one before, or the batch is old news to everybody.
     pub fn given_again(&mut self, author: u32, seq: u64, giver: u32, stale_before: Time) -> bool {
-        let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(&seq))
+        let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq))
         else {
             return true;
         };
@@ -276,13 +269,13 @@ impl Lanes {
 
     /// The first id in a slot, if ids of that slot are still kept.
     pub fn id_at(&self, author: u32, seq: u64) -> Option<BatchId> {
-        Some(self.lanes.get(&author)?.slots.get(&seq)?.id)
+        Some(self.lanes.get(&author)?.slots.get(seq)?.id)
     }
 
     /// The signed tip, if it is still kept.
     pub fn signed_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
         let lane = self.lanes.get(&author)?;
-        let slot = lane.slots.get(&lane.tip)?;
+        let slot = lane.slots.get(lane.tip)?;
         Some(SignedSlot { author: key, seq: lane.tip, rest: slot.rest, signature: slot.signature })
     }
 
@@ -305,7 +298,7 @@ impl Lanes {
         let Some(agreed) = claims.get(f).copied() else { return };
         if agreed > lane.tip {
             lane.tip = agreed;
-            lane.tip_id = lane.slots.get(&agreed).map(|slot| slot.id);
+            lane.tip_id = lane.slots.get(agreed).map(|slot| slot.id);
             lane.floor = agreed;
             lane.advance();
         }

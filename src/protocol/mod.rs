@@ -27,6 +27,7 @@ mod repair;
 mod snapshot;
 mod standing;
 mod time;
+mod window;
 
 #[cfg(feature = "shell")]
 pub(crate) use bucket::{Bucket, Rate};

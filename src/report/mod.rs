@@ -4,6 +4,7 @@ mod attribution;
 mod diff;
 mod escape;
 mod expect;
+mod html;
 mod judge;
 mod junit;
 mod rank;
@@ -16,6 +17,7 @@ mod theory;
 mod ways;
 
 pub use diff::{Change, changes, diff};
+pub use html::html;
 pub use judge::judge;
 pub use junit::junit;
 pub use rank::{hops_of, latency_of, percentile};

@@ -21,6 +21,8 @@ pub struct Tally {
     pub accepted: Vec<u32>,
     /// From post to delivery, in microseconds, ascending.
     pub latencies: Vec<u64>,
+    /// When each of those deliveries was, in the order of the recording.
+    pub times: Vec<u64>,
     /// Relayed deliveries by claimed hops.
     pub claimed: Vec<u64>,
     /// Relayed deliveries by true hops.
@@ -51,6 +53,7 @@ impl Tally {
             unpublished: 0,
             accepted: again(run, &by_batch),
             latencies: vec![],
+            times: vec![],
             claimed: vec![],
             crossed: vec![],
             untraced: 0,
@@ -114,6 +117,7 @@ impl Tally {
                 continue;
             }
             self.delivered += 1;
+            self.times.push(arrival.at);
             self.latencies.push(arrival.at.saturating_sub(post.at));
             if relayed {
                 self.relayed_bytes = self.relayed_bytes.saturating_add(u64::from(post.size));

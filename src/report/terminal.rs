@@ -135,9 +135,17 @@ fn judgement(out: &mut String, report: &Report) -> fmt::Result {
         let (limit, actual) = (plain(&limit(one)), actual(one));
         writeln!(out, "  limit      {limit}: {colour}{sign}{OFF} with {actual}")?;
     }
-    if !report.counted.is_empty() {
-        let counted = report.counted.iter().map(|(what, count)| format!("{what} {count}"));
-        writeln!(out, "  counted    {}", plain(&counted.collect::<Vec<_>>().join(" · ")))?;
+    counted(out, report)
+}
+
+/// What really happened, a few to a line; what never did is in the JSON.
+fn counted(out: &mut String, report: &Report) -> fmt::Result {
+    let happened = report.counted.iter().filter(|(_, count)| **count > 0);
+    let happened: Vec<String> =
+        happened.map(|(what, count)| plain(&format!("{what} {count}"))).collect();
+    for (place, some) in happened.chunks(4).enumerate() {
+        let name = if place == 0 { "counted" } else { "" };
+        writeln!(out, "  {DIM}{name:<10} {}{OFF}", some.join(" · "))?;
     }
     Ok(())
 }
@@ -180,6 +188,8 @@ fn hops(out: &mut String, d: &Delivery) -> fmt::Result {
     if let Some(truly) = truly {
         let some = if d.untraced > 0 { " of those that could be traced" } else { "" };
         writeln!(out, "  true hops  {}{some}", line(truly))?;
+    } else if d.true_hops.is_some() {
+        writeln!(out, "  true hops  the same: nobody lied about them")?;
     }
     let theory = d.theory.as_ref();
     if let Some(Theory { fan_out, rounds, .. }) = theory {

@@ -38,12 +38,12 @@ impl Theory {
         Some(Self { fan_out: round(k), rounds: (rounds * 100.0).round() / 100.0, reached })
     }
 
-    /// The share of nodes that get it after exactly so many hops; 0 beyond.
+    /// The share of all but the author that get it after exactly so many hops, from 1; 0 beyond.
     pub fn at(&self, hops: usize) -> f64 {
         let reached = |hops: usize| self.reached.get(hops).copied();
+        let author = reached(0).unwrap_or(0.0);
         match (reached(hops), hops.checked_sub(1).and_then(reached)) {
-            (Some(now), Some(before)) => now - before,
-            (Some(now), None) => now,
+            (Some(now), Some(before)) if author < 1.0 => (now - before) / (1.0 - author),
             _ => 0.0,
         }
     }
@@ -69,7 +69,7 @@ mod tests {
         assert!(by(5) < 0.99 && by(6) > 0.99, "{:?}", theory.reached);
         assert!((0.9995..1.0).contains(&by(7)), "{:?}", theory.reached);
         let all: f64 = (0..70).map(|hops| theory.at(hops)).sum();
-        assert!((all - by(theory.reached.len() - 1)).abs() < 1e-9);
+        assert!((0.999..=1.0).contains(&all), "{all}");
     }
 
     #[test]

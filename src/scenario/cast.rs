@@ -1,5 +1,6 @@
 //! Who lies, whom faults strike, who publishes what and when: the same in both worlds.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rand::rngs::ChaCha8Rng;
@@ -53,7 +54,7 @@ impl Scenario {
                     }
                 }
                 who => {
-                    let count = count(who, self.mesh.nodes);
+                    let count = who.count(self.mesh.nodes).min(self.mesh.nodes);
                     unnamed.extend(std::iter::repeat_n(&group.behave, count));
                 }
             }
@@ -72,8 +73,10 @@ impl Scenario {
             return Vec::new();
         };
         if let Who::Nodes(nodes) = &select.who {
-            let mut nodes = nodes.clone();
+            let there = nodes.iter().copied().filter(|node| *node < self.mesh.nodes);
+            let mut nodes: Vec<usize> = there.collect();
             nodes.sort_unstable();
+            nodes.dedup();
             return nodes;
         }
         let cast = self.cast();
@@ -84,7 +87,7 @@ impl Scenario {
         };
         let among: Vec<usize> = (0..cast.len()).filter(|i| fits(cast[*i].is_some())).collect();
         let mut rng = self.dice(fault, seed);
-        let wanted = count(&select.who, among.len()).min(among.len());
+        let wanted = select.who.count(among.len()).min(among.len());
         let mut chosen: Vec<usize> =
             sample(&mut rng, among.len(), wanted).into_iter().map(|i| among[i]).collect();
         chosen.sort_unstable();
@@ -95,7 +98,8 @@ impl Scenario {
         ChaCha8Rng::seed_from_u64(seed ^ (fault as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// Everything that faults do, in the order of time.
+    /// Everything that faults do, in the order of time. Where faults overlap, a node dies once and
+    /// starts when the last of them lets go; an act that would change nothing is left out.
     pub fn strikes(&self, seed: u64) -> Vec<Strike> {
         let mut strikes = Vec::new();
         for (number, fault) in self.faults.iter().enumerate() {
@@ -138,7 +142,7 @@ impl Scenario {
             }
         }
         strikes.sort_by_key(|strike| strike.at);
-        strikes
+        without_overlaps(strikes)
     }
 
     /// Who publishes a load, by number.
@@ -150,7 +154,9 @@ impl Scenario {
         match &load.publishers {
             Publishers::Honest => honest().collect(),
             Publishers::Count(count) => honest().take(*count).collect(),
-            Publishers::Nodes(nodes) => nodes.clone(),
+            Publishers::Nodes(nodes) => {
+                nodes.iter().copied().filter(|node| *node < self.mesh.nodes).collect()
+            }
         }
     }
 
@@ -175,21 +181,16 @@ impl Scenario {
 
     fn last_due(&self, load: &Load) -> Option<Duration> {
         match load.count {
-            Some(count) => (0..count).rev().take(1).find_map(|k| self.due(load, k)).or(load.until),
+            Some(count) => {
+                let last = count.checked_sub(1)?;
+                self.due(load, last).or(load.until)
+            }
             None => load.until.or(Some(self.duration)),
         }
     }
 }
 
-fn count(who: &Who, of: usize) -> usize {
-    match who {
-        Who::Count(count) => *count,
-        Who::Fraction(share) => usize::try_from(share.of(of as u64)).unwrap_or(usize::MAX),
-        Who::Nodes(nodes) => nodes.len(),
-    }
-}
-
-/// Kills one node after another, each started again before it may die anew.
+/// Kills one node after another, each started again before it may die anew, and all by the end.
 fn churn(
     (from, until): (Duration, Duration),
     (every, down): (Duration, Duration),
@@ -197,16 +198,181 @@ fn churn(
     rng: &mut ChaCha8Rng,
     add: &mut impl FnMut(Duration, Act),
 ) {
-    let mut back = vec![Duration::ZERO; struck.len()];
+    let mut up = struck.to_vec();
+    // All are down for as long, so the first that died is the first that is back.
+    let mut dead: VecDeque<(Duration, usize)> = VecDeque::new();
     let mut at = from;
     while at < until && !every.is_zero() {
-        let free: Vec<usize> = (0..struck.len()).filter(|i| back[*i] <= at).collect();
-        if !free.is_empty() {
-            let one = free[rng.random_range(0..free.len())];
-            back[one] = at.saturating_add(down).saturating_add(Duration::from_millis(1));
-            add(at, Act::Kill(struck[one]));
-            add(at.saturating_add(down).min(until), Act::Start(struck[one]));
+        while let Some((_, node)) = dead.pop_front_if(|(back, _)| *back < at) {
+            up.push(node);
+        }
+        if !up.is_empty() {
+            let node = up.swap_remove(rng.random_range(0..up.len()));
+            let back = at.saturating_add(down).min(until);
+            add(at, Act::Kill(node));
+            add(back, Act::Start(node));
+            dead.push_back((back, node));
         }
         at = at.saturating_add(every);
+    }
+}
+
+/// Leaves out what changes nothing, where faults overlap: a node that two of them hold down dies
+/// once and starts when the last lets go; so with pauses.
+fn without_overlaps(strikes: Vec<Strike>) -> Vec<Strike> {
+    let mut held: BTreeMap<(bool, usize), u32> = BTreeMap::new();
+    let changes = |strike: &Strike| {
+        let (key, takes) = match strike.act {
+            Act::Kill(node) => ((false, node), true),
+            Act::Start(node) => ((false, node), false),
+            Act::Pause(node) => ((true, node), true),
+            Act::Resume(node) => ((true, node), false),
+            Act::Impair | Act::Mend => return true,
+        };
+        let holders = held.entry(key).or_default();
+        let before = *holders;
+        *holders = if takes { before.saturating_add(1) } else { before.saturating_sub(1) };
+        (before == 0) != (*holders == 0)
+    };
+    strikes.into_iter().filter(changes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(rest: &str) -> Scenario {
+        let text = format!("name = 'x'\nduration = '20s'\n{rest}");
+        Scenario::parse(&text, &[]).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn seconds(s: f64) -> Duration {
+        Duration::from_secs_f64(s)
+    }
+
+    #[test]
+    fn unnamed_liars_come_last_in_the_order_of_the_file() {
+        let it = scenario(
+            "[mesh]\nnodes = 7\n[[malicious]]\ncount = 1\nbehave = 'forge'\n[[malicious]]\nnodes = \
+             ['n5']\nbehave = 'stall'\n[[malicious]]\nfraction = 0.3\nbehave = 'drop'\n",
+        );
+        let cast: Vec<_> = it
+            .cast()
+            .iter()
+            .map(|spec| spec.as_ref().map_or("", |s| s.kinds().next().unwrap()))
+            .collect();
+        assert_eq!(cast, ["", "", "", "forge", "drop", "stall", "drop"]);
+    }
+
+    #[test]
+    fn impossible_counts_harm_nobody() {
+        let mut it = scenario("[mesh]\nnodes = 4\n[[malicious]]\ncount = 1\nbehave = 'drop'\n");
+        it.malicious[0].who = Who::Count(usize::MAX);
+        assert_eq!(it.cast().len(), 4);
+        it.malicious[0].who = Who::Nodes(vec![99]);
+        assert!(it.cast().iter().all(Option::is_none));
+        assert_eq!(it.struck(99, 1), Vec::<usize>::new());
+    }
+
+    const STRUCK: &str = "[mesh]\nnodes = 40\n[[malicious]]\ncount = 10\nbehave = 'drop'\n";
+
+    fn struck(select: &str, seed: u64) -> Vec<usize> {
+        let fault = "[[fault]]\nkind = 'pause'\nat = '1s'\nuntil = '2s'\nselect = ";
+        scenario(&format!("{STRUCK}{fault}{select}\n")).struck(0, seed)
+    }
+
+    #[test]
+    fn whom_a_fault_strikes_hangs_on_the_seed_and_on_nothing_else() {
+        let ten = |seed| struck("{ count = 10 }", seed);
+        assert_eq!(ten(1), ten(1));
+        assert_ne!(ten(1), ten(2));
+        assert_eq!(ten(1), [0, 3, 5, 6, 7, 8, 13, 15, 16, 27], "on any machine");
+        assert!(ten(3).is_sorted_by(|a, b| a < b), "ascending, each once");
+        assert_eq!(struck("{ nodes = ['n9', 'n2'] }", 1), [2, 9]);
+    }
+
+    #[test]
+    fn whom_a_fault_strikes_is_among_those_selected() {
+        assert!(struck("{ count = 30, of = 'honest' }", 1).iter().all(|node| *node < 30));
+        assert_eq!(struck("{ fraction = 0.5, of = 'malicious' }", 1).len(), 5);
+        assert!(struck("{ count = 9, of = 'malicious' }", 1).iter().all(|node| *node >= 30));
+        let all = |seed| struck("{ count = 20, of = 'all' }", seed);
+        assert!((1..9).any(|seed| all(seed).iter().any(|node| *node >= 30)));
+    }
+
+    const CHURN: &str = "[mesh]\nnodes = 4\n[[fault]]\nkind = 'churn'\nat = '1s'\nuntil = '15s'\n\
+                         every = '100ms'\ndown = '1s'\nselect = { count = 3 }\n";
+
+    /// Checks that only the living die and only the dead start; how many died.
+    fn deaths(strikes: &[Strike], nodes: usize) -> usize {
+        let mut up = vec![true; nodes];
+        let mut deaths = 0;
+        for strike in strikes {
+            match strike.act {
+                Act::Kill(node) => {
+                    assert!(std::mem::replace(&mut up[node], false), "{strike:?} of a dead node");
+                    deaths += 1;
+                }
+                Act::Start(node) => {
+                    assert!(!std::mem::replace(&mut up[node], true), "{strike:?} of a living node");
+                }
+                _ => {}
+            }
+        }
+        assert!(up.iter().all(|up| *up), "all are back in the end");
+        deaths
+    }
+
+    #[test]
+    fn churn_kills_the_living_only_and_all_come_back() {
+        for seed in 0..50 {
+            let strikes = scenario(CHURN).strikes(seed);
+            assert!(deaths(&strikes, 4) > 30, "three nodes, each dead most of 14 seconds");
+            assert!(strikes.iter().all(|s| s.at >= seconds(1.0) && s.at <= seconds(15.0)));
+            assert!(strikes.is_sorted_by_key(|strike| strike.at));
+        }
+        assert_ne!(scenario(CHURN).strikes(1), scenario(CHURN).strikes(2));
+    }
+
+    #[test]
+    fn faults_that_overlap_kill_once_and_start_once() {
+        let more = "[[fault]]\nkind = 'kill'\nat = '2s'\nuntil = '18s'\nselect = { nodes = ['n0', \
+                    'n1', 'n2', 'n3'] }\n[[fault]]\nkind = 'restart'\nat = '3s'\nselect = { nodes \
+                    = ['n0'] }\n";
+        for seed in 0..50 {
+            let strikes = scenario(&format!("{CHURN}{more}")).strikes(seed);
+            assert!(deaths(&strikes, 4) >= 4);
+            let starts = strikes.iter().filter(|s| matches!(s.act, Act::Start(_)));
+            assert_eq!(starts.filter(|s| s.at == seconds(18.0)).count(), 4, "the last lets go");
+        }
+    }
+
+    #[test]
+    fn messages_are_due_in_step_until_count_or_time_is_over() {
+        let it = scenario(
+            "[mesh]\nnodes = 4\n[[load]]\nrate = 10\ncount = 3\nfrom = '1s'\n[[load]]\nrate = \
+             1\nuntil = '3s'\n[[load]]\nrate = 1\n[[load]]\nrate = 1\ncount = 9\nuntil = '2s'\n",
+        );
+        let due = |load: usize| -> Vec<f64> {
+            (0..).map_while(|k| it.due(&it.loads[load], k)).map(|at| at.as_secs_f64()).collect()
+        };
+        assert_eq!(due(0), [1.0, 1.1, 1.2]);
+        assert_eq!(due(1), [0.0, 1.0, 2.0], "until is no moment of it");
+        assert_eq!(due(2).len(), 20, "the scenario's duration");
+        assert_eq!(due(3), [0.0, 1.0]);
+        assert_eq!(it.due(&it.loads[2], u64::MAX), None);
+        assert_eq!(it.publishers(&it.loads[0]), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_run_ends_with_its_duration_its_last_message_and_its_last_fault() {
+        let base = "[mesh]\nnodes = 4\n";
+        assert_eq!(scenario(base).ends(1), seconds(20.0));
+        let load = scenario(&format!("{base}[[load]]\nrate = 1\ncount = 31\n"));
+        assert_eq!(load.ends(1), seconds(30.0));
+        let fault = "[[fault]]\nkind = 'isolate'\nat = '1s'\nuntil = '25s'\nselect = { count = 1 }";
+        assert_eq!(scenario(&format!("{base}{fault}\n")).ends(1), seconds(25.0));
+        let kill = "[[fault]]\nkind = 'kill'\nat = '40s'\nselect = { count = 1 }\n";
+        assert_eq!(scenario(&format!("{base}{kill}")).ends(1), seconds(40.0));
     }
 }

@@ -64,9 +64,13 @@ pub(super) fn wrong<T>(at: At, why: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong::new(at, why))
 }
 
-/// A user's text in a message: cut to 80 characters, control characters escaped.
+/// A user's text in a message: cut to 80 characters, with what does not print escaped.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().take(80).flat_map(char::escape_debug).collect()
+    let plain = |c: char| match c {
+        '"' | '\'' => c.to_string(),
+        _ => c.escape_debug().to_string(),
+    };
+    text.chars().take(80).map(plain).collect()
 }
 
 /// `; did you mean …?`, if one of these is near.

@@ -4,7 +4,7 @@ use crate::adversary::KINDS;
 use crate::protocol::Reason;
 
 /// Dotted paths into `report.json`.
-const PLAIN: [&str; 33] = [
+const PLAIN: [&str; 35] = [
     "nodes",
     "f",
     "quorum",
@@ -16,6 +16,7 @@ const PLAIN: [&str; 33] = [
     "delivery.ratio",
     "delivery.duplicates",
     "delivery.unpublished",
+    "delivery.untraced",
     "delivery.copies_per_delivery",
     "delivery.bytes_per_payload_byte",
     "certified.expected",
@@ -23,6 +24,7 @@ const PLAIN: [&str; 33] = [
     "certified.ratio",
     "rejections.total",
     "rejections.by_behaviour.honest",
+    "rejections.by_behaviour.other",
     "evidence.equivocations",
     "evidence.proofs",
     "bans.malicious",
@@ -39,6 +41,19 @@ const PLAIN: [&str; 33] = [
     "delivery.hops.p99",
     "delivery.hops.max",
 ];
+/// What a simulated run counts; 0 on real processes, which count none of it.
+const COUNTED: [&str; 10] = [
+    "crashes",
+    "duplicated_segments",
+    "frames_sent",
+    "impairments",
+    "links_broken",
+    "lost_unsynced",
+    "redelivered_after_crash",
+    "reordered_segments",
+    "restarts",
+    "retransmissions",
+];
 const TRUE_HOPS: [&str; 4] = ["mean", "p50", "p99", "max"];
 const LATENCIES: [&str; 3] =
     ["delivery.latency_ms", "certified.latency_ms", "evidence.detection_ms"];
@@ -51,6 +66,7 @@ pub fn metrics() -> Vec<String> {
     let join = |one: &str, two: &str| format!("{one}.{two}");
     let mut names: Vec<String> = PLAIN.map(str::to_owned).into();
     names.extend(TRUE_HOPS.map(|which| join("delivery.true_hops", which)));
+    names.extend(COUNTED.map(|what| join("counted", what)));
     for latency in LATENCIES {
         names.extend(PERCENTILES.map(|percentile| join(latency, percentile)));
     }

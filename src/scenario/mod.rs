@@ -19,6 +19,8 @@ mod read_net;
 mod sample;
 mod schema;
 mod section;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod verdict;
 mod who;

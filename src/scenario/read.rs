@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::{At, Wrong, shown, wrong};
 use super::quantity::DAY;
-use super::section::{Found, Section};
+use super::section::{Found, Section, whole};
 use super::tree::{self, Node};
 use super::who::{node_number, who};
 use super::{
@@ -115,11 +115,10 @@ fn mesh(top: &Section<'_>) -> Result<MeshShape, Wrong> {
         return top.missing("mesh", "a table [mesh] with nodes = 10");
     };
     let mesh = Section::open(node, "[mesh]", keys::MESH)?;
-    mesh.either(&["nodes", "f"])?;
-    let nodes = match (mesh.whole("nodes", 1, MAX_NODES as u64)?, mesh.whole("f", 0, MAX_F)?) {
-        (Some(nodes), _) => nodes.value,
-        (None, Some(f)) => 3 * f.value + 1,
-        (None, None) => return mesh.missing("nodes", "nodes = 10 (or f = 3, for 3f+1 nodes)"),
+    let nodes = match mesh.either(&["nodes", "f"])? {
+        Some(("f", f)) => 3 * whole("f", f, 0, MAX_F)?.value + 1,
+        Some((key, nodes)) => whole(key, nodes, 1, MAX_NODES as u64)?.value,
+        None => return mesh.missing("nodes", "nodes = 10 (or f = 3, for 3f+1 nodes)"),
     };
     Ok(MeshShape {
         nodes: size(nodes),

@@ -8,7 +8,7 @@ use super::read::{Cast, size, value};
 use super::section::Section;
 use super::tree::{Kind, Node};
 use super::who::names;
-use super::{Expect, Limit, Load, Publishers, keys, metrics};
+use super::{Expect, Limit, Load, Publishers, keys, metrics, section};
 use crate::wire::limits::MAX_PAYLOAD;
 
 const MAX_LOADS: usize = 64;
@@ -134,14 +134,14 @@ fn expect(node: &Node, known: &[String]) -> Result<Expect, Wrong> {
         return unknown_metric(metric.at, metric.value, known);
     }
     let limits = ["at_least", "at_most", "equals"];
-    let Some((key, _)) = section.either(&limits)? else {
+    let Some((key, node)) = section.either(&limits)? else {
         return section.missing("at_least", "at_least, at_most or equals, as in at_least = 1.0");
     };
-    let Some(limit) = section.number(key)? else { return section.missing(key, "a number") };
+    let limit = section::number(key, node)?.value;
     let limit = match key {
-        "at_least" => Limit::AtLeast(limit.value),
-        "at_most" => Limit::AtMost(limit.value),
-        _ => Limit::Equals(limit.value),
+        "at_least" => Limit::AtLeast(limit),
+        "at_most" => Limit::AtMost(limit),
+        _ => Limit::Equals(limit),
     };
     Ok(Expect { metric: metric.value.to_owned(), limit })
 }

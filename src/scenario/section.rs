@@ -49,17 +49,23 @@ impl<'a> Section<'a> {
         wrong(self.at, format!("{} has no `{key}`; add {example}", self.name))
     }
 
-    /// One of two keys, if any; both are an error.
+    /// One of these keys, if any; several are an error, but that one in an overlay stands for those
+    /// in the file.
     pub fn either(&self, keys: &[&'static str]) -> Result<Option<(&'static str, &'a Node)>, Wrong> {
-        let mut given = keys.iter().filter_map(|key| Some((*key, self.table.get(*key)?)));
-        let Some((first, (_, node))) = given.next() else { return Ok(None) };
-        if let Some((second, (at, _))) = given.next() {
+        let given = keys.iter().filter_map(|key| Some((*key, self.table.get(*key)?)));
+        let mut given: Vec<_> = given.collect();
+        let laid = |at: At| matches!(at, At::Overlay(_));
+        if given.iter().any(|(_, (at, _))| laid(*at)) {
+            given.retain(|(_, (at, _))| laid(*at));
+        }
+        given.sort_by_key(|(_, (at, _))| *at);
+        if let [(first, _), (second, (at, _)), ..] = given[..] {
             return wrong(
                 *at,
                 format!("`{first}` and `{second}` are both given; give one of them"),
             );
         }
-        Ok(Some((first, node)))
+        Ok(given.first().map(|(key, (_, node))| (*key, node)))
     }
 
     /// That no key is given but these and the parameters of this kind; a foreign one is told where

@@ -11,10 +11,9 @@ use super::error::{At, Wrong, shown, wrong};
 pub(super) const MAX_TEXT: usize = 1 << 20;
 /// Most overlays.
 const MAX_OVERLAYS: usize = 1000;
-/// Deepest nesting of lists and tables.
+/// Deepest nesting of lists and tables. The parser has a limit too, 80 lists and inline tables of
+/// 80 parts of a key each, so that freeing what it read takes no more stack than there is.
 const MAX_DEPTH: usize = 16;
-/// Most dots outside of comments: see [`shallow`].
-const MAX_DOTS: usize = 2000;
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -57,7 +56,6 @@ pub(super) fn read(text: &str, overlays: &[String]) -> Result<Node, Wrong> {
     if text.len() > MAX_TEXT {
         return wrong(At::Text(0), format!("the file is longer than {MAX_TEXT} bytes"));
     }
-    shallow(text, At::Text(0))?;
     let parsed = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let why = if error.message().is_empty() { "is no TOML" } else { error.message() };
@@ -72,16 +70,6 @@ pub(super) fn read(text: &str, overlays: &[String]) -> Result<Node, Wrong> {
         lay(&mut root, overlay, At::Overlay(number))?;
     }
     Ok(root)
-}
-
-/// Refuses what could nest very deep: each part of a dotted key is a table in a table, and freeing
-/// those recurses. Lists and inline tables are bounded by the parser.
-fn shallow(text: &str, at: At) -> Result<(), Wrong> {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    if lines.map(|line| line.matches('.').count()).sum::<usize>() <= MAX_DOTS {
-        return Ok(());
-    }
-    wrong(at, format!("there are more than {MAX_DOTS} dots outside of comments"))
 }
 
 fn table(from: DeTable<'_>, overlay: Option<At>, depth: usize) -> Result<Table, Wrong> {
@@ -124,7 +112,17 @@ fn node(value: DeValue<'_>, at: At, overlay: Option<At>, depth: usize) -> Result
     Ok(Node { at, kind })
 }
 
-/// Lays `path.to.key=value` over the tree.
+/// Keys of which a table has one.
+const EITHER: [&[&str]; 3] =
+    [&["nodes", "f"], &["count", "fraction", "nodes"], &["at_least", "at_most", "equals"]];
+
+/// Whether a key that is laid over a table takes the place of another.
+fn rivals(laid: &str, there: &str) -> bool {
+    laid != there && EITHER.iter().any(|keys| keys.contains(&laid) && keys.contains(&there))
+}
+
+/// Lays `path.to.key=value` over the tree. A key of which a table has only one takes the place of
+/// the other: `mesh.nodes` that of `mesh.f`.
 fn lay(root: &mut Node, overlay: &str, at: At) -> Result<(), Wrong> {
     let Some((path, value)) = overlay.split_once('=') else {
         return wrong(at, "is no overlay; write it like mesh.nodes=1000");
@@ -147,6 +145,9 @@ fn lay(root: &mut Node, overlay: &str, at: At) -> Result<(), Wrong> {
         let what = place.what();
         place = match &mut place.kind {
             Kind::Table(table) => {
+                if depth + 1 == path.len() {
+                    table.retain(|key, _| !rivals(part, key));
+                }
                 &mut table.entry((*part).to_owned()).or_insert_with(|| (at, new())).1
             }
             Kind::List(list) => {
@@ -172,7 +173,6 @@ fn index(part: &str) -> Option<usize> {
 
 /// A TOML value, or else the text as it stands.
 fn value_of(text: &str, at: At) -> Result<Node, Wrong> {
-    shallow(text, at)?;
     match DeValue::parse(text) {
         Ok(value) => node(value.into_inner(), at, Some(at), 0),
         Err(_) => Ok(Node { at, kind: Kind::Text(text.to_owned()) }),

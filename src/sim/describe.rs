@@ -36,6 +36,7 @@ pub(super) fn describe(trace: &mut Trace, at: Time, event: &Event) {
         Event::Post { load, k, .. } => words(9, u64::from(*load), *k),
         Event::Checkpoint => words(10, 0, 0),
         Event::Phase => words(11, 0, 0),
+        Event::Released { to } => words(12, to.0, 0),
     }
 }
 
@@ -79,6 +80,7 @@ impl World {
             Event::Post { load, k, .. } => format!("message {k} of load {load} is due"),
             Event::Checkpoint => "the oracle looks at everybody".into(),
             Event::Phase => "a phase may end".into(),
+            Event::Released { to } => format!("end {} goes on with what was held back", to.0),
         };
         format!("{at} {what}")
     }

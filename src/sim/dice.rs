@@ -65,22 +65,27 @@ pub(super) struct Trace(u64, u64);
 impl Trace {
     /// One word more.
     pub fn word(&mut self, word: u64) {
-        let mixed = u128::from(self.0 ^ word ^ 0xa076_1d64_78bd_642f)
-            * u128::from(self.1 ^ 0xe703_7ed1_a0b4_28db);
-        self.0 = (mixed as u64) ^ word.rotate_left(23);
-        self.1 = self.1.rotate_left(29).wrapping_add(word) ^ (mixed >> 64) as u64;
+        self.pair(u128::from(word) << 64 | u128::from(word));
+    }
+
+    fn pair(&mut self, pair: u128) {
+        let (one, two) = (pair as u64, (pair >> 64) as u64);
+        let mixed = u128::from(self.0 ^ one ^ 0xa076_1d64_78bd_642f)
+            * u128::from(self.1 ^ two ^ 0xe703_7ed1_a0b4_28db);
+        self.0 = (mixed as u64) ^ one.rotate_left(23);
+        self.1 = self.1.rotate_left(29).wrapping_add(two) ^ (mixed >> 64) as u64;
     }
 
     /// Bytes, and how many.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.word(u64::from_le_bytes(*word));
+        let (pairs, rest) = bytes.as_chunks::<16>();
+        for pair in pairs {
+            self.pair(u128::from_le_bytes(*pair));
         }
-        let mut last = [0; 8];
+        let mut last = [0; 16];
         last[..rest.len()].copy_from_slice(rest);
-        self.word(u64::from_le_bytes(last));
+        self.pair(u128::from_le_bytes(last));
     }
 
     /// The digest so far.

@@ -25,8 +25,6 @@ enum Row {
 #[derive(Default)]
 pub(super) struct Disk {
     rows: Vec<(Time, Row)>,
-    /// Where a slot's first and second batch are.
-    index: BTreeMap<(PublicKey, u64, bool), u32>,
     /// Rows before this one are safe.
     safe: usize,
     /// Synced writes that are not answered yet, with the row that they end at.
@@ -54,25 +52,29 @@ impl Disk {
 
     fn push(&mut self, now: Time, record: Record) {
         match record {
-            Record::Batch(stored) => {
-                let header = &stored.batch.header;
-                let slot = (header.author, header.seq, !stored.first);
-                let row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-                self.index.entry(slot).or_insert(row);
-                self.rows.push((now, Row::Batch(stored)));
-            }
+            Record::Batch(stored) => self.rows.push((now, Row::Batch(stored))),
             Record::Ban(ban) => self.rows.push((now, Row::Ban(ban))),
             Record::Rejection(_) => {}
         }
     }
 
-    /// A batch of a slot: the first, or the one of that id.
+    fn batches(&self) -> impl DoubleEndedIterator<Item = &StoredBatch> {
+        self.rows.iter().filter_map(|(_, row)| match row {
+            Row::Batch(stored) => Some(stored),
+            Row::Ban(_) => None,
+        })
+    }
+
+    /// A batch of a slot: the first, or the one of that id. Reads are rare, as a node's cache
+    /// answers most requests, and of the newest rows: no index is kept.
     pub fn read(&self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<&StoredBatch> {
-        let of = |second| match self.rows.get(*self.index.get(&(author, seq, second))? as usize) {
-            Some((_, Row::Batch(stored))) => Some(stored),
-            _ => None,
+        let wanted = |stored: &&StoredBatch| {
+            let header = &stored.batch.header;
+            header.author == author
+                && header.seq == seq
+                && id.map_or(stored.first, |id| stored.id == id)
         };
-        [of(false), of(true)].into_iter().flatten().find(|s| id.is_none_or(|id| s.id == id))
+        self.batches().rev().find(wanted)
     }
 
     /// The process or the machine dies: what was not safe is gone, and is given back.
@@ -82,7 +84,6 @@ impl Disk {
         let lost = self.rows.split_off(self.safe.max(flushed).min(self.rows.len()));
         let kept = self.rows.len();
         self.safe = kept;
-        self.index.retain(|_, row| (*row as usize) < kept);
         lost.into_iter()
             .map(|(_, row)| match row {
                 Row::Batch(stored) => Record::Batch(stored),
@@ -93,23 +94,25 @@ impl Disk {
 
     /// The authors of all first batches, one for each.
     pub fn authors(&self) -> impl Iterator<Item = &PublicKey> {
-        self.index.keys().filter(|(_, _, second)| !second).map(|(author, _, _)| author)
+        self.batches().filter(|stored| stored.first).map(|stored| &stored.batch.header.author)
     }
 
     /// What a start finds.
     pub fn restored(&self) -> Restored {
         let mut lanes: Vec<RestoredLane> = Vec::new();
-        for ((author, seq, second), row) in &self.index {
-            let Some((_, Row::Batch(stored))) = self.rows.get(*row as usize) else { continue };
-            if lanes.last().is_none_or(|lane| lane.author != *author) {
-                lanes.push(RestoredLane { author: *author, floor: 0, slots: Vec::new() });
+        let mut batches: Vec<&StoredBatch> = self.batches().collect();
+        batches.sort_by_key(|b| (b.batch.header.author, b.batch.header.seq, !b.first));
+        for stored in batches {
+            let header = &stored.batch.header;
+            if lanes.last().is_none_or(|lane| lane.author != header.author) {
+                lanes.push(RestoredLane { author: header.author, floor: 0, slots: Vec::new() });
             }
             let slot = RestoredSlot {
-                seq: *seq,
+                seq: header.seq,
                 id: stored.id,
-                rest: stored.batch.header.rest(),
+                rest: header.rest(),
                 signature: stored.batch.signature,
-                first: !second,
+                first: stored.first,
             };
             if let Some(lane) = lanes.last_mut() {
                 lane.slots.push(slot);

@@ -8,7 +8,7 @@ use super::world::{Event, START, World};
 use crate::crypto::Digest;
 use crate::protocol::Time;
 use crate::report::{Recording, Violation};
-use crate::scenario::{Latency, Net, Ppm, Scenario, Start};
+use crate::scenario::{Fault, FaultKind, Latency, Ppm, Scenario, Start};
 
 /// How long honest nodes may take to get linked.
 const LINKING: Duration = Duration::from_secs(60);
@@ -39,7 +39,12 @@ pub enum Phase {
 }
 
 /// Whether no frame takes longer than half a second, so that what is under way has soon passed.
-fn is_calm(net: &Net) -> bool {
+/// What a fault slowed down is under way long after it.
+fn is_calm(scenario: &Scenario) -> bool {
+    let net = &scenario.net;
+    let slows = |fault: &Fault| {
+        matches!(fault.kind, FaultKind::Loss(_) | FaultKind::Delay(_) | FaultKind::Cap(_))
+    };
     let slowest = match &net.latency {
         Latency::Constant(one_way) => *one_way,
         Latency::Uniform { max, .. } | Latency::LongTailed { max, .. } => *max,
@@ -48,7 +53,8 @@ fn is_calm(net: &Net) -> bool {
             matrix.iter().flatten().max().copied().unwrap_or_default()
         }
     };
-    net.loss == Ppm(0)
+    !scenario.faults.iter().any(slows)
+        && net.loss == Ppm(0)
         && net.bandwidth.is_none()
         && slowest.saturating_add(net.jitter) <= Duration::from_millis(500)
 }
@@ -163,7 +169,7 @@ impl Sim {
         if honest && world.places.len() > LARGE {
             return self.stop();
         }
-        if is_calm(&world.scenario.net) {
+        if is_calm(&world.scenario) {
             world.oracle.quiet(now);
         }
         self.phase = Phase::Lingering;

@@ -122,20 +122,23 @@ impl World {
 
     /// Something comes to an end of a link.
     pub(super) fn arrive(&mut self, to: LinkId, piece: Piece) {
-        let from = other(to);
-        let Some(sender) = self.ends.get(from).map(|end| end.owner as usize) else { return };
+        let waits = self.stays(to);
         let Some(end) = self.ends.up(to) else { return };
-        let owner = end.owner as usize;
-        let stays = !end.reading
-            || self.places[owner].paused
-            || self.impairments.cut(owner, sender)
-            || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty());
-        if stays {
+        if waits || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
             let rare = end.rare();
             rare.held_bytes += piece.length();
             return rare.held.push_back(piece);
         }
         self.take_in(to, piece);
+    }
+
+    /// Whether what comes to an end cannot be taken in now.
+    fn stays(&self, to: LinkId) -> bool {
+        let (Some(end), Some(from)) = (self.ends.get(to), self.ends.get(other(to))) else {
+            return true;
+        };
+        let (owner, sender) = (end.owner as usize, from.owner as usize);
+        !end.reading || self.places[owner].paused || self.impairments.cut(owner, sender)
     }
 
     /// Hands what came to the owner.
@@ -205,26 +208,35 @@ impl World {
         }
     }
 
-    /// What was held back at an end comes now, after a while.
+    /// What was held back at an end comes after a while. Until then it stays where it is, so that
+    /// nothing which comes meanwhile overtakes it.
     pub(super) fn release(&mut self, to: LinkId, after: Duration) {
-        let at = self.now.after(after);
-        let Some(rare) = self.ends.up(to).and_then(|end| end.rare.as_mut()) else { return };
-        rare.held_bytes = 0;
-        let held = std::mem::take(&mut rare.held);
-        for piece in held {
-            self.queue.put(at, Event::Piece { to, piece });
+        let rare = self.ends.up(to).and_then(|end| end.rare.as_ref());
+        if rare.is_some_and(|rare| !rare.held.is_empty()) {
+            self.queue.put(self.now.after(after), Event::Released { to });
         }
-        let from = other(to);
-        if let Some(end) = self.ends.up(from)
-            && end.last < at
+    }
+
+    /// What was held back is taken in, in order, as far as nothing holds it back again.
+    pub(super) fn released(&mut self, to: LinkId) {
+        while !self.stays(to)
+            && let Some(rare) = self.ends.up(to).and_then(|end| end.rare.as_mut())
+            && let Some(piece) = rare.held.pop_front()
         {
-            end.last = at; // nothing overtakes it
+            rare.held_bytes = rare.held_bytes.saturating_sub(piece.length());
+            self.take_in(to, piece);
         }
+        let window = self.ends.get(to).and_then(|end| end.rare.as_ref());
+        if window.is_some_and(|rare| rare.held_bytes > RECEIVE_WINDOW) {
+            return;
+        }
+        let now = self.now;
+        let from = other(to);
         let blocked = self.ends.up(from).and_then(|end| end.rare.as_mut());
         if let Some(rare) = blocked.filter(|rare| rare.blocked) {
             rare.blocked = false;
             rare.unwritten += 1;
-            self.queue.put(at, Event::Written { end: from });
+            self.queue.put(now, Event::Written { end: from });
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) enum Event {
     Wake { node: u32, at: Time },
     /// Something comes to an end of a link.
     Piece { to: LinkId, piece: Piece },
+    /// What was held back at an end of a link may come.
+    Released { to: LinkId },
     /// A write of a liar is done.
     Written { end: LinkId },
     /// A dial gets an answer, or does not; with the number of this try.
@@ -120,6 +122,7 @@ impl World {
             }
             Event::Wake { node, at } => self.wake(node as usize, at),
             Event::Piece { to, piece } => self.arrive(to, piece),
+            Event::Released { to } => self.released(to),
             Event::Written { end } => self.written(end),
             Event::Dialled { from, start, to, trial } => {
                 if self.places[from as usize].start == start {

@@ -42,12 +42,37 @@ const CONFIG: Configuration<BigEndian, Fixint, Limit<{ 2 * MAX_FRAME }>> =
         .with_limit::<{ 2 * MAX_FRAME }>();
 
 const OVER_LIMIT: &str = "a list or byte string is over its limit";
+const OTHER_BYTES: &str = "it encodes to other bytes";
 const EMPTY: &str = "a list that must not be empty is";
 
 /// Appends the encoding. Values are bounded by their types, so it cannot fail on what we build.
 pub(super) fn encode<T: Encode>(value: &T, into: &mut Vec<u8>) {
-    let encoded = bincode::encode_to_vec(value, CONFIG).unwrap_or_default();
-    into.extend_from_slice(&encoded);
+    let before = into.len();
+    if bincode::encode_into_writer(value, Append(&mut *into), CONFIG).is_err() {
+        into.truncate(before);
+    }
+}
+
+/// Writes to the end of a vector.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Writer for Append<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Compares what is written with what is expected, without keeping it.
+struct Expect<'a> {
+    left: &'a [u8],
+}
+
+impl Writer for Expect<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.left = self.left.strip_prefix(bytes).ok_or(EncodeError::Other(OTHER_BYTES))?;
+        Ok(())
+    }
 }
 
 /// Decodes all of `bytes`, and nothing else will do.
@@ -62,12 +87,10 @@ pub(super) fn decode<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, WireErro
     if used != bytes.len() {
         return Err(WireError::NonCanonical("bytes are left over"));
     }
-    let mut again = Vec::with_capacity(bytes.len());
-    encode(&value, &mut again);
-    if again == bytes {
-        Ok(value)
-    } else {
-        Err(WireError::NonCanonical("it encodes to other bytes"))
+    let mut again = Expect { left: bytes };
+    match bincode::encode_into_writer(&value, &mut again, CONFIG) {
+        Ok(()) if again.left.is_empty() => Ok(value),
+        _ => Err(WireError::NonCanonical(OTHER_BYTES)),
     }
 }
 

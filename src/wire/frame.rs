@@ -155,6 +155,9 @@ pub struct Differ {
     pub tips: List<SignedSlot, 0, MAX_TIPS>,
 }
 
+/// What a push or a reply takes beside its body, at the most; a capacity and no limit.
+const FRAME_OVERHEAD: usize = 256;
+
 /// A frame of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -338,6 +341,25 @@ impl Frame {
             Self::Compare(body) => encode(body, &mut bytes),
             Self::Differ(body) => encode(body, &mut bytes),
         }
+        bytes
+    }
+
+    /// The bytes of a [`Push`], of a batch that need not be copied for it.
+    pub fn push(hops: u8, batch: &Batch) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FRAME_OVERHEAD + batch.body.len());
+        bytes.extend([VERSION, Kind::Push as u8]);
+        encode(&hops, &mut bytes);
+        encode(batch, &mut bytes);
+        bytes
+    }
+
+    /// The bytes of a [`Reply`], of a batch that need not be copied for it.
+    pub fn reply(ticket: u32, hops: u8, batch: &Batch) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FRAME_OVERHEAD + batch.body.len());
+        bytes.extend([VERSION, Kind::Reply as u8]);
+        encode(&ticket, &mut bytes);
+        encode(&hops, &mut bytes);
+        encode(batch, &mut bytes);
         bytes
     }
 

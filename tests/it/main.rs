@@ -17,6 +17,7 @@ mod node_liars;
 mod node_mesh;
 mod node_refuses;
 mod process;
+mod seeds;
 mod support;
 mod tidy;
 mod tls;

@@ -99,6 +99,8 @@ mod tests {
             assert_eq!((small.mesh.nodes, small.cast().iter().flatten().count()), (4, 1));
             assert_eq!((small.loads[0].count, small.loads[0].size), (Some(1), 0));
             assert!(matches!(&small.faults[0].select.who, Who::Count(1)), "{:?}", small.faults);
+            let again = Scenario::parse(&small.to_toml(), &[]).expect("reads");
+            assert_eq!(again, small);
             assert!(small.net.jitter.is_zero() && small.net.bandwidth.is_none());
         }
     }

@@ -27,9 +27,9 @@ pub(super) fn smaller(scenario: &Scenario) -> Vec<Scenario> {
     let mut found = steps.found;
     found.retain(|one| {
         one != scenario
-            && sound(one)
             && (!bound || within_bound(one))
             && (!alive || publishers_live(one))
+            && sound(one)
     });
     found
 }
@@ -61,18 +61,9 @@ fn publishers_live(scenario: &Scenario) -> bool {
         .all(|node| cast.get(node).is_some_and(Option::is_none) && lives(node))
 }
 
-/// Whether everybody who is named is there, and somebody publishes.
+/// Whether it would be read from a file, and as the same.
 fn sound(scenario: &Scenario) -> bool {
-    let nodes = scenario.mesh.nodes;
-    let there = |who: &Who| match who {
-        Who::Nodes(list) => list.iter().all(|node| *node < nodes),
-        Who::Count(count) => *count <= nodes,
-        Who::Fraction(_) => true,
-    };
-    scenario.malicious.iter().all(|group| there(&group.who))
-        && scenario.faults.iter().all(|fault| there(&fault.select.who))
-        && scenario.loads.iter().all(|load| !scenario.publishers(load).is_empty())
-        && scenario.cast().iter().any(Option::is_none)
+    Scenario::parse(&scenario.to_toml(), &[]).is_ok_and(|read| read == *scenario)
 }
 
 struct Steps<'a> {

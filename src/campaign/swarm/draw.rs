@@ -146,6 +146,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_drawn_is_a_file_that_reads_back() {
+        for seed in 0..1000 {
+            let drawn = swarm(seed);
+            let text = drawn.to_toml();
+            match Scenario::parse(&text, &[]) {
+                Ok(read) => assert_eq!(read, drawn, "{seed}\n{text}"),
+                Err(error) => panic!("{seed}: {error}\n{text}"),
+            }
+        }
+        assert_eq!(swarm(u64::MAX).seed, u64::MAX);
+    }
+
+    #[test]
     fn features_come_and_are_left_out() {
         type Feature = fn(&Scenario) -> bool;
         let features: [(&str, Feature); 16] = [

@@ -50,7 +50,11 @@ fn spec(dice: &mut Dice, kinds: &[&str], nodes: usize, times: bool) -> Spec {
     let mut chosen: Option<(String, Spec)> = None;
     for kind in dice.some(kinds, wanted) {
         let mut text = behaviour(dice, kind, nodes);
-        if times && dice.one_in(2) {
+        if kind == "flood" && !text.contains("rate=") {
+            // For a moment only: a second of it costs more than all else of a run.
+            let from = dice.range(0..=3000);
+            text += &format!("@between={from}ms..{}ms", from + dice.range(20..=150));
+        } else if times && dice.one_in(2) {
             text += &when(dice);
         }
         let joined = match &chosen {
@@ -83,7 +87,7 @@ fn behaviour(dice: &mut Dice, kind: &str, nodes: usize) -> String {
         }
         "flood" => {
             // One in eight goes as fast as its links take.
-            let rate = if dice.one_in(8) { None } else { Some(dice.range(10..=1000)) };
+            let rate = if dice.one_in(8) { None } else { Some(dice.range(10..=400)) };
             let rate = rate.map(|rate| format!(":rate={rate}")).unwrap_or_default();
             let what = dice.pick(&FLOODS).copied().unwrap_or("garbage");
             format!("{rate}:what={what}")

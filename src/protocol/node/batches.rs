@@ -13,7 +13,7 @@ use crate::protocol::{
     Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
     Token, Verified,
 };
-use crate::wire::{Batch, BatchId, Class, Frame, Kind, Push, SignedSlot, SlotId};
+use crate::wire::{Batch, BatchId, Class, Frame, Kind, SignedSlot, SlotId};
 
 /// A known batch is worth a line in the log once it is older than this: until then copies are the
 /// price of redundancy. Decides what is logged, never what is valid.
@@ -268,9 +268,7 @@ impl Node {
     fn relay_batch(&mut self, stored: &StoredBatch, holders: &[LinkId]) -> Vec<(LinkId, u64)> {
         let header = &stored.batch.header;
         let item = SlotId { author: header.author, seq: header.seq, id: stored.id };
-        let batch: Batch = Batch::clone(&stored.batch);
-        let push = Frame::Push(Box::new(Push { hops: stored.hops.saturating_add(1), batch }));
-        let frame: Arc<[u8]> = Arc::from(push.encode());
+        let frame: Arc<[u8]> = Frame::push(stored.hops.saturating_add(1), &stored.batch).into();
         let links: Vec<(LinkId, bool)> = self
             .links
             .ready()

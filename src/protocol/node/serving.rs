@@ -9,7 +9,7 @@ use crate::crypto::PublicKey;
 use crate::protocol::bucket::Rate;
 use crate::protocol::{LinkId, Note, Output, Reason, StoredBatch, Token};
 use crate::wire::limits::{MAX_OPEN_WANTS, REQUEST_FRAMES, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
-use crate::wire::{Batch, BatchId, Class, Frame, Missing, Reply, Want, WhyMissing};
+use crate::wire::{BatchId, Class, Frame, Kind, Missing, Want, WhyMissing};
 
 const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
 
@@ -148,14 +148,12 @@ impl Node {
         let Some(link) = self.serving.requests.get(&request).map(|asked| asked.link) else {
             return;
         };
-        let batch: Batch = Batch::clone(&stored.batch);
-        let (ticket, hops) = (want.ticket, stored.hops.saturating_add(1));
-        let frame = Frame::Reply(Box::new(Reply { ticket, hops, batch }));
+        let frame = Frame::reply(want.ticket, stored.hops.saturating_add(1), &stored.batch);
         let now = self.now;
         if let Some(held) = self.links.get_mut(link) {
             held.served.charge(SERVE, now, stored.batch.body.len() as u64);
         }
-        self.send(link, &frame);
+        self.send_bytes(link, Kind::Reply, frame.into());
         self.answered(request);
     }
 

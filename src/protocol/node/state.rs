@@ -12,7 +12,7 @@ use super::publishing::Writing;
 use super::serving::Serving;
 use crate::crypto::{Digest, Identity, PublicKey, Signature};
 use crate::protocol::cache::Cache;
-use crate::protocol::lanes::Lanes;
+use crate::protocol::lanes::{Lane, Lanes};
 use crate::protocol::links::{Granted, Links, Overlay};
 use crate::protocol::publisher::Publisher;
 use crate::protocol::quotas::{Quota, Quotas};
@@ -257,9 +257,21 @@ impl Node {
         tip.unwrap_or((0, Digest::ZERO))
     }
 
+    /// The lanes that are not empty, in the order of keys.
+    pub fn lanes(&self) -> Vec<LaneView> {
+        let view = |(author, lane): (u32, &Lane)| LaneView {
+            author: self.network.keys()[author as usize].key,
+            tip: lane.tip(),
+            tip_id: lane.tip_id().unwrap_or(Digest::ZERO),
+            above: lane.above() as u64,
+            floor: lane.floor(),
+            conflicted: lane.conflicted(),
+        };
+        self.lanes.iter().map(view).collect()
+    }
+
     /// The node at this moment.
     pub fn snapshot(&self) -> Snapshot {
-        let key_of = |number: u32| self.network.keys()[number as usize].key;
         let peer = |peer: PublicKey| PeerView {
             peer,
             link: self.links.of_peer(&peer).and_then(|id| Some(self.links.get(id)?.view(id))),
@@ -267,19 +279,11 @@ impl Node {
             failed_dials: self.overlay.failures(&peer),
             rejected: self.standing.rejected(&peer),
         };
-        let lanes = self.lanes.iter().map(|(author, lane)| LaneView {
-            author: key_of(author),
-            tip: lane.tip(),
-            tip_id: lane.tip_id().unwrap_or(Digest::ZERO),
-            above: lane.above() as u64,
-            floor: lane.floor(),
-            conflicted: lane.conflicted(),
-        });
         Snapshot {
             key: self.identity.public(),
             now: self.now,
             peers: self.overlay.others().map(peer).collect(),
-            lanes: lanes.collect(),
+            lanes: self.lanes(),
             waiting: self.publisher.waiting() as u64,
             counters: self.counters.clone(),
         }

@@ -2,14 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::facts::{Fact, Facts};
 use super::keys::Keys;
 use super::set::NodeSet;
 use crate::crypto::Signature;
 use crate::protocol::{Record, StoredBatch, Time, Verified};
+use crate::wire::limits::{AUTHOR_BATCHES_PER_S, WINDOW};
 use crate::wire::{Batch, BatchId};
 
+/// A slot of an author that lies, or of one that is no node, is everywhere this long after its
+/// first delivery: a window of slots at the rate that an author's quota grants, and as much again.
+/// An honest author's are once the liveness phase is over.
+const EVERYWHERE_WITHIN: Duration = Duration::from_secs(2 * WINDOW.div_ceil(AUTHOR_BATCHES_PER_S));
 /// Bytes of batches that are recognised without hashing them again.
 const RECOGNISED: usize = 16 << 20;
 
@@ -21,6 +27,8 @@ struct Slot {
     signed: Vec<BatchId>,
     /// The id that was delivered first.
     first: Option<BatchId>,
+    /// When.
+    since: Time,
     /// Whether another one was delivered elsewhere.
     conflict: bool,
     /// Whether its honest author told its client that it is published.
@@ -113,7 +121,7 @@ impl Slots {
             facts.count(Fact::RedeliveredAfterCrash);
         }
         match slot.first {
-            None => slot.first = Some(id),
+            None => (slot.first, slot.since) = (Some(id), now),
             Some(first) if first != id && !slot.conflict => {
                 slot.conflict = true;
                 facts.count(Fact::ConflictingSlots);
@@ -142,11 +150,12 @@ impl Slots {
     /// only nodes that are down, ever had is nobody's to deliver while those are down. An author
     /// has what it signed: a crash between the sync and its answer leaves it in its store,
     /// never to be delivered there.
-    pub fn end(&self, now: Time, up: &NodeSet, facts: &mut Facts) {
+    pub fn end(&self, now: Time, up: &NodeSet, keys: &Keys, facts: &mut Facts) {
         for slot in &self.slots {
             let author = slot.author as usize;
             let published = slot.published && up.contains(author);
-            let delivered = slot.delivered.meets(up);
+            let due = keys.is_honest(slot.author) || now >= slot.since.after(EVERYWHERE_WITHIN);
+            let delivered = due && slot.delivered.meets(up);
             if !published && !delivered {
                 continue;
             }

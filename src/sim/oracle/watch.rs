@@ -82,6 +82,7 @@ impl Oracle {
                 self.sends(now, node, *link, (*kind, *class), frame);
             }
             Output::Deliver(delivery) => {
+                self.quiet_from = self.quiet_from.map(|from| from.max(now.after(QUIET_AFTER)));
                 self.slots.delivered(now, node, &delivery.stored, &self.keys, &mut self.facts);
             }
             Output::Check { key, statement, signature, .. } => {
@@ -217,7 +218,8 @@ impl Oracle {
 
     /// Everything is delivered, all faults are over, and no frame takes longer than half a second.
     /// Where nobody lies, traffic stops from two seconds later on, but for heartbeats; until
-    /// something is published or fails again.
+    /// something is published or fails again. A delivery is news for two seconds too: an author
+    /// that crashed may find a batch on its disk that nobody has.
     pub fn quiet(&mut self, now: Time) {
         if self.keys.all_honest() {
             self.quiet_from = Some(now.after(QUIET_AFTER));
@@ -242,7 +244,7 @@ impl Oracle {
     pub fn end(&mut self, now: Time, up: &[bool]) {
         let honest = |node: &usize| u32::try_from(*node).is_ok_and(|n| self.keys.is_honest(n));
         let up = (0..up.len()).filter(|node| up[*node]).filter(honest).collect();
-        self.slots.end(now, &up, &mut self.facts);
+        self.slots.end(now, &up, &self.keys, &mut self.facts);
     }
 
     /// Whatever did not hold, in the order in which it was seen; at most a hundred.

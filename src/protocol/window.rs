@@ -1,0 +1,113 @@
+//! A map from slots to values where slots come nearly in order: one lane's window.
+
+use std::collections::VecDeque;
+
+/// Ascending by slot. A lane of few slots costs few bytes, whatever a B-tree's node would take, and
+/// a network has a lane for each node and author; adding is at the end but for what comes late.
+#[derive(Debug)]
+pub(super) struct Window<T> {
+    slots: VecDeque<(u64, Box<T>)>,
+}
+
+impl<T> Default for Window<T> {
+    fn default() -> Self {
+        Self { slots: VecDeque::new() }
+    }
+}
+
+impl<T> Window<T> {
+    fn place(&self, seq: u64) -> Result<usize, usize> {
+        // Most often it is the last one, or the one after it.
+        match self.slots.back() {
+            None => Err(0),
+            Some((last, _)) if *last < seq => Err(self.slots.len()),
+            Some((last, _)) if *last == seq => Ok(self.slots.len() - 1),
+            Some(_) => self.slots.binary_search_by_key(&seq, |(seq, _)| *seq),
+        }
+    }
+
+    /// What is in a slot.
+    pub fn get(&self, seq: u64) -> Option<&T> {
+        self.slots.get(self.place(seq).ok()?).map(|(_, value)| &**value)
+    }
+
+    /// What is in a slot.
+    pub fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
+        let place = self.place(seq).ok()?;
+        self.slots.get_mut(place).map(|(_, value)| &mut **value)
+    }
+
+    /// Whether anything is in a slot.
+    pub fn contains(&self, seq: u64) -> bool {
+        self.place(seq).is_ok()
+    }
+
+    /// Fills a slot; what was there before is gone.
+    pub fn insert(&mut self, seq: u64, value: T) {
+        let value = Box::new(value);
+        match self.place(seq) {
+            Ok(place) => self.slots[place].1 = value,
+            Err(place) => self.slots.insert(place, (seq, value)),
+        }
+    }
+
+    /// How many slots are filled.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The highest filled slot.
+    pub fn last(&self) -> Option<u64> {
+        self.slots.back().map(|(seq, _)| *seq)
+    }
+
+    /// How many slots above this one are filled.
+    pub fn above(&self, seq: u64) -> usize {
+        let upto = match self.place(seq) {
+            Ok(place) => place + 1,
+            Err(place) => place,
+        };
+        self.slots.len() - upto
+    }
+
+    /// Empties every slot up to this one.
+    pub fn forget(&mut self, upto: u64) {
+        while self.slots.front().is_some_and(|(seq, _)| *seq <= upto) {
+            self.slots.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_map(steps in prop::collection::vec((0u8..4, 0u64..40), 0..200)) {
+            let (mut window, mut map) = (Window::default(), BTreeMap::new());
+            for (number, (what, seq)) in steps.into_iter().enumerate() {
+                match what {
+                    0 | 1 => {
+                        window.insert(seq, number);
+                        map.insert(seq, number);
+                    }
+                    2 if seq % 5 == 0 => {
+                        window.forget(seq);
+                        map.retain(|held, _| *held > seq);
+                    }
+                    _ => prop_assert_eq!(window.get_mut(seq), map.get_mut(&seq)),
+                }
+                prop_assert_eq!(window.get(seq), map.get(&seq));
+                prop_assert_eq!(window.contains(seq), map.contains_key(&seq));
+                prop_assert_eq!(window.len(), map.len());
+                prop_assert_eq!(window.last(), map.last_key_value().map(|(seq, _)| *seq));
+                prop_assert_eq!(window.above(seq), map.range(seq + 1..).count());
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The way of one message through the mesh, as a tree over time.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::super::{Had, Story};
+use super::text::{cut, safe, time};
+
+/// Nodes of a tree that is drawn in full; of a larger one only the slowest way.
+const MOST_NODES: usize = 200;
+/// Trees that are shown at once; larger ones are folded.
+const MOST_OPEN: usize = 40;
+const ROW: f64 = 19.0;
+const LEFT: f64 = 14.0;
+const WIDTH: f64 = 500.0;
+
+/// A node of the tree: who, the row of its parent, its own row.
+struct Row<'a> {
+    had: &'a Had,
+    parent: Option<usize>,
+}
+
+/// The story as a picture; `None` if nobody had it.
+pub fn tree(story: &Story) -> Option<String> {
+    let full = story.delivered.len() <= MOST_NODES;
+    let rows = if full { all(story) } else { slowest(story) };
+    let start = story.posted.or(story.delivered.first().map(|had| had.at))?;
+    let end = rows.iter().map(|row| row.had.at).max()?.max(start + 1);
+    let body = draw(story, &rows, start, end);
+    let picture = format!(
+        "<svg viewBox=\"0 0 640 {:.0}\" role=\"img\" aria-label=\"Who had it from whom, and when\">\
+         {body}</svg>",
+        rows.len() as f64 * ROW + 32.0
+    );
+    let open = if rows.len() <= MOST_OPEN { " open" } else { "" };
+    let what = if full {
+        format!("{} nodes had it", rows.len())
+    } else {
+        format!("the way to the last of {} nodes that had it", story.delivered.len())
+    };
+    Some(format!(
+        "<p class=\"mono\">{}</p><p>slot {} of {}</p><details{open}><summary>{what}, the last after \
+         {}</summary>{picture}</details>{}",
+        cut(&story.id, 70),
+        story.seq.unwrap_or(0),
+        safe(story.author_name.as_deref().unwrap_or("a stranger")),
+        time((end - start) as f64),
+        rest(story)
+    ))
+}
+
+fn rest(story: &Story) -> String {
+    let mut out = String::new();
+    if !story.missing.is_empty() {
+        let some: Vec<String> = story.missing.iter().take(20).map(|name| safe(name)).collect();
+        let more = story.missing.len().saturating_sub(20);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = write!(out, "<p class=\"warn\">missing at {}{more}</p>", some.join(", "));
+    }
+    for row in story.refused.iter().take(10) {
+        let from = row.link_name.as_deref().unwrap_or("its own API");
+        let _ = write!(
+            out,
+            "<p>refused by {} from {}: {} ×{}</p>",
+            safe(&row.node),
+            safe(from),
+            safe(&row.reason),
+            row.count
+        );
+    }
+    out
+}
+
+/// Everybody, parents before children, each subtree together.
+fn all(story: &Story) -> Vec<Row<'_>> {
+    let had = &story.delivered;
+    let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
+    for (number, one) in had.iter().enumerate().rev() {
+        by_key.insert(&one.key, number);
+    }
+    let parent = |one: &Had| one.from.as_deref().and_then(|from| by_key.get(from)).copied();
+    let mut children: Vec<Vec<usize>> = vec![vec![]; had.len()];
+    let mut roots = Vec::new();
+    for (number, one) in had.iter().enumerate() {
+        match parent(one) {
+            Some(from) if from != number => children[from].push(number),
+            _ => roots.push(number),
+        }
+    }
+    let mut rows = Vec::with_capacity(had.len());
+    let mut drawn = vec![false; had.len()];
+    for root in roots.into_iter().chain(0..had.len()) {
+        let mut open = vec![(root, None)];
+        while let Some((number, parent)) = open.pop() {
+            if std::mem::replace(&mut drawn[number], true) {
+                continue;
+            }
+            let row = rows.len();
+            rows.push(Row { had: &had[number], parent });
+            open.extend(children[number].iter().rev().map(|child| (*child, Some(row))));
+        }
+    }
+    rows
+}
+
+/// The way to the honest node that had it last.
+fn slowest(story: &Story) -> Vec<Row<'_>> {
+    let by_key: BTreeMap<&str, &Had> =
+        story.delivered.iter().rev().map(|had| (&*had.key, had)).collect();
+    let honest = story.delivered.iter().filter(|had| !story.liars.contains(&had.node));
+    let mut way = Vec::new();
+    let mut next = honest.max_by_key(|had| had.at);
+    while let Some(had) = next.filter(|_| way.len() < MOST_NODES) {
+        way.push(had);
+        next = had.from.as_deref().and_then(|from| by_key.get(from)).copied();
+    }
+    way.reverse();
+    let parent = |row: usize| row.checked_sub(1);
+    way.into_iter().enumerate().map(|(row, had)| Row { had, parent: parent(row) }).collect()
+}
+
+fn draw(story: &Story, rows: &[Row<'_>], start: u64, end: u64) -> String {
+    let x = |had: &Had| {
+        let part = had.at.saturating_sub(start) as f64 / (end - start) as f64;
+        LEFT + part * WIDTH
+    };
+    let y = |row: usize| row as f64 * ROW + 14.0;
+    let (mut edges, mut dots) = (String::new(), String::new());
+    for (number, row) in rows.iter().enumerate() {
+        if let Some(parent) = row.parent {
+            let (left, top) = (x(rows[parent].had), y(parent));
+            let _ = write!(
+                edges,
+                "<path class=\"branch\" d=\"M{left:.1} {top:.1}V{:.1}H{:.1}\"/>",
+                y(number),
+                x(row.had)
+            );
+        }
+        let lies = story.liars.contains(&row.had.node);
+        let class = if lies {
+            "bad"
+        } else if row.had.from.is_none() {
+            "two"
+        } else {
+            "one"
+        };
+        let _ = write!(
+            dots,
+            "<circle class=\"{class} ring\" cx=\"{0:.1}\" cy=\"{1:.1}\" r=\"4.5\"/>\
+             <text class=\"tick strong\" x=\"{2:.1}\" y=\"{3:.1}\">{4} <tspan class=\"faint\">{5}\
+             </tspan></text>",
+            x(row.had),
+            y(number),
+            x(row.had) + 9.0,
+            y(number) + 4.0,
+            cut(&row.had.node, 16),
+            note(row.had, start)
+        );
+    }
+    let floor = y(rows.len());
+    edges
+        + &dots
+        + &format!(
+            "<path class=\"axis\" d=\"M{LEFT} {floor:.1}H{:.1}\"/><text class=\"tick\" x=\"{LEFT}\" \
+             y=\"{2:.1}\">0</text><text class=\"tick\" x=\"{0:.1}\" y=\"{2:.1}\" \
+             text-anchor=\"end\">{1}</text>",
+            LEFT + WIDTH,
+            time((end - start) as f64),
+            floor + 15.0
+        )
+}
+
+/// When, and after how many hops.
+fn note(had: &Had, start: u64) -> String {
+    let after = time(had.at.saturating_sub(start) as f64);
+    match had.true_hops.filter(|hops| *hops != u32::from(had.hops)) {
+        _ if had.from.is_none() => "published it".into(),
+        Some(hops) => format!("{after}, hop {} as claimed, truly {hops}", had.hops),
+        None => format!("{after}, hop {}", had.hops),
+    }
+}
