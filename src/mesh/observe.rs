@@ -95,8 +95,8 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// What every honest node that was not killed delivered in the names of these authors, in the order of `nodes`.
-/// Payloads are read and only their digests kept.
+/// What every honest node that was not killed delivered in the names of these authors, in the order
+/// of `nodes`. Payloads are read and only their digests kept.
 ///
 /// # Errors
 /// When an honest node does not answer.

@@ -195,7 +195,8 @@ mod tests {
 
     fn scenario(text: &str) -> Scenario {
         let head = "name = 'x'\n[mesh]\nnodes = 4\n";
-        Scenario::parse(&format!("{head}{text}"), &[]).expect("a scenario")
+        let near = if text.contains("[net]") { "" } else { "[net]\nlatency = '0ms'\n" };
+        Scenario::parse(&format!("{head}{near}{text}"), &[]).expect("a scenario")
     }
 
     fn of(text: &str, own: usize) -> Vec<(String, bool, u64, u64, Option<u64>)> {

@@ -55,10 +55,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let lab = lab.then(Impairments::new);
     let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
 
-    let answer = {
-        let mail = mail.clone();
-        Box::new(move |input: Input| mail.answer(input))
-    };
+    let answered = mail.clone();
+    let answer = Box::new(move |input: Input| answered.answer(input));
     let opened = {
         let network = network.clone();
         spawn_blocking(move || Store::open(&data, &network, key, options, answer))

@@ -86,14 +86,31 @@ fn a_scenario_strikes_processes_and_passes_and_leaves_none() {
     assert_eq!(report["faults"].as_array().map(Vec::len), Some(3));
 }
 
-fn running(dir: &Path, arguments: &[&str]) -> (Child, Value) {
+/// A launcher that is killed at the latest when the test ends; its nodes then stop.
+struct Launcher(Child);
+
+impl Launcher {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn running(dir: &Path, arguments: &[&str]) -> (Launcher, Value) {
     let folder = dir.join("mesh");
     let mut command = loyal(&[arguments, &["--dir", text(&folder)]].concat());
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let launcher = Launcher(quiet.spawn().expect("it starts"));
     let until = Instant::now() + PATIENCE;
     loop {
         if let Some(mesh) = mesh_file(&folder) {
-            return (child, mesh);
+            return (launcher, mesh);
         }
         assert!(Instant::now() < until, "no mesh");
         std::thread::sleep(Duration::from_millis(20));
@@ -130,9 +147,8 @@ fn whatever_ends_a_run_nothing_is_left_that_stands_still() {
         std::fs::write(&file, paused).expect("written");
         let (mut launcher, mesh) = running(dir.path(), &["mesh", "run", text(&file)]);
         until_paused(&mesh["nodes"][1]);
-        let own = Pid::from_child(&launcher);
-        kill_process(own, signal).expect("it runs");
-        let status = launcher.wait().expect("a child of ours");
+        launcher.signal(signal);
+        let status = launcher.0.wait().expect("a child of ours");
         assert!(!status.success());
         expect_ended(&mesh);
     }
@@ -188,7 +204,7 @@ fn a_mesh_obeys_its_lab_token_and_cut_links_carry_nothing() {
     (0..4).for_each(|node| assert_eq!(impair(node, token.trim(), "[]"), 200));
     (0..4).for_each(|node| await_at(node, &inside));
     await_at(0, &outside);
-    kill_process(Pid::from_child(&launcher), Signal::TERM).expect("it runs");
-    launcher.wait().expect("a child of ours");
+    launcher.signal(Signal::TERM);
+    launcher.0.wait().expect("a child of ours");
     expect_ended(&mesh);
 }
