@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::mesh_run;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 /// A Byzantine-aware gossip node, and the lab that proves it.
@@ -73,12 +74,12 @@ pub enum Verb {
     #[command(after_help = "Examples: loyal explain ID --mesh DIR\n          loyal explain ID \
                             --report DIR\n          loyal explain --report DIR")]
     Explain(Explain),
-    /// Read the report of a run, or compare two
-    #[command(after_help = "Examples: loyal report DIR\n          loyal report DIR --diff BEFORE")]
-    Report(super::report::Args),
     /// List the built-in scenarios, show one, or print the JSON Schema of their files
     #[command(after_help = "Examples: loyal scenarios\n          loyal scenarios show three-liars")]
     Scenarios(super::scenarios::Scenarios),
+    /// Read the report of a run, or compare two
+    #[command(after_help = "Examples: loyal report DIR\n          loyal report DIR --diff BEFORE")]
+    Report(super::report::Args),
     /// Print a completion script for a shell
     #[command(after_help = "Example: loyal completions bash > ~/.local/share/bash-completion/\
                             completions/loyal")]
@@ -195,6 +196,15 @@ pub enum MeshVerb {
                             0 pass, 1 failed to run, 2 bad usage, 3 liveness missed, 4 safety \
                             broken,\n5 an attack reached no honest node.")]
     Up(MeshUp),
+    /// Run a scenario on real processes, to its verdict
+    #[command(
+        after_help = "Examples: loyal mesh run partition-and-heal\n          loyal mesh run \
+                            mine.toml --seed 7 --set mesh.nodes=20 --report run\n\nExit codes: 0 the \
+                            verdict is the one that the scenario declares (pass, if none), 1 failed \
+                            to run,\n2 bad usage or scenario, 3 liveness missed, 4 safety broken, 5 \
+                            an attack reached no honest node."
+    )]
+    Run(mesh_run::Args),
 }
 
 #[derive(Debug, Args)]

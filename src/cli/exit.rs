@@ -7,7 +7,8 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, MeshVerb, Verb};
 use super::{
-    explain, keygen, mesh, network, node, output, post, read, rejections, report, scenarios, sim,
+    explain, keygen, mesh, mesh_run, network, node, output, post, read, rejections, report,
+    scenarios, sim,
 };
 
 /// What the user asked for makes no sense: exit code 2.
@@ -45,6 +46,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Network(verb) => network::run(&verb),
         Verb::Node(args) => node::run(args),
         Verb::Mesh(MeshVerb::Up(args)) => mesh::run(args),
+        Verb::Mesh(MeshVerb::Run(args)) => mesh_run::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Post(args) => post::run(&args),
         Verb::Messages(args) => read::messages(&args),
@@ -52,8 +54,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Status(client) => read::status(&client),
         Verb::Rejections(args) => rejections::run(&args),
         Verb::Explain(args) => explain::run(&args),
-        Verb::Report(args) => report::run(&args),
         Verb::Scenarios(args) => scenarios::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "loyal", &mut script);

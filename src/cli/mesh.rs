@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,7 +32,7 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
         // Now, and not after a run of minutes.
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
-    let folder = Folder::new(&args)?;
+    let folder = Folder::new(args.dir.as_deref(), args.keep)?;
     let plan = Plan {
         nodes,
         liars: last(nodes, liars),
@@ -94,15 +94,16 @@ fn stand_in(nodes: usize) -> anyhow::Result<Network> {
 }
 
 /// Where the mesh lives, and whether it goes away in the end.
-struct Folder {
-    path: PathBuf,
+pub(super) struct Folder {
+    pub path: PathBuf,
     temporary: bool,
     keep: bool,
 }
 
 impl Folder {
-    fn new(args: &args::MeshUp) -> anyhow::Result<Self> {
-        if let Some(dir) = &args.dir {
+    /// `dir` if it is given, else a temporary folder, which goes away unless it is to be kept.
+    pub fn new(dir: Option<&Path>, keep: bool) -> anyhow::Result<Self> {
+        if let Some(dir) = dir {
             return Ok(Self { path: std::path::absolute(dir)?, temporary: false, keep: true });
         }
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -113,12 +114,12 @@ impl Folder {
             .mode(0o700)
             .create(&path)
             .with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path, temporary: true, keep: args.keep })
+        Ok(Self { path, temporary: true, keep })
     }
 
     /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of
     /// use.
-    fn close(self, failed: bool) {
+    pub fn close(self, failed: bool) {
         if !self.temporary {
             return;
         }
@@ -194,7 +195,7 @@ async fn measured(
 }
 
 /// On standard error, and only if that is a terminal.
-fn bar(length: u64, what: &'static str) -> ProgressBar {
+pub(super) fn bar(length: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     if let Ok(style) =
         ProgressStyle::with_template("{msg:>16} {bar:30.green} {pos}/{len} {elapsed}")
@@ -221,7 +222,7 @@ fn reproduce(args: &args::MeshUp, plan: &Plan) -> String {
     line
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }

@@ -12,6 +12,7 @@ mod keys;
 mod live;
 mod logs;
 mod mesh;
+mod mesh_run;
 mod network;
 mod node;
 mod output;

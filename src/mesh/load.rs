@@ -15,13 +15,13 @@ use crate::crypto::Digest;
 /// Longest wait before a post that was refused for being over quota is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long one message is tried.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Posts to one node at once, and bytes of them: half of what it takes. The rest waits here, as
 /// late as it is, and has no payload yet.
-const AT_ONCE: usize = 64;
-const AT_ONCE_BYTES: usize = 16 << 20;
+pub(super) const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE_BYTES: usize = 16 << 20;
 /// Posts that wait or are under way, over all nodes.
-const WAITING: usize = 16 << 10;
+pub(super) const WAITING: usize = 16 << 10;
 /// The topic of the load's messages.
 pub const TOPIC: &str = "load";
 
@@ -52,6 +52,8 @@ pub struct Sent {
     pub id: Result<String, String>,
     /// The slot that the node answered with.
     pub seq: u64,
+    /// Its node was killed before it answered: neither refused nor promised.
+    pub excused: bool,
 }
 
 /// Microseconds since 1970.
@@ -104,7 +106,7 @@ impl Load {
 }
 
 /// Payloads that differ from each other and from those of other runs, as far as their size allows.
-fn payload(number: u64, size: usize) -> Vec<u8> {
+pub(super) fn payload(number: u64, size: usize) -> Vec<u8> {
     let mut bytes = format!("message {number} at {} ", now()).into_bytes();
     let mut block = Digest::of(&[&bytes]);
     while bytes.len() < size {
@@ -141,13 +143,13 @@ impl Post {
             Ok((id, seq)) => (Ok(id), seq),
             Err(why) => (Err(why), 0),
         };
-        Sent { author, at, payload, size, id, seq }
+        Sent { author, at, payload, size, id, seq, excused: false }
     }
 }
 
 /// Posts one message. Over quota, it waits as it is told; any other failure may have taken effect,
 /// so the message is not sent twice.
-async fn post(
+pub(super) async fn post(
     client: &Client,
     payload: Vec<u8>,
     start: Instant,

@@ -22,7 +22,7 @@ const MAX_ROWS: usize = 2_000_000;
 /// Ticks a second in `/proc`: `USER_HZ`, which is 100 on every Linux that this runs on.
 const TICKS_PER_S: f64 = 100.0;
 
-/// Everything but messages, of every node, concurrently.
+/// Everything but messages, of every node that was not killed, concurrently.
 ///
 /// # Errors
 /// When an honest node does not answer. A liar may stay silent.
@@ -31,9 +31,12 @@ pub async fn observe(nodes: &[MeshNode]) -> Result<Vec<Seen>, MeshError> {
     for (number, node) in nodes.iter().enumerate() {
         let (client, pid) = (node.client.clone(), node.entry.pid);
         let mut seen = Seen::new(&node.entry, &node.kinds);
+        let dead = node.killed;
         asking.spawn(async move {
-            let result = ask(&client, &mut seen).await;
-            (seen.cpu_s, seen.peak_rss_mb) = (cpu_s(pid), peak_rss_mb(pid));
+            if dead {
+                return Ok((number, seen));
+            }
+            let result = look(&client, pid, &mut seen).await;
             let name = seen.name.clone();
             match result {
                 Err(error) if seen.honest() => {
@@ -54,6 +57,15 @@ pub async fn observe(nodes: &[MeshNode]) -> Result<Vec<Seen>, MeshError> {
     }
     all.sort_by_key(|(number, _)| *number);
     Ok(all.into_iter().map(|(_, seen)| seen).collect())
+}
+
+/// Everything but messages, of one node; as much as it told, if it stops answering.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn look(client: &Client, pid: u32, seen: &mut Seen) -> Result<(), ClientError> {
+    (seen.cpu_s, seen.peak_rss_mb) = (cpu_s(pid), peak_rss_mb(pid));
+    ask(client, seen).await
 }
 
 async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
@@ -83,7 +95,7 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// What every honest node delivered in the names of these authors, in the order of `nodes`.
+/// What every honest node that was not killed delivered in the names of these authors, in the order of `nodes`.
 /// Payloads are read and only their digests kept.
 ///
 /// # Errors
@@ -93,21 +105,17 @@ pub async fn held(
     authors: &[String],
     size: usize,
 ) -> Result<Vec<Vec<Held>>, MeshError> {
-    let limit = (PAGE_BYTES / size.max(1)).clamp(1, PAGE);
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
-        if node.entry.malicious.is_some() {
+        if node.entry.malicious.is_some() || node.killed {
             continue;
         }
         let (client, authors, name) =
             (node.client.clone(), authors.to_vec(), node.entry.name.clone());
         asking.spawn(async move {
             let mut all = Vec::new();
-            for author in &authors {
-                read_author(&client, author, limit, &mut all).await.map_err(|error| {
-                    MeshError::Node { name: name.clone(), why: error.to_string() }
-                })?;
-            }
+            let read = held_by(&client, &authors, size, &mut all).await;
+            read.map_err(|error| MeshError::Node { name, why: error.to_string() })?;
             Ok::<_, MeshError>((number, all))
         });
     }
@@ -121,6 +129,24 @@ pub async fn held(
         }
     }
     Ok(all)
+}
+
+/// What one node delivered in the names of these authors; as much as it told, if it stops
+/// answering.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn held_by(
+    client: &Client,
+    authors: &[String],
+    size: usize,
+    all: &mut Vec<Held>,
+) -> Result<(), ClientError> {
+    let limit = (PAGE_BYTES / size.max(1)).clamp(1, PAGE);
+    for author in authors {
+        read_author(client, author, limit, all).await?;
+    }
+    Ok(())
 }
 
 async fn read_author(

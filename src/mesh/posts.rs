@@ -51,7 +51,7 @@ impl<'a> Posts<'a> {
                 at: one.at.saturating_sub(zero),
                 size: u32::try_from(one.size).unwrap_or(u32::MAX),
                 taken,
-                excused: false,
+                excused: one.excused,
             });
         }
         all

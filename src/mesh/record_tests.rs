@@ -89,6 +89,7 @@ fn clean() -> Observed {
         size: 256,
         id: Ok(format!("{}.0", hex("aa"))),
         seq: 1,
+        excused: false,
     };
     Observed { nodes, sent: vec![sent], ..Observed::default() }
 }

@@ -214,6 +214,10 @@ fn a_post_that_was_not_taken_misses_liveness_and_is_no_forgery() {
     let report = judge(&run);
     assert_eq!(report.verdict, Verdict::Liveness);
     assert_eq!((report.refused_posts, report.delivery.unpublished), (1, 0));
+    // Nor does a post whose node was killed before it answered.
+    run.posts[0].excused = true;
+    assert_eq!((judge(&run).verdict, judge(&run).refused_posts), (Verdict::Pass, 0));
+    run.posts[0].excused = false;
     // A liar's posts promise nothing.
     run.posts[0].author = 3;
     assert_eq!(judge(&run).verdict, Verdict::Pass);

@@ -42,8 +42,18 @@ const PLAIN: [&str; 35] = [
     "delivery.hops.max",
 ];
 /// What a simulated run counts; 0 on real processes, which count none of it.
-const COUNTED: [&str; 6] =
-    ["bans", "crashes", "frames_sent", "lost_unsynced", "redelivered_after_crash", "restarts"];
+const COUNTED: [&str; 10] = [
+    "crashes",
+    "duplicated_segments",
+    "frames_sent",
+    "impairments",
+    "links_broken",
+    "lost_unsynced",
+    "redelivered_after_crash",
+    "reordered_segments",
+    "restarts",
+    "retransmissions",
+];
 const TRUE_HOPS: [&str; 4] = ["mean", "p50", "p99", "max"];
 const LATENCIES: [&str; 3] =
     ["delivery.latency_ms", "certified.latency_ms", "evidence.detection_ms"];

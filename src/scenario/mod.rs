@@ -24,6 +24,7 @@ mod tests;
 mod tree;
 mod verdict;
 mod who;
+mod words;
 mod write;
 
 pub use builtin::{builtin, builtins};

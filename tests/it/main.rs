@@ -12,6 +12,7 @@ mod fuzz_replay;
 mod hostile;
 mod kill;
 mod language;
+mod mesh_run;
 mod node_liars;
 mod node_mesh;
 mod node_refuses;

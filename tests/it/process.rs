@@ -62,11 +62,22 @@ impl Drop for Process {
 
 /// One request; `None` if no whole answer comes.
 pub fn request(to: SocketAddr, method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
+    request_with(to, method, path, "Content-Type: application/octet-stream\r\n", body)
+}
+
+/// The same with headers, each with its line's end.
+pub fn request_with(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> Option<(u16, Value)> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\
-         Content-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+         {headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(&[head.as_bytes(), body].concat()).ok()?;

@@ -1,0 +1,219 @@
+//! `loyal mesh run`: a scenario on real processes, to its verdict.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+
+use super::exit::Usage;
+use super::mesh::{Folder, bar, now};
+use super::signals::{self, stopped};
+use super::{folder, output, scenarios};
+use crate::mesh::{Mesh, Playing, Progress, messages, plan, play};
+use crate::report::{Recording, Report, terminal};
+use crate::scenario::Scenario;
+
+/// Most processes that one machine is asked to run.
+const MOST_NODES: usize = 200;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A built-in scenario's name (`loyal scenarios` lists them), or a file
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// Chooses whom faults strike and how far nodes are apart [default: the scenario's]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Lay a value over the scenario, as in mesh.nodes=20; may be given again
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Write the report into this folder
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Print report.json
+    #[arg(long)]
+    pub json: bool,
+    /// Where to keep keys, data and logs; must be empty. Without it, a temporary folder
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Keep the temporary folder
+    #[arg(long)]
+    pub keep: bool,
+    /// Let nodes write logs as JSON
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// Runs a scenario.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let scenario = scenarios::load(&args.scenario, &args.set)?;
+    let nodes = scenario.mesh.nodes;
+    if nodes > MOST_NODES {
+        return Err(Usage(format!(
+            "{nodes} nodes are too many processes for one machine (at most {MOST_NODES}): \
+             `loyal sim {}` simulates them, and --set mesh.nodes={MOST_NODES} asks for fewer",
+            quoted(&args.scenario)
+        ))
+        .into());
+    }
+    if let Some(dir) = &args.report {
+        // Now, and not after a run of minutes.
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    let seed = args.seed.unwrap_or(scenario.seed);
+    let folder = Folder::new(args.dir.as_deref(), args.keep)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let plan = plan(&scenario, folder.path.clone(), args.log_json);
+    // Awaited on this thread, which is the last to end.
+    let result = runtime.block_on(async {
+        let stop = signals::listen(false).context("cannot listen for signals")?;
+        let mut mesh = Mesh::start(&plan, now())?;
+        let result = tokio::select! {
+            result = watched(args, &scenario, seed, &mut mesh) => result.map(Some),
+            () = stopped(stop) => Ok(None),
+        };
+        mesh.stop().await;
+        result
+    });
+    folder.close(result.is_err());
+    let Some((recording, report)) = result? else { return Ok(ExitCode::FAILURE) };
+    tell(args, &scenario, &recording, &report)?;
+    Ok(report.verdict.exit_code_against(report.expected_verdict).into())
+}
+
+fn tell(
+    args: &Args,
+    scenario: &Scenario,
+    recording: &Recording,
+    report: &Report,
+) -> anyhow::Result<()> {
+    if let Some(dir) = &args.report {
+        folder::write(dir, &scenario.to_toml(), recording, report)?;
+    }
+    let text = if args.json { report.to_json()? } else { terminal(report) };
+    Ok(output::text(&text)?)
+}
+
+/// Plays the scenario and shows how far it is.
+async fn watched(
+    args: &Args,
+    scenario: &Scenario,
+    seed: u64,
+    mesh: &mut Mesh,
+) -> anyhow::Result<(Recording, Report)> {
+    let mut screen = Screen::new(scenario, seed);
+    let result =
+        play(mesh, scenario, seed, reproduce(args, seed), |playing| screen.show(playing)).await;
+    screen.bar.finish_and_clear();
+    Ok(result?)
+}
+
+/// The bar on standard error, and what faults do as lines above it.
+struct Screen {
+    bar: ProgressBar,
+    at: Duration,
+    ends: Duration,
+    messages: u64,
+    /// Honest nodes.
+    honest: usize,
+}
+
+impl Screen {
+    fn new(scenario: &Scenario, seed: u64) -> Self {
+        let honest = scenario.cast().iter().filter(|spec| spec.is_none()).count();
+        let bar = bar(scenario.mesh.nodes as u64, "linking");
+        let (ends, messages) = (scenario.ends(seed), messages(scenario));
+        Self { bar, at: Duration::ZERO, ends, messages, honest }
+    }
+
+    fn show(&mut self, playing: Playing) {
+        match playing {
+            Playing::Linked(count) => self.bar.set_position(count as u64),
+            Playing::Begun => self.again(tenths(self.ends), "running".into()),
+            Playing::At(at, posted) => {
+                self.at = at;
+                self.bar.set_position(tenths(at));
+                self.bar.set_message(format!("{posted}/{} posted", self.messages));
+            }
+            Playing::Struck(what) => {
+                let line = format!("{:7.1} s  {what}", self.at.as_secs_f64());
+                if self.bar.is_hidden() {
+                    let _ = writeln!(anstream::stderr(), "{line}");
+                } else {
+                    self.bar.println(line);
+                }
+            }
+            Playing::Ending(Progress::Posted(count)) => self.bar.set_position(count),
+            Playing::Ending(Progress::Complete(nodes)) => {
+                self.again(self.honest as u64, "settling".into());
+                self.bar.set_position(nodes as u64);
+            }
+            Playing::Ending(Progress::Watching) => self.bar.set_message("watching attacks"),
+        }
+    }
+
+    fn again(&mut self, length: u64, what: String) {
+        self.bar.set_length(length);
+        self.bar.set_message(what);
+    }
+}
+
+fn tenths(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / 100).unwrap_or(u64::MAX)
+}
+
+/// The command line that runs it again.
+fn reproduce(args: &Args, seed: u64) -> String {
+    let mut line = format!("loyal mesh run {} --seed {seed}", quoted(&args.scenario));
+    for overlay in &args.set {
+        line += &format!(" --set {}", quoted(overlay));
+    }
+    line
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, MeshVerb, Verb};
+
+    fn parse(line: &[&str]) -> Args {
+        match Cli::try_parse_from(line).expect("parses").verb {
+            Verb::Mesh(MeshVerb::Run(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_reproduce_line_is_the_same_run() {
+        let line = ["loyal", "mesh", "run", "my mesh.toml", "--set", "name='x'", "--set", "a.b=1"];
+        let args = parse(&line);
+        let expected = r"loyal mesh run 'my mesh.toml' --seed 9 --set 'name='\''x'\''' --set a.b=1";
+        assert_eq!(reproduce(&args, 9), expected);
+    }
+
+    #[test]
+    fn too_many_processes_are_refused_with_a_way_out() {
+        let line = ["loyal", "mesh", "run", "three-liars", "--set", "mesh.nodes=201"];
+        let error = run(&parse(&line)).expect_err("too many");
+        assert!(error.is::<Usage>() && error.to_string().contains("loyal sim"), "{error}");
+    }
+}

@@ -1,0 +1,159 @@
+//! The end of a run: everything is waited for, within a bound, then what happened is read from the
+//! nodes and judged.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+
+use super::lives::Lives;
+use super::load::Sent;
+use super::observe::{held, observe};
+use super::{Mesh, MeshError, Observed, Terms, record};
+use crate::http::StatusDto;
+use crate::report::{Recording, Report, judge};
+
+/// How long liars go on at least after the last message, so that attacks are seen to the end.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much longer it is waited for an attack that has reached nobody yet.
+const EXERCISE: Duration = Duration::from_secs(3);
+/// How often nodes are asked.
+const ASK: Duration = Duration::from_millis(100);
+
+/// What a run is doing while it ends, for a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many messages are posted.
+    Posted(u64),
+    /// So many honest nodes hold everything.
+    Complete(usize),
+    /// Waiting for attacks to reach somebody.
+    Watching,
+}
+
+/// A run whose load is posted and whose faults are over.
+pub(super) struct Ending {
+    /// Every message.
+    pub sent: Vec<Sent>,
+    /// Bytes of the largest payload.
+    pub size: usize,
+    /// Link bytes that nodes had received before the load, by key.
+    pub bytes_before: BTreeMap<String, u64>,
+    /// When the last thing happened.
+    pub last: Instant,
+    /// Until when everything must be everywhere.
+    pub deadline: Instant,
+}
+
+/// Waits until every message is everywhere and every attack was tried on somebody, both with a
+/// deadline; then reads what was delivered and refused, and judges it.
+///
+/// # Errors
+/// When a node dies or an honest one does not answer.
+pub(super) async fn conclude(
+    mesh: &mut Mesh,
+    ending: Ending,
+    terms: &Terms,
+    lives: &Lives,
+    mut progress: impl FnMut(Progress),
+) -> Result<(Recording, Report), MeshError> {
+    let Ending { sent, size, bytes_before, last, deadline } = ending;
+    settle(mesh, &sent, deadline, &mut progress).await?;
+    if mesh.honest().count() < mesh.nodes.len() {
+        progress(Progress::Watching);
+        tokio::time::sleep_until((last + LINGER).into()).await;
+    }
+    let start_s = mesh.start_time.map(|time| time.as_secs_f64());
+    let mut run = Observed { sent, start_s, ..Observed::default() };
+    let patience = Instant::now() + EXERCISE;
+    loop {
+        run.nodes = observe(&mesh.nodes).await?;
+        for node in &mut run.nodes {
+            node.bytes_before = bytes_before.get(&node.key).copied().unwrap_or(0);
+        }
+        lives.complete(mesh, &mut run.nodes);
+        if judge(&record(&run, terms)).not_exercised.is_empty() || Instant::now() > patience {
+            break;
+        }
+        tokio::time::sleep(ASK * 2).await;
+    }
+    collect(mesh, &mut run, terms, (size, deadline)).await?;
+    run.wall_s = mesh.started.elapsed().as_secs_f64();
+    mesh.check_alive()?;
+    let recording = record(&run, terms);
+    let report = judge(&recording);
+    Ok((recording, report))
+}
+
+/// Reads what was delivered; again while something is missing and the deadline has not come, as a
+/// delivery may be a moment ahead of its row.
+async fn collect(
+    mesh: &Mesh,
+    run: &mut Observed,
+    terms: &Terms,
+    (size, deadline): (usize, Instant),
+) -> Result<(), MeshError> {
+    let authors: Vec<String> = mesh.honest().map(|node| node.entry.key.clone()).collect();
+    loop {
+        let lists = held(&mesh.nodes, &authors, size).await?;
+        for (node, list) in run.nodes.iter_mut().zip(lists).filter(|(node, _)| !node.dead) {
+            node.held = list;
+        }
+        let delivery = judge(&record(run, terms)).delivery;
+        if delivery.delivered >= delivery.expected || Instant::now() > deadline {
+            return Ok(());
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+/// Waits until every honest node that lives has every lane up to the highest slot that was
+/// acknowledged; of a dead author's, up to the highest that any of them has.
+async fn settle(
+    mesh: &mut Mesh,
+    sent: &[Sent],
+    deadline: Instant,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(), MeshError> {
+    let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
+    for one in sent.iter().filter(|one| one.id.is_ok()) {
+        let slot = wanted.entry(&one.author).or_default();
+        *slot = (*slot).max(one.seq);
+    }
+    loop {
+        let mut seen: Vec<Option<StatusDto>> = Vec::new();
+        for node in mesh.honest().filter(|node| !node.killed) {
+            // A node that is stuck must not hold up the verdict on the others.
+            let status = timeout_at(deadline.into(), node.client.status()).await;
+            seen.push(status.ok().and_then(Result::ok));
+        }
+        mesh.check_alive()?;
+        let tip = |status: &StatusDto, author: &str| status.tips.get(author).copied().unwrap_or(0);
+        let mut reachable = wanted.clone();
+        for node in mesh.nodes.iter().filter(|node| node.killed) {
+            if let Some(slot) = reachable.get_mut(&*node.entry.key) {
+                let tips = seen.iter().flatten().map(|status| tip(status, &node.entry.key));
+                *slot = tips.max().unwrap_or(0).min(*slot);
+            }
+        }
+        let has_all =
+            |status: &&StatusDto| reachable.iter().all(|(author, seq)| tip(status, author) >= *seq);
+        let complete = seen.iter().flatten().filter(has_all).count();
+        progress(Progress::Complete(complete));
+        if complete == seen.len() || Instant::now() >= deadline {
+            return Ok(());
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+/// Link bytes that each node has received, by key.
+pub(super) async fn bytes_received(mesh: &Mesh) -> BTreeMap<String, u64> {
+    let mut received = BTreeMap::new();
+    for node in mesh.honest() {
+        if let Ok(status) = node.client.status().await {
+            received.insert(node.entry.key.clone(), status.bytes_received);
+        }
+    }
+    received
+}

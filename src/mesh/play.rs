@@ -1,0 +1,243 @@
+//! A scenario on real processes: its load is posted while its faults strike (nodes are killed,
+//! started again, stopped and continued for real; links are impaired by the nodes at both ends),
+//! then everything must be everywhere within the bound that the scenario states.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::ending::{Ending, Progress, bytes_received, conclude};
+use super::lives::Lives;
+use super::load::now;
+use super::loads::{places, publish};
+use super::roster::{Roster, roster};
+use super::weather::{Weather, not_modelled};
+use super::{Liar, Mesh, MeshError, Plan, Terms};
+use crate::report::{FaultRecord, Recording, Report};
+use crate::scenario::{Act, Scenario, Start, Strike};
+
+/// How often it is looked whether a node died that nobody killed.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a scenario is doing, for whoever watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Playing {
+    /// So many nodes are linked.
+    Linked(usize),
+    /// The run's zero has come.
+    Begun,
+    /// So much time has passed since, and so many messages are posted.
+    At(Duration, u64),
+    /// Something of a fault happened, in words.
+    Struck(String),
+    /// See [`Progress`].
+    Ending(Progress),
+}
+
+/// The mesh that a scenario asks for.
+pub fn plan(scenario: &Scenario, dir: PathBuf, log_json: bool) -> Plan {
+    let liar = |spec: crate::adversary::Spec| Liar {
+        spec: spec.to_string(),
+        kinds: spec.kinds().map(str::to_owned).collect(),
+    };
+    let cast = scenario.cast().into_iter().enumerate();
+    Plan {
+        nodes: scenario.mesh.nodes,
+        liars: cast.filter_map(|(number, spec)| Some((number, liar(spec?)))).collect(),
+        links: scenario.mesh.links,
+        dir,
+        log_json,
+    }
+}
+
+/// Runs a scenario on a mesh that was just started, to its verdict. To be awaited on the thread
+/// that outlives all others, as [`Mesh::start_again`] says.
+///
+/// # Errors
+/// When a node dies that nobody killed, does not get linked, or an honest one does not answer.
+pub async fn play(
+    mesh: &mut Mesh,
+    scenario: &Scenario,
+    seed: u64,
+    reproduce: String,
+    mut progress: impl FnMut(Playing),
+) -> Result<(Recording, Report), MeshError> {
+    let roster = roster(mesh, places(scenario));
+    let mut starting = JoinSet::new();
+    (0..mesh.nodes.len()).for_each(|number| watch_start(&mut starting, &roster, number));
+    let mut weather = Weather::new(mesh, scenario, seed);
+    let mut bytes_before = BTreeMap::new();
+    if scenario.mesh.start == Start::Linked {
+        mesh.ready(|count| progress(Playing::Linked(count))).await?;
+        weather.told().await?;
+        bytes_before = bytes_received(mesh).await;
+    }
+    let zero = match scenario.mesh.start {
+        Start::Linked => Instant::now(),
+        Start::Cold => mesh.started,
+    };
+    let mut terms = terms(mesh, scenario, seed, reproduce);
+    terms.zero = now().saturating_sub(micros(zero.elapsed()));
+    progress(Playing::Begun);
+    let size = scenario.loads.iter().map(|load| load.size).max().unwrap_or(0);
+    let strikes = scenario.strikes(seed);
+    let mut stage = Stage {
+        scenario,
+        lives: Lives::new(mesh, size),
+        mesh,
+        roster: roster.clone(),
+        weather,
+        starting,
+        strikes,
+    };
+    let posted = Cell::new(0);
+    let loads =
+        async { Ok(publish(scenario, &roster, zero.into(), |count| posted.set(count)).await) };
+    let faults = stage.strike_all(zero, &posted, &mut progress);
+    let (sent, ()) = tokio::try_join!(loads, faults)?;
+    let Stage { mesh, lives, weather, .. } = stage;
+    let last = Instant::now();
+    let deadline = last + scenario.settle;
+    let ending = Ending { sent, size, bytes_before, last, deadline };
+    let told = |ending| progress(Playing::Ending(ending));
+    let result = conclude(mesh, ending, &terms, &lives, told).await;
+    drop(weather);
+    result
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn terms(mesh: &Mesh, scenario: &Scenario, seed: u64, reproduce: String) -> Terms {
+    let mut terms = Terms::plain(scenario.name.clone(), reproduce, mesh.network.f());
+    let faults = scenario.faults.iter().enumerate().map(|(number, fault)| {
+        let struck = scenario.struck(number, seed);
+        FaultRecord {
+            what: fault.words(struck.len()),
+            at: micros(fault.at),
+            until: fault.until.map(micros),
+            nodes: struck.iter().filter_map(|node| u32::try_from(*node).ok()).collect(),
+        }
+    });
+    terms.seed = Some(seed);
+    terms.settle_us = Some(micros(scenario.settle));
+    terms.faults = faults.collect();
+    terms.not_modelled = not_modelled(scenario);
+    terms.expects.clone_from(&scenario.expects);
+    terms.expected = scenario.verdict;
+    terms
+}
+
+/// Notes when a node that was started answers.
+fn watch_start(starting: &mut JoinSet<()>, roster: &Roster, number: usize) {
+    let roster = roster.clone();
+    starting.spawn(async move {
+        if let Some(desk) = roster.get(number) {
+            desk.await_up().await;
+        }
+    });
+}
+
+/// Everything that faults need.
+struct Stage<'a> {
+    scenario: &'a Scenario,
+    mesh: &'a mut Mesh,
+    roster: Roster,
+    weather: Weather,
+    lives: Lives,
+    starting: JoinSet<()>,
+    strikes: Vec<Strike>,
+}
+
+impl Stage<'_> {
+    /// Lets everything strike that is to, until the scenario's duration is over as well.
+    async fn strike_all(
+        &mut self,
+        zero: Instant,
+        posted: &Cell<u64>,
+        progress: &mut impl FnMut(Playing),
+    ) -> Result<(), MeshError> {
+        let mut next = 0;
+        loop {
+            let strike = self.strikes.get(next).copied();
+            let at = strike.map_or(self.scenario.duration, |strike| strike.at);
+            while zero.elapsed() < at {
+                let left = at.saturating_sub(zero.elapsed());
+                tokio::time::sleep(left.min(LOOK)).await;
+                self.mesh.check_alive()?;
+                progress(Playing::At(zero.elapsed(), posted.get()));
+            }
+            let Some(strike) = strike else { return Ok(()) };
+            next += 1;
+            self.strike(strike, next).await?;
+            progress(Playing::Struck(self.words(strike)));
+        }
+    }
+
+    /// One strike; `later` is the place of the next one.
+    async fn strike(&mut self, strike: Strike, later: usize) -> Result<(), MeshError> {
+        match strike.act {
+            Act::Impair => self.weather.impair(self.scenario, strike.fault),
+            Act::Mend => self.weather.mend(self.scenario, strike.fault),
+            Act::Kill(number) => {
+                let comes_back =
+                    self.strikes[later..].iter().any(|strike| strike.act == Act::Start(number));
+                if let Some(node) = self.mesh.nodes.get(number).filter(|node| !node.killed) {
+                    self.lives.ask(node, number, !comes_back).await;
+                }
+                if let Some(desk) = self.roster.get(number) {
+                    desk.dies();
+                }
+                self.mesh.kill(number).await;
+            }
+            Act::Start(number) => {
+                let dead = self.mesh.nodes.get(number).is_some_and(|node| node.killed);
+                if dead {
+                    self.mesh.start_again(number)?;
+                    watch_start(&mut self.starting, &self.roster, number);
+                    self.weather.tell_again(number);
+                }
+            }
+            Act::Pause(number) => self.pause(number, true),
+            Act::Resume(number) => self.pause(number, false),
+        }
+        while self.starting.try_join_next().is_some() {}
+        Ok(())
+    }
+
+    fn pause(&mut self, number: usize, paused: bool) {
+        let Some(node) = self.mesh.nodes.get_mut(number).filter(|node| !node.killed) else {
+            return;
+        };
+        if let Some(desk) = self.roster.get(number) {
+            desk.pause(paused);
+        }
+        if paused {
+            node.process.pause();
+        } else {
+            node.process.resume();
+        }
+    }
+
+    fn words(&self, strike: Strike) -> String {
+        let name = |number: usize| self.mesh.nodes.get(number).map_or("?", |n| &*n.entry.name);
+        let fault = self.scenario.faults.get(strike.fault).map(|fault| {
+            let seed = self.weather.seed();
+            let struck = self.scenario.struck(strike.fault, seed);
+            let names: Vec<&str> = struck.iter().map(|number| name(*number)).collect();
+            format!("{}: {}", fault.words(struck.len()), names.join(", "))
+        });
+        match strike.act {
+            Act::Impair => fault.unwrap_or_default(),
+            Act::Mend => format!("over: {}", fault.unwrap_or_default()),
+            Act::Kill(number) => format!("kill {}", name(number)),
+            Act::Start(number) => format!("start {}", name(number)),
+            Act::Pause(number) => format!("pause {}", name(number)),
+            Act::Resume(number) => format!("resume {}", name(number)),
+        }
+    }
+}
