@@ -57,8 +57,8 @@ pub struct Args {
     #[arg(long, value_name = "N", requires = "seeds",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Make the scenarios of so many failing seeds smaller [default: 3 in a campaign, 0 of a single
-    /// seed]; the smaller ones go to DIR/failures, or to loyal-failures here
+    /// Make the scenarios of so many failing seeds smaller [default: 3 in a campaign, 0 of a
+    /// single seed]; the smaller ones go to DIR/failures, or to loyal-failures here
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub shrink: Option<u16>,
 }
@@ -198,6 +198,11 @@ fn show(args: &Args, order: &Order<'_>, judged: &Judged) -> anyhow::Result<()> {
         return Ok(());
     }
     output::text(&terminal(report))?;
+    if report.verdict != order.scenario.verdict && order.judged(report).is_none() {
+        output::line(
+            "  swarm      as good as a pass: what is drawn may keep a liar from everybody",
+        )?;
+    }
     if args.verify {
         let events = report.resources.events.unwrap_or(0);
         output::line(&format!("  twice      {events} events, the same in both runs"))?;

@@ -158,6 +158,11 @@ impl Steps<'_> {
                     self.add(|one| one.loads[at].publishers = Publishers::Nodes(left));
                 }
             }
+            if let Publishers::Count(count) = load.publishers {
+                for less in less(count) {
+                    self.add(|one| one.loads[at].publishers = Publishers::Count(less));
+                }
+            }
             if !load.from.is_zero() {
                 self.add(|one| one.loads[at].from = Duration::ZERO);
             }
@@ -201,6 +206,12 @@ fn parts(length: usize, stay: usize) -> Vec<std::ops::Range<usize>> {
     parts
 }
 
+/// Fewer, but some.
+fn less(count: usize) -> impl Iterator<Item = usize> {
+    let less = [1, count / 2, count.saturating_sub(1)];
+    less.into_iter().filter(move |less| (1..count).contains(less))
+}
+
 /// The list without each of its parts, never empty.
 fn without_parts(list: &[usize]) -> impl Iterator<Item = Vec<usize>> {
     parts(list.len(), 1).into_iter().map(|part| {
@@ -226,10 +237,7 @@ fn fewer(who: &Who, nodes: usize) -> Vec<Who> {
             found.push(Who::Count(list.len()));
             found
         }
-        Who::Count(count) => {
-            let less = [1, count / 2, count.saturating_sub(1)];
-            less.into_iter().filter(|less| (1..*count).contains(less)).map(Who::Count).collect()
-        }
+        Who::Count(count) => less(*count).map(Who::Count).collect(),
         Who::Fraction(share) => {
             let count = usize::try_from(share.of(nodes as u64)).unwrap_or(nodes);
             let less = [1, count / 2, count];
