@@ -42,6 +42,8 @@ struct Search {
 pub(super) struct Relay {
     searches: BTreeMap<Wanted, Search>,
     due: BTreeSet<(Time, Wanted)>,
+    /// The first of them: asked for after every input.
+    first_due: Option<Time>,
     /// What each link made us look for: its share of the table.
     shares: BTreeMap<LinkId, BTreeSet<Wanted>>,
     unannounced: BTreeMap<LinkId, Vec<SlotId>>,
@@ -63,6 +65,7 @@ impl Relay {
                     let new = (search.due, wanted);
                     self.due.remove(&old);
                     self.due.insert(new);
+                    self.first_due = self.due.first().map(|(due, _)| *due);
                 }
             }
             return;
@@ -75,6 +78,7 @@ impl Relay {
         let search = Search { owner: source, sources: vec![source], asked: Vec::new(), due };
         self.searches.insert(wanted, search);
         self.due.insert((due, wanted));
+        self.first_due = Some(self.first_due.map_or(due, |first| first.min(due)));
     }
 
     /// Whether a link with that share may add to the table. When it is full, whoever has the most
@@ -140,6 +144,7 @@ impl Relay {
             self.due.remove(&(search.due, wanted));
             search.due = due;
             self.due.insert((due, wanted));
+            self.first_due = self.due.first().map(|(due, _)| *due);
         }
     }
 
@@ -147,6 +152,9 @@ impl Relay {
     pub fn found(&mut self, wanted: &Wanted) {
         let Some(search) = self.searches.remove(wanted) else { return };
         self.due.remove(&(search.due, *wanted));
+        if self.first_due == Some(search.due) {
+            self.first_due = self.due.first().map(|(due, _)| *due);
+        }
         if let Some(share) = self.shares.get_mut(&search.owner) {
             share.remove(wanted);
         }
@@ -178,7 +186,8 @@ impl Relay {
 
     /// When the next search is due.
     pub fn next_due(&self) -> Option<Time> {
-        self.due.first().map(|(due, _)| *due)
+        debug_assert_eq!(self.first_due, self.due.first().map(|(due, _)| *due));
+        self.first_due
     }
 
     /// Notes an id to announce on a link; says whether there was room.
@@ -189,6 +198,11 @@ impl Relay {
             queue.push(item);
         }
         room
+    }
+
+    /// Whether something waits to be announced on a link.
+    pub fn is_announcing(&self, link: LinkId) -> bool {
+        self.unannounced.contains_key(&link)
     }
 
     /// Links with something to announce.

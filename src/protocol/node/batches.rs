@@ -13,7 +13,7 @@ use crate::protocol::{
     Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
     Token, Verified,
 };
-use crate::wire::{Batch, BatchId, Class, Frame, Kind, SignedSlot, SlotId};
+use crate::wire::{Batch, BatchId, Class, SignedSlot};
 
 /// A known batch is worth a line in the log once it is older than this: until then copies are the
 /// price of redundancy. Decides what is logged, never what is valid.
@@ -261,30 +261,6 @@ impl Node {
             self.emit(Output::Deliver(Box::new(Delivery { stored: stored.clone() })));
         }
         self.relay_batch(&stored, &holders)
-    }
-
-    /// Pushes a batch to the chosen links and announces it to the others, and to those without
-    /// credit.
-    fn relay_batch(&mut self, stored: &StoredBatch, holders: &[LinkId]) -> Vec<(LinkId, u64)> {
-        let header = &stored.batch.header;
-        let item = SlotId { author: header.author, seq: header.seq, id: stored.id };
-        let frame: Arc<[u8]> = Frame::push(stored.hops.saturating_add(1), &stored.batch).into();
-        let links: Vec<(LinkId, bool)> = self
-            .links
-            .ready()
-            .filter(|(id, _)| !holders.contains(id))
-            .map(|(id, link)| (id, link.chosen() && link.may_send(Class::Push, frame.len())))
-            .collect();
-        let mut pushed = Vec::new();
-        for (link, push) in links {
-            if push {
-                let number = self.send_bytes(link, Kind::Push, frame.clone());
-                pushed.extend(number.map(|number| (link, number)));
-            } else if !self.relay.announce(link, item) {
-                *self.counters.dropped.entry("announce").or_default() += 1;
-            }
-        }
-        pushed
     }
 
     /// A second id in a slot, or a `prev` that is not the id of its slot, proves that its author

@@ -9,9 +9,7 @@ use crate::protocol::links::OpenWant;
 use crate::protocol::relay::{Turn, Wanted};
 use crate::protocol::{LinkId, Reason};
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_WANTS};
-use crate::wire::{
-    Announce, Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want, WhyMissing,
-};
+use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want, WhyMissing};
 
 /// A search that cannot go on now is looked at again after this.
 const LATER: Duration = Duration::from_millis(20);
@@ -42,19 +40,6 @@ impl Node {
             }
         }
         news
-    }
-
-    pub(super) fn flush_announcements(&mut self) {
-        for link in self.relay.announcing() {
-            while self
-                .links
-                .get(link)
-                .is_some_and(|held| held.may_send(Class::Announce, Kind::Announce.max_len()))
-            {
-                let Some(items) = List::new(self.relay.take_announcement(link)) else { break };
-                self.send(link, &Frame::Announce(Announce { items }));
-            }
-        }
     }
 
     /// Asks for what is due, in as few frames as it takes.

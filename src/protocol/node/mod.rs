@@ -8,6 +8,7 @@ mod linking;
 mod occupancy;
 mod publishing;
 mod rejecting;
+mod relaying;
 mod serving;
 mod state;
 
