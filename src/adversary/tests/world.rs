@@ -336,6 +336,11 @@ impl Stand {
         for peer in peers {
             stand.link(network, *peer);
         }
+        // Nobody else is there: so these links are the chosen ones, whatever it drew.
+        for absent in (0..network.n()).filter(|i| !peers.contains(i)) {
+            stand.hand(Input::DialFailed { peer: identity(absent).public() });
+        }
+        stand.acts.clear();
         stand
     }
 
