@@ -333,14 +333,13 @@ impl Stand {
     pub fn new(mut liar: Adversary, network: &Arc<Network>, peers: &[usize]) -> Self {
         while liar.poll().is_some() {}
         let mut stand = Self { liar, links: Vec::new(), acts: Vec::new(), now: Time(1000) };
-        for peer in peers {
-            stand.link(network, *peer);
-        }
-        // Nobody else is there: so these links are the chosen ones, whatever it drew.
+        // Nobody else is there: so the links below are the chosen ones, whatever it drew.
         for absent in (0..network.n()).filter(|i| !peers.contains(i)) {
             stand.hand(Input::DialFailed { peer: identity(absent).public() });
         }
-        stand.acts.clear();
+        for peer in peers {
+            stand.link(network, *peer);
+        }
         stand
     }
 
