@@ -3,7 +3,7 @@
 use super::dice::Trace;
 use super::ends::{Piece, other};
 use super::world::{Event, START, World};
-use crate::protocol::{Input, Time};
+use crate::protocol::{Input, LinkId, Time};
 use crate::wire::Kind;
 
 /// Takes an event into the digest: when, what, to whom, and what was in it.
@@ -60,61 +60,105 @@ fn inside(trace: &mut Trace, input: &Input) {
     }
 }
 
-impl World {
-    /// The last event in words.
-    pub(super) fn in_words(&self) -> String {
-        let Some(event) = &self.last else { return "nothing yet".into() };
-        let micros = self.now.since(START).as_micros();
-        let at = format!("{}.{:03} ms", micros / 1000, micros % 1000);
-        let what = match event {
-            Event::Input { node, input, .. } => format!("n{node} {}", input_in_words(input)),
-            Event::Synced { node, .. } => format!("n{node} a write is synced"),
-            Event::Wake { node, .. } => format!("n{node} wakes"),
-            Event::Piece { to, piece } => self.piece_in_words(*to, piece),
-            Event::Written { end } => format!("a write on end {} is done", end.0),
-            Event::Dialled { from, to, trial, .. } => {
-                format!("n{from} dials n{to}, try {}", trial + 1)
-            }
-            Event::Begin { node } => format!("n{node} starts"),
-            Event::Strike { strike } => format!("strike {strike} of the scenario"),
-            Event::Post { load, k, .. } => format!("message {k} of load {load} is due"),
-            Event::Checkpoint => "the oracle looks at everybody".into(),
-            Event::Phase => "a phase may end".into(),
-            Event::Released { to } => format!("end {} goes on with what was held back", to.0),
-        };
-        format!("{at} {what}")
-    }
+/// As much of an event as its words need: small, as one is taken of every event.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Glimpse {
+    /// What a node hears of; with a length where there is one.
+    Input(u32, &'static str, u32),
+    Synced(u32),
+    Wake(u32),
+    /// What comes to an end of a link: its kind byte and its length.
+    Frame(LinkId, Option<u8>, u32),
+    Bytes(LinkId, u32),
+    Fin(LinkId),
+    Released(LinkId),
+    Written(LinkId),
+    Dialled(u32, u32, u32),
+    Begin(u32),
+    Strike(u32),
+    Post(u32, u64),
+    Checkpoint,
+    Phase,
+}
 
-    fn piece_in_words(&self, to: crate::protocol::LinkId, piece: &Piece) -> String {
-        let owner = |end| self.ends.get(end).map_or(0, |end| end.owner);
-        let (here, there) = (owner(to), owner(other(to)));
-        let what = match piece {
-            Piece::Frame(bytes) => {
-                let kind = bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
-                let kind = kind.map_or("frame", Kind::name);
-                format!("{kind} of {} bytes", bytes.len())
+impl Glimpse {
+    pub fn of(event: &Event) -> Self {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        match event {
+            Event::Input { node, input, .. } => {
+                let (what, length) = input_in_words(input);
+                Self::Input(*node, what, length)
             }
-            Piece::Bytes(bytes) => format!("{} raw bytes", bytes.len()),
-            Piece::Fin => "the end of the link".into(),
-        };
-        format!("n{here} ← n{there} {what}")
+            Event::Synced { node, .. } => Self::Synced(*node),
+            Event::Wake { node, .. } => Self::Wake(*node),
+            Event::Piece { to, piece } => match piece {
+                Piece::Frame(bytes) => Self::Frame(*to, bytes.get(1).copied(), length(bytes)),
+                Piece::Bytes(bytes) => Self::Bytes(*to, length(bytes)),
+                Piece::Fin => Self::Fin(*to),
+            },
+            Event::Released { to } => Self::Released(*to),
+            Event::Written { end } => Self::Written(*end),
+            Event::Dialled { from, to, trial, .. } => Self::Dialled(*from, *to, *trial),
+            Event::Begin { node } => Self::Begin(*node),
+            Event::Strike { strike } => Self::Strike(*strike),
+            Event::Post { load, k, .. } => Self::Post(*load, *k),
+            Event::Checkpoint => Self::Checkpoint,
+            Event::Phase => Self::Phase,
+        }
     }
 }
 
-fn input_in_words(input: &Input) -> String {
-    match input {
-        Input::LinkUp { dialled: true, .. } => "a link is up that it dialled".into(),
-        Input::LinkUp { .. } => "a link is up that it accepted".into(),
-        Input::LinkDown { .. } => "a link is down".into(),
-        Input::DialFailed { .. } => "a dial failed".into(),
-        Input::Frame { bytes, .. } => format!("a frame of {} bytes", bytes.len()),
-        Input::Oversize { length, .. } => format!("a frame of {length} bytes is announced"),
-        Input::Checked { verdict, .. } if verdict.is_good() => "a signature is good".into(),
-        Input::Checked { .. } => "a signature is bad".into(),
-        Input::Written { .. } => "a write is safe".into(),
-        Input::WriteFailed { .. } => "a write failed".into(),
-        Input::Read { .. } => "a batch was read".into(),
-        Input::Pruned { .. } => "payloads were pruned".into(),
-        Input::Wake => "wakes".into(),
+impl World {
+    /// The last event in words.
+    pub(super) fn in_words(&self) -> String {
+        let Some(last) = self.last else { return "nothing yet".into() };
+        let micros = self.now.since(START).as_micros();
+        let owner = |end| self.ends.get(end).map_or(0, |end| end.owner);
+        let ends = |to| format!("n{} ← n{}", owner(to), owner(other(to)));
+        let what = match last {
+            Glimpse::Input(node, what, 0) => format!("n{node} {what}"),
+            Glimpse::Input(node, what, length) => format!("n{node} {what} of {length} bytes"),
+            Glimpse::Synced(node) => format!("n{node} a write is synced"),
+            Glimpse::Wake(node) => format!("n{node} wakes"),
+            Glimpse::Frame(to, kind, length) => {
+                let kind = kind.and_then(Kind::from_byte).map_or("frame", Kind::name);
+                format!("{} {kind} of {length} bytes", ends(to))
+            }
+            Glimpse::Bytes(to, length) => format!("{} {length} raw bytes", ends(to)),
+            Glimpse::Fin(to) => format!("{} the end of the link", ends(to)),
+            Glimpse::Released(to) => format!("{} what was held goes on", ends(to)),
+            Glimpse::Written(end) => format!("{} a write is done", ends(other(end))),
+            Glimpse::Dialled(from, to, trial) => {
+                format!("n{from} dials n{to}, try {}", trial + 1)
+            }
+            Glimpse::Begin(node) => format!("n{node} starts"),
+            Glimpse::Strike(strike) => format!("strike {strike} of the scenario"),
+            Glimpse::Post(load, k) => format!("message {k} of load {load} is due"),
+            Glimpse::Checkpoint => "the oracle looks at everybody".into(),
+            Glimpse::Phase => "a phase may end".into(),
+        };
+        format!("{}.{:03} ms {what}", micros / 1000, micros % 1000)
     }
+}
+
+/// What a node hears of, and how long it is.
+fn input_in_words(input: &Input) -> (&'static str, u32) {
+    let words = match input {
+        Input::LinkUp { dialled: true, .. } => "a link is up that it dialled",
+        Input::LinkUp { .. } => "a link is up that it accepted",
+        Input::LinkDown { .. } => "a link is down",
+        Input::DialFailed { .. } => "a dial failed",
+        Input::Frame { bytes, .. } => {
+            return ("a frame", u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+        Input::Oversize { length, .. } => return ("an oversize frame", *length),
+        Input::Checked { verdict, .. } if verdict.is_good() => "a signature is good",
+        Input::Checked { .. } => "a signature is bad",
+        Input::Written { .. } => "a write is safe",
+        Input::WriteFailed { .. } => "a write failed",
+        Input::Read { .. } => "a batch was read",
+        Input::Pruned { .. } => "payloads were pruned",
+        Input::Wake => "wakes",
+    };
+    (words, 0)
 }

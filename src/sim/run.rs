@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::describe::describe;
+use super::describe::{Glimpse, describe};
 use super::world::{Event, START, World};
 use crate::crypto::Digest;
 use crate::protocol::Time;
@@ -114,7 +114,7 @@ impl Sim {
         self.world.events += 1;
         describe(&mut self.world.trace, at, &event);
         let checkpoint = matches!(event, Event::Checkpoint);
-        self.world.last = Some(event.clone());
+        self.world.last = Some(Glimpse::of(&event));
         self.world.happen(event);
         if checkpoint {
             self.world.queue.put(at.after(CHECKPOINT), Event::Checkpoint);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checks::Checks;
+use super::describe::Glimpse;
 use super::dice::{Dice, Trace};
 use super::ends::{Ends, Piece};
 use super::faults::Impairments;
@@ -85,7 +86,7 @@ pub(super) struct World {
     /// Events so far.
     pub events: u64,
     /// The last one.
-    pub last: Option<Event>,
+    pub last: Option<Glimpse>,
     /// Honest nodes that live, and those of them with a ready link.
     pub living: usize,
     pub linked: usize,
