@@ -7,6 +7,7 @@
 
 mod builtin;
 mod cast;
+mod dice;
 mod error;
 mod keys;
 mod metric;
@@ -29,6 +30,7 @@ mod write;
 
 pub use builtin::{builtin, builtins};
 pub use cast::{Act, Strike};
+pub(crate) use dice::Dice;
 pub use error::ScenarioError;
 pub use metric::metrics;
 pub use model::{

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::dice::Dice;
 use super::{Latency, Net};
 
 impl Net {
@@ -17,8 +18,8 @@ impl Net {
                 let span = high.saturating_sub(low);
                 Duration::from_nanos(low.saturating_add(dice.below(span.saturating_add(1))))
             }
-            Latency::Normal { mean, sd } => dice.normal(nanos(*mean), nanos(*sd)),
-            Latency::LongTailed { median, max } => dice.pareto(nanos(*median)).min(*max),
+            Latency::Normal { mean, sd } => normal(&mut dice, nanos(*mean), nanos(*sd)),
+            Latency::LongTailed { median, max } => pareto(&mut dice, nanos(*median)).min(*max),
             Latency::Regions { matrix, .. } => region(matrix, from, to),
         }
     }
@@ -34,47 +35,20 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): a few
-/// instructions a draw, and a generator for each pair costs nothing.
-struct Dice(u64);
+/// Near enough to normal: the sum of twelve uniform numbers has variance 1 (Irwin and Hall). It never
+/// lies further than six deviations from the mean; what is below 0 is 0.
+fn normal(dice: &mut Dice, mean: u64, sd: u64) -> Duration {
+    let sum: i128 = (0..12).map(|_| i128::from(dice.next() >> 32)).sum();
+    let deviation = ((sum - (6 << 32)) * i128::from(sd)) >> 32;
+    let value = i128::from(mean).saturating_add(deviation).max(0);
+    Duration::from_nanos(u64::try_from(value).unwrap_or(u64::MAX))
+}
 
-impl Dice {
-    fn of_pair(low: usize, high: usize, seed: u64) -> Self {
-        let mut dice = Self(seed);
-        dice.0 = dice.next() ^ low as u64;
-        dice.0 = dice.next() ^ high as u64;
-        dice
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Uniform in `0..bound`, by multiplication; biased by less than `bound` in 2⁶⁴.
-    fn below(&mut self, bound: u64) -> u64 {
-        let wide = u128::from(self.next()) * u128::from(bound);
-        u64::try_from(wide >> 64).unwrap_or(u64::MAX)
-    }
-
-    /// Near enough to normal: the sum of twelve uniform numbers has variance 1 (Irwin and Hall). It
-    /// never lies further than six deviations from the mean; what is below 0 is 0.
-    fn normal(&mut self, mean: u64, sd: u64) -> Duration {
-        let sum: i128 = (0..12).map(|_| i128::from(self.next() >> 32)).sum();
-        let deviation = ((sum - (6 << 32)) * i128::from(sd)) >> 32;
-        let value = i128::from(mean).saturating_add(deviation).max(0);
-        Duration::from_nanos(u64::try_from(value).unwrap_or(u64::MAX))
-    }
-
-    /// A Pareto distribution of exponent 1 by inversion: half the median over a uniform number.
-    fn pareto(&mut self, median: u64) -> Duration {
-        let uniform = u128::from(self.next()) + 1;
-        let value = (u128::from(median / 2) << 64) / uniform;
-        Duration::from_nanos(u64::try_from(value).unwrap_or(u64::MAX))
-    }
+/// A Pareto distribution of exponent 1 by inversion: half the median over a uniform number.
+fn pareto(dice: &mut Dice, median: u64) -> Duration {
+    let uniform = u128::from(dice.next()) + 1;
+    let value = (u128::from(median / 2) << 64) / uniform;
+    Duration::from_nanos(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checks::Checks;
-use super::dice::{Dice, Trace};
 use super::ends::Ends;
-use super::faults::{Impairments, identity};
+use super::faults::Impairments;
 use super::oracle::Oracle;
 use super::place::Place;
 use super::queue::Queue;
+use super::seed::identity;
+use super::trace::Trace;
 use super::watch::Watch;
 use super::world::{Event, START, World};
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role};
-use crate::scenario::{Latency, Net, Scenario};
+use crate::scenario::{Dice, Latency, Net, Scenario};
 use crate::wire::{Batch, Entry};
 
 /// Nodes are started within this time, as processes of one launcher are.

@@ -1,7 +1,7 @@
 //! Events as words: for the digest, and for people.
 
-use super::dice::Trace;
 use super::ends::{Piece, other};
+use super::trace::Trace;
 use super::world::{Event, START, World};
 use crate::protocol::{Input, LinkId, Time};
 use crate::wire::Kind;

@@ -7,9 +7,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dice::Dice;
 use crate::protocol::{LinkId, Time};
-use crate::scenario::Ppm;
+use crate::scenario::{Dice, Ppm};
 
 /// Bytes of a segment: what Ethernet and TLS leave of 1500.
 const SEGMENT: usize = 1400;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::dice::derive;
 use super::ends::{End, Weather, other};
 use super::place::Machine;
+use super::seed::{derive, identity};
 use super::world::World;
 use crate::adversary::Adversary;
-use crate::crypto::Identity;
 use crate::protocol::{LinkId, Node, Record};
 use crate::report::FaultRecord;
 use crate::scenario::{Act, FaultKind, Net, Ppm, Strike};
@@ -227,9 +226,8 @@ impl World {
         faults
             .map(|(number, fault)| {
                 let nodes = self.scenario.struck(number, self.seed);
-                let count = nodes.len();
                 FaultRecord {
-                    what: format!("{} of {count} node{}", name(fault.kind), plural(count)),
+                    what: fault.words(nodes.len()),
                     at: since(fault.at),
                     until: fault.until.map(since),
                     nodes: nodes.into_iter().map(|node| node as u32).collect(),
@@ -237,29 +235,4 @@ impl World {
             })
             .collect()
     }
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
-
-fn name(kind: FaultKind) -> String {
-    match kind {
-        FaultKind::Partition => "partition".into(),
-        FaultKind::Isolate => "isolation".into(),
-        FaultKind::Loss(p) => format!("loss of {} %", f64::from(p.0) / 10_000.0),
-        FaultKind::Delay(by) => format!("delay by {} ms", by.as_millis()),
-        FaultKind::Cap(rate) => format!("cap at {rate} bytes a second"),
-        FaultKind::Kill => "kill".into(),
-        FaultKind::Restart(down) => format!("restart after {} ms", down.as_millis()),
-        FaultKind::Pause => "pause".into(),
-        FaultKind::Churn { every, down } => {
-            format!("churn every {} ms for {} ms", every.as_millis(), down.as_millis())
-        }
-    }
-}
-
-/// A node's key pair.
-pub(super) fn identity(seed: u64, node: usize) -> Identity {
-    Identity::from_seed(&derive("identity", seed, node, 0))
 }

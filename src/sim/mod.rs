@@ -10,7 +10,6 @@
 mod build;
 mod checks;
 mod describe;
-mod dice;
 mod disk;
 mod ends;
 mod faults;
@@ -19,6 +18,8 @@ mod place;
 mod queue;
 mod record;
 mod run;
+mod seed;
+mod trace;
 mod traffic;
 mod watch;
 mod world;

@@ -138,7 +138,7 @@ impl<E> Queue<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::dice::Dice;
+    use crate::scenario::Dice;
 
     #[test]
     fn events_come_by_time_and_then_in_the_order_put_in() {

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use super::checks::Checks;
 use super::describe::Glimpse;
-use super::dice::{Dice, Trace};
 use super::ends::{Ends, Piece};
 use super::faults::Impairments;
 use super::oracle::Oracle;
 use super::place::{Machine, Place};
 use super::queue::Queue;
+use super::trace::Trace;
 use super::watch::Watch;
 use crate::adversary::{Act, Spec};
 use crate::crypto::{Identity, PublicKey};
 use crate::protocol::{
     Config, Down, Durability, Input, LinkId, Network, Output, Record, Time, Token,
 };
-use crate::scenario::Scenario;
+use crate::scenario::{Dice, Scenario};
 use crate::wire::Batch;
 
 /// Where virtual time starts, in microseconds since 1970: in 2001, so that no clock is near 0.

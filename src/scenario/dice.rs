@@ -1,0 +1,75 @@
+//! A small generator for what the network does: integers only, the same on every platform.
+
+use std::time::Duration;
+
+use super::Ppm;
+
+/// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): a few
+/// instructions a draw, fixed for ever, and a generator for each pair of nodes costs nothing. Nodes
+/// and liars draw from generators of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// A generator.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The generator of a pair of numbers.
+    pub fn of_pair(low: usize, high: usize, seed: u64) -> Self {
+        let mut dice = Self(seed);
+        dice.0 = dice.next() ^ low as u64;
+        dice.0 = dice.next() ^ high as u64;
+        dice
+    }
+
+    /// 64 random bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 up to and without `bound`, by multiplication; 0 if that is 0. The bias is below
+    /// `bound / 2^64`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        let product = u128::from(self.next()) * u128::from(bound);
+        u64::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// From nothing up to and with `most`, in whole microseconds. Nothing is drawn if that is zero.
+    pub fn up_to(&mut self, most: Duration) -> u64 {
+        if most.is_zero() {
+            return 0;
+        }
+        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        self.below(micros.saturating_add(1))
+    }
+
+    /// Whether something of that chance happens. Nothing is drawn if the chance is 0.
+    pub fn hits(&mut self, chance: Ppm) -> bool {
+        chance.0 > 0 && self.below(u64::from(Ppm::ONE.0)) < u64::from(chance.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_is_the_published_one() {
+        // The first outputs of SplitMix64 for seed 1234567, as in its reference implementation.
+        let mut dice = Dice::new(1_234_567);
+        let first: Vec<u64> = (0..3).map(|_| dice.next()).collect();
+        assert_eq!(
+            first,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
+        assert_eq!((dice.below(0), dice.below(1), dice.up_to(Duration::ZERO)), (0, 0, 0));
+        let hits = (0..100_000).filter(|_| dice.hits(Ppm(250_000))).count();
+        assert!((24_000..26_000).contains(&hits), "{hits}");
+        assert!(!dice.hits(Ppm(0)) && dice.hits(Ppm::ONE));
+    }
+}

@@ -1,0 +1,60 @@
+//! The digest of a run.
+
+use crate::crypto::Digest;
+
+/// A running digest over everything that happens. Not cryptographic: it tells two runs apart that
+/// differ by accident, not by design. Multiply and rotate, as in FxHash and wyhash.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trace(u64, u64);
+
+impl Trace {
+    /// One word more.
+    pub fn word(&mut self, word: u64) {
+        self.pair(u128::from(word) << 64 | u128::from(word));
+    }
+
+    fn pair(&mut self, pair: u128) {
+        let (one, two) = (pair as u64, (pair >> 64) as u64);
+        let mixed = u128::from(self.0 ^ one ^ 0xa076_1d64_78bd_642f)
+            * u128::from(self.1 ^ two ^ 0xe703_7ed1_a0b4_28db);
+        self.0 = (mixed as u64) ^ one.rotate_left(23);
+        self.1 = self.1.rotate_left(29).wrapping_add(two) ^ (mixed >> 64) as u64;
+    }
+
+    /// Bytes, and how many.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        let (pairs, rest) = bytes.as_chunks::<16>();
+        for pair in pairs {
+            self.pair(u128::from_le_bytes(*pair));
+        }
+        let mut last = [0; 16];
+        last[..rest.len()].copy_from_slice(rest);
+        self.pair(u128::from_le_bytes(last));
+    }
+
+    /// The digest so far.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&[b"loyal/sim/trace/v1", &self.0.to_be_bytes(), &self.1.to_be_bytes()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_and_their_order_tell() {
+        let of = |parts: &[&[u8]]| {
+            let mut trace = Trace::default();
+            parts.iter().for_each(|part| trace.bytes(part));
+            trace.digest()
+        };
+        let base = of(&[b"a frame of some length", b"another"]);
+        assert_eq!(base, of(&[b"a frame of some length", b"another"]));
+        assert_ne!(base, of(&[b"another", b"a frame of some length"]));
+        assert_ne!(base, of(&[b"a frame of some lengti", b"another"]));
+        assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));
+        assert_ne!(of(&[&[0; 8]]), of(&[&[0; 9]]));
+    }
+}
