@@ -8,6 +8,7 @@
 //!
 //! One behaviour is one file: `forge`, `tamper`, `drop`, `censor`, `delay`, `replay`, `flood`,
 //! `malformed`, `stall`.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod attempts;
 mod beat;

@@ -1,4 +1,5 @@
 //! A run's result as bytes: `report.json` (schema 1) and the verdict for a terminal. Pure.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod attribution;
 mod diff;
