@@ -35,8 +35,8 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Near enough to normal: the sum of twelve uniform numbers has variance 1 (Irwin and Hall). It never
-/// lies further than six deviations from the mean; what is below 0 is 0.
+/// Near enough to normal: the sum of twelve uniform numbers has variance 1 (Irwin and Hall). It
+/// never lies further than six deviations from the mean; what is below 0 is 0.
 fn normal(dice: &mut Dice, mean: u64, sd: u64) -> Duration {
     let sum: i128 = (0..12).map(|_| i128::from(dice.next() >> 32)).sum();
     let deviation = ((sum - (6 << 32)) * i128::from(sd)) >> 32;
