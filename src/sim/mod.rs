@@ -19,6 +19,8 @@ mod queue;
 mod record;
 mod run;
 mod seed;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod traffic;
 mod watch;

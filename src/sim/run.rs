@@ -78,7 +78,7 @@ pub struct Progress {
 
 /// A simulated run. The same scenario and seed give the same events, on any machine.
 pub struct Sim {
-    world: World,
+    pub(super) world: World,
     phase: Phase,
     /// When the phase may end next.
     until: Time,
