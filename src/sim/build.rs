@@ -14,7 +14,7 @@ use super::watch::Watch;
 use super::world::{Event, START, World};
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role};
-use crate::scenario::Scenario;
+use crate::scenario::{Latency, Net, Scenario};
 use crate::wire::{Batch, Entry};
 
 /// Nodes are started within this time, as processes of one launcher are.
@@ -55,7 +55,7 @@ impl World {
             config,
             cast,
             identities: identities.into_iter().map(Some).collect(),
-            queue: Queue::new(),
+            queue: Queue::new(lookahead(&scenario.net)),
             places,
             ends: Ends::default(),
             dice: Dice::new(seed),
@@ -76,12 +76,26 @@ impl World {
     fn prepare(&mut self) {
         for node in 0..self.places.len() {
             let at = START.after(Duration::from_micros(self.dice.up_to(STARTS)));
-            self.queue.put(at, Event::Begin { node: node as u32 });
+            self.queue.put(at, node as u32, Event::Begin { node: node as u32 });
         }
         let scenario = &self.scenario;
         self.watch.strikes = scenario.strikes(self.seed);
         self.watch.publishers = scenario.loads.iter().map(|l| scenario.publishers(l)).collect();
     }
+}
+
+/// Microseconds that any message between two nodes takes at the least.
+fn lookahead(net: &Net) -> u64 {
+    let least = match &net.latency {
+        Latency::Constant(latency) => *latency,
+        Latency::Uniform { min, .. } => *min,
+        Latency::Normal { .. } => Duration::ZERO,
+        Latency::LongTailed { median, max } => (*median / 2).min(*max),
+        Latency::Regions { matrix, .. } => {
+            matrix.iter().flatten().min().copied().unwrap_or_default()
+        }
+    };
+    u64::try_from(least.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Names and addresses are of no account here: nobody looks them up.

@@ -124,7 +124,7 @@ impl World {
         place.paused = false;
         place.wake = None;
         for event in std::mem::take(&mut place.waiting) {
-            self.queue.put(self.now, event);
+            self.queue.put(self.now, node as u32, event);
         }
         for link in self.places[node].links.clone() {
             if self.ends.up(link).is_some_and(|end| end.reading) {

@@ -1,44 +1,62 @@
-//! The event queue: ordered by time, then by the order in which events were put in.
+//! The event queue: every node hears of its events in the order of time, and of equal times in the
+//! order in which they were put in.
+//!
+//! Nothing that a node does reaches another sooner than the least latency of the network: the
+//! *lookahead* of conservative simulation (Chandy and Misra 1979). So the events of a window no
+//! longer than that are taken node by node, and not in the order of time across nodes: no node can
+//! tell, and a node's memory is fetched once for all that happens to it in the window. Events
+//! that concern everybody (a fault, a checkpoint, the end of a phase) end a window.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::protocol::Time;
 
-/// Microseconds of a bucket, as a power of two: 256 µs hold some hundred events of a large run.
+/// Microseconds of a bucket, as a power of two.
 const BUCKET: u32 = 8;
+/// Longest window, in microseconds: beyond it the events of a window no longer fit a cache.
+const MAX_WINDOW: u64 = 10_000;
 
-/// When, which in the order put in, and where the event is.
-type Entry = (u64, u64, u32);
+/// Whose, when, which in the order put in, and where the event is.
+type Entry = (u32, u64, u64, u32);
 
-/// Events to come, in two tiers as a ladder queue has them (Tang, Goh, Thng 2005): a heap of the
-/// bucket at hand, which stays in the processor's cache, and unsorted buckets of what comes later.
-/// Entries are small and events stay where they are put.
+/// Events to come.
 pub(super) struct Queue<E> {
-    /// Entries of buckets up to `current`, that one included.
-    heap: BinaryHeap<Reverse<Entry>>,
-    current: u64,
-    later: BTreeMap<u64, Vec<Reverse<Entry>>>,
+    /// The window at hand, last first.
+    window: Vec<Entry>,
+    /// What was put into the window while it was at hand.
+    extra: BinaryHeap<Reverse<Entry>>,
+    /// The window ends before this.
+    end: u64,
+    /// What comes later, unsorted within buckets.
+    later: BTreeMap<u64, Vec<Entry>>,
+    /// Events that concern everybody.
+    global: BTreeSet<(u64, u64, u32)>,
+    lookahead: u64,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
     next: u64,
 }
 
 impl<E> Queue<E> {
-    /// Nothing to come.
-    pub fn new() -> Self {
+    /// Nothing to come. No event that is put in for another node than the one whose event was taken
+    /// last lies less than `lookahead` microseconds after that one; with 0, the order of time is
+    /// kept across nodes.
+    pub fn new(lookahead: u64) -> Self {
         Self {
-            heap: BinaryHeap::new(),
-            current: 0,
+            window: Vec::new(),
+            extra: BinaryHeap::new(),
+            end: 0,
             later: BTreeMap::new(),
+            global: BTreeSet::new(),
+            lookahead: lookahead.min(MAX_WINDOW),
             slots: Vec::new(),
             free: Vec::new(),
             next: 0,
         }
     }
 
-    /// Puts an event in.
-    pub fn put(&mut self, at: Time, event: E) {
+    fn keep(&mut self, event: E) -> (u64, u32) {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -47,27 +65,73 @@ impl<E> Queue<E> {
             }
         };
         self.slots[slot as usize] = Some(event);
-        let entry = Reverse((at.0, self.next, slot));
         self.next += 1;
-        let bucket = at.0 >> BUCKET;
-        if bucket <= self.current {
-            self.heap.push(entry);
+        (self.next, slot)
+    }
+
+    /// Puts in an event of one node's.
+    pub fn put(&mut self, at: Time, node: u32, event: E) {
+        let (number, slot) = self.keep(event);
+        let entry = (if self.lookahead == 0 { 0 } else { node }, at.0, number, slot);
+        if at.0 < self.end {
+            self.extra.push(Reverse(entry));
         } else {
-            self.later.entry(bucket).or_default().push(entry);
+            self.later.entry(at.0 >> BUCKET).or_default().push(entry);
         }
+    }
+
+    /// Puts in an event that concerns everybody: all that is before it happens before it.
+    pub fn put_global(&mut self, at: Time, event: E) {
+        let (number, slot) = self.keep(event);
+        self.global.insert((at.0, number, slot));
     }
 
     /// The next event.
     pub fn take(&mut self) -> Option<(Time, E)> {
-        if self.heap.is_empty() {
-            let (bucket, entries) = self.later.pop_first()?;
-            self.current = bucket;
-            self.heap = BinaryHeap::from(entries);
+        if self.window.is_empty() && self.extra.is_empty() {
+            let first = self.later.first_key_value();
+            let first = first.and_then(|(_, entries)| entries.iter().map(|entry| entry.1).min());
+            let global = self.global.first().copied();
+            if let Some((at, _, slot)) = global.filter(|(at, ..)| first.is_none_or(|f| *at <= f)) {
+                self.global.pop_first();
+                return Some((Time(at), self.release(slot)?));
+            }
+            self.open(first?, global.map(|(at, ..)| at));
         }
-        let Reverse((at, _, slot)) = self.heap.pop()?;
-        let event = self.slots[slot as usize].take()?;
+        let extra = match (self.window.last(), self.extra.peek()) {
+            (Some(entry), Some(Reverse(extra))) => extra < entry,
+            (entry, _) => entry.is_none(),
+        };
+        let (_, at, _, slot) = match extra {
+            true => self.extra.pop().map(|Reverse(entry)| entry),
+            false => self.window.pop(),
+        }?;
+        Some((Time(at), self.release(slot)?))
+    }
+
+    fn release(&mut self, slot: u32) -> Option<E> {
         self.free.push(slot);
-        Some((Time(at), event))
+        self.slots[slot as usize].take()
+    }
+
+    /// Opens the window that begins with the event at `first`.
+    fn open(&mut self, first: u64, global: Option<u64>) {
+        let end = first.saturating_add(self.lookahead.max(1));
+        self.end = global.map_or(end, |global| end.min(global));
+        while let Some(bucket) = self.later.first_entry() {
+            if *bucket.key() << BUCKET >= self.end {
+                break;
+            }
+            let (key, entries) = bucket.remove_entry();
+            let end = self.end;
+            let (now, left): (Vec<Entry>, _) = entries.into_iter().partition(|e| e.1 < end);
+            self.window.extend(now);
+            if !left.is_empty() {
+                self.later.insert(key, left);
+                break;
+            }
+        }
+        self.window.sort_unstable_by(|a, b| b.cmp(a));
     }
 }
 
@@ -78,16 +142,16 @@ mod tests {
 
     #[test]
     fn events_come_by_time_and_then_in_the_order_put_in() {
-        for far in [1, 1000] {
-            let mut queue = Queue::new();
+        for (far, lookahead) in [(1, 0), (1000, 0), (1, 3), (1000, 900)] {
+            let mut queue = Queue::new(lookahead);
             for (at, name) in [(5, 'a'), (3, 'b'), (5, 'c'), (3, 'd'), (4, 'e')] {
-                queue.put(Time(at * far), name);
+                queue.put(Time(at * far), 7, name);
             }
             let mut order = String::new();
             while let Some((_, name)) = queue.take() {
                 order.push(name);
                 if name == 'b' {
-                    queue.put(Time(5 * far), 'f'); // takes the place that b left, and comes last
+                    queue.put(Time(5 * far), 7, 'f'); // takes b's place, and comes last
                 }
             }
             assert_eq!(order, "bdeacf");
@@ -95,26 +159,46 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_as_sorting() {
-        let (mut queue, mut dice) = (Queue::new(), Dice::new(7));
-        let (mut taken, mut put, mut now) = (Vec::new(), Vec::new(), 0);
-        for number in 0..20_000u64 {
-            let span = [10, 1_000, 1_000_000][dice.below(3) as usize];
-            let at = now + dice.below(span);
-            queue.put(Time(at), number);
-            put.push((at, number));
-            if dice.below(3) > 0
-                && let Some((time, number)) = queue.take()
-            {
-                assert!(time.0 >= now);
-                now = time.0;
-                taken.push((time.0, number));
+    fn an_event_for_all_comes_between_what_is_before_it_and_after_it() {
+        let mut queue = Queue::new(100);
+        for (at, node) in [(10, 2), (20, 1), (30, 2), (40, 1)] {
+            queue.put(Time(at), node, at);
+        }
+        queue.put_global(Time(30), 0);
+        let order: Vec<u64> = std::iter::from_fn(|| queue.take()).map(|(_, at)| at).collect();
+        assert_eq!(order, [20, 10, 0, 40, 30], "node by node on either side");
+    }
+
+    /// Nodes answer each other with at least the lookahead in between, as a network does; what each
+    /// hears, and when, must not depend on the window.
+    fn heard(lookahead: u64) -> Vec<Vec<(u64, u64)>> {
+        const LATENCY: u64 = 700;
+        let mut queue = Queue::new(lookahead);
+        let mut heard = vec![Vec::new(); 5];
+        for node in 0..5 {
+            queue.put(Time(u64::from(node) * 13), node, (node, u64::from(node)));
+        }
+        while let Some((at, (node, word))) = queue.take() {
+            heard[node as usize].push((at.0, word));
+            let mut dice = Dice::new(word << 8 ^ at.0);
+            if at.0 < 50_000 {
+                let to = dice.below(5) as u32;
+                queue.put(Time(at.0 + LATENCY + dice.below(900)), to, (to, dice.next()));
+                if dice.below(3) == 0 {
+                    queue.put(Time(at.0 + dice.below(50)), node, (node, dice.next() | 1));
+                }
             }
         }
-        while let Some((time, number)) = queue.take() {
-            taken.push((time.0, number));
+        heard
+    }
+
+    #[test]
+    fn no_node_can_tell_how_wide_the_window_is() {
+        let exact = heard(0);
+        assert!(exact.iter().map(Vec::len).sum::<usize>() > 300);
+        for lookahead in [1, 100, 700] {
+            assert_eq!(heard(lookahead), exact, "{lookahead}");
         }
-        put.sort_unstable();
-        assert_eq!(taken, put);
+        assert_ne!(heard(7_000), exact, "a window wider than the latency shows");
     }
 }

@@ -26,14 +26,14 @@ impl World {
         }
         for (number, strike) in self.watch.strikes.iter().enumerate() {
             let event = Event::Strike { strike: number as u32 };
-            self.queue.put(zero.after(strike.at), event);
+            self.queue.put_global(zero.after(strike.at), event);
         }
         for (number, load) in self.scenario.loads.iter().enumerate() {
             if let Some(due) = self.scenario.due(load, 0) {
                 self.watch.loads += 1;
                 self.watch.waiting += 1;
                 let event = Event::Post { load: number as u32, k: 0, since: None };
-                self.queue.put(zero.after(due), event);
+                self.queue.put_global(zero.after(due), event);
             }
         }
     }
@@ -178,7 +178,10 @@ impl World {
         undone.sort_unstable();
         let all = self.watch.arrivals.iter().enumerate();
         let kept = all.filter(|(i, _)| undone.binary_search(&(*i as u32)).is_err());
-        kept.map(|(_, one)| Arrival { at: since(Time(one.at), zero), ..*one }).collect()
+        let absolute = kept.map(|(_, one)| Arrival { at: since(Time(one.at), zero), ..*one });
+        let mut arrivals: Vec<Arrival> = absolute.collect();
+        arrivals.sort_by_key(|arrival| arrival.at);
+        arrivals
     }
 
     fn chosen_links(&self) -> Vec<(u32, u32)> {

@@ -91,11 +91,11 @@ impl Sim {
     /// one that `Scenario::parse` let pass.
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let mut world = World::new(scenario, seed);
-        world.queue.put(START.after(CHECKPOINT), Event::Checkpoint);
+        world.queue.put_global(START.after(CHECKPOINT), Event::Checkpoint);
         let until = START.after(LINKING);
         let mut sim = Self { world, phase: Phase::Linking, until, ends: until, extended: false };
         match scenario.mesh.start {
-            Start::Linked => sim.world.queue.put(until, Event::Phase),
+            Start::Linked => sim.world.queue.put_global(until, Event::Phase),
             Start::Cold => sim.begin(START),
         }
         sim
@@ -117,7 +117,7 @@ impl Sim {
         self.world.last = Some(Glimpse::of(&event));
         self.world.happen(event);
         if checkpoint {
-            self.world.queue.put(at.after(CHECKPOINT), Event::Checkpoint);
+            self.world.queue.put_global(at.after(CHECKPOINT), Event::Checkpoint);
         }
         self.turn();
         true
@@ -137,7 +137,7 @@ impl Sim {
             Phase::Running if now >= self.ends => {
                 self.phase = Phase::Settling;
                 self.until = self.ends.after(self.world.scenario.settle);
-                self.world.queue.put(self.until, Event::Phase);
+                self.world.queue.put_global(self.until, Event::Phase);
             }
             Phase::Settling if self.complete() => self.linger(now),
             Phase::Settling if now >= self.until => self.stop(),
@@ -145,7 +145,7 @@ impl Sim {
                 if !self.extended && self.world.unexercised() {
                     self.extended = true;
                     self.until = now.after(EXERCISE);
-                    self.world.queue.put(self.until, Event::Phase);
+                    self.world.queue.put_global(self.until, Event::Phase);
                 } else {
                     self.stop();
                 }
@@ -159,7 +159,7 @@ impl Sim {
         let world = &mut self.world;
         self.phase = Phase::Running;
         self.ends = zero.after(world.scenario.ends(world.seed));
-        world.queue.put(self.ends, Event::Phase);
+        world.queue.put_global(self.ends, Event::Phase);
         world.start_clock(zero);
     }
 
@@ -174,7 +174,7 @@ impl Sim {
         }
         self.phase = Phase::Lingering;
         self.until = now.after(if honest { QUIET } else { LINGER });
-        world.queue.put(self.until, Event::Phase);
+        world.queue.put_global(self.until, Event::Phase);
     }
 
     fn stop(&mut self) {

@@ -28,7 +28,7 @@ impl World {
             trial: 0,
         };
         // TCP's handshake and TLS's, a round trip each.
-        self.queue.put(self.now.after((out + back) * 2), event);
+        self.queue.put(self.now.after((out + back) * 2), node as u32, event);
     }
 
     pub(super) fn dialled(&mut self, from: usize, to: usize, trial: u32) {
@@ -37,7 +37,7 @@ impl World {
             let start = self.places[from].start;
             let (from, to, trial) = (from as u32, to as u32, trial + 1);
             let event = Event::Dialled { from, start, to, trial };
-            return self.queue.put(self.now.after(*wait), event);
+            return self.queue.put(self.now.after(*wait), from, event);
         }
         let peer = self.places[to].key;
         if silent || !self.places[to].lives() {
@@ -95,9 +95,9 @@ impl World {
         end.last = arrives;
         if self.places[owner].floods {
             end.rare().unwritten += 1;
-            self.queue.put(done, Event::Written { end: from });
+            self.queue.put(done, owner as u32, Event::Written { end: from });
         }
-        self.queue.put(arrives, Event::Piece { to, piece });
+        self.queue.put(arrives, peer as u32, Event::Piece { to, piece });
     }
 
     /// A write is done; whoever floods is told when the last one is.
@@ -211,9 +211,10 @@ impl World {
     /// What was held back at an end comes after a while. Until then it stays where it is, so that
     /// nothing which comes meanwhile overtakes it.
     pub(super) fn release(&mut self, to: LinkId, after: Duration) {
-        let rare = self.ends.up(to).and_then(|end| end.rare.as_ref());
-        if rare.is_some_and(|rare| !rare.held.is_empty()) {
-            self.queue.put(self.now.after(after), Event::Released { to });
+        let Some(end) = self.ends.up(to) else { return };
+        let owner = end.owner;
+        if end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
+            self.queue.put(self.now.after(after), owner, Event::Released { to });
         }
     }
 
@@ -232,11 +233,12 @@ impl World {
         }
         let now = self.now;
         let from = other(to);
-        let blocked = self.ends.up(from).and_then(|end| end.rare.as_mut());
-        if let Some(rare) = blocked.filter(|rare| rare.blocked) {
+        let Some(end) = self.ends.up(from) else { return };
+        let owner = end.owner;
+        if let Some(rare) = end.rare.as_mut().filter(|rare| rare.blocked) {
             rare.blocked = false;
             rare.unwritten += 1;
-            self.queue.put(now, Event::Written { end: from });
+            self.queue.put(now, owner, Event::Written { end: from });
         }
     }
 
@@ -250,9 +252,10 @@ impl World {
 
     /// The other end hears that a link is over.
     pub(super) fn say_end(&mut self, link: LinkId, last: crate::protocol::Time) {
+        let Some(peer) = self.ends.get(other(link)).map(|end| end.owner) else { return };
         let latency = self.ends.get(link).map_or(0, |end| u64::from(end.latency));
         let at = self.now.after(Duration::from_micros(latency)).max(last);
-        self.queue.put(at, Event::Piece { to: other(link), piece: Piece::Fin });
+        self.queue.put(at, peer, Event::Piece { to: other(link), piece: Piece::Fin });
     }
 
     /// The network gives a link up: both ends hear of it.

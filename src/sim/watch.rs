@@ -232,7 +232,7 @@ impl World {
             Some(due) => {
                 self.watch.waiting += 1;
                 let event = Event::Post { load: load as u32, k: k + 1, since: None };
-                self.queue.put(zero.after(due), event);
+                self.queue.put_global(zero.after(due), event);
             }
             None => self.watch.loads -= 1,
         }
@@ -245,7 +245,7 @@ impl World {
             return self.watch.refuse(node, since, size);
         }
         let event = Event::Post { load: load as u32, k, since: Some(since) };
-        self.queue.put(self.now.after(wait.max(Duration::from_millis(1))), event);
+        self.queue.put_global(self.now.after(wait.max(Duration::from_millis(1))), event);
     }
 }
 

@@ -97,7 +97,7 @@ impl World {
     pub fn tell(&mut self, node: usize, after: Duration, input: Input) {
         let start = self.places[node].start;
         let event = Event::Input { node: node as u32, start, input };
-        self.queue.put(self.now.after(after), event);
+        self.queue.put(self.now.after(after), node as u32, event);
     }
 
     /// The node of a member.
@@ -198,7 +198,7 @@ impl World {
         let at = due.max(soonest);
         if place.wake.is_none_or(|wake| at < wake) {
             place.wake = Some(at);
-            self.queue.put(at, Event::Wake { node: node as u32, at });
+            self.queue.put(at, node as u32, Event::Wake { node: node as u32, at });
         }
     }
 
@@ -243,7 +243,7 @@ impl World {
             Durability::Synced => {
                 place.disk.synced(now, token, record);
                 let synced = Event::Synced { node: node as u32, start: place.start, token };
-                self.queue.put(now.after(SYNC), synced);
+                self.queue.put(now.after(SYNC), node as u32, synced);
             }
             // The node does not wait for it: no event is needed.
             Durability::Lazy => place.disk.lazy(now, record),
