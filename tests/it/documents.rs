@@ -92,6 +92,7 @@ fn the_threats_page_names_tests_that_exist() {
             "src/api",
             "src/protocol",
             "src/protocol/node/attacks",
+            "src/scenario",
             "src/sim/oracle/mutations",
         ];
         let there = folders.iter().any(|folder| {
