@@ -24,15 +24,16 @@ impl Stopwatch {
         self.begun.elapsed()
     }
 
-    /// Fills in what the simulation cannot know of itself, for so many equal runs. Memory is the
-    /// largest that the process ever had.
-    pub fn fill(&self, resources: &mut Resources, runs: u64) {
+    /// Fills in what the simulation cannot know of itself, for so many equal runs whose events took
+    /// so long together: the making of keys and the judging are in the wall time only. Memory is
+    /// the largest that the process ever had.
+    pub fn fill(&self, resources: &mut Resources, runs: u64, stepping: Duration) {
         let wall = self.wall().as_secs_f64();
         resources.wall_s = Some(wall);
         resources.cpu_s = Some(cpu().saturating_sub(self.cpu).as_secs_f64());
         resources.peak_rss_mb = peak_rss_mb();
         let events = resources.events.unwrap_or(0).saturating_mul(runs);
-        resources.events_per_s = per_second(events, self.wall());
+        resources.events_per_s = per_second(events, stepping);
     }
 }
 
@@ -68,7 +69,7 @@ mod tests {
             block.iter_mut().for_each(|number| *number = number.rotate_left(1));
         }
         let mut cost = Resources { events: Some(1000), ..Resources::default() };
-        watch.fill(&mut cost, 1);
+        watch.fill(&mut cost, 1, watch.wall());
         assert!(cost.cpu_s >= Some(0.02) && cost.wall_s >= Some(0.019), "{cost:?}");
         assert!(cost.peak_rss_mb > Some(8.0), "{cost:?}");
         let rate = cost.events_per_s.expect("time passed");

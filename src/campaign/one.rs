@@ -67,6 +67,7 @@ impl Order<'_> {
     pub fn run(&self, mut watch: impl FnMut(&Sim) -> bool) -> Ending {
         let clock = Stopwatch::start();
         let mut sim = Sim::new(self.scenario, self.seed);
+        let mut stepping = Stopwatch::start();
         let mut stopped = false;
         let mut going = |sim: &Sim, events: u64| {
             stopped = stopped || (events % LOOK_EVERY == 1 && !watch(sim));
@@ -74,6 +75,7 @@ impl Order<'_> {
         };
         if self.verify {
             let mut again = Sim::new(self.scenario, self.seed);
+            stepping = Stopwatch::start();
             if let Err(difference) = lockstep(&mut sim, &mut again, going) {
                 return Ending::Differs(difference);
             }
@@ -89,9 +91,11 @@ impl Order<'_> {
         if stopped {
             return Ending::Stopped;
         }
+        let stepping = stepping.wall();
         let mut recording = sim.finish();
         recording.reproduce.clone_from(&self.reproduce);
-        clock.fill(&mut recording.resources, if self.verify { 2 } else { 1 });
+        let runs = if self.verify { 2 } else { 1 };
+        clock.fill(&mut recording.resources, runs, stepping);
         let report = judge(&recording);
         Ending::Judged(Box::new(Judged { recording, report }))
     }

@@ -16,6 +16,7 @@ mod mesh_run;
 mod network;
 mod node;
 mod output;
+mod pages;
 mod post;
 mod read;
 mod recorded;

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Usage;
 use super::signals::{self, Stop};
-use super::{campaigns, folder, output, scenarios};
+use super::{campaigns, folder, output, pages, scenarios};
 use crate::campaign::{Ending, Judged, Order, Source, caught, quiet_panics};
 use crate::report::terminal;
 use crate::sim::{Progress, Sim};
@@ -83,6 +83,9 @@ fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
 /// Simulates.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let source = source(args)?;
+    if let Source::Fixed(scenario) = &source {
+        pages::prefer_large(scenario.mesh.nodes);
+    }
     if let Some(dir) = &args.report {
         // Now, and not after a run of minutes.
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;

@@ -243,7 +243,7 @@ pub struct Resources {
     pub sim_s: Option<f64>,
     /// Events of a simulated run.
     pub events: Option<u64>,
-    /// Events a second.
+    /// Events a second while events happened: making keys and judging are left out.
     pub events_per_s: Option<f64>,
     /// From the first process being started to all honest nodes being linked, in seconds.
     pub start_s: Option<f64>,

@@ -15,7 +15,7 @@ use crate::protocol::Time;
 /// Microseconds of a bucket, as a power of two.
 const BUCKET: u32 = 8;
 /// Longest window, in microseconds: beyond it the events of a window no longer fit a cache.
-const MAX_WINDOW: u64 = 10_000;
+const MAX_WINDOW: u64 = 100_000;
 
 /// Whose, when, which in the order put in, and where the event is.
 type Entry = (u32, u64, u64, u32);
