@@ -200,7 +200,9 @@ impl Mesh {
             let banned = honest
                 .iter()
                 .any(|i| self.world.peers[*i].disk.bans.iter().any(|ban| ban.peer == key));
-            assert_eq!(banned, expected, "liar {liar}");
+            let bans = honest.iter().flat_map(|i| &self.world.peers[*i].disk.bans);
+            let why: Vec<_> = bans.filter(|ban| ban.peer == key).collect();
+            assert_eq!(banned, expected, "liar {liar}: {why:?}");
         }
         self
     }

@@ -79,7 +79,8 @@ fn floods_of_copies_starve_nobody() {
 
 #[test]
 fn floods_of_valid_messages_meet_the_quota_and_starve_nobody() {
-    let mesh = harmless(two_of_seven("flood:rate=300:what=valid", 1)).expect_bans(false);
+    // Whether it also overruns its credit, and is banned for that, depends on whom it is linked to.
+    let mesh = harmless(two_of_seven("flood:rate=300:what=valid", 1));
     assert!(mesh.tried("flood") > 0);
     mesh.expect_refused(Reason::AuthorRate);
 }
