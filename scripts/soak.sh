@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Swarm campaigns over seeds that nobody has tried yet, for as long as asked; then every built-in
-# digest once more, as a release build must have them too. Needs no network.
+# digest once more, as a release build must have them too.
 # Usage: scripts/soak.sh [MINUTES [JOBS]]   (10 minutes on all cores)
 # Failing seeds are added to target/soak/failures.txt, their smaller scenarios and what was seen of
 # them to target/soak/SEEDS/. Exit code 0: none failed.
@@ -24,7 +24,7 @@ jobs="${2:-$(nproc)}"
 number "$minutes"
 number "$jobs"
 cd "$(dirname "$0")/.."
-cargo build --release --locked --offline --quiet --bin loyal
+cargo build --release --locked --quiet --bin loyal
 loyal="${CARGO_TARGET_DIR:-target}/release/loyal"
 folder=target/soak
 mkdir -p "$folder"

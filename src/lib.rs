@@ -10,8 +10,8 @@
 //! | `wire` | pure | frames, the canonical codec, signed statements, every limit |
 //! | `protocol` | pure | the node: one state machine |
 //! | `adversary` | pure | what a malicious node does instead: a wrapper round an honest one |
-//! | `scenario` | pure | a run as data: specification, verdict |
-//! | `report` | pure | a run's result as bytes: JSON and terminal text |
+//! | `scenario` | pure | a run as data: file format, built-ins, verdict |
+//! | `report` | pure | from what a run recorded to its report: JSON, terminal text, HTML, JUnit |
 //! | `sim` | pure | the same nodes and adversaries in virtual time, under an oracle |
 //! | `store` | shell | SQLite, key files, locks |
 //! | `net` | shell | links over TCP and TLS, the driver, the checkers |
@@ -19,6 +19,8 @@
 //! | `campaign` | shell | many simulated runs: seeds, swarms, shrinking |
 //! | `mesh` | shell | launches processes, loads and observes them |
 //! | `cli` | shell | the command line |
+//!
+#![doc = include_str!("../docs/EMBEDDING.md")]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 // The pure modules deny these again: the list is in clippy.toml.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]

@@ -222,7 +222,7 @@ pub struct Summary {
     pub seeds_per_min: Option<f64>,
     /// Events a second, all threads together.
     pub events_per_s: Option<f64>,
-    /// The first [`MAX_FAILURES`] failures, by seed.
+    /// The first failures, by seed; how many are kept is bounded.
     pub failures: Vec<Failure>,
     #[serde(skip)]
     gravest: u8,

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::{Mesh, MeshError};
 use crate::client::Client;
 use crate::http::ImpairmentDto;
-use crate::scenario::{FaultKind, Ppm, Scenario};
+use crate::scenario::{Cryptography, FaultKind, Ppm, Scenario};
 
 /// Pause before a node that did not answer is told again.
 const AGAIN: Duration = Duration::from_millis(30);
@@ -28,6 +28,7 @@ pub fn not_modelled(scenario: &Scenario) -> Vec<String> {
         (net.loss > Ppm(0) || lossy, "packet loss"),
         (net.duplicate > Ppm(0), "duplicated packets"),
         (net.reorder > Ppm(0), "reordered packets"),
+        (scenario.crypto == Cryptography::Modelled, "modelled signatures (they are real here)"),
     ];
     let missing = parts.iter().filter(|(asked, _)| *asked);
     missing.map(|(_, what)| format!("{what}: not modelled on real processes")).collect()
@@ -259,5 +260,7 @@ mod tests {
         assert_eq!(not_modelled(&lossy).len(), 3);
         let fault = scenario(&fault("loss", "p = 0.5"));
         assert!(not_modelled(&fault)[0].contains("packet loss"));
+        let modelled = Scenario { crypto: Cryptography::Modelled, ..scenario("") };
+        assert!(not_modelled(&modelled)[0].contains("signatures"));
     }
 }

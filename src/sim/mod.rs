@@ -2,7 +2,8 @@
 //! virtual time, under an oracle that checks every invariant at every step.
 //!
 //! One seed decides everything: keys, latencies, losses, whom faults strike, what every node draws.
-//! Events happen in the order of `(time, the order in which they were put in)`, and a digest over
+//! Each node's events happen in the order of `(time, the order in which they were put in)` (`queue`
+//! says what holds between nodes), and a digest over
 //! them tells whether two runs were the same. Memory and time follow messages and links: nothing
 //! here is kept for each pair of nodes.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]

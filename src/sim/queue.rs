@@ -4,7 +4,8 @@
 //! Nothing that a node does reaches another sooner than the least latency of the network: the
 //! *lookahead* of conservative simulation (Chandy and Misra 1979). So the events of a window no
 //! longer than that are taken node by node, and not in the order of time across nodes: no node can
-//! tell, and a node's memory is fetched once for all that happens to it in the window. Events
+//! tell (but for the order of two senders within one microsecond, which is fixed all the same), and
+//! a node's memory is fetched once for all that happens to it in the window. Events
 //! that concern everybody (a fault, a checkpoint, the end of a phase) end a window.
 
 use std::cmp::Reverse;
@@ -171,7 +172,7 @@ mod tests {
 
     /// Nodes answer each other with at least the lookahead in between, as a network does; what each
     /// hears, and when, must not depend on the window.
-    fn heard(lookahead: u64) -> Vec<Vec<(u64, u64)>> {
+    fn heard(lookahead: u64) -> (Vec<Vec<(u64, u64)>>, bool) {
         const LATENCY: u64 = 700;
         let mut queue = Queue::new(lookahead);
         let mut heard = vec![Vec::new(); 5];
@@ -181,7 +182,7 @@ mod tests {
         while let Some((at, (node, word))) = queue.take() {
             heard[node as usize].push((at.0, word));
             let mut dice = Dice::new(word << 8 ^ at.0);
-            if at.0 < 50_000 {
+            if at.0 < 14_000 {
                 let to = dice.below(5) as u32;
                 queue.put(Time(at.0 + LATENCY + dice.below(900)), to, (to, dice.next()));
                 if dice.below(3) == 0 {
@@ -189,16 +190,19 @@ mod tests {
                 }
             }
         }
-        heard
+        let in_order = heard.iter().all(|of| of.is_sorted_by_key(|(at, _)| *at));
+        // In one and the same microsecond, either of two senders may come first.
+        heard.iter_mut().for_each(|of| of.sort_unstable());
+        (heard, in_order)
     }
 
     #[test]
     fn no_node_can_tell_how_wide_the_window_is() {
-        let exact = heard(0);
-        assert!(exact.iter().map(Vec::len).sum::<usize>() > 300);
+        let (exact, in_order) = heard(0);
+        assert!(in_order && exact.iter().map(Vec::len).sum::<usize>() > 300);
         for lookahead in [1, 100, 700] {
-            assert_eq!(heard(lookahead), exact, "{lookahead}");
+            assert_eq!(heard(lookahead), (exact.clone(), true), "{lookahead}");
         }
-        assert_ne!(heard(7_000), exact, "a window wider than the latency shows");
+        assert!(!heard(7_000).1, "a window wider than the latency shows");
     }
 }

@@ -231,14 +231,16 @@ impl World {
         if window.is_some_and(|rare| rare.held_bytes > RECEIVE_WINDOW) {
             return;
         }
-        let now = self.now;
+        // The news that there is room again travels as everything does.
+        let back = self.ends.get(to).map_or(0, |end| u64::from(end.latency));
+        let at = self.now.after(Duration::from_micros(back));
         let from = other(to);
         let Some(end) = self.ends.up(from) else { return };
         let owner = end.owner;
         if let Some(rare) = end.rare.as_mut().filter(|rare| rare.blocked) {
             rare.blocked = false;
             rare.unwritten += 1;
-            self.queue.put(now, owner, Event::Written { end: from });
+            self.queue.put(at, owner, Event::Written { end: from });
         }
     }
 
@@ -258,14 +260,13 @@ impl World {
         self.queue.put(at, peer, Event::Piece { to: other(link), piece: Piece::Fin });
     }
 
-    /// The network gives a link up: both ends hear of it.
+    /// The network gives a link up: the writer's system notices first.
     fn break_off(&mut self, link: LinkId) {
         self.watch.count("links_broken", 1);
-        for end in [link, other(link)] {
-            if let Some(owner) = self.take_down(end) {
-                let down = Input::LinkDown { link: end, cause: Down::Lost };
-                self.tell(owner, Duration::ZERO, down);
-            }
+        let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
+        if let Some(owner) = self.take_down(link) {
+            self.tell(owner, Duration::ZERO, Input::LinkDown { link, cause: Down::Lost });
+            self.say_end(link, last);
         }
     }
 

@@ -1,6 +1,11 @@
-//! docs/PROTOCOL.md and the code say the same numbers and names.
+//! The pages in docs/ and the code say the same numbers and names.
+
+use std::collections::BTreeSet;
 
 use loyal::protocol::Reason;
+use loyal::report::judge;
+use loyal::scenario::{Scenario, builtin, builtins, metrics, schema};
+use loyal::sim::Sim;
 use loyal::wire::limits::{
     AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, AUTHOR_BYTE_BURST, AUTHOR_BYTES_PER_S, MAX_BODY,
     MAX_ENTRIES, MAX_FRAME, MAX_KEYS, MAX_PAYLOAD, MAX_SHARED_BODY, MAX_TOPIC, RECENT, WINDOW,
@@ -78,8 +83,18 @@ fn the_threats_page_names_tests_that_exist() {
         let module: String = page[..at].chars().rev().take_while(|c| is_name(*c)).collect();
         let module: String = module.chars().rev().collect();
         let test: String = page[at + 2..].chars().take_while(|c| is_name(*c)).collect();
-        let folders =
-            ["tests/it", "tests/it/vectors", "src/net", "src/store", "src/http", "src/api"];
+        let folders = [
+            "tests/it",
+            "tests/it/vectors",
+            "src/net",
+            "src/store",
+            "src/http",
+            "src/api",
+            "src/protocol",
+            "src/protocol/node/attacks",
+            "src/scenario",
+            "src/sim/oracle/mutations",
+        ];
         let there = folders.iter().any(|folder| {
             let place = root().join(folder).join(format!("{module}.rs"));
             std::fs::read_to_string(place).is_ok_and(|text| text.contains(&format!("fn {test}(")))
@@ -107,5 +122,78 @@ fn the_invariants_page_and_the_mutation_tests_name_each_other() {
         let name = tests[at + "#[test]\nfn ".len()..].split('(').next().unwrap_or_default();
         let healthy = name.starts_with("healthy_") || name.starts_with("crashes_");
         assert!(healthy || named.contains(&name), "{name} is not on the page");
+    }
+}
+
+/// Every name that a schema gives: keys of tables and words that a string may be.
+fn names_of(schema: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            for (key, value) in object {
+                match (key.as_str(), value) {
+                    ("properties", serde_json::Value::Object(keys)) => {
+                        names.extend(keys.keys().cloned());
+                        keys.values().for_each(|value| names_of(value, names));
+                    }
+                    ("enum", serde_json::Value::Array(words)) if words.len() < 20 => {
+                        names.extend(words.iter().filter_map(|word| word.as_str().map(Into::into)));
+                    }
+                    ("const", serde_json::Value::String(word)) => drop(names.insert(word.clone())),
+                    _ => names_of(value, names),
+                }
+            }
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| names_of(value, names)),
+        _ => {}
+    }
+}
+
+/// Whether a page has a name as code: alone, in quotes, or at the beginning of a longer piece.
+fn has(page: &str, name: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    page.split('`').skip(1).step_by(2).any(|code| code.split(|c| !is_name(c)).any(|w| w == name))
+}
+
+#[test]
+fn the_scenarios_page_has_every_key_built_in_and_metric() {
+    let page = text("docs/SCENARIOS.md");
+    assert!(!has(&page, "bandwith") && !has("`links` bandwidth", "bandwidth"), "it can say no");
+    let mut names = BTreeSet::new();
+    names_of(&schema(), &mut names);
+    assert!(names.len() > 60, "{names:?}");
+    for name in &names {
+        assert!(has(&page, name), "the key or word {name}");
+    }
+    for (name, _) in builtins() {
+        assert!(has(&page, name), "the built-in {name}");
+    }
+    let kinds = loyal::adversary::KINDS;
+    let spelt_out = |part: &str| {
+        kinds.contains(&part) || Reason::ALL.iter().any(|reason| reason.name() == part)
+    };
+    for metric in metrics() {
+        let mut parts = metric.split('.');
+        if !["certified", "evidence"].iter().any(|later| metric.starts_with(later)) {
+            assert!(parts.all(|part| spelt_out(part) || has(&page, part)), "the metric {metric}");
+        }
+    }
+}
+
+/// Every key that a report has, at the top and of deliveries.
+#[test]
+fn the_scenarios_page_has_every_key_of_a_report() {
+    let page = text("docs/SCENARIOS.md");
+    let few = ["load.0.count=3".to_owned(), "duration=0s".to_owned()];
+    let scenario = Scenario::parse(builtin("drop").expect("built in"), &few).expect("sound");
+    let mut sim = Sim::new(&scenario, 1);
+    while sim.step() {}
+    let report = serde_json::to_value(judge(&sim.finish())).expect("a JSON form");
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().expect("an object").keys().cloned().collect()
+    };
+    let (top, delivery) = (keys(&report), keys(&report["delivery"]));
+    assert!(top.len() > 25 && delivery.len() > 10, "{top:?} {delivery:?}");
+    for key in top.iter().chain(&delivery) {
+        assert!(has(&page, key), "the key {key}");
     }
 }
