@@ -94,7 +94,7 @@ fn world(out: &mut String, report: &Report) -> fmt::Result {
         writeln!(out, "  simulated  seed {seed}, digest {digest}")?;
     }
     if !report.real_crypto {
-        writeln!(out, "  {YELLOW}modelled   signatures: none was made or checked for real{OFF}")?;
+        writeln!(out, "  {YELLOW}modelled   signatures: none was checked for real{OFF}")?;
     }
     let lists = [("faults", &report.faults), ("no model", &report.not_modelled)];
     for (name, list) in lists {
@@ -465,7 +465,7 @@ mod tests {
             "crashes 2",
             "true hops  mean 1.50",
             "truly 1 · push alone",
-            "none was made or checked for real",
+            "none was checked for real",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

@@ -24,7 +24,7 @@ impl Ppm {
     }
 }
 
-/// Whether signatures are made and checked.
+/// How signatures are checked; they are always made for real.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cryptography {
     /// Each distinct statement is signed and checked for real, once a run.

@@ -150,7 +150,7 @@ pub fn limits(report: &Report) -> String {
         );
     }
     if !report.real_crypto {
-        out += "<p class=\"warn\">Signatures were modelled: none was made or checked for real.</p>";
+        out += "<p class=\"warn\">Signatures were modelled: none was checked for real.</p>";
     }
     if report.delivery.untraced > 0 {
         let _ = write!(
