@@ -226,7 +226,11 @@ fn parts(path: &str, code: &str, found: &mut Vec<String>) {
 }
 
 fn purity(path: &str, code: &str, found: &mut Vec<String>) {
-    if module(path).is_some_and(|module| PURE.contains(&module)) {
+    if let Some(module) = module(path).filter(|module| PURE.contains(module)) {
+        let lints = "#![deny(clippy::disallowed_types, clippy::disallowed_methods)]";
+        if path == format!("src/{module}/mod.rs") && !code.contains(lints) {
+            found.push(format!("{path}: a pure module must say {lints}"));
+        }
         for word in IMPURE.iter().filter(|word| has_word(code, word)) {
             found.push(format!("{path}: {word} in a pure module"));
         }
@@ -357,6 +361,7 @@ fn each_rule_catches_a_bad_snippet() {
         ("src/report/a.rs", "//! x\nuse std::time::SystemTime;\n", "SystemTime"),
         ("src/scenario/a.rs", "//! x\nuse std::thread;\n", "thread"),
         ("src/protocol/a.rs", "//! x\nuse tokio::time;\n", "tokio"),
+        ("src/sim/mod.rs", "//! x\nmod a;\n", "must say #![deny"),
         ("src/protocol/a.rs", "//! x\nuse std::net::TcpStream;\n", "TcpStream"),
         ("src/net/a.rs", "use std::fmt;\n//! x\n", "first line"),
         ("src/net/a.rs", &wide, "columns"),
