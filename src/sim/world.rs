@@ -106,7 +106,7 @@ impl World {
         self.numbers.get(number as usize).map(|node| *node as usize)
     }
 
-    /// Lets an event happen. Gives whether it was more than a stale timer.
+    /// Lets an event happen.
     pub fn happen(&mut self, event: Event) {
         match event {
             Event::Input { node, start, input } => {
