@@ -37,7 +37,7 @@ pub struct Recording {
     /// What the oracle of a simulated run saw; empty in a real one.
     pub violations: Vec<Violation>,
     /// What a simulated run counted of things that must really have happened for it to prove
-    /// anything: `lost_unsynced`, `partitions`, `retransmissions`, ….
+    /// anything: `lost_unsynced`, `impairments`, `retransmissions`, ….
     pub counted: BTreeMap<String, u64>,
     /// Faults, in words.
     pub faults: Vec<FaultRecord>,
