@@ -12,7 +12,7 @@ use super::queue::Queue;
 use super::seed::identity;
 use super::trace::Trace;
 use super::watch::Watch;
-use super::world::{Event, START, World};
+use super::world::{Event, START, World, micros};
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role};
 use crate::scenario::{Dice, Latency, Net, Scenario};
@@ -96,7 +96,7 @@ fn lookahead(net: &Net) -> u64 {
             matrix.iter().flatten().min().copied().unwrap_or_default()
         }
     };
-    u64::try_from(least.as_micros()).unwrap_or(u64::MAX)
+    micros(least)
 }
 
 /// Names and addresses are of no account here: nobody looks them up.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ends::{End, Weather, other};
 use super::place::Machine;
 use super::seed::{derive, identity};
-use super::world::World;
+use super::world::{World, micros};
 use crate::adversary::Adversary;
 use crate::protocol::{LinkId, Node, Record};
 use crate::report::FaultRecord;
@@ -221,15 +221,14 @@ impl World {
 
     /// Faults in words.
     pub(super) fn fault_records(&self) -> Vec<FaultRecord> {
-        let since = |at: Duration| u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
         let faults = self.scenario.faults.iter().enumerate();
         faults
             .map(|(number, fault)| {
                 let nodes = self.scenario.struck(number, self.seed);
                 FaultRecord {
                     what: fault.words(nodes.len()),
-                    at: since(fault.at),
-                    until: fault.until.map(since),
+                    at: micros(fault.at),
+                    until: fault.until.map(micros),
                     nodes: nodes.into_iter().map(|node| node as u32).collect(),
                 }
             })

@@ -1,10 +1,9 @@
 //! The run as it was recorded.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::place::{Machine, Place};
-use super::world::{Event, START, World};
+use super::world::{Event, START, World, micros};
 use crate::adversary::Attempts;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{Rejection, Time};
@@ -203,8 +202,4 @@ impl World {
 /// Microseconds since the run's zero; 0 for what was before.
 fn since(at: Time, zero: Time) -> u64 {
     at.0.saturating_sub(zero.0)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

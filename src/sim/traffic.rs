@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ends::{Piece, RECEIVE_WINDOW, other, segments};
 use super::place::Machine;
-use super::world::{Event, World};
+use super::world::{Event, World, micros};
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId};
 use crate::wire::limits::MAX_FRAME;
@@ -291,8 +291,4 @@ impl World {
         }
         Some(owner)
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

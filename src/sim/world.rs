@@ -268,3 +268,8 @@ impl World {
         self.give(owner, Input::LinkDown { link: end, cause: Down::Lost });
     }
 }
+
+/// Whole microseconds, the world's unit of time; saturating.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
