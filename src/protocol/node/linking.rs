@@ -9,7 +9,7 @@ use super::frames::IDLE_WORK;
 use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::PublicKey;
-use crate::protocol::links::{LINKS_PER_MEMBER, Link, Purpose, Verdict};
+use crate::protocol::links::{Link, Purpose, Verdict};
 use crate::protocol::{CloseWhy, LinkId, Output, Reason, Time};
 use crate::wire::limits::VERSION;
 use crate::wire::{Class, Frame, Hello, Instance, Kind};
@@ -115,12 +115,6 @@ impl Node {
             let detail = "a link by a peer under a ban";
             self.log_rejection(Some(peer), &[], Reason::Banned, Claims::default, detail);
             return self.emit(Output::Close { link, why: CloseWhy::Banned });
-        }
-        if self.links.to(peer).len() >= LINKS_PER_MEMBER {
-            if dialled {
-                self.overlay.failed(peer, &mut self.rng, self.now);
-            }
-            return self.emit(Output::Close { link, why: CloseWhy::Duplicate });
         }
         self.links.up(link, peer, number, dialled, self.now);
         self.links.choose(link, purpose == Some(Purpose::Chosen));

@@ -1,7 +1,6 @@
 //! Liars against the choice of links.
 
 use super::{Victim, identity};
-use crate::protocol::links::LINKS_PER_MEMBER;
 use crate::protocol::{Down, Input, LinkId};
 use crate::wire::limits::IDLE_WORK_BURST;
 use crate::wire::{Frame, Hello, Instance};
@@ -40,26 +39,4 @@ fn a_peer_that_ends_every_link_after_its_hello_is_not_dialled_without_pause() {
         victim.run(3, |_, _, _| ());
     }
     assert!(dials < 60, "{dials} dials in ten seconds");
-}
-
-#[test]
-fn a_peer_that_opens_link_after_link_and_never_greets_has_few() {
-    let mut victim = Victim::among(4, 0);
-    let peer = identity(1).public();
-    for name in 0..1000 {
-        victim.give(Input::LinkUp { link: LinkId(100 + name), peer, dialled: false });
-    }
-    assert_eq!(victim.node.links.to(peer).len(), LINKS_PER_MEMBER);
-    let other = victim.link(2);
-    assert!(victim.node.links.get(other).is_some_and(|link| link.ready()), "its own doing only");
-    victim.give(Input::LinkDown { link: LinkId(100), cause: Down::Lost });
-    victim.give(Input::LinkDown { link: LinkId(1099), cause: Down::Lost });
-    let again = victim.link(1);
-    assert!(victim.node.links.get(again).is_some_and(|link| link.ready()));
-    // A dial that finds it so is over, and not for ever under way.
-    for name in 2000..2003 {
-        victim.give(Input::LinkUp { link: LinkId(name), peer, dialled: true });
-    }
-    assert_eq!(victim.node.links.to(peer).len(), LINKS_PER_MEMBER);
-    assert_eq!(victim.node.overlay.failures(&peer), 3);
 }
