@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::escape;
 use super::exit::Usage;
@@ -26,7 +28,35 @@ pub fn report(dir: &Path) -> anyhow::Result<Report> {
     file.take(MAX_FILE)
         .read_to_string(&mut text)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))
+    tame(&text).with_context(|| format!("{} is no report", path.display()))
+}
+
+/// Reads JSON from a folder that anybody may have made: text in it that could move a terminal's
+/// cursor or reorder a line is written as escapes.
+fn tame<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    // Most lines have no such text, and need not be read twice.
+    let plain = |byte: u8| byte == b'\n' || (b' '..=b'~').contains(&byte) && byte != b'\\';
+    if text.bytes().all(plain) {
+        return serde_json::from_str(text);
+    }
+    let mut value = serde_json::from_str(text)?;
+    escape_all(&mut value);
+    serde_json::from_value(value)
+}
+
+fn escape_all(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = escape::escape(text, usize::MAX),
+        Value::Array(items) => items.iter_mut().for_each(escape_all),
+        Value::Object(map) => {
+            let old = std::mem::take(map);
+            map.extend(old.into_iter().map(|(key, mut value)| {
+                escape_all(&mut value);
+                (escape::escape(&key, usize::MAX), value)
+            }));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The story of a batch, by the beginning of its id; of the slowest without any.
@@ -38,11 +68,10 @@ pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Story> {
     let path = dir.join("deliveries.ndjson");
     let mut lines = lines(&path)?;
     let no_cast = || format!("{} is of no run", path.display());
-    let cast: Cast = serde_json::from_str(&lines.next().transpose()?.unwrap_or_default())
-        .with_context(no_cast)?;
+    let cast: Cast = tame(&lines.next().transpose()?.unwrap_or_default()).with_context(no_cast)?;
     let mut found: Option<BatchLine> = None;
     for line in lines {
-        let line: BatchLine = serde_json::from_str(&line?).with_context(no_cast)?;
+        let line: BatchLine = tame(&line?).with_context(no_cast)?;
         match (&prefix, &found) {
             (None, Some(slowest)) if slowest.delay >= line.delay => {}
             (Some(prefix), _) if !line.id.starts_with(prefix) => {}
@@ -102,8 +131,8 @@ fn refused(dir: &Path, id: Option<&str>) -> anyhow::Result<Vec<RefusalLine>> {
         if !line.contains(id) || found.len() >= MAX_REFUSED {
             continue;
         }
-        let row: RefusalLine = serde_json::from_str(&line)
-            .with_context(|| format!("{} is of no run", path.display()))?;
+        let row: RefusalLine =
+            tame(&line).with_context(|| format!("{} is of no run", path.display()))?;
         let named = row.id.as_ref().is_some_and(|other| other.starts_with(id));
         if named && found.first().is_none_or(|first| first.id == row.id) {
             found.push(row);
@@ -157,6 +186,20 @@ mod tests {
         assert!(of(Some("zz")).expect_err("no digits").is::<Usage>());
         let told = of(Some("aa")).expect("one");
         assert_eq!((told.delivered.len(), told.delivered[1].from_name.as_deref()), (2, Some("n0")));
+    }
+
+    #[test]
+    fn text_that_moves_a_terminal_is_escaped() {
+        let (dir, evil) = (folder(), r"\u001b[2J\u009b31m\u202e\r");
+        let path = dir.path().join("deliveries.ndjson");
+        let text = std::fs::read_to_string(&path).expect("reads");
+        let text = text.replace(r#""name":"n0""#, &format!(r#""name":"{evil}""#));
+        std::fs::write(&path, text).expect("writes");
+        let told = story(dir.path(), Some("aa")).expect("one");
+        assert_eq!(told.delivered[0].node, r"\u{1b}[2J\u{9b}31m\u{202e}\r");
+        let tamed: Value = tame(&format!(r#"{{"{evil}":["{evil}"]}}"#)).expect("reads");
+        assert!(!tamed.to_string().contains(char::is_control), "{tamed}");
+        assert_eq!(tamed.to_string().matches("u{1b}").count(), 2);
     }
 
     #[test]

@@ -228,3 +228,18 @@ impl Sim {
         self.world.record(digest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_a_hopeless_network_do_not_pile_up() {
+        let text = "name = 'x'\nduration = '30s'\n[mesh]\nnodes = 7\n[net]\nloss = 0.99\n";
+        let mut sim = Sim::new(&Scenario::parse(text, &[]).expect("a scenario"), 7);
+        while sim.step() {}
+        let resources = sim.violations().iter().filter(|one| one.invariant.starts_with('R'));
+        assert_eq!(resources.count(), 0);
+        assert!(sim.world.watch.counted.get("links_broken").is_some_and(|broken| *broken > 100));
+    }
+}

@@ -110,7 +110,10 @@ impl World {
     pub fn happen(&mut self, event: Event) {
         match event {
             Event::Input { node, start, input } => {
-                if self.places[node as usize].start == start {
+                // A link that broke before its owner heard of it never was: nobody would end it.
+                let gone =
+                    matches!(input, Input::LinkUp { link, .. } if self.ends.up(link).is_none());
+                if self.places[node as usize].start == start && !gone {
                     self.give(node as usize, input);
                 }
             }

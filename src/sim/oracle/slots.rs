@@ -1,4 +1,4 @@
-//! Slots: who signed what in them, and who delivered it. I1, I2, L1, L2.
+//! Slots: who signed what in them, and who delivered it. I1, I2, C1, L1, L2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,13 +72,19 @@ impl Slots {
         Some(id)
     }
 
-    /// A node writes a batch of its own: it has signed it.
-    pub fn signed(&mut self, node: usize, stored: &StoredBatch, facts: &mut Facts) {
+    /// A node writes a batch of its own: it has signed it. Nothing leaves before that write is
+    /// safe, so that a slot whose batch a crash lost may be signed again, and no other.
+    pub fn signed(&mut self, now: Time, node: usize, stored: &StoredBatch, facts: &mut Facts) {
         let Some(id) = self.id_of(&stored.batch) else { return };
         let Ok(author) = u32::try_from(node) else { return };
-        let slot = self.slot(author, stored.batch.header.seq);
+        let seq = stored.batch.header.seq;
+        let slot = self.slot(author, seq);
         let signed = &mut self.slots[slot].signed;
         if !signed.contains(&id) {
+            if let Some(other) = signed.first() {
+                let what = || format!("signs {id} as its slot {seq}, after {other}");
+                facts.broken("C1", now, Some(node), what);
+            }
             signed.push(id);
             facts.count(Fact::Signed);
         }
@@ -139,6 +145,9 @@ impl Slots {
                 continue;
             };
             let at = self.slot(author, header.seq);
+            if author as usize == node {
+                self.slots[at].signed.retain(|id| *id != stored.id);
+            }
             if self.slots[at].delivered.remove(node) {
                 self.undone.insert((at, node));
                 facts.count(Fact::LostUnsynced);

@@ -119,7 +119,7 @@ impl Oracle {
             Record::Batch(stored) if self.signs(node, stored) => {
                 self.quiet_from = None;
                 self.checks.signed(node, &stored.batch);
-                self.slots.signed(node, stored, &mut self.facts);
+                self.slots.signed(now, node, stored, &mut self.facts);
             }
             Record::Batch(_) => {}
             Record::Ban(_) => {

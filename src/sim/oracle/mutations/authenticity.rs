@@ -1,4 +1,4 @@
-//! I1 to I4: what is delivered, kept and sent is genuine.
+//! I1 to I4 and C1: what is delivered, kept and sent is genuine, and a slot is signed once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,6 +47,53 @@ fn i2_a_disk_that_forgets_rows_trips() {
         world.run(5000);
         let expected = if forgets { only("I2") } else { BTreeSet::new() };
         assert_eq!(broken(&world), expected);
+    }
+}
+
+/// An author that has forgotten what it signed signs another batch in the same slot.
+#[test]
+fn c1_a_slot_that_is_signed_twice_trips() {
+    for twice in [false, true] {
+        let mut world = World::new(4, 0);
+        world.run(1000);
+        let other = world.batch(0, "other", false);
+        world.bend = Some(Box::new(move |_, node, output| {
+            let mut heard = vec![output.clone()];
+            if let Output::Write { token, record: Record::Batch(stored), durability } = output
+                && (node, stored.from) == (0, None)
+            {
+                let batch = if twice {
+                    Arc::new(Verified::trusted(other.clone()))
+                } else {
+                    stored.batch.clone()
+                };
+                let again = StoredBatch { id: batch.id(), batch, ..stored.clone() };
+                let (token, durability) = (*token, *durability);
+                heard.push(Output::Write { token, record: Record::Batch(again), durability });
+            }
+            heard
+        }));
+        world.publish(0, "said");
+        world.run(500);
+        assert_eq!(broken(&world), if twice { only("C1") } else { BTreeSet::new() });
+    }
+}
+
+#[test]
+fn c1_a_disk_that_forgets_what_was_signed_trips() {
+    for forgets in [false, true] {
+        let mut world = World::new(4, 0);
+        world.run(1000);
+        world.publish(0, "said");
+        world.run(500);
+        world.crash(0);
+        if forgets {
+            world.forget_rows(0);
+        }
+        world.start(0);
+        world.publish(0, "said again");
+        world.run(5000);
+        assert_eq!(world.broken().contains("C1"), forgets);
     }
 }
 
