@@ -69,6 +69,8 @@ pub fn lockstep<S: Steps>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Scenario;
+    use crate::sim::Sim;
 
     /// Counts to its length; at `odd`, it does something else.
     struct Count {
@@ -122,6 +124,24 @@ mod tests {
         assert_eq!(difference, Difference { event: 4, first, second });
         let text = difference.to_string();
         assert!(text.contains("event 4 differs") && text.contains("oddly"), "{text}");
+    }
+
+    #[test]
+    fn two_simulated_runs_that_part_in_one_byte_are_told_apart_where_they_part() {
+        let sim = |size: u32| {
+            let text = format!(
+                "name = 'x'\n[mesh]\nnodes = 4\n[[load]]\nrate = 10\ncount = 3\nsize = {size}\n"
+            );
+            Sim::new(&Scenario::parse(&text, &[]).expect("a scenario"), 1)
+        };
+        assert!(lockstep(&mut sim(9), &mut sim(9), |_, _| true).expect("the same") > 200);
+        let difference = lockstep(&mut sim(9), &mut sim(10), |_, _| true).expect_err("differs");
+        // Linking is the same; what differs first is a frame that carries or names the message.
+        assert!(difference.event > 20, "{difference}");
+        let words = |event: &Option<String>| {
+            event.as_ref().is_some_and(|e| e.contains(" push ") || e.contains(" announce "))
+        };
+        assert!(words(&difference.first) && words(&difference.second), "{difference}");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl World {
                     self.begin(node);
                 }
             }
-            Act::Pause(node) => self.places[node].paused = true,
+            Act::Pause(node) => self.places[node].paused = self.places[node].lives(),
             Act::Resume(node) => self.resume(node),
         }
     }

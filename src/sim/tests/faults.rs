@@ -84,6 +84,21 @@ fn a_paused_node_hears_nothing_and_forgets_nothing() {
 }
 
 #[test]
+fn a_dead_node_that_starts_during_a_pause_does_not_stand_still() {
+    let kill = "[[fault]]\nkind = \"kill\"\nat = \"500ms\"\nuntil = \"1200ms\"\n\
+                select = { nodes = [\"n5\"] }\n";
+    let pause = "[[fault]]\nkind = \"pause\"\nat = \"1s\"\nuntil = \"2s\"\n\
+                 select = { nodes = [\"n5\"] }\n";
+    let heard = |fault: &str| {
+        let (recording, report) = run(fault);
+        whole(&report);
+        between(&recording, 1300, 2000).filter(|arrival| arrival.node == 5).count()
+    };
+    assert!(heard(&format!("{kill}{pause}")) > 0, "there was nothing to pause");
+    assert_eq!(heard(pause), 0);
+}
+
+#[test]
 fn churn_takes_one_node_after_the_other() {
     let churn = "[[fault]]\nkind = \"churn\"\nat = \"0s\"\nuntil = \"3s\"\nevery = \"500ms\"\n\
                  down = \"300ms\"\nselect = { nodes = [\"n3\", \"n4\", \"n5\"] }\n";
