@@ -34,6 +34,8 @@ struct Search {
     sources: Vec<LinkId>,
     /// Links that were asked.
     asked: Vec<LinkId>,
+    /// When it was first to be asked for.
+    since: Time,
     due: Time,
 }
 
@@ -75,7 +77,8 @@ impl Relay {
             return;
         }
         self.shares.entry(source).or_default().insert(wanted);
-        let search = Search { owner: source, sources: vec![source], asked: Vec::new(), due };
+        let (sources, asked) = (vec![source], Vec::new());
+        let search = Search { owner: source, sources, asked, since: due, due };
         self.searches.insert(wanted, search);
         self.due.insert((due, wanted));
         self.first_due = Some(self.first_due.map_or(due, |first| first.min(due)));
@@ -92,9 +95,14 @@ impl Relay {
         given.inspect(|wanted| self.found(wanted)).is_some()
     }
 
-    /// Searches whose time has come, at most `most`.
-    pub fn take_due(&self, now: Time, most: usize) -> Vec<Wanted> {
-        self.due.iter().take_while(|(due, _)| *due <= now).take(most).map(|(_, w)| *w).collect()
+    /// Searches whose time has come, at most `most`, and since when each has been looked for: the
+    /// longest first, so that what is new never takes the credit from what has waited.
+    pub fn take_due(&self, now: Time, most: usize) -> Vec<(Time, Wanted)> {
+        let due = self.due.iter().take_while(|(due, _)| *due <= now).take(most);
+        let since = |wanted: &Wanted| self.searches.get(wanted).map_or(now, |s| s.since);
+        let mut due: Vec<(Time, Wanted)> = due.map(|(_, w)| (since(w), *w)).collect();
+        due.sort_unstable();
+        due
     }
 
     /// Whom to ask next: the first that is there and not busy, so that one that leaves everything
@@ -265,7 +273,7 @@ mod tests {
         relay.want(wanted, LinkId(1), Time(10));
         relay.want(wanted, LinkId(2), Time(10));
         assert_eq!(relay.take_due(Time(9), 9), []);
-        assert_eq!(relay.take_due(Time(10), 9), [wanted]);
+        assert_eq!(relay.take_due(Time(10), 9), [(Time(10), wanted)]);
         assert_eq!(relay.next_source(&wanted, |_| true, |_| false), Turn::Ask(LinkId(1)));
         relay.asked(wanted, LinkId(1), Time(10), PATIENCE);
         assert_eq!(relay.next_due(), Some(Time(10).after(PATIENCE)));
@@ -288,6 +296,17 @@ mod tests {
         let share = |link| relay.shares.get(&LinkId(link)).map_or(0, BTreeSet::len);
         assert_eq!((share(1), share(2), share(3)), (0, MAX_WANTED_PER_LINK, 9));
         assert_eq!(relay.searches.len(), MAX_WANTED_PER_LINK + 9, "each search is in one share");
+    }
+
+    #[test]
+    fn what_has_been_looked_for_longest_is_asked_for_first() {
+        let mut relay = Relay::default();
+        let (old, new) = ((9, 9, None), (1, 1, None));
+        relay.want(old, LinkId(1), Time(10));
+        relay.postpone(old, Time(50));
+        relay.want(new, LinkId(1), Time(20));
+        assert_eq!(relay.take_due(Time(20), 9), [(Time(20), new)], "it is not its turn yet");
+        assert_eq!(relay.take_due(Time(50), 9), [(Time(10), old), (Time(20), new)]);
     }
 
     #[test]

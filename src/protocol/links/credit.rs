@@ -35,6 +35,16 @@ impl Sending {
         })
     }
 
+    /// Whether so many frames of at most that many bytes each are within the window.
+    pub fn fit(&self, class: Class, frames: u64, bytes: u64) -> bool {
+        class.window().is_none_or(|(most, window)| {
+            (self.sent.frames - self.consumed.frames).saturating_add(frames) <= most
+                && (self.sent.bytes - self.consumed.bytes)
+                    .saturating_add(bytes.saturating_mul(frames))
+                    <= window
+        })
+    }
+
     /// Counts a frame that is sent; gives its number, from 1.
     pub fn send(&mut self, bytes: u64) -> u64 {
         self.sent.add(bytes);

@@ -129,6 +129,11 @@ impl Link {
         place(class).is_none_or(|i| self.sending[i].fits(class, bytes as u64))
     }
 
+    /// Whether so many frames of that class, of at most that length each, may be sent now.
+    pub fn may_send_all(&self, class: Class, frames: usize, bytes: usize) -> bool {
+        place(class).is_none_or(|i| self.sending[i].fit(class, frames as u64, bytes as u64))
+    }
+
     /// Counts a frame that is sent; gives its number within its class.
     pub fn sent(&mut self, class: Class, bytes: usize, now: Time) -> u64 {
         self.frames.1 += 1;

@@ -13,6 +13,9 @@ use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Wan
 
 /// A search that cannot go on now is looked at again after this.
 const LATER: Duration = Duration::from_millis(20);
+/// The last of a link's credit for requests is kept for searches that have waited this long: else
+/// whoever keeps announcing what is new could keep a gap open for ever.
+const PATIENT: Duration = Duration::from_secs(1);
 /// Searches looked at in one turn.
 const PER_TURN: usize = 512;
 
@@ -46,7 +49,8 @@ impl Node {
     pub(super) fn ask_what_is_due(&mut self) {
         let now = self.now;
         let mut asks: std::collections::BTreeMap<LinkId, Vec<Wanted>> = Default::default();
-        for wanted in self.relay.take_due(now, PER_TURN) {
+        for (since, wanted) in self.relay.take_due(now, PER_TURN) {
+            let kept_free = if now.since(since) >= PATIENT { 0 } else { 1 };
             if self.is_settled(&wanted) {
                 self.relay.found(&wanted);
                 continue;
@@ -60,10 +64,10 @@ impl Node {
             let usable = |link: LinkId| links.get(link).is_some_and(|held| held.ready());
             let busy = |link: LinkId| {
                 let planned = asks.get(&link).map_or(0, Vec::len);
-                let frames = (planned / MAX_WANTS + 1) * Kind::Request.max_len();
+                let frames = planned / MAX_WANTS + 1 + kept_free;
                 !links.get(link).is_some_and(|held| {
                     held.wants.len() + planned < MAX_OPEN_WANTS
-                        && held.may_send(Class::Request, frames)
+                        && held.may_send_all(Class::Request, frames, Kind::Request.max_len())
                 })
             };
             match self.relay.next_source(&wanted, usable, busy) {
