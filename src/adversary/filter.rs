@@ -26,7 +26,12 @@ pub(super) fn swallow(
                 return Fate::Sent(sending);
             }
             let (ticket, id) = (reply.ticket, reply.batch.id());
-            sending.rewrite(Frame::Missing(Missing { ticket, why: WhyMissing::Unknown, floor: 0 }));
+            sending.rewrite(Frame::Missing(Missing {
+                ticket,
+                why: WhyMissing::Unknown,
+                floor: 0,
+                next: 0,
+            }));
             stage.record((kind, "reply"), sending.link, None, Some(id), 1);
             Fate::Sent(sending)
         }

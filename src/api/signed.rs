@@ -76,6 +76,7 @@ fn batch(signed: &SignedDto) -> Result<Batch, Failure> {
         author: PublicKey::from_hex(&signed.author)
             .ok_or_else(|| Failure::bad("author is not a key of 64 hex digits"))?,
         seq: signed.seq,
+        base: signed.base.unwrap_or(signed.seq.saturating_sub(1)),
         prev: digest("prev", &signed.prev)?,
         created_at: signed.created_at,
         count: signed.count,

@@ -70,7 +70,10 @@ pub struct SignedDto {
     pub author: String,
     /// Slot.
     pub seq: u64,
-    /// Id of the batch before; zeros in slot 1.
+    /// The slot that it follows, if that is not the one before: a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+    /// Id of the batch in the slot that it follows; zeros if that is 0.
     pub prev: String,
     /// The author's clock, in microseconds.
     pub created_at: u64,
@@ -91,6 +94,7 @@ impl From<&Batch> for SignedDto {
             network: header.network.to_string(),
             author: header.author.to_string(),
             seq: header.seq,
+            base: header.restarts().then_some(header.base),
             prev: header.prev.to_string(),
             created_at: header.created_at,
             count: header.count,

@@ -66,7 +66,7 @@ impl Disk {
     pub fn write(&mut self, token: Token, record: Record, durability: Durability) {
         let body = match &record {
             Record::Batch(stored) => Some(stored.batch.body.len()),
-            Record::Ban(_) => Some(0),
+            Record::Holes { .. } | Record::Ban(_) => Some(0),
             // The store bounds these itself, and may take its time: they must hold nobody back.
             Record::Rejection(_) => None,
         };

@@ -99,6 +99,16 @@ pub enum Input {
         /// Everything at or below this slot was held and its payload pruned.
         floor: u64,
     },
+    /// A row of the store is not what was written, and is set aside; a `Read` of it is answered
+    /// without a batch.
+    Damaged {
+        /// Whose.
+        author: PublicKey,
+        /// Which slot.
+        seq: u64,
+        /// The batch that was there.
+        id: BatchId,
+    },
     /// The deadline has come.
     Wake,
 }

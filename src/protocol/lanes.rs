@@ -10,7 +10,7 @@ use super::window::Window;
 use super::{Note, RestoredLane, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{RECENT, WINDOW};
-use crate::wire::{BatchId, SignedSlot};
+use crate::wire::{BatchId, SignedSlot, Tip};
 
 const HASH_DOMAIN: &[u8; 16] = b"loyal/lanes/v1\0\0";
 
@@ -273,10 +273,12 @@ impl Lanes {
     }
 
     /// The signed tip, if it is still kept.
-    pub fn signed_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
+    pub fn signed_tip(&self, author: u32, key: PublicKey) -> Option<Tip> {
         let lane = self.lanes.get(&author)?;
-        let slot = lane.slots.get(lane.tip)?;
-        Some(SignedSlot { author: key, seq: lane.tip, rest: slot.rest, signature: slot.signature })
+        let held = lane.slots.get(lane.tip)?;
+        let (rest, signature) = (held.rest, held.signature);
+        let slot = SignedSlot { author: key, seq: lane.tip, rest, signature };
+        Some(Tip { slot, solid: lane.tip, floor: lane.floor })
     }
 
     /// Notes that our own payloads of an author were pruned up to `floor`: slots that are held.

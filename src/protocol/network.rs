@@ -14,7 +14,7 @@ use crate::wire::limits::{
     VERSION,
 };
 
-const DOMAIN: &[u8; 16] = b"loyal/network/v1";
+const DOMAIN: &[u8; 16] = b"loyal/network/v2";
 const MAX_NAME: usize = 64;
 
 /// What a key of the network does.
@@ -146,7 +146,10 @@ impl Network {
             why: error.message().to_owned(),
         })?;
         if *file.version.as_ref() != VERSION {
-            let why = format!("version is {}; this program reads version 1", file.version.as_ref());
+            let why = format!(
+                "version is {}; this program reads version {VERSION}",
+                file.version.as_ref()
+            );
             return Err(NetworkError { line: line_of(&file.version.span()), why });
         }
         let nonce = parse_hex(file.nonce.as_ref()).ok_or_else(|| NetworkError {
@@ -331,7 +334,7 @@ mod tests {
         let good = network(2).to_toml();
         let key = network(2).keys()[0].key.to_string();
         for (bad, line, hint) in [
-            (good.replace("version = 1", "version = 9"), 1, "version 1"),
+            (good.replace("version = 2", "version = 9"), 1, "version 2"),
             (good.replace("nonce = \"05", "nonce = \"x5"), 2, "64 hex"),
             (good.replace("name = \"n0\"", "nmae = \"n0\""), 0, "nmae"),
             (good.replace("\"n1\"", "\"n0\""), 0, "twice"),
@@ -346,8 +349,8 @@ mod tests {
                 "twice",
             ),
             (good.replace(&key, &format!("01{}", "0".repeat(62))), 0, "keygen"),
-            ("version = 1".into(), 0, "nonce"),
-            (format!("version = 1\nnonce = \"{}\"\n", "00".repeat(32)), 0, "member"),
+            ("version = 2".into(), 0, "nonce"),
+            (format!("version = 2\nnonce = \"{}\"\n", "00".repeat(32)), 0, "member"),
         ] {
             let error = Network::parse(&bad).expect_err(hint);
             assert!(error.why.contains(hint), "{hint}: {error}");

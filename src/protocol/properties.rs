@@ -96,7 +96,7 @@ proptest! {
         slots.sort_by_key(|(slot, _)| (slot.seq, !slot.first));
         let author = PublicKey([7; 32]);
         let rows = slots.iter().map(|(slot, _)| *slot).collect();
-        let found = [RestoredLane { author, floor: 0, slots: rows }];
+        let found = [RestoredLane { slots: rows, ..RestoredLane::new(author) }];
         let again = Lanes::restore(&found, |key| (*key == author).then_some(0));
         prop_assert_eq!(again.tip(0), lanes.tip(0));
         for (slot, _) in &slots {

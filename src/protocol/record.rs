@@ -72,8 +72,10 @@ pub struct Rejection {
     pub reason: Reason,
     /// The neighbour that sent it; `None` for what came through the node's own API.
     pub link: Option<PublicKey>,
-    /// The author that it names, which may be innocent.
+    /// The author that it names: a claim, unless it is proven.
     pub author: Option<PublicKey>,
+    /// Whether the author's own signature over what is refused was checked and is good.
+    pub proven: bool,
     /// The slot that it names.
     pub seq: Option<u64>,
     /// The id that it would have.
@@ -94,11 +96,33 @@ pub struct Rejection {
     pub count: u64,
 }
 
+/// A range of slots below a lane's tip that a node does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hole {
+    /// First slot.
+    pub from: u64,
+    /// Last slot.
+    pub to: u64,
+    /// Whether it is given up: pruned by others or void, as far as could be asked. What is offered
+    /// all the same is still taken.
+    pub gone: bool,
+}
+
 /// What the node wants kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A batch, own or another's.
     Batch(StoredBatch),
+    /// A lane's tip and its holes below it, in place of those that are kept; slots that are kept as
+    /// batches count as held whatever a hole says. Readers are told of a hole that is gone.
+    Holes {
+        /// Whose lane.
+        author: PublicKey,
+        /// The highest slot below which all slots but the holes are held or pruned.
+        tip: u64,
+        /// Ascending, at most `MAX_HOLES`.
+        holes: Vec<Hole>,
+    },
     /// A ban.
     Ban(Ban),
     /// A row of the rejection log.
@@ -134,12 +158,23 @@ pub struct RestoredSlot {
 pub struct RestoredLane {
     /// Whose lane.
     pub author: PublicKey,
+    /// The tip of the last `Record::Holes` of it; 0 if there is none.
+    pub tip: u64,
+    /// Its holes, less the slots that are held and those up to the floor.
+    pub holes: Vec<Hole>,
     /// Everything at or below this slot was held and its payload pruned; 0 if nothing.
     pub floor: u64,
     /// The newest slots, ascending by `(seq, first before second)`: at least all above the highest
     /// slot less `WINDOW + RECENT`. Below them no slot is missing, as a node never takes a
     /// slot that lies more than `WINDOW` above its tip.
     pub slots: Vec<RestoredSlot>,
+}
+
+impl RestoredLane {
+    /// A lane of which nothing was found.
+    pub fn new(author: PublicKey) -> Self {
+        Self { author, tip: 0, holes: Vec::new(), floor: 0, slots: Vec::new() }
+    }
 }
 
 /// Everything that a start found on disk.

@@ -38,7 +38,7 @@ pub(super) fn narrows(
     };
     answer.ranges.iter().all(|range| within(range.start, range.end, true))
         && answer.tips.iter().all(|tip| {
-            number_of(&tip.author).is_some_and(|key| within(key, key.saturating_add(1), false))
+            number_of(&tip.slot.author).is_some_and(|key| within(key, key.saturating_add(1), false))
         })
 }
 
@@ -73,6 +73,7 @@ mod tests {
             ticket: 0,
             ranges: List::new(ranges).expect("few"),
             tips: List::new(vec![]).expect("none"),
+            above: List::new(vec![]).expect("none"),
         };
         let asked = [range(0, 100)];
         let fits = |ranges| narrows(&asked, &answer(ranges), |_| None);

@@ -159,6 +159,7 @@ mod tests {
             reason: Reason::Replayed,
             link,
             author: None,
+            proven: false,
             seq: None,
             id: None,
             topic: None,

@@ -56,6 +56,7 @@ fn inside(trace: &mut Trace, input: &Input) {
             trace.bytes(bytes);
         }
         Input::Oversize { link, length } => trace.word(link.0 ^ u64::from(*length) << 32),
+        Input::Damaged { seq, .. } => trace.word(*seq),
         Input::DialFailed { .. } | Input::Pruned { .. } | Input::Wake => {}
     }
 }
@@ -158,6 +159,7 @@ fn input_in_words(input: &Input) -> (&'static str, u32) {
         Input::WriteFailed { .. } => "a write failed",
         Input::Read { .. } => "a batch was read",
         Input::Pruned { .. } => "payloads were pruned",
+        Input::Damaged { .. } => "a row is damaged",
         Input::Wake => "wakes",
     };
     (words, 0)

@@ -54,7 +54,7 @@ impl Disk {
         match record {
             Record::Batch(stored) => self.rows.push((now, Row::Batch(stored))),
             Record::Ban(ban) => self.rows.push((now, Row::Ban(ban))),
-            Record::Rejection(_) => {}
+            Record::Holes { .. } | Record::Rejection(_) => {}
         }
     }
 
@@ -105,7 +105,7 @@ impl Disk {
         for stored in batches {
             let header = &stored.batch.header;
             if lanes.last().is_none_or(|lane| lane.author != header.author) {
-                lanes.push(RestoredLane { author: header.author, floor: 0, slots: Vec::new() });
+                lanes.push(RestoredLane::new(header.author));
             }
             let slot = RestoredSlot {
                 seq: header.seq,

@@ -240,7 +240,7 @@ impl World {
                 self.checks.signed(header.author, statement, signature);
                 self.watch.signed(node, stored, &mut place.posted);
             }
-            Record::Batch(_) => {}
+            Record::Batch(_) | Record::Holes { .. } => {}
         }
         match durability {
             Durability::Synced => {

@@ -143,6 +143,7 @@ fn summary(((reason, link), (at, count)): ((Reason, Option<PublicKey>), (Time, u
         reason,
         link,
         author: None,
+        proven: false,
         seq: None,
         id: None,
         topic: None,

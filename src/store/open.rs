@@ -196,7 +196,7 @@ fn lanes(db: &Connection, network: &Network) -> rusqlite::Result<Vec<RestoredLan
         "SELECT key, number, newest, floor FROM authors WHERE newest > 0 ORDER BY number",
     )?;
     let mut slots = db.prepare(
-        "SELECT id, created_at, count, length, prev, content, signature, seq, first FROM batches \
+        "SELECT id, created_at, count, length, base, prev, content, signature, seq, first FROM batches \
          WHERE author = ?1 AND seq > ?2 ORDER BY seq, first DESC, row",
     )?;
     let found = authors.query_map([], |row| {
@@ -215,7 +215,11 @@ fn lanes(db: &Connection, network: &Network) -> rusqlite::Result<Vec<RestoredLan
         }
         let above = newest - (WINDOW + RECENT).cast_signed();
         let slots = slots.query_map([number, above], |row| slot(row, network.id(), author))?;
-        lanes.push(RestoredLane { author, floor, slots: slots.collect::<rusqlite::Result<_>>()? });
+        lanes.push(RestoredLane {
+            floor,
+            slots: slots.collect::<rusqlite::Result<_>>()?,
+            ..RestoredLane::new(author)
+        });
     }
     Ok(lanes)
 }
@@ -225,9 +229,9 @@ fn slot(
     network: Digest,
     author: PublicKey,
 ) -> rusqlite::Result<RestoredSlot> {
-    let seq = rows::unsigned(row, 7)?;
+    let seq = rows::unsigned(row, 8)?;
     let (id, header, signature) = rows::header(row, network, author, seq)?;
-    Ok(RestoredSlot { seq, id, rest: header.rest(), signature, first: row.get(8)? })
+    Ok(RestoredSlot { seq, id, rest: header.rest(), signature, first: row.get(9)? })
 }
 
 #[cfg(test)]
@@ -402,11 +406,11 @@ mod tests {
 
         fs::write(&path, &good).expect("writes");
         let db = Connection::open(&path).expect("opens");
-        db.pragma_update(None, "user_version", 2).expect("a pragma");
+        db.pragma_update(None, "user_version", 3).expect("a pragma");
         db.close().expect("closes");
-        assert!(matches!(refused(), StoreError::Newer { found: 2, known: 1, .. }));
+        assert!(matches!(refused(), StoreError::Newer { found: 3, known: 2, .. }));
         let db = Connection::open(&path).expect("opens");
-        db.pragma_update(None, "user_version", 1).expect("a pragma");
+        db.pragma_update(None, "user_version", 2).expect("a pragma");
         db.pragma_update(None, "application_id", 5).expect("a pragma");
         db.close().expect("closes");
         assert!(matches!(refused(), StoreError::Corrupt { .. }));

@@ -17,6 +17,7 @@ pub(super) fn record(
 ) -> rusqlite::Result<bool> {
     match record {
         Record::Batch(stored) => batch(db, authors, stored),
+        Record::Holes { .. } => Ok(true),
         Record::Ban(ban) => rows::put_ban(db, ban).map(|()| true),
         Record::Rejection(_) => Ok(false), // these go through the log
     }
@@ -46,8 +47,8 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
     let added = db
         .prepare_cached(
             "INSERT INTO batches (author, seq, id, first, delivered_at, hops, sender, created_at, \
-             count, length, prev, content, signature, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
-             ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
+             count, length, base, prev, content, signature, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
+             ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
         )?
         .execute(rusqlite::params![
             author.number,
@@ -60,6 +61,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
             header.created_at.cast_signed(),
             header.count,
             header.length,
+            header.base.cast_signed(),
             header.prev.0,
             header.content.0,
             stored.batch.signature.0,

@@ -14,10 +14,10 @@ const MAX_HEAD: usize = 64;
 
 /// Columns of a whole batch, for [`batch`].
 pub(super) const BATCH: &str = "b.id, b.first, b.delivered_at, b.hops, s.key, b.created_at, b.count, \
-     b.length, b.prev, b.content, b.signature, b.body";
+     b.length, b.base, b.prev, b.content, b.signature, b.body";
 /// Columns of a rejection, for [`rejection`].
 pub(super) const REJECTION: &str = "row, time, reason, link, link_name, author, seq, id, topic, hops, \
-     size, detail, frame, head, count";
+     size, detail, frame, head, count, proven";
 
 /// A number as SQLite holds it; what is too high becomes the highest.
 pub(super) fn saturated(number: u64) -> i64 {
@@ -65,6 +65,7 @@ pub(super) fn header(
         created_at: row.get::<_, i64>("created_at")?.cast_unsigned(),
         count: row.get("count")?,
         length: row.get("length")?,
+        base: row.get::<_, i64>("base")?.cast_unsigned(),
         prev: Digest(row.get("prev")?),
         content: Digest(row.get("content")?),
     };
@@ -111,8 +112,8 @@ pub(super) fn put_rejection(
     let head = &rejection.head[..rejection.head.len().min(MAX_HEAD)];
     db.prepare_cached(
         "INSERT INTO rejections (time, reason, link, link_name, author, seq, id, topic, hops, size, \
-         detail, frame, head, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
-         ?14)",
+         detail, frame, head, count, proven) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+         ?12, ?13, ?14, ?15)",
     )?
     .insert(rusqlite::params![
         saturated(rejection.at.0),
@@ -129,6 +130,7 @@ pub(super) fn put_rejection(
         rejection.frame.to_string(),
         hex(head),
         saturated(rejection.count),
+        rejection.proven,
     ])
 }
 
@@ -141,6 +143,7 @@ pub(super) fn rejection(row: &Row<'_>) -> rusqlite::Result<(i64, Rejection, Opti
         reason: reason(row, 2)?,
         link: optional_key(row, 3)?,
         author: optional_key(row, 5)?,
+        proven: row.get(15)?,
         seq: row.get::<_, Option<i64>>(6)?.map(i64::unsigned_abs),
         id: row.get_ref(7)?.as_str_or_null()?.map(|text| digest(7, text)).transpose()?,
         topic: row.get(8)?,

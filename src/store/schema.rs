@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 /// `application_id` of our databases: "loyl".
 pub(super) const APPLICATION_ID: i64 = 0x6c6f_796c;
 /// The newest format that this program reads and writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (
@@ -42,6 +42,7 @@ CREATE TABLE batches (
     created_at INTEGER NOT NULL,
     count INTEGER NOT NULL,
     length INTEGER NOT NULL,
+    base INTEGER NOT NULL,
     prev BLOB NOT NULL,
     content BLOB NOT NULL,
     signature BLOB NOT NULL,
@@ -58,6 +59,7 @@ CREATE TABLE rejections (
     link TEXT,
     link_name TEXT,
     author TEXT,
+    proven INTEGER NOT NULL,
     seq INTEGER,
     id TEXT,
     topic TEXT,

@@ -59,6 +59,7 @@ pub(super) fn rejection(reason: Reason, link: u8, at: u64, count: u64) -> Reject
         at: Time(at),
         reason,
         link: Some(identity(link).public()),
+        proven: false,
         author: Some(identity(1).public()),
         seq: Some(4),
         id: Some(Digest([5; 32])),

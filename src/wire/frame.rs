@@ -4,8 +4,8 @@ use bincode::{Decode, Encode};
 
 use super::codec::{List, WireError, decode, encode};
 use super::limits::{
-    ANNOUNCE_FRAMES, CONTROL_FRAMES, MAX_ANNOUNCED, MAX_FRAME, MAX_RANGES, MAX_TIPS, MAX_WANTS,
-    PUSH_BYTES, PUSH_FRAMES, REPAIR_FRAMES, REQUEST_FRAMES, VERSION,
+    ANNOUNCE_FRAMES, CONTROL_FRAMES, MAX_ABOVE, MAX_ANNOUNCED, MAX_FRAME, MAX_RANGES, MAX_TIPS,
+    MAX_WANTS, PUSH_BYTES, PUSH_FRAMES, REPAIR_FRAMES, REQUEST_FRAMES, VERSION,
 };
 use super::statement::{Batch, BatchId, BodyError, SignedSlot};
 use crate::crypto::{Digest, PublicKey};
@@ -120,7 +120,20 @@ pub struct Missing {
     pub ticket: u32,
     /// Why.
     pub why: WhyMissing,
-    /// The highest slot of that author whose payload the answerer has pruned; 0 if none.
+    /// The highest slot of that author whose payload the answerer has pruned; 0 if none. A claim.
+    pub floor: u64,
+    /// The lowest slot above the one asked for that the answerer can serve; 0 if none. A claim.
+    pub next: u64,
+}
+
+/// Where the answerer's lane of one author stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Tip {
+    /// Its tip, signed by the author.
+    pub slot: SignedSlot,
+    /// The answerer holds every slot up to this one, or has pruned it; at most the tip. A claim.
+    pub solid: u64,
+    /// The highest slot whose payload it has pruned; 0 if none. A claim.
     pub floor: u64,
 }
 
@@ -152,7 +165,9 @@ pub struct Differ {
     /// Parts of ranges that differ and are too wide to list, disjoint and ascending.
     pub ranges: List<RangeHash, 0, MAX_RANGES>,
     /// The answerer's tips in ranges that differ, ascending by key.
-    pub tips: List<SignedSlot, 0, MAX_TIPS>,
+    pub tips: List<Tip, 0, MAX_TIPS>,
+    /// Slots that it holds above those tips or, of authors without one, above 0; ascending.
+    pub above: List<SlotId, 0, MAX_ABOVE>,
 }
 
 /// What a push or a reply takes beside its body, at the most; a capacity and no limit.
@@ -245,9 +260,9 @@ impl Kind {
             Self::Push | Self::Reply => MAX_FRAME - 2,
             Self::Announce => 2 + MAX_ANNOUNCED * 72,
             Self::Request => 2 + MAX_WANTS * (4 + 32 + 8 + 33),
-            Self::Missing => 16,
+            Self::Missing => 24,
             Self::Compare => 6 + MAX_RANGES * 40,
-            Self::Differ => 8 + MAX_RANGES * 40 + MAX_TIPS * 136,
+            Self::Differ => 10 + MAX_RANGES * 40 + MAX_TIPS * 152 + MAX_ABOVE * 72,
         }
     }
 
@@ -419,9 +434,13 @@ impl Frame {
             Self::Compare(compare) => ranges(&compare.ranges),
             Self::Differ(differ) => {
                 ranges(&differ.ranges)?;
-                refuse_unless(differ.tips.iter().all(|tip| tip.seq > 0), "slot 0")?;
-                let ascending = differ.tips.is_sorted_by(|a, b| a.author < b.author);
-                canonical(ascending, "tips are not in order")
+                refuse_unless(differ.tips.iter().all(|tip| tip.slot.seq > 0), "slot 0")?;
+                refuse_unless(differ.above.iter().all(|item| item.seq > 0), "slot 0")?;
+                let solid = |tip: &Tip| tip.solid <= tip.slot.seq && tip.floor <= tip.slot.seq;
+                refuse_unless(differ.tips.iter().all(solid), "more than its tip")?;
+                let ascending = differ.tips.is_sorted_by(|a, b| a.slot.author < b.slot.author);
+                canonical(ascending, "tips are not in order")?;
+                canonical(differ.above.is_sorted_by(|a, b| a < b), "slots are not in order")
             }
             Self::Hello(_) | Self::Ping | Self::Missing(_) => Ok(()),
         }

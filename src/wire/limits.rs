@@ -12,7 +12,7 @@
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 // ---- constants of the protocol: crossing one is hard blame -------------------------------------
 
@@ -38,8 +38,10 @@ pub const MAX_ANNOUNCED: usize = 128;
 pub const MAX_WANTS: usize = 16;
 /// Range hashes in one comparison or its answer.
 pub const MAX_RANGES: usize = 64;
-/// Signed tips in the answer to a comparison.
+/// Tips in the answer to a comparison.
 pub const MAX_TIPS: usize = 128;
+/// Slots above those tips in the answer to a comparison.
+pub const MAX_ABOVE: usize = 128;
 
 /// Push frames under way on a link: the most statements that it can have unverified.
 pub const PUSH_FRAMES: u64 = 32;
@@ -62,6 +64,8 @@ pub const MAX_OPEN_WANTS: usize = REQUEST_FRAMES as usize * MAX_WANTS;
 pub const WINDOW: u64 = 1024;
 /// Slots at and below the tip whose ids a lane keeps.
 pub const RECENT: u64 = 1024;
+/// Ranges of slots below a tip that a lane may lack.
+pub const MAX_HOLES: usize = 256;
 /// Ranges that a differing range is split into.
 pub const RANGE_FANOUT: u32 = 16;
 /// Ids that a node may be looking for at once.

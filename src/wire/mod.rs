@@ -12,7 +12,7 @@ mod statement;
 pub use codec::{Blob, List, WireError};
 pub use frame::{
     Announce, Class, Compare, Credit, Differ, Frame, Grant, Hello, Instance, Kind, Missing, Push,
-    RangeHash, Reply, Request, SlotId, Want, WhyMissing,
+    RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
 };
 pub use statement::{
     Batch, BatchId, BodyError, Entry, Header, MessageId, SignedSlot, decode_body, encode_body,

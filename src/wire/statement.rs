@@ -16,8 +16,8 @@ use super::limits::{
 };
 use crate::crypto::{Digest, Identity, PublicKey, Signature};
 
-const BATCH_DOMAIN: &[u8; 16] = b"loyal/batch/v1\0\0";
-const REST_DOMAIN: &[u8; 16] = b"loyal/header/v1\0";
+const BATCH_DOMAIN: &[u8; 16] = b"loyal/batch/v2\0\0";
+const REST_DOMAIN: &[u8; 16] = b"loyal/header/v2\0";
 const CONTENT_DOMAIN: &[u8; 16] = b"loyal/content/v1";
 
 /// The name of a batch: binds network, author, slot and content, and not the signature.
@@ -63,16 +63,19 @@ impl std::str::FromStr for MessageId {
     }
 }
 
-/// What an author says of one slot: 152 bytes on the wire, in this order, integers big-endian.
+/// What an author says of one slot: 160 bytes on the wire, in this order, integers big-endian.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Header {
     /// The network that it is said in.
     pub network: Digest,
     /// Who says it.
     pub author: PublicKey,
-    /// The slot: 1, 2, 3… without gaps.
+    /// The slot: 1, 2, 3… without gaps, but for a restart.
     pub seq: u64,
-    /// The id of the author's batch before; zeros in slot 1.
+    /// The slot that it follows: `seq − 1`, or less in a restart header, by which an author that
+    /// lost its store goes on. The slots between are void: nobody waits for them.
+    pub base: u64,
+    /// The id of the author's batch in slot `base`; zeros if that is 0.
     pub prev: BatchId,
     /// The author's clock, in microseconds since 1970. A claim: no rule depends on it.
     pub created_at: u64,
@@ -89,12 +92,18 @@ impl Header {
     pub fn rest(&self) -> Digest {
         Digest::of(&[
             REST_DOMAIN,
+            &self.base.to_be_bytes(),
             &self.prev.0,
             &self.created_at.to_be_bytes(),
             &self.count.to_be_bytes(),
             &self.length.to_be_bytes(),
             &self.content.0,
         ])
+    }
+
+    /// Whether it is a restart header, which voids slots.
+    pub fn restarts(&self) -> bool {
+        self.base.saturating_add(1) < self.seq
     }
 
     /// The bytes that the author signs.
@@ -164,7 +173,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Signs entries into the author's slot `seq` after `prev`.
+    /// Signs entries into the author's slot `seq` after `prev`, which is in slot `seq − 1`.
     ///
     /// # Errors
     /// When the entries do not fit a batch.
@@ -176,11 +185,29 @@ impl Batch {
         created_at: u64,
         entries: &[Entry],
     ) -> Result<Self, BodyError> {
+        let base = (seq.saturating_sub(1), prev);
+        Self::sign_after(identity, network, seq, base, created_at, entries)
+    }
+
+    /// As [`Batch::sign`], after any slot and its id: with a slot below `seq − 1` it is a restart,
+    /// which voids those between.
+    ///
+    /// # Errors
+    /// When the entries do not fit a batch.
+    pub fn sign_after(
+        identity: &Identity,
+        network: Digest,
+        seq: u64,
+        (base, prev): (u64, BatchId),
+        created_at: u64,
+        entries: &[Entry],
+    ) -> Result<Self, BodyError> {
         let bytes = encode_body(entries)?;
         let header = Header {
             network,
             author: identity.public(),
             seq,
+            base,
             prev,
             created_at,
             count: u32::try_from(entries.len()).map_err(|_| BodyError::TooMany)?,
@@ -228,7 +255,8 @@ impl Batch {
         if self.header.length as usize != self.body.len() {
             return Err(BodyError::WrongLength);
         }
-        if self.header.seq == 0 || (self.header.seq == 1 && self.header.prev != Digest::ZERO) {
+        let Header { seq, base, prev, .. } = &self.header;
+        if base >= seq || (*base == 0 && *prev != Digest::ZERO) {
             return Err(BodyError::BadSlot);
         }
         for_each_entry(&self.body, self.header.count, |_, _| ())
@@ -253,8 +281,8 @@ pub enum BodyError {
     /// A topic is not UTF-8.
     #[error("a topic is not UTF-8")]
     BadTopic,
-    /// Slot 0, or a first slot with a predecessor.
-    #[error("slots start at 1, and the first has no predecessor")]
+    /// Slot 0, a predecessor that is not below it, or an id of one in slot 0.
+    #[error("slots start at 1, follow a lower one, and the first has no predecessor")]
     BadSlot,
 }
 

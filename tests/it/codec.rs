@@ -1,10 +1,10 @@
 //! The codec under hostile bytes: every frame kind, every truncation, bit flip and extreme integer.
 
 use loyal::crypto::{Digest, PublicKey, Signature};
-use loyal::wire::limits::{MAX_ANNOUNCED, MAX_RANGES, MAX_TIPS, MAX_WANTS};
+use loyal::wire::limits::{MAX_ABOVE, MAX_ANNOUNCED, MAX_RANGES, MAX_TIPS, MAX_WANTS, VERSION};
 use loyal::wire::{
     Announce, Batch, Blob, Class, Compare, Credit, Differ, Entry, Frame, Grant, Header, Hello,
-    Instance, Kind, List, Missing, Push, RangeHash, Reply, Request, SignedSlot, SlotId, Want,
+    Instance, Kind, List, Missing, Push, RangeHash, Reply, Request, SignedSlot, SlotId, Tip, Want,
     WhyMissing, WireError, encode_body,
 };
 use proptest::collection::vec;
@@ -39,13 +39,15 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn batch() -> impl Strategy<Value = Batch> {
-    let parts = (digest(), key(), slot(), digest(), any::<u64>(), digest(), signature());
+    let slots = (slot(), slot()).prop_map(|(a, b)| (a.max(b), a.min(b) - 1));
+    let parts = (digest(), key(), slots, digest(), any::<u64>(), digest(), signature());
     (parts, vec(entry(), 1..8)).prop_map(|(parts, entries)| {
-        let (network, author, seq, prev, created_at, content, signature) = parts;
+        let (network, author, (seq, base), prev, created_at, content, signature) = parts;
         let body = encode_body(&entries).expect("within limits");
-        let prev = if seq == 1 { Digest::ZERO } else { prev };
+        let prev = if base == 0 { Digest::ZERO } else { prev };
         let (count, length) = (entries.len() as u32, body.len() as u32);
-        let header = Header { network, author, seq, prev, created_at, count, length, content };
+        let header =
+            Header { network, author, seq, base, prev, created_at, count, length, content };
         Batch { header, signature, body: Blob::new(body).expect("within limits") }
     })
 }
@@ -73,13 +75,27 @@ fn ranges(most: usize) -> impl Strategy<Value = Vec<RangeHash>> {
     })
 }
 
-fn tips() -> impl Strategy<Value = List<SignedSlot, 0, MAX_TIPS>> {
-    let tip = (key(), slot(), digest(), signature())
-        .prop_map(|(author, seq, rest, signature)| SignedSlot { author, seq, rest, signature });
+fn tips() -> impl Strategy<Value = List<Tip, 0, MAX_TIPS>> {
+    let tip = (key(), slot(), digest(), signature(), any::<(u64, u64)>()).prop_map(
+        |(author, seq, rest, signature, (solid, floor))| Tip {
+            slot: SignedSlot { author, seq, rest, signature },
+            solid: solid.min(seq),
+            floor: floor.min(seq),
+        },
+    );
     vec(tip, 0..20).prop_map(|mut tips| {
-        tips.sort_by_key(|tip| tip.author);
-        tips.dedup_by_key(|tip| tip.author);
+        tips.sort_by_key(|tip| tip.slot.author);
+        tips.dedup_by_key(|tip| tip.slot.author);
         list(tips)
+    })
+}
+
+fn above() -> impl Strategy<Value = List<SlotId, 0, MAX_ABOVE>> {
+    let item = (key(), slot(), digest()).prop_map(|(author, seq, id)| SlotId { author, seq, id });
+    vec(item, 0..20).prop_map(|mut items| {
+        items.sort_unstable();
+        items.dedup();
+        list(items)
     })
 }
 
@@ -106,12 +122,14 @@ pub fn frame() -> impl Strategy<Value = Frame> {
         wants().prop_map(|wants| Frame::Request(Request { wants })),
         (any::<u32>(), any::<u8>(), batch())
             .prop_map(|(ticket, hops, batch)| Frame::Reply(Reply { ticket, hops, batch }.into())),
-        (any::<u32>(), why, any::<u64>())
-            .prop_map(|(ticket, why, floor)| Frame::Missing(Missing { ticket, why, floor })),
+        (any::<u32>(), why, any::<(u64, u64)>()).prop_map(|(ticket, why, (floor, next))| {
+            Frame::Missing(Missing { ticket, why, floor, next })
+        }),
         (any::<u32>(), ranges(MAX_RANGES).prop_filter("not empty", some))
             .prop_map(|(ticket, r)| Frame::Compare(Compare { ticket, ranges: list(r) })),
-        (any::<u32>(), ranges(MAX_RANGES), tips())
-            .prop_map(|(ticket, r, tips)| Frame::Differ(Differ { ticket, ranges: list(r), tips })),
+        (any::<u32>(), ranges(MAX_RANGES), tips(), above()).prop_map(|(ticket, r, tips, above)| {
+            Frame::Differ(Differ { ticket, ranges: list(r), tips, above })
+        }),
     ]
 }
 
@@ -169,7 +187,7 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(kind in 0..12u8, body in vec(any::<u8>(), 0..400)) {
-        let _ = decodes_soundly(&[vec![1, kind], body].concat());
+        let _ = decodes_soundly(&[vec![VERSION, kind], body].concat());
     }
 
     #[test]
@@ -244,7 +262,7 @@ fn every_extreme_integer_is_refused_or_another_frame() {
 fn announced_lengths_are_not_believed() {
     for kind in Kind::ALL {
         for head in [0, 1, 4, 5, 220, 224] {
-            let mut bytes = vec![1, kind as u8];
+            let mut bytes = vec![VERSION, kind as u8];
             bytes.resize(2 + head, 0);
             for count in [[0xff; 4], [0, 0x10, 0, 0x46], [0, 0x10, 0, 0], [0, 0x80, 0, 0x80]] {
                 let bytes = [&bytes[..], &count].concat();

@@ -56,6 +56,7 @@ impl Disk {
             }
             Some(Record::Ban(ban)) => self.bans.push(ban),
             Some(Record::Rejection(row)) => self.rejections.push(*row),
+            Some(Record::Holes { .. }) => {}
             None => panic!("answered twice"),
         }
     }
@@ -77,11 +78,11 @@ impl Disk {
         self.under_way.clear();
         let mut lanes: BTreeMap<PublicKey, RestoredLane> = BTreeMap::new();
         for (author, floor) in &self.floors {
-            let lane = RestoredLane { author: *author, floor: *floor, slots: vec![] };
+            let lane = RestoredLane { floor: *floor, ..RestoredLane::new(*author) };
             lanes.insert(*author, lane);
         }
         for ((author, seq), held) in &self.batches {
-            let empty = RestoredLane { author: *author, floor: 0, slots: vec![] };
+            let empty = RestoredLane::new(*author);
             let lane = lanes.entry(*author).or_insert(empty);
             lane.slots.extend(held.iter().map(|stored| RestoredSlot {
                 seq: *seq,

@@ -7,7 +7,7 @@ use loyal::protocol::{Blame, LinkId, Reason};
 use loyal::wire::limits::{AUTHOR_BATCH_BURST, MAX_FRAME, PUSH_FRAMES, WINDOW};
 use loyal::wire::{
     Announce, Batch, Compare, Credit, Differ, Frame, Grant, Missing, Push, RangeHash, Reply,
-    Request, SlotId, Want, WhyMissing,
+    Request, SlotId, Tip, Want, WhyMissing,
 };
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config as Runs, RngSeed, TestRunner};
@@ -340,7 +340,7 @@ fn extreme_frames() -> Vec<Frame> {
     let item = |seq| SlotId { author: key, seq, id: zero };
     let want = |ticket, seq| Want { ticket, author: key, seq, id: None };
     let batch = batch(&identity(RAW as u8 + 1), zero, big, zero, "x");
-    let floor = |floor| Missing { ticket: u32::MAX, why: WhyMissing::Pruned, floor };
+    let floor = |floor| Missing { ticket: u32::MAX, why: WhyMissing::Pruned, floor, next: floor };
     vec![
         Frame::Announce(Announce { items: list((0..128).map(|i| item(big - i)).collect()) }),
         Frame::Announce(Announce { items: list((1..129).map(item).collect()) }),
@@ -356,7 +356,8 @@ fn extreme_frames() -> Vec<Frame> {
         Frame::Differ(Differ {
             ticket: u32::MAX,
             ranges: list(vec![range(u32::MAX - 1, u32::MAX)]),
-            tips: list(vec![batch.signed_slot()]),
+            tips: list(vec![Tip { slot: batch.signed_slot(), solid: big, floor: big }]),
+            above: list(vec![item(big)]),
         }),
         Frame::Push(Box::new(Push { hops: 255, batch: batch.clone() })),
         Frame::Reply(Box::new(Reply { ticket: u32::MAX, hops: 255, batch })),

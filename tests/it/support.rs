@@ -6,7 +6,7 @@ use loyal::crypto::{Digest, Identity, PublicKey, Signature};
 use loyal::protocol::{Member, Network, Role};
 use loyal::wire::{
     Announce, Batch, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance, List, Missing,
-    Push, RangeHash, Reply, Request, SlotId, Want, WhyMissing,
+    Push, RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
 };
 
 /// The identity number `n` of every test: its seed is `n`, 32 times.
@@ -75,7 +75,7 @@ pub fn push(batch: Batch) -> Frame {
 /// A hello in the network.
 pub fn hello(network: &Network, instance: u8) -> Frame {
     let network = network.id();
-    Frame::Hello(Hello { version: 1, network, instance: Instance([instance; 16]) })
+    Frame::Hello(Hello { version: 2, network, instance: Instance([instance; 16]) })
 }
 
 /// At least one frame of every kind, with a name each; every field has a value of its own.
@@ -101,9 +101,11 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
     };
     let grant = |class| Grant { class, frames: 3 + u64::from(class), bytes: 1000 };
     let range = |start, end, n: u8| RangeHash { start, end, hash: Digest([n; 32]) };
-    let mut tips = vec![one.signed_slot(), two.signed_slot()];
-    tips.sort_by_key(|tip| tip.author);
-    let missing = |why| Frame::Missing(Missing { ticket: 0x0102_0304, why, floor: 12 });
+    let tip =
+        |batch: &Batch, floor| Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor };
+    let mut tips = vec![tip(&one, 0), tip(&two, 1)];
+    tips.sort_by_key(|tip| tip.slot.author);
+    let missing = |why| Frame::Missing(Missing { ticket: 0x0102_0304, why, floor: 12, next: 40 });
     vec![
         ("hello", hello(&network, 0xaa)),
         ("credit of one class", Frame::Credit(Credit { grants: list(vec![grant(5)]) })),
@@ -136,11 +138,17 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
                 ticket: 9,
                 ranges: list(vec![range(1, 2, 7)]),
                 tips: list(tips),
+                above: list(vec![item(3), item(4)]),
             }),
         ),
         (
             "differ with nothing",
-            Frame::Differ(Differ { ticket: 10, ranges: list(vec![]), tips: list(vec![]) }),
+            Frame::Differ(Differ {
+                ticket: 10,
+                ranges: list(vec![]),
+                tips: list(vec![]),
+                above: list(vec![]),
+            }),
         ),
     ]
 }

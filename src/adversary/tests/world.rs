@@ -38,7 +38,7 @@ pub fn node(i: usize, network: &Arc<Network>, restored: Restored) -> Node {
 /// The lane of `author` as a start finds it, and the batches in it.
 pub fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLane, Vec<Batch>) {
     let mut prev = Digest::ZERO;
-    let mut lane = RestoredLane { author: identity(author).public(), floor: 0, slots: Vec::new() };
+    let mut lane = RestoredLane::new(identity(author).public());
     let mut batches = Vec::new();
     for seq in 1..=slots {
         let text = entry(&format!("old {seq}"));
@@ -217,6 +217,7 @@ impl World {
                     Record::Batch(stored) => drop(self.stores[i].insert(stored.id, stored)),
                     Record::Ban(ban) => drop(self.bans[i].insert(ban.peer)),
                     Record::Rejection(row) => self.rows[i].push(*row),
+                    Record::Holes { .. } => {}
                 }
                 self.later(300, i, Event::Input(Input::Written { token }));
             }

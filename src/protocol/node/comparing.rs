@@ -12,7 +12,7 @@ use crate::protocol::lanes::Place;
 use crate::protocol::repair::{LIST_LANES, differing, narrows, split};
 use crate::protocol::{LinkId, Output, Reason, Token};
 use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_RANGES, MAX_TIPS};
-use crate::wire::{Class, Compare, Differ, Frame, List, RangeHash, SignedSlot};
+use crate::wire::{Class, Compare, Differ, Frame, List, RangeHash, SignedSlot, Tip};
 
 /// Missing slots of one lane that are looked for after one comparison.
 const SLOTS_PER_TIP: usize = 128;
@@ -93,10 +93,12 @@ impl Node {
             }
         }
         ranges.sort_unstable_by_key(|range| range.start);
-        tips.sort_unstable_by_key(|tip| tip.author);
-        if let (Some(ranges), Some(tips)) = (List::new(ranges), List::new(tips)) {
+        tips.sort_unstable_by_key(|tip: &Tip| tip.slot.author);
+        if let (Some(ranges), Some(tips), Some(above)) =
+            (List::new(ranges), List::new(tips), List::new(Vec::new()))
+        {
             let ticket = compare.ticket;
-            self.send(from.link, &Frame::Differ(Differ { ticket, ranges, tips }));
+            self.send(from.link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
         }
         self.finish(from.link, Class::Repair, from.bytes.len(), cost::COMPARE);
     }
@@ -109,8 +111,10 @@ impl Node {
         }
         held.comparing = None;
         let asked = std::mem::take(&mut held.compared);
-        if let Some(tip) = differ.tips.iter().find(|t| self.network.index_of(&t.author).is_none()) {
-            let claims = || Claims { author: Some(tip.author), ..Claims::default() };
+        if let Some(tip) =
+            differ.tips.iter().find(|t| self.network.index_of(&t.slot.author).is_none())
+        {
+            let claims = || Claims { author: Some(tip.slot.author), ..Claims::default() };
             let detail = "a tip by an author that is not in the network file";
             return self.reject(from, Reason::UnknownAuthor, claims, detail);
         }
@@ -119,7 +123,7 @@ impl Node {
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
         for tip in differ.tips.iter() {
-            self.consider_tip(from, *tip);
+            self.consider_tip(from, tip.slot);
         }
         let finer = differing(&differ.ranges, |start, end| self.hash(start, end));
         if !finer.is_empty() {

@@ -26,6 +26,8 @@ pub(super) struct Arrival {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     pub author: Option<PublicKey>,
+    /// Whether that author's signature was checked and is good.
+    pub proven: bool,
     pub seq: Option<u64>,
     pub id: Option<BatchId>,
     pub topic: Option<String>,
@@ -36,6 +38,7 @@ impl Claims {
     pub fn of(batch: &Batch, hops: Option<u8>) -> Self {
         Self {
             author: Some(batch.header.author),
+            proven: false,
             seq: Some(batch.header.seq),
             id: Some(batch.id()),
             topic: batch.entries().ok().and_then(|e| e.into_iter().next()).map(|e| e.topic),
@@ -78,6 +81,7 @@ impl Node {
                 reason,
                 link,
                 author: claims.author,
+                proven: claims.proven,
                 seq: claims.seq,
                 id: claims.id,
                 topic: claims.topic,

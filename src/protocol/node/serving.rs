@@ -162,7 +162,7 @@ impl Node {
             return;
         };
         let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
-        self.send(link, &Frame::Missing(Missing { ticket: want.ticket, why, floor }));
+        self.send(link, &Frame::Missing(Missing { ticket: want.ticket, why, floor, next: 0 }));
         self.answered(request);
     }
 

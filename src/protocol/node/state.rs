@@ -138,6 +138,7 @@ impl Node {
             Input::WriteFailed { token } => self.on_write_failed(token),
             Input::Read { token, batch } => self.on_read(token, batch.map(|batch| *batch)),
             Input::Pruned { author, floor } => self.on_pruned(&author, floor),
+            Input::Damaged { .. } => {}
             Input::Wake => self.on_wake(),
         }
         self.settle();

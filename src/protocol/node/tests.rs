@@ -123,6 +123,7 @@ impl World {
                 match record {
                     Record::Batch(stored) => drop(self.stores[i].insert(stored.id, stored)),
                     Record::Ban(ban) => drop(self.bans[i].insert(ban.peer)),
+                    Record::Holes { .. } => {}
                     Record::Rejection(row) => {
                         *self.reasons[i].entry(row.reason).or_default() += row.count
                     }

@@ -49,7 +49,7 @@ impl Stand {
         stand.drain();
         let peer = identity(1).public();
         stand.give(Input::LinkUp { link: LINK, peer, dialled: false });
-        let (version, network) = (1, stand.network.id());
+        let (version, network) = (2, stand.network.id());
         stand.frame(&Frame::Hello(Hello { version, network, instance: Instance([9; 16]) }));
         stand
     }

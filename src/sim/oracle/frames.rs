@@ -112,7 +112,7 @@ fn judge_rest(frame: &[u8], keys: &Keys, checks: &Checks) -> Option<String> {
         Ok(_) => return None,
         Err(error) => return Some(error.to_string()),
     };
-    let bad = differ.tips.iter().find(|tip| {
+    let bad = differ.tips.iter().map(|tip| tip.slot).find(|tip| {
         let author = keys.number(&tip.author);
         !author.is_some_and(|a| checks.is_good(a, tip.seq, tip.rest, &tip.signature))
     });

@@ -74,7 +74,7 @@ impl Step {
                 }
                 return;
             }
-            Output::Write { record: Record::Ban(_), .. }
+            Output::Write { record: Record::Ban(_) | Record::Holes { .. }, .. }
             | Output::Close { .. }
             | Output::Dial { .. } => return,
             Output::Write { record: Record::Batch(_), .. } => "writes a batch",

@@ -57,7 +57,7 @@ impl Disk {
         }
         let lane = |(author, mut slots): (PublicKey, Vec<RestoredSlot>)| {
             slots.sort_by_key(|slot| (slot.seq, !slot.first));
-            RestoredLane { author, floor: 0, slots }
+            RestoredLane { slots, ..RestoredLane::new(author) }
         };
         Restored { lanes: lanes.into_iter().map(lane).collect(), bans: vec![] }
     }

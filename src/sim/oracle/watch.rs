@@ -121,7 +121,7 @@ impl Oracle {
                 self.checks.signed(node, &stored.batch);
                 self.slots.signed(now, node, stored, &mut self.facts);
             }
-            Record::Batch(_) => {}
+            Record::Batch(_) | Record::Holes { .. } => {}
             Record::Ban(_) => {
                 self.facts.count(Fact::Bans);
                 self.blames(now, node, output);

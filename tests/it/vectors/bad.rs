@@ -3,7 +3,9 @@
 use curve25519_dalek::{constants::EIGHT_TORSION, edwards::CompressedEdwardsY};
 use loyal::crypto::{Digest, PublicKey, check, hex};
 use loyal::protocol::{Network, Reason};
-use loyal::wire::limits::{MAX_ANNOUNCED, MAX_FRAME, MAX_PAYLOAD, MAX_RANGES, MAX_TIPS, MAX_WANTS};
+use loyal::wire::limits::{
+    MAX_ABOVE, MAX_ANNOUNCED, MAX_FRAME, MAX_PAYLOAD, MAX_RANGES, MAX_TIPS, MAX_WANTS,
+};
 use loyal::wire::{Batch, Blob, Frame, Kind, Push, WireError};
 use serde_json::{Value, json};
 
@@ -58,32 +60,38 @@ fn swapped(name: &str, first: usize, size: usize) -> Vec<u8> {
 
 const PUSH: &str = "push of two messages";
 const REQUEST: &str = "request by slot and by id";
+const DIFFER: &str = "differ with ranges and tips";
+/// Where the slots above tips begin in it.
+const ABOVE: usize = 50 + 2 * 152 + 2;
 // Offsets in a push: version, kind, hops, then the header.
 const HEADER: usize = 3;
 const SEQ: usize = HEADER + 64;
-const PREV: usize = SEQ + 8;
+const BASE: usize = SEQ + 8;
+const PREV: usize = BASE + 8;
 const COUNT: usize = PREV + 40;
 const LENGTH: usize = COUNT + 4;
-const BODY_LENGTH: usize = HEADER + 152 + 64;
+const BODY_LENGTH: usize = HEADER + 160 + 64;
 const BODY: usize = BODY_LENGTH + 4;
 
 fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     let mut bad = vec![
         ("nothing", vec![]),
-        ("a version alone", vec![1]),
-        ("no such kind", vec![1, 10]),
-        ("a kind that is reserved", vec![1, 11]),
-        ("the last kind byte", vec![1, 255]),
+        ("a version alone", vec![2]),
+        ("no such kind", vec![2, 10]),
+        ("a kind that is reserved", vec![2, 11]),
+        ("the last kind byte", vec![2, 255]),
         ("hello: cut", shorter("hello")),
-        ("credit: no grant", vec![1, 1, 0, 0]),
+        ("credit: no grant", vec![2, 1, 0, 0]),
         ("credit: a class without a window", with("credit of one class", 4, &[6])),
         ("credit: the link's own class", with("credit of one class", 4, &[0])),
         ("credit: a grant cut", shorter("credit of one class")),
         ("credit: more announced than there", with("credit of one class", 2, &[0, 2])),
-        ("push: nothing in it", vec![1, 3]),
+        ("push: nothing in it", vec![2, 3]),
         ("push: body cut", shorter(PUSH)),
         ("push: slot 0", with(PUSH, SEQ, &[0; 8])),
         ("push: slot 1 with a predecessor", with(PUSH, PREV, &[1])),
+        ("push: a base that is its own slot", with(PUSH, BASE, &1u64.to_be_bytes())),
+        ("push: the highest base", with(PUSH, BASE, &[255; 8])),
         ("push: no message", with(PUSH, COUNT, &[0; 4])),
         ("push: one message fewer than in the body", with(PUSH, COUNT, &[0, 0, 0, 1])),
         ("push: one message more than in the body", with(PUSH, COUNT, &[0, 0, 0, 3])),
@@ -91,19 +99,22 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         ("push: body longer than the frame", with(PUSH, BODY_LENGTH, &[0, 0x10, 0, 0])),
         ("push: a topic that is not UTF-8", with(PUSH, BODY + 2, &[0xff])),
         ("push: a payload beyond the body", with(PUSH, BODY + 6, &[0, 0, 1, 0])),
-        ("announce: no item", vec![1, 4, 0, 0]),
+        ("announce: no item", vec![2, 4, 0, 0]),
         ("announce: slot 0", with("announce of one", 4 + 32, &[0; 8])),
         ("announce: cut", shorter("announce of one")),
-        ("request: no want", vec![1, 5, 0, 0]),
+        ("request: no want", vec![2, 5, 0, 0]),
         ("request: slot 0", with(REQUEST, 4 + 4 + 32, &[0; 8])),
         ("request: neither with nor without an id", with(REQUEST, 4 + 4 + 32 + 8, &[2])),
         ("missing: no such answer", with("missing, busy", 6, &[0, 0, 0, 3])),
         ("missing: cut", shorter("missing, busy")),
-        ("compare: no range", vec![1, 8, 0, 0, 0, 9, 0, 0]),
+        ("compare: no range", vec![2, 8, 0, 0, 0, 9, 0, 0]),
         ("compare: an empty range", with("compare", 8, &[0, 0, 0, 3])),
         ("compare: a range backwards", with("compare", 8, &[0, 0, 0, 4])),
         ("differ: cut", shorter("differ with nothing")),
-        ("differ: a tip for slot 0", with("differ with ranges and tips", 50 + 32, &[0; 8])),
+        ("differ: a tip for slot 0", with(DIFFER, 50 + 32, &[0; 8])),
+        ("differ: solid above its tip", with(DIFFER, 50 + 136, &[255; 8])),
+        ("differ: a floor above its tip", with(DIFFER, 50 + 144, &[255; 8])),
+        ("differ: slot 0 above a tip", with(DIFFER, ABOVE + 32, &[0; 8])),
     ];
     bad.sort_by_key(|(_, bytes)| bytes.first().copied());
     bad
@@ -123,7 +134,8 @@ fn non_canonical() -> Vec<(&'static str, Vec<u8>)> {
         ("compare: out of order", swapped("compare", 8, 40)),
         ("compare: overlapping", with("compare", 8 + 40, &[0, 0, 0, 2])),
         ("differ: a byte left over", longer("differ with nothing")),
-        ("differ: tips out of order", swapped("differ with ranges and tips", 50, 136)),
+        ("differ: tips out of order", swapped(DIFFER, 50, 152)),
+        ("differ: slots out of order", swapped(DIFFER, ABOVE, 72)),
     ]
     .into_iter()
     .filter(|(_, bytes)| !bytes.is_empty())
@@ -133,31 +145,35 @@ fn non_canonical() -> Vec<(&'static str, Vec<u8>)> {
 fn oversize() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("hello: a byte too long", longer("hello")),
-        ("ping: with a body", vec![1, 2, 0]),
+        ("ping: with a body", vec![2, 2, 0]),
         ("missing: a byte too long", longer("missing, busy")),
-        ("credit: six grants", list_of(&[1, 1], 6, 17)),
-        ("credit: six announced", vec![1, 1, 0, 6]),
+        ("credit: six grants", list_of(&[2, 1], 6, 17)),
+        ("credit: six announced", vec![2, 1, 0, 6]),
         ("push: a body over its limit", with(PUSH, BODY_LENGTH, &[0, 0x20, 0, 0])),
         ("push: the longest length", with(PUSH, BODY_LENGTH, &[0xff; 4])),
         ("push: 257 messages", with(PUSH, COUNT, &[0, 0, 1, 1])),
         ("push: the largest count", with(PUSH, COUNT, &[0xff; 4])),
         ("push: a topic over 64 bytes", with(PUSH, BODY, &[0, 65])),
         ("push: a payload over 1 MiB", with(PUSH, BODY + 6, &[0, 0x10, 0, 1])),
-        ("announce: one id too many", list_of(&[1, 4], MAX_ANNOUNCED + 1, 72)),
-        ("announce: 65535 announced", vec![1, 4, 255, 255]),
-        ("request: one want too many", list_of(&[1, 5], MAX_WANTS + 1, 45)),
-        ("compare: one range too many", list_of(&[1, 8, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
-        ("differ: one range too many", list_of(&[1, 9, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
-        ("differ: one tip too many", list_of(&[1, 9, 0, 0, 0, 9, 0, 0], MAX_TIPS + 1, 136)),
+        ("announce: one id too many", list_of(&[2, 4], MAX_ANNOUNCED + 1, 72)),
+        ("announce: 65535 announced", vec![2, 4, 255, 255]),
+        ("request: one want too many", list_of(&[2, 5], MAX_WANTS + 1, 45)),
+        ("compare: one range too many", list_of(&[2, 8, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
+        ("differ: one range too many", list_of(&[2, 9, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
+        (
+            "differ: one slot above too many",
+            list_of(&[2, 9, 0, 0, 0, 9, 0, 0, 0, 0], MAX_ABOVE + 1, 72),
+        ),
+        ("differ: one tip too many", list_of(&[2, 9, 0, 0, 0, 9, 0, 0], MAX_TIPS + 1, 152)),
     ]
 }
 
 fn wrong_version() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("version 0", with("ping", 0, &[0])),
-        ("version 2", with("ping", 0, &[2])),
+        ("version 1", with("ping", 0, &[1])),
         ("version 255, a push", with(PUSH, 0, &[255])),
-        ("version 2 of a kind that is unknown", vec![2, 77, 1, 2, 3]),
+        ("version 1 of a kind that is unknown", vec![1, 77, 1, 2, 3]),
     ]
 }
 

@@ -4,7 +4,7 @@ use loyal::crypto::{
     Digest, Identity, PublicKey, Signature, check, decode_pem, encode_pem, hex, parse_hex,
 };
 use loyal::protocol::Network;
-use loyal::wire::{Batch, Entry, Frame, RangeHash, SignedSlot, SlotId, decode_body};
+use loyal::wire::{Batch, Entry, Frame, RangeHash, SignedSlot, SlotId, Tip, decode_body};
 use serde_json::{Value, json};
 
 use super::{File, bytes, pin, read, text};
@@ -58,7 +58,7 @@ fn networks() -> File {
 
 /// The network id as docs/PROTOCOL.md spells it out, apart from the library's own code.
 fn id_by_hand(nonce: [u8; 32], keys: &[(PublicKey, u8)]) -> Digest {
-    let mut bytes = b"loyal/network/v1".to_vec();
+    let mut bytes = b"loyal/network/v2".to_vec();
     bytes.extend(nonce);
     bytes.push(1);
     for limit in [100u64, 400, 4_194_304, 16_777_216] {
@@ -127,9 +127,9 @@ fn batches() -> File {
     }
 }
 
-/// The 152 bytes of a header, as they lie in a push after version, kind and hops.
+/// The 160 bytes of a header, as they lie in a push after version, kind and hops.
 fn header_bytes(batch: &Batch) -> Vec<u8> {
-    crate::support::push(batch.clone()).encode()[3..3 + 152].to_vec()
+    crate::support::push(batch.clone()).encode()[3..3 + 160].to_vec()
 }
 
 #[test]
@@ -144,9 +144,9 @@ fn batches_are_pinned() {
         let listed = vector["entries"].as_array().expect("a list");
         assert_eq!(entries.len(), listed.len());
         let header = bytes(&vector, "header");
-        assert_eq!(digest("rest"), Digest::of(&[b"loyal/header/v1\0", &header[72..]]));
+        assert_eq!(digest("rest"), Digest::of(&[b"loyal/header/v2\0", &header[72..]]));
         let statement = bytes(&vector, "statement");
-        let by_hand = [b"loyal/batch/v1\0\0", &header[..72], &digest("rest").0].concat();
+        let by_hand = [b"loyal/batch/v2\0\0", &header[..72], &digest("rest").0].concat();
         assert_eq!(statement, by_hand);
         assert_eq!(digest("id"), Digest::of(&[&statement]));
         let slot = SignedSlot {
@@ -164,6 +164,10 @@ fn batches_are_pinned() {
 
 fn range(range: &RangeHash) -> Value {
     json!({"start": range.start, "end": range.end, "hash": range.hash.to_string()})
+}
+
+fn slot_id(item: &SlotId) -> Value {
+    json!({"author": item.author.to_string(), "seq": item.seq, "id": item.id.to_string()})
 }
 
 fn batch(batch: &Batch) -> Value {
@@ -189,11 +193,7 @@ fn fields(frame: &Frame) -> Value {
             json!({"ticket": reply.ticket, "hops": reply.hops, "batch": batch(&reply.batch)})
         }
         Frame::Announce(announce) => {
-            let item = |i: &SlotId| {
-                let (author, id) = (i.author.to_string(), i.id.to_string());
-                json!({"author": author, "seq": i.seq, "id": id})
-            };
-            json!({"items": announce.items.iter().map(item).collect::<Vec<_>>()})
+            json!({"items": announce.items.iter().map(slot_id).collect::<Vec<_>>()})
         }
         Frame::Request(request) => {
             let want = |w: &loyal::wire::Want| {
@@ -204,22 +204,25 @@ fn fields(frame: &Frame) -> Value {
         }
         Frame::Missing(missing) => json!({
             "ticket": missing.ticket, "why": missing.why as u32, "floor": missing.floor,
+            "next": missing.next,
         }),
         Frame::Compare(compare) => json!({
             "ticket": compare.ticket,
             "ranges": compare.ranges.iter().map(range).collect::<Vec<_>>(),
         }),
         Frame::Differ(differ) => {
-            let tip = |t: &SignedSlot| {
+            let tip = |tip: &Tip| {
+                let t = tip.slot;
                 json!({
                     "author": t.author.to_string(), "seq": t.seq, "rest": t.rest.to_string(),
-                    "signature": t.signature.to_string(),
+                    "signature": t.signature.to_string(), "solid": tip.solid, "floor": tip.floor,
                 })
             };
             json!({
                 "ticket": differ.ticket,
                 "ranges": differ.ranges.iter().map(range).collect::<Vec<_>>(),
                 "tips": differ.tips.iter().map(tip).collect::<Vec<_>>(),
+                "above": differ.above.iter().map(slot_id).collect::<Vec<_>>(),
             })
         }
     }

@@ -6,7 +6,7 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::node::Node;
 use crate::protocol::{Down, Input};
-use crate::wire::{Batch, Compare, Differ, Frame, RangeHash, SignedSlot};
+use crate::wire::{Batch, Compare, Differ, Frame, RangeHash, Tip};
 
 #[test]
 fn comparing_goes_no_faster_than_a_limit_whatever_the_answers() {
@@ -20,7 +20,7 @@ fn comparing_goes_no_faster_than_a_limit_whatever_the_answers() {
         let (start, end, hash) = (range.start, range.end - 1, Digest([9; 32]));
         let narrower = if start < end { vec![RangeHash { start, end, hash }] } else { vec![] };
         let (ticket, ranges, tips) = (asked.ticket, list(narrower), list(vec![]));
-        victim.say(liar, &Frame::Differ(Differ { ticket, ranges, tips }));
+        victim.say(liar, &Frame::Differ(Differ { ticket, ranges, tips, above: list(vec![]) }));
     });
     assert!(compared < 1000, "{compared} comparisons in ten seconds");
 }
@@ -29,12 +29,13 @@ fn comparing_goes_no_faster_than_a_limit_whatever_the_answers() {
 fn a_link_that_is_gone_leaves_nothing_behind() {
     let mut victim = Victim::among(4, 1);
     let link = victim.link(1);
-    let tip: SignedSlot = victim.chain(4, 3)[2].signed_slot();
+    let slot = victim.chain(4, 3)[2].signed_slot();
+    let tip = Tip { slot, solid: 3, floor: 0 };
     victim.slow = true;
     victim.run(2000, |victim, link, frame| {
         if let Frame::Compare(asked) = frame {
             let (ticket, ranges, tips) = (asked.ticket, list(vec![]), list(vec![tip]));
-            victim.say(link, &Frame::Differ(Differ { ticket, ranges, tips }));
+            victim.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above: list(vec![]) }));
         }
     });
     victim.give(Input::LinkDown { link, cause: Down::Lost });
@@ -81,13 +82,16 @@ fn lanes_that_never_agree_hide_no_others() {
                     Frame::Differ(differ) => answer = Some(differ),
                     Frame::Compare(Compare { ticket, .. }) => {
                         let (ranges, tips) = (list(vec![]), list(vec![]));
-                        victim.say(honest, &Frame::Differ(Differ { ticket, ranges, tips }));
+                        victim.say(
+                            honest,
+                            &Frame::Differ(Differ { ticket, ranges, tips, above: list(vec![]) }),
+                        );
                     }
                     _ => {}
                 }
             }
             let answer = answer.expect("every comparison is answered");
-            found |= answer.tips.iter().any(|tip| tip.author == heads[399].1.header.author);
+            found |= answer.tips.iter().any(|tip| tip.slot.author == heads[399].1.header.author);
             let differs = |r: &&RangeHash| theirs(r.start, r.end, &victim.node) != r.hash;
             asked = answer.ranges.iter().filter(differs).map(|r| (r.start, r.end)).collect();
             victim.now = victim.now.after(Duration::from_secs(1));

@@ -33,7 +33,7 @@ fn a_peer_that_ends_every_link_after_its_hello_is_not_dialled_without_pause() {
             let link = LinkId(1000 + dials);
             victim.give(Input::LinkUp { link, peer, dialled: true });
             let instance = Instance([1; 16]);
-            victim.say(link, &Frame::Hello(Hello { version: 1, network, instance }));
+            victim.say(link, &Frame::Hello(Hello { version: 2, network, instance }));
             victim.give(Input::LinkDown { link, cause: Down::Lost });
         }
         victim.run(3, |_, _, _| ());

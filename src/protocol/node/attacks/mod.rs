@@ -134,7 +134,7 @@ impl Victim {
         self.give(Input::LinkUp { link, peer: identity(n).public(), dialled: false });
         let network = self.network.id();
         let instance = Instance([n as u8; 16]);
-        self.say(link, &Frame::Hello(Hello { version: 1, network, instance }));
+        self.say(link, &Frame::Hello(Hello { version: 2, network, instance }));
         link
     }
 
@@ -205,7 +205,7 @@ impl Victim {
         let ticket = want.ticket;
         let answer = match found {
             Some(batch) => Frame::Reply(Box::new(Reply { ticket, hops: 1, batch: batch.clone() })),
-            None => Frame::Missing(Missing { ticket, why: WhyMissing::Unknown, floor: 0 }),
+            None => Frame::Missing(Missing { ticket, why: WhyMissing::Unknown, floor: 0, next: 0 }),
         };
         self.say(link, &answer);
     }
