@@ -32,6 +32,14 @@ impl Cache {
         }
     }
 
+    /// Forgets a batch.
+    pub fn remove(&mut self, id: &BatchId) {
+        if let Some(gone) = self.batches.remove(id) {
+            self.bytes = self.bytes.saturating_sub(gone.batch.body.len());
+            self.order.retain(|other| other != id);
+        }
+    }
+
     /// How full it is, with its limits.
     pub fn occupy(&self, note: Note) {
         note("cache", self.batches.len().max(self.order.len()), MAX_BATCHES);

@@ -22,12 +22,12 @@ mod publisher;
 mod quotas;
 mod reason;
 mod record;
+mod recovery;
 mod relay;
 mod repair;
 mod snapshot;
 mod standing;
 mod time;
-mod window;
 
 #[cfg(feature = "shell")]
 pub(crate) use bucket::{Bucket, Rate};

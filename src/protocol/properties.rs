@@ -21,6 +21,7 @@ fn filling(seq: u64, variant: u8) -> Filling {
         id: id(seq, variant),
         rest: Digest::ZERO,
         signature: Signature([0; 64]),
+        base: seq - 1,
         prev: id(seq - 1, 0),
         at: Time(0),
         giver: None,

@@ -23,6 +23,10 @@ pub struct Counters {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Signature checks asked for.
     pub checks: u64,
+    /// Ranges of slots that were given up: nobody who could be reached had them.
+    pub given_up: u64,
+    /// Rows of the store that were damaged.
+    pub damaged: u64,
 }
 
 /// A link, as the API shows it.

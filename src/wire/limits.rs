@@ -64,8 +64,8 @@ pub const MAX_OPEN_WANTS: usize = REQUEST_FRAMES as usize * MAX_WANTS;
 pub const WINDOW: u64 = 1024;
 /// Slots at and below the tip whose ids a lane keeps.
 pub const RECENT: u64 = 1024;
-/// Ranges of slots below a tip that a lane may lack.
-pub const MAX_HOLES: usize = 256;
+/// Ranges of slots below its tip that a lane may lack: room for all between the slots of a window.
+pub const MAX_HOLES: usize = 1024;
 /// Ranges that a differing range is split into.
 pub const RANGE_FANOUT: u32 = 16;
 /// Ids that a node may be looking for at once.
@@ -109,3 +109,22 @@ pub const COMPARE_BURST: u64 = 100;
 pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 /// Bytes that a node serves to one link at once after a pause.
 pub const SERVE_BYTE_BURST: u64 = 2 << 20;
+/// Slots below tips that a node asks for at once.
+pub const RECOVERING: usize = 256;
+/// Such slots that are asked for on one link at once: the other wants are for what is new.
+pub const RECOVERING_PER_LINK: usize = MAX_OPEN_WANTS / 2;
+/// Slots of one author that are asked for at once, beyond those that more than `f` members hold: what
+/// comes is taken even if it overdraws the quota, by so many batches at the most.
+pub const OPEN_PER_AUTHOR: usize = 16;
+/// Batches a second that a node recovers outside their author's quota: a tenth of a core to check.
+pub const RECOVER_BATCHES_PER_S: u64 = 2000;
+/// Such batches at once after a pause.
+pub const RECOVER_BATCH_BURST: u64 = 512;
+/// Bytes of them a second.
+pub const RECOVER_BYTES_PER_S: u64 = 32 << 20;
+/// Bytes of them at once after a pause.
+pub const RECOVER_BYTE_BURST: u64 = 16 << 20;
+/// Members a second that a node visits beyond its pace, to hear what they hold.
+pub const VOICES_PER_S: u64 = 2;
+/// Such visits at once after a pause.
+pub const VOICE_BURST: u64 = 256;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::frames::cost;
 use super::publishing::Writing;
 use super::rejecting::{Arrival, Claims};
+use super::relaying::Spread;
 use super::state::Node;
 use crate::crypto::{Signature, Verdict};
 use crate::protocol::lanes::{Filling, Place};
@@ -13,7 +14,7 @@ use crate::protocol::{
     Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
     Token, Verified,
 };
-use crate::wire::{Batch, BatchId, Class, SignedSlot};
+use crate::wire::{Batch, BatchId, Class, Header, Tip};
 
 /// A known batch is worth a line in the log once it is older than this: until then copies are the
 /// price of redundancy. Decides what is logged, never what is valid.
@@ -26,7 +27,13 @@ const AFTER_WRITE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) enum Source {
     /// A neighbour; with the class that its frame was charged to, if any.
-    Link { from: Arrival, hops: u8, charged: Option<Class> },
+    Link {
+        from: Arrival,
+        hops: u8,
+        charged: Option<Class>,
+        /// Whether it was found missing by comparing, and is no news to those who compared.
+        found: bool,
+    },
     /// An author's client, through our own API.
     Client(Ticket),
 }
@@ -34,8 +41,23 @@ pub(super) enum Source {
 /// What is being checked.
 #[derive(Debug)]
 pub(super) enum Checking {
-    Batch { batch: Box<Batch>, id: BatchId, author: u32, sources: Vec<Source> },
-    Tip { slot: SignedSlot, author: u32, from: Arrival },
+    Batch {
+        batch: Box<Batch>,
+        id: BatchId,
+        author: u32,
+        sources: Vec<Source>,
+    },
+    Tip {
+        tip: Tip,
+        author: u32,
+        from: Arrival,
+    },
+    /// A tip that a start found on disk.
+    Restored {
+        author: u32,
+        seq: u64,
+        id: BatchId,
+    },
 }
 
 impl Checking {
@@ -54,6 +76,7 @@ impl Node {
         batch: Batch,
         hops: u8,
         charged: Option<Class>,
+        found: bool,
     ) {
         let claims = || Claims::of(&batch, Some(hops));
         if batch.header.network != self.network.id() {
@@ -65,13 +88,12 @@ impl Node {
             return self.reject(&from, Reason::UnknownAuthor, claims, detail);
         };
         let id = batch.id();
-        let place = self.lanes.place(author, batch.header.seq, &id);
+        let place = self.lanes.place_of(author, &batch.header, &id);
         if let Some((reason, detail)) = refusal_of(place) {
             self.note_known(&from, place, author, &batch, hops, (reason, detail));
             return self.settle_frame(&from, charged, false);
         }
-        let wait = self.quotas.wait(author, self.now, batch.body.len() as u64);
-        if !wait.is_zero() {
+        if !self.has_quota(author, batch.header.seq, batch.body.len()) {
             self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
             let length = batch.body.len() as u64;
             self.want_later(from.link, (author, batch.header.seq, Some(id)), length);
@@ -81,7 +103,14 @@ impl Node {
             let detail = "the body is not the one that the header names";
             return self.reject(&from, Reason::ContentMismatch, claims, detail);
         }
-        self.check_batch(batch, id, author, Source::Link { from, hops, charged });
+        self.check_batch(batch, id, author, Source::Link { from, hops, charged, found });
+    }
+
+    /// Whether a batch fits its author's quota. What more than `f` members hold has passed the
+    /// quota of an honest one already.
+    fn has_quota(&self, author: u32, seq: u64, length: usize) -> bool {
+        seq <= self.lanes.vouched(author)
+            || self.quotas.wait(author, self.now, length as u64).is_zero()
     }
 
     /// Asks for a check, once for all that sent the very same header and signature meanwhile. A bad
@@ -112,8 +141,11 @@ impl Node {
     pub(super) fn on_checked(&mut self, token: Token, verdict: Verdict) {
         match self.checks.remove(&token) {
             None => {}
-            Some(Checking::Tip { slot, author, from }) => {
-                self.on_tip_checked(&slot, author, &from, verdict.is_good());
+            Some(Checking::Tip { tip, author, from }) => {
+                self.on_tip_checked(&tip, author, &from, verdict.is_good());
+            }
+            Some(Checking::Restored { author, seq, id }) => {
+                self.on_restored_checked(author, seq, id, verdict.is_good());
             }
             Some(Checking::Batch { batch, id, author, sources }) => {
                 self.under_check.remove(&(id, batch.signature));
@@ -165,9 +197,9 @@ impl Node {
         }
         let mut batch = Some(batch);
         for source in sources {
-            let Source::Link { from, hops, charged } = source else { continue };
+            let Source::Link { from, hops, charged, found } = source else { continue };
             let taken = match batch.take() {
-                Some(fresh) => self.take_from_link(fresh, id, author, &from, hops),
+                Some(fresh) => self.take_from_link(fresh, id, author, &from, hops, found),
                 None => {
                     self.count_duplicate(from.link);
                     false
@@ -184,8 +216,14 @@ impl Node {
         author: u32,
         from: &Arrival,
         hops: u8,
+        found: bool,
     ) -> bool {
         let seq = batch.header.seq;
+        if author == self.own {
+            // We signed it and do not know of it: no slot up to here is signed again.
+            self.lanes.jump(author, seq);
+        }
+        self.make_room(author, &batch.header);
         let place = self.lanes.place(author, seq, &id); // it may have changed meanwhile
         if let Some((reason, detail)) = refusal_of(place) {
             self.note_known(from, place, author, &batch, hops, (reason, detail));
@@ -198,17 +236,22 @@ impl Node {
             return false;
         }
         let length = batch.body.len() as u64;
-        if !self.quotas.wait(author, self.now, length).is_zero() {
+        if !self.has_quota(author, seq, batch.body.len()) {
             let claims = || Claims::of(&batch, Some(hops));
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
             self.want_later(from.link, (author, seq, Some(id)), length);
             return false;
         }
-        self.quotas.charge(author, self.now, length);
+        let vouched = seq <= self.lanes.vouched(author);
+        match vouched {
+            true => self.recovery.charge(self.now, length),
+            false => self.quotas.charge(author, self.now, length),
+        }
         if let Some(held) = self.links.get_mut(from.link) {
             held.first_deliveries += 1;
         }
         self.note_equivocation(&batch, id, author, Some((from, hops)));
+        self.seek_other_base(&batch.header, author, from.link);
         let stored = StoredBatch {
             id,
             batch: Arc::new(batch),
@@ -220,8 +263,27 @@ impl Node {
         let token = Token(self.name());
         let record = Record::Batch(stored.clone());
         self.emit(Output::Write { token, record, durability: Durability::Lazy });
-        self.accept(stored, author, Some((from.link, from.number)));
+        let spread = match (found, vouched) {
+            (false, _) => Spread::Push,
+            (true, false) => Spread::Announce,
+            (true, true) => Spread::Nothing,
+        };
+        self.accept(stored, author, Some((from.link, from.number)), spread);
         true
+    }
+
+    /// What a restart header voids becomes a hole, on disk before the batch that lies above it.
+    pub(super) fn make_room(&mut self, author: u32, header: &Header) {
+        self.lanes.make_room(author, header);
+        self.write_holes();
+    }
+
+    /// A batch that follows another id than the one held names what others hold in that slot.
+    fn seek_other_base(&mut self, header: &Header, author: u32, link: LinkId) {
+        if self.lanes.chained(author, header.base, &header.prev) == Some(false) {
+            let due = self.now.after(self.config.ask_after);
+            self.relay.want((author, header.base, Some(header.prev)), link, due);
+        }
     }
 
     /// Looks for a batch again once its author's quota has room for it.
@@ -237,6 +299,7 @@ impl Node {
         stored: StoredBatch,
         author: u32,
         giver: Option<(LinkId, u32)>,
+        spread: Spread,
     ) -> Vec<(LinkId, u64)> {
         let header = &stored.batch.header;
         let (seq, count) = (header.seq, u64::from(header.count));
@@ -244,11 +307,17 @@ impl Node {
             id: stored.id,
             rest: header.rest(),
             signature: stored.batch.signature,
+            base: header.base,
             prev: header.prev,
             at: self.now,
             giver: giver.map(|(_, number)| number),
         };
         self.lanes.fill(author, seq, filling);
+        self.recovery.found(author, seq);
+        if self.lanes.get(author).is_some_and(|lane| lane.holes().is_empty()) {
+            self.recovery.forget_lane(author);
+        }
+        self.write_holes();
         self.last_news = self.now;
         let mut holders = self.relay.holders(&(author, seq, Some(stored.id)));
         holders.extend(giver.map(|(link, _)| link));
@@ -260,7 +329,7 @@ impl Node {
             self.counters.hops[usize::from(stored.hops).min(15)] += count;
             self.emit(Output::Deliver(Box::new(Delivery { stored: stored.clone() })));
         }
-        self.relay_batch(&stored, &holders)
+        self.relay_batch(&stored, &holders, spread)
     }
 
     /// A second id in a slot, or a `prev` that is not the id of its slot, proves that its author
@@ -277,7 +346,9 @@ impl Node {
         let seq = batch.header.seq;
         let detail = match self.lanes.place(author, seq, &id) {
             Place::Second => "its author signed another batch for the same slot",
-            _ if self.lanes.chained(author, seq, &batch.header.prev) == Some(false) => {
+            _ if self.lanes.chained(author, batch.header.base, &batch.header.prev)
+                == Some(false) =>
+            {
                 "it does not follow its author's batch before"
             }
             _ => return,

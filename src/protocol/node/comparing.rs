@@ -11,8 +11,10 @@ use crate::protocol::bucket::Rate;
 use crate::protocol::lanes::Place;
 use crate::protocol::repair::{LIST_LANES, differing, narrows, split};
 use crate::protocol::{LinkId, Output, Reason, Token};
-use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_RANGES, MAX_TIPS};
-use crate::wire::{Class, Compare, Differ, Frame, List, RangeHash, SignedSlot, Tip};
+use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_ABOVE, MAX_RANGES, MAX_TIPS};
+use crate::wire::{
+    BatchId, Class, Compare, Differ, Frame, List, RangeHash, SignedSlot, SlotId, Tip,
+};
 
 /// Missing slots of one lane that are looked for after one comparison.
 const SLOTS_PER_TIP: usize = 128;
@@ -27,6 +29,12 @@ impl Node {
             let link = ready[self.rng.random_range(0..ready.len())];
             self.compare(link);
         }
+    }
+
+    /// Compares with every linked peer: more voices are wanted than one.
+    pub(super) fn compare_with_all(&mut self) {
+        let ready: Vec<LinkId> = self.links.ready().map(|(id, _)| id).collect();
+        ready.into_iter().for_each(|link| self.compare(link));
     }
 
     /// Begins a comparison of everything, unless one is under way.
@@ -70,7 +78,7 @@ impl Node {
             let detail = "a range beyond the network's keys";
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
-        let (mut ranges, mut tips) = (Vec::new(), Vec::new());
+        let (mut ranges, mut tips, mut above) = (Vec::new(), Vec::new(), Vec::new());
         // Not everything may fit. A random range comes first, so that lanes which differ for ever
         // (a liar's, say) do not hide those of higher keys for ever.
         let first = self.rng.random_range(0..compare.ranges.len().max(1));
@@ -81,8 +89,11 @@ impl Node {
             }
             let spoken = self.lanes.spoken(range.start, range.end).take(LIST_LANES + 1).count();
             if spoken <= LIST_LANES && tips.len() + spoken <= MAX_TIPS {
-                let authors = self.lanes.spoken(range.start, range.end).map(|(author, _)| author);
-                tips.extend(authors.filter_map(|a| self.lanes.signed_tip(a, self.key_of(a))));
+                let authors: Vec<u32> =
+                    self.lanes.spoken(range.start, range.end).map(|(author, _)| author).collect();
+                for author in authors {
+                    self.describe_lane(author, &mut tips, &mut above);
+                }
             } else if range.end - range.start > 1 {
                 // One key alone cannot be narrowed: it is left for the next comparison.
                 for (start, end) in split(range.start, range.end) {
@@ -94,13 +105,53 @@ impl Node {
         }
         ranges.sort_unstable_by_key(|range| range.start);
         tips.sort_unstable_by_key(|tip: &Tip| tip.slot.author);
+        above.sort_unstable();
         if let (Some(ranges), Some(tips), Some(above)) =
-            (List::new(ranges), List::new(tips), List::new(Vec::new()))
+            (List::new(ranges), List::new(tips), List::new(above))
         {
             let ticket = compare.ticket;
             self.send(from.link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
         }
         self.finish(from.link, Class::Repair, from.bytes.len(), cost::COMPARE);
+    }
+
+    /// A lane for an answer: its tip, and as many of the slots above as fit; not the same ones each
+    /// time.
+    fn describe_lane(&mut self, author: u32, tips: &mut Vec<Tip>, above: &mut Vec<SlotId>) {
+        let key = self.key_of(author);
+        if let Some(slot) = self.lanes.unchecked_tip(author, key) {
+            return self.check_restored(slot, author);
+        }
+        tips.extend(self.lanes.signed_tip(author, key));
+        let held: Vec<SlotId> = self.lanes.above(author, key).collect();
+        let first = self.rng.random_range(0..held.len().max(1));
+        let room = MAX_ABOVE - above.len();
+        above.extend(held.iter().cycle().skip(first).take(held.len().min(room)));
+    }
+
+    /// A tip that a start found on disk is checked before it leaves: it may have rotted.
+    fn check_restored(&mut self, slot: SignedSlot, author: u32) {
+        let network = self.network.id();
+        let (seq, id) = (slot.seq, slot.id(&network));
+        let name = (id, slot.signature);
+        if self.under_check.contains_key(&name) {
+            return;
+        }
+        let token = Token(self.name());
+        self.under_check.insert(name, token);
+        self.checks.insert(token, Checking::Restored { author, seq, id });
+        self.counters.checks += 1;
+        let (key, signature) = (slot.author, slot.signature);
+        let statement = Box::new(slot.statement(&network));
+        self.emit(Output::Check { token, key, statement, signature });
+    }
+
+    pub(super) fn on_restored_checked(&mut self, author: u32, seq: u64, id: BatchId, good: bool) {
+        self.under_check.retain(|(held, _), _| *held != id);
+        match good {
+            true => self.lanes.checked(author, seq),
+            false => self.on_damaged(author, seq, id),
+        }
     }
 
     pub(super) fn on_differ(&mut self, from: &Arrival, differ: Differ) {
@@ -123,8 +174,9 @@ impl Node {
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
         for tip in differ.tips.iter() {
-            self.consider_tip(from, tip.slot);
+            self.consider_tip(from, *tip);
         }
+        self.on_announce(from, &differ.above);
         let finer = differing(&differ.ranges, |start, end| self.hash(start, end));
         if !finer.is_empty() {
             self.compare_ranges(from.link, finer);
@@ -132,32 +184,32 @@ impl Node {
     }
 
     /// A tip that says something new is checked first: it counts only with its author's signature.
-    fn consider_tip(&mut self, from: &Arrival, slot: SignedSlot) {
+    fn consider_tip(&mut self, from: &Arrival, tip: Tip) {
+        let slot = tip.slot;
         let Some(author) = self.network.index_of(&slot.author) else { return };
         let network = self.network.id();
         let place = self.lanes.place(author, slot.seq, &slot.id(&network));
         if place == Place::Known {
             // It was verified when it came; there may be a gap below it all the same.
+            self.hear_tip(author, from.number, &tip);
             return self.seek(author, slot.seq, from.link);
         }
-        if !matches!(place, Place::Empty | Place::Second | Place::TooFar) {
-            return;
+        if slot.seq <= self.lanes.tip(author) && !matches!(place, Place::Empty | Place::Second) {
+            // Its author is known to have signed more: what the member says of its lane counts.
+            let f = self.network.f();
+            self.lanes.claim(author, from.number, tip.solid, tip.floor, f);
+            return self.write_holes();
         }
         let token = Token(self.name());
         let (key, signature) = (slot.author, slot.signature);
         let statement = Box::new(slot.statement(&network));
-        self.checks.insert(token, Checking::Tip { slot, author, from: from.clone() });
+        self.checks.insert(token, Checking::Tip { tip, author, from: from.clone() });
         self.counters.checks += 1;
         self.emit(Output::Check { token, key, statement, signature });
     }
 
-    pub(super) fn on_tip_checked(
-        &mut self,
-        slot: &SignedSlot,
-        author: u32,
-        from: &Arrival,
-        good: bool,
-    ) {
+    pub(super) fn on_tip_checked(&mut self, tip: &Tip, author: u32, from: &Arrival, good: bool) {
+        let slot = &tip.slot;
         let id = slot.id(&self.network.id());
         if !good {
             let claims = || Claims {
@@ -169,6 +221,7 @@ impl Node {
             let detail = "a tip that its author did not sign";
             return self.reject(from, Reason::BadSignature, claims, detail);
         }
+        self.hear_tip(author, from.number, tip);
         if self.links.get(from.link).is_none() {
             return; // nobody is there to ask for it, and nothing would end the search
         }

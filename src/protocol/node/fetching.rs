@@ -9,7 +9,7 @@ use crate::protocol::links::OpenWant;
 use crate::protocol::relay::{Turn, Wanted};
 use crate::protocol::{LinkId, Reason};
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_WANTS};
-use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want, WhyMissing};
+use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want};
 
 /// A search that cannot go on now is looked at again after this.
 const LATER: Duration = Duration::from_millis(20);
@@ -131,8 +131,12 @@ impl Node {
                 && header.seq == want.seq
                 && want.id.is_none_or(|id| id == header.id())
         });
+        let mut found = false;
         if answers {
-            held.wants.remove(&reply.ticket);
+            if let Some(want) = held.wants.remove(&reply.ticket) {
+                found = want.id.is_none();
+                self.recovery.found(want.author, want.seq);
+            }
         } else if !held.charge(Class::Push, from.bytes.len()) {
             let claims = || Claims::of(&reply.batch, Some(reply.hops));
             let detail = "a reply that was not asked for, beyond the credit for pushes";
@@ -140,7 +144,7 @@ impl Node {
         }
         let link = from.link;
         let charged = (!answers).then_some(Class::Push);
-        self.on_batch(from, reply.batch, reply.hops, charged);
+        self.on_batch(from, reply.batch, reply.hops, charged, found);
         self.go_on_comparing(link);
     }
 
@@ -150,10 +154,7 @@ impl Node {
             let detail = "an answer to nothing that was asked";
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         };
-        if missing.why == WhyMissing::Pruned && missing.floor >= want.seq {
-            let f = self.network.f();
-            self.lanes.claim_floor(want.author, from.number, missing.floor, f);
-        }
+        self.note_lack(&want, from.number, from.link, missing);
         self.relay.missing(&(want.author, want.seq, want.id), self.now);
         self.ask_what_is_due();
         self.go_on_comparing(from.link);

@@ -85,7 +85,9 @@ impl Node {
             Frame::Hello(hello) => self.on_hello(link, &hello),
             Frame::Credit(credit) => self.on_credit(&from, &credit),
             Frame::Ping => self.finish(link, Class::Control, length, cost::PING),
-            Frame::Push(push) => self.on_batch(from, push.batch, push.hops, Some(Class::Push)),
+            Frame::Push(push) => {
+                self.on_batch(from, push.batch, push.hops, Some(Class::Push), false)
+            }
             Frame::Announce(announce) => {
                 let news = self.on_announce(&from, &announce.items);
                 let cost = cost::announce(announce.items.len(), news);

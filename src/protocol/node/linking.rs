@@ -140,6 +140,10 @@ impl Node {
         if dialled {
             self.compare(link);
         }
+        self.probe_holes(link);
+        if self.lanes.holed().next().is_some() {
+            self.recover_soon();
+        }
         self.choose_links();
     }
 
@@ -157,6 +161,7 @@ impl Node {
         let gone = self.links.remove(link)?;
         self.relay.link_down(link, self.now);
         self.serving.link_down(link);
+        self.recovery.link_down(link);
         self.catching_up.remove(&link);
         if self.visiting == Some(link) {
             self.visiting = None;

@@ -7,6 +7,7 @@ mod frames;
 mod linking;
 mod occupancy;
 mod publishing;
+mod recovering;
 mod rejecting;
 mod relaying;
 mod serving;

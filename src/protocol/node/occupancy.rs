@@ -34,6 +34,8 @@ impl Node {
         note("under_check", self.under_check.len(), checks);
         note("writes", self.writes.len(), MAX_SUBMITTED + MAX_UNACKNOWLEDGED);
         self.serving.occupy(note, links);
+        self.recovery.occupy(note, keys, members);
+        note("behind", self.behind.len(), keys);
         note("catching_up", self.catching_up.len(), links);
     }
 }

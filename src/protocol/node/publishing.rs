@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batches::{Source, refusal_of};
+use super::relaying::Spread;
 use super::state::Node;
 use crate::crypto::Digest;
 use crate::protocol::{
     Durability, Output, PublishError, Reason, Record, Refusal, StoredBatch, Ticket, Time, Token,
     Verified, lanes::Place,
 };
-use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
+use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC, WINDOW};
 use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
 
 /// Batches of clients that may be under check or being written at once.
@@ -108,7 +109,7 @@ impl Node {
         let lane = self.lanes.get(author);
         let tip = lane.map_or(0, |lane| lane.tip());
         let tip_id = lane.and_then(|lane| lane.tip_id());
-        match self.lanes.place(author, header.seq, &id) {
+        match self.lanes.place_of(author, header, &id) {
             Place::Known => return Some(Ok(id)),
             Place::Second => return Some(Err(Refusal::Rejected(Reason::Equivocation))),
             Place::TooFar => return Some(Err(Refusal::OutOfOrder { expected: tip + 1 })),
@@ -118,12 +119,12 @@ impl Node {
                 }
             }
         }
-        if header.seq != tip + 1 {
+        if header.seq <= tip || header.base != tip {
             return Some(Err(Refusal::OutOfOrder { expected: tip + 1 }));
         }
         let chained = tip == 0
             || tip_id.is_none_or(|tip_id| tip_id == header.prev)
-            || self.lanes.chained(author, header.seq, &header.prev) == Some(true);
+            || self.lanes.chained(author, header.base, &header.prev) == Some(true);
         if !chained {
             return Some(Err(Refusal::Rejected(Reason::Equivocation)));
         }
@@ -152,17 +153,10 @@ impl Node {
         if !self.own_quota.wait(self.now, size).is_zero() {
             return;
         }
-        let (highest, tip, prev) = match self.lanes.get(self.own) {
-            Some(lane) => (lane.highest(), lane.tip(), lane.tip_id()),
-            None => (0, 0, None),
-        };
-        if highest > tip {
-            return; // others hold slots of ours that we lost: repair first, or a number is used twice
-        }
+        let Some((seq, base)) = self.next_own_slot() else { return };
         let (tickets, entries) = self.publisher.take();
-        let network = self.network.id();
-        let prev = prev.unwrap_or(Digest::ZERO);
-        let signed = Batch::sign(&self.identity, network, tip + 1, prev, self.now.0, &entries);
+        let (network, now) = (self.network.id(), self.now.0);
+        let signed = Batch::sign_after(&self.identity, network, seq, base, now, &entries);
         let Ok(batch) = signed else {
             for ticket in tickets {
                 self.emit(Output::PublishFailed { ticket });
@@ -183,6 +177,23 @@ impl Node {
         self.publisher.writing(token);
     }
 
+    /// The slot that comes next, and the slot and id that it follows. `None` while slots of ours
+    /// that others have shown us, and that we lost, are asked for. If nobody has the highest of
+    /// them, the lane goes on by a restart header, above all that we may have signed: at most a
+    /// window of slots beyond the highest that was shown.
+    fn next_own_slot(&self) -> Option<(u64, (u64, BatchId))> {
+        let Some(lane) = self.lanes.get(self.own).filter(|lane| lane.tip() > 0) else {
+            return Some((1, (0, Digest::ZERO)));
+        };
+        if let Some(id) = lane.tip_id() {
+            return Some((lane.tip().checked_add(1)?, (lane.tip(), id)));
+        }
+        if lane.holes().first_open().is_some() {
+            return None;
+        }
+        Some((lane.tip().checked_add(WINDOW + 1)?, lane.highest_known()))
+    }
+
     pub(super) fn write_own(&mut self, stored: StoredBatch, mut writing: Writing) -> Token {
         let token = Token(self.name());
         writing.stored = Some(stored.clone());
@@ -199,6 +210,9 @@ impl Node {
             return;
         };
         let (batch, seq) = (stored.id, stored.batch.header.seq);
+        let header = &stored.batch.header;
+        let (restarted, base) = (header.restarts(), header.base);
+        self.make_room(author, header);
         let place = self.lanes.place(author, seq, &batch);
         let pushed = match place {
             Place::Empty | Place::Second => {
@@ -206,7 +220,7 @@ impl Node {
                     self.quotas.charge(author, self.now, stored.batch.body.len() as u64);
                 }
                 let first = place == Place::Empty;
-                self.accept(StoredBatch { first, ..stored }, author, None)
+                self.accept(StoredBatch { first, ..stored }, author, None, Spread::Push)
             }
             _ => Vec::new(), // it came back through a neighbour while it was being written
         };
@@ -215,6 +229,10 @@ impl Node {
                 self.emit(Output::Submitted { ticket, result: Ok(batch) });
             }
             return;
+        }
+        if restarted {
+            self.lanes.give_up(author, base.saturating_add(1), seq - 1);
+            self.write_holes();
         }
         self.publisher.sent(token, pushed, self.now);
         self.counters.published += tickets.len() as u64;

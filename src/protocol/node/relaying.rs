@@ -6,6 +6,17 @@ use super::state::Node;
 use crate::protocol::{LinkId, StoredBatch};
 use crate::wire::{Announce, Class, Frame, Kind, List, SlotId};
 
+/// How far a batch goes on from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// It is news: whole to the chosen links, by name to the others.
+    Push,
+    /// It was found missing here, and may be elsewhere: by name.
+    Announce,
+    /// More than `f` members hold it: whoever lacks it finds it by comparing.
+    Nothing,
+}
+
 impl Node {
     /// Pushes a batch to the chosen links and announces it to the others, and to those without
     /// credit. Gives the pushes. One frame serves all links that are told the same.
@@ -13,7 +24,11 @@ impl Node {
         &mut self,
         stored: &StoredBatch,
         holders: &[LinkId],
+        spread: Spread,
     ) -> Vec<(LinkId, u64)> {
+        if spread == Spread::Nothing {
+            return Vec::new();
+        }
         let header = &stored.batch.header;
         let item = SlotId { author: header.author, seq: header.seq, id: stored.id };
         let frame: Arc<[u8]> = Frame::push(stored.hops.saturating_add(1), &stored.batch).into();
@@ -21,7 +36,10 @@ impl Node {
             .links
             .ready()
             .filter(|(id, _)| !holders.contains(id))
-            .map(|(id, link)| (id, link.chosen() && link.may_send(Class::Push, frame.len())))
+            .map(|(id, link)| {
+                let push = spread == Spread::Push && link.chosen();
+                (id, push && link.may_send(Class::Push, frame.len()))
+            })
             .collect();
         let (mut pushed, mut name) = (Vec::new(), None);
         for (link, push) in links {

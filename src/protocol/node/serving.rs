@@ -162,7 +162,8 @@ impl Node {
             return;
         };
         let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
-        self.send(link, &Frame::Missing(Missing { ticket: want.ticket, why, floor, next: 0 }));
+        let next = self.lanes.next_held(author, want.seq);
+        self.send(link, &Frame::Missing(Missing { ticket: want.ticket, why, floor, next }));
         self.answered(request);
     }
 

@@ -16,6 +16,7 @@ use crate::protocol::lanes::{Lane, Lanes};
 use crate::protocol::links::{Granted, Links, Overlay};
 use crate::protocol::publisher::Publisher;
 use crate::protocol::quotas::{Quota, Quotas};
+use crate::protocol::recovery::Recovery;
 use crate::protocol::relay::Relay;
 use crate::protocol::standing::Standing;
 use crate::protocol::{
@@ -60,6 +61,9 @@ pub struct Node {
     pub(super) under_check: BTreeMap<(BatchId, Signature), Token>,
     pub(super) writes: BTreeMap<Token, Writing>,
     pub(super) serving: Serving,
+    pub(super) recovery: Recovery,
+    /// Authors whose lane lies far behind what they are known to have signed.
+    pub(super) behind: BTreeSet<u32>,
     // Clockwork.
     pub(super) next_compare: Time,
     /// When the last batch came that was news.
@@ -116,10 +120,15 @@ impl Node {
             under_check: BTreeMap::new(),
             writes: BTreeMap::new(),
             serving: Serving::default(),
+            recovery: Recovery::default(),
+            behind: BTreeSet::new(),
             visiting: None,
             catching_up: BTreeSet::new(),
             counters: Counters::default(),
         };
+        if node.lanes.holed().next().is_some() {
+            node.recover_soon();
+        }
         node.choose_links();
         node
     }
@@ -138,7 +147,11 @@ impl Node {
             Input::WriteFailed { token } => self.on_write_failed(token),
             Input::Read { token, batch } => self.on_read(token, batch.map(|batch| *batch)),
             Input::Pruned { author, floor } => self.on_pruned(&author, floor),
-            Input::Damaged { .. } => {}
+            Input::Damaged { author, seq, id } => {
+                if let Some(author) = self.network.index_of(&author) {
+                    self.on_damaged(author, seq, id);
+                }
+            }
             Input::Wake => self.on_wake(),
         }
         self.settle();
@@ -161,6 +174,7 @@ impl Node {
             (self.next_publish(), Timer::Publish),
             (self.next_redial(), Timer::Dial),
             (self.links.next_credit(), Timer::Credit),
+            (self.recovery.due, Timer::Recover),
         ];
         fixed.into_iter().filter_map(|(time, why)| Some((time?, why))).min()
     }
@@ -178,6 +192,7 @@ impl Node {
 
     fn on_wake(&mut self) {
         let now = self.now;
+        self.recover();
         if now >= self.next_sweep {
             self.next_sweep = now.after(SWEEP);
             self.sweep_links();
@@ -186,7 +201,10 @@ impl Node {
             let quiet = now.since(self.last_news) > QUIET;
             let pause = self.config.compare_every;
             self.next_compare = now.after(if quiet { pause * 2 } else { pause });
-            self.compare_with_someone();
+            match self.wants_voices() {
+                true => self.compare_with_all(),
+                false => self.compare_with_someone(),
+            }
         }
         if now >= self.next_visit {
             self.visit_someone();

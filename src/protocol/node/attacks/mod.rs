@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Node;
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
-    Config, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role, StoredBatch,
-    Time,
+    Config, Hole, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role,
+    StoredBatch, Time,
 };
 use crate::wire::{
     Announce, Batch, BatchId, Class, Credit, Entry, Frame, Grant, Hello, Instance, List, Missing,
@@ -17,6 +17,7 @@ use crate::wire::{
 
 mod comparing;
 mod linking;
+mod recovering;
 mod searching;
 mod serving;
 mod submitting;
@@ -35,6 +36,10 @@ struct Victim {
     delivered: Vec<BatchId>,
     rows: Vec<StoredBatch>,
     submitted: Vec<Result<BatchId, Refusal>>,
+    /// Whether nobody can be dialled.
+    alone: bool,
+    /// What was last written of holes.
+    holes: BTreeMap<PublicKey, (u64, Vec<Hole>)>,
     /// Whether checks and writes wait for [`Victim::answer`].
     slow: bool,
     waiting: VecDeque<Input>,
@@ -75,6 +80,8 @@ impl Victim {
             delivered: vec![],
             rows: vec![],
             submitted: vec![],
+            alone: false,
+            holes: BTreeMap::new(),
             slow: false,
             waiting: VecDeque::new(),
         };
@@ -100,16 +107,27 @@ impl Victim {
                     self.waiting.push_back(Input::Checked { token, verdict });
                 }
                 Output::Write { token, record, .. } => {
-                    if let Record::Batch(stored) = record {
-                        self.rows.retain(|row| row.id != stored.id);
-                        self.rows.push(stored);
+                    match record {
+                        Record::Batch(stored) => {
+                            self.rows.retain(|row| row.id != stored.id);
+                            self.rows.push(stored);
+                        }
+                        Record::Holes { author, tip, holes } => {
+                            self.holes.insert(author, (tip, holes));
+                        }
+                        Record::Ban(_) | Record::Rejection(_) => {}
                     }
                     self.waiting.push_back(Input::Written { token });
                 }
                 Output::Read { token, .. } => {
                     self.waiting.push_back(Input::Read { token, batch: None });
                 }
-                Output::Dial { peer } => self.dials.push(peer),
+                Output::Dial { peer } => {
+                    self.dials.push(peer);
+                    if self.alone {
+                        self.waiting.push_back(Input::DialFailed { peer });
+                    }
+                }
                 Output::Deliver(delivery) => self.delivered.push(delivery.stored.id),
                 Output::Submitted { result, .. } => self.submitted.push(result),
                 _ => {}

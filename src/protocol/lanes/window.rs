@@ -56,9 +56,27 @@ impl<T> Window<T> {
         self.slots.len()
     }
 
-    /// The highest filled slot.
-    pub fn last(&self) -> Option<u64> {
-        self.slots.back().map(|(seq, _)| *seq)
+    /// The lowest filled slot above this one.
+    pub fn first_above(&self, seq: u64) -> Option<u64> {
+        self.iter_above(seq).next().map(|(seq, _)| seq)
+    }
+
+    /// The highest filled slot up to this one.
+    pub fn last_upto(&self, seq: u64) -> Option<(u64, &T)> {
+        let upto = self.slots.len() - self.above(seq);
+        self.slots.get(upto.checked_sub(1)?).map(|(seq, value)| (*seq, &**value))
+    }
+
+    /// The filled slots above this one, ascending.
+    pub fn iter_above(&self, seq: u64) -> impl Iterator<Item = (u64, &T)> {
+        let upto = self.slots.len() - self.above(seq);
+        self.slots.range(upto..).map(|(seq, value)| (*seq, &**value))
+    }
+
+    /// Empties a slot.
+    pub fn remove(&mut self, seq: u64) -> Option<T> {
+        let place = self.place(seq).ok()?;
+        self.slots.remove(place).map(|(_, value)| *value)
     }
 
     /// How many slots above this one are filled.
@@ -100,13 +118,16 @@ mod tests {
                         window.forget(seq);
                         map.retain(|held, _| *held > seq);
                     }
+                    3 if seq % 3 == 0 => prop_assert_eq!(window.remove(seq), map.remove(&seq)),
                     _ => prop_assert_eq!(window.get_mut(seq), map.get_mut(&seq)),
                 }
                 prop_assert_eq!(window.get(seq), map.get(&seq));
                 prop_assert_eq!(window.contains(seq), map.contains_key(&seq));
                 prop_assert_eq!(window.len(), map.len());
-                prop_assert_eq!(window.last(), map.last_key_value().map(|(seq, _)| *seq));
                 prop_assert_eq!(window.above(seq), map.range(seq + 1..).count());
+                prop_assert_eq!(window.first_above(seq), map.range(seq + 1..).next().map(|(s, _)| *s));
+                let below = map.range(..=seq).next_back().map(|(s, v)| (*s, v));
+                prop_assert_eq!(window.last_upto(seq), below);
             }
         }
     }

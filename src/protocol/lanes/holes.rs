@@ -1,0 +1,215 @@
+//! Holes: ranges of slots below a lane's tip that are not held.
+//!
+//! A hole is no loss yet: what is in it is asked for, oldest first, and taken whenever somebody
+//! offers it. It is *gone* once every member that can be reached was asked in vain.
+
+use crate::protocol::Hole;
+use crate::wire::limits::MAX_HOLES;
+
+/// Ascending ranges that neither meet nor overlap, at most [`MAX_HOLES`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::protocol) struct Holes {
+    ranges: Vec<Hole>,
+}
+
+impl Holes {
+    /// What a start found: ranges in any order, of which those that make no sense are dropped.
+    pub fn restore(found: &[Hole], floor: u64, tip: u64) -> Self {
+        let mut holes = Self::default();
+        let mut found: Vec<Hole> = found.to_vec();
+        found.sort_unstable();
+        for Hole { from, to, gone } in found {
+            let from = from.max(floor.saturating_add(1));
+            holes.push(Hole { from, to: to.min(tip), gone });
+        }
+        holes
+    }
+
+    /// Adds a range above all others.
+    pub fn push(&mut self, hole: Hole) {
+        let from =
+            self.ranges.last().map_or(hole.from, |last| hole.from.max(last.to.saturating_add(1)));
+        if from > hole.to || from == 0 {
+            return;
+        }
+        match self.ranges.last_mut() {
+            Some(last) if last.to.saturating_add(1) == from && last.gone == hole.gone => {
+                last.to = hole.to
+            }
+            _ => self.ranges.push(Hole { from, ..hole }),
+        }
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// How many ranges there are.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// The ranges, ascending.
+    pub fn ranges(&self) -> &[Hole] {
+        &self.ranges
+    }
+
+    fn at(&self, seq: u64) -> Option<usize> {
+        let after = self.ranges.partition_point(|hole| hole.to < seq);
+        self.ranges.get(after).filter(|hole| hole.from <= seq).map(|_| after)
+    }
+
+    /// Whether a slot is missing.
+    pub fn contains(&self, seq: u64) -> bool {
+        self.at(seq).is_some()
+    }
+
+    /// Whether a missing slot may be filled: it splits no range, or there is room for one more. Half
+    /// of the room is kept for tips that jump.
+    pub fn may_fill(&self, seq: u64) -> bool {
+        self.at(seq).is_some_and(|at| {
+            let Hole { from, to, .. } = self.ranges[at];
+            seq == from || seq == to || self.ranges.len() < MAX_HOLES / 2
+        })
+    }
+
+    /// A slot is held now. What is left of a range that was gone is open again: somebody has some
+    /// of it.
+    pub fn fill(&mut self, seq: u64) {
+        let Some(at) = self.at(seq) else { return };
+        let Hole { from, to, .. } = self.ranges[at];
+        let below = (from < seq).then(|| Hole { from, to: seq - 1, gone: false });
+        let above = (seq < to).then(|| Hole { from: seq + 1, to, gone: false });
+        self.ranges.splice(at..=at, below.into_iter().chain(above));
+    }
+
+    /// A slot that was held is lost. Gives whether there was room to note it.
+    pub fn lose(&mut self, seq: u64) -> bool {
+        if self.contains(seq) || self.ranges.len() >= MAX_HOLES {
+            return self.contains(seq);
+        }
+        let at = self.ranges.partition_point(|hole| hole.to < seq);
+        self.ranges.insert(at, Hole { from: seq, to: seq, gone: false });
+        true
+    }
+
+    /// Everything up to a slot is pruned: nothing there is waited for.
+    pub fn forget(&mut self, upto: u64) {
+        self.ranges.retain_mut(|hole| {
+            hole.from = hole.from.max(upto.saturating_add(1));
+            hole.from <= hole.to
+        });
+    }
+
+    /// The open ranges, ascending.
+    pub fn open(&self) -> impl Iterator<Item = &Hole> {
+        self.ranges.iter().filter(|hole| !hole.gone)
+    }
+
+    /// The lowest missing slot that is not given up.
+    pub fn first_open(&self) -> Option<u64> {
+        self.open().next().map(|hole| hole.from)
+    }
+
+    /// Gives up the slots `from..=to` as far as they are missing. Where that would take more ranges
+    /// than there may be, the whole range is given up.
+    pub fn give_up(&mut self, from: u64, to: u64) {
+        let mut ranges = Vec::with_capacity(self.ranges.len() + 2);
+        let room = self.ranges.len() + 2 <= MAX_HOLES;
+        for hole in self.ranges.drain(..) {
+            let (start, end) = (hole.from.max(from), hole.to.min(to));
+            if start > end || hole.gone {
+                ranges.push(hole);
+            } else if room {
+                if hole.from < start {
+                    ranges.push(Hole { to: start - 1, ..hole });
+                }
+                ranges.push(Hole { from: start, to: end, gone: true });
+                if end < hole.to {
+                    ranges.push(Hole { from: end + 1, ..hole });
+                }
+            } else {
+                ranges.push(Hole { gone: true, ..hole });
+            }
+        }
+        for hole in ranges {
+            self.push(hole);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hole(from: u64, to: u64, gone: bool) -> Hole {
+        Hole { from, to, gone }
+    }
+
+    #[test]
+    fn extreme_ranges_harm_nothing() {
+        let holes = Holes::restore(&[hole(0, u64::MAX, false), hole(5, 3, true)], 0, u64::MAX - 1);
+        assert_eq!(holes.ranges(), [hole(1, u64::MAX - 1, false)]);
+        let mut holes = holes;
+        holes.fill(7);
+        holes.give_up(1, u64::MAX);
+        assert_eq!(holes.ranges(), [hole(1, 6, true), hole(8, u64::MAX - 1, true)]);
+        holes.fill(u64::MAX - 1);
+        holes.forget(u64::MAX);
+        assert!(holes.is_empty());
+    }
+
+    #[test]
+    fn ranges_are_bounded() {
+        let mut holes = Holes::restore(&[hole(1, 100_000, false)], 0, 100_000);
+        let mut filled = 0;
+        for seq in (2..100_000).step_by(2) {
+            if holes.may_fill(seq) {
+                holes.fill(seq);
+                filled += 1;
+            }
+        }
+        assert_eq!((filled, holes.len()), (MAX_HOLES / 2 - 1, MAX_HOLES / 2));
+        assert!(holes.may_fill(1), "the ends of a range may always be filled");
+        for seq in (3..100_000).step_by(7) {
+            holes.give_up(seq, seq);
+        }
+        assert!(holes.len() <= MAX_HOLES);
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_a_set(steps in prop::collection::vec((0u8..4, 1u64..60, 0u64..9), 0..60)) {
+            let mut holes = Holes::restore(&[hole(3, 50, false)], 0, 60);
+            let (mut set, mut gone): (BTreeSet<u64>, BTreeSet<u64>) = ((3..=50).collect(), BTreeSet::new());
+            for (what, seq, more) in steps {
+                match what {
+                    0 | 1 => {
+                        let range = holes.ranges().iter().find(|h| h.from <= seq && seq <= h.to);
+                        if let Some(range) = range {
+                            gone.retain(|s| *s < range.from || *s > range.to);
+                        }
+                        holes.fill(seq);
+                        set.remove(&seq);
+                    }
+                    2 if holes.lose(seq) => drop(set.insert(seq)),
+                    3 => {
+                        holes.give_up(seq, seq + more);
+                        gone.extend((seq..=seq + more).filter(|s| set.contains(s)));
+                    }
+                    _ => {}
+                }
+                let held: BTreeSet<u64> = holes.ranges().iter().flat_map(|h| h.from..=h.to).collect();
+                prop_assert_eq!(&held, &set);
+                let open: BTreeSet<u64> = holes.open().flat_map(|h| h.from..=h.to).collect();
+                prop_assert!(open.is_disjoint(&gone));
+                prop_assert!(holes.ranges().windows(2).all(|two| two[0].to < two[1].from));
+            }
+        }
+    }
+}

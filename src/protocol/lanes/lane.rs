@@ -1,0 +1,308 @@
+//! One author's lane.
+
+use std::collections::BTreeMap;
+
+use super::Filling;
+use super::holes::Holes;
+use super::window::Window;
+use crate::crypto::{Digest, PublicKey, Signature};
+use crate::protocol::{Hole, RestoredSlot, Time};
+use crate::wire::BatchId;
+use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
+
+const LANE_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
+
+/// Where a batch would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::protocol) enum Place {
+    /// Into an empty slot.
+    Empty,
+    /// Into a slot that holds one other id: equivocation, to be kept and relayed once.
+    Second,
+    /// Nowhere: that id is there already.
+    Known,
+    /// Nowhere: two other ids are there already.
+    Full,
+    /// Nowhere: so far below the tip that ids are no longer kept.
+    Below,
+    /// Nowhere: its payload was pruned.
+    Pruned,
+    /// Nowhere: above the window; we may be the one behind.
+    TooFar,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub id: BatchId,
+    pub rest: Digest,
+    pub signature: Signature,
+    pub second: Option<BatchId>,
+    pub at: Time,
+    /// The slot that it follows: see [`crate::wire::Header::base`].
+    pub base: u64,
+    /// Whether its signature was checked since the start: what a disk gives back may have rotted.
+    pub checked: bool,
+    /// Members, by key number, that sent this id.
+    pub givers: Vec<u32>,
+}
+
+/// What a member says of its own lane of an author.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// It holds or has pruned everything up to here.
+    pub solid: u64,
+    /// It has pruned everything up to here.
+    pub floor: u64,
+}
+
+/// One author's lane: what is in its slots, and what is missing.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Lane {
+    pub(super) tip: u64,
+    pub(super) tip_id: Option<BatchId>,
+    pub(super) floor: u64,
+    /// What is missing below the tip.
+    pub(super) holes: Holes,
+    /// The slots above the tip, and the recent ones up to it.
+    pub(super) slots: Window<Slot>,
+    /// Two ids were seen in one slot.
+    pub(super) split: bool,
+    /// A batch was seen that does not name the id of the slot that it follows.
+    pub(super) unchained: bool,
+    /// Whether a restart header may be held above the tip.
+    pub(super) restarts: bool,
+    /// The highest slot whose signature by the author was checked.
+    heard: u64,
+    /// More than `f` members hold every slot up to here: it has passed an honest node's quota.
+    vouched: u64,
+    /// By key number; only of members that are ahead.
+    claims: BTreeMap<u32, Claim>,
+}
+
+/// The `(f + 1)`-th highest: one honest member at least says so much.
+fn agreed(values: impl Iterator<Item = u64>, f: usize) -> u64 {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    values.get(f).copied().unwrap_or(0)
+}
+
+impl Lane {
+    /// The highest slot below which all but the holes is held or pruned.
+    pub fn tip(&self) -> u64 {
+        self.tip
+    }
+
+    /// Its id; `None` while nothing is held, or where the tip itself is missing.
+    pub fn tip_id(&self) -> Option<BatchId> {
+        self.tip_id
+    }
+
+    /// Highest slot whose payload is pruned.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Slots held above the tip.
+    pub fn above(&self) -> usize {
+        self.slots.above(self.tip)
+    }
+
+    /// Whether two ids in one slot, or a broken chain, were seen.
+    pub fn conflicted(&self) -> bool {
+        self.split || self.unchained
+    }
+
+    /// What is missing below the tip.
+    pub fn holes(&self) -> &Holes {
+        &self.holes
+    }
+
+    /// Every slot up to here is held, pruned or given up.
+    pub fn solid(&self) -> u64 {
+        self.holes.first_open().map_or(self.tip, |open| open - 1)
+    }
+
+    /// More than `f` members hold every slot up to here.
+    pub fn vouched(&self) -> u64 {
+        self.vouched
+    }
+
+    /// The highest slot of which a signature by the author was checked.
+    pub fn heard(&self) -> u64 {
+        self.heard.max(self.tip)
+    }
+
+    /// How many members' claims are kept.
+    pub(super) fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// The highest held slot that has an id, up to the tip; 0 and zeros if there is none.
+    pub fn highest_known(&self) -> (u64, BatchId) {
+        match self.tip_id {
+            Some(id) => (self.tip, id),
+            None => {
+                self.slots.last_upto(self.tip).map_or((0, Digest::ZERO), |(s, slot)| (s, slot.id))
+            }
+        }
+    }
+
+    /// The lowest slot above this one that can be served; 0 if none.
+    pub fn next_held(&self, seq: u64) -> u64 {
+        let Some(mut next) = seq.max(self.floor).checked_add(1) else { return 0 };
+        if let Some(hole) =
+            self.holes.ranges().iter().find(|hole| hole.from <= next && next <= hole.to)
+        {
+            next = hole.to.saturating_add(1);
+        }
+        if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
+    }
+
+    /// SHA-256 over the tip and the slots above it, which two nodes that hold the same agree on.
+    pub(super) fn fingerprint(&self, author: &PublicKey) -> Digest {
+        let mut bytes = author.0.to_vec();
+        bytes.extend_from_slice(&self.tip.to_be_bytes());
+        bytes.extend_from_slice(&self.tip_id.filter(|_| !self.split).unwrap_or(Digest::ZERO).0);
+        for (seq, slot) in self.slots.iter_above(self.tip) {
+            bytes.extend_from_slice(&seq.to_be_bytes());
+            let id = if slot.second.is_none() { slot.id } else { Digest::ZERO };
+            bytes.extend_from_slice(&id.0);
+        }
+        Digest::of(&[LANE_DOMAIN, &bytes])
+    }
+
+    /// A slot that a start found.
+    pub(super) fn restore_slot(&mut self, found: &RestoredSlot) {
+        match self.slots.get_mut(found.seq) {
+            None => {
+                let RestoredSlot { seq, id, rest, signature, .. } = *found;
+                let (second, at, givers) = (None, Time(0), Vec::new());
+                let (base, checked) = (seq.saturating_sub(1), false);
+                let slot = Slot { id, rest, signature, second, at, base, checked, givers };
+                self.slots.insert(seq, slot);
+                self.holes.fill(seq);
+            }
+            Some(held) => {
+                held.second = Some(found.id);
+                self.split = true;
+            }
+        }
+    }
+
+    /// Puts a batch into its slot; says whether it is the second one there.
+    pub(super) fn put(&mut self, seq: u64, filling: &Filling) -> bool {
+        let Filling { id, rest, signature, base, at, giver, .. } = *filling;
+        if let Some(held) = self.slots.get_mut(seq) {
+            held.second = Some(id);
+            return true;
+        }
+        let (second, checked, givers) = (None, true, giver.into_iter().collect());
+        self.restarts |= base.saturating_add(1) < seq;
+        self.slots.insert(seq, Slot { id, rest, signature, second, at, base, checked, givers });
+        false
+    }
+
+    pub(super) fn place(&self, seq: u64, id: &BatchId) -> Place {
+        if seq > self.tip.saturating_add(WINDOW) {
+            return Place::TooFar;
+        }
+        match self.slots.get(seq) {
+            None if seq > self.tip => Place::Empty,
+            None if seq <= self.floor => Place::Pruned,
+            None if self.holes.may_fill(seq) => Place::Empty,
+            None if self.holes.contains(seq) => Place::TooFar,
+            None => Place::Below,
+            Some(slot) if slot.id == *id || slot.second == Some(*id) => Place::Known,
+            Some(slot) if slot.second.is_none() => Place::Second,
+            Some(_) => Place::Full,
+        }
+    }
+
+    /// Follows the slots that are held without a gap, and restart headers over what they void.
+    /// Gives whether holes were made.
+    pub(super) fn advance(&mut self) -> bool {
+        let mut holes = false;
+        loop {
+            while let Some(next) = self.tip.checked_add(1)
+                && let Some(slot) = self.slots.get(next)
+            {
+                (self.tip, self.tip_id) = (next, Some(slot.id));
+            }
+            match self.next_restart() {
+                Some(seq) if self.jump(seq - 1) => holes = true,
+                _ => break,
+            }
+        }
+        self.slots.forget(self.tip.saturating_sub(RECENT));
+        if !self.claims.is_empty() {
+            let solid = self.solid();
+            self.claims.retain(|_, claim| claim.solid.max(claim.floor) > solid);
+        }
+        holes
+    }
+
+    /// The lowest restart header above the tip whose base is reached.
+    fn next_restart(&mut self) -> Option<u64> {
+        if !self.restarts {
+            return None;
+        }
+        let restarts = |(seq, slot): &(u64, &Slot)| slot.base.saturating_add(1) < *seq;
+        let mut above = self.slots.iter_above(self.tip).filter(restarts).peekable();
+        self.restarts = above.peek().is_some();
+        above.find(|(_, slot)| slot.base <= self.tip).map(|(seq, _)| seq)
+    }
+
+    /// Moves the tip up over slots that are not held: they become holes. Gives whether there was
+    /// room to note them.
+    pub(super) fn jump(&mut self, to: u64) -> bool {
+        if to <= self.tip {
+            return false;
+        }
+        let mut holes = Vec::new();
+        let mut from = self.tip + 1;
+        for (seq, _) in self.slots.iter_above(self.tip).take_while(|(seq, _)| *seq <= to) {
+            if from < seq {
+                holes.push(Hole { from, to: seq - 1, gone: false });
+            }
+            from = seq + 1;
+        }
+        if from <= to {
+            holes.push(Hole { from, to, gone: false });
+        }
+        if self.holes.len() + holes.len() > MAX_HOLES {
+            return false;
+        }
+        holes.into_iter().for_each(|hole| self.holes.push(hole));
+        self.tip = to;
+        self.tip_id = self.slots.get(to).map(|slot| slot.id);
+        true
+    }
+
+    /// A signature of the author for a slot was checked.
+    pub(super) fn hear(&mut self, seq: u64) {
+        self.heard = self.heard.max(seq);
+    }
+
+    /// Takes what a member says of its lane, bounded by what the author is known to have signed,
+    /// and moves the tip when more than `f` say that it lies far behind. Gives whether holes were
+    /// made.
+    pub(super) fn claim(&mut self, member: u32, solid: u64, floor: u64, f: usize) -> bool {
+        let heard = self.heard();
+        let (solid, floor) = (solid.min(heard), floor.min(heard));
+        if solid.max(floor) <= self.solid() && solid <= self.vouched {
+            return false;
+        }
+        let claim = self.claims.entry(member).or_default();
+        *claim = Claim { solid: claim.solid.max(solid), floor: claim.floor.max(floor) };
+        self.vouched = self.vouched.max(agreed(self.claims.values().map(|c| c.solid), f));
+        let pruned = agreed(self.claims.values().map(|claim| claim.floor), f);
+        self.vouched = self.vouched.max(pruned);
+        // Within half a window what is new still fits above the tip.
+        let far = self.vouched > self.tip.saturating_add(WINDOW / 2);
+        let to = if far { self.vouched } else { pruned };
+        to > self.tip && self.jump(to) && {
+            self.advance();
+            true
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Lanes: for each author the slots 1, 2, 3…, what is in them, and what is missing.
+//!
+//! Dedup stands on them and has no time-out: a slot at or below the tip that is in no hole is known
+//! for ever. Per lane the tip, a window above it, the holes below it and the ids of recent slots
+//! are kept; authors that never spoke cost nothing.
+
+mod holes;
+mod lane;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::holes::Holes;
+pub(super) use self::lane::{Lane, Place};
+use super::{Hole, Note, RestoredLane, Time};
+use crate::crypto::{Digest, PublicKey, Signature};
+use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
+use crate::wire::{BatchId, Header, SignedSlot, SlotId, Tip};
+
+const HASH_DOMAIN: &[u8; 16] = b"loyal/lanes/v2\0\0";
+
+/// All lanes that are not empty, by key number.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    lanes: BTreeMap<u32, Lane>,
+    /// Lanes whose holes changed and are to be written down.
+    changed: BTreeSet<u32>,
+    /// Lanes with holes.
+    holed: BTreeSet<u32>,
+}
+
+/// What is put into a slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filling {
+    /// The batch.
+    pub id: BatchId,
+    /// Its header's digest.
+    pub rest: Digest,
+    /// Its author's signature.
+    pub signature: Signature,
+    /// The slot that it follows.
+    pub base: u64,
+    /// What it names as the batch there.
+    pub prev: BatchId,
+    /// When.
+    pub at: Time,
+    /// Which member sent it, by key number.
+    pub giver: Option<u32>,
+}
+
+impl Lanes {
+    /// The lanes that a start found.
+    pub fn restore(found: &[RestoredLane], number_of: impl Fn(&PublicKey) -> Option<u32>) -> Self {
+        let mut lanes = Self::default();
+        for restored in found {
+            let Some(author) = number_of(&restored.author) else { continue };
+            let lane = lanes.lanes.entry(author).or_default();
+            lane.floor = restored.floor;
+            // Below this one no slot is missing but the holes: nothing above tip + WINDOW is taken
+            // without a record of the holes that it makes.
+            let highest = restored.slots.last().map_or(restored.floor, |slot| slot.seq);
+            let known = highest.saturating_sub(WINDOW + RECENT);
+            lane.tip = restored.floor.max(known).max(restored.tip);
+            lane.holes = Holes::restore(&restored.holes, restored.floor, lane.tip);
+            for slot in &restored.slots {
+                lane.restore_slot(slot);
+            }
+            lane.tip_id = lane.slots.get(lane.tip).map(|slot| slot.id);
+            if lane.tip_id.is_none() && restored.tip == lane.tip && lane.tip > restored.floor {
+                lane.holes.lose(lane.tip);
+            }
+            lane.advance();
+            lanes.note(author);
+        }
+        lanes
+    }
+
+    /// Keeps the list of lanes with holes true.
+    fn note(&mut self, author: u32) {
+        let holed = self.lanes.get(&author).is_some_and(|lane| !lane.holes.is_empty());
+        match holed {
+            true => self.holed.insert(author),
+            false => self.holed.remove(&author),
+        };
+    }
+
+    /// An author's lane, if it ever spoke.
+    pub fn get(&self, author: u32) -> Option<&Lane> {
+        self.lanes.get(&author)
+    }
+
+    /// How full it is, with its limits: `keys` in the network, `members` of them with a node.
+    pub fn occupy(&self, note: Note, keys: usize, members: usize) {
+        let kept = WINDOW as usize + RECENT as usize;
+        let (mut slots, mut fullest, mut claims, mut holes) = (0, 0, 0, 0);
+        for lane in self.lanes.values() {
+            slots += lane.slots.len();
+            fullest = fullest.max(lane.slots.len());
+            claims += lane.claims();
+            holes = holes.max(lane.holes.len());
+        }
+        note("lanes", self.lanes.len(), keys);
+        note("lanes.slots", slots, self.lanes.len() * kept);
+        note("lanes.fullest", fullest, kept);
+        note("lanes.claims", claims, self.lanes.len() * members);
+        note("lanes.holes", holes, MAX_HOLES);
+        note("lanes.holed", self.holed.len().max(self.changed.len()), keys);
+    }
+
+    /// All lanes, ascending by key number.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Lane)> {
+        self.lanes.iter().map(|(author, lane)| (*author, lane))
+    }
+
+    /// Lanes with holes, ascending by key number.
+    pub fn holed(&self) -> impl Iterator<Item = (u32, &Lane)> {
+        self.holed.iter().filter_map(|author| Some((*author, self.lanes.get(author)?)))
+    }
+
+    /// Highest slot below which all but the holes is held or pruned; 0 if none.
+    pub fn tip(&self, author: u32) -> u64 {
+        self.lanes.get(&author).map_or(0, Lane::tip)
+    }
+
+    /// Every slot up to here is held by more than `f` members.
+    pub fn vouched(&self, author: u32) -> u64 {
+        self.lanes.get(&author).map_or(0, Lane::vouched)
+    }
+
+    /// Where a batch would go.
+    pub fn place(&self, author: u32, seq: u64, id: &BatchId) -> Place {
+        match self.lanes.get(&author) {
+            Some(lane) => lane.place(seq, id),
+            None => Lane::default().place(seq, id),
+        }
+    }
+
+    /// The same of a batch whose header is here: a restart whose base is reached fits however far
+    /// above it is.
+    pub fn place_of(&self, author: u32, header: &Header, id: &BatchId) -> Place {
+        match self.place(author, header.seq, id) {
+            Place::TooFar if header.restarts() && header.seq > self.tip(author) => {
+                match header.base <= self.tip(author) {
+                    true => Place::Empty,
+                    false => Place::TooFar,
+                }
+            }
+            place => place,
+        }
+    }
+
+    /// Whether the slot holds any batch, or is below those that are kept and in no hole.
+    pub fn filled(&self, author: u32, seq: u64) -> bool {
+        self.lanes.get(&author).is_some_and(|lane| {
+            lane.slots.contains(seq) || (seq <= lane.tip && !lane.holes.contains(seq))
+        })
+    }
+
+    /// Whether `prev` is one of the ids known in the slot `base`; `None` if that is not known.
+    pub fn chained(&self, author: u32, base: u64, prev: &BatchId) -> Option<bool> {
+        let slot = self.lanes.get(&author)?.slots.get(base)?;
+        Some(slot.id == *prev || slot.second == Some(*prev))
+    }
+
+    /// Makes room for a verified restart header: what it voids becomes a hole. Gives whether it
+    /// fits now.
+    pub fn make_room(&mut self, author: u32, header: &Header) -> bool {
+        let lane = self.lanes.entry(author).or_default();
+        let reached = header.restarts() && header.base <= lane.tip && header.seq - 1 > lane.tip;
+        if reached && lane.jump(header.seq - 1) {
+            self.changed.insert(author);
+            self.note(author);
+        }
+        self.place(author, header.seq, &header.id()) != Place::TooFar
+    }
+
+    /// Moves a lane's tip up to a slot that is known to be signed, over what is missing.
+    pub fn jump(&mut self, author: u32, to: u64) {
+        let lane = self.lanes.entry(author).or_default();
+        if lane.jump(to) {
+            lane.advance();
+            self.changed.insert(author);
+            self.note(author);
+        }
+    }
+
+    /// Fills a slot with a verified batch; says whether the lane is in conflict for the first time.
+    /// The caller has asked for the place: it is `Empty` or `Second`.
+    pub fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
+        let unchained = self.chained(author, filling.base, &filling.prev) == Some(false);
+        let lane = self.lanes.entry(author).or_default();
+        let second = lane.put(seq, &filling);
+        let news = (second || unchained) && !lane.conflicted();
+        lane.split |= second;
+        lane.unchained |= unchained;
+        lane.hear(seq);
+        let holed = !lane.holes.is_empty();
+        lane.holes.fill(seq);
+        if lane.tip == seq && lane.tip_id.is_none() {
+            lane.tip_id = Some(filling.id);
+        }
+        if lane.advance() {
+            self.changed.insert(author);
+        }
+        if holed || self.changed.contains(&author) {
+            self.note(author);
+        }
+        news
+    }
+
+    /// Forgets a batch whose row is damaged: its slot is missing again. Gives whether it was held.
+    pub fn lose(&mut self, author: u32, seq: u64, id: &BatchId) -> bool {
+        let Some(lane) = self.lanes.get_mut(&author) else { return false };
+        match lane.slots.get_mut(seq) {
+            Some(slot) if slot.second == Some(*id) => {
+                slot.second = None;
+                return true;
+            }
+            Some(slot) if slot.id != *id => return false,
+            None if seq > lane.tip || seq <= lane.floor => return false,
+            _ => {}
+        }
+        lane.slots.remove(seq);
+        if seq <= lane.tip && lane.holes.lose(seq) {
+            self.changed.insert(author);
+            self.note(author);
+        }
+        true
+    }
+
+    /// Notes that a member sent a batch that is known. Says whether that is worth a line in the
+    /// log: it sent this one before, or the batch is old news to everybody.
+    pub fn given_again(&mut self, author: u32, seq: u64, giver: u32, stale_before: Time) -> bool {
+        let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq))
+        else {
+            return true;
+        };
+        let again = slot.givers.contains(&giver);
+        if !again {
+            slot.givers.push(giver);
+        }
+        again || slot.at < stale_before
+    }
+
+    /// The slots that are missing above the tip and up to `to`, within the window, lowest first, at
+    /// most `most`.
+    pub fn missing(&self, author: u32, to: u64, most: usize) -> Vec<u64> {
+        let tip = self.tip(author);
+        let to = to.min(tip.saturating_add(WINDOW));
+        (tip.saturating_add(1)..=to).filter(|seq| !self.filled(author, *seq)).take(most).collect()
+    }
+
+    /// The first id in a slot, if ids of that slot are still kept.
+    pub fn id_at(&self, author: u32, seq: u64) -> Option<BatchId> {
+        Some(self.lanes.get(&author)?.slots.get(seq)?.id)
+    }
+
+    /// The lowest slot above this one that can be served; 0 if none.
+    pub fn next_held(&self, author: u32, seq: u64) -> u64 {
+        self.lanes.get(&author).map_or(0, |lane| lane.next_held(seq))
+    }
+
+    /// The signed tip, if it is still kept and was checked since the start.
+    pub fn signed_tip(&self, author: u32, key: PublicKey) -> Option<Tip> {
+        let lane = self.lanes.get(&author)?;
+        let held = lane.slots.get(lane.tip).filter(|held| held.checked)?;
+        let (rest, signature) = (held.rest, held.signature);
+        let slot = SignedSlot { author: key, seq: lane.tip, rest, signature };
+        Some(Tip { slot, solid: lane.solid(), floor: lane.floor.min(lane.tip) })
+    }
+
+    /// A tip that a start found and nobody checked yet.
+    pub fn unchecked_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
+        let lane = self.lanes.get(&author)?;
+        let held = lane.slots.get(lane.tip).filter(|held| !held.checked)?;
+        let (rest, signature) = (held.rest, held.signature);
+        Some(SignedSlot { author: key, seq: lane.tip, rest, signature })
+    }
+
+    /// A slot's signature was checked.
+    pub fn checked(&mut self, author: u32, seq: u64) {
+        let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
+        if let Some(slot) = slot {
+            slot.checked = true;
+        }
+    }
+
+    /// The slots held above a lane's tip, both ids of those that have two, ascending.
+    pub fn above(&self, author: u32, key: PublicKey) -> impl Iterator<Item = SlotId> {
+        let above = self.lanes.get(&author).map(|lane| lane.slots.iter_above(lane.tip));
+        above.into_iter().flatten().flat_map(move |(seq, slot)| {
+            let mut ids = [Some(slot.id), slot.second];
+            ids.sort_unstable();
+            ids.into_iter().flatten().map(move |id| SlotId { author: key, seq, id })
+        })
+    }
+
+    /// Notes that our own payloads of an author were pruned up to `floor`.
+    pub fn raise_floor(&mut self, author: u32, floor: u64) {
+        if let Some(lane) = self.lanes.get_mut(&author) {
+            lane.floor = lane.floor.max(floor.min(lane.tip));
+            lane.holes.forget(lane.floor);
+            self.note(author);
+        }
+    }
+
+    /// A signature of the author for that slot was checked.
+    pub fn hear(&mut self, author: u32, seq: u64) {
+        self.lanes.entry(author).or_default().hear(seq);
+    }
+
+    /// Takes what a member says of its own lane: see [`Lane::claim`]. Nothing is believed above the
+    /// highest slot that the author is known to have signed.
+    pub fn claim(&mut self, author: u32, member: u32, solid: u64, floor: u64, f: usize) {
+        let Some(lane) = self.lanes.get_mut(&author) else { return };
+        if lane.claim(member, solid, floor, f) {
+            self.changed.insert(author);
+            self.note(author);
+        }
+    }
+
+    /// Gives up missing slots: all who can be reached were asked.
+    pub fn give_up(&mut self, author: u32, from: u64, to: u64) {
+        if let Some(lane) = self.lanes.get_mut(&author) {
+            lane.holes.give_up(from, to);
+            self.changed.insert(author);
+        }
+    }
+
+    /// Lanes whose holes are to be written down: author, tip, holes.
+    pub fn take_changed(&mut self) -> Vec<(u32, u64, Vec<Hole>)> {
+        let changed = std::mem::take(&mut self.changed);
+        let lane = |author| Some((author, self.lanes.get(&author)?));
+        let record =
+            |(author, lane): (u32, &Lane)| (author, lane.tip, lane.holes.ranges().to_vec());
+        changed.into_iter().filter_map(lane).map(record).collect()
+    }
+
+    /// Lanes of keys `start..end` in which anything is held.
+    pub fn spoken(&self, start: u32, end: u32) -> impl Iterator<Item = (u32, &Lane)> {
+        self.lanes
+            .range(start..end.max(start))
+            .map(|(a, lane)| (*a, lane))
+            .filter(|(_, l)| l.tip > 0 || l.above() > 0)
+    }
+
+    /// SHA-256 over the lanes of the keys `start..end`; zeros if nothing is held in any. Of a slot
+    /// with two ids only the slot counts: nodes may differ in which id came first.
+    pub fn range_hash(&self, start: u32, end: u32, key_of: impl Fn(u32) -> PublicKey) -> Digest {
+        let mut bytes = Vec::new();
+        for (author, lane) in self.spoken(start, end) {
+            bytes.extend_from_slice(&lane.fingerprint(&key_of(author)).0);
+        }
+        if bytes.is_empty() { Digest::ZERO } else { Digest::of(&[HASH_DOMAIN, &bytes]) }
+    }
+}

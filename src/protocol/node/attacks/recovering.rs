@@ -1,0 +1,290 @@
+//! Liars against what was pruned, lost or left behind.
+
+use super::{Victim, identity, list};
+use crate::crypto::Digest;
+use crate::protocol::{Hole, Input, LinkId};
+use crate::wire::{Batch, Compare, Differ, Entry, Frame, Missing, Tip, Want, WhyMissing};
+
+fn pruned(want: &Want, floor: u64) -> Frame {
+    Frame::Missing(Missing { ticket: want.ticket, why: WhyMissing::Pruned, floor, next: 0 })
+}
+
+fn tip_of(batch: &Batch) -> Tip {
+    Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor: 0 }
+}
+
+impl Victim {
+    /// Nobody can be dialled from now on.
+    fn leave_alone(&mut self) {
+        self.alone = true;
+        for peer in std::mem::take(&mut self.dials) {
+            self.give(Input::DialFailed { peer });
+        }
+    }
+
+    /// Answers a comparison with tips.
+    fn tips(&mut self, link: LinkId, ticket: u32, tips: Vec<Tip>) {
+        let (ranges, tips, above) = (list(vec![]), list(tips), list(vec![]));
+        self.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
+    }
+
+    /// A member that holds those batches and says so.
+    fn holder(&mut self, link: LinkId, frame: &Frame, batches: &[Batch]) {
+        match frame {
+            Frame::Compare(Compare { ticket, .. }) => {
+                self.tips(link, *ticket, batches.last().map(tip_of).into_iter().collect());
+            }
+            Frame::Request(request) => {
+                request.wants.iter().for_each(|want| self.reply(link, want, batches));
+            }
+            _ => {}
+        }
+    }
+
+    fn publish(&mut self) {
+        let entry = Entry { topic: String::new(), payload: b"new".to_vec() };
+        self.node.publish(self.now, entry).expect("room");
+        self.drain();
+    }
+
+    /// What it signed itself: slots and bases.
+    fn own(&self) -> Vec<(u64, u64)> {
+        let own = self.rows.iter().filter(|row| row.from.is_none());
+        own.map(|row| (row.batch.header.seq, row.batch.header.base)).collect()
+    }
+}
+
+/// The node lost its store. A neighbour shows it its own signed tip, and some of the slots.
+#[test]
+fn a_slot_that_was_signed_once_is_not_signed_again_once_that_was_shown() {
+    for given in [0, 1, 3, 5] {
+        let mut victim = Victim::among(4, 0);
+        victim.leave_alone();
+        let old = victim.chain(0, 5);
+        victim.link(1);
+        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match frame {
+            Frame::Compare(Compare { ticket, .. }) => {
+                victim.tips(link, ticket, vec![tip_of(&old[4])]);
+            }
+            Frame::Request(request) => {
+                for want in request.wants.iter() {
+                    victim.reply(link, want, &old[..given]);
+                }
+            }
+            _ => {}
+        };
+        victim.run(1000, react);
+        victim.publish();
+        assert!(victim.own().iter().all(|(seq, _)| *seq > 5), "{given}: {:?}", victim.own());
+        victim.run(60_000, react);
+        let own = victim.own();
+        let (seq, base) = own[0];
+        if given == 5 {
+            assert_eq!((seq, base), (6, 5), "all was shown: the lane goes on");
+        } else {
+            assert!(seq > 5 + 1024, "{given}: {own:?}");
+            assert_eq!(base as usize, given, "it names what it holds");
+        }
+        assert_eq!(own.len(), 1);
+    }
+}
+
+/// f = 1: member 1 lies, 2 has pruned up to 55, 3 holds everything and is met later.
+#[test]
+fn what_an_honest_member_still_holds_is_not_skipped() {
+    let mut victim = Victim::among(4, 1);
+    let all = victim.chain(4, 60);
+    victim.link(1);
+    victim.link(2);
+    let react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
+        (Frame::Request(request), 1) => {
+            for want in request.wants.iter() {
+                victim.say(link, &pruned(want, u64::MAX - 1));
+            }
+        }
+        (Frame::Request(request), 2) => {
+            for want in request.wants.iter() {
+                match want.seq <= 55 {
+                    true => victim.say(link, &pruned(want, 55)),
+                    false => victim.reply(link, want, &all),
+                }
+            }
+        }
+        _ => victim.holder(link, &frame, &all),
+    };
+    victim.run(3000, react);
+    victim.link(3);
+    victim.run(8000, react);
+    let author = identity(4).public();
+    assert_eq!(victim.delivered.len(), 60);
+    assert_eq!(victim.node.tip(&author).0, 60);
+    assert!(victim.node.lanes.holed().next().is_none());
+}
+
+/// One liar of three, where none is borne, says that the node's own lane is pruned; two of four say
+/// it of an honest author's.
+#[test]
+fn floors_above_all_that_was_signed_move_nothing() {
+    for (members, author) in [(3u16, 0u16), (4, 3)] {
+        let mut victim = Victim::among(members, 0);
+        victim.leave_alone();
+        let links =
+            if members == 3 { vec![victim.link(1)] } else { vec![victim.link(1), victim.link(2)] };
+        let fake = victim.batch(author, 7, Digest([1; 32]), "x");
+        for link in &links {
+            victim.announce(*link, &[fake.clone()]);
+        }
+        for floor in [u64::MAX, u64::MAX - 1, 7] {
+            victim.run(500, |victim, link, frame| match frame {
+                Frame::Compare(Compare { ticket, .. }) => victim.tips(link, ticket, vec![]),
+                Frame::Request(request) => {
+                    for want in request.wants.iter() {
+                        victim.say(link, &pruned(want, floor));
+                    }
+                }
+                _ => {}
+            });
+        }
+        assert_eq!(victim.node.tip(&identity(author).public()).0, 0);
+        match author {
+            0 => {
+                victim.publish();
+                assert_eq!(victim.own(), [(1, 0)]);
+            }
+            _ => {
+                let honest = victim.link(3);
+                let one = victim.batch(author, 1, Digest::ZERO, "hello");
+                victim.push(honest, &one);
+                assert_eq!(victim.delivered.len(), 1);
+            }
+        }
+    }
+}
+
+/// All three others have pruned: the slots are given up, news goes on, and what turns up is taken.
+#[test]
+fn what_all_have_pruned_is_given_up_and_taken_if_it_turns_up() {
+    let mut victim = Victim::among(4, 1);
+    let all = victim.chain(4, 60);
+    (1..4).for_each(|n| drop(victim.link(n)));
+    let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => {
+            let tip = Tip { floor: 50, ..tip_of(&all[59]) };
+            victim.tips(link, *ticket, vec![tip]);
+        }
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                match want.seq <= 50 {
+                    true => victim.say(link, &pruned(want, 50)),
+                    false => victim.reply(link, want, &all),
+                }
+            }
+        }
+        _ => {}
+    };
+    victim.run(5000, react);
+    let author = identity(4).public();
+    assert_eq!((victim.delivered.len(), victim.node.tip(&author).0), (10, 60));
+    let gone = |from, to| Hole { from, to, gone: true };
+    assert_eq!(victim.holes[&author].1, [gone(1, 50)]);
+    let late = LinkId(1);
+    victim.push(late, &all[19]);
+    assert_eq!(victim.delivered.len(), 11, "it was not lost after all");
+    victim.push(late, &all[19]);
+    assert_eq!(victim.delivered.len(), 11, "but once");
+}
+
+/// Three of five members vouch for 3000 slots: news is taken at once, the rest is recovered beside
+/// it, and the author's quota is no hindrance.
+#[test]
+fn a_node_far_behind_takes_news_at_once_and_recovers_the_rest_outside_the_quota() {
+    let mut victim = Victim::among(5, 1);
+    let all = victim.chain(5, 3000);
+    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    let react = |victim: &mut Victim, link: LinkId, frame: Frame| {
+        victim.holder(link, &frame, &all);
+    };
+    victim.run(1500, react);
+    let news = victim.batch(5, 3001, all[2999].id(), "new");
+    victim.push(links[0], &news);
+    assert!(victim.delivered.contains(&news.id()), "{:?}", victim.node.counters().rejected);
+    victim.run(4000, react);
+    assert_eq!(victim.delivered.len(), 3001);
+    assert!(victim.node.lanes.holed().next().is_none());
+}
+
+/// Two of seven, who may both lie, vouch for what an author sent above its quota: it is charged.
+#[test]
+fn too_few_who_vouch_lift_no_quota() {
+    let mut victim = Victim::among(7, 1);
+    let all = victim.chain(7, 1000);
+    (1..3).for_each(|n| drop(victim.link(n)));
+    victim.run(4000, |victim, link, frame| victim.holder(link, &frame, &all));
+    let most = 400 + 4 * 100 + 16;
+    assert!(victim.delivered.len() <= most, "{}", victim.delivered.len());
+    assert!(victim.delivered.len() >= 400);
+}
+
+/// A restarted author's news is taken at once; what it voids is asked of everybody, then given up.
+#[test]
+fn a_restart_header_goes_on_far_above_and_what_it_voids_is_asked_for_first() {
+    let mut victim = Victim::among(4, 1);
+    let old = victim.chain(4, 7);
+    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    old[..5].iter().for_each(|batch| victim.push(links[0], batch));
+    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
+    let network = victim.network.id();
+    let base = (5, old[4].id());
+    let restart = Batch::sign_after(&identity(4), network, 2000, base, 9, &entry).expect("fits");
+    let next = victim.batch(4, 2001, restart.id(), "and on");
+    victim.push(links[0], &restart);
+    victim.push(links[1], &next);
+    assert_eq!(victim.delivered.len(), 7);
+    assert_eq!(victim.node.counters().rejected, Default::default(), "it is no equivocation");
+    // One member holds slot 6, which the author had forgotten.
+    victim.run(5000, |victim, link, frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, *ticket, vec![]),
+        Frame::Request(request) if link.0 == 3 => {
+            request.wants.iter().for_each(|want| victim.reply(link, want, &old[5..6]));
+        }
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.reply(link, want, &[]));
+        }
+        _ => {}
+    });
+    assert_eq!(victim.delivered.len(), 8, "slot 6 came late");
+    let (_, lane) = victim.node.lanes.holed().next().expect("a lane with a hole");
+    assert_eq!(lane.holes().ranges(), [Hole { from: 7, to: 1999, gone: true }]);
+}
+
+/// A restart header far above a base that is not reached yet moves nothing.
+#[test]
+fn a_restart_above_an_unknown_base_waits() {
+    let mut victim = Victim::among(4, 1);
+    let link = victim.link(1);
+    let entry = [Entry { topic: String::new(), payload: b"x".to_vec() }];
+    let network = victim.network.id();
+    for (base, seq) in [(2000, 5000), (u64::MAX - 1, u64::MAX), (1, u64::MAX)] {
+        let prev = (base, Digest([7; 32]));
+        let batch = Batch::sign_after(&identity(4), network, seq, prev, 9, &entry).expect("fits");
+        victim.push(link, &batch);
+    }
+    assert_eq!(victim.delivered.len(), 0);
+    assert_eq!(victim.node.tip(&identity(4).public()).0, 0);
+}
+
+/// A damaged row is missing again, and fetched from a neighbour.
+#[test]
+fn a_damaged_row_is_fetched_again() {
+    let mut victim = Victim::among(4, 1);
+    let all = victim.chain(4, 30);
+    let link = victim.link(1);
+    all.iter().for_each(|batch| victim.push(link, batch));
+    let (author, seq) = (identity(4).public(), 12);
+    victim.rows.retain(|row| row.batch.header.seq != seq);
+    victim.give(Input::Damaged { author, seq, id: all[11].id() });
+    assert_eq!(victim.node.tip(&author).0, 30, "news goes on");
+    victim.run(3000, |victim, link, frame| victim.holder(link, &frame, &all));
+    assert!(victim.rows.iter().any(|row| row.batch.header.seq == seq));
+    assert!(victim.node.lanes.holed().next().is_none());
+}

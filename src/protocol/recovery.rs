@@ -1,0 +1,220 @@
+//! Recovery: who was asked for what is missing below the tips, and what is under way.
+//!
+//! Slots are asked for oldest first and of one member at a time. What a member said that it lacks
+//! is remembered, so that all are asked before a slot is given up and nobody is asked twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::bucket::{Bucket, Rate};
+use super::{LinkId, Note, Time};
+use crate::wire::limits::{
+    RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
+    RECOVERING, VOICE_BURST, VOICES_PER_S,
+};
+
+const BATCHES: Rate = Rate { per_s: RECOVER_BATCHES_PER_S, burst: RECOVER_BATCH_BURST };
+const BYTES: Rate = Rate { per_s: RECOVER_BYTES_PER_S, burst: RECOVER_BYTE_BURST };
+const VOICES: Rate = Rate { per_s: VOICES_PER_S, burst: VOICE_BURST };
+/// A member that leaves a want open for this long is passed over.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A member that could not serve something is not asked for it again before this.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
+/// After so many slots that a member offered and did not give, its offers count for nothing.
+const MAX_BROKEN: u32 = 8;
+
+/// What a member is known not to have of one lane.
+#[derive(Clone, Copy, Debug)]
+struct Lack {
+    /// Of these slots it has nothing: from this one,
+    from: u64,
+    /// up to the one before this.
+    next: u64,
+    until: Time,
+    /// Slots that it offered and did not give.
+    broken: u32,
+}
+
+/// A slot that a member was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    link: LinkId,
+    member: u32,
+    at: Time,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// By author and slot.
+    asked: BTreeMap<(u32, u64), Asked>,
+    /// By author and member.
+    lacks: BTreeMap<(u32, u32), Lack>,
+    batches: Bucket,
+    bytes: Bucket,
+    voices: Bucket,
+    /// The lane whose turn is next.
+    pub turn: u32,
+    /// When to look again.
+    pub due: Option<Time>,
+}
+
+impl Recovery {
+    /// How full it is, with its limits.
+    pub fn occupy(&self, note: Note, keys: usize, members: usize) {
+        note("recovery.asked", self.asked.len(), RECOVERING);
+        note("recovery.lacks", self.lacks.len(), keys * members);
+    }
+
+    /// Whether one more slot may be asked for now.
+    pub fn may_ask(&self, now: Time) -> bool {
+        self.asked.len() < RECOVERING
+            && self.batches.wait(BATCHES, now, 1).is_zero()
+            && self.bytes.wait(BYTES, now, 1).is_zero()
+    }
+
+    /// How many more slots may be under way.
+    pub fn room(&self) -> usize {
+        RECOVERING.saturating_sub(self.asked.len())
+    }
+
+    /// When [`Recovery::may_ask`] may say so, rates alone.
+    pub fn wait(&self, now: Time) -> Duration {
+        self.batches.wait(BATCHES, now, 1).max(self.bytes.wait(BYTES, now, 1))
+    }
+
+    /// A batch that more than `f` members vouch for was taken.
+    pub fn charge(&mut self, now: Time, bytes: u64) {
+        self.bytes.charge(BYTES, now, bytes);
+    }
+
+    /// Whether another member may be visited in a hurry.
+    pub fn take_voice(&mut self, now: Time) -> bool {
+        self.voices.take(VOICES, now, 1)
+    }
+
+    /// Whether a slot is asked for and not answered.
+    pub fn is_asked(&self, author: u32, seq: u64) -> bool {
+        self.asked.contains_key(&(author, seq))
+    }
+
+    /// Slots of an author that are asked for.
+    pub fn open(&self, author: u32) -> usize {
+        self.asked.range((author, 0)..=(author, u64::MAX)).count()
+    }
+
+    /// Slots that a link is asked for.
+    pub fn open_on(&self, link: LinkId) -> usize {
+        self.asked.values().filter(|asked| asked.link == link).count()
+    }
+
+    /// A member was asked for a slot.
+    pub fn asks(&mut self, author: u32, seq: u64, link: LinkId, member: u32, now: Time) {
+        self.batches.charge(BATCHES, now, 1);
+        self.asked.insert((author, seq), Asked { link, member, at: now });
+    }
+
+    /// A slot came, from wherever.
+    pub fn found(&mut self, author: u32, seq: u64) {
+        self.asked.remove(&(author, seq));
+    }
+
+    /// A member has nothing of a lane from a slot up to the one before `next`; `u64::MAX` if it
+    /// offers nothing above.
+    pub fn lacks(&mut self, author: u32, member: u32, seq: u64, next: u64, now: Time) {
+        self.asked.remove(&(author, seq));
+        let until = now.after(ASK_AGAIN);
+        let lack = self.lacks.entry((author, member)).or_insert(Lack {
+            from: seq,
+            next: seq,
+            until,
+            broken: 0,
+        });
+        if lack.next == seq && lack.from < seq {
+            lack.broken = lack.broken.saturating_add(1); // it had offered this one
+        } else {
+            lack.from = seq;
+        }
+        lack.until = until;
+        lack.next =
+            if lack.broken >= MAX_BROKEN { u64::MAX } else { next.max(seq.saturating_add(1)) };
+    }
+
+    /// Whether a member said that it lacks a slot: then the lowest above that it offers.
+    pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
+        let lack = self.lacks.get(&(author, member)).filter(|lack| lack.until > now)?;
+        (lack.from <= seq && seq < lack.next).then_some(lack.next)
+    }
+
+    /// Whether a member was ever asked for anything of a lane, lately.
+    pub fn was_asked(&self, author: u32, member: u32, now: Time) -> bool {
+        self.lacks.get(&(author, member)).is_some_and(|lack| lack.until > now)
+    }
+
+    /// Who has left a want open for too long: author, slot, member.
+    pub fn overdue(&self, now: Time) -> Vec<(u32, u64, u32)> {
+        let late = self.asked.iter().filter(|(_, asked)| now.since(asked.at) >= PATIENCE);
+        late.map(|((author, seq), asked)| (*author, *seq, asked.member)).collect()
+    }
+
+    /// Whether anything is under way.
+    pub fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Nothing is missing of a lane any more.
+    pub fn forget_lane(&mut self, author: u32) {
+        self.lacks.retain(|(of, _), _| *of != author);
+        self.asked.retain(|(of, _), _| *of != author);
+    }
+
+    /// Forgets a link: what it was asked for may be asked of others.
+    pub fn link_down(&mut self, link: LinkId) {
+        self.asked.retain(|_, asked| asked.link != link);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_that_are_not_kept_end_to_count() {
+        let mut recovery = Recovery::default();
+        let now = Time(0);
+        let mut offered = 1;
+        for _ in 0..100 {
+            recovery.lacks(0, 1, offered, offered + 1, now);
+            match recovery.lacking(0, 1, offered, now) {
+                Some(u64::MAX) => break,
+                next => offered = next.expect("it said so"),
+            }
+        }
+        assert!(offered <= u64::from(MAX_BROKEN) + 1, "{offered}");
+        assert_eq!(recovery.lacking(0, 1, u64::MAX - 1, now), Some(u64::MAX));
+        assert_eq!(recovery.lacking(0, 1, 5, now.after(ASK_AGAIN)), None, "it may have it by now");
+        assert_eq!(recovery.lacking(0, 2, 5, now), None);
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded_and_ends_with_its_link() {
+        let mut recovery = Recovery::default();
+        let now = Time(1_000_000);
+        let mut seq = 0;
+        while recovery.may_ask(now) {
+            seq += 1;
+            recovery.asks(0, seq, LinkId(seq % 2), 1, now);
+        }
+        assert_eq!(seq as usize, RECOVERING);
+        assert_eq!(recovery.overdue(now.after(PATIENCE)).len(), RECOVERING);
+        recovery.link_down(LinkId(0));
+        assert_eq!(
+            (recovery.open(0), recovery.open_on(LinkId(1))),
+            (RECOVERING / 2, RECOVERING / 2)
+        );
+        recovery.charge(now, u64::MAX);
+        assert!(!recovery.may_ask(now));
+        recovery.forget_lane(0);
+        assert!(recovery.is_idle());
+    }
+}
