@@ -126,6 +126,7 @@ pub enum Timer {
     Ping,
     Publish,
     Fold,
+    Serve,
 }
 
 /// Why the node closes a link.

@@ -267,6 +267,13 @@ impl Lanes {
         (tip + 1..=to).filter(|seq| !self.filled(author, *seq)).take(most).collect()
     }
 
+    /// The lowest slot above `seq` that is held and not pruned; 0 if there is none.
+    pub fn next_held(&self, author: u32, seq: u64) -> u64 {
+        let Some(lane) = self.lanes.get(&author) else { return 0 };
+        let next = seq.max(lane.floor).saturating_add(1);
+        if next <= lane.tip { next } else { lane.slots.next(next).unwrap_or(0) }
+    }
+
     /// The first id in a slot, if ids of that slot are still kept.
     pub fn id_at(&self, author: u32, seq: u64) -> Option<BatchId> {
         Some(self.lanes.get(&author)?.slots.get(seq)?.id)

@@ -61,6 +61,12 @@ impl<T> Window<T> {
         self.slots.back().map(|(seq, _)| *seq)
     }
 
+    /// The lowest filled slot from this one on.
+    pub fn next(&self, seq: u64) -> Option<u64> {
+        let place = self.place(seq).unwrap_or_else(|place| place);
+        self.slots.get(place).map(|(seq, _)| *seq)
+    }
+
     /// How many slots above this one are filled.
     pub fn above(&self, seq: u64) -> usize {
         let upto = match self.place(seq) {
@@ -106,6 +112,7 @@ mod tests {
                 prop_assert_eq!(window.contains(seq), map.contains_key(&seq));
                 prop_assert_eq!(window.len(), map.len());
                 prop_assert_eq!(window.last(), map.last_key_value().map(|(seq, _)| *seq));
+                prop_assert_eq!(window.next(seq), map.range(seq..).next().map(|(seq, _)| *seq));
                 prop_assert_eq!(window.above(seq), map.range(seq + 1..).count());
             }
         }

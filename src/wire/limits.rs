@@ -109,3 +109,7 @@ pub const COMPARE_BURST: u64 = 100;
 pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 /// Bytes that a node serves to one link at once after a pause.
 pub const SERVE_BYTE_BURST: u64 = 2 << 20;
+/// Batches that a node reads from disk at once, to serve them.
+pub const MAX_READS: usize = 16;
+/// Such batches for one peer: so many bodies may be read and served beyond its rate.
+pub const MAX_READS_PER_PEER: usize = 4;

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::credit::{Granted, Owed, Receiving, Sending};
 use crate::crypto::PublicKey;
-use crate::protocol::{LinkId, LinkView, Note, Time, bucket::Bucket};
+use crate::protocol::{
+    LinkId, LinkView, Note, Time,
+    bucket::{Bucket, Rate},
+};
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES};
 use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
 
@@ -272,6 +275,18 @@ impl Links {
         let (peer, now) = (link.peer, link.spent());
         let kept = self.spent.entry(peer).or_default();
         kept.iter_mut().zip(now).for_each(|(kept, now)| *kept = now.max(*kept));
+    }
+
+    /// Charges a peer for bytes that it caused to be read, whether its link is still there or not.
+    pub fn charge_served(&mut self, peer: &PublicKey, rate: Rate, now: Time, bytes: u64) {
+        if let Some(spent) = self.spent.get_mut(peer) {
+            spent[0].charge(rate, now, bytes);
+        }
+        for link in self.to(*peer) {
+            if let Some(held) = self.get_mut(link) {
+                held.served.charge(rate, now, bytes);
+            }
+        }
     }
 
     /// Forgets a link.

@@ -161,6 +161,7 @@ impl Node {
             (self.next_publish(), Timer::Publish),
             (self.next_redial(), Timer::Dial),
             (self.links.next_credit(), Timer::Credit),
+            (self.serving.due(), Timer::Serve),
         ];
         fixed.into_iter().filter_map(|(time, why)| Some((time?, why))).min()
     }
@@ -199,6 +200,9 @@ impl Node {
             self.choose_links();
         }
         self.ask_what_is_due();
+        if self.serving.due().is_some_and(|due| due <= now) {
+            self.serve();
+        }
         for row in self.standing.unfold(now) {
             self.write_rejection(row);
         }
