@@ -4,15 +4,16 @@
 //! the highest slot without a gap (the tip), a window above it, and the ids of recent slots below
 //! it are kept; authors that never spoke cost nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::tree::Tree;
 use super::window::Window;
 use super::{Note, RestoredLane, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{RECENT, WINDOW};
 use crate::wire::{BatchId, SignedSlot, Tip};
 
-const HASH_DOMAIN: &[u8; 16] = b"loyal/lanes/v1\0\0";
+const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
 
 /// Where a batch would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,26 @@ impl Lane {
         }
     }
 
+    /// What of it two nodes compare: the tip, and the slots held above it; zeros if there is nothing.
+    /// Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
+    /// nodes may differ in which id came first.
+    fn leaf(&self, key: &PublicKey) -> Digest {
+        if self.tip == 0 && self.above() == 0 {
+            return Digest::ZERO;
+        }
+        let tip_id = self.tip_id.filter(|_| !self.split).unwrap_or(Digest::ZERO);
+        let mut bytes = Vec::with_capacity(72 + 40 * self.above());
+        bytes.extend_from_slice(&key.0);
+        bytes.extend_from_slice(&self.tip.to_be_bytes());
+        bytes.extend_from_slice(&tip_id.0);
+        for (seq, slot) in self.slots.iter_above(self.tip) {
+            let id = if slot.second.is_some() { Digest::ZERO } else { slot.id };
+            bytes.extend_from_slice(&seq.to_be_bytes());
+            bytes.extend_from_slice(&id.0);
+        }
+        Digest::of(&[LEAF_DOMAIN, &bytes])
+    }
+
     fn advance(&mut self) {
         while let Some(slot) = self.slots.get(self.tip + 1) {
             self.tip += 1;
@@ -117,6 +138,10 @@ impl Lane {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: BTreeMap<u32, Lane>,
+    /// Hashes over them.
+    tree: Tree,
+    /// Lanes whose hash is to be made anew.
+    stale: BTreeSet<u32>,
 }
 
 /// What is put into a slot.
@@ -185,6 +210,8 @@ impl Lanes {
         note("lanes.slots", slots, self.lanes.len() * kept);
         note("lanes.fullest", fullest, kept);
         note("lanes.claims", claims, self.lanes.len() * members);
+        note("lanes.stale", self.stale.len(), self.lanes.len());
+        self.tree.occupy(note, self.lanes.len());
     }
 
     /// All lanes, ascending by key number.
@@ -243,6 +270,7 @@ impl Lanes {
         lane.split |= second;
         lane.unchained |= unchained;
         lane.advance();
+        self.touch(author);
         news
     }
 
@@ -310,29 +338,39 @@ impl Lanes {
             lane.tip_id = lane.slots.get(agreed).map(|slot| slot.id);
             lane.floor = agreed;
             lane.advance();
+            self.touch(author);
         }
     }
 
-    /// Lanes of keys `start..end` whose tip is above 0.
+    /// Lanes of keys `start..end` in which something is held.
     pub fn spoken(&self, start: u32, end: u32) -> impl Iterator<Item = (u32, &Lane)> {
         self.lanes
             .range(start..end.max(start))
             .map(|(a, lane)| (*a, lane))
-            .filter(|(_, l)| l.tip > 0)
+            .filter(|(_, l)| l.tip > 0 || l.above() > 0)
     }
 
-    /// SHA-256 over the tips of the keys `start..end` that spoke: key, slot and id each; zeros if
-    /// none did. Of a lane with two ids in a slot only the tip's slot counts: nodes may differ in
-    /// which id came first.
-    pub fn range_hash(&self, start: u32, end: u32, key_of: impl Fn(u32) -> PublicKey) -> Digest {
-        let mut bytes = Vec::new();
-        for (author, lane) in self.spoken(start, end) {
-            bytes.extend_from_slice(&key_of(author).0);
-            bytes.extend_from_slice(&lane.tip.to_be_bytes());
-            let id = lane.tip_id.filter(|_| !lane.split).unwrap_or(Digest::ZERO);
-            bytes.extend_from_slice(&id.0);
-        }
-        if bytes.is_empty() { Digest::ZERO } else { Digest::of(&[HASH_DOMAIN, &bytes]) }
+    /// Says how many keys the network has: hashes are made of all lanes.
+    pub fn set_keys(&mut self, keys: u32) {
+        self.tree = Tree::new(keys);
+        self.stale = self.lanes.keys().copied().collect();
+    }
+
+    /// A lane's tip, or what is above it, is another.
+    fn touch(&mut self, author: u32) {
+        self.stale.insert(author);
+    }
+
+    /// Makes the hashes of what has changed since the last time.
+    pub fn rehash(&mut self, key_of: impl Fn(u32) -> PublicKey) {
+        let stale = std::mem::take(&mut self.stale);
+        let leaf = |author: u32| Some((author, self.lanes.get(&author)?.leaf(&key_of(author))));
+        self.tree.set(stale.into_iter().filter_map(leaf));
+    }
+
+    /// The hash over the lanes of a block of keys: see [`Tree`]. As of the last [`Lanes::rehash`].
+    pub fn hash(&self, start: u32, end: u32) -> Digest {
+        self.tree.hash(start, end)
     }
 }
 

@@ -27,6 +27,7 @@ mod repair;
 mod snapshot;
 mod standing;
 mod time;
+mod tree;
 mod window;
 
 #[cfg(feature = "shell")]

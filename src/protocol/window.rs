@@ -67,6 +67,12 @@ impl<T> Window<T> {
         self.slots.get(place).map(|(seq, _)| *seq)
     }
 
+    /// The filled slots above this one, ascending.
+    pub fn iter_above(&self, seq: u64) -> impl Iterator<Item = (u64, &T)> {
+        let above = self.slots.range(self.slots.len() - self.above(seq)..);
+        above.map(|(seq, value)| (*seq, &**value))
+    }
+
     /// How many slots above this one are filled.
     pub fn above(&self, seq: u64) -> usize {
         let upto = match self.place(seq) {
@@ -113,6 +119,8 @@ mod tests {
                 prop_assert_eq!(window.len(), map.len());
                 prop_assert_eq!(window.last(), map.last_key_value().map(|(seq, _)| *seq));
                 prop_assert_eq!(window.next(seq), map.range(seq..).next().map(|(seq, _)| *seq));
+                let above: Vec<u64> = window.iter_above(seq).map(|(seq, _)| seq).collect();
+                prop_assert!(above.iter().eq(map.range(seq + 1..).map(|(seq, _)| seq)));
                 prop_assert_eq!(window.above(seq), map.range(seq + 1..).count());
             }
         }

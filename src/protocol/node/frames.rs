@@ -16,12 +16,16 @@ pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WO
 pub(super) mod cost {
     pub const NEWS: u64 = 0;
     pub const COPY: u64 = 1;
-    pub const COMPARE: u64 = 20;
     pub const PING: u64 = 50;
 
     /// Ids that may well be invented cost tables and time.
     pub fn announce(items: usize, news: bool) -> u64 {
         1 + items as u64 / 8 + if news { 0 } else { 2 }
+    }
+
+    /// A few look-ups a range, and an answer of up to 20 KiB.
+    pub fn compare(ranges: usize) -> u64 {
+        20 + ranges as u64 / 4
     }
 
     /// Answers that are not batches, which have a rate of their own.

@@ -86,7 +86,8 @@ impl Node {
     ) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let key = identity.public();
-        let lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
+        let mut lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
+        lanes.set_keys(u32::try_from(network.keys().len()).unwrap_or(u32::MAX));
         let mut node = Self {
             own: network.index_of(&key).unwrap_or(u32::MAX),
             instance: Instance(rand::RngExt::random(&mut rng)),
