@@ -230,18 +230,14 @@ impl Node {
     pub(super) fn finish(&mut self, link: LinkId, class: Class, bytes: usize, cost: u64) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
-        if held.owed.len() == 0 && held.idle_work.take(IDLE_WORK, now, cost) {
-            held.consume(class, bytes);
-        } else {
-            held.owed.push(class, bytes as u64, cost);
-        }
-        let delay = match (held.credit_state(), held.owed.first()) {
+        held.settle(IDLE_WORK, now, class, (bytes, cost));
+        let delay = match (held.credit_state(), held.withheld(IDLE_WORK, now)) {
             (Granted::Now, _) => return self.send_credit(link),
             // An author waits for the credit of its pushes before it signs the next batch but one.
             (Granted::Later, _) if class == Class::Push => self.config.credit_delay,
             (Granted::Later, _) => LAZY_CREDIT,
             (Granted::Nothing, None) => return,
-            (Granted::Nothing, Some((_, _, cost))) => held.idle_work.wait(IDLE_WORK, now, cost),
+            (Granted::Nothing, Some(wait)) => wait,
         };
         self.links.credit_by(link, now.after(delay));
     }
