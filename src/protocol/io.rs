@@ -127,6 +127,7 @@ pub enum Timer {
     Publish,
     Fold,
     Recover,
+    Serve,
 }
 
 /// Why the node closes a link.

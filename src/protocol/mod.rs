@@ -28,6 +28,7 @@ mod repair;
 mod snapshot;
 mod standing;
 mod time;
+mod tree;
 
 #[cfg(feature = "shell")]
 pub(crate) use bucket::{Bucket, Rate};

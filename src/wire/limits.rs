@@ -97,7 +97,8 @@ pub const AUTHOR_BYTES_PER_S: u64 = 4 << 20;
 pub const AUTHOR_BYTE_BURST: u64 = 16 << 20;
 // ---- what a link may cause: no blame --------------------------------------------
 
-/// Units of work a second that a link may cause without bringing anything new: a copy costs one.
+/// Units of work a second that a link may cause without bringing anything new, by pushes and as
+/// much by other frames: a copy costs one, and one more for every 4096 bytes.
 pub const IDLE_WORK_PER_S: u64 = 1000;
 /// Such units that it may cause at once after a pause.
 pub const IDLE_WORK_BURST: u64 = 2000;
@@ -128,3 +129,7 @@ pub const RECOVER_BYTE_BURST: u64 = 16 << 20;
 pub const VOICES_PER_S: u64 = 2;
 /// Such visits at once after a pause.
 pub const VOICE_BURST: u64 = 256;
+/// Batches that a node reads from disk at once, to serve them.
+pub const MAX_READS: usize = 16;
+/// Such batches for one peer: so many bodies may be read and served beyond its rate.
+pub const MAX_READS_PER_PEER: usize = 4;

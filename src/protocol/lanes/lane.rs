@@ -10,7 +10,7 @@ use crate::protocol::{Hole, RestoredSlot, Time};
 use crate::wire::BatchId;
 use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
 
-const LANE_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
+const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
 
 /// Where a batch would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,17 +158,24 @@ impl Lane {
         if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
     }
 
-    /// SHA-256 over the tip and the slots above it, which two nodes that hold the same agree on.
-    pub(super) fn fingerprint(&self, author: &PublicKey) -> Digest {
-        let mut bytes = author.0.to_vec();
+    /// What of it two nodes compare: the tip, and the slots held above it; zeros if there is nothing.
+    /// Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
+    /// nodes may differ in which id came first.
+    pub(super) fn leaf(&self, key: &PublicKey) -> Digest {
+        if self.tip == 0 && self.above() == 0 {
+            return Digest::ZERO;
+        }
+        let tip_id = self.tip_id.filter(|_| !self.split).unwrap_or(Digest::ZERO);
+        let mut bytes = Vec::with_capacity(72 + 40 * self.above());
+        bytes.extend_from_slice(&key.0);
         bytes.extend_from_slice(&self.tip.to_be_bytes());
-        bytes.extend_from_slice(&self.tip_id.filter(|_| !self.split).unwrap_or(Digest::ZERO).0);
+        bytes.extend_from_slice(&tip_id.0);
         for (seq, slot) in self.slots.iter_above(self.tip) {
+            let id = if slot.second.is_some() { Digest::ZERO } else { slot.id };
             bytes.extend_from_slice(&seq.to_be_bytes());
-            let id = if slot.second.is_none() { slot.id } else { Digest::ZERO };
             bytes.extend_from_slice(&id.0);
         }
-        Digest::of(&[LANE_DOMAIN, &bytes])
+        Digest::of(&[LEAF_DOMAIN, &bytes])
     }
 
     /// A slot that a start found.

@@ -14,12 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::holes::Holes;
 pub(super) use self::lane::{Lane, Place};
+use super::tree::Tree;
 use super::{Hole, Note, RestoredLane, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
 use crate::wire::{BatchId, Header, SignedSlot, SlotId, Tip};
-
-const HASH_DOMAIN: &[u8; 16] = b"loyal/lanes/v2\0\0";
 
 /// All lanes that are not empty, by key number.
 #[derive(Debug, Default)]
@@ -29,6 +28,10 @@ pub(super) struct Lanes {
     changed: BTreeSet<u32>,
     /// Lanes with holes.
     holed: BTreeSet<u32>,
+    /// Hashes over them.
+    tree: Tree,
+    /// Lanes whose hash is to be made anew.
+    stale: BTreeSet<u32>,
 }
 
 /// What is put into a slot.
@@ -77,8 +80,9 @@ impl Lanes {
         lanes
     }
 
-    /// Keeps the list of lanes with holes true.
+    /// A lane has changed: its hash is stale, and it may have holes or none any more.
     fn note(&mut self, author: u32) {
+        self.stale.insert(author);
         let holed = self.lanes.get(&author).is_some_and(|lane| !lane.holes.is_empty());
         match holed {
             true => self.holed.insert(author),
@@ -107,6 +111,8 @@ impl Lanes {
         note("lanes.claims", claims, self.lanes.len() * members);
         note("lanes.holes", holes, MAX_HOLES);
         note("lanes.holed", self.holed.len().max(self.changed.len()), keys);
+        note("lanes.stale", self.stale.len(), self.lanes.len());
+        self.tree.occupy(note, self.lanes.len());
     }
 
     /// All lanes, ascending by key number.
@@ -196,7 +202,6 @@ impl Lanes {
         lane.split |= second;
         lane.unchained |= unchained;
         lane.hear(seq);
-        let holed = !lane.holes.is_empty();
         lane.holes.fill(seq);
         if lane.tip == seq && lane.tip_id.is_none() {
             lane.tip_id = Some(filling.id);
@@ -204,9 +209,7 @@ impl Lanes {
         if lane.advance() {
             self.changed.insert(author);
         }
-        if holed || self.changed.contains(&author) {
-            self.note(author);
-        }
+        self.note(author);
         news
     }
 
@@ -216,6 +219,7 @@ impl Lanes {
         match lane.slots.get_mut(seq) {
             Some(slot) if slot.second == Some(*id) => {
                 slot.second = None;
+                self.stale.insert(author);
                 return true;
             }
             Some(slot) if slot.id != *id => return false,
@@ -225,8 +229,8 @@ impl Lanes {
         lane.slots.remove(seq);
         if seq <= lane.tip && lane.holes.lose(seq) {
             self.changed.insert(author);
-            self.note(author);
         }
+        self.note(author);
         true
     }
 
@@ -346,13 +350,21 @@ impl Lanes {
             .filter(|(_, l)| l.tip > 0 || l.above() > 0)
     }
 
-    /// SHA-256 over the lanes of the keys `start..end`; zeros if nothing is held in any. Of a slot
-    /// with two ids only the slot counts: nodes may differ in which id came first.
-    pub fn range_hash(&self, start: u32, end: u32, key_of: impl Fn(u32) -> PublicKey) -> Digest {
-        let mut bytes = Vec::new();
-        for (author, lane) in self.spoken(start, end) {
-            bytes.extend_from_slice(&lane.fingerprint(&key_of(author)).0);
-        }
-        if bytes.is_empty() { Digest::ZERO } else { Digest::of(&[HASH_DOMAIN, &bytes]) }
+    /// Says how many keys the network has: hashes are made of all lanes.
+    pub fn set_keys(&mut self, keys: u32) {
+        self.tree = Tree::new(keys);
+        self.stale = self.lanes.keys().copied().collect();
+    }
+
+    /// Makes the hashes of what has changed since the last time.
+    pub fn rehash(&mut self, key_of: impl Fn(u32) -> PublicKey) {
+        let stale = std::mem::take(&mut self.stale);
+        let leaf = |author: u32| Some((author, self.lanes.get(&author)?.leaf(&key_of(author))));
+        self.tree.set(stale.into_iter().filter_map(leaf));
+    }
+
+    /// The hash over the lanes of a block of keys: see [`Tree`]. As of the last [`Lanes::rehash`].
+    pub fn hash(&self, start: u32, end: u32) -> Digest {
+        self.tree.hash(start, end)
     }
 }

@@ -124,6 +124,8 @@ mod tests {
                 prop_assert_eq!(window.get(seq), map.get(&seq));
                 prop_assert_eq!(window.contains(seq), map.contains_key(&seq));
                 prop_assert_eq!(window.len(), map.len());
+                let above: Vec<u64> = window.iter_above(seq).map(|(seq, _)| seq).collect();
+                prop_assert!(above.iter().eq(map.range(seq + 1..).map(|(seq, _)| seq)));
                 prop_assert_eq!(window.above(seq), map.range(seq + 1..).count());
                 prop_assert_eq!(window.first_above(seq), map.range(seq + 1..).next().map(|(s, _)| *s));
                 let below = map.range(..=seq).next_back().map(|(s, v)| (*s, v));

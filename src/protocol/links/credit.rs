@@ -3,7 +3,10 @@
 //! whoever does proves it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use crate::protocol::Time;
+use crate::protocol::bucket::{Bucket, Rate};
 use crate::wire::{Class, Grant};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,31 +132,53 @@ pub(in crate::protocol) enum Granted {
     Now,
 }
 
-/// Useless frames that credit is withheld for, oldest first: at most a window of them.
+/// What useless frames have cost, and those that credit is withheld for, oldest first: at most a
+/// window of them.
 #[derive(Debug, Default)]
-pub(in crate::protocol) struct Owed {
-    frames: VecDeque<(Class, u64, u64)>,
+pub(super) struct Idle {
+    pub spent: Bucket,
+    owed: VecDeque<(Class, u64, u64)>,
 }
 
-impl Owed {
-    /// One more: its class, its bytes, and what it costs of the link's idle work.
-    pub fn push(&mut self, class: Class, bytes: u64, cost: u64) {
-        self.frames.push_back((class, bytes, cost));
+impl Idle {
+    /// Of a peer that has spent so much already.
+    pub fn after(spent: Bucket) -> Self {
+        Self { spent, owed: VecDeque::new() }
     }
 
-    /// The oldest.
-    pub fn first(&self) -> Option<(Class, u64, u64)> {
-        self.frames.front().copied()
+    /// One more frame: its class, its bytes, and what it costs. Whether it earns new credit at
+    /// once; if not, [`Idle::release`] gives it in its turn. What costs nothing never waits.
+    pub fn settle(
+        &mut self,
+        rate: Rate,
+        now: Time,
+        (class, bytes, cost): (Class, u64, u64),
+    ) -> bool {
+        let at_once = cost == 0 || (self.owed.is_empty() && self.spent.take(rate, now, cost));
+        if !at_once {
+            self.owed.push_back((class, bytes, cost));
+        }
+        at_once
     }
 
-    /// Drops the oldest.
-    pub fn pop(&mut self) {
-        self.frames.pop_front();
+    /// How long until the oldest frame that waits earns its credit; `None` if none waits.
+    pub fn wait(&self, rate: Rate, now: Time) -> Option<Duration> {
+        self.owed.front().map(|(_, _, cost)| self.spent.wait(rate, now, *cost))
     }
 
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.frames.len()
+    /// The oldest frame that waits, if its time has come: its class and its bytes.
+    pub fn release(&mut self, rate: Rate, now: Time) -> Option<(Class, u64)> {
+        let (class, bytes, cost) = self.owed.front().copied()?;
+        if !self.spent.take(rate, now, cost) {
+            return None;
+        }
+        self.owed.pop_front();
+        Some((class, bytes))
+    }
+
+    /// How many frames wait.
+    pub fn waiting(&self) -> usize {
+        self.owed.len()
     }
 }
 

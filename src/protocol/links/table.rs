@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::credit::{Granted, Owed, Receiving, Sending};
+use super::credit::{Granted, Idle, Receiving, Sending};
 use crate::crypto::PublicKey;
-use crate::protocol::{LinkId, LinkView, Note, Time, bucket::Bucket};
+use crate::protocol::{
+    LinkId, LinkView, Note, Time,
+    bucket::{Bucket, Rate},
+};
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES};
 use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
 
@@ -14,6 +17,8 @@ use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
 const OVERLAP: Duration = Duration::from_secs(5);
 /// Links to one member that may be there at once.
 pub(in crate::protocol) const LINKS_PER_MEMBER: usize = 4;
+/// What a peer has used up: of being served, of comparisons, of idle work by pushes and by others.
+type Spent = [Bucket; 4];
 const CREDITED: usize = Class::CREDITED.len();
 
 /// A slot that was asked for on a link and not answered yet.
@@ -58,14 +63,12 @@ pub(in crate::protocol) struct Link {
     pub served: Bucket,
     /// How often lanes are compared with it.
     pub compares: Bucket,
-    /// What it may cost us without bringing anything new.
-    pub idle_work: Bucket,
-    /// Useless frames that credit is withheld for.
-    pub owed: Owed,
     /// Batches that came from it first.
     pub first_deliveries: u64,
     /// Known batches that came from it.
     pub duplicates: u64,
+    /// What it has cost us without bringing anything new: pushes, and the rest.
+    idle: [Idle; 2],
     chosen: bool,
     credit_due: Option<Time>,
     next_ticket: u32,
@@ -80,8 +83,8 @@ fn place(class: Class) -> Option<usize> {
 }
 
 impl Link {
-    fn new(peer: PublicKey, number: u32, dialled: bool, spent: [Bucket; 3], now: Time) -> Self {
-        let [served, compares, idle_work] = spent;
+    fn new(peer: PublicKey, number: u32, dialled: bool, spent: Spent, now: Time) -> Self {
+        let [served, compares, pushes, rest] = spent;
         Self {
             peer,
             number,
@@ -97,8 +100,7 @@ impl Link {
             unverified: 0,
             served,
             compares,
-            idle_work,
-            owed: Owed::default(),
+            idle: [Idle::after(pushes), Idle::after(rest)],
             credit_due: None,
             first_deliveries: 0,
             duplicates: 0,
@@ -110,8 +112,8 @@ impl Link {
         }
     }
 
-    fn spent(&self) -> [Bucket; 3] {
-        [self.served, self.compares, self.idle_work]
+    fn spent(&self) -> Spent {
+        [self.served, self.compares, self.idle[0].spent, self.idle[1].spent]
     }
 
     /// Whether we chose it.
@@ -154,11 +156,39 @@ impl Link {
         place(class).is_none_or(|i| self.receiving[i].receive(class, bytes as u64))
     }
 
-    /// Counts a frame that is dealt with.
-    pub fn consume(&mut self, class: Class, bytes: usize) {
+    fn consume(&mut self, class: Class, bytes: u64) {
         if let Some(i) = place(class) {
-            self.receiving[i].consume(bytes as u64);
+            self.receiving[i].consume(bytes);
         }
+    }
+
+    /// Counts a frame that is dealt with, or withholds the credit for it until its cost, which is
+    /// zero for what is news, is paid for at that rate. Pushes and other frames are paid for apart:
+    /// a peer whose copies are slowed down is heard in all else.
+    pub fn settle(&mut self, rate: Rate, now: Time, class: Class, (bytes, cost): (usize, u64)) {
+        let idle = &mut self.idle[usize::from(class != Class::Push)];
+        if idle.settle(rate, now, (class, bytes as u64, cost)) {
+            self.consume(class, bytes as u64);
+        }
+    }
+
+    /// Gives the credit that was withheld, as far as the rate allows.
+    pub fn release(&mut self, rate: Rate, now: Time) {
+        for place in 0..self.idle.len() {
+            while let Some((class, bytes)) = self.idle[place].release(rate, now) {
+                self.consume(class, bytes);
+            }
+        }
+    }
+
+    /// How long until more of it is to be given; `None` if none is withheld.
+    pub fn withheld(&self, rate: Rate, now: Time) -> Option<Duration> {
+        self.idle.iter().filter_map(|idle| idle.wait(rate, now)).min()
+    }
+
+    /// Frames that credit is withheld for.
+    pub fn owed(&self) -> usize {
+        self.idle.iter().map(Idle::waiting).sum()
     }
 
     /// Frames of a class that the peer has consumed.
@@ -217,7 +247,7 @@ impl Link {
             open_wants: self.wants.len() as u64,
             first_deliveries: self.first_deliveries,
             duplicates: self.duplicates,
-            owed: self.owed.len() as u64,
+            owed: self.owed() as u64,
         }
     }
 }
@@ -242,7 +272,7 @@ pub(in crate::protocol) struct Links {
     /// The ready link of each peer.
     peers: BTreeMap<PublicKey, LinkId>,
     /// What earlier links of each peer have used up: a new link is no new allowance.
-    spent: BTreeMap<PublicKey, [Bucket; 3]>,
+    spent: BTreeMap<PublicKey, Spent>,
     /// How many are chosen.
     chosen: usize,
     /// No link's credit is due before this.
@@ -272,6 +302,18 @@ impl Links {
         let (peer, now) = (link.peer, link.spent());
         let kept = self.spent.entry(peer).or_default();
         kept.iter_mut().zip(now).for_each(|(kept, now)| *kept = now.max(*kept));
+    }
+
+    /// Charges a peer for bytes that it caused to be read, whether its link is still there or not.
+    pub fn charge_served(&mut self, peer: &PublicKey, rate: Rate, now: Time, bytes: u64) {
+        if let Some(spent) = self.spent.get_mut(peer) {
+            spent[0].charge(rate, now, bytes);
+        }
+        for link in self.to(*peer) {
+            if let Some(held) = self.get_mut(link) {
+                held.served.charge(rate, now, bytes);
+            }
+        }
     }
 
     /// Forgets a link.
@@ -367,7 +409,7 @@ impl Links {
             wants = wants.max(link.wants.len());
             compared = compared.max(link.compared.len());
             unverified = unverified.max(link.unverified as usize);
-            owed = owed.max(link.owed.len());
+            owed = owed.max(link.owed());
         }
         note("links", self.links.len(), LINKS_PER_MEMBER * members);
         note("links.peers", self.peers.len(), members);

@@ -390,8 +390,9 @@ impl Node {
     /// Gives back what a frame was charged.
     fn settle_frame(&mut self, from: &Arrival, charged: Option<Class>, news: bool) {
         if let Some(class) = charged {
-            let cost = if news { cost::NEWS } else { cost::COPY };
-            self.finish(from.link, class, from.bytes.len(), cost);
+            let length = from.bytes.len();
+            let cost = if news { cost::NEWS } else { cost::copy(length) };
+            self.finish(from.link, class, length, cost);
         }
     }
 

@@ -9,7 +9,8 @@ use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::bucket::Rate;
 use crate::protocol::lanes::Place;
-use crate::protocol::repair::{LIST_LANES, differing, narrows, split};
+use crate::protocol::repair::{LIST_LANES, differing, narrows};
+use crate::protocol::tree::{level_of, parts};
 use crate::protocol::{LinkId, Output, Reason, Token};
 use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_ABOVE, MAX_RANGES, MAX_TIPS};
 use crate::wire::{
@@ -39,7 +40,7 @@ impl Node {
 
     /// Begins a comparison of everything, unless one is under way.
     pub(super) fn compare(&mut self, link: LinkId) {
-        let end = u32::try_from(self.network.keys().len()).unwrap_or(u32::MAX);
+        let end = self.rehash_lanes();
         let whole = RangeHash { start: 0, end, hash: self.hash(0, end) };
         if self.links.get(link).is_some_and(|held| held.ready() && held.comparing.is_none()) {
             self.compare_ranges(link, vec![whole]);
@@ -69,13 +70,20 @@ impl Node {
     }
 
     fn hash(&self, start: u32, end: u32) -> Digest {
-        self.lanes.range_hash(start, end, |number| self.key_of(number))
+        self.lanes.hash(start, end)
+    }
+
+    /// Brings the hashes over lanes up to date; gives the number of keys.
+    fn rehash_lanes(&mut self) -> u32 {
+        let network = &self.network;
+        self.lanes.rehash(|number| network.keys()[number as usize].key);
+        u32::try_from(network.keys().len()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn on_compare(&mut self, from: &Arrival, compare: &Compare) {
-        let keys = u32::try_from(self.network.keys().len()).unwrap_or(u32::MAX);
-        if compare.ranges.iter().any(|range| range.end > keys) {
-            let detail = "a range beyond the network's keys";
+        let keys = self.rehash_lanes();
+        if compare.ranges.iter().any(|range| level_of(keys, range.start, range.end).is_none()) {
+            let detail = "a range that is no block of the network's keys";
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
         let (mut ranges, mut tips, mut above) = (Vec::new(), Vec::new(), Vec::new());
@@ -96,7 +104,7 @@ impl Node {
                 }
             } else if range.end - range.start > 1 {
                 // One key alone cannot be narrowed: it is left for the next comparison.
-                for (start, end) in split(range.start, range.end) {
+                for (start, end) in parts(keys, range.start, range.end) {
                     if ranges.len() < MAX_RANGES {
                         ranges.push(RangeHash { start, end, hash: self.hash(start, end) });
                     }
@@ -112,7 +120,8 @@ impl Node {
             let ticket = compare.ticket;
             self.send(from.link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
         }
-        self.finish(from.link, Class::Repair, from.bytes.len(), cost::COMPARE);
+        let cost = cost::compare(compare.ranges.len());
+        self.finish(from.link, Class::Repair, from.bytes.len(), cost);
     }
 
     /// A lane for an answer: its tip, and as many of the slots above as fit; not the same ones each
@@ -169,7 +178,8 @@ impl Node {
             let detail = "a tip by an author that is not in the network file";
             return self.reject(from, Reason::UnknownAuthor, claims, detail);
         }
-        if !narrows(&asked, &differ, |author| self.network.index_of(author)) {
+        let keys = self.rehash_lanes();
+        if !narrows(keys, &asked, &differ, |author| self.network.index_of(author)) {
             let detail = "an answer about other ranges than those that were asked about";
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }

@@ -121,7 +121,8 @@ impl Node {
         }
     }
 
-    /// A reply is paid for by the open want that it answers; any other counts as a push.
+    /// A reply is paid for by the open want that it answers: an honest peer answers each once, on
+    /// the link that asked, and nothing else.
     pub(super) fn on_reply(&mut self, from: Arrival, reply: Reply) {
         let header = &reply.batch.header;
         let author = self.network.index_of(&header.author);
@@ -131,20 +132,17 @@ impl Node {
                 && header.seq == want.seq
                 && want.id.is_none_or(|id| id == header.id())
         });
-        let mut found = false;
-        if answers {
-            if let Some(want) = held.wants.remove(&reply.ticket) {
-                found = want.id.is_none();
-                self.recovery.found(want.author, want.seq);
-            }
-        } else if !held.charge(Class::Push, from.bytes.len()) {
+        if !answers {
             let claims = || Claims::of(&reply.batch, Some(reply.hops));
-            let detail = "a reply that was not asked for, beyond the credit for pushes";
+            let detail = "a reply that answers no open want";
             return self.reject(&from, Reason::CreditOverrun, claims, detail);
         }
+        let found = held.wants.remove(&reply.ticket).is_some_and(|want| {
+            self.recovery.found(want.author, want.seq);
+            want.id.is_none()
+        });
         let link = from.link;
-        let charged = (!answers).then_some(Class::Push);
-        self.on_batch(from, reply.batch, reply.hops, charged, found);
+        self.on_batch(from, reply.batch, reply.hops, None, found);
         self.go_on_comparing(link);
     }
 

@@ -11,17 +11,27 @@ use crate::wire::{Class, Credit, Frame, Hello, Kind, WireError};
 
 pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WORK_BURST };
 
-/// What frames cost of a link's idle work: about their processor time, a useless copy being 1. A
+/// What frames cost of a link's idle work: about their processor time, a short copy being 1. A
 /// batch that is news costs nothing here, as its author's quota pays for it.
 pub(super) mod cost {
     pub const NEWS: u64 = 0;
-    pub const COPY: u64 = 1;
-    pub const COMPARE: u64 = 20;
     pub const PING: u64 = 50;
+
+    /// A batch that is known, or refused without blame. By its bytes as well: at a rate of 1000 a
+    /// second a link brings 4 MiB of such a second, an author's whole quota, before its pushes
+    /// become announcements.
+    pub fn copy(bytes: usize) -> u64 {
+        1 + bytes as u64 / 4096
+    }
 
     /// Ids that may well be invented cost tables and time.
     pub fn announce(items: usize, news: bool) -> u64 {
         1 + items as u64 / 8 + if news { 0 } else { 2 }
+    }
+
+    /// A few look-ups a range, and an answer of up to 20 KiB.
+    pub fn compare(ranges: usize) -> u64 {
+        20 + ranges as u64 / 4
     }
 
     /// Answers that are not batches, which have a rate of their own.

@@ -222,8 +222,7 @@ impl Node {
     pub(super) fn send_credit(&mut self, link: LinkId) {
         let Some(held) = self.links.get_mut(link) else { return };
         let credit = held.credit();
-        if let Some((_, _, cost)) = held.owed.first() {
-            let wait = held.idle_work.wait(IDLE_WORK, self.now, cost);
+        if let Some(wait) = held.withheld(IDLE_WORK, self.now) {
             self.links.credit_by(link, self.now.after(wait.max(self.config.credit_delay)));
         }
         if let Some(credit) = credit {
@@ -234,13 +233,8 @@ impl Node {
     /// Gives credit for useless frames as far as the rate allows.
     pub(super) fn release_owed(&mut self, link: LinkId) {
         let now = self.now;
-        let Some(held) = self.links.get_mut(link) else { return };
-        while let Some((class, bytes, cost)) = held.owed.first() {
-            if !held.idle_work.take(IDLE_WORK, now, cost) {
-                return;
-            }
-            held.owed.pop();
-            held.consume(class, usize::try_from(bytes).unwrap_or(usize::MAX));
+        if let Some(held) = self.links.get_mut(link) {
+            held.release(IDLE_WORK, now);
         }
     }
 }

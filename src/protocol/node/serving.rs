@@ -1,53 +1,108 @@
 //! Serving: every want is answered once, with the batch or with why not, within a rate a link.
+//!
+//! What is answered without a batch is answered at once. The other wants wait in a queue for each
+//! link, and the links take turns: a batch is read only while its peer owes nothing for what it was
+//! served before, and only a few at a time, so that no request causes more reading than serving.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::bucket::Rate;
-use crate::protocol::{LinkId, Note, Output, Reason, StoredBatch, Token};
-use crate::wire::limits::{MAX_OPEN_WANTS, REQUEST_FRAMES, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
+use crate::protocol::{LinkId, Note, Output, Reason, StoredBatch, Time, Token};
+use crate::wire::limits::{
+    MAX_OPEN_WANTS, MAX_READS, MAX_READS_PER_PEER, REQUEST_FRAMES, SERVE_BYTE_BURST,
+    SERVE_BYTES_PER_S,
+};
 use crate::wire::{BatchId, Class, Frame, Kind, Missing, Want, WhyMissing};
 
-const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
+pub(super) const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
 
 #[derive(Debug)]
 struct Asked {
     link: LinkId,
     /// Bytes of the request frame.
     bytes: usize,
+    /// Tickets in it that are not answered yet.
+    open: Vec<u32>,
     /// Wants in it.
     wants: usize,
-    /// Wants of it that are not answered yet.
-    open: usize,
+}
+
+/// A want that a batch may answer.
+#[derive(Debug)]
+struct Waiting {
+    request: u64,
+    want: Want,
+    author: u32,
 }
 
 #[derive(Debug)]
 struct Reading {
-    request: u64,
-    want: Want,
-    author: u32,
+    peer: PublicKey,
+    waiting: Waiting,
 }
 
 /// Requests that are being served.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     requests: BTreeMap<u64, Asked>,
+    /// Of each link, wants in the order in which they came; none is empty.
+    queues: BTreeMap<LinkId, VecDeque<Waiting>>,
     reads: BTreeMap<Token, Reading>,
+    /// The link that was served last: the next one's turn comes after it.
+    turn: Option<LinkId>,
+    /// When a link that wants wait for may be served again.
+    due: Option<Time>,
 }
 
 impl Serving {
     /// How full it is, with its limits for so many links.
     pub fn occupy(&self, note: Note, links: usize) {
+        let waiting = self.queues.values().map(VecDeque::len).max().unwrap_or(0);
         note("serving.requests", self.requests.len(), links * REQUEST_FRAMES as usize);
-        note("serving.reads", self.reads.len(), links * MAX_OPEN_WANTS);
+        note("serving.queues", self.queues.len(), links);
+        note("serving.waiting", waiting, MAX_OPEN_WANTS);
+        note("serving.reads", self.reads.len(), MAX_READS);
     }
 
-    /// Forgets what a link asked for.
+    /// Forgets what a link asked for. What is being read for it still counts as that.
     pub fn link_down(&mut self, link: LinkId) {
         self.requests.retain(|_, asked| asked.link != link);
+        self.queues.remove(&link);
+    }
+
+    /// When something can be served that cannot be now.
+    pub fn due(&self) -> Option<Time> {
+        self.due
+    }
+
+    fn is_open(&self, link: LinkId, ticket: u32) -> bool {
+        let mut of_link = self.requests.values().filter(|asked| asked.link == link);
+        of_link.any(|asked| asked.open.contains(&ticket))
+    }
+
+    fn reading_for(&self, peer: &PublicKey) -> usize {
+        self.reads.values().filter(|reading| reading.peer == *peer).count()
+    }
+
+    /// The links that wait, beginning after the one that had the last turn.
+    fn turns(&self) -> Vec<LinkId> {
+        let (mut turns, mut first): (Vec<LinkId>, Vec<LinkId>) =
+            self.queues.keys().partition(|link| Some(**link) > self.turn);
+        turns.append(&mut first);
+        turns
+    }
+
+    fn take(&mut self, link: LinkId) -> Option<Waiting> {
+        let queue = self.queues.get_mut(&link)?;
+        let first = queue.pop_front();
+        if queue.is_empty() {
+            self.queues.remove(&link);
+        }
+        first
     }
 }
 
@@ -61,52 +116,88 @@ impl Node {
     pub(super) fn on_request(&mut self, from: &Arrival, wants: &[Want]) {
         // All of it is looked at before any of it is served.
         let mut known = Vec::with_capacity(wants.len());
-        for want in wants {
+        for (place, want) in wants.iter().enumerate() {
+            let claims =
+                || Claims { author: Some(want.author), seq: Some(want.seq), ..Claims::default() };
             let Some(author) = self.network.index_of(&want.author) else {
-                let claims = || Claims {
-                    author: Some(want.author),
-                    seq: Some(want.seq),
-                    ..Claims::default()
-                };
                 let detail = "a request for an author that is not in the network file";
                 return self.reject(from, Reason::UnknownAuthor, claims, detail);
             };
+            let twice = wants[..place].iter().any(|other| other.ticket == want.ticket)
+                || self.serving.is_open(from.link, want.ticket);
+            if twice {
+                let detail = "a ticket of a want that is not answered yet";
+                return self.reject(from, Reason::Malformed, claims, detail);
+            }
             known.push((want, author));
         }
         let request = self.name();
         let (link, bytes) = (from.link, from.bytes.len());
-        self.serving
-            .requests
-            .insert(request, Asked { link, bytes, wants: wants.len(), open: wants.len() });
+        let open = wants.iter().map(|want| want.ticket).collect();
+        self.serving.requests.insert(request, Asked { link, bytes, open, wants: wants.len() });
         for (want, author) in known {
-            match self.find(link, want, author) {
-                Held::Here(stored) => self.reply(request, want, &stored),
-                Held::Not(why) => self.refuse_want(request, want, author, why),
-                Held::OnDisk(id) => {
-                    let token = Token(self.name());
-                    self.serving.reads.insert(token, Reading { request, want: *want, author });
-                    self.emit(Output::Read { token, author: want.author, seq: want.seq, id });
-                }
+            let waiting = Waiting { request, want: *want, author };
+            match self.find(want, author) {
+                Held::Not(why) => self.refuse_want(&waiting, why),
+                _ => self.serving.queues.entry(link).or_default().push_back(waiting),
+            }
+        }
+        self.serve();
+    }
+
+    /// Serves the links that wait by turns, one batch a turn, for as long as anything can be.
+    pub(super) fn serve(&mut self) {
+        let mut served = true;
+        while std::mem::take(&mut served) {
+            self.serving.due = None;
+            for link in self.serving.turns() {
+                served |= self.serve_link(link);
             }
         }
     }
 
-    /// Whether a link has been served all that it may be now.
-    fn has_spent(&self, link: LinkId) -> bool {
-        let wait = self.links.get(link).map(|held| held.served.wait(SERVE, self.now, 1));
-        wait.is_none_or(|wait| !wait.is_zero())
+    /// Serves the first want of a link if it may be served now; whether it was.
+    fn serve_link(&mut self, link: LinkId) -> bool {
+        let Some(held) = self.links.get(link) else {
+            self.serving.link_down(link);
+            return false;
+        };
+        let (peer, wait) = (held.peer, held.served.wait(SERVE, self.now, 1));
+        if !wait.is_zero() {
+            // A little more, as the bucket counts nanoseconds and time is in microseconds.
+            let due = self.now.after(wait + std::time::Duration::from_micros(1));
+            self.serving.due = Some(self.serving.due.map_or(due, |other| other.min(due)));
+            return false;
+        }
+        let Some(first) = self.serving.queues.get(&link).and_then(VecDeque::front) else {
+            return false;
+        };
+        let (want, author) = (first.want, first.author);
+        let found = self.find(&want, author); // it may have been pruned while it waited
+        if matches!(found, Held::OnDisk(_))
+            && (self.serving.reads.len() >= MAX_READS
+                || self.serving.reading_for(&peer) >= MAX_READS_PER_PEER)
+        {
+            return false; // the answer to a read comes back to this
+        }
+        self.serving.turn = Some(link);
+        let Some(waiting) = self.serving.take(link) else { return false };
+        match found {
+            Held::Here(stored) => self.reply(&waiting, &stored),
+            Held::Not(why) => self.refuse_want(&waiting, why),
+            Held::OnDisk(id) => {
+                let token = Token(self.name());
+                self.serving.reads.insert(token, Reading { peer, waiting });
+                self.emit(Output::Read { token, author: want.author, seq: want.seq, id });
+            }
+        }
+        true
     }
 
-    fn find(&self, link: LinkId, want: &Want, author: u32) -> Held {
-        if self.has_spent(link) {
-            return Held::Not(WhyMissing::Busy);
-        }
+    fn find(&self, want: &Want, author: u32) -> Held {
         let id = want.id.or_else(|| self.lanes.id_at(author, want.seq));
-        if let Some(stored) = id.and_then(|id| self.cache.get(&id)) {
-            let header = &stored.batch.header;
-            if header.author == want.author && header.seq == want.seq {
-                return Held::Here(stored.clone());
-            }
+        if let Some(stored) = id.and_then(|id| self.cache.get(&id)).filter(|s| answers(want, s)) {
+            return Held::Here(stored.clone());
         }
         let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
         match self.lanes.filled(author, want.seq) {
@@ -117,23 +208,28 @@ impl Node {
     }
 
     pub(super) fn on_read(&mut self, token: Token, found: Option<StoredBatch>) {
-        let Some(Reading { request, want, author }) = self.serving.reads.remove(&token) else {
-            return;
-        };
-        let link = self.serving.requests.get(&request).map(|asked| asked.link);
+        let Some(Reading { peer, waiting }) = self.serving.reads.remove(&token) else { return };
+        let (want, author) = (waiting.want, waiting.author);
         match found {
-            // Many reads may have begun before the first of them was charged.
-            Some(_) if link.is_some_and(|link| self.has_spent(link)) => {
-                self.refuse_want(request, &want, author, WhyMissing::Busy);
+            Some(stored) => {
+                if self.serving.requests.contains_key(&waiting.request) && answers(&want, &stored) {
+                    self.reply(&waiting, &stored);
+                } else {
+                    // Nobody is there for it any more; it was read all the same.
+                    let length = stored.batch.body.len() as u64;
+                    self.links.charge_served(&peer, SERVE, self.now, length);
+                    self.refuse_want(&waiting, WhyMissing::Unknown);
+                }
             }
-            Some(stored) => self.reply(request, &want, &stored),
             None => {
-                let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
-                let pruned = want.seq <= floor; // it may have been while it was read
-                let why = if pruned { WhyMissing::Pruned } else { WhyMissing::Unknown };
-                self.refuse_want(request, &want, author, why);
+                let why = match self.find(&want, author) {
+                    Held::Not(why) => why, // pruned, or found to be damaged, while it was read
+                    _ => WhyMissing::Busy,
+                };
+                self.refuse_want(&waiting, why);
             }
         }
+        self.serve();
     }
 
     /// From now on whoever asks for those slots is told that they are gone, and not that they are
@@ -144,37 +240,45 @@ impl Node {
         }
     }
 
-    fn reply(&mut self, request: u64, want: &Want, stored: &StoredBatch) {
-        let Some(link) = self.serving.requests.get(&request).map(|asked| asked.link) else {
-            return;
-        };
-        let frame = Frame::reply(want.ticket, stored.hops.saturating_add(1), &stored.batch);
+    fn reply(&mut self, waiting: &Waiting, stored: &StoredBatch) {
+        let asked = self.serving.requests.get(&waiting.request);
+        let Some(link) = asked.map(|asked| asked.link) else { return };
+        let (ticket, hops) = (waiting.want.ticket, stored.hops.saturating_add(1));
+        let frame = Frame::reply(ticket, hops, &stored.batch);
         let now = self.now;
         if let Some(held) = self.links.get_mut(link) {
             held.served.charge(SERVE, now, stored.batch.body.len() as u64);
         }
         self.send_bytes(link, Kind::Reply, frame.into());
-        self.answered(request);
+        self.answered(waiting);
     }
 
-    fn refuse_want(&mut self, request: u64, want: &Want, author: u32, why: WhyMissing) {
-        let Some(link) = self.serving.requests.get(&request).map(|asked| asked.link) else {
-            return;
-        };
+    fn refuse_want(&mut self, waiting: &Waiting, why: WhyMissing) {
+        let asked = self.serving.requests.get(&waiting.request);
+        let Some(link) = asked.map(|asked| asked.link) else { return };
+        let (ticket, seq, author) = (waiting.want.ticket, waiting.want.seq, waiting.author);
         let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
-        let next = self.lanes.next_held(author, want.seq);
-        self.send(link, &Frame::Missing(Missing { ticket: want.ticket, why, floor, next }));
-        self.answered(request);
+        let next = self.lanes.next_held(author, seq);
+        self.send(link, &Frame::Missing(Missing { ticket, why, floor, next }));
+        self.answered(waiting);
     }
 
     /// One want fewer is open; with the last, the request frame is dealt with.
-    fn answered(&mut self, request: u64) {
-        let Some(asked) = self.serving.requests.get_mut(&request) else { return };
-        asked.open = asked.open.saturating_sub(1);
-        if asked.open == 0 {
+    fn answered(&mut self, waiting: &Waiting) {
+        let Some(asked) = self.serving.requests.get_mut(&waiting.request) else { return };
+        asked.open.retain(|ticket| *ticket != waiting.want.ticket);
+        if asked.open.is_empty() {
             let (link, bytes, wants) = (asked.link, asked.bytes, asked.wants);
-            self.serving.requests.remove(&request);
+            self.serving.requests.remove(&waiting.request);
             self.finish(link, Class::Request, bytes, cost::request(wants));
         }
     }
+}
+
+/// Whether a batch is what a want asks for: the asker would blame us for another.
+fn answers(want: &Want, stored: &StoredBatch) -> bool {
+    let header = &stored.batch.header;
+    header.author == want.author
+        && header.seq == want.seq
+        && want.id.is_none_or(|id| id == stored.id)
 }

@@ -90,7 +90,8 @@ impl Node {
     ) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let key = identity.public();
-        let lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
+        let mut lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
+        lanes.set_keys(u32::try_from(network.keys().len()).unwrap_or(u32::MAX));
         let mut node = Self {
             own: network.index_of(&key).unwrap_or(u32::MAX),
             instance: Instance(rand::RngExt::random(&mut rng)),
@@ -175,6 +176,7 @@ impl Node {
             (self.next_redial(), Timer::Dial),
             (self.links.next_credit(), Timer::Credit),
             (self.recovery.due, Timer::Recover),
+            (self.serving.due(), Timer::Serve),
         ];
         fixed.into_iter().filter_map(|(time, why)| Some((time?, why))).min()
     }
@@ -217,6 +219,9 @@ impl Node {
             self.choose_links();
         }
         self.ask_what_is_due();
+        if self.serving.due().is_some_and(|due| due <= now) {
+            self.serve();
+        }
         for row in self.standing.unfold(now) {
             self.write_rejection(row);
         }
@@ -243,18 +248,14 @@ impl Node {
     pub(super) fn finish(&mut self, link: LinkId, class: Class, bytes: usize, cost: u64) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
-        if held.owed.len() == 0 && held.idle_work.take(IDLE_WORK, now, cost) {
-            held.consume(class, bytes);
-        } else {
-            held.owed.push(class, bytes as u64, cost);
-        }
-        let delay = match (held.credit_state(), held.owed.first()) {
+        held.settle(IDLE_WORK, now, class, (bytes, cost));
+        let delay = match (held.credit_state(), held.withheld(IDLE_WORK, now)) {
             (Granted::Now, _) => return self.send_credit(link),
             // An author waits for the credit of its pushes before it signs the next batch but one.
             (Granted::Later, _) if class == Class::Push => self.config.credit_delay,
             (Granted::Later, _) => LAZY_CREDIT,
             (Granted::Nothing, None) => return,
-            (Granted::Nothing, Some((_, _, cost))) => held.idle_work.wait(IDLE_WORK, now, cost),
+            (Granted::Nothing, Some(wait)) => wait,
         };
         self.links.credit_by(link, now.after(delay));
     }

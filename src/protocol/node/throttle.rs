@@ -24,6 +24,9 @@ struct Stand {
     now: u64,
     sent: (u64, u64),
     granted: (u64, u64),
+    /// The class that is flooded.
+    class: Class,
+    missing: u64,
     banned: bool,
 }
 
@@ -45,7 +48,16 @@ impl Stand {
         let node =
             Node::new(identity(0), network.clone(), config, restored, [5; 32], Time(1_000_000));
         let (sent, granted) = ((0, 0), (0, 0));
-        let mut stand = Self { node, network, now: 1_000_000, sent, granted, banned: false };
+        let mut stand = Self {
+            node,
+            network,
+            now: 1_000_000,
+            sent,
+            granted,
+            class: Class::Push,
+            missing: 0,
+            banned: false,
+        };
         stand.drain();
         let peer = identity(1).public();
         stand.give(Input::LinkUp { link: LINK, peer, dialled: false });
@@ -76,9 +88,16 @@ impl Stand {
     }
 
     fn hear(&mut self, frame: &[u8]) {
-        if let Ok(Frame::Credit(credit)) = Frame::decode(frame) {
-            let Some(Grant { frames, bytes, .. }) = credit.grants.first() else { return };
-            self.granted = (*frames, *bytes);
+        match Frame::decode(frame) {
+            Ok(Frame::Credit(credit)) => {
+                for Grant { class, frames, bytes } in credit.grants.iter() {
+                    if *class == self.class as u8 {
+                        self.granted = (*frames, *bytes);
+                    }
+                }
+            }
+            Ok(Frame::Missing(_)) => self.missing += 1,
+            _ => {}
         }
     }
 
@@ -90,6 +109,7 @@ impl Stand {
     /// all.
     fn flood(&mut self, frame: &Frame, per_ms: u64) -> u64 {
         let class = frame.kind().class();
+        self.class = class;
         let (frames, bytes) = class.window().expect("a class with credit");
         let length = frame.encode().len() as u64;
         let mut count = 0;
@@ -113,10 +133,15 @@ impl Stand {
     }
 
     /// A known batch, as a push.
-    fn copy(&mut self) -> Frame {
-        let entry = Entry { topic: String::new(), payload: vec![1; 100] };
+    fn copy(&mut self, length: usize) -> Frame {
+        self.push(1, length)
+    }
+
+    fn push(&mut self, seq: u64, length: usize) -> Frame {
+        let entry = Entry { topic: String::new(), payload: vec![1; length] };
         let network = self.network.id();
-        let batch = Batch::sign(&identity(2), network, 1, Digest::ZERO, 0, &[entry]);
+        let prev = if seq == 1 { Digest::ZERO } else { Digest([1; 32]) };
+        let batch = Batch::sign(&identity(2), network, seq, prev, 0, &[entry]);
         Frame::Push(Box::new(Push { hops: 1, batch: batch.expect("fits") }))
     }
 }
@@ -129,9 +154,9 @@ fn bound(cost: u64, class: Class) -> u64 {
 #[test]
 fn a_flood_of_copies_earns_credit_at_its_rate() {
     let mut stand = Stand::new();
-    let copy = stand.copy();
+    let copy = stand.copy(100);
     let count = stand.flood(&copy, 100);
-    assert!(count <= bound(cost::COPY, Class::Push), "{count} copies");
+    assert!(count <= bound(1, Class::Push), "{count} copies");
     assert!(count >= IDLE_WORK_PER_S * SECONDS, "{count}: it is slowed down, not cut off");
     let rejected = stand.node.snapshot().counters.rejected;
     assert!(rejected.keys().all(|reason| *reason == Reason::Replayed), "{rejected:?}");
@@ -140,7 +165,7 @@ fn a_flood_of_copies_earns_credit_at_its_rate() {
 #[test]
 fn what_honest_redundancy_costs_is_not_slowed_down() {
     let mut stand = Stand::new();
-    let copy = stand.copy();
+    let copy = stand.copy(100);
     let per_second = IDLE_WORK_PER_S - 1;
     assert!(stand.flood(&copy, 1) >= per_second * SECONDS);
 }
@@ -159,4 +184,41 @@ fn floods_of_invented_ids_and_of_requests_are_slowed_down() {
     let wants = List::new((0..16).map(want).collect()).expect("few");
     let count = stand.flood(&Frame::Request(Request { wants }), 20);
     assert!(count <= bound(cost::request(16), Class::Request), "{count} requests");
+}
+
+/// Long copies, and long batches that are too far ahead, cost what their bytes cost.
+#[test]
+fn useless_bytes_are_slowed_down_as_well_as_useless_frames() {
+    const LENGTH: usize = 64 << 10;
+    for seq in [1, 5000] {
+        let mut stand = Stand::new();
+        let push = stand.push(seq, LENGTH);
+        let count = stand.flood(&push, 1);
+        assert!(count <= bound(cost::copy(LENGTH), Class::Push), "{count} of 64 KiB");
+        let rejected = stand.node.snapshot().counters.rejected;
+        let known = [Reason::Replayed, Reason::TooFarAhead];
+        assert!(rejected.keys().all(|reason| known.contains(reason)), "{rejected:?}");
+    }
+}
+
+/// Whoever sends more copies than it may is still heard in all else, and its news is still news.
+#[test]
+fn a_link_whose_copies_are_slowed_down_is_not_starved_of_the_rest() {
+    let mut stand = Stand::new();
+    let copy = stand.copy(64 << 10);
+    stand.flood(&copy, 1);
+    let author = identity(2).public();
+    stand.missing = 0;
+    for ticket in 0..100 {
+        let want = Want { ticket, author, seq: 9, id: None };
+        let wants = List::new(vec![want]).expect("one");
+        stand.frame(&Frame::Request(Request { wants }));
+        stand.now += 1000;
+        while stand.node.deadline().is_some_and(|(due, _)| due.0 <= stand.now) {
+            stand.give(Input::Wake);
+        }
+    }
+    assert_eq!((stand.missing, stand.banned), (100, false), "requests have a credit of their own");
+    let link = stand.node.links.get(LINK).expect("up");
+    assert!(link.owed() > 0, "credit for the copies is withheld meanwhile");
 }

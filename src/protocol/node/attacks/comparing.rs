@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::node::Node;
-use crate::protocol::{Down, Input};
+use crate::protocol::tree::parts;
+use crate::protocol::{Down, Input, Reason};
 use crate::wire::{Batch, Compare, Differ, Frame, RangeHash, Tip};
 
 #[test]
@@ -16,13 +17,15 @@ fn comparing_goes_no_faster_than_a_limit_whatever_the_answers() {
     victim.run(10_000, |victim, _, frame| {
         let Frame::Compare(asked) = frame else { return };
         compared += 1;
+        let keys = victim.network.keys().len() as u32;
         let range = asked.ranges[0];
-        let (start, end, hash) = (range.start, range.end - 1, Digest([9; 32]));
-        let narrower = if start < end { vec![RangeHash { start, end, hash }] } else { vec![] };
+        let differs = |(start, end)| RangeHash { start, end, hash: Digest([9; 32]) };
+        let narrower = parts(keys, range.start, range.end).into_iter().map(differs).collect();
         let (ticket, ranges, tips) = (asked.ticket, list(narrower), list(vec![]));
         victim.say(liar, &Frame::Differ(Differ { ticket, ranges, tips, above: list(vec![]) }));
     });
-    assert!(compared < 1000, "{compared} comparisons in ten seconds");
+    assert!((20..1000).contains(&compared), "{compared} comparisons in ten seconds");
+    assert_eq!(victim.blamed(1), None);
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn lanes_that_never_agree_hide_no_others() {
     let lacking = heads[399].0;
     let theirs = |start: u32, end: u32, node: &Node| match end {
         _ if start < keys / 3 || (start..end).contains(&lacking) => Digest([9; 32]),
-        _ => node.lanes.range_hash(start, end, |n| node.network.keys()[n as usize].key),
+        _ => node.lanes.hash(start, end),
     };
     let mut found = false;
     for ticket in 0..100 {
@@ -99,4 +102,64 @@ fn lanes_that_never_agree_hide_no_others() {
         }
     }
     assert!(found, "the newcomer never hears of the highest lane");
+}
+
+/// However many lanes there are, an answer looks at a few hashes a range: what a change costs is
+/// paid once, when it comes.
+#[test]
+fn a_comparison_costs_the_same_among_many_lanes() {
+    let mut spent = vec![];
+    for authors in [50u16, 2000] {
+        let mut victim = Victim::among(4, authors);
+        let (liar, feeder) = (victim.link(1), victim.link(2));
+        for author in 4..4 + authors {
+            let batch = victim.batch(author, 1, Digest::ZERO, "x");
+            victim.push(feeder, &batch);
+        }
+        let keys = victim.network.keys().len() as u32;
+        let range = |(start, end)| RangeHash { start, end, hash: Digest([9; 32]) };
+        let ranges: Vec<RangeHash> = parts(keys, 0, keys).into_iter().map(range).collect();
+        let ask = |victim: &mut Victim, ticket| {
+            victim.say(liar, &Frame::Compare(Compare { ticket, ranges: list(ranges.clone()) }));
+        };
+        ask(&mut victim, 0); // what came since the last one is hashed now
+        let begun = std::time::Instant::now();
+        for ticket in 1..4 {
+            ask(&mut victim, ticket);
+        }
+        spent.push(begun.elapsed() / 3);
+        assert_eq!(victim.blamed(1), None);
+    }
+    assert!(spent[1] < spent[0] * 8 + Duration::from_millis(2), "{spent:?}");
+}
+
+#[test]
+fn a_range_that_is_no_block_convicts() {
+    for (start, end) in [(0, 3), (1, 17), (0, u32::MAX)] {
+        let mut victim = Victim::among(4, 40);
+        let liar = victim.link(1);
+        let hash = Digest::ZERO;
+        let ranges = list(vec![RangeHash { start, end, hash }]);
+        victim.say(liar, &Frame::Compare(Compare { ticket: 1, ranges }));
+        assert_eq!(victim.blamed(1), Some(Reason::Malformed), "{start}..{end}");
+    }
+}
+
+/// An asker that does not wait is answered as long as its credit lasts, and no longer.
+#[test]
+fn several_comparisons_at_once_are_paid_from_credit_and_convict_beyond_it() {
+    let mut victim = Victim::among(4, 1);
+    let liar = victim.link(1);
+    let ask = |victim: &mut Victim, ticket| {
+        let ranges = list(vec![RangeHash { start: 0, end: 5, hash: Digest([9; 32]) }]);
+        victim.say(liar, &Frame::Compare(Compare { ticket, ranges }));
+    };
+    ask(&mut victim, 1);
+    ask(&mut victim, 1);
+    let answers = victim.sent.iter().filter(|(_, frame)| matches!(frame, Frame::Differ(_)));
+    assert_eq!((answers.count(), victim.blamed(1)), (2, None));
+    (0..200).for_each(|ticket| ask(&mut victim, ticket));
+    assert_eq!(victim.blamed(1), Some(Reason::CreditOverrun));
+    let answers = victim.sent.iter().filter(|(_, frame)| matches!(frame, Frame::Differ(_)));
+    assert!(answers.count() < 120, "its idle work is used up first");
 }

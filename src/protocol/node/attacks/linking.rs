@@ -12,11 +12,11 @@ fn a_new_link_is_no_new_allowance() {
     for _ in 0..IDLE_WORK_BURST / 50 {
         victim.say(link, &Frame::Ping);
     }
-    assert_eq!(victim.node.links.get(link).map(|held| held.owed.len()), Some(0));
+    assert_eq!(victim.node.links.get(link).map(|held| held.owed()), Some(0));
     victim.give(Input::LinkDown { link, cause: Down::Lost });
     let link = victim.link(1);
     victim.say(link, &Frame::Ping);
-    assert_eq!(victim.node.links.get(link).map(|held| held.owed.len()), Some(1));
+    assert_eq!(victim.node.links.get(link).map(|held| held.owed()), Some(1));
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::Node;
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
-    Config, Hole, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role,
-    StoredBatch, Time,
+    Ban, Config, Hole, Input, LinkId, Member, Network, Output, Reason, Record, Refusal, Restored,
+    Role, StoredBatch, Time,
 };
 use crate::wire::{
-    Announce, Batch, BatchId, Class, Credit, Entry, Frame, Grant, Hello, Instance, List, Missing,
-    Push, Reply, SlotId, Want, WhyMissing,
+    Announce, Batch, BatchId, Class, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance,
+    List, Missing, Push, Reply, SlotId, Want, WhyMissing,
 };
 
 mod comparing;
@@ -43,6 +43,11 @@ struct Victim {
     /// Whether checks and writes wait for [`Victim::answer`].
     slow: bool,
     waiting: VecDeque<Input>,
+    /// Whether reads fail.
+    unreadable: bool,
+    /// Bytes of bodies that were read from disk.
+    read: u64,
+    bans: Vec<Ban>,
 }
 
 fn identity(n: u16) -> Identity {
@@ -84,6 +89,9 @@ impl Victim {
             holes: BTreeMap::new(),
             slow: false,
             waiting: VecDeque::new(),
+            unreadable: false,
+            read: 0,
+            bans: vec![],
         };
         victim.drain();
         victim
@@ -115,12 +123,14 @@ impl Victim {
                         Record::Holes { author, tip, holes } => {
                             self.holes.insert(author, (tip, holes));
                         }
-                        Record::Ban(_) | Record::Rejection(_) => {}
+                        Record::Ban(ban) => self.bans.push(ban),
+                        Record::Rejection(_) => {}
                     }
                     self.waiting.push_back(Input::Written { token });
                 }
-                Output::Read { token, .. } => {
-                    self.waiting.push_back(Input::Read { token, batch: None });
+                Output::Read { token, author, seq, id } => {
+                    let batch = self.row(author, seq, id).map(Box::new);
+                    self.waiting.push_back(Input::Read { token, batch });
                 }
                 Output::Dial { peer } => {
                     self.dials.push(peer);
@@ -138,6 +148,16 @@ impl Victim {
         }
     }
 
+    fn row(&mut self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<StoredBatch> {
+        let fits = |row: &&StoredBatch| {
+            let header = &row.batch.header;
+            header.author == author && header.seq == seq && id.is_none_or(|id| id == row.id)
+        };
+        let row = self.rows.iter().find(fits).filter(|_| !self.unreadable)?;
+        self.read += row.batch.body.len() as u64;
+        Some(row.clone())
+    }
+
     /// Answers what the node asked of its own world.
     fn answer(&mut self) {
         while let Some(input) = self.waiting.pop_front() {
@@ -148,7 +168,10 @@ impl Victim {
 
     /// Links member `n` to it.
     fn link(&mut self, n: u16) -> LinkId {
-        let link = LinkId(u64::from(n));
+        self.link_as(n, LinkId(u64::from(n)))
+    }
+
+    fn link_as(&mut self, n: u16, link: LinkId) -> LinkId {
         self.give(Input::LinkUp { link, peer: identity(n).public(), dialled: false });
         let network = self.network.id();
         let instance = Instance([n as u8; 16]);
@@ -203,6 +226,19 @@ impl Victim {
             batch
         };
         (1..=count).map(signed).collect()
+    }
+
+    /// Whether the peer of a link was banned, and for what.
+    fn blamed(&self, n: u16) -> Option<Reason> {
+        let peer = identity(n).public();
+        self.bans.iter().find(|ban| ban.peer == peer).map(|ban| ban.reason)
+    }
+
+    /// Says that nothing differs.
+    fn agree(&mut self, link: LinkId, asked: &Compare) {
+        let (ticket, ranges, tips, above) =
+            (asked.ticket, list(vec![]), list(vec![]), list(vec![]));
+        self.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
     }
 
     fn announce(&mut self, link: LinkId, batches: &[Batch]) {

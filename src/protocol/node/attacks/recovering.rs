@@ -166,7 +166,7 @@ fn floors_above_all_that_was_signed_move_nothing() {
 fn what_all_have_pruned_is_given_up_and_taken_if_it_turns_up() {
     let mut victim = Victim::among(4, 1);
     let all = victim.chain(4, 60);
-    (1..4).for_each(|n| drop(victim.link(n)));
+    let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
     let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
         Frame::Compare(Compare { ticket, .. }) => {
             let tip = Tip { floor: 50, ..tip_of(&all[59]) };
@@ -218,7 +218,7 @@ fn a_node_far_behind_takes_news_at_once_and_recovers_the_rest_outside_the_quota(
 fn too_few_who_vouch_lift_no_quota() {
     let mut victim = Victim::among(7, 1);
     let all = victim.chain(7, 1000);
-    (1..3).for_each(|n| drop(victim.link(n)));
+    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
     victim.run(4000, |victim, link, frame| victim.holder(link, &frame, &all));
     let most = 400 + 4 * 100 + 16;
     assert!(victim.delivered.len() <= most, "{}", victim.delivered.len());
