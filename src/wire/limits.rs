@@ -68,6 +68,10 @@ pub const RECENT: u64 = 1024;
 pub const MAX_HOLES: usize = 256;
 /// Ranges that a differing range is split into.
 pub const RANGE_FANOUT: u32 = 16;
+/// Visits at once: links that a node dialled and has not chosen, each to compare lanes with a random
+/// member. So an honest node keeps at most `Config::links` + 1 (while one is exchanged for another)
+/// + this many links that it dialled, and `n` honest nodes so many times `n` among them.
+pub const VISITS_AT_ONCE: usize = 4;
 /// Ids that a node may be looking for at once.
 pub const MAX_WANTED: usize = 8192;
 /// Ids that one link may have made a node look for at once.

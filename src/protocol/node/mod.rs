@@ -11,6 +11,7 @@ mod rejecting;
 mod relaying;
 mod serving;
 mod state;
+mod visiting;
 
 pub(in crate::protocol) use occupancy::Note;
 pub use state::Node;
