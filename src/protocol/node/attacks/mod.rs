@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Node;
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
-    Config, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role, StoredBatch,
-    Time,
+    CloseWhy, Config, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role,
+    StoredBatch, Time,
 };
 use crate::wire::{
     Announce, Batch, BatchId, Class, Credit, Entry, Frame, Grant, Hello, Instance, List, Missing,
@@ -32,6 +32,7 @@ struct Victim {
     spent: BTreeMap<(LinkId, Class), (u64, u64)>,
     granted: BTreeMap<(LinkId, Class), u64>,
     dials: Vec<PublicKey>,
+    closed: Vec<(LinkId, CloseWhy)>,
     delivered: Vec<BatchId>,
     rows: Vec<StoredBatch>,
     submitted: Vec<Result<BatchId, Refusal>>,
@@ -72,6 +73,7 @@ impl Victim {
             spent: BTreeMap::new(),
             granted: BTreeMap::new(),
             dials: vec![],
+            closed: vec![],
             delivered: vec![],
             rows: vec![],
             submitted: vec![],
@@ -110,6 +112,7 @@ impl Victim {
                     self.waiting.push_back(Input::Read { token, batch: None });
                 }
                 Output::Dial { peer } => self.dials.push(peer),
+                Output::Close { link, why } => self.closed.push((link, why)),
                 Output::Deliver(delivery) => self.delivered.push(delivery.stored.id),
                 Output::Submitted { result, .. } => self.submitted.push(result),
                 _ => {}
