@@ -13,6 +13,7 @@ use tokio_rustls::TlsStream;
 
 use super::impairment::{Conditions, Impairments};
 use super::mailbox::{Arrival, Mailbox};
+use super::records::Paced;
 use super::tls::{Tls, peer_of, server_name};
 use crate::crypto::PublicKey;
 use crate::protocol::Network;
@@ -43,7 +44,7 @@ struct Owed {
 }
 
 impl Owed {
-    fn become_link(&mut self, stream: Box<TlsStream<TcpStream>>, peer: PublicKey) {
+    fn become_link(&mut self, stream: Box<TlsStream<Paced<TcpStream>>>, peer: PublicKey) {
         self.arrival = Some(Arrival::Linked { stream, peer, dialled: true });
     }
 }
@@ -123,7 +124,7 @@ async fn connect(
     source: Option<IpAddr>,
     address: SocketAddr,
     peer: PublicKey,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<Paced<TcpStream>>> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source.filter(|s| s.is_ipv4() == address.is_ipv4()) {
         socket.bind((source, 0).into())?;
@@ -131,7 +132,7 @@ async fn connect(
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     let connector = tls.connector(peer).map_err(io::Error::other)?;
-    let stream = connector.connect(server_name(), stream).await?;
+    let stream = connector.connect(server_name(), Paced::new(stream)).await?;
     match peer_of(stream.get_ref().1) {
         Some(found) if found == peer => Ok(stream.into()),
         _ => Err(io::Error::other("another protocol is spoken there")),

@@ -26,6 +26,7 @@ use super::impairment::{Conditions, Impairments};
 use super::inbox::Item;
 use super::link::{Deadlines, Link};
 use super::mailbox::{Arrival, Mailbox};
+use super::records::Paced;
 use super::traffic::Meter;
 use super::waiters::Waiters;
 use crate::crypto::PublicKey;
@@ -283,7 +284,7 @@ impl Driver {
         [deadline, self.stop_by, self.disk.retry_at()].into_iter().flatten().min()
     }
 
-    fn up(&mut self, stream: TlsStream<TcpStream>, peer: PublicKey, dialled: bool) {
+    fn up(&mut self, stream: TlsStream<Paced<TcpStream>>, peer: PublicKey, dialled: bool) {
         let of_peer = self.links.values().filter(|entry| entry.peer == peer).count();
         if of_peer >= LINKS_PER_PEER {
             if dialled {
@@ -295,7 +296,8 @@ impl Driver {
         self.next_link += 1;
         let (mail, meter) = (self.mail.clone(), self.meter.clone());
         let conditions = Conditions::new(self.lab.as_ref(), peer);
-        let link = Link::new(id, conditions, self.actor.is_liar(), mail, meter);
+        let frames = stream.get_ref().0.frames();
+        let link = Link::new(id, conditions, self.actor.is_liar(), (mail, meter, frames));
         self.tasks.spawn(link.clone().run(stream, Deadlines::default()));
         self.links.insert(id, Entry { link, peer, closing: false });
         tracing::debug!(link = id.0, %peer, dialled, "link up");

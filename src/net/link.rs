@@ -14,6 +14,7 @@ use super::inbox::{Inbox, Item};
 use super::line::Line;
 use super::mailbox::Mailbox;
 use super::outbox::{Chunk, Next, Outbox};
+use super::records::Frames;
 use super::traffic::{Direction, Meter};
 use crate::protocol::{Down, LinkId};
 use crate::wire::limits::MAX_FRAME;
@@ -59,6 +60,7 @@ pub(super) struct Link {
     closing: watch::Sender<bool>,
     mail: Arc<Mailbox>,
     meter: Arc<Meter>,
+    frames: Frames,
 }
 
 /// Puts the end into the inbox, exactly once, however the task ends.
@@ -78,12 +80,21 @@ impl Link {
         id: LinkId,
         conditions: Conditions,
         reports_drained: bool,
-        mail: Arc<Mailbox>,
-        meter: Arc<Meter>,
+        (mail, meter, frames): (Arc<Mailbox>, Arc<Meter>, Frames),
     ) -> Arc<Self> {
         let (inbox, outbox) = (Inbox::default(), Outbox::default());
         let closing = watch::Sender::new(false);
-        Arc::new(Self { id, inbox, outbox, conditions, reports_drained, closing, mail, meter })
+        Arc::new(Self {
+            id,
+            inbox,
+            outbox,
+            conditions,
+            reports_drained,
+            closing,
+            mail,
+            meter,
+            frames,
+        })
     }
 
     /// Writes what is queued, in bounded time, and ends. Nothing that comes is handed on any more.
@@ -210,6 +221,7 @@ impl Link {
         }
         self.passage(conditions).await;
         self.meter.frame(Direction::Received, &body);
+        self.frames.count();
         Ok(Some(Item::Frame(body.into())))
     }
 
@@ -391,7 +403,8 @@ mod tests {
     fn impaired(pipe: usize, deadlines: Deadlines, lab: Option<&Impairments>) -> Bench {
         let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
         let conditions = Conditions::new(lab, identity(1).public());
-        let link = Link::new(LinkId(7), conditions, true, mail.clone(), meter.clone());
+        let shared = (mail.clone(), meter.clone(), Frames::default());
+        let link = Link::new(LinkId(7), conditions, true, shared);
         let (near, far) = duplex(pipe);
         let task = tokio::spawn(link.clone().run(near, deadlines));
         Bench { link, far, task, mail, meter }

@@ -14,6 +14,7 @@ use tokio_rustls::TlsStream;
 use super::gate::{Gate, Permit};
 use super::impairment::{Conditions, Impairments};
 use super::mailbox::{Arrival, Mailbox};
+use super::records::Paced;
 use super::tls::{Tls, peer_of};
 use super::traffic::{Inbound, Meter};
 use crate::crypto::PublicKey;
@@ -132,9 +133,12 @@ fn is_callers(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-async fn accept(tls: &Tls, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, PublicKey)> {
+async fn accept(
+    tls: &Tls,
+    stream: TcpStream,
+) -> io::Result<(TlsStream<Paced<TcpStream>>, PublicKey)> {
     stream.set_nodelay(true)?;
-    let stream = tls.acceptor().accept(stream).await?;
+    let stream = tls.acceptor().accept(Paced::new(stream)).await?;
     let peer = peer_of(stream.get_ref().1)
         .ok_or_else(|| io::Error::other("another protocol is spoken there"))?;
     Ok((stream.into(), peer))

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsStream;
 
+use super::records::Paced;
 use crate::crypto::PublicKey;
 use crate::protocol::{Input, LinkId};
 
@@ -17,7 +18,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What became of a dial, or an inbound handshake that succeeded.
 pub(super) enum Arrival {
-    Linked { stream: Box<TlsStream<TcpStream>>, peer: PublicKey, dialled: bool },
+    Linked { stream: Box<TlsStream<Paced<TcpStream>>>, peer: PublicKey, dialled: bool },
     DialFailed { peer: PublicKey },
 }
 

@@ -24,6 +24,7 @@ mod listener;
 mod log;
 mod mailbox;
 mod outbox;
+mod records;
 mod settings;
 mod start;
 #[cfg(test)]

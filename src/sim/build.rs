@@ -45,7 +45,8 @@ impl World {
         let honest: Vec<bool> = cast.iter().map(Option::is_none).collect();
         let mut config = Config::default();
         config.links = scenario.mesh.links.unwrap_or(config.links);
-        let oracle = Oracle::new(&network, honest, keys);
+        let mut oracle = Oracle::new(&network, honest, keys);
+        oracle.choosing(config.links);
         let mut world = Self {
             now: START,
             seed,

@@ -96,9 +96,15 @@ impl End {
     }
 }
 
-/// All ends of the run: a link's name is never used twice.
+/// The ends of links: a link's name is never used twice.
 #[derive(Debug, Default)]
-pub(super) struct Ends(Vec<End>);
+pub(super) struct Ends {
+    /// In the order of names, from the oldest link that is up at some end: over simulated days
+    /// there are millions of visits.
+    held: VecDeque<End>,
+    /// The name of the first.
+    first: u64,
+}
 
 impl Ends {
     /// A new link: the dialler's end, and the other one.
@@ -108,25 +114,34 @@ impl Ends {
         (to, back): (usize, Duration),
         now: Time,
     ) -> (LinkId, LinkId) {
-        let name = self.0.len() as u64;
-        self.0.push(End::new(from, out, now));
-        self.0.push(End::new(to, back, now));
+        while self.held.len() >= 2 && !self.held[0].up && !self.held[1].up {
+            self.held.drain(..2);
+            self.first += 2;
+        }
+        let name = self.first + self.held.len() as u64;
+        self.held.push_back(End::new(from, out, now));
+        self.held.push_back(End::new(to, back, now));
         (LinkId(name), LinkId(name + 1))
+    }
+
+    fn place(&self, id: LinkId) -> Option<usize> {
+        usize::try_from(id.0.checked_sub(self.first)?).ok()
     }
 
     /// An end that is up.
     pub fn up(&mut self, id: LinkId) -> Option<&mut End> {
-        self.0.get_mut(usize::try_from(id.0).ok()?).filter(|end| end.up)
+        let place = self.place(id)?;
+        self.held.get_mut(place).filter(|end| end.up)
     }
 
-    /// An end, up or not.
+    /// An end that is up, or was until not long ago.
     pub fn get(&self, id: LinkId) -> Option<&End> {
-        self.0.get(usize::try_from(id.0).ok()?)
+        self.held.get(self.place(id)?)
     }
 
     /// Every end that is up, in the order of names.
     pub fn all_up(&self) -> impl Iterator<Item = (LinkId, &End)> {
-        let named = self.0.iter().enumerate().map(|(i, end)| (LinkId(i as u64), end));
+        let named = (self.first..).map(LinkId).zip(&self.held);
         named.filter(|(_, end)| end.up)
     }
 }
@@ -199,6 +214,29 @@ pub(super) fn segments(bytes: usize, one_way: u64, weather: &Weather, dice: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_that_are_over_take_no_room_and_names_go_on() {
+        let mut ends = Ends::default();
+        let mut link = || ends.link((0, Duration::ZERO), (1, Duration::ZERO), Time(0));
+        let (kept, _) = link();
+        let names: Vec<LinkId> = (0..1000).map(|_| link().0).collect();
+        assert_eq!((kept, names[999]), (LinkId(0), LinkId(2000)));
+        for name in &names {
+            ends.up(*name).expect("up").up = false;
+            ends.up(other(*name)).expect("up").up = false;
+        }
+        ends.up(kept).expect("up").up = false;
+        let (near, far) = ends.link((0, Duration::ZERO), (1, Duration::ZERO), Time(0));
+        assert!(ends.held.len() > 1000, "an end of the oldest is still up");
+        ends.up(other(kept)).expect("up").up = false;
+        ends.link((2, Duration::ZERO), (3, Duration::ZERO), Time(0));
+        assert_eq!((near, far, ends.held.len()), (LinkId(2002), LinkId(2003), 4));
+        assert!(ends.get(kept).is_none() && ends.up(names[7]).is_none());
+        assert_eq!(ends.get(near).map(|end| end.owner), Some(0));
+        let up: Vec<u64> = ends.all_up().map(|(id, _)| id.0).collect();
+        assert_eq!(up, [2002, 2003, 2004, 2005]);
+    }
 
     #[test]
     fn fair_weather_changes_nothing_and_foul_weather_delays() {

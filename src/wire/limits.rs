@@ -68,6 +68,11 @@ pub const RECENT: u64 = 1024;
 pub const MAX_HOLES: usize = 1024;
 /// Ranges that a differing range is split into.
 pub const RANGE_FANOUT: u32 = 16;
+/// Visits at once: links that a node dialled and has not chosen, each to compare lanes with a
+/// random member. So an honest node keeps at most this many links that it dialled beside those that
+/// it chose (`Config::links`, and one more while that is exchanged for another), and `n` of them
+/// have at most `n` times as many among them.
+pub const VISITS_AT_ONCE: usize = 4;
 /// Ids that a node may be looking for at once.
 pub const MAX_WANTED: usize = 8192;
 /// Ids that one link may have made a node look for at once.
@@ -102,6 +107,15 @@ pub const AUTHOR_BYTE_BURST: u64 = 16 << 20;
 pub const IDLE_WORK_PER_S: u64 = 1000;
 /// Such units that it may cause at once after a pause.
 pub const IDLE_WORK_BURST: u64 = 2000;
+/// Pieces (TLS records, and reads from the socket) a second that a link may come in beyond those
+/// that its frames and bytes are worth; a link that comes in more is read from more slowly.
+pub const PIECES_PER_S: u32 = 1000;
+/// Such pieces at once after a pause.
+pub const PIECE_BURST: u64 = 4000;
+/// Pieces that a whole frame is worth: its length and itself, each a record and a read.
+pub const PIECES_PER_FRAME: u64 = 4;
+/// Bytes on the wire that are worth a piece: the segments of the narrowest networks are longer.
+pub const PIECE_BYTES: u32 = 256;
 /// Comparisons a second that a node begins or goes on with on one link.
 pub const COMPARES_PER_S: u64 = 50;
 /// Such comparisons at once after a pause.

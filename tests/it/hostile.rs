@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loyal::crypto::{Digest, Identity};
 use loyal::net::{self, Handle, Running, Settings};
@@ -117,19 +117,24 @@ impl Rig {
         assert!(self.banned(&member).await, "{}", reason.name());
     }
 
+    /// Waits until a batch is delivered.
+    async fn expect_message(&self, batch: Digest) {
+        let delivered = async {
+            let id = loyal::wire::MessageId { batch, index: 0 };
+            while self.handle.reader().message(id).expect("readable").is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, delivered).await.is_ok(), "the node takes nothing any more");
+    }
+
     /// An honest member still gets a batch delivered.
     async fn expect_alive(&mut self) {
         let member = self.member();
         let mut raw = self.link(&member).await;
         let batch = batch(&member, self.network.id(), 1, Digest::ZERO, "still there?");
         raw.say(&push(batch.clone()).encode()).await;
-        let delivered = async {
-            let id = loyal::wire::MessageId { batch: batch.id(), index: 0 };
-            while self.handle.reader().message(id).expect("readable").is_none() {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        assert!(timeout(PATIENCE, delivered).await.is_ok(), "the node takes nothing any more");
+        self.expect_message(batch.id()).await;
         assert!(!self.banned(&member).await);
         let posted = self.handle.publish(entry("t", b"own")).await;
         assert!(posted.is_ok(), "{posted:?}");
@@ -361,6 +366,57 @@ fn half_open_handshakes_do_not_keep_members_out() {
             assert!(ended.is_ok(), "a half-open handshake is held for ever");
         }
         rig.expect_alive().await;
+        rig.stop().await;
+    });
+}
+
+/// A byte a TLS record: each costs a decryption, and would be worth hundreds. Whoever sends so is
+/// read from slowly and not blamed, as a network may cut things so; others do not notice.
+#[test]
+fn a_byte_a_record_is_read_slowly_and_others_are_served_in_time() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let id = rig.network.id();
+        let mut slow = Vec::new();
+        for _ in 0..4 {
+            let member = rig.member();
+            let raw = rig.link(&member).await;
+            let long = batch(&member, id, 1, Digest::ZERO, &"x".repeat(9000));
+            slow.push((member, raw, long));
+        }
+        let begun = Instant::now();
+        let mut floods = Vec::new();
+        let mut sent = Vec::new();
+        for (member, mut raw, long) in slow {
+            sent.push((member, long.clone()));
+            floods.push(tokio::spawn(async move {
+                let frame = push(long).encode();
+                for byte in [&(frame.len() as u32).to_be_bytes()[..], &frame].concat() {
+                    raw.write(&[byte]).await;
+                }
+                raw
+            }));
+        }
+        let member = rig.member();
+        let mut honest = rig.link(&member).await;
+        let mut worst = Duration::ZERO;
+        for batch in chain(&member, id, 15) {
+            let told = Instant::now();
+            honest.say(&push(batch.clone()).encode()).await;
+            rig.expect_message(batch.id()).await;
+            worst = worst.max(told.elapsed());
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(worst < Duration::from_secs(2), "another waits {worst:?}");
+        for (member, long) in &sent {
+            rig.expect_message(long.id()).await;
+            let took = begun.elapsed();
+            assert!(took > Duration::from_secs(3), "9000 records are read in {took:?}");
+            assert!(!rig.banned(member).await, "a network may do that");
+        }
+        for flood in floods {
+            drop(flood.await.expect("it is read in the end"));
+        }
         rig.stop().await;
     });
 }

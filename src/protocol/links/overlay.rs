@@ -148,9 +148,9 @@ impl Overlay {
         waiting.map(|(_, backoff)| backoff.until).min()
     }
 
-    /// Whether a dial for a visit is under way.
-    pub fn is_visiting(&self) -> bool {
-        self.dialling.values().any(|purpose| *purpose == Purpose::Visit)
+    /// Dials under way for visits.
+    pub fn visiting(&self) -> usize {
+        self.dialling.values().filter(|purpose| **purpose == Purpose::Visit).count()
     }
 }
 

@@ -37,6 +37,11 @@ impl Node {
     /// Fills up the chosen links: each is drawn uniformly at random from the members that are
     /// neither chosen nor banned, whether they are linked already or not.
     pub(super) fn choose_links(&mut self) {
+        self.draw_links();
+        self.finish_rotation();
+    }
+
+    fn draw_links(&mut self) {
         if self.links.ready().next().is_none() {
             self.overlay.hurry(self.now.after(LONELY));
         }
@@ -60,7 +65,8 @@ impl Node {
     }
 
     fn lacks_links(&self) -> bool {
-        self.links.chosen() + self.overlay.choosing() < self.config.links
+        let stay = self.links.chosen().saturating_sub(usize::from(self.retiring.is_some()));
+        stay + self.overlay.choosing() < self.config.links
     }
 
     pub(super) fn next_redial(&self) -> Option<Time> {
@@ -68,35 +74,31 @@ impl Node {
         self.lacks_links().then(|| self.overlay.next_retry(self.now, unbanned)).flatten()
     }
 
-    /// Links to a random member that is not linked, to compare lanes: the way out when every link
-    /// is a liar. The link stays until the next visit, so that it may bring news as well.
-    pub(super) fn visit_someone(&mut self) {
-        self.next_visit = self.now.after(self.visit_pause);
-        self.visit_pause = (self.visit_pause * 5 / 4).min(self.config.visit_every);
-        if self.overlay.is_visiting() {
-            return;
-        }
-        let (now, links, standing) = (self.now, &self.links, &self.standing);
-        let allowed = |peer: &PublicKey| {
-            !standing.is_banned(peer, now) && links.iter().all(|(_, link)| link.peer != *peer)
-        };
-        let Some(peer) = self.overlay.pick(&mut self.rng, now, allowed) else { return };
-        if self.overlay.dial(peer, Purpose::Visit) {
-            self.emit(Output::Dial { peer });
-        }
-    }
-
-    /// Gives up one chosen link, so that another is drawn in its place.
+    /// Gives up one chosen link for another: first the other is drawn and has said its hello.
     pub(super) fn rotate(&mut self) {
         let chosen: Vec<LinkId> =
             self.links.ready().filter(|(_, l)| l.chosen()).map(|(id, _)| id).collect();
-        let others = self.overlay.count();
-        if chosen.len() < self.config.links || others <= self.config.links {
+        let lacking = chosen.is_empty() || chosen.len() < self.config.links;
+        if lacking || self.retiring.is_some() || self.overlay.count() <= self.config.links {
             return; // never while links are lacking, and to no end where all are linked
         }
-        let link = chosen[self.rng.random_range(0..chosen.len())];
-        self.links.choose(link, false);
+        self.retiring = Some(chosen[self.rng.random_range(0..chosen.len())]);
         self.choose_links();
+    }
+
+    /// Lets the link go that another was drawn for, once that one is there. Who dialled a link ends
+    /// it: one that the peer dialled may be one that it has chosen.
+    fn finish_rotation(&mut self) {
+        let Some(old) = self.retiring else { return };
+        let others = self.links.ready().filter(|(id, link)| link.chosen() && *id != old).count();
+        if others < self.config.links {
+            return;
+        }
+        self.retiring = None;
+        self.links.choose(old, false);
+        if self.links.get(old).is_some_and(|link| link.dialled) {
+            self.close(old, CloseWhy::Rotated);
+        }
     }
 
     pub(super) fn on_dial_failed(&mut self, peer: PublicKey) {
@@ -118,6 +120,7 @@ impl Node {
         }
         self.links.up(link, peer, number, dialled, self.now);
         self.links.choose(link, purpose == Some(Purpose::Chosen));
+        self.limit_visits();
         let (version, network, instance) = (u16::from(VERSION), self.network.id(), self.instance);
         self.send(link, &Frame::Hello(Hello { version, network, instance }));
     }
@@ -126,18 +129,22 @@ impl Node {
         let own = self.identity.public();
         match self.links.hello(link, &own, instance) {
             Verdict::Only => {}
-            Verdict::Replaces(older) => self.close(older, CloseWhy::Duplicate),
-            Verdict::Loses => return self.close(link, CloseWhy::Duplicate),
-        }
-        let Some(held) = self.links.get(link) else { return };
-        let (dialled, visit) = (held.dialled, held.dialled && !held.chosen());
-        if visit && let Some(older) = self.visiting.replace(link) {
-            let idle = self.links.get(older).is_some_and(|l| !l.chosen() && l.dialled);
-            if idle && older != link {
-                self.close(older, CloseWhy::Rotated);
+            Verdict::Replaces(older) => {
+                if self.retiring == Some(older) {
+                    self.retiring = Some(link); // what was chosen stays so, and goes in its turn
+                }
+                self.close(older, CloseWhy::Duplicate);
+            }
+            Verdict::Loses => {
+                self.close(link, CloseWhy::Duplicate);
+                return self.choose_links();
             }
         }
-        if dialled {
+        let Some(held) = self.links.get(link) else { return };
+        if held.dialled {
+            if !held.chosen() {
+                self.end_visits_before(link);
+            }
             self.compare(link);
         }
         self.probe_holes(link);
@@ -163,8 +170,8 @@ impl Node {
         self.serving.link_down(link);
         self.recovery.link_down(link);
         self.catching_up.remove(&link);
-        if self.visiting == Some(link) {
-            self.visiting = None;
+        if self.retiring == Some(link) {
+            self.retiring = None;
         }
         Some(gone)
     }
@@ -177,6 +184,7 @@ impl Node {
 
     /// Pings silent links and gives up those that owe something for too long.
     pub(super) fn sweep_links(&mut self) {
+        self.end_visits();
         let now = self.now;
         let (mut ping, mut dead) = (Vec::new(), Vec::new());
         for (id, link) in self.links.iter() {

@@ -12,6 +12,7 @@ mod rejecting;
 mod relaying;
 mod serving;
 mod state;
+mod visiting;
 
 pub(in crate::protocol) use occupancy::Note;
 pub use state::Node;

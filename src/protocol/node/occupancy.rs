@@ -3,7 +3,9 @@
 use super::publishing::MAX_SUBMITTED;
 use super::state::Node;
 use crate::protocol::links::LINKS_PER_MEMBER;
-use crate::wire::limits::{MAX_OPEN_WANTS, MAX_TIPS, MAX_UNACKNOWLEDGED, PUSH_FRAMES};
+use crate::wire::limits::{
+    MAX_OPEN_WANTS, MAX_TIPS, MAX_UNACKNOWLEDGED, PUSH_FRAMES, VISITS_AT_ONCE,
+};
 
 /// Takes a collection's name, its entries and its limit.
 pub(in crate::protocol) type Note<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
@@ -37,5 +39,7 @@ impl Node {
         self.recovery.occupy(note, keys, members);
         note("behind", self.behind.len(), keys);
         note("catching_up", self.catching_up.len(), links);
+        note("visits", self.visits().len(), VISITS_AT_ONCE);
+        note("visited", self.visited.len(), members);
     }
 }

@@ -70,7 +70,12 @@ pub struct Node {
     pub(super) last_news: Time,
     pub(super) next_visit: Time,
     pub(super) visit_pause: Duration,
-    pub(super) visiting: Option<LinkId>,
+    /// Members that were visited in this round of hurried visits.
+    pub(super) visited: BTreeSet<PublicKey>,
+    /// Whether visits are to be hurried: more members must be heard soon.
+    pub(super) hurry_visits: bool,
+    /// A chosen link that goes as soon as another is there in its place.
+    pub(super) retiring: Option<LinkId>,
     pub(super) catching_up: BTreeSet<LinkId>,
     pub(super) next_rotation: Time,
     next_sweep: Time,
@@ -123,7 +128,9 @@ impl Node {
             serving: Serving::default(),
             recovery: Recovery::default(),
             behind: BTreeSet::new(),
-            visiting: None,
+            visited: BTreeSet::new(),
+            hurry_visits: false,
+            retiring: None,
             catching_up: BTreeSet::new(),
             counters: Counters::default(),
         };

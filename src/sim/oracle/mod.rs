@@ -8,6 +8,7 @@
 //! goes to eight links, a batch that ten thousand nodes deliver) is recognised by comparing bytes.
 
 mod checks;
+mod dials;
 mod facts;
 mod frames;
 mod keys;

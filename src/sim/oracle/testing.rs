@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::Oracle;
 use crate::crypto::{Digest, Identity, PublicKey, Signature, Verdict, check};
 use crate::protocol::{
-    Config, Down, Durability, Input, LinkId, Member, Network, Node, Output, Record, Restored,
-    RestoredLane, RestoredSlot, Role, StoredBatch, Time, Token,
+    CloseWhy, Config, Down, Durability, Input, LinkId, Member, Network, Node, Output, Record,
+    Restored, RestoredLane, RestoredSlot, Role, StoredBatch, Time, Token,
 };
 use crate::wire::limits::VERSION;
 use crate::wire::{Batch, Entry, Frame, Hello, Instance, Push};
@@ -74,6 +74,8 @@ pub struct World {
     pub cut: BTreeSet<(usize, usize)>,
     /// Nodes that hear nothing but hellos, credit and pings.
     pub deaf: BTreeSet<usize>,
+    /// Whether links that nodes end by and by stay up, and nobody hears of it.
+    pub sticky: bool,
     /// What the oracle hears instead.
     pub bend: Option<Bend>,
     /// What nodes are told instead of the truth about a signature.
@@ -107,6 +109,7 @@ impl World {
             honest,
             cut: BTreeSet::new(),
             deaf: BTreeSet::new(),
+            sticky: false,
             bend: None,
             verdict: None,
             ends: BTreeMap::new(),
@@ -232,6 +235,9 @@ impl World {
     /// Carries out what a node wants, and lets the oracle hear it.
     pub fn drain(&mut self, i: usize) {
         while let Some(output) = self.nodes[i].as_mut().and_then(Node::poll) {
+            if self.sticky && matches!(output, Output::Close { why: CloseWhy::Rotated, .. }) {
+                continue;
+            }
             let now = Time(self.now);
             match self.bend.as_mut() {
                 Some(bend) => {

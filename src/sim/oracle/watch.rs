@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::checks::Checks;
+use super::dials::Dials;
 use super::facts::{Fact, Facts};
 use super::frames::Frames;
 use super::keys::Keys;
@@ -12,7 +13,7 @@ use super::set::NodeSet;
 use super::slots::Slots;
 use super::step::{Cause, Step, blames_honest, count_row, within_limits};
 use crate::crypto::{PublicKey, Signature};
-use crate::protocol::{Input, LinkId, Network, Node, Output, Record, StoredBatch, Time};
+use crate::protocol::{Config, Input, LinkId, Network, Node, Output, Record, StoredBatch, Time};
 use crate::report::Violation;
 use crate::wire::{Class, Kind, SignedSlot};
 
@@ -33,6 +34,7 @@ pub struct Oracle {
     checks: Checks,
     frames: Frames,
     links: Links,
+    dials: Dials,
     step: Step,
     quiet_from: Option<Time>,
     checkpoints: usize,
@@ -49,17 +51,26 @@ impl Oracle {
             checks: Checks::new(nodes),
             frames: Frames::default(),
             links: Links::new(nodes),
+            dials: Dials::new(Config::default().links),
             step: Step::default(),
             quiet_from: None,
             checkpoints: 0,
         }
     }
 
+    /// Nodes choose so many links each; as many as by default, if nobody says so.
+    pub fn choosing(&mut self, links: usize) {
+        self.dials.choosing(links);
+    }
+
     /// An input is about to be handed to an honest node.
-    pub fn before(&mut self, _now: Time, _node: usize, input: &Input, of: &Node) {
+    pub fn before(&mut self, now: Time, node: usize, input: &Input, of: &Node) {
         let cause = match input {
             Input::LinkUp { link, dialled, .. } => {
                 self.links.dialled(*link, *dialled);
+                if *dialled {
+                    self.dials.up(*link, node, now);
+                }
                 Cause::LinkUp(*link)
             }
             Input::Frame { link, bytes } => {
@@ -98,6 +109,7 @@ impl Oracle {
                 }
                 self.blames(now, node, output);
                 self.links.closed(*link);
+                self.dials.gone(*link);
             }
             Output::Published { seq, .. } => self.slots.published(node, *seq),
             _ => {}
@@ -191,6 +203,7 @@ impl Oracle {
     /// It is down there.
     pub fn link_down(&mut self, end: LinkId) {
         self.links.down(end);
+        self.dials.gone(end);
     }
 
     /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
@@ -238,6 +251,7 @@ impl Oracle {
         }
         self.checkpoints = self.checkpoints.wrapping_add(1);
         self.links.checkpoint(now, &up, &self.keys, &mut self.facts);
+        self.dials.checkpoint(now, &up, &mut self.facts);
     }
 
     /// The run is over, liveness phase included; who is up, by node number.

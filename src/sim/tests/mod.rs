@@ -4,6 +4,7 @@
 mod faults;
 mod links;
 mod liveness;
+mod overlay;
 
 use std::time::Duration;
 

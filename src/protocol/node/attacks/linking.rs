@@ -1,9 +1,13 @@
 //! Liars against the choice of links.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use super::{Victim, identity};
-use crate::protocol::{Down, Input, LinkId};
-use crate::wire::limits::IDLE_WORK_BURST;
-use crate::wire::{Frame, Hello, Instance};
+use crate::crypto::PublicKey;
+use crate::protocol::{Down, Input, LinkId, Time};
+use crate::wire::limits::{IDLE_WORK_BURST, VISITS_AT_ONCE};
+use crate::wire::{Differ, Frame, Hello, Instance};
 
 #[test]
 fn a_new_link_is_no_new_allowance() {
@@ -39,4 +43,148 @@ fn a_peer_that_ends_every_link_after_its_hello_is_not_dialled_without_pause() {
         victim.run(3, |_, _, _| ());
     }
     assert!(dials < 60, "{dials} dials in ten seconds");
+}
+
+/// What a test's member does with a link that the victim dialled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Says hello, and that it lacks nothing.
+    Answers,
+    /// Says hello and nothing else.
+    Hello,
+    /// Says nothing.
+    Silent,
+}
+
+/// The members that a victim dials, for a while.
+struct Crowd {
+    victim: Victim,
+    /// By link: to whom, and since when.
+    open: BTreeMap<LinkId, (PublicKey, Time)>,
+    /// Everybody who was dialled, in order.
+    dialled: Vec<PublicKey>,
+    /// The most links at once that the victim had dialled, and the fewest chosen ones.
+    most: usize,
+    fewest: usize,
+}
+
+impl Crowd {
+    fn of(victim: Victim) -> Self {
+        Self { victim, open: BTreeMap::new(), dialled: vec![], most: 0, fewest: usize::MAX }
+    }
+
+    fn run(&mut self, ms: u64, manner: impl Fn(&PublicKey) -> Manner) {
+        let end = self.victim.now.after(Duration::from_millis(ms));
+        while self.victim.now < end {
+            for peer in std::mem::take(&mut self.victim.dials) {
+                self.dialled.push(peer);
+                let link = LinkId(10_000 + self.dialled.len() as u64);
+                self.open.insert(link, (peer, self.victim.now));
+                self.victim.give(Input::LinkUp { link, peer, dialled: true });
+                if manner(&peer) != Manner::Silent {
+                    let (network, instance) = (self.victim.network.id(), Instance([1; 16]));
+                    let hello = Hello { version: 2, network, instance };
+                    self.victim.say(link, &Frame::Hello(hello));
+                }
+            }
+            for (link, _) in std::mem::take(&mut self.victim.closed) {
+                self.open.remove(&link);
+                self.victim.give(Input::LinkDown { link, cause: Down::Closed });
+            }
+            self.most = self.most.max(self.open.len());
+            self.fewest = self.fewest.min(self.victim.node.chosen().count());
+            let open = self.open.clone();
+            self.victim.run(10, |victim, link, frame| {
+                let answers = open.get(&link).is_none_or(|(p, _)| manner(p) == Manner::Answers);
+                if let (true, Frame::Compare(compare)) = (answers, frame) {
+                    let (ticket, ranges) = (compare.ticket, super::list(vec![]));
+                    let (tips, above) = (super::list(vec![]), super::list(vec![]));
+                    victim.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
+                }
+                if answers {
+                    victim.say(link, &Frame::Ping);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_link_is_exchanged_only_when_another_is_there_and_then_it_ends() {
+    let mut crowd = Crowd::of(Victim::among(40, 0));
+    crowd.run(2000, |_| Manner::Answers);
+    let first: BTreeSet<PublicKey> = crowd.victim.node.chosen().collect();
+    assert_eq!(first.len(), 3);
+    crowd.fewest = usize::MAX;
+    crowd.run(600_000, |_| Manner::Answers);
+    assert_eq!(crowd.fewest, 3, "never fewer than it wants");
+    assert!(crowd.most <= 3 + 1 + VISITS_AT_ONCE, "{} links", crowd.most);
+    assert!(crowd.open.len() <= 3 + 2, "{} at the end", crowd.open.len());
+    let last: BTreeSet<PublicKey> = crowd.victim.node.chosen().collect();
+    assert!(first.intersection(&last).count() < 3, "ten were exchanged");
+    // None goes for one that never says hello.
+    crowd.run(300_000, |peer| match last.contains(peer) {
+        true => Manner::Answers,
+        false => Manner::Silent,
+    });
+    assert!(last.iter().all(|peer| crowd.victim.node.chosen().any(|key| key == *peer)));
+}
+
+/// An inbound link is its dialler's to end: whoever keeps one for ever displaces nobody.
+#[test]
+fn links_that_others_dialled_are_left_to_them() {
+    let mut victim = Victim::among(40, 0);
+    let kept: Vec<LinkId> = (30..38).map(|n| victim.link(n)).collect();
+    let mut crowd = Crowd::of(victim);
+    for _ in 0..600 {
+        crowd.run(1000, |_| Manner::Answers);
+        kept.iter().for_each(|link| crowd.victim.say(*link, &Frame::Ping));
+    }
+    assert!(kept.iter().all(|link| crowd.victim.node.links.get(*link).is_some()));
+    assert!(crowd.open.len() <= 3 + 2, "{} at the end", crowd.open.len());
+    assert_eq!(crowd.victim.node.chosen().count(), 3);
+}
+
+#[test]
+fn visits_that_never_say_hello_are_few_at_any_time() {
+    let mut crowd = Crowd::of(Victim::among(200, 0));
+    crowd.victim.node.visit_pause = Duration::from_millis(300);
+    for _ in 0..100 {
+        crowd.run(300, |_| Manner::Silent);
+        crowd.victim.node.visit_pause = Duration::from_millis(300);
+        let node = &crowd.victim.node;
+        assert!(node.visits().len() <= VISITS_AT_ONCE, "{}", node.visits().len());
+    }
+    assert!(crowd.most <= 3 + 1 + VISITS_AT_ONCE, "{} links", crowd.most);
+    assert!(crowd.dialled.len() > 60, "it goes on visiting: {}", crowd.dialled.len());
+}
+
+/// A third of the members say hello and never answer; the others are all heard within seconds.
+#[test]
+fn hurried_visits_reach_everybody_soon_and_silence_holds_a_place_for_two_seconds() {
+    let members = 31u16;
+    let liars: BTreeSet<PublicKey> = (1..=10).map(|n| identity(n).public()).collect();
+    let manner = |peer: &PublicKey| match liars.contains(peer) {
+        true => Manner::Hello,
+        false => Manner::Answers,
+    };
+    let mut crowd = Crowd::of(Victim::among(members, 0));
+    crowd.run(3000, manner);
+    let before = crowd.dialled.len();
+    crowd.victim.node.hurry_visits = true;
+    crowd.run(10_000, manner);
+    let seen: BTreeSet<PublicKey> = crowd.dialled[before..].iter().copied().collect();
+    let linked = crowd.victim.node.chosen().count();
+    assert!(seen.len() + linked >= usize::from(members) - 1, "{} of them", seen.len());
+    assert!(crowd.most <= 3 + 1 + VISITS_AT_ONCE, "{} links", crowd.most);
+    let dials = crowd.dialled.len() - before;
+    assert!(dials <= 4 * usize::from(members), "{dials}: a round, a pause, a round");
+    for (peer, since) in crowd.open.values().filter(|(peer, _)| liars.contains(peer)) {
+        let chosen = crowd.victim.node.chosen().any(|key| key == *peer);
+        let lasted = crowd.victim.now.since(*since);
+        assert!(chosen || lasted <= Duration::from_millis(2100), "{lasted:?}");
+    }
+    crowd.victim.node.hurry_visits = false;
+    crowd.run(10_000, manner);
+    assert!(crowd.victim.node.visits().len() <= 2);
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Node;
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
-    Ban, Config, Hole, Input, LinkId, Member, Network, Output, Reason, Record, Refusal, Restored,
-    Role, StoredBatch, Time,
+    Ban, CloseWhy, Config, Hole, Input, LinkId, Member, Network, Output, Reason, Record, Refusal,
+    Restored, Role, StoredBatch, Time,
 };
 use crate::wire::{
     Announce, Batch, BatchId, Class, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance,
@@ -33,6 +33,7 @@ struct Victim {
     spent: BTreeMap<(LinkId, Class), (u64, u64)>,
     granted: BTreeMap<(LinkId, Class), u64>,
     dials: Vec<PublicKey>,
+    closed: Vec<(LinkId, CloseWhy)>,
     delivered: Vec<BatchId>,
     rows: Vec<StoredBatch>,
     submitted: Vec<Result<BatchId, Refusal>>,
@@ -82,6 +83,7 @@ impl Victim {
             spent: BTreeMap::new(),
             granted: BTreeMap::new(),
             dials: vec![],
+            closed: vec![],
             delivered: vec![],
             rows: vec![],
             submitted: vec![],
@@ -138,6 +140,7 @@ impl Victim {
                         self.waiting.push_back(Input::DialFailed { peer });
                     }
                 }
+                Output::Close { link, why } => self.closed.push((link, why)),
                 Output::Deliver(delivery) => self.delivered.push(delivery.stored.id),
                 Output::Submitted { result, .. } => self.submitted.push(result),
                 _ => {}

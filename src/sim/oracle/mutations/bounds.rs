@@ -1,4 +1,4 @@
-//! R1 to R4 and A5: nothing grows beyond its limit, and nobody innocent is blamed.
+//! R1 to R4, R8 and A5: nothing grows beyond its limit, and nobody innocent is blamed.
 
 use std::collections::BTreeSet;
 
@@ -95,6 +95,37 @@ fn r4_serving_beyond_the_rate_trips() {
         world.run(500);
         assert!(world.counted("bytes_served") >= 500_000);
         assert_eq!(broken(&world), if times > 1 { only("R4") } else { BTreeSet::new() });
+    }
+}
+
+/// The links of visits that are over, and those that others were chosen for, stay up.
+#[test]
+fn r8_links_that_nobody_ends_trip() {
+    for sticky in [false, true] {
+        let mut world = World::new(20, 0);
+        world.sticky = sticky;
+        world.run(60_000);
+        assert_eq!(broken(&world), if sticky { only("R8") } else { BTreeSet::new() });
+    }
+}
+
+/// A link more than may be, but not for long; and one that stays.
+#[test]
+fn r8_visits_that_last_trip_though_they_are_few() {
+    for links in [4, 5] {
+        let mut world = World::new(3, 2);
+        world.cut.extend([(0, 1), (0, 2)]);
+        let node = world.nodes[0].take().expect("up");
+        for link in (1000..1000 + links * 2).step_by(2).map(LinkId) {
+            world.oracle.link_up(link, 0, 1);
+            let input = Input::LinkUp { link, peer: identity(1).public(), dialled: true };
+            world.oracle.before(Time(world.now), 0, &input, &node);
+        }
+        world.nodes[0] = Some(node);
+        world.run(19_000);
+        assert_eq!(broken(&world), BTreeSet::new(), "recent ones may be");
+        world.run(5000);
+        assert_eq!(broken(&world), if links > 4 { only("R8") } else { BTreeSet::new() });
     }
 }
 

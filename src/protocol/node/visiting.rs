@@ -1,0 +1,123 @@
+//! Visits: a random member is linked to for one comparison of lanes, the way out when every link is
+//! a liar. A visit is a link that we dialled and have not chosen, and each ends, so that links stay
+//! few: who dialled a link ends it.
+
+use std::time::Duration;
+
+use super::state::Node;
+use crate::crypto::PublicKey;
+use crate::protocol::links::Purpose;
+use crate::protocol::{CloseWhy, LinkId, Output};
+use crate::wire::limits::VISITS_AT_ONCE;
+
+/// A visit that no other follows ends after this.
+const LONGEST: Duration = Duration::from_secs(10);
+/// The same while visits are hurried: a liar that does not answer holds one of few places.
+const HURRIED: Duration = Duration::from_secs(2);
+/// Hurried visits last this long at the least: what an answer brought up is asked for meanwhile.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// Between two hurried visits: twenty handshakes a second are under 1 % of a core.
+const BETWEEN: Duration = Duration::from_millis(50);
+
+impl Node {
+    /// Whether more members must be heard than visits one by one reach in time.
+    pub(super) fn hurries_visits(&self) -> bool {
+        self.hurry_visits
+    }
+
+    /// The links that we dialled and have not chosen, oldest first.
+    pub(super) fn visits(&self) -> Vec<LinkId> {
+        let visits = self.links.iter().filter(|(_, link)| link.dialled && !link.chosen());
+        visits.map(|(id, _)| id).collect()
+    }
+
+    /// Links to a random member that is not linked, to compare lanes. The link stays until the next
+    /// visit, so that it may bring news as well. When in a hurry, several at once, each until it is
+    /// of no more use, and nobody twice before everybody was visited.
+    pub(super) fn visit_someone(&mut self) {
+        self.end_visits();
+        let hurry = self.hurries_visits();
+        let room = if hurry {
+            self.next_visit = self.now.after(BETWEEN);
+            VISITS_AT_ONCE.saturating_sub(self.visits().len())
+        } else {
+            self.next_visit = self.now.after(self.visit_pause);
+            self.visit_pause = (self.visit_pause * 5 / 4).min(self.config.visit_every);
+            self.visited.clear();
+            1
+        };
+        if self.overlay.visiting() >= room {
+            return;
+        }
+        let (now, links, standing) = (self.now, &self.links, &self.standing);
+        let allowed = |peer: &PublicKey| {
+            !standing.is_banned(peer, now)
+                && !self.visited.contains(peer)
+                && links.iter().all(|(_, link)| link.peer != *peer)
+        };
+        let Some(peer) = self.overlay.pick(&mut self.rng, now, allowed) else {
+            if hurry {
+                self.visited.clear();
+                self.next_visit = now.after(self.config.visit_every);
+            }
+            return;
+        };
+        if self.overlay.dial(peer, Purpose::Visit) {
+            if hurry {
+                self.visited.insert(peer);
+            }
+            self.emit(Output::Dial { peer });
+        }
+    }
+
+    /// A visit has begun: those before it are over, unless we hurry.
+    pub(super) fn end_visits_before(&mut self, link: LinkId) {
+        if self.hurries_visits() {
+            return;
+        }
+        for older in self.visits() {
+            if older != link && self.links.get(older).is_some_and(|held| held.ready()) {
+                self.end_visit(older);
+            }
+        }
+    }
+
+    /// Ends the oldest visits beyond those that may be.
+    pub(super) fn limit_visits(&mut self) {
+        let visits = self.visits();
+        let beyond = visits.len().saturating_sub(VISITS_AT_ONCE);
+        for link in visits.into_iter().take(beyond) {
+            self.end_visit(link);
+        }
+    }
+
+    /// Ends the visits that have lasted long enough.
+    pub(super) fn end_visits(&mut self) {
+        let (now, hurry) = (self.now, self.hurries_visits());
+        for id in self.visits() {
+            let Some(link) = self.links.get(id) else { continue };
+            let lasted = now.since(link.since);
+            let served = link.ready()
+                && link.comparing.is_none()
+                && link.wants.is_empty()
+                && !self.catching_up.contains(&id);
+            let over = if hurry {
+                lasted >= HURRIED || (served && lasted >= SHORTEST)
+            } else {
+                lasted >= LONGEST
+            };
+            if over {
+                self.end_visit(id);
+            }
+        }
+    }
+
+    fn end_visit(&mut self, link: LinkId) {
+        let Some(held) = self.links.get(link) else { return };
+        if !held.ready() {
+            let peer = held.peer;
+            self.overlay.failed(peer, &mut self.rng, self.now);
+        }
+        self.close(link, CloseWhy::Rotated);
+    }
+}
