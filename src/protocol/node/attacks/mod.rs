@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Node;
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
-    Config, Input, LinkId, Member, Network, Output, Record, Refusal, Restored, Role, StoredBatch,
-    Time,
+    Config, Durability, Input, LinkId, Member, Network, Output, Record, Refusal, Rejection,
+    Restored, Role, StoredBatch, Time,
 };
 use crate::wire::{
     Announce, Batch, BatchId, Class, Credit, Entry, Frame, Grant, Hello, Instance, List, Missing,
@@ -34,6 +34,9 @@ struct Victim {
     dials: Vec<PublicKey>,
     delivered: Vec<BatchId>,
     rows: Vec<StoredBatch>,
+    /// Batches in the order of their writes, and how safe each was to be.
+    writes: Vec<(BatchId, Durability)>,
+    log: Vec<Rejection>,
     submitted: Vec<Result<BatchId, Refusal>>,
     /// Whether checks and writes wait for [`Victim::answer`].
     slow: bool,
@@ -74,6 +77,8 @@ impl Victim {
             dials: vec![],
             delivered: vec![],
             rows: vec![],
+            writes: vec![],
+            log: vec![],
             submitted: vec![],
             slow: false,
             waiting: VecDeque::new(),
@@ -99,10 +104,15 @@ impl Victim {
                     let verdict = check(&key, &statement[..], &signature);
                     self.waiting.push_back(Input::Checked { token, verdict });
                 }
-                Output::Write { token, record, .. } => {
-                    if let Record::Batch(stored) = record {
-                        self.rows.retain(|row| row.id != stored.id);
-                        self.rows.push(stored);
+                Output::Write { token, record, durability } => {
+                    match record {
+                        Record::Batch(stored) => {
+                            self.writes.push((stored.id, durability));
+                            self.rows.retain(|row| row.id != stored.id);
+                            self.rows.push(stored);
+                        }
+                        Record::Rejection(row) => self.log.push(*row),
+                        _ => {}
                     }
                     self.waiting.push_back(Input::Written { token });
                 }
