@@ -304,7 +304,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::testing::{Bench, batch, entry, identity, network, rejection, stored};
-    use crate::protocol::Reason;
+    use crate::protocol::{Durability, Reason, Record};
 
     #[test]
     fn a_full_disk_fails_what_it_holds_up_and_nothing_else() {
@@ -330,6 +330,35 @@ mod tests {
         assert_eq!(bench.get(1, 2, None), Some(of(2, 100_000)));
         assert_eq!(bench.restored.lanes.len(), 1);
         assert_eq!(bench.restored.lanes[0].slots.len(), 2);
+    }
+
+    #[test]
+    fn a_synced_write_of_what_is_known_syncs_what_lies_before_it() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let one = stored(batch(&net, 2, 1, &[entry("", b"x")]), Some(2));
+        assert!(bench.put(Record::Batch(one.clone()), Durability::Lazy));
+        // SQLite syncs its log at the end of a commit that wrote to it, and only then.
+        let log = || std::fs::metadata(dir.path().join("node.sqlite-wal")).expect("there").len();
+        for _ in 0..3 {
+            let before = log();
+            assert!(bench.put(Record::Batch(one.clone()), Durability::Synced));
+            assert!(log() > before, "nothing was written, so nothing was synced");
+        }
+    }
+
+    #[test]
+    fn a_synced_write_heals_a_lazy_one_that_found_no_room() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let one = stored(batch(&net, 2, 1, &[entry("", &[1; 100_000])]), Some(2));
+        bench.store.limit_pages(1);
+        assert!(!bench.put(Record::Batch(one.clone()), Durability::Lazy));
+        assert!(!bench.put(Record::Batch(one.clone()), Durability::Synced), "still no room");
+        bench.store.limit_pages(1 << 20);
+        assert!(bench.put(Record::Batch(one.clone()), Durability::Synced));
+        let copy = super::super::testing::killed(dir.path());
+        assert_eq!(Bench::open(copy.path(), &net).get(2, 1, None), Some(one));
     }
 
     #[test]
