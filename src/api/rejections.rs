@@ -105,6 +105,7 @@ pub fn summary_dto(row: crate::store::SummaryRow) -> SummaryRow {
         link: row.link.map(|key| key.to_string()),
         link_name: row.link_name,
         count: row.count,
+        proven: row.proven,
         first: row.first.0,
         last: row.last.0,
     }
@@ -120,6 +121,7 @@ pub fn rejection_dto(row: RejectionRow) -> RejectionDto {
         link: rejection.link.map(|key| key.to_string()),
         link_name: row.link_name,
         author: rejection.author.map(|key| key.to_string()),
+        proven: rejection.proven,
         seq: rejection.seq,
         id: rejection.id.map(|id| id.to_string()),
         topic: rejection.topic,

@@ -147,8 +147,11 @@ pub struct RejectionDto {
     pub link: Option<String>,
     /// Its name in the network file.
     pub link_name: Option<String>,
-    /// The author that it names, which may be innocent.
+    /// The author that it names: a claim, and perhaps an innocent one, unless it is proven.
     pub author: Option<String>,
+    /// Whether that author's own signature over what is refused was checked and is good.
+    #[serde(default)]
+    pub proven: bool,
     /// The slot that it names.
     pub seq: Option<u64>,
     /// The batch id that it would have.
@@ -182,6 +185,9 @@ pub struct SummaryRow {
     pub link_name: Option<String>,
     /// How many, folded ones counted in full.
     pub count: u64,
+    /// How many of them are proven to be their author's own: see `RejectionDto`.
+    #[serde(default)]
+    pub proven: u64,
     /// First time.
     pub first: u64,
     /// Last time.
