@@ -64,7 +64,8 @@ pub(super) async fn list(
     let query = parameters.query(network)?;
     let page = app.read(move |reader| search(reader, query)).await?;
     let items = page.rows.into_iter().map(rejection_dto).collect();
-    Ok(Json(ListDto { items, next: page.next.to_string(), more: page.more, gap: page.gap }))
+    let (next, gaps) = (page.next.to_string(), vec![]);
+    Ok(Json(ListDto { items, next, more: page.more, gap: page.gap, gaps }))
 }
 
 /// The next page with a row in it, if there is one: the log is bounded, and so is this.

@@ -182,7 +182,8 @@ fn author(row: &RejectionDto) -> String {
 }
 
 fn table(rows: &[RejectionDto]) -> String {
-    let mut table = output::table(&["time", "reason", "from", "author (? claimed)", "slot", "count", "detail"]);
+    let mut table =
+        output::table(&["time", "reason", "from", "author (? claimed)", "slot", "count", "detail"]);
     for row in rows {
         table.add_row([
             output::time(row.time),

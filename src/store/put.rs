@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::author::Authors;
-use super::rows;
+use super::{holes, quarantine, rows};
 use crate::protocol::{Record, StoredBatch};
 
 /// Promises that are kept, counted from the highest.
@@ -17,7 +17,9 @@ pub(super) fn record(
 ) -> rusqlite::Result<bool> {
     match record {
         Record::Batch(stored) => batch(db, authors, stored),
-        Record::Holes { .. } => Ok(true),
+        Record::Holes { author, tip, holes } => {
+            holes::put(db, authors, author, *tip, holes).map(|()| true)
+        }
         Record::Ban(ban) => rows::put_ban(db, ban).map(|()| true),
         Record::Rejection(_) => Ok(false), // these go through the log
     }
@@ -44,6 +46,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
     };
     // Below the floor only the id matters: as evidence.
     let body = (seq > author.floor).then_some(&stored.batch.body[..]);
+    let first = stored.first || quarantine::was_first(db, &stored.id)?;
     let added = db
         .prepare_cached(
             "INSERT INTO batches (author, seq, id, first, delivered_at, hops, sender, created_at, \
@@ -54,7 +57,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
             author.number,
             seq,
             stored.id.0,
-            stored.first,
+            first,
             rows::saturated(stored.delivered_at.0),
             stored.hops,
             sender,
@@ -70,7 +73,8 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
     if added > 0 {
         authors.added(&header.author, seq, body.map(|_| i64::from(header.length)));
     }
-    Ok(true)
+    // What was handed in here is kept with its payload, or it is not kept: its author is told.
+    Ok(added == 0 || body.is_some() || stored.from.is_some())
 }
 
 enum Promise {
@@ -80,7 +84,7 @@ enum Promise {
 }
 
 /// Writes down that the node's key has signed a slot. A slot at or below the highest promise is
-/// never signed again, and none is signed while the one before it is not written.
+/// never signed again, and none is signed while the one before it is not written, but by a restart.
 fn promise(
     db: &Connection,
     author: i64,
@@ -99,7 +103,8 @@ fn promise(
         .query_row([author], |row| row.get(0))?;
     let highest = highest.unwrap_or(0);
     let local = stored.from.is_none();
-    if local && (seq <= highest || (highest > 0 && seq > highest + 1)) {
+    let skips = highest > 0 && seq > highest + 1 && !stored.batch.header.restarts();
+    if local && (seq <= highest || skips) {
         return Ok(Promise::Taken);
     }
     db.prepare_cached("INSERT INTO promises (author, seq, id) VALUES (?1, ?2, ?3)")?

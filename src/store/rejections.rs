@@ -173,7 +173,7 @@ fn page(
         let cursor = Cursor { generation, row, index: 0 };
         lines.push(RejectionRow { row, rejection, link_name, cursor });
     }
-    Ok(Page { rows: lines, next, gap, more })
+    Ok(Page { rows: lines, gaps: vec![], next, gap, more })
 }
 
 #[cfg(test)]
