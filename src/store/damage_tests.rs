@@ -126,8 +126,8 @@ fn what_is_damaged_is_set_aside_told_to_the_node_and_comes_back() {
         assert!(bench.put_batch(row));
     }
     damage(dir.path(), 2, "signature = zeroblob(64)");
-    let before = bench.store.reader().messages(&query(None, 1)).expect("reads").next;
     assert_eq!(bench.get(2, 2, None), None);
+    let before = bench.store.reader().messages(&query(None, 1)).expect("reads").next;
     for _ in 0..3 {
         assert_eq!(ids(&bench).len(), 2);
     }

@@ -23,6 +23,8 @@ mod cursor;
 mod damage_tests;
 mod error;
 mod handle;
+#[cfg(test)]
+mod hole_tests;
 mod holes;
 pub mod keys;
 mod log;

@@ -147,6 +147,39 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_may_leave_slots_out_and_nothing_else_may() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let own = |seq, base| {
+            let (key, entries) = (identity(1), [entry("", b"x")]);
+            let prev = crate::crypto::Digest([1; 32]);
+            let signed =
+                crate::wire::Batch::sign_after(&key, net.id(), seq, (base, prev), 1, &entries);
+            stored(signed.expect("signs"), None)
+        };
+        assert!(bench.put_batch(&stored(batch(&net, 1, 1, &[entry("", b"a")]), None)));
+        assert!(!bench.put_batch(&own(100, 99)), "the one before is not written");
+        assert!(bench.put_batch(&own(100, 1)), "it voids those between");
+        assert!(!bench.put_batch(&own(50, 1)), "which are never signed again");
+        assert!(bench.put_batch(&own(101, 100)));
+    }
+
+    #[test]
+    fn what_was_handed_in_here_is_kept_with_its_payload_or_not_at_all() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let db = Connection::open(schema::database(dir.path())).expect("opens");
+        assert!(bench.put_batch(&stored(batch(&net, 2, 9, &[entry("", b"9")]), Some(3))));
+        db.execute("UPDATE authors SET floor = 5", []).expect("updates");
+        drop(db);
+        bench.store.close();
+        let bench = Bench::open(dir.path(), &net);
+        let late = |from| stored(batch(&net, 2, 4, &[entry("", b"late")]), from);
+        assert!(!bench.put_batch(&late(None)), "a client is not told that it is kept");
+        assert!(bench.put_batch(&late(Some(3))), "an id is evidence");
+    }
+
+    #[test]
     fn our_key_s_batches_from_elsewhere_are_promises_too() {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
         let bench = Bench::open(dir.path(), &net);
