@@ -14,9 +14,9 @@ use utoipa::IntoParams;
 use super::error::Failure;
 use super::input::{self, Params, Segment};
 use super::router::App;
-use crate::http::{ListDto, MessageDto, PostMessage, Posted, Problem};
+use crate::http::{GapDto, ListDto, MessageDto, PostMessage, Posted, Problem};
 use crate::protocol::Network;
-use crate::store::{MessageQuery, MessageRow, Reader, StoreError};
+use crate::store::{LaneGap, MessageQuery, MessageRow, Reader, StoreError};
 use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 use crate::wire::{Entry, MessageId};
 
@@ -26,6 +26,8 @@ const MAX_JSON: usize = 6 * MAX_PAYLOAD + (64 << 10);
 /// Payload bytes of a page, after which it ends early. What the store reads at a time is bounded
 /// too.
 const PAGE_BYTES: usize = 4 << 20;
+/// Gaps of a page, after which it ends early.
+const MAX_GAPS: usize = 10_000;
 /// How long a search for rows that a filter lets through may go on.
 const SEARCH_LIMIT: Duration = Duration::from_secs(5);
 
@@ -137,7 +139,8 @@ fn check(entry: &Entry) -> Result<(), Failure> {
 /// List messages.
 ///
 /// Oldest first, in the order of their delivery here. A page may be shorter than the limit: `more`
-/// says whether the list goes on.
+/// says whether the list goes on. `gaps` are slots that readers need not wait for any longer, told
+/// once, in the order of cursors.
 #[utoipa::path(
     get, path = "/v1/messages", params(MessageParams),
     responses(
@@ -185,21 +188,37 @@ fn page(
 ) -> Result<ListDto<MessageDto>, StoreError> {
     let end = Instant::now() + SEARCH_LIMIT;
     let (wanted, mut bytes) = (query.limit, 0);
-    let mut list = ListDto { items: Vec::new(), next: String::new(), more: false, gap: None };
+    let (items, gaps, next) = (Vec::new(), Vec::new(), String::new());
+    let mut list = ListDto { items, next, more: false, gap: None, gaps };
     loop {
         query.limit = wanted - list.items.len();
         let page = reader.messages(&query)?;
         bytes +=
             page.rows.iter().map(|row| row.payload.as_ref().map_or(0, Vec::len)).sum::<usize>();
         list.gap = list.gap.or(page.gap);
+        list.gaps.extend(page.gaps.into_iter().map(|gap| gap_dto(&gap, network)));
         list.next = page.next.to_string();
         list.more = page.more;
         list.items.extend(page.rows.into_iter().map(|row| dto(row, network)));
-        let enough = list.items.len() >= wanted || bytes >= PAGE_BYTES;
+        // Clients take a page without items for the end: gaps alone end one only in a flood.
+        let full = list.items.len() >= wanted || list.gaps.len() >= MAX_GAPS;
+        let enough = full || bytes >= PAGE_BYTES;
         if enough || !page.more || Instant::now() >= end {
             return Ok(list);
         }
         query.after = Some(page.next);
+    }
+}
+
+/// Slots that are given up, as the interface shows them.
+pub(super) fn gap_dto(gap: &LaneGap, network: &Network) -> GapDto {
+    let name = network.get(&gap.author).map_or("an unknown author", |key| &key.name);
+    GapDto {
+        why: format!("slots {} to {} of {name} are given up: pruned or void", gap.from, gap.to),
+        author: Some(gap.author.to_string()),
+        from: Some(gap.from),
+        to: Some(gap.to),
+        cursor: gap.cursor.to_string(),
     }
 }
 

@@ -64,7 +64,8 @@ pub(super) async fn list(
     let query = parameters.query(network)?;
     let page = app.read(move |reader| search(reader, query)).await?;
     let items = page.rows.into_iter().map(rejection_dto).collect();
-    Ok(Json(ListDto { items, next: page.next.to_string(), more: page.more, gap: page.gap }))
+    let (next, gaps) = (page.next.to_string(), vec![]);
+    Ok(Json(ListDto { items, next, more: page.more, gap: page.gap, gaps }))
 }
 
 /// The next page with a row in it, if there is one: the log is bounded, and so is this.
@@ -105,6 +106,7 @@ pub fn summary_dto(row: crate::store::SummaryRow) -> SummaryRow {
         link: row.link.map(|key| key.to_string()),
         link_name: row.link_name,
         count: row.count,
+        proven: row.proven,
         first: row.first.0,
         last: row.last.0,
     }
@@ -120,6 +122,7 @@ pub fn rejection_dto(row: RejectionRow) -> RejectionDto {
         link: rejection.link.map(|key| key.to_string()),
         link_name: row.link_name,
         author: rejection.author.map(|key| key.to_string()),
+        proven: rejection.proven,
         seq: rejection.seq,
         id: rejection.id.map(|id| id.to_string()),
         topic: rejection.topic,

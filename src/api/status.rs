@@ -37,6 +37,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Fa
         malicious: handle.malicious().map(ToString::to_string),
         started_at: handle.started_at().0,
         generation: handle.reader().generation(),
+        quarantined: handle.reader().quarantined(),
         published: snapshot.counters.published,
         delivered: snapshot.counters.delivered,
         duplicates: snapshot.counters.duplicates,

@@ -22,7 +22,9 @@ use super::router::App;
 use crate::crypto::PublicKey;
 use crate::http::{GapDto, Problem};
 use crate::protocol::{Network, Time};
-use crate::store::{Cursor, MessageQuery, Page, Reader, RejectionQuery, StoreError};
+use crate::store::{
+    Cursor, LaneGap, MessageQuery, Page, Reader, RejectionQuery, RejectionRow, StoreError,
+};
 
 /// Pause between heartbeats of a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -40,6 +42,9 @@ enum Feed {
     Rejections(RejectionQuery),
 }
 
+/// An event: the place after it, and its bytes, about.
+type Encoded = (Cursor, usize, Result<Event, axum::Error>);
+
 /// Some events, and where to go on.
 struct Chunk {
     gap: Option<String>,
@@ -55,7 +60,7 @@ struct Chunk {
 ///
 /// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`;
 /// without either it begins with what comes from now on. An event `gap` (`GapDto`) says that
-/// something may be missing.
+/// something may be missing; one with an id and `author`, `from`, `to` that those slots are given up.
 #[utoipa::path(
     get, path = "/v1/messages/stream", params(MessageParams),
     responses(
@@ -189,7 +194,7 @@ impl Chunk {
     /// It has no id, so that whoever connects again after it is told again.
     fn gap_event(&self) -> Option<Event> {
         let why = self.gap.clone()?;
-        let data = GapDto { why, cursor: self.first.to_string() };
+        let data = GapDto { why, cursor: self.first.to_string(), ..GapDto::default() };
         Event::default().event("gap").json_data(data).ok()
     }
 }
@@ -221,34 +226,50 @@ impl Feed {
 
     fn chunk(&self, reader: &Reader, network: &Network) -> Result<Chunk, StoreError> {
         Ok(match self {
-            Self::Messages(query) => Chunk::of(reader.messages(query)?, |row| {
-                let size = row.payload.as_ref().map_or(0, Vec::len);
-                let event = Event::default().event("message").id(row.cursor.to_string());
-                (row.cursor, size, event.json_data(messages::dto(row, network)))
-            }),
-            Self::Rejections(query) => Chunk::of(reader.rejections(query)?, |row| {
-                let event = Event::default().event("rejection").id(row.cursor.to_string());
-                (row.cursor, 0, event.json_data(rejections::rejection_dto(row)))
-            }),
+            Self::Messages(query) => Chunk::of(
+                reader.messages(query)?,
+                |row| {
+                    let size = row.payload.as_ref().map_or(0, Vec::len);
+                    let event = Event::default().event("message").id(row.cursor.to_string());
+                    (row.cursor, size, event.json_data(messages::dto(row, network)))
+                },
+                // With an id: it is told once, in its place.
+                |gap| {
+                    let event = Event::default().event("gap").id(gap.cursor.to_string());
+                    (gap.cursor, 0, event.json_data(messages::gap_dto(&gap, network)))
+                },
+            ),
+            Self::Rejections(query) => {
+                let row = |row: RejectionRow| {
+                    let event = Event::default().event("rejection").id(row.cursor.to_string());
+                    (row.cursor, 0, event.json_data(rejections::rejection_dto(row)))
+                };
+                // A log has none.
+                let gap = |gap: LaneGap| (gap.cursor, 0, Ok(Event::default()));
+                Chunk::of(reader.rejections(query)?, row, gap)
+            }
         })
     }
 }
 
 impl Chunk {
-    /// Encodes rows until they are too many bytes, and leaves the others for the next time.
-    fn of<T>(
-        page: Page<T>,
-        event: impl Fn(T) -> (Cursor, usize, Result<Event, axum::Error>),
-    ) -> Self {
+    /// Encodes rows, and gaps between them, until they are too many bytes, and leaves the others for
+    /// the next time.
+    fn of<T>(page: Page<T>, row: impl Fn(T) -> Encoded, gap: impl Fn(LaneGap) -> Encoded) -> Self {
         let (next, more, mut bytes) = (page.next, page.more, 0);
         let mut chunk = Self { gap: page.gap, events: vec![], first: next, next, more, cut: false };
-        for (place, row) in page.rows.into_iter().enumerate() {
+        let mut rows = page.rows.into_iter().map(row).peekable();
+        let mut gaps = page.gaps.into_iter().map(gap).peekable();
+        while rows.peek().is_some() || gaps.peek().is_some() {
             if bytes >= HELD {
                 (chunk.cut, chunk.more) = (true, true);
                 return chunk;
             }
-            let (cursor, size, event) = event(row);
-            if place == 0 {
+            let before = |(gap, ..): &Encoded| rows.peek().is_none_or(|(row, ..)| gap < row);
+            let Some((cursor, size, event)) = gaps.next_if(before).or_else(|| rows.next()) else {
+                break;
+            };
+            if chunk.events.is_empty() {
                 chunk.first = cursor;
             }
             (bytes, chunk.next) = (bytes + size, cursor);
@@ -270,10 +291,21 @@ mod tests {
 
     #[test]
     fn a_chunk_holds_few_bytes_and_says_where_it_stopped() {
-        let chunk = |rows: &[(i64, usize)]| {
-            let page = Page { rows: rows.to_vec(), next: cursor(99), gap: None, more: false };
-            Chunk::of(page, |(row, size)| (cursor(row), size, Ok(Event::default())))
+        let author = PublicKey([1; 32]);
+        let lane_gap = |row| LaneGap { author, from: 1, to: 2, cursor: cursor(row) };
+        let page = |rows: &[(i64, usize)], gaps: &[i64]| {
+            let (rows, gaps) = (rows.to_vec(), gaps.iter().copied().map(lane_gap).collect());
+            let page = Page { rows, gaps, next: cursor(99), gap: None, more: false };
+            let row = |(row, size)| (cursor(row), size, Ok(Event::default()));
+            Chunk::of(page, row, |gap| (gap.cursor, 0, Ok(Event::default())))
         };
+        let chunk = |rows: &[(i64, usize)]| page(rows, &[]);
+        let mixed = page(&[(2, HELD), (4, 1)], &[1, 3]);
+        assert_eq!((mixed.events.len(), mixed.next, mixed.first), (2, cursor(2), cursor(1)));
+        let mixed = page(&[(2, 1), (4, HELD)], &[1, 3, 5]);
+        assert_eq!((mixed.events.len(), mixed.next), (4, cursor(4)), "the last waits for its turn");
+        let gaps = page(&[], &[7, 8]);
+        assert_eq!((gaps.events.len(), gaps.next, gaps.first), (2, cursor(99), cursor(7)));
         let seen = chunk(&[(1, 10), (2, HELD), (3, 1)]);
         assert_eq!((seen.events.len(), seen.next, seen.first), (2, cursor(2), cursor(1)));
         assert!(seen.cut && seen.more);

@@ -95,6 +95,7 @@ mod tests {
             reason: "replayed".into(),
             link: Some(0),
             author: None,
+            proven: false,
             seq: Some(1),
             id: Some(Digest([0xab; 32])),
             hops: Some(1),

@@ -25,6 +25,7 @@ pub fn messages(args: &args::Messages) -> anyhow::Result<ExitCode> {
             let (topic, author) = (args.topic.as_deref(), args.author.as_deref());
             let page = client.messages(topic, author, after.as_deref(), limit).await?;
             warn_of_gap(page.gap.as_deref());
+            page.gaps.iter().for_each(|gap| warn_of_gap(Some(&gap.why)));
             if page.items.is_empty() {
                 break;
             }
@@ -144,6 +145,7 @@ fn status_text(s: &StatusDto) -> String {
          network    {}: {} members, f = {}, quorum {}\n\
          since      {}\n\
          links      {}, bans {}\n\
+         store      {} damaged rows set aside\n\
          messages   {} published, {} delivered, {} copies, {} waiting\n\
          rejected   {rejected}\n\
          bytes      {} sent, {} received\n",
@@ -157,6 +159,7 @@ fn status_text(s: &StatusDto) -> String {
         output::time(s.started_at),
         s.links,
         s.bans,
+        s.quarantined,
         s.published,
         s.delivered,
         s.duplicates,

@@ -175,14 +175,21 @@ fn sender(link: Option<&str>, name: Option<&str>) -> String {
     }
 }
 
+/// Whom a row names; with a question mark where nothing proves that it had a part in it.
+fn author(row: &RejectionDto) -> String {
+    let doubt = if row.proven { "" } else { "?" };
+    row.author.as_deref().map_or_else(|| "-".into(), |key| format!("{}{doubt}", output::short(key)))
+}
+
 fn table(rows: &[RejectionDto]) -> String {
-    let mut table = output::table(&["time", "reason", "from", "author", "slot", "count", "detail"]);
+    let mut table =
+        output::table(&["time", "reason", "from", "author (? claimed)", "slot", "count", "detail"]);
     for row in rows {
         table.add_row([
             output::time(row.time),
             row.reason.clone(),
             sender(row.link.as_deref(), row.link_name.as_deref()),
-            row.author.as_deref().map_or("-", output::short).to_owned(),
+            author(row),
             row.seq.map_or_else(|| "-".into(), |seq| seq.to_string()),
             row.count.to_string(),
             escape::escape(&row.detail, SHOWN),
@@ -193,10 +200,11 @@ fn table(rows: &[RejectionDto]) -> String {
 
 fn one_line(row: &RejectionDto) -> String {
     format!(
-        "{}  \x1b[31m{}\x1b[0m  from {}  ×{}  {}",
+        "{}  \x1b[31m{}\x1b[0m  from {}  author {}  ×{}  {}",
         output::time(row.time),
         escape::escape(&row.reason, 32),
         sender(row.link.as_deref(), row.link_name.as_deref()),
+        author(row),
         row.count,
         escape::escape(&row.detail, 200)
     )
@@ -206,12 +214,13 @@ fn print_summary(rows: &[SummaryRow], json: bool) -> anyhow::Result<()> {
     if json {
         return rows.iter().try_for_each(output::json);
     }
-    let mut table = output::table(&["reason", "from", "count", "first", "last"]);
+    let mut table = output::table(&["reason", "from", "count", "proven", "first", "last"]);
     for row in rows {
         table.add_row([
             escape::escape(&row.reason, 32),
             sender(row.link.as_deref(), row.link_name.as_deref()),
             row.count.to_string(),
+            row.proven.to_string(),
             output::time(row.first),
             output::time(row.last),
         ]);
@@ -230,6 +239,24 @@ mod tests {
         assert_eq!(moment("1970-01-01T00:00:02Z", now).expect("reads"), Time(2_000_000));
         for bad in ["", "yesterday", "-5m", "1960-01-01T00:00:00Z"] {
             assert!(moment(bad, now).expect_err(bad).is::<Usage>(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_author_that_nothing_proves_is_marked_as_claimed() {
+        let json = |proven: &str| {
+            format!(
+                r#"{{"row":1,"time":2,"reason":"equivocation","link":null,"link_name":null,
+                "author":"{}",{proven}"seq":3,"id":null,"topic":null,"hops":null,"size":4,
+                "detail":"","frame":"","head":"","count":1,"cursor":""}}"#,
+                "0a".repeat(32)
+            )
+        };
+        // An older node says nothing of it: then it is a claim.
+        for (proven, shown) in [("", "0a0a0a0a0a0a?"), (r#""proven":true,"#, "0a0a0a0a0a0a")] {
+            let row: RejectionDto = serde_json::from_str(&json(proven)).expect("a row");
+            assert_eq!(author(&row), shown);
+            assert!(one_line(&row).contains(&format!("author {shown}  ")));
         }
     }
 

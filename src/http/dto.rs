@@ -147,8 +147,11 @@ pub struct RejectionDto {
     pub link: Option<String>,
     /// Its name in the network file.
     pub link_name: Option<String>,
-    /// The author that it names, which may be innocent.
+    /// The author that it names: a claim, and perhaps an innocent one, unless it is proven.
     pub author: Option<String>,
+    /// Whether that author's own signature over what is refused was checked and is good.
+    #[serde(default)]
+    pub proven: bool,
     /// The slot that it names.
     pub seq: Option<u64>,
     /// The batch id that it would have.
@@ -182,6 +185,9 @@ pub struct SummaryRow {
     pub link_name: Option<String>,
     /// How many, folded ones counted in full.
     pub count: u64,
+    /// How many of them are proven to be their author's own: see `RejectionDto`.
+    #[serde(default)]
+    pub proven: u64,
     /// First time.
     pub first: u64,
     /// Last time.
@@ -261,6 +267,9 @@ pub struct StatusDto {
     pub started_at: u64,
     /// The store's generation.
     pub generation: String,
+    /// Rows of the store that were ever found damaged, and set aside.
+    #[serde(default)]
+    pub quarantined: u64,
     /// Messages published here.
     pub published: u64,
     /// Messages delivered here.
@@ -328,6 +337,10 @@ pub struct ListDto<T> {
     /// Why something may be missing before the first item: the cursor that was sent is of another
     /// store or older than what is kept.
     pub gap: Option<String>,
+    /// Slots given up since that cursor: each belongs before the first item with a higher cursor.
+    /// None in the rejection log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<GapDto>,
 }
 
 /// A key of the network file.
@@ -358,12 +371,24 @@ pub struct NetworkDto {
     pub keys: Vec<KeyDto>,
 }
 
-/// The data of a stream's `gap` event.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+/// The data of a stream's `gap` event, and an element of a page's `gaps`. With `author`, `from` and
+/// `to`, those slots are given up: pruned by all who could be asked, or void. Should they come all
+/// the same, their messages are told as any other. Without, the cursor that was sent is of another
+/// store or older than what is kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct GapDto {
     /// Why something may be missing.
     pub why: String,
-    /// Where the stream goes on.
+    /// The author's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// First slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// Last slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// Where a list or stream goes on after it.
     pub cursor: String,
 }
 

@@ -198,6 +198,7 @@ fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
         reason: row.reason.clone(),
         link: row.link.as_deref().and_then(|key| names.get(key)),
         author: row.author.as_deref().and_then(key),
+        proven: row.proven,
         seq: row.seq,
         id: row.id.as_deref().and_then(Digest::from_hex),
         hops: row.hops,

@@ -34,6 +34,7 @@ fn rejection(link: &str, reason: &str, frame: &str, count: u64) -> RejectionDto 
         link: Some(hex(link)),
         link_name: None,
         author: None,
+        proven: false,
         seq: None,
         id: None,
         topic: None,

@@ -45,6 +45,8 @@ pub(super) struct Disk {
     writing: BTreeMap<Token, Writing>,
     bytes: usize,
     failed: Vec<Token>,
+    /// The newest holes of each author that are not written yet.
+    holes: BTreeMap<PublicKey, Token>,
     again: Option<Instant>,
     reading: usize,
     reads: VecDeque<Read>,
@@ -57,6 +59,7 @@ impl Disk {
             writing: BTreeMap::new(),
             bytes: 0,
             failed: vec![],
+            holes: BTreeMap::new(),
             again: None,
             reading: 0,
             reads: VecDeque::new(),
@@ -72,11 +75,35 @@ impl Disk {
         };
         if let Some(body) = body {
             let bytes = OVERHEAD + body;
-            let lazy = matches!((&record, durability), (Record::Batch(_), Durability::Lazy));
+            let batch = matches!((&record, durability), (Record::Batch(_), Durability::Lazy));
+            let lazy = batch || matches!(record, Record::Holes { .. });
+            if let Record::Holes { author, .. } = &record {
+                self.holes.insert(*author, token);
+            }
             self.bytes += bytes;
             self.writing.insert(token, Writing { bytes, kept: lazy.then(|| record.clone()) });
         }
         self.store.write(token, record, durability);
+    }
+
+    /// What is to be handed in again. Holes are kept in place of those before: older ones that found
+    /// no room must not come after newer ones.
+    fn kept(&self, token: Token) -> Option<&Record> {
+        let record = self.writing.get(&token)?.kept.as_ref()?;
+        match record {
+            Record::Holes { author, .. } if self.holes.get(author) != Some(&token) => None,
+            record => Some(record),
+        }
+    }
+
+    fn done(&mut self, token: Token) {
+        let Some(writing) = self.writing.remove(&token) else { return };
+        self.bytes -= writing.bytes;
+        if let Some(Record::Holes { author, .. }) = writing.kept
+            && self.holes.get(&author) == Some(&token)
+        {
+            self.holes.remove(&author);
+        }
     }
 
     pub fn read(&mut self, token: Token, author: PublicKey, seq: u64, id: Option<BatchId>) {
@@ -96,16 +123,12 @@ impl Disk {
     /// An answer has come, of the store or of somebody else; whether the machine is to hear it.
     pub fn answered(&mut self, answer: &Input) -> bool {
         match answer {
-            Input::WriteFailed { token }
-                if self.writing.get(token).is_some_and(|writing| writing.kept.is_some()) =>
-            {
+            Input::WriteFailed { token } if self.kept(*token).is_some() => {
                 self.failed.push(*token);
                 self.again.get_or_insert_with(|| Instant::now() + AGAIN);
                 return false;
             }
-            Input::Written { token } | Input::WriteFailed { token } => {
-                self.bytes -= self.writing.remove(token).map_or(0, |writing| writing.bytes);
-            }
+            Input::Written { token } | Input::WriteFailed { token } => self.done(*token),
             Input::Read { .. } => {
                 self.reading = self.reading.saturating_sub(1);
                 self.advance();
@@ -127,9 +150,9 @@ impl Disk {
         }
         self.again = None;
         for token in std::mem::take(&mut self.failed) {
-            let kept = self.writing.get(&token).and_then(|writing| writing.kept.clone());
-            if let Some(record) = kept {
-                self.store.write(token, record, Durability::Lazy);
+            match self.kept(token).cloned() {
+                Some(record) => self.store.write(token, record, Durability::Lazy),
+                None => self.done(token),
             }
         }
     }
@@ -151,9 +174,11 @@ impl Disk {
         self.store.queue_len()
     }
 
-    /// Writes what was handed in, syncs, and ends the store's threads. Blocks.
+    /// Writes what was handed in, syncs, and ends the store's threads. Blocks. While something could
+    /// not be written it is no clean end: the node took it for held, and the next start has to look
+    /// what is missing.
     pub fn close(self) {
-        self.store.close();
+        if self.failed.is_empty() { self.store.close() } else { drop(self.store) }
     }
 }
 
@@ -165,18 +190,79 @@ mod tests {
     use super::*;
     use crate::crypto::Digest;
     use crate::net::testing::{identity, network};
-    use crate::protocol::{StoredBatch, Time, Verified};
+    use crate::protocol::{Hole, Restored, StoredBatch, Time, Verified};
     use crate::store::Options;
     use crate::wire::{Batch, Entry};
+
+    fn open(dir: &std::path::Path) -> (Store, std::sync::mpsc::Receiver<Input>, Restored) {
+        let (net, (tell, answers)) = (network(2, 0), channel());
+        let answer = Box::new(move |input| tell.send(input).unwrap_or(()));
+        let own = identity(0).public();
+        let (store, restored) =
+            Store::open(dir, &net, own, Options::default(), answer).expect("opens");
+        (store, answers, restored)
+    }
+
+    #[test]
+    fn older_holes_that_found_no_room_never_come_after_newer_ones() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (store, answers, _) = open(dir.path());
+        let author = identity(1).public();
+        let record = |tip| {
+            let holes = vec![Hole { from: tip - 5, to: tip, gone: false }];
+            Record::Holes { author, tip, holes }
+        };
+        let mut disk = Disk::new(store);
+        // Whether or not the newer ones are handed in before the older ones have failed.
+        for (older, newer, early) in [(1, 2, true), (3, 4, false)] {
+            disk.write(Token(older), record(10 * older), Durability::Lazy);
+            // The test says what became of it, whatever did.
+            assert!(matches!(answers.recv(), Ok(Input::Written { .. })));
+            let failed = Input::WriteFailed { token: Token(older) };
+            if early {
+                disk.write(Token(newer), record(10 * newer), Durability::Lazy);
+                assert!(disk.answered(&failed), "nobody hands it in again");
+            } else {
+                assert!(!disk.answered(&failed));
+                disk.write(Token(newer), record(10 * newer), Durability::Lazy);
+            }
+            let written = answers.recv().expect("an answer");
+            assert!(matches!(written, Input::Written { token } if token == Token(newer)));
+            assert!(disk.answered(&written));
+            disk.retry(Instant::now() + AGAIN);
+            assert!(disk.is_idle() && disk.failed.is_empty());
+            assert_eq!((disk.bytes, disk.holes.len(), disk.retry_at()), (0, 0, None));
+        }
+        disk.close();
+        let (_, _, restored) = open(dir.path());
+        assert_eq!(restored.lanes[0].tip, 40);
+    }
+
+    #[test]
+    fn an_end_with_batches_that_found_no_room_is_no_clean_one() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for fails in [false, true] {
+            let (store, answers, _) = open(dir.path());
+            let generation = store.reader().generation();
+            let mut disk = Disk::new(store);
+            let holes = vec![];
+            let record = Record::Holes { author: identity(1).public(), tip: 1, holes };
+            disk.write(Token(1), record, Durability::Lazy);
+            let written = answers.recv().expect("an answer");
+            let failed = Input::WriteFailed { token: Token(1) };
+            disk.answered(if fails { &failed } else { &written });
+            disk.close();
+            let (store, _, _) = open(dir.path());
+            assert_eq!(store.reader().generation() != generation, fails);
+            store.close();
+        }
+    }
 
     #[test]
     fn a_neighbours_batch_that_finds_no_room_is_written_once_there_is_some() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (net, (tell, answers)) = (network(2, 0), channel());
-        let answer = Box::new(move |input| tell.send(input).unwrap_or(()));
-        let own = identity(0).public();
-        let (store, _) =
-            Store::open(dir.path(), &net, own, Options::default(), answer).expect("opens");
+        let net = network(2, 0);
+        let (store, answers, _) = open(dir.path());
         store.limit_pages(1);
         let mut disk = Disk::new(store);
         let entry = Entry { topic: String::new(), payload: vec![7; 100_000] };

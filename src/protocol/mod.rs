@@ -41,8 +41,8 @@ pub use node::Node;
 use node::Note;
 pub use reason::{Blame, Reason};
 pub use record::{
-    Ban, Durability, Hole, Record, Rejection, Restored, RestoredLane, RestoredSlot, StoredBatch,
-    Verified,
+    Ban, DiskRow, Durability, Hole, Record, Rejection, Restored, RestoredLane, RestoredSlot,
+    StoredBatch, Verified,
 };
 pub use snapshot::{Counters, LaneView, LinkView, PeerView, Snapshot};
 pub use time::Time;

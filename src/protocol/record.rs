@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Reason, Time};
-use crate::crypto::{Digest, PublicKey, Signature, Verdict};
-use crate::wire::{Batch, BatchId};
+use crate::crypto::{Digest, PublicKey, Signature, Verdict, check};
+use crate::wire::{Batch, BatchId, SignedSlot};
 
 /// A value whose signature and content were checked. Only this reaches store, delivery and relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ impl Verified<Batch> {
         (verdict.is_good() && batch.content_matches()).then_some(Self(batch))
     }
 
-    /// A batch that this node signed, or verified before it wrote it to its own store.
+    /// A batch that this node has just signed. What comes from a disk is no such thing: see
+    /// [`StoredBatch::from_disk`].
     pub fn trusted(batch: Batch) -> Self {
         Self(batch)
     }
@@ -45,6 +46,39 @@ pub struct StoredBatch {
     /// Whether it is the slot's first batch, which is delivered; a second one is kept as evidence
     /// only.
     pub first: bool,
+}
+
+/// A row as a disk gave it back: nothing of it is believed.
+#[derive(Clone, Debug)]
+pub struct DiskRow {
+    /// The id that it is kept under.
+    pub id: BatchId,
+    /// The batch that it holds.
+    pub batch: Batch,
+    /// See [`StoredBatch::hops`].
+    pub hops: u8,
+    /// See [`StoredBatch::from`].
+    pub from: Option<PublicKey>,
+    /// See [`StoredBatch::delivered_at`].
+    pub delivered_at: Time,
+    /// See [`StoredBatch::first`].
+    pub first: bool,
+}
+
+impl StoredBatch {
+    /// The row, if it is still what was written: its id is the header's, of this network, its body
+    /// the one that the header names, and its author signed it. One flipped bit, and whoever gets
+    /// it would blame this node. Takes as long as a signature check, and a hash of the body.
+    pub fn from_disk(row: DiskRow, network: &Digest) -> Option<Self> {
+        let DiskRow { id, batch, hops, from, delivered_at, first } = row;
+        let header = &batch.header;
+        if header.network != *network || header.id() != id || batch.check_shape().is_err() {
+            return None;
+        }
+        let verdict = check(&header.author, &header.statement(), &batch.signature);
+        let batch = Arc::new(Verified::new(batch, verdict)?);
+        Some(Self { id, batch, hops, from, delivered_at, first })
+    }
 }
 
 /// A ban of a member, kept across restarts.
@@ -153,6 +187,17 @@ pub struct RestoredSlot {
     pub first: bool,
 }
 
+impl RestoredSlot {
+    /// Whether the id is that of a statement which this author signed in this network: what a start
+    /// finds is believed no more than what a neighbour says.
+    pub fn is_signed(&self, author: PublicKey, network: &Digest) -> bool {
+        let Self { seq, rest, signature, .. } = *self;
+        let slot = SignedSlot { author, seq, rest, signature };
+        slot.id(network) == self.id
+            && check(&author, &slot.statement(network), &signature).is_good()
+    }
+}
+
 /// One author's lane that a start found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredLane {
@@ -160,13 +205,17 @@ pub struct RestoredLane {
     pub author: PublicKey,
     /// The tip of the last `Record::Holes` of it; 0 if there is none.
     pub tip: u64,
-    /// Its holes, less the slots that are held and those up to the floor.
+    /// Its holes, ascending, at most `MAX_HOLES`, less the slots that are held and those up to the
+    /// floor; all at or below the higher of `tip` and the highest slot less `WINDOW + RECENT`.
+    /// After an unclean end or a damaged row also what turned out to be missing there.
     pub holes: Vec<Hole>,
     /// Everything at or below this slot was held and its payload pruned; 0 if nothing.
     pub floor: u64,
     /// The newest slots, ascending by `(seq, first before second)`: at least all above the highest
-    /// slot less `WINDOW + RECENT`. Below them no slot is missing, as a node never takes a
-    /// slot that lies more than `WINDOW` above its tip.
+    /// slot less `WINDOW + RECENT`. Below them, and up to `tip`, no slot but the holes is
+    /// missing, as a node never takes a slot that lies more than `WINDOW` above its tip. Ids are
+    /// those of the rows' headers; signatures are checked where a slot may be the lane's tip, which
+    /// is shown to others: where the slot after it is not held.
     pub slots: Vec<RestoredSlot>,
 }
 
@@ -184,4 +233,56 @@ pub struct Restored {
     pub lanes: Vec<RestoredLane>,
     /// The last ban of each peer, expired ones too: terms double across restarts.
     pub bans: Vec<Ban>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+    use crate::wire::{Blob, Entry};
+
+    fn row() -> DiskRow {
+        let entry = Entry { topic: "t".into(), payload: vec![1, 2, 3] };
+        let (author, network) = (Identity::from_seed(&[3; 32]), Digest([8; 32]));
+        let batch = Batch::sign(&author, network, 2, Digest([1; 32]), 5, &[entry]);
+        let batch = batch.expect("signs");
+        let (id, delivered_at) = (batch.id(), Time(9));
+        DiskRow { id, batch, hops: 1, from: None, delivered_at, first: true }
+    }
+
+    #[test]
+    fn what_comes_from_a_disk_is_what_was_written_or_nothing() {
+        let network = Digest([8; 32]);
+        assert!(StoredBatch::from_disk(row(), &network).is_some());
+        assert!(StoredBatch::from_disk(row(), &Digest([9; 32])).is_none(), "of another network");
+        let damage: [fn(&mut DiskRow); 9] = [
+            |row| row.id.0[5] ^= 1,
+            |row| row.batch.header.author.0[5] ^= 1,
+            |row| row.batch.header.seq ^= 1,
+            |row| row.batch.header.base ^= 1,
+            |row| row.batch.header.prev.0[5] ^= 1,
+            |row| row.batch.header.created_at ^= 1,
+            |row| row.batch.header.content.0[5] ^= 1,
+            |row| row.batch.signature.0[40] ^= 1,
+            |row| {
+                let mut body = row.batch.body.to_vec();
+                body[9] ^= 1;
+                row.batch.body = Blob::new(body).expect("short");
+            },
+        ];
+        for (number, damage) in damage.into_iter().enumerate() {
+            let mut bad = row();
+            damage(&mut bad);
+            assert!(StoredBatch::from_disk(bad, &network).is_none(), "{number}");
+        }
+        let DiskRow { id, batch, .. } = row();
+        let (rest, signature) = (batch.header.rest(), batch.signature);
+        let slot = RestoredSlot { seq: 2, id, rest, signature, first: true };
+        let author = batch.header.author;
+        assert!(slot.is_signed(author, &network));
+        assert!(!slot.is_signed(author, &Digest([9; 32])));
+        assert!(!RestoredSlot { seq: 3, ..slot }.is_signed(author, &network));
+        let signature = Signature([0; 64]);
+        assert!(!RestoredSlot { signature, ..slot }.is_signed(author, &network));
+    }
 }

@@ -31,6 +31,7 @@ pub fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
         reason: reason.into(),
         link: Some(link),
         author: None,
+        proven: false,
         seq: Some(2),
         id: Some(Digest([0xbb; 32])),
         hops: Some(1),

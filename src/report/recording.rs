@@ -119,8 +119,10 @@ pub struct Refused {
     pub reason: String,
     /// The neighbour that sent it, by index; `None` for the node's own API.
     pub link: Option<u32>,
-    /// The author that it names.
+    /// The author that it names: a claim, unless it is proven.
     pub author: Option<PublicKey>,
+    /// Whether that author's own signature over what is refused was checked and is good.
+    pub proven: bool,
     /// The slot that it names.
     pub seq: Option<u64>,
     /// The id that it would have.

@@ -143,8 +143,11 @@ pub struct RefusalLine {
     pub link_name: Option<String>,
     /// The behaviour that it is put down to; `null` where no liar sent it.
     pub behaviour: Option<String>,
-    /// The author that it names, which may be innocent.
+    /// The author that it names: a claim, and perhaps an innocent one, unless it is proven.
     pub author: Option<String>,
+    /// Whether that author's own signature over what is refused was checked and is good.
+    #[serde(default)]
+    pub proven: bool,
     /// The slot that it names.
     pub seq: Option<u64>,
     /// The id that it would have.
@@ -282,6 +285,7 @@ fn refusal(
         link_name: link.map(|link| link.name.clone()),
         behaviour: attribution.kind(row),
         author: row.author.map(|author| author.to_string()),
+        proven: row.proven,
         seq: row.seq,
         id: row.id.map(|id| id.to_string()),
         hops: row.hops,

@@ -125,6 +125,7 @@ impl World {
             reason: row.reason.name().to_owned(),
             link: self.number(row.link.as_ref()),
             author: row.author,
+            proven: row.proven,
             seq: row.seq,
             id: row.id,
             hops: row.hops,

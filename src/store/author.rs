@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
-use super::rows;
+use super::{holes, rows};
 use crate::crypto::PublicKey;
 use crate::wire::limits::{RECENT, WINDOW};
 
@@ -38,8 +38,10 @@ pub(super) struct Author {
     pub(super) number: i64,
     /// Highest slot held; 0 if none.
     pub(super) newest: i64,
-    /// Everything up to this slot was held and its payload pruned.
+    /// Everything up to this slot was held and its payload pruned, or lies in a hole below such.
     pub(super) floor: i64,
+    /// The slot up to which the node knows of every hole; 0 if it never said.
+    pub(super) tip: i64,
     bytes: i64,
     gone: Option<(i64, i64)>,
 }
@@ -72,7 +74,7 @@ impl Authors {
     /// Reads them again, after a transaction that failed.
     pub(super) fn reload(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut query = db.prepare_cached(
-            "SELECT key, number, newest, floor, bytes, gone_from, gone_to FROM authors",
+            "SELECT key, number, newest, floor, bytes, gone_from, gone_to, tip FROM authors",
         )?;
         let found = query.query_map([], |row| {
             let (from, to): (i64, i64) = (row.get(5)?, row.get(6)?);
@@ -82,6 +84,7 @@ impl Authors {
                 floor: row.get(3)?,
                 bytes: row.get(4)?,
                 gone: (to > 0).then_some((from, to)),
+                tip: row.get(7)?,
             };
             Ok((rows::key(row, 0)?, author))
         })?;
@@ -127,16 +130,59 @@ impl Authors {
         }
     }
 
+    /// The key's row, if there is one.
+    pub(super) fn known(&self, key: &PublicKey) -> Option<Author> {
+        self.known.get(key).copied()
+    }
+
+    /// The node knows of every hole up to this slot.
+    pub(super) fn set_tip(&mut self, key: &PublicKey, tip: i64) {
+        if let Some(author) = self.known.get_mut(key)
+            && author.tip != tip
+        {
+            author.tip = tip;
+            self.changed.insert(*key);
+        }
+    }
+
+    /// A row was set aside: whose it was, and the length of its body, if it had one.
+    pub(super) fn removed(
+        &mut self,
+        db: &Connection,
+        number: i64,
+        body: Option<i64>,
+    ) -> rusqlite::Result<()> {
+        let found = self.known.iter_mut().find(|(_, author)| author.number == number);
+        let Some((key, author)) = found else { return Ok(()) };
+        let taken = body.map_or(0, |length| length + ROW_COST);
+        author.bytes = (author.bytes - taken).max(0);
+        author.newest = db
+            .prepare_cached("SELECT coalesce(max(seq), 0) FROM batches WHERE author = ?1")?
+            .query_row([number], |row| row.get(0))?;
+        author.newest = author.newest.max(author.floor);
+        self.changed.insert(*key);
+        Ok(())
+    }
+
+    /// Rows up to this one, which readers may not have seen, are forgotten.
+    pub(super) fn forgot(&mut self, key: &PublicKey, row: i64) {
+        if let Some(author) = self.known.get_mut(key) {
+            let (from, to) = author.gone.unwrap_or((row, row));
+            author.gone = Some((from.min(row), to.max(row)));
+            self.changed.insert(*key);
+        }
+    }
+
     /// Writes down what changed since the last time.
     pub(super) fn save(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut update = db.prepare_cached(
-            "UPDATE authors SET newest = ?2, floor = ?3, bytes = ?4, gone_from = ?5, gone_to = ?6 \
-             WHERE number = ?1",
+            "UPDATE authors SET newest = ?2, floor = ?3, bytes = ?4, gone_from = ?5, gone_to = ?6, \
+             tip = ?7 WHERE number = ?1",
         )?;
         for author in self.changed.iter().filter_map(|key| self.known.get(key)) {
             let (from, to) = author.gone.unwrap_or_default();
-            let Author { number, newest, floor, bytes, .. } = *author;
-            update.execute([number, newest, floor, bytes, from, to])?;
+            let Author { number, newest, floor, bytes, tip, .. } = *author;
+            update.execute([number, newest, floor, bytes, from, to, tip])?;
         }
         self.changed.clear();
         Ok(())
@@ -155,12 +201,16 @@ impl Authors {
         let Some(author) = self.known.get_mut(&key) else { return Ok(None) };
         self.changed.insert(key);
         let pruned = author.prune_payloads(db, share)?;
-        author.raise_floor(db)?;
+        let risen = author.raise_floor(db)?;
         let deleted = author.delete_old(db)?;
-        if deleted == STEP || (pruned > 0 && author.bytes > share) {
+        let Author { number, floor, bytes, .. } = *author;
+        if risen {
+            holes::pass(db, self, &key, number, floor)?;
+        }
+        if deleted == STEP || (pruned > 0 && bytes > share) {
             self.over.insert(key);
         }
-        Ok(Some((key, author.floor.unsigned_abs())))
+        Ok(Some((key, floor.unsigned_abs())))
     }
 }
 
@@ -187,21 +237,34 @@ impl Author {
         Ok(pruned)
     }
 
-    /// The floor is where the pruned slots end, or a slot that was never held: that one may still
-    /// come.
-    fn raise_floor(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        let mut slot = db.prepare_cached(
-            "SELECT max(typeof(body) <> 'null') FROM batches WHERE author = ?1 AND seq = ?2",
+    /// The floor is the highest pruned slot below which no payload is kept. It passes holes: slots
+    /// up to the lane's tip, whose payloads would be the next to go if they came. Above that a slot
+    /// that was never held may still come in its turn, and holds the floor back. Whether it rose.
+    fn raise_floor(&mut self, db: &Connection) -> rusqlite::Result<bool> {
+        let lowest: Option<i64> = db
+            .prepare_cached(
+                "SELECT seq FROM batches WHERE author = ?1 AND seq > ?2 \
+                 AND typeof(body) <> 'null' ORDER BY seq LIMIT 1",
+            )?
+            .query_row([self.number, self.floor], |row| row.get(0))
+            .optional()?;
+        let pruned: Option<i64> = db
+            .prepare_cached("SELECT max(seq) FROM batches WHERE author = ?1 AND seq < ?2")?
+            .query_row([self.number, lowest.unwrap_or(i64::MAX)], |row| row.get(0))?;
+        let pruned = pruned.unwrap_or(0);
+        // The node takes nothing above its window, and so has its tip at least there.
+        let passable = self.tip.max(self.newest - WINDOW.cast_signed());
+        let before = self.floor;
+        self.floor = self.floor.max(pruned.min(passable));
+        let mut held = db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM batches WHERE author = ?1 AND seq = ?2)",
         )?;
-        for _ in 0..2 * STEP {
-            let held: Option<i64> =
-                slot.query_row([self.number, self.floor + 1], |row| row.get(0))?;
-            if held != Some(0) {
-                break;
-            }
+        while self.floor < pruned
+            && held.query_row([self.number, self.floor + 1], |row| row.get::<_, bool>(0))?
+        {
             self.floor += 1;
         }
-        Ok(())
+        Ok(self.floor > before)
     }
 
     /// Deletes rows of pruned slots that are too old for anyone to ask what their ids were.
@@ -221,6 +284,9 @@ impl Author {
                 self.gone = Some((from.min(*row), to.max(*row)));
             }
         }
+        // What readers were told of slots as old as that, and before rows that are gone too.
+        db.prepare_cached("DELETE FROM gaps WHERE author = ?1 AND to_slot <= ?2 AND row <= ?3")?
+            .execute([self.number, last, self.gone.map_or(0, |(_, to)| to)])?;
         Ok(found.len())
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::crypto::{hex, parse_hex};
+use crate::crypto::{PublicKey, hex, parse_hex};
 
 /// The place after one row of a list: the row, in the order of commits, and a place in it. Valid in
 /// one generation of a store only. Prints as `<16 hex digits>-<row>-<index>`.
@@ -45,11 +45,28 @@ impl FromStr for Cursor {
     }
 }
 
+/// Slots of an author that this node does not hold and has given up: pruned by others as far as
+/// could be asked, or void. If they come all the same their messages are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneGap {
+    /// Whose.
+    pub author: PublicKey,
+    /// First slot.
+    pub from: u64,
+    /// Last slot.
+    pub to: u64,
+    /// The place after it.
+    pub cursor: Cursor,
+}
+
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// The rows, in the order of commits.
     pub rows: Vec<T>,
+    /// Slots that nobody need wait for, in the order of commits: each belongs before the first row
+    /// whose cursor is higher. None in the rejection log.
+    pub gaps: Vec<LaneGap>,
     /// Where to go on, also when there is no row.
     pub next: Cursor,
     /// Why rows may be missing between the cursor asked for and the rows of this page.

@@ -83,6 +83,18 @@ pub enum StoreError {
         /// The newest format known.
         known: i64,
     },
+    /// An older program wrote it, whose statements this one cannot check.
+    #[error(
+        "{} has format {found}, of an older version, and this program reads format {known}; start with a new data folder, or use the older program", path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format known.
+        known: i64,
+    },
     /// It is no database, or not one of ours, or damaged. It was left as it is.
     #[error(
         "{} cannot be used and was left as it is: {why}; move it away or restore a copy",

@@ -1,5 +1,6 @@
 //! The handle of a node's store, and its two threads.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +10,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use super::author::{Authors, Shares};
+use super::author::Shares;
 use super::log::{Log, Overflow};
+use super::quarantine::Damage;
 use super::writer::{Command, Writer};
 use super::{Reader, StoreError, open};
 use crate::crypto::PublicKey;
@@ -36,8 +38,8 @@ impl Default for Options {
     }
 }
 
-/// Called with the answer to each `write` and `read`, once, and with `Input::Pruned` as it happens,
-/// on a thread of the store. It must not block, and must not call the store.
+/// Called with the answer to each `write` and `read`, once, and with `Input::Pruned` and
+/// `Input::Damaged` as they happen, on a thread of the store, or of whoever opens it. It must not block, and must not call the store.
 pub type Answer = Box<dyn Fn(Input) + Send>;
 
 /// What the threads and the handle share.
@@ -75,7 +77,7 @@ struct Question {
 /// The store of a running node. While it lives no other process can open the folder. Dropping it
 /// writes what was handed in, as [`Store::close`] does, but does not count as a clean end.
 pub struct Store {
-    commands: Option<Sender<Command>>,
+    commands: Option<Arc<Sender<Command>>>,
     questions: Option<Sender<Question>>,
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
@@ -97,12 +99,16 @@ impl Store {
         options: Options,
         answer: Answer,
     ) -> Result<(Self, Restored), StoreError> {
-        let open::Opened { db, lock, path, restored } = open::open(dir, network, own)?;
-        let fail = |error| StoreError::sqlite(&path, error);
         let shares = Shares::new(options.max_bytes, network.keys().len());
-        let authors = Authors::load(&db, own, shares).map_err(fail)?;
+        let open::Opened { db, lock, path, restored, authors, damaged } =
+            open::open(dir, network, own, shares)?;
+        let fail = |error| StoreError::sqlite(&path, error);
         let log = Log::load(&db, network, options.max_rejections).map_err(fail)?;
-        let reader = Reader::open(&path)?;
+        let (commands, queue) = channel();
+        let commands = Arc::new(commands);
+        let quarantined = Arc::default();
+        let doubts = Arc::downgrade(&commands);
+        let reader = Reader::open(&path, doubts, Arc::clone(&quarantined))?;
         let shared = Arc::new(Shared {
             answer: Mutex::new(answer),
             queued: AtomicUsize::new(0),
@@ -111,7 +117,6 @@ impl Store {
             turns: AtomicUsize::new(0),
         });
         let (commits, seen) = watch::channel(0);
-        let (commands, queue) = channel();
         let (questions, asked) = channel();
         let mut store = Self {
             commands: Some(commands),
@@ -130,12 +135,23 @@ impl Store {
             commits,
             authors,
             log,
+            network: network.id(),
+            suspects: BTreeSet::new(),
+            quarantined,
             full: true,
             unmerged: 0,
             stalled: false,
         };
         store.spawn("store-writer", &path, move || writer.run())?;
-        store.spawn("store-reader", &path, move || answer_reads(&asked, &reader, &shared))?;
+        let answers = Arc::clone(&shared);
+        store.spawn("store-reader", &path, move || answer_reads(&asked, &reader, &answers))?;
+        if !damaged.is_empty() {
+            let (path, count) = (path.display(), damaged.len());
+            tracing::error!(
+                %path, count, "damaged rows are set aside, and will be fetched again; check the disk"
+            );
+        }
+        damaged.iter().filter_map(Damage::input).for_each(|input| shared.tell(input));
         Ok((store, restored))
     }
 

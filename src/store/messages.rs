@@ -2,12 +2,15 @@
 
 use std::mem::take;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, OptionalExtension as _};
 
-use super::cursor::{self, Cursor, Page};
+use super::cursor::{self, Cursor, LaneGap, Page};
+use super::quarantine::Suspect;
+use super::rows::Found;
 use super::{Reader, StoreError, rows};
 use crate::crypto::{Digest, PublicKey};
-use crate::wire::{Entry, MessageId, decode_body};
+use crate::protocol::Time;
+use crate::wire::{Entry, Header, MessageId};
 
 /// Messages of a page at most.
 const MAX_LIMIT: usize = 1000;
@@ -54,12 +57,6 @@ pub struct MessageRow {
     pub cursor: Cursor,
 }
 
-const COLUMNS: &str = "b.row, b.id, a.key, b.seq, b.created_at, b.delivered_at, b.hops, s.key, b.count, \
-     b.body";
-// A cross join keeps SQLite from turning the loops round, which would sort all rows for every page.
-const KEYS: &str =
-    "CROSS JOIN authors a ON a.number = b.author LEFT JOIN authors s ON s.number = b.sender";
-
 /// A batch's row, without what only other nodes need.
 struct BatchRow {
     row: i64,
@@ -77,26 +74,32 @@ struct BatchRow {
 }
 
 impl BatchRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let count = row.get(8)?;
-        let body = row.get_ref(9)?.as_blob_or_null()?;
-        let entries = body.map(|body| decode_body(body, count)).transpose();
-        let entries = entries.map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(9, rusqlite::types::Type::Blob, error.into())
-        })?;
-        Ok(Self {
-            row: row.get(0)?,
-            id: Digest(row.get(1)?),
-            author: rows::key(row, 2)?,
-            seq: rows::unsigned(row, 3)?,
-            created_at: row.get::<_, i64>(4)?.cast_unsigned(),
-            delivered_at: rows::unsigned(row, 5)?,
-            hops: row.get(6)?,
-            from: rows::optional_key(row, 7)?,
-            count,
-            size: body.map_or(0, <[u8]>::len),
-            entries,
-        })
+    /// A row that was checked; `None` if it is damaged.
+    fn of(row: i64, found: Found) -> Option<Self> {
+        let batch = |id, header: &Header, delivered_at: Time, hops, from| Self {
+            row,
+            id,
+            author: header.author,
+            seq: header.seq,
+            created_at: header.created_at,
+            delivered_at: delivered_at.0,
+            hops,
+            from,
+            count: header.count,
+            entries: None,
+            size: 0,
+        };
+        match found {
+            Found::Whole(one) => {
+                let entries = Some(one.batch.entries().ok()?);
+                let whole = batch(one.id, &one.batch.header, one.delivered_at, one.hops, one.from);
+                Some(Self { entries, size: one.batch.body.len(), ..whole })
+            }
+            Found::Bare(one) => {
+                Some(batch(one.id, &one.header, one.delivered_at, one.hops, one.from))
+            }
+            Found::Damaged => None,
+        }
     }
 
     /// The message in that place.
@@ -128,113 +131,182 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub fn message(&self, id: MessageId) -> Result<Option<MessageRow>, StoreError> {
-        self.with(|db, generation| {
-            let sql = format!("SELECT {COLUMNS} FROM batches b {KEYS} WHERE b.id = ?1 AND b.first");
-            let found =
-                db.prepare_cached(&sql)?.query_row([id.batch.0], BatchRow::read).optional()?;
-            let found = found.filter(|batch| id.index < batch.count);
-            Ok(found.map(|mut batch| batch.message(generation, id.index)))
+        let found = self.with(|db, generation| {
+            let (columns, keys) = (rows::BATCH, rows::KEYS);
+            let sql = format!("SELECT {columns} FROM batches b {keys} WHERE b.id = ?1 AND b.first");
+            let mut query = db.prepare_cached(&sql)?;
+            let found = query.query_row([id.batch.0], |row| self.found(row)).optional()?;
+            Ok(found.map(|(row, found)| (row, BatchRow::of(row, found), generation)))
+        })?;
+        Ok(match found {
+            Some((_, Some(mut batch), generation)) if id.index < batch.count => {
+                Some(batch.message(generation, id.index))
+            }
+            Some((row, None, _)) => {
+                self.doubt(Suspect::Row(row));
+                None
+            }
+            _ => None,
         })
     }
 
     /// A page of messages. Pruned messages are listed as long as their batch's header is kept; a
-    /// filter by topic cannot tell what they were, and says `gap`.
+    /// filter by topic cannot tell what they were, and says `gap`. Damaged ones are left out: their
+    /// batches are fetched again, and then come anew.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub fn messages(&self, query: &MessageQuery) -> Result<Page<MessageRow>, StoreError> {
-        self.with(|db, generation| page(db, generation, query))
+        let mut damaged = vec![];
+        let page = self.with(|db, generation| self.page(db, generation, query, &mut damaged));
+        damaged.into_iter().for_each(|row| self.doubt(Suspect::Row(row)));
+        page
     }
-}
 
-fn page(
-    db: &Connection,
-    generation: [u8; 8],
-    query: &MessageQuery,
-) -> rusqlite::Result<Page<MessageRow>> {
-    let limit = query.limit.clamp(1, MAX_LIMIT);
-    let last: i64 = db
-        .prepare_cached(
-            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'batches'), 0)",
-        )?
-        .query_row([], |row| row.get(0))?;
-    let (start, gap) = cursor::start(query.after, generation, last);
-    let author = match query.author {
-        None => None,
-        Some(key) => db
-            .prepare_cached("SELECT number FROM authors WHERE key = ?1")?
-            .query_row([key.to_string()], |row| row.get(0))
-            .optional()?
-            .or(Some(-1)), // a key that nothing was heard of
-    };
-    let mut page = Page { rows: vec![], next: start, gap, more: false };
-    // A filter by topic that finds a pruned batch cannot know; without one, the row itself says it.
-    let unknown = scan(db, query, author, limit, &mut page)?;
-    if !page.more {
-        // Nothing of this kind up to the newest row, whoever's that is.
-        page.next = page.next.max(Cursor { generation, row: last, index: 255 });
+    fn page(
+        &self,
+        db: &Connection,
+        generation: [u8; 8],
+        query: &MessageQuery,
+        damaged: &mut Vec<i64>,
+    ) -> rusqlite::Result<Page<MessageRow>> {
+        let limit = query.limit.clamp(1, MAX_LIMIT);
+        let last: i64 = db
+            .prepare_cached(
+                "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'batches'), 0)",
+            )?
+            .query_row([], |row| row.get(0))?;
+        let (start, gap) = cursor::start(query.after, generation, last);
+        let author = match query.author {
+            None => None,
+            Some(key) => db
+                .prepare_cached("SELECT number FROM authors WHERE key = ?1")?
+                .query_row([key.to_string()], |row| row.get(0))
+                .optional()?
+                .or(Some(-1)), // a key that nothing was heard of
+        };
+        let (gaps, to) = gaps(db, author, start, (last, limit))?;
+        let mut page = Page { rows: vec![], gaps, next: start, gap, more: false };
+        // A filter by topic that finds a pruned batch cannot know; without one, the row says it.
+        let search = Search { topic: query.topic.as_deref(), author, to, limit };
+        let unknown = self.scan(db, &search, &mut page, damaged)?;
+        if !page.more {
+            // Nothing of this kind up to that row, whoever's that is.
+            page.next = page.next.max(Cursor { generation, row: to, index: 255 });
+            page.more = to < last;
+        }
+        page.gaps.retain(|gap| gap.cursor.row <= page.next.row);
+        if page.gap.is_none() && query.after.is_some() {
+            let gone = gone(db, author, start.row, page.next.row)?;
+            page.gap = (gone || unknown).then(|| "older messages have been pruned".to_owned());
+        }
+        Ok(page)
     }
-    if page.gap.is_none() && query.after.is_some() {
-        let gone = gone(db, author, start.row, page.next.row)?;
-        page.gap = (gone || unknown).then(|| "older messages have been pruned".to_owned());
-    }
-    Ok(page)
-}
 
-/// Fills the page; whether it skipped a batch whose topics are pruned.
-fn scan(
-    db: &Connection,
-    query: &MessageQuery,
-    author: Option<i64>,
-    limit: usize,
-    page: &mut Page<MessageRow>,
-) -> rusqlite::Result<bool> {
-    let Cursor { generation, row: from, index: after } = page.next;
-    // The cursor's own batch is left out once its last message was given out.
-    let (index, only) = match author {
-        None => ("", ""),
-        Some(_) => ("INDEXED BY batches_by_author", "b.author = ?4 AND"),
-    };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM batches b {index} {KEYS} WHERE {only} b.row >= ?1 \
-         AND (b.row > ?1 OR b.count > ?2 + 1) AND b.first ORDER BY b.row LIMIT ?3"
-    );
-    let mut statement = db.prepare_cached(&sql)?;
-    let mut found = match author {
-        None => statement.query([from, i64::from(after), SCAN_ROWS])?,
-        Some(author) => statement.query([from, i64::from(after), SCAN_ROWS, author])?,
-    };
-    let (mut scanned, mut bytes, mut unknown) = (0, 0, false);
-    while let Some(row) = found.next()? {
-        let mut batch = BatchRow::read(row)?;
-        let skip = if batch.row == from { after + 1 } else { 0 };
-        for index in skip..batch.count {
-            if page.rows.len() == limit {
+    /// Fills the page; whether it skipped a batch whose topics are pruned.
+    fn scan(
+        &self,
+        db: &Connection,
+        search: &Search<'_>,
+        page: &mut Page<MessageRow>,
+        damaged: &mut Vec<i64>,
+    ) -> rusqlite::Result<bool> {
+        let Cursor { generation, row: from, index: after } = page.next;
+        let mut statement = db.prepare_cached(&select(search.author))?;
+        let (after_row, to) = (i64::from(after), search.to);
+        let mut found = match search.author {
+            None => statement.query([from, after_row, SCAN_ROWS, to])?,
+            Some(author) => statement.query([from, after_row, SCAN_ROWS, to, author])?,
+        };
+        let (mut scanned, mut bytes, mut unknown) = (0, 0, false);
+        while let Some(row) = found.next()? {
+            let (row, found) = self.found(row)?;
+            if let Some(mut batch) = BatchRow::of(row, found) {
+                let skip = if row == from { after + 1 } else { 0 };
+                for index in skip..batch.count {
+                    if page.rows.len() == search.limit {
+                        page.more = true;
+                        return Ok(unknown);
+                    }
+                    page.next = Cursor { generation, row, index };
+                    match (search.topic, &batch.entries) {
+                        (Some(topic), Some(entries)) => {
+                            if entries.get(index as usize).is_none_or(|entry| entry.topic != topic)
+                            {
+                                continue;
+                            }
+                        }
+                        (Some(_), None) => {
+                            unknown = true;
+                            continue;
+                        }
+                        (None, _) => {}
+                    }
+                    page.rows.push(batch.message(generation, index));
+                }
+                bytes += batch.size;
+            } else {
+                damaged.push(row);
+                page.next = Cursor { generation, row, index: 255 };
+            }
+            scanned += 1;
+            if scanned == SCAN_ROWS || bytes >= SCAN_BYTES {
                 page.more = true;
                 return Ok(unknown);
             }
-            page.next = Cursor { generation, row: batch.row, index };
-            match (&query.topic, &batch.entries) {
-                (Some(topic), Some(entries)) => {
-                    if entries.get(index as usize).is_none_or(|entry| entry.topic != *topic) {
-                        continue;
-                    }
-                }
-                (Some(_), None) => {
-                    unknown = true;
-                    continue;
-                }
-                (None, _) => {}
-            }
-            page.rows.push(batch.message(generation, index));
         }
-        (scanned, bytes) = (scanned + 1, bytes + batch.size);
-        if scanned == SCAN_ROWS || bytes >= SCAN_BYTES {
-            page.more = true;
-            return Ok(unknown);
-        }
+        Ok(unknown)
     }
-    Ok(unknown)
+}
+
+/// What a page looks for.
+struct Search<'a> {
+    topic: Option<&'a str>,
+    author: Option<i64>,
+    /// The last row to look at.
+    to: i64,
+    limit: usize,
+}
+
+/// The rows of a page, by the cursor's row and index, how many at most, the last, and the author.
+fn select(author: Option<i64>) -> String {
+    let (index, only) = match author {
+        None => ("", ""),
+        Some(_) => ("INDEXED BY batches_by_author", "b.author = ?5 AND"),
+    };
+    let (columns, keys) = (rows::BATCH, rows::KEYS);
+    // The cursor's own batch is left out once its last message was given out.
+    format!(
+        "SELECT {columns} FROM batches b {index} {keys} WHERE {only} b.row >= ?1 AND b.row <= ?4 \
+         AND (b.row > ?1 OR b.count > ?2 + 1) AND b.first ORDER BY b.row LIMIT ?3"
+    )
+}
+
+/// What readers are told of after a place, at most so many, and the row that the page may go up to
+/// for it.
+fn gaps(
+    db: &Connection,
+    author: Option<i64>,
+    start: Cursor,
+    (last, limit): (i64, usize),
+) -> rusqlite::Result<(Vec<LaneGap>, i64)> {
+    let mut query = db.prepare_cached(
+        "SELECT g.row, a.key, g.from_slot, g.to_slot FROM gaps g CROSS JOIN authors a \
+         ON a.number = g.author WHERE g.row > ?1 AND (?2 IS NULL OR g.author = ?2) \
+         ORDER BY g.row LIMIT ?3",
+    )?;
+    let most = rows::saturated(limit as u64 + 1);
+    let found = query.query_map(rusqlite::params![start.row, author, most], |row| {
+        Ok(LaneGap {
+            author: rows::key(row, 1)?,
+            from: rows::unsigned(row, 2)?,
+            to: rows::unsigned(row, 3)?,
+            cursor: Cursor { row: row.get(0)?, index: 0, ..start },
+        })
+    })?;
+    let mut gaps = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    let beyond = if gaps.len() > limit { gaps.pop() } else { None };
+    Ok((gaps, beyond.map_or(last, |gap| gap.cursor.row - 1)))
 }
 
 /// Whether rows of these authors were deleted between two places.
@@ -358,19 +430,18 @@ mod tests {
     fn no_page_sorts_the_whole_table() {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
         let bench = Bench::open(dir.path(), &net);
-        let plan = |index: &str, only: &str| {
-            let sql = format!(
-                "EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM batches b {index} {KEYS} WHERE {only} \
-                 b.row >= 1 AND (b.row > 1 OR b.count > 2) AND b.first ORDER BY b.row LIMIT 9"
-            );
+        let plan = |author: Option<i64>| {
+            let sql = format!("EXPLAIN QUERY PLAN {}", select(author));
             let steps = bench.store.reader().with(|db, _| {
                 let mut plan = db.prepare(&sql)?;
-                let steps = plan.query_map([], |row| row.get::<_, String>(3))?;
+                let values = vec![1; plan.parameter_count()];
+                let values = rusqlite::params_from_iter(values);
+                let steps = plan.query_map(values, |row| row.get::<_, String>(3))?;
                 steps.collect::<rusqlite::Result<Vec<_>>>()
             });
             steps.expect("a plan").join("; ")
         };
-        for steps in [plan("", ""), plan("INDEXED BY batches_by_author", "b.author = 1 AND")] {
+        for steps in [plan(None), plan(Some(1))] {
             assert!(steps.starts_with("SEARCH b USING") && !steps.contains("TEMP"), "{steps}");
         }
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use rand::TryRng as _;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{StoreError, rows, schema};
-use crate::crypto::{Digest, PublicKey, hex};
-use crate::protocol::{Network, Restored, RestoredLane, RestoredSlot};
-use crate::wire::limits::{RECENT, WINDOW};
+use super::author::{Authors, Shares};
+use super::quarantine::Damage;
+use super::{StoreError, restore, rows, schema};
+use crate::crypto::{PublicKey, hex};
+use crate::protocol::{Network, Restored};
 
 /// How long a start waits for other programs that have locked the database.
 const START_WAIT: Duration = Duration::from_millis(500);
@@ -26,10 +27,18 @@ pub(super) struct Opened {
     pub(super) lock: File,
     pub(super) path: PathBuf,
     pub(super) restored: Restored,
+    pub(super) authors: Authors,
+    /// Rows that the start has set aside.
+    pub(super) damaged: Vec<Damage>,
 }
 
 /// Locks the folder, and opens its database or makes one.
-pub(super) fn open(dir: &Path, network: &Network, own: PublicKey) -> Result<Opened, StoreError> {
+pub(super) fn open(
+    dir: &Path,
+    network: &Network,
+    own: PublicKey,
+    shares: Shares,
+) -> Result<Opened, StoreError> {
     if dir.exists() && !dir.is_dir() {
         return Err(StoreError::NoFolder { path: dir.to_owned() });
     }
@@ -44,13 +53,12 @@ pub(super) fn open(dir: &Path, network: &Network, own: PublicKey) -> Result<Open
     }
     let mut db = schema::open_writer(&path, START_WAIT).map_err(fail)?;
     belongs(&db, &path, network, own)?;
-    begin(&mut db, &path)?;
-    let restored = Restored {
-        lanes: lanes(&db, network).map_err(fail)?,
-        bans: rows::bans(&db).map_err(fail)?,
-    };
+    let scan = begin(&mut db, &path)?;
+    let mut authors = Authors::load(&db, own, shares).map_err(fail)?;
+    let (lanes, damaged) = restore::lanes(&mut db, &mut authors, network, scan).map_err(fail)?;
+    let restored = Restored { lanes, bans: rows::bans(&db).map_err(fail)? };
     db.busy_timeout(COMMIT_WAIT).map_err(fail)?;
-    Ok(Opened { db, lock, path, restored })
+    Ok(Opened { db, lock, path, restored, authors, damaged })
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
@@ -126,6 +134,10 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
             let path = path.to_owned();
             return Err(StoreError::Newer { path, found, known: schema::VERSION });
         }
+        found if found > 0 => {
+            let path = path.to_owned();
+            return Err(StoreError::Older { path, found, known: schema::VERSION });
+        }
         found => return Err(StoreError::corrupt(path, format!("its format is {found}"))),
     }
     if length <= CHECKED {
@@ -173,7 +185,8 @@ fn belongs(
 }
 
 /// Counts the start; after an unclean end the cursors that were given out mean nothing any more.
-fn begin(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
+/// Whether rows may be missing that the node took for held: after an unclean end, or damage.
+fn begin(db: &mut Connection, path: &Path) -> Result<bool, StoreError> {
     let clean = fact(db, path, "clean")? == "1";
     let starts = fact(db, path, "starts")?.parse::<u64>().unwrap_or(0);
     let renewed = if clean { None } else { Some(hex(&generation(path)?)) };
@@ -187,51 +200,9 @@ fn begin(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
         schema::put_meta(&tx, "clean", "0")?;
         tx.commit()
     };
-    write().map_err(|error| StoreError::sqlite(path, error))
-}
-
-/// The newest slots of each author.
-fn lanes(db: &Connection, network: &Network) -> rusqlite::Result<Vec<RestoredLane>> {
-    let mut authors = db.prepare(
-        "SELECT key, number, newest, floor FROM authors WHERE newest > 0 ORDER BY number",
-    )?;
-    let mut slots = db.prepare(
-        "SELECT id, created_at, count, length, base, prev, content, signature, seq, first FROM batches \
-         WHERE author = ?1 AND seq > ?2 ORDER BY seq, first DESC, row",
-    )?;
-    let found = authors.query_map([], |row| {
-        Ok((
-            rows::key(row, 0)?,
-            row.get::<_, i64>(1)?,
-            row.get::<_, i64>(2)?,
-            rows::unsigned(row, 3)?,
-        ))
-    })?;
-    let mut lanes = Vec::new();
-    for author in found {
-        let (author, number, newest, floor) = author?;
-        if network.index_of(&author).is_none() {
-            continue;
-        }
-        let above = newest - (WINDOW + RECENT).cast_signed();
-        let slots = slots.query_map([number, above], |row| slot(row, network.id(), author))?;
-        lanes.push(RestoredLane {
-            floor,
-            slots: slots.collect::<rusqlite::Result<_>>()?,
-            ..RestoredLane::new(author)
-        });
-    }
-    Ok(lanes)
-}
-
-fn slot(
-    row: &rusqlite::Row<'_>,
-    network: Digest,
-    author: PublicKey,
-) -> rusqlite::Result<RestoredSlot> {
-    let seq = rows::unsigned(row, 8)?;
-    let (id, header, signature) = rows::header(row, network, author, seq)?;
-    Ok(RestoredSlot { seq, id, rest: header.rest(), signature, first: row.get(9)? })
+    write().map_err(|error| StoreError::sqlite(path, error))?;
+    let marked = schema::meta(db, "scan").map_err(|error| StoreError::sqlite(path, error))?;
+    Ok(!clean || marked.is_some_and(|mark| mark == "1"))
 }
 
 #[cfg(test)]
@@ -242,6 +213,7 @@ mod tests {
     use super::super::testing::{Bench, batch, entry, identity, killed, network, stored};
     use super::super::{Options, StoreError};
     use super::*;
+    use crate::crypto::Digest;
     use crate::protocol::{Ban, Durability, Reason, Record, StoredBatch, Time};
 
     fn ban(peer: u8, strikes: u32) -> Ban {
@@ -409,6 +381,12 @@ mod tests {
         db.pragma_update(None, "user_version", 3).expect("a pragma");
         db.close().expect("closes");
         assert!(matches!(refused(), StoreError::Newer { found: 3, known: 2, .. }));
+        let db = Connection::open(&path).expect("opens");
+        db.pragma_update(None, "user_version", 1).expect("a pragma");
+        db.close().expect("closes");
+        let error = refused();
+        assert!(matches!(error, StoreError::Older { found: 1, known: 2, .. }));
+        assert!(error.to_string().contains("a new data folder"), "{error}");
         let db = Connection::open(&path).expect("opens");
         db.pragma_update(None, "user_version", 2).expect("a pragma");
         db.pragma_update(None, "application_id", 5).expect("a pragma");

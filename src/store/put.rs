@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::author::Authors;
-use super::rows;
+use super::{holes, quarantine, rows};
 use crate::protocol::{Record, StoredBatch};
 
 /// Promises that are kept, counted from the highest.
@@ -17,7 +17,9 @@ pub(super) fn record(
 ) -> rusqlite::Result<bool> {
     match record {
         Record::Batch(stored) => batch(db, authors, stored),
-        Record::Holes { .. } => Ok(true),
+        Record::Holes { author, tip, holes } => {
+            holes::put(db, authors, author, *tip, holes).map(|()| true)
+        }
         Record::Ban(ban) => rows::put_ban(db, ban).map(|()| true),
         Record::Rejection(_) => Ok(false), // these go through the log
     }
@@ -44,6 +46,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
     };
     // Below the floor only the id matters: as evidence.
     let body = (seq > author.floor).then_some(&stored.batch.body[..]);
+    let first = stored.first || quarantine::was_first(db, &stored.id)?;
     let added = db
         .prepare_cached(
             "INSERT INTO batches (author, seq, id, first, delivered_at, hops, sender, created_at, \
@@ -54,7 +57,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
             author.number,
             seq,
             stored.id.0,
-            stored.first,
+            first,
             rows::saturated(stored.delivered_at.0),
             stored.hops,
             sender,
@@ -70,7 +73,8 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
     if added > 0 {
         authors.added(&header.author, seq, body.map(|_| i64::from(header.length)));
     }
-    Ok(true)
+    // What was handed in here is kept with its payload, or it is not kept: its author is told.
+    Ok(added == 0 || body.is_some() || stored.from.is_some())
 }
 
 enum Promise {
@@ -80,7 +84,7 @@ enum Promise {
 }
 
 /// Writes down that the node's key has signed a slot. A slot at or below the highest promise is
-/// never signed again, and none is signed while the one before it is not written.
+/// never signed again, and none is signed while the one before it is not written, but by a restart.
 fn promise(
     db: &Connection,
     author: i64,
@@ -99,7 +103,8 @@ fn promise(
         .query_row([author], |row| row.get(0))?;
     let highest = highest.unwrap_or(0);
     let local = stored.from.is_none();
-    if local && (seq <= highest || (highest > 0 && seq > highest + 1)) {
+    let skips = highest > 0 && seq > highest + 1 && !stored.batch.header.restarts();
+    if local && (seq <= highest || skips) {
         return Ok(Promise::Taken);
     }
     db.prepare_cached("INSERT INTO promises (author, seq, id) VALUES (?1, ?2, ?3)")?
@@ -139,6 +144,39 @@ mod tests {
         assert!(!after.put_batch(&own(4, b"e")));
         assert!(after.put_batch(&own(5, b"e")));
         assert_eq!(after.get(1, 4, None), Some(own(4, b"d")));
+    }
+
+    #[test]
+    fn a_restart_may_leave_slots_out_and_nothing_else_may() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let own = |seq, base| {
+            let (key, entries) = (identity(1), [entry("", b"x")]);
+            let prev = crate::crypto::Digest([1; 32]);
+            let signed =
+                crate::wire::Batch::sign_after(&key, net.id(), seq, (base, prev), 1, &entries);
+            stored(signed.expect("signs"), None)
+        };
+        assert!(bench.put_batch(&stored(batch(&net, 1, 1, &[entry("", b"a")]), None)));
+        assert!(!bench.put_batch(&own(100, 99)), "the one before is not written");
+        assert!(bench.put_batch(&own(100, 1)), "it voids those between");
+        assert!(!bench.put_batch(&own(50, 1)), "which are never signed again");
+        assert!(bench.put_batch(&own(101, 100)));
+    }
+
+    #[test]
+    fn what_was_handed_in_here_is_kept_with_its_payload_or_not_at_all() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let db = Connection::open(schema::database(dir.path())).expect("opens");
+        assert!(bench.put_batch(&stored(batch(&net, 2, 9, &[entry("", b"9")]), Some(3))));
+        db.execute("UPDATE authors SET floor = 5", []).expect("updates");
+        drop(db);
+        bench.store.close();
+        let bench = Bench::open(dir.path(), &net);
+        let late = |from| stored(batch(&net, 2, 4, &[entry("", b"late")]), from);
+        assert!(!bench.put_batch(&late(None)), "a client is not told that it is kept");
+        assert!(bench.put_batch(&late(Some(3))), "an id is evidence");
     }
 
     #[test]

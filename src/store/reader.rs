@@ -1,11 +1,16 @@
 //! Reading beside the writer: a small pool of read-only connections.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::quarantine::{self, Suspect};
+use super::rows::Found;
+use super::writer::Command;
 use super::{StoreError, open, rows, schema};
 use crate::crypto::{Digest, PublicKey, hex, parse_hex};
 use crate::protocol::StoredBatch;
@@ -28,6 +33,9 @@ struct Inner {
     immutable: bool,
     network: Digest,
     generation: [u8; 8],
+    /// Whom to tell of damaged rows; nobody in a folder that is only read.
+    writer: Weak<Sender<Command>>,
+    quarantined: Arc<AtomicU64>,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
@@ -55,10 +63,14 @@ impl Reader {
             return Err(StoreError::Missing { path });
         }
         open::check(&path)?;
-        Self::open(&path)
+        Self::open(&path, Weak::new(), Arc::default())
     }
 
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        path: &Path,
+        writer: Weak<Sender<Command>>,
+        quarantined: Arc<AtomicU64>,
+    ) -> Result<Self, StoreError> {
         let fail = |error| StoreError::sqlite(path, error);
         let (db, immutable) = schema::open_any_reader(path, WAIT).map_err(fail)?;
         let fact = |name: &str| {
@@ -69,10 +81,19 @@ impl Reader {
             || StoreError::corrupt(path, "its network or generation is not what it must be");
         let network = Digest::from_hex(&fact("network")?).ok_or_else(broken)?;
         let generation = parse_hex(&fact("generation")?).ok_or_else(broken)?;
+        let count = quarantine::count(&db).map_err(fail)?;
+        quarantined.store(count, Ordering::Relaxed);
         let pool = Mutex::new(Pool { idle: vec![db], open: 1 });
-        let path = path.to_owned();
-        let returned = Condvar::new();
-        Ok(Self(Arc::new(Inner { path, immutable, network, generation, pool, returned })))
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            immutable,
+            network,
+            generation,
+            writer,
+            quarantined,
+            pool,
+            returned: Condvar::new(),
+        })))
     }
 
     /// The store's generation when this reader was opened, as 16 hex digits.
@@ -111,22 +132,67 @@ impl Reader {
         id: Option<BatchId>,
     ) -> Result<Option<StoredBatch>, StoreError> {
         let Ok(slot) = i64::try_from(seq) else { return Ok(None) };
-        self.with(|db, _| {
-            let sql = format!(
-                "SELECT {} FROM batches b JOIN authors a ON a.number = b.author \
-                 LEFT JOIN authors s ON s.number = b.sender WHERE a.key = ?1 AND b.seq = ?2 \
-                 AND (?3 IS NULL OR b.id = ?3) ORDER BY b.first DESC, b.row LIMIT 1",
-                rows::BATCH
-            );
-            let key = author.to_string();
-            let id = id.map(|id| id.0);
-            db.prepare_cached(&sql)?
-                .query_row(rusqlite::params![key, slot, id], |row| {
-                    rows::batch(row, self.0.network, author, seq)
-                })
-                .optional()
-                .map(Option::flatten)
-        })
+        let select = |columns: &str| {
+            let keys = rows::KEYS;
+            format!(
+                "SELECT {columns} FROM batches b {keys} WHERE b.author = \
+                 (SELECT number FROM authors WHERE key = ?1) AND b.seq = ?2 \
+                 AND (?3 IS NULL OR b.id = ?3) ORDER BY b.first DESC, b.row LIMIT 4"
+            )
+        };
+        let (key, id) = (author.to_string(), id.map(|id| id.0));
+        let mut doubts = vec![];
+        let batch = self.with(|db, _| {
+            let mut query = db.prepare_cached(&select(rows::BATCH))?;
+            let found = query
+                .query_row(rusqlite::params![key, slot, id], |row| self.found(row))
+                .optional()?;
+            match found {
+                Some((_, Found::Whole(batch))) => return Ok(Some(batch)),
+                Some((_, Found::Bare(_))) => return Ok(None),
+                Some((row, Found::Damaged)) => {
+                    doubts.push(Suspect::Row(row));
+                    return Ok(None);
+                }
+                None => {}
+            }
+            // Anybody may ask for an id that nobody knows; but a slot that the node takes for held
+            // has a row, and whichever id that has must be its own.
+            let mut query = db.prepare_cached(&select(rows::BARE))?;
+            let mut others = query.query(rusqlite::params![key, slot, None::<[u8; 32]>])?;
+            let mut empty = true;
+            while let Some(row) = others.next()? {
+                empty = false;
+                if let (row, Found::Damaged) = self.found(row)? {
+                    doubts.push(Suspect::Row(row));
+                }
+            }
+            if empty {
+                doubts.push(Suspect::Slot { author, seq });
+            }
+            Ok(None)
+        });
+        doubts.into_iter().for_each(|suspect| self.doubt(suspect));
+        batch
+    }
+
+    /// What a row holds, from the columns [`rows::BATCH`], and its number.
+    pub(super) fn found(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Found)> {
+        rows::found(row, &self.0.network)
+    }
+
+    /// Has the writer look at a row that is not what was written. Without one, as in the folder of
+    /// a stopped node, the row is only left out.
+    pub(super) fn doubt(&self, suspect: Suspect) {
+        if let Some(writer) = self.0.writer.upgrade() {
+            // If it has ended, the next start looks at the row.
+            let _ = writer.send(Command::Doubt(suspect));
+        }
+    }
+
+    /// Rows that were ever set aside as damaged.
+    pub fn quarantined(&self) -> u64 {
+        self.0.quarantined.load(Ordering::Relaxed)
     }
 }
 

@@ -55,6 +55,8 @@ pub struct SummaryRow {
     pub link_name: Option<String>,
     /// How many, folded ones counted in full.
     pub count: u64,
+    /// How many of them are proven to be their author's own.
+    pub proven: u64,
     /// Time of the first line.
     pub first: Time,
     /// Time of the last line.
@@ -105,9 +107,9 @@ impl Reader {
             let (start, _) = cursor::start(query.after, generation, last(db)?);
             // Sums are taken as floating-point numbers, which cannot overflow.
             let sql = format!(
-                "SELECT reason, link, max(link_name), total(count), min(time), max(time) \
-                 FROM rejections WHERE row > ?1 AND row <= ?2 AND {FILTER} \
-                 GROUP BY reason, link ORDER BY 4 DESC, 1, 2 LIMIT {MAX_SUMMARY}"
+                "SELECT reason, link, max(link_name), total(count), min(time), max(time), \
+                 total(CASE WHEN proven THEN count ELSE 0 END) FROM rejections \
+                 WHERE row > ?1 AND row <= ?2 AND {FILTER} GROUP BY reason, link ORDER BY 4 DESC, 1, 2 LIMIT {MAX_SUMMARY}"
             );
             let filter = Filter::new(query);
             db.prepare_cached(&sql)?
@@ -119,6 +121,7 @@ impl Reader {
                         count: row.get::<_, f64>(3)? as u64,
                         first: Time(rows::unsigned(row, 4)?),
                         last: Time(rows::unsigned(row, 5)?),
+                        proven: row.get::<_, f64>(6)? as u64,
                     })
                 })?
                 .collect()
@@ -170,7 +173,7 @@ fn page(
         let cursor = Cursor { generation, row, index: 0 };
         lines.push(RejectionRow { row, rejection, link_name, cursor });
     }
-    Ok(Page { rows: lines, next, gap, more })
+    Ok(Page { rows: lines, gaps: vec![], next, gap, more })
 }
 
 #[cfg(test)]
@@ -195,7 +198,7 @@ mod tests {
             rejection(Reason::BadSignature, 2, 10, 1),
             rejection(Reason::Replayed, 2, 20, 7000),
             bare,
-            rejection(Reason::BadSignature, 3, 40, 2),
+            Rejection { proven: true, ..rejection(Reason::BadSignature, 3, 40, 2) },
             rejection(Reason::BadSignature, 2, 50, 1),
         ];
         for line in &lines {
@@ -235,6 +238,8 @@ mod tests {
                 (Reason::Oversize, None, 1),
             ]
         );
+        let proven: Vec<_> = summary.iter().map(|row| row.proven).collect();
+        assert_eq!(proven, [0, 0, 2, 0]);
         assert_eq!((summary[1].first, summary[1].last), (Time(10), Time(50)));
         assert_eq!(summary[1].link_name.as_deref(), Some("n2"));
     }

@@ -18,7 +18,8 @@ CREATE TABLE meta (
 
 -- Keys that other tables refer to by number. `newest`: highest slot held; `floor`: every slot up to here
 -- was held and its payload pruned; `bytes`: what its payloads take; `gone_from`, `gone_to`: lowest and
--- highest of its rows that were deleted.
+-- highest of its rows that were deleted; `tip`: the slot up to which no slot is missing but those in
+-- `holes`, as the node last said; 0 if it said nothing.
 CREATE TABLE authors (
     number INTEGER PRIMARY KEY,
     key TEXT NOT NULL UNIQUE,
@@ -26,7 +27,8 @@ CREATE TABLE authors (
     floor INTEGER NOT NULL DEFAULT 0,
     bytes INTEGER NOT NULL DEFAULT 0,
     gone_from INTEGER NOT NULL DEFAULT 0,
-    gone_to INTEGER NOT NULL DEFAULT 0
+    gone_to INTEGER NOT NULL DEFAULT 0,
+    tip INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- `created_at` holds the 64 bits of the author's claim: above 2^63 it shows as negative.
@@ -50,6 +52,34 @@ CREATE TABLE batches (
 ) STRICT;
 CREATE UNIQUE INDEX batches_by_slot ON batches (author, seq, id);
 CREATE INDEX batches_by_author ON batches (author);
+
+-- Slots up to an author's `tip` that are not held, but for those that `batches` has; `gone`: given up.
+CREATE TABLE holes (
+    author INTEGER NOT NULL REFERENCES authors (number),
+    from_slot INTEGER NOT NULL,
+    to_slot INTEGER NOT NULL,
+    gone INTEGER NOT NULL,
+    PRIMARY KEY (author, from_slot)
+) STRICT, WITHOUT ROWID;
+
+-- Slots that readers of messages were told not to wait for. `row` is of the same sequence as that of
+-- `batches`, so that a cursor says what a reader was told.
+CREATE TABLE gaps (
+    row INTEGER PRIMARY KEY,
+    author INTEGER NOT NULL REFERENCES authors (number),
+    from_slot INTEGER NOT NULL,
+    to_slot INTEGER NOT NULL
+) STRICT;
+CREATE INDEX gaps_by_slot ON gaps (author, from_slot);
+
+-- Rows of `batches` that were no longer what was written, as they were found: whatever type their
+-- columns have become. The newest thousand, without long bodies.
+CREATE TABLE quarantine (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    row, author, seq, id, first, delivered_at, hops, sender, created_at, count, length, base, prev,
+    content, signature, body
+);
+CREATE INDEX quarantine_by_id ON quarantine (id);
 
 -- Times are microseconds since 1970; a `seq` above 2^63 - 1 shows as 2^63 - 1.
 CREATE TABLE rejections (

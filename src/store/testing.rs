@@ -82,6 +82,8 @@ pub(super) struct Bench {
     next: Mutex<u64>,
     /// The floors that it told of.
     floors: Mutex<BTreeMap<PublicKey, u64>>,
+    /// The damaged rows that it told of.
+    damaged: Mutex<Vec<(PublicKey, u64, BatchId)>>,
 }
 
 impl Bench {
@@ -95,7 +97,8 @@ impl Bench {
         let (store, restored) = Store::open(dir, net, identity(1).public(), options, answer)?;
         let (seen, next) = (Mutex::default(), Mutex::new(0));
         let (answers, floors) = (Mutex::new(answers), Mutex::default());
-        Ok(Self { store, restored, answers, seen, next, floors })
+        let damaged = Mutex::default();
+        Ok(Self { store, restored, answers, seen, next, floors, damaged })
     }
 
     pub(super) fn open(dir: &Path, net: &Network) -> Self {
@@ -128,6 +131,10 @@ impl Bench {
                 self.floors.lock().expect("no panic").insert(author, floor);
                 continue;
             }
+            if let Input::Damaged { author, seq, id } = input {
+                self.damaged.lock().expect("no panic").push((author, seq, id));
+                continue;
+            }
             let (Input::Written { token }
             | Input::WriteFailed { token }
             | Input::Read { token, .. }) = input
@@ -142,6 +149,17 @@ impl Bench {
     pub(super) fn told(&self, author: u8) -> Option<u64> {
         self.get(author, 1, None);
         self.floors.lock().expect("no panic").get(&identity(author).public()).copied()
+    }
+
+    /// The damaged rows that it told of, up to its next answer.
+    pub(super) fn damaged(&self) -> Vec<(PublicKey, u64, BatchId)> {
+        self.settle();
+        // Of a key that nothing is held of: an empty slot of that is no damage.
+        self.put(
+            Record::Holes { author: identity(1).public(), tip: 0, holes: vec![] },
+            Durability::Lazy,
+        );
+        self.damaged.lock().expect("no panic").clone()
     }
 
     /// Whether a record was written.

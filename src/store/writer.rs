@@ -4,9 +4,10 @@
 //! bounded step on what can wait: the rejection log, pruning, a checkpoint. Without anything to do
 //! it sleeps.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -15,13 +16,17 @@ use tokio::sync::watch;
 use super::author::Authors;
 use super::handle::Shared;
 use super::log::{Log, Overflow};
+use super::quarantine::{self, Damage, Suspect};
 use super::{put, schema};
+use crate::crypto::Digest;
 use crate::protocol::{Durability, Input, Record, Rejection, Token};
 
 /// Records that one commit holds at most.
 const GROUP: usize = 512;
 /// Bytes of bodies after which a commit takes no more records.
 const GROUP_BYTES: usize = 8 << 20;
+/// Damaged rows that wait to be looked at again.
+const MAX_SUSPECTS: usize = 1024;
 /// What a commit and a row in it add to the write-ahead log beside bodies, in bytes; a guess.
 const COMMIT_COST: usize = 24 << 10;
 const ROW_COST: usize = 1 << 10;
@@ -43,6 +48,8 @@ pub(super) enum Command {
         token: Token,
         line: Overflow,
     },
+    /// A reader found something that it could not believe.
+    Doubt(Suspect),
     Close,
     #[cfg(test)]
     MaxPages(u32),
@@ -69,6 +76,10 @@ pub(super) struct Writer {
     pub(super) commits: watch::Sender<u64>,
     pub(super) authors: Authors,
     pub(super) log: Log,
+    pub(super) network: Digest,
+    /// What readers could not believe, to be looked at again.
+    pub(super) suspects: BTreeSet<Suspect>,
+    pub(super) quarantined: Arc<AtomicU64>,
     /// Whether commits are synced at the moment.
     pub(super) full: bool,
     /// Bytes written since the last checkpoint.
@@ -102,7 +113,8 @@ impl Writer {
     /// do.
     fn gather(&mut self, group: &mut Vec<Write>) -> Next {
         let mut bytes = 0;
-        let idle = self.stalled || !(self.log.busy() || self.authors.waiting());
+        let busy = self.log.busy() || self.authors.waiting() || !self.suspects.is_empty();
+        let idle = self.stalled || !busy;
         if idle {
             match self.queue.recv() {
                 Ok(command) => {
@@ -147,6 +159,11 @@ impl Writer {
             }
             Command::Log { token, rejection } => self.log.push(token, rejection),
             Command::Overflow { token, line } => self.log.push_overflow(token, line),
+            Command::Doubt(suspect) => {
+                if self.suspects.len() < MAX_SUSPECTS {
+                    self.suspects.insert(suspect);
+                }
+            }
             Command::Close => return Some(Next::Close),
             #[cfg(test)]
             Command::MaxPages(pages) => {
@@ -162,7 +179,9 @@ impl Writer {
         let written = self.set_full(synced).and_then(|()| self.write_group(group));
         match written {
             Ok(kept) => {
-                if group.iter().any(|write| matches!(write.record, Record::Batch(_))) {
+                let told =
+                    |write: &Write| matches!(write.record, Record::Batch(_) | Record::Holes { .. });
+                if group.iter().any(told) {
                     self.commits.send_modify(|count| *count += 1);
                 }
                 for (write, kept) in group.iter().zip(kept) {
@@ -201,6 +220,12 @@ impl Writer {
         }
         if self.log.busy() {
             self.write_log();
+        }
+        if let Some(suspect) = self.suspects.pop_first()
+            && let Err(error) = self.set_full(false).and_then(|()| self.examine(suspect))
+        {
+            // Whoever reads it again doubts it again.
+            self.failed("a damaged row", 1, &error);
         }
         if self.authors.waiting()
             && let Err(error) = self.set_full(false).and_then(|()| self.prune())
@@ -245,6 +270,20 @@ impl Writer {
         }
     }
 
+    /// Looks again at what a reader could not believe.
+    fn examine(&mut self, suspect: Suspect) -> rusqlite::Result<()> {
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let damage = quarantine::examine(&tx, &mut self.authors, &self.network, suspect)?;
+        self.authors.save(&tx)?;
+        tx.commit()?;
+        self.unmerged += COMMIT_COST;
+        if let Some(damage) = damage {
+            report(&self.path, &damage, &self.quarantined);
+            damage.input().into_iter().for_each(|input| self.shared.tell(input));
+        }
+        Ok(())
+    }
+
     fn prune(&mut self) -> rusqlite::Result<()> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let pruned = self.authors.prune(&tx)?;
@@ -252,6 +291,7 @@ impl Writer {
         tx.commit()?;
         self.unmerged += COMMIT_COST;
         if let Some((author, floor)) = pruned {
+            self.commits.send_modify(|count| *count += 1); // readers may have been told of gaps
             self.shared.tell(Input::Pruned { author, floor });
         }
         Ok(())
@@ -295,6 +335,23 @@ impl Writer {
     }
 }
 
+/// Counts a row that was set aside, and says so: a failing disk is worth one line, not a thousand.
+pub(super) fn report(path: &Path, damage: &Damage, quarantined: &AtomicU64) {
+    let (row, seq) = (damage.row, damage.seq);
+    let before = match row {
+        Some(_) => quarantined.fetch_add(1, Ordering::Relaxed),
+        None => quarantined.load(Ordering::Relaxed),
+    };
+    let (path, author) = (path.display(), damage.author.map(|key| key.to_string()));
+    if before == 0 {
+        tracing::error!(
+            %path, row, author, seq, "a row is damaged and set aside, and will be fetched again; check the disk"
+        );
+    } else {
+        tracing::debug!(%path, row, author, seq, "another damaged row");
+    }
+}
+
 fn outcome(token: Token, kept: bool) -> Input {
     if kept { Input::Written { token } } else { Input::WriteFailed { token } }
 }
@@ -304,7 +361,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::testing::{Bench, batch, entry, identity, network, rejection, stored};
-    use crate::protocol::Reason;
+    use crate::protocol::{Durability, Reason, Record};
 
     #[test]
     fn a_full_disk_fails_what_it_holds_up_and_nothing_else() {
@@ -330,6 +387,35 @@ mod tests {
         assert_eq!(bench.get(1, 2, None), Some(of(2, 100_000)));
         assert_eq!(bench.restored.lanes.len(), 1);
         assert_eq!(bench.restored.lanes[0].slots.len(), 2);
+    }
+
+    #[test]
+    fn a_synced_write_of_what_is_known_syncs_what_lies_before_it() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let one = stored(batch(&net, 2, 1, &[entry("", b"x")]), Some(2));
+        assert!(bench.put(Record::Batch(one.clone()), Durability::Lazy));
+        // SQLite syncs its log at the end of a commit that wrote to it, and only then.
+        let log = || std::fs::metadata(dir.path().join("node.sqlite-wal")).expect("there").len();
+        for _ in 0..3 {
+            let before = log();
+            assert!(bench.put(Record::Batch(one.clone()), Durability::Synced));
+            assert!(log() > before, "nothing was written, so nothing was synced");
+        }
+    }
+
+    #[test]
+    fn a_synced_write_heals_a_lazy_one_that_found_no_room() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let one = stored(batch(&net, 2, 1, &[entry("", &[1; 100_000])]), Some(2));
+        bench.store.limit_pages(1);
+        assert!(!bench.put(Record::Batch(one.clone()), Durability::Lazy));
+        assert!(!bench.put(Record::Batch(one.clone()), Durability::Synced), "still no room");
+        bench.store.limit_pages(1 << 20);
+        assert!(bench.put(Record::Batch(one.clone()), Durability::Synced));
+        let copy = super::super::testing::killed(dir.path());
+        assert_eq!(Bench::open(copy.path(), &net).get(2, 1, None), Some(one));
     }
 
     #[test]

@@ -147,6 +147,11 @@ impl Lane {
         }
     }
 
+    /// The highest slot held, or the tip.
+    pub fn highest(&self) -> u64 {
+        self.slots.last_upto(u64::MAX).map_or(self.tip, |(seq, _)| seq.max(self.tip))
+    }
+
     /// The lowest slot above this one that can be served; 0 if none.
     pub fn next_held(&self, seq: u64) -> u64 {
         let Some(mut next) = seq.max(self.floor).checked_add(1) else { return 0 };

@@ -90,7 +90,8 @@ impl Node {
         let id = batch.id();
         let place = self.lanes.place_of(author, &batch.header, &id);
         if let Some((reason, detail)) = refusal_of(place) {
-            self.note_known(&from, place, author, &batch, hops, (reason, detail));
+            let known = (author, batch.header.seq, place);
+            self.note_known(&from, known, claims, (reason, detail));
             return self.settle_frame(&from, charged, false);
         }
         if !self.has_quota(author, batch.header.seq, batch.body.len()) {
@@ -175,7 +176,10 @@ impl Node {
                     let detail = "its author did not sign it";
                     self.reject(&from, Reason::BadSignature, claims, detail);
                 }
-                Source::Client(ticket) => self.refuse_client(ticket, batch, Reason::BadSignature),
+                Source::Client(ticket) => {
+                    let claims = || Claims::of(batch, None);
+                    self.refuse_client(ticket, claims, Reason::BadSignature);
+                }
             }
         }
     }
@@ -219,6 +223,7 @@ impl Node {
         found: bool,
     ) -> bool {
         let seq = batch.header.seq;
+        let claims = || Claims::of(&batch, Some(hops)).signed();
         if author == self.own {
             // We signed it and do not know of it: no slot up to here is signed again.
             self.lanes.jump(author, seq);
@@ -226,7 +231,7 @@ impl Node {
         self.make_room(author, &batch.header);
         let place = self.lanes.place(author, seq, &id); // it may have changed meanwhile
         if let Some((reason, detail)) = refusal_of(place) {
-            self.note_known(from, place, author, &batch, hops, (reason, detail));
+            self.note_known(from, (author, seq, place), claims, (reason, detail));
             return false;
         }
         if self.writes_another(author, seq, &id) {
@@ -237,7 +242,6 @@ impl Node {
         }
         let length = batch.body.len() as u64;
         if !self.has_quota(author, seq, batch.body.len()) {
-            let claims = || Claims::of(&batch, Some(hops));
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
             self.want_later(from.link, (author, seq, Some(id)), length);
             return false;
@@ -354,7 +358,7 @@ impl Node {
             _ => return,
         };
         let hops = from.map(|(_, hops)| hops);
-        let claims = || Claims::of(batch, hops);
+        let claims = || Claims::of(batch, hops).signed();
         let (peer, frame) =
             from.map_or((None, &[][..]), |(from, _)| (Some(from.peer), &from.bytes[..]));
         self.log_rejection(peer, frame, Reason::Equivocation, claims, detail);
@@ -370,21 +374,18 @@ impl Node {
     fn note_known(
         &mut self,
         from: &Arrival,
-        place: Place,
-        author: u32,
-        batch: &Batch,
-        hops: u8,
+        (author, seq, place): (u32, u64, Place),
+        claims: impl FnOnce() -> Claims,
         (reason, detail): (Reason, &str),
     ) {
         if place == Place::Known {
             self.count_duplicate(from.link);
             let stale = Time(self.now.0.saturating_sub(FRESH.as_micros() as u64));
-            let seq = batch.header.seq;
             if !self.lanes.given_again(author, seq, from.number, stale) {
                 return;
             }
         }
-        self.reject(from, reason, || Claims::of(batch, Some(hops)), detail);
+        self.reject(from, reason, claims, detail);
     }
 
     /// Gives back what a frame was charged.
@@ -396,8 +397,12 @@ impl Node {
         }
     }
 
-    pub(super) fn refuse_client(&mut self, ticket: Ticket, batch: &Batch, reason: Reason) {
-        let claims = || Claims::of(batch, None);
+    pub(super) fn refuse_client(
+        &mut self,
+        ticket: Ticket,
+        claims: impl FnOnce() -> Claims,
+        reason: Reason,
+    ) {
         self.log_rejection(None, &[], reason, claims, "posted through the API");
         self.emit(Output::Submitted { ticket, result: Err(Refusal::Rejected(reason)) });
     }
@@ -409,12 +414,16 @@ impl Node {
         author: u32,
         ticket: Ticket,
     ) {
-        let header = &batch.header;
-        if let Some(result) = self.judge_submission(header, id, author) {
-            return match result {
-                Err(Refusal::Rejected(reason)) => self.refuse_client(ticket, &batch, reason),
-                result => self.emit(Output::Submitted { ticket, result }),
-            };
+        match self.judge_submission(&batch.header, id, author) {
+            Ok(()) => {}
+            Err(Refusal::Rejected(reason)) => {
+                let claims = || Claims::of(&batch, None).signed();
+                return self.refuse_client(ticket, claims, reason);
+            }
+            result @ Err(_) => {
+                let result = result.map(|()| id);
+                return self.emit(Output::Submitted { ticket, result });
+            }
         }
         let stored = StoredBatch {
             id,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batches::{Source, refusal_of};
+use super::rejecting::Claims;
 use super::relaying::Spread;
 use super::state::Node;
 use crate::crypto::Digest;
@@ -80,59 +81,73 @@ impl Node {
         Ok(ticket)
     }
 
+    /// Judges a client's batch as a neighbour's is judged: what its place says of its slot, of
+    /// which nothing is its author's doing before the signature is good, comes last.
     fn consider(&mut self, ticket: Ticket, batch: Batch) {
+        let claims = || Claims::of(&batch, None);
         if batch.header.network != self.network.id() {
-            return self.refuse_client(ticket, &batch, Reason::WrongNetwork);
+            return self.refuse_client(ticket, claims, Reason::WrongNetwork);
         }
         let Some(author) = self.network.index_of(&batch.header.author) else {
-            return self.refuse_client(ticket, &batch, Reason::UnknownAuthor);
+            return self.refuse_client(ticket, claims, Reason::UnknownAuthor);
         };
         let id = batch.id();
-        match self.judge_submission(&batch.header, id, author) {
-            None if batch.content_matches() => {
-                self.check_batch(batch, id, author, Source::Client(ticket));
+        let place = self.lanes.place(author, batch.header.seq, &id);
+        match place {
+            Place::TooFar => {
+                let expected = self.lanes.tip(author).saturating_add(1);
+                let result = Err(Refusal::OutOfOrder { expected });
+                return self.emit(Output::Submitted { ticket, result });
             }
-            None => self.refuse_client(ticket, &batch, Reason::ContentMismatch),
-            Some(Err(Refusal::Rejected(reason))) => self.refuse_client(ticket, &batch, reason),
-            Some(result) => self.emit(Output::Submitted { ticket, result }),
+            Place::Below => return self.refuse_client(ticket, claims, Reason::Replayed),
+            Place::Pruned => return self.refuse_client(ticket, claims, Reason::Pruned),
+            Place::Empty | Place::Second | Place::Known | Place::Full => {}
         }
+        let wait = self.quotas.wait(author, self.now, u64::from(batch.header.length));
+        if place != Place::Known && !wait.is_zero() {
+            return self.refuse_client(ticket, claims, Reason::AuthorRate);
+        }
+        if !batch.content_matches() {
+            return self.refuse_client(ticket, claims, Reason::ContentMismatch);
+        }
+        self.check_batch(batch, id, author, Source::Client(ticket));
     }
 
-    /// What can be said of a submitted batch by its place; `None` if it is the one that comes next.
-    /// Unlike a neighbour's batch, it is refused unless it follows: nobody has it yet.
+    /// What the place of a submitted batch says against it, once its signature is good. Unlike a
+    /// neighbour's batch, it is refused unless it follows: nobody has it yet. One that is known is
+    /// written once more, as nobody has promised that the copy that came is safe.
     pub(super) fn judge_submission(
         &self,
         header: &Header,
         id: BatchId,
         author: u32,
-    ) -> Option<Result<BatchId, Refusal>> {
+    ) -> Result<(), Refusal> {
         let lane = self.lanes.get(author);
         let tip = lane.map_or(0, |lane| lane.tip());
         let tip_id = lane.and_then(|lane| lane.tip_id());
+        let expected = tip.saturating_add(1);
         match self.lanes.place_of(author, header, &id) {
-            Place::Known => return Some(Ok(id)),
-            Place::Second => return Some(Err(Refusal::Rejected(Reason::Equivocation))),
-            Place::TooFar => return Some(Err(Refusal::OutOfOrder { expected: tip + 1 })),
+            // A second id is evidence: it was not delivered, and will not be.
+            Place::Known if self.lanes.id_at(author, header.seq) == Some(id) => return Ok(()),
+            Place::Known | Place::Second => return Err(Refusal::Rejected(Reason::Equivocation)),
+            Place::TooFar => return Err(Refusal::OutOfOrder { expected }),
             place => {
                 if let Some((reason, _)) = refusal_of(place) {
-                    return Some(Err(Refusal::Rejected(reason)));
+                    return Err(Refusal::Rejected(reason));
                 }
             }
         }
         if header.seq <= tip || header.base != tip {
-            return Some(Err(Refusal::OutOfOrder { expected: tip + 1 }));
+            return Err(Refusal::OutOfOrder { expected });
         }
         let chained = tip == 0
             || tip_id.is_none_or(|tip_id| tip_id == header.prev)
             || self.lanes.chained(author, header.base, &header.prev) == Some(true);
-        if !chained {
-            return Some(Err(Refusal::Rejected(Reason::Equivocation)));
-        }
-        if self.writes_another(author, header.seq, &id) {
-            return Some(Err(Refusal::Rejected(Reason::Equivocation)));
+        if !chained || self.writes_another(author, header.seq, &id) {
+            return Err(Refusal::Rejected(Reason::Equivocation));
         }
         let wait = self.quotas.wait(author, self.now, u64::from(header.length));
-        (!wait.is_zero()).then_some(Err(Refusal::Rejected(Reason::AuthorRate)))
+        if wait.is_zero() { Ok(()) } else { Err(Refusal::Rejected(Reason::AuthorRate)) }
     }
 
     /// Whether another batch of that slot is being written: a row says that it is its slot's first
@@ -214,19 +229,27 @@ impl Node {
         let (restarted, base) = (header.restarts(), header.base);
         self.make_room(author, header);
         let place = self.lanes.place(author, seq, &batch);
+        // Another batch may have become its slot's first meanwhile: then this one is on disk, but
+        // is not what readers get.
+        let first = match place {
+            Place::Second | Place::Full => false,
+            Place::Known => self.lanes.id_at(author, seq).is_none_or(|id| id == batch),
+            _ => true,
+        };
         let pushed = match place {
             Place::Empty | Place::Second => {
                 if !own {
                     self.quotas.charge(author, self.now, stored.batch.body.len() as u64);
                 }
-                let first = place == Place::Empty;
                 self.accept(StoredBatch { first, ..stored }, author, None, Spread::Push)
             }
             _ => Vec::new(), // it came back through a neighbour while it was being written
         };
         if !own {
+            let refused = Refusal::Rejected(Reason::Equivocation);
+            let result = if first { Ok(batch) } else { Err(refused) };
             for ticket in tickets {
-                self.emit(Output::Submitted { ticket, result: Ok(batch) });
+                self.emit(Output::Submitted { ticket, result });
             }
             return;
         }

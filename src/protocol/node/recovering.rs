@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::state::Node;
+use crate::crypto::PublicKey;
+use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
 use crate::wire::limits::{
@@ -61,7 +63,7 @@ impl Node {
             |author: u32| self.lanes.get(author).is_some_and(|l| l.holes().first_open().is_some());
         let lanes: Vec<u32> = self.lanes.holed().map(|(a, _)| a).filter(|a| open(*a)).collect();
         if lanes.is_empty() {
-            return;
+            return self.pace_visits();
         }
         let first = lanes.partition_point(|author| *author < self.recovery.turn);
         let turn: Vec<u32> =
@@ -78,6 +80,7 @@ impl Node {
         let wait = if asked { PACE } else { PAUSE };
         self.recovery.due = Some(now.after(wait.max(self.recovery.wait(now).min(PAUSE))));
         self.write_holes();
+        self.pace_visits();
     }
 
     fn sources(&self) -> Vec<Source> {
@@ -151,11 +154,11 @@ impl Node {
         holes.first_open().filter(|open| *open >= offered)
     }
 
-    fn other_members(&self) -> impl Iterator<Item = (u32, crate::crypto::PublicKey)> + use<'_> {
+    fn other_members(&self) -> impl Iterator<Item = (u32, PublicKey)> + use<'_> {
         self.overlay.others().filter_map(|key| Some((self.network.index_of(&key)?, key)))
     }
 
-    fn is_out_of_reach(&self, peer: &crate::crypto::PublicKey) -> bool {
+    fn is_out_of_reach(&self, peer: &PublicKey) -> bool {
         let unlinked = self.links.of_peer(peer).is_none();
         self.standing.is_banned(peer, self.now)
             || (unlinked && self.overlay.failures(peer) >= TRIES)
@@ -222,7 +225,7 @@ impl Node {
 
     /// A member offers a slot of a hole that was given up: it is asked for after all.
     fn reopen(&mut self, author: u32, next: u64, link: LinkId) {
-        let given_up = |lane: &crate::protocol::lanes::Lane| {
+        let given_up = |lane: &Lane| {
             lane.holes().ranges().iter().any(|h| h.gone && h.from <= next && next <= h.to)
         };
         if self.lanes.get(author).is_some_and(given_up) {
@@ -263,9 +266,7 @@ impl Node {
     /// Whether more members should be heard than the usual visits reach: some say that a lane lies
     /// far behind, and too few to be believed; or nobody who was asked has what is missing.
     pub(super) fn wants_voices(&self) -> bool {
-        let far = |lane: &crate::protocol::lanes::Lane| {
-            lane.heard() > lane.tip().saturating_add(WINDOW / 2)
-        };
+        let far = |lane: &Lane| lane.heard() > lane.tip().saturating_add(WINDOW / 2);
         let open = self.lanes.holed().any(|(_, lane)| lane.holes().first_open().is_some());
         (open && self.recovery.is_idle())
             || self.behind.iter().any(|a| self.lanes.get(*a).is_some_and(far))
@@ -279,10 +280,14 @@ impl Node {
             self.lanes.jump(author, tip.slot.seq);
         }
         self.write_holes();
-        let far = |l: &crate::protocol::lanes::Lane| l.heard() > l.tip().saturating_add(WINDOW / 2);
-        match self.lanes.get(author).is_some_and(far) {
-            true => self.behind.insert(author),
-            false => self.behind.remove(&author),
-        };
+        let far = |lane: &Lane| lane.heard() > lane.tip().saturating_add(WINDOW / 2);
+        let far = self.lanes.get(author).is_some_and(far);
+        if far != self.behind.contains(&author) {
+            match far {
+                true => self.behind.insert(author),
+                false => self.behind.remove(&author),
+            };
+            self.pace_visits();
+        }
     }
 }

@@ -45,6 +45,11 @@ impl Claims {
             hops,
         }
     }
+
+    /// The same, once the author's signature was found good.
+    pub fn signed(self) -> Self {
+        Self { proven: true, ..self }
+    }
 }
 
 impl Node {

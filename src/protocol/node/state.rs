@@ -134,6 +134,10 @@ impl Node {
             catching_up: BTreeSet::new(),
             counters: Counters::default(),
         };
+        // A crash may have come between a restart header of ours and the record of what it voids.
+        if let Some(highest) = node.lanes.get(node.own).map(Lane::highest) {
+            node.lanes.jump(node.own, highest);
+        }
         if node.lanes.holed().next().is_some() {
             node.recover_soon();
         }

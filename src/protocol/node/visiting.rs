@@ -25,6 +25,15 @@ impl Node {
         self.hurry_visits
     }
 
+    /// Hurries visits, or no longer, as more voices are wanted or not.
+    pub(super) fn pace_visits(&mut self) {
+        let wanted = self.wants_voices();
+        if wanted && !self.hurry_visits {
+            self.next_visit = self.now;
+        }
+        self.hurry_visits = wanted;
+    }
+
     /// The links that we dialled and have not chosen, oldest first.
     pub(super) fn visits(&self) -> Vec<LinkId> {
         let visits = self.links.iter().filter(|(_, link)| link.dialled && !link.chosen());
@@ -36,7 +45,7 @@ impl Node {
     /// of no more use, and nobody twice before everybody was visited.
     pub(super) fn visit_someone(&mut self) {
         self.end_visits();
-        let hurry = self.hurries_visits();
+        let hurry = self.hurries_visits() && self.recovery.take_voice(self.now);
         let room = if hurry {
             self.next_visit = self.now.after(BETWEEN);
             VISITS_AT_ONCE.saturating_sub(self.visits().len())

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::Node;
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
-    Ban, CloseWhy, Config, Hole, Input, LinkId, Member, Network, Output, Reason, Record, Refusal,
-    Restored, Role, StoredBatch, Time,
+    Ban, CloseWhy, Config, Durability, Hole, Input, LinkId, Member, Network, Output, Reason,
+    Record, Refusal, Rejection, Restored, Role, StoredBatch, Time,
 };
 use crate::wire::{
     Announce, Batch, BatchId, Class, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance,
@@ -36,6 +36,9 @@ struct Victim {
     closed: Vec<(LinkId, CloseWhy)>,
     delivered: Vec<BatchId>,
     rows: Vec<StoredBatch>,
+    /// Batches in the order of their writes, and how safe each was to be.
+    writes: Vec<(BatchId, Durability)>,
+    log: Vec<Rejection>,
     submitted: Vec<Result<BatchId, Refusal>>,
     /// Whether nobody can be dialled.
     alone: bool,
@@ -86,6 +89,8 @@ impl Victim {
             closed: vec![],
             delivered: vec![],
             rows: vec![],
+            writes: vec![],
+            log: vec![],
             submitted: vec![],
             alone: false,
             holes: BTreeMap::new(),
@@ -116,9 +121,10 @@ impl Victim {
                     let verdict = check(&key, &statement[..], &signature);
                     self.waiting.push_back(Input::Checked { token, verdict });
                 }
-                Output::Write { token, record, .. } => {
+                Output::Write { token, record, durability } => {
                     match record {
                         Record::Batch(stored) => {
+                            self.writes.push((stored.id, durability));
                             self.rows.retain(|row| row.id != stored.id);
                             self.rows.push(stored);
                         }
@@ -126,7 +132,7 @@ impl Victim {
                             self.holes.insert(author, (tip, holes));
                         }
                         Record::Ban(ban) => self.bans.push(ban),
-                        Record::Rejection(_) => {}
+                        Record::Rejection(row) => self.log.push(*row),
                     }
                     self.waiting.push_back(Input::Written { token });
                 }

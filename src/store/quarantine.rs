@@ -1,0 +1,146 @@
+//! Damaged rows: looked at again by the writer, set aside, and told to the node, which fetches the
+//! batch again.
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
+
+use super::author::Authors;
+use super::rows::{self, Found};
+use super::schema;
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::Input;
+
+/// Damaged rows that are kept, the newest ones.
+const KEPT: i64 = 1000;
+/// Longest body of a damaged row that is kept, in bytes.
+const MAX_BODY: i64 = 64 << 10;
+
+/// Something that a reader could not believe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Suspect {
+    /// A row of `batches`.
+    Row(i64),
+    /// A slot that the node takes for held, and of which there is no row.
+    Slot { author: PublicKey, seq: u64 },
+}
+
+/// What a row says of itself, true or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Damage {
+    pub(super) row: Option<i64>,
+    pub(super) author: Option<PublicKey>,
+    pub(super) seq: Option<u64>,
+    pub(super) id: Option<Digest>,
+}
+
+impl Damage {
+    /// What the node is told, if the row still says whose it is.
+    pub(super) fn input(&self) -> Option<Input> {
+        let (author, seq) = (self.author?, self.seq?);
+        Some(Input::Damaged { author, seq, id: self.id.unwrap_or(Digest::ZERO) })
+    }
+}
+
+/// Rows that were ever set aside.
+pub(super) fn count(db: &Connection) -> rusqlite::Result<u64> {
+    let count: i64 = db.query_row(
+        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'quarantine'), 0)",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(count.unsigned_abs())
+}
+
+/// Whether a batch that is not its slot's first is known to have been that before its row was
+/// damaged.
+pub(super) fn was_first(db: &Connection, id: &Digest) -> rusqlite::Result<bool> {
+    let first: Option<bool> = db
+        .prepare_cached("SELECT max(first = 1) FROM quarantine WHERE id = ?1")?
+        .query_row([id.0], |row| row.get(0))?;
+    Ok(first.unwrap_or(false))
+}
+
+/// Looks again, in the writer's transaction; a row that is damaged is set aside.
+pub(super) fn examine(
+    db: &Connection,
+    authors: &mut Authors,
+    network: &Digest,
+    suspect: Suspect,
+) -> rusqlite::Result<Option<Damage>> {
+    match suspect {
+        Suspect::Row(row) => {
+            let sql =
+                format!("SELECT {} FROM batches b {} WHERE b.row = ?1", rows::BATCH, rows::KEYS);
+            let found = db.prepare_cached(&sql)?.query_row([row], |row| {
+                let (number, found) = rows::found(row, network)?;
+                Ok((matches!(found, Found::Damaged), claims(row, number)))
+            });
+            match found.optional()? {
+                Some((true, damage)) => set_aside(db, authors, row).map(|()| Some(damage)),
+                _ => Ok(None), // it was set aside before, or only read badly
+            }
+        }
+        Suspect::Slot { author, seq } => {
+            let known = authors.known(&author).unwrap_or_default();
+            let slot = rows::saturated(seq);
+            if slot <= known.floor || holds(db, known.number, slot)? {
+                return Ok(None);
+            }
+            schema::put_meta(db, "scan", "1")?;
+            Ok(Some(Damage { row: None, author: Some(author), seq: Some(seq), id: None }))
+        }
+    }
+}
+
+fn claims(row: &rusqlite::Row<'_>, number: i64) -> Damage {
+    Damage {
+        row: Some(number),
+        author: rows::optional_key(row, 1).ok().flatten(),
+        seq: rows::unsigned(row, 2).ok(),
+        id: row.get("id").ok().map(Digest),
+    }
+}
+
+fn holds(db: &Connection, author: i64, seq: i64) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM batches WHERE author = ?1 AND seq = ?2)")?
+        .query_row([author, seq], |row| row.get(0))
+}
+
+/// Moves a row out of `batches`. What is missing below the newest slots is looked for at the next
+/// start.
+pub(super) fn set_aside(db: &Connection, authors: &mut Authors, row: i64) -> rusqlite::Result<()> {
+    let (author, bytes): (Option<i64>, Option<i64>) = db
+        .prepare_cached(
+            "SELECT CASE typeof(author) WHEN 'integer' THEN author END, length(body) FROM batches \
+             WHERE row = ?1",
+        )?
+        .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    db.execute(
+        "INSERT INTO quarantine (row, author, seq, id, first, delivered_at, hops, sender, \
+         created_at, count, length, base, prev, content, signature, body) SELECT row, author, seq, \
+         id, first, delivered_at, hops, sender, created_at, count, length, base, prev, content, \
+         signature, CASE WHEN length(body) <= ?2 THEN body END FROM batches WHERE row = ?1",
+        [row, MAX_BODY],
+    )?;
+    db.execute(
+        "DELETE FROM quarantine WHERE number <= (SELECT max(number) FROM quarantine) - ?1",
+        [KEPT],
+    )?;
+    delete(db, row)?;
+    schema::put_meta(db, "scan", "1")?;
+    match author {
+        Some(author) => authors.removed(db, author, bytes),
+        None => Ok(()),
+    }
+}
+
+fn delete(db: &Connection, row: i64) -> rusqlite::Result<()> {
+    const DELETE: &str = "DELETE FROM batches WHERE row = ?1";
+    match db.execute(DELETE, [row]) {
+        // The indices were made of what was there before the damage, and have no such entry.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            db.execute_batch("REINDEX batches")?;
+            db.execute(DELETE, [row]).map(|_| ())
+        }
+        other => other.map(|_| ()),
+    }
+}

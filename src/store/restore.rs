@@ -1,0 +1,146 @@
+//! What a start finds of each author's lane, and what of it has rotted.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Row, TransactionBehavior};
+
+use super::author::Authors;
+use super::quarantine::{self, Damage, Suspect};
+use super::{holes, rows, schema};
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::{Network, RestoredLane, RestoredSlot};
+use crate::wire::limits::{RECENT, WINDOW};
+
+/// An author's row in `authors`.
+struct Known {
+    key: PublicKey,
+    number: i64,
+    newest: u64,
+    floor: u64,
+    tip: u64,
+}
+
+/// The lanes of a network's keys; and the damaged rows among their newest, which are set aside. With
+/// `scan` (the end before was not a clean one, or a row was damaged) all that is missing is looked
+/// for, which takes a step for each row.
+pub(super) fn lanes(
+    db: &mut Connection,
+    authors: &mut Authors,
+    network: &Network,
+    scan: bool,
+) -> rusqlite::Result<(Vec<RestoredLane>, Vec<Damage>)> {
+    let mut damaged = vec![];
+    let mut lanes = loop {
+        let (lanes, suspects) = slots(db, network)?;
+        if suspects.is_empty() {
+            break lanes;
+        }
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for row in suspects {
+            // It is damaged, whatever it looks like now: a row that is left would be found for ever.
+            let suspect = Suspect::Row(row);
+            match quarantine::examine(&tx, authors, &network.id(), suspect)? {
+                Some(damage) => damaged.push(damage),
+                None => quarantine::set_aside(&tx, authors, row)?,
+            }
+        }
+        authors.save(&tx)?;
+        tx.commit()?;
+    };
+    let scan = scan || !damaged.is_empty();
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (known, lane) in &mut lanes {
+        let base = known.tip.max(known.newest.saturating_sub(WINDOW + RECENT));
+        lane.holes = holes::missing(&tx, known.number, (known.floor, base), scan)?;
+        if scan {
+            holes::replace(&tx, known.number, &lane.holes)?;
+        }
+    }
+    schema::put_meta(&tx, "scan", "0")?;
+    tx.commit()?;
+    Ok((lanes.into_iter().map(|(_, lane)| lane).collect(), damaged))
+}
+
+/// The newest slots of each author, and the rows that are not what was written.
+fn slots(
+    db: &Connection,
+    network: &Network,
+) -> rusqlite::Result<(Vec<(Known, RestoredLane)>, Vec<i64>)> {
+    let mut authors = db.prepare(
+        "SELECT key, number, newest, floor, tip FROM authors \
+         WHERE newest > 0 OR floor > 0 OR tip > 0 ORDER BY number",
+    )?;
+    let mut newest = db.prepare(
+        "SELECT row, seq, id, created_at, count, length, base, prev, content, signature, first \
+         FROM batches WHERE author = ?1 AND seq > ?2 ORDER BY seq, first DESC, row",
+    )?;
+    let found = authors.query_map([], |row| {
+        Ok(Known {
+            key: rows::key(row, 0)?,
+            number: row.get(1)?,
+            newest: rows::unsigned(row, 2)?,
+            floor: rows::unsigned(row, 3)?,
+            tip: rows::unsigned(row, 4)?,
+        })
+    })?;
+    let (mut lanes, mut suspects) = (vec![], vec![]);
+    for known in found {
+        let known = known?;
+        if network.index_of(&known.key).is_none() {
+            continue;
+        }
+        let above = rows::saturated(known.newest.saturating_sub(WINDOW + RECENT));
+        let found = newest.query_map([known.number, above], |row| {
+            Ok((row.get(0)?, slot(row, network.id(), known.key).ok().flatten()))
+        })?;
+        let mut slots: Vec<(i64, RestoredSlot)> = vec![];
+        for one in found {
+            match one? {
+                (row, Some(slot)) => slots.push((row, slot)),
+                (row, None) => suspects.push(row),
+            }
+        }
+        check_tips(&mut slots, &mut suspects, known.key, &network.id());
+        let slots = slots.into_iter().map(|(_, slot)| slot).collect();
+        let (tip, floor) = (known.tip, known.floor);
+        lanes.push((
+            Known { ..known },
+            RestoredLane { tip, floor, slots, ..RestoredLane::new(known.key) },
+        ));
+    }
+    Ok((lanes, suspects))
+}
+
+/// A slot whose id is that of its header.
+fn slot(
+    row: &Row<'_>,
+    network: Digest,
+    author: PublicKey,
+) -> rusqlite::Result<Option<RestoredSlot>> {
+    let seq = rows::unsigned(row, 1)?;
+    let (id, header, signature) = rows::header(row, network, author, seq)?;
+    let slot = RestoredSlot { seq, id, rest: header.rest(), signature, first: row.get("first")? };
+    Ok((header.id() == id).then_some(slot))
+}
+
+/// Takes out the slots that may be the lane's tip and are not signed. A tip is shown to others with
+/// its signature; what else is held is checked when it is read. A tip is a slot after which one is
+/// missing: one that is taken out leaves the one before it to be checked.
+fn check_tips(
+    slots: &mut Vec<(i64, RestoredSlot)>,
+    suspects: &mut Vec<i64>,
+    author: PublicKey,
+    network: &Digest,
+) {
+    let mut good = BTreeSet::new();
+    for place in (0..slots.len()).rev() {
+        let (row, slot) = slots[place];
+        let followed = good.contains(&slot.seq.saturating_add(1));
+        if followed || slot.is_signed(author, network) {
+            good.insert(slot.seq);
+        } else {
+            suspects.push(row);
+            slots.remove(place);
+        }
+    }
+}
