@@ -123,7 +123,8 @@ fn behaviour(dice: &mut Dice, kind: &str, nodes: usize) -> String {
 
 /// Now and then above the quota of an author, in number or in bytes.
 fn gap(dice: &mut Dice) -> String {
-    let every = if dice.one_in(2) { format!(":every={}", dice.range(2..=9)) } else { String::new() };
+    let every =
+        if dice.one_in(2) { format!(":every={}", dice.range(2..=9)) } else { String::new() };
     let (rate, size) = match dice.range(0..=3) {
         0 => (dice.range(100..=300), dice.range(0..=512)),
         1 => (dice.range(1..=6), 1 << 20),
