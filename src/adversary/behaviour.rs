@@ -3,15 +3,22 @@
 use super::censor::Censor;
 use super::delay::Delay;
 use super::drop::Drop;
+use super::false_credit::FalseCredit;
+use super::false_differ::FalseDiffer;
+use super::false_floor::FalseFloor;
 use super::flood::Flood;
 use super::forge::Forge;
+use super::gap::Gap;
 use super::malformed::Malformed;
+use super::promise::Promise;
 use super::replay::Replay;
+use super::restart::Restart;
 use super::spec::{Behaviour, Chance, Kind, When};
 use super::stage::{Fate, Sending, Stage};
 use super::stall::Stall;
 use super::tamper::Tamper;
 use crate::protocol::{LinkId, Network, StoredBatch, Time};
+use crate::wire::{self, Frame};
 
 enum Body {
     Drop(Drop),
@@ -23,6 +30,12 @@ enum Body {
     Flood(Flood),
     Malformed(Malformed),
     Stall(Stall),
+    Promise(Promise),
+    Gap(Gap),
+    FalseFloor(FalseFloor),
+    FalseDiffer(FalseDiffer),
+    FalseCredit(FalseCredit),
+    Restart(Restart),
 }
 
 pub(super) struct AtWork {
@@ -42,6 +55,12 @@ impl AtWork {
             Kind::Flood { rate, what } => Body::Flood(Flood::new(*what, *rate)),
             Kind::Malformed => Body::Malformed(Malformed::new()),
             Kind::Stall => Body::Stall(Stall::new()),
+            Kind::Promise { rate } => Body::Promise(Promise::new(*rate)),
+            Kind::Gap { every, rate, size } => Body::Gap(Gap::new(*every, *rate, *size)),
+            Kind::FalseFloor => Body::FalseFloor(FalseFloor::default()),
+            Kind::FalseDiffer => Body::FalseDiffer(FalseDiffer::default()),
+            Kind::FalseCredit { what } => Body::FalseCredit(FalseCredit::new(*what)),
+            Kind::Restart { rate } => Body::Restart(Restart::new(*rate)),
         };
         Self { when: behaviour.when, body }
     }
@@ -52,15 +71,59 @@ impl AtWork {
         match self.body {
             Body::Drop(_) => 0,
             Body::Censor(_) => 1,
-            Body::Tamper(_) => 2,
-            Body::Delay(_) => 3,
-            _ => 4,
+            Body::Gap(_) | Body::Restart(_) => 2,
+            Body::Promise(_) => 3,
+            Body::FalseFloor(_) => 4,
+            Body::FalseDiffer(_) => 5,
+            Body::FalseCredit(_) => 6,
+            Body::Tamper(_) => 7,
+            Body::Delay(_) => 8,
+            _ => 9,
         }
     }
 
-    /// Whether it needs to see what the node sends.
-    pub fn filters(&self) -> bool {
-        self.order() < 4
+    /// Whether it needs to see frames of that kind that the node sends.
+    pub fn filters(&self, kind: wire::Kind) -> bool {
+        let relays = matches!(kind, wire::Kind::Push | wire::Kind::Reply | wire::Kind::Announce);
+        match self.body {
+            Body::Drop(_) | Body::Censor(_) | Body::Tamper(_) | Body::Delay(_) => relays,
+            Body::Gap(_) | Body::Restart(_) => relays,
+            Body::Promise(_) => relays || kind == wire::Kind::Missing,
+            Body::FalseFloor(_) => {
+                use wire::Kind::{Differ, Missing, Push, Reply};
+                matches!(kind, Push | Reply | Missing | Differ)
+            }
+            Body::FalseDiffer(_) => matches!(kind, wire::Kind::Differ | wire::Kind::Compare),
+            Body::FalseCredit(_) => kind == wire::Kind::Credit,
+            _ => false,
+        }
+    }
+
+    /// Whether it needs to see frames of that kind that come.
+    pub fn hears(&self, kind: wire::Kind) -> bool {
+        match self.body {
+            Body::Promise(_) => matches!(kind, wire::Kind::Push | wire::Kind::Reply),
+            Body::FalseFloor(_) => kind == wire::Kind::Request,
+            Body::FalseDiffer(_) => kind == wire::Kind::Compare,
+            _ => false,
+        }
+    }
+
+    /// Whether it adds frames and must stay within credit, or it would be banned for that alone.
+    pub fn heeds_credit(&self) -> bool {
+        use Body::{FalseFloor, Gap, Promise, Restart};
+        matches!(self.body, Promise(_) | Gap(_) | FalseFloor(_) | Restart(_))
+    }
+
+    /// A frame came, before the node hears of it.
+    pub fn heard(&mut self, stage: &mut Stage, link: LinkId, frame: &Frame) {
+        let (active, chance) = (stage.active(self.when), self.when.chance());
+        match &mut self.body {
+            Body::Promise(promise) if active => promise.heard(stage, link, frame, chance),
+            Body::FalseFloor(false_floor) => false_floor.heard(link, frame),
+            Body::FalseDiffer(false_differ) => false_differ.heard(link, frame),
+            _ => {}
+        }
     }
 
     /// Whether it needs batches from before the start.
@@ -84,7 +147,12 @@ impl AtWork {
             Body::Flood(flood) => flood.tick(stage, chance),
             Body::Malformed(malformed) => malformed.tick(stage, chance),
             Body::Tamper(tamper) => tamper.tick(stage, chance),
+            Body::Promise(promise) => promise.tick(stage, chance),
+            Body::Gap(gap) => gap.tick(stage, chance),
+            Body::FalseFloor(false_floor) => false_floor.tick(stage),
+            Body::Restart(restart) => restart.tick(stage, chance),
             Body::Drop(_) | Body::Censor(_) => {}
+            Body::FalseDiffer(_) | Body::FalseCredit(_) => {}
         }
     }
 
@@ -106,15 +174,24 @@ impl AtWork {
 
     /// Decides on a push, a reply or an announcement.
     pub fn outgoing(&mut self, stage: &mut Stage, sending: Sending) -> Fate {
+        let chance = self.when.chance();
         if !stage.active(self.when) {
+            if let Body::FalseCredit(false_credit) = &mut self.body {
+                false_credit.honestly(&sending);
+            }
             return Fate::Sent(sending);
         }
-        let chance = self.when.chance();
         match &mut self.body {
             Body::Drop(drop) => drop.outgoing(stage, sending, chance),
             Body::Censor(censor) => censor.outgoing(stage, sending, chance),
             Body::Tamper(tamper) => tamper.outgoing(stage, sending, chance),
             Body::Delay(delay) => delay.outgoing(stage, sending, chance),
+            Body::Promise(promise) => promise.outgoing(stage, sending, chance),
+            Body::Gap(gap) => gap.outgoing(stage, sending, chance),
+            Body::FalseFloor(false_floor) => false_floor.outgoing(stage, sending, chance),
+            Body::FalseDiffer(false_differ) => false_differ.outgoing(stage, sending, chance),
+            Body::FalseCredit(false_credit) => false_credit.outgoing(stage, sending, chance),
+            Body::Restart(restart) => restart.outgoing(stage, sending, chance),
             _ => Fate::Sent(sending),
         }
     }
@@ -136,7 +213,11 @@ impl AtWork {
             Body::Malformed(malformed) => malformed.down(link),
             Body::Stall(stall) => stall.down(link),
             Body::Tamper(tamper) => tamper.down(link),
-            Body::Drop(_) | Body::Censor(_) => {}
+            Body::Promise(promise) => promise.down(link),
+            Body::FalseFloor(false_floor) => false_floor.down(link),
+            Body::FalseDiffer(false_differ) => false_differ.down(link),
+            Body::FalseCredit(false_credit) => false_credit.down(link),
+            Body::Drop(_) | Body::Censor(_) | Body::Gap(_) | Body::Restart(_) => {}
         }
     }
 
@@ -151,7 +232,11 @@ impl AtWork {
             Body::Malformed(malformed) => malformed.deadline(stage),
             Body::Stall(stall) => stall.deadline(stage),
             Body::Tamper(tamper) => tamper.deadline(stage),
+            Body::Promise(promise) => promise.deadline(stage),
+            Body::Gap(gap) => gap.deadline(stage),
+            Body::Restart(restart) => restart.deadline(stage),
             Body::Drop(_) | Body::Censor(_) => None,
+            Body::FalseFloor(_) | Body::FalseDiffer(_) | Body::FalseCredit(_) => None,
         };
         own.into_iter().chain(stage.next_change(self.when)).min()
     }

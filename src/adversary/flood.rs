@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use super::chain::Chain;
 use super::spec::{Chance, What};
 use super::stage::Stage;
-use crate::crypto::{Digest, PublicKey};
+use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_FRAME, VERSION};
 use crate::wire::{Announce, Batch, BatchId, Frame, Kind, List, Push, Request, SlotId, Want};
@@ -190,9 +190,7 @@ fn announce(stage: &mut Stage) -> Vec<u8> {
     let items = (0..ITEMS)
         .map(|_| {
             let (author, seq) = slot(stage);
-            let mut id = Digest::ZERO;
-            id.0.copy_from_slice(&stage.random(32));
-            SlotId { author, seq, id }
+            SlotId { author, seq, id: stage.invented_id() }
         })
         .collect();
     List::new(items).map(|items| Frame::Announce(Announce { items }).encode()).unwrap_or_default()

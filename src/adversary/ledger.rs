@@ -111,6 +111,22 @@ impl Ledger {
         })
     }
 
+    /// Whether a frame of that many bytes is within what the peer has granted, the node's own and
+    /// added ones together.
+    pub fn fits(&self, class: Class, bytes: usize) -> bool {
+        let (Some((frames, most)), Some(account)) =
+            (class.window(), self.accounts.get(class as usize))
+        else {
+            return true;
+        };
+        let left = account.sent.bytes.saturating_add(account.raw.bytes);
+        let pending = left
+            .saturating_sub(account.swallowed.bytes)
+            .saturating_sub(account.consumed.bytes)
+            .saturating_add(bytes as u64);
+        self.under_way(class) < frames && pending <= most
+    }
+
     /// A peer's credit as the node should hear it; `None` if there is nothing in it for the node.
     pub fn translate(&mut self, credit: &Credit) -> Option<Credit> {
         let mut grants = Vec::new();
@@ -163,6 +179,13 @@ mod tests {
         assert_eq!(ledger.translate(&credit(3, 250)), Some(credit(3, 300)));
         assert_eq!(ledger.translate(&credit(900, 90_000)), None, "never more than was sent");
         assert_eq!(ledger.under_way(Class::Push), 0);
+        assert!(ledger.fits(Class::Push, 1 << 20) && !ledger.fits(Class::Push, 3 << 20));
+        for _ in 0..32 {
+            assert!(ledger.fits(Class::Push, 100));
+            ledger.raw(Class::Push, 100);
+        }
+        assert!(!ledger.fits(Class::Push, 100), "the window is full");
+        assert!(ledger.fits(Class::Reply, 100));
         ledger.swallowed(Class::Reply, 1, 100);
         assert_eq!(ledger.owed(), None, "replies need no credit");
     }

@@ -7,7 +7,7 @@
 //! with what honest nodes refused.
 //!
 //! One behaviour is one file: `forge`, `tamper`, `drop`, `censor`, `delay`, `replay`, `flood`,
-//! `malformed`, `stall`.
+//! `malformed`, `stall`, `promise`, `gap`, `false-floor`, `false-differ`, `false-credit`, `restart`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod attempts;
@@ -17,15 +17,23 @@ mod censor;
 mod chain;
 mod delay;
 mod drop;
+mod false_credit;
+mod false_differ;
+mod false_floor;
 mod filter;
 mod flood;
 mod forge;
+mod gap;
 mod ledger;
 mod links;
+mod lure;
 mod malformed;
 mod memory;
 mod parse;
+mod parse_kind;
+mod promise;
 mod replay;
+mod restart;
 mod spec;
 mod stage;
 mod stall;

@@ -5,28 +5,37 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::spec::{Author, Behaviour, Chance, Kind, Spec, What, When};
+use super::parse_kind;
+use super::spec::{Behaviour, Chance, Kind, Spec, What, When};
 use super::suggest::nearest;
-use crate::crypto::PublicKey;
 
 /// Most liars in a list.
 pub const MAX_LIARS: usize = 1024;
 /// Longest list, in bytes.
 const MAX_TEXT: usize = 64 << 10;
-/// Longest delay of a frame.
-const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Longest time that `@when` may name.
 const MAX_WHEN: Duration = Duration::from_secs(24 * 3600);
-const DEFAULT_DELAY: Duration = Duration::from_millis(500);
-const MAX_RATE: u32 = 1_000_000;
-/// Most authors that one `censor` may name.
-const MAX_CENSORED: usize = 64;
 
 /// Every behaviour that there is, by name.
-pub const KINDS: [&str; 9] =
-    ["forge", "tamper", "drop", "censor", "delay", "replay", "flood", "malformed", "stall"];
-const LATER: [&str; 7] =
-    ["equivocate", "withhold", "double-echo", "false-proof", "promise", "twin", "eclipse"];
+pub const KINDS: [&str; 15] = [
+    "forge",
+    "tamper",
+    "drop",
+    "censor",
+    "delay",
+    "replay",
+    "flood",
+    "malformed",
+    "stall",
+    "promise",
+    "gap",
+    "false-floor",
+    "false-differ",
+    "false-credit",
+    "restart",
+];
+pub(super) const LATER: [&str; 6] =
+    ["equivocate", "withhold", "double-echo", "false-proof", "twin", "eclipse"];
 
 /// Why a SPEC is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -51,7 +60,7 @@ impl SpecError {
     }
 }
 
-fn refuse<T>(part: &str, why: impl Into<String>) -> Result<T, SpecError> {
+pub(super) fn refuse<T>(part: &str, why: impl Into<String>) -> Result<T, SpecError> {
     Err(SpecError::new(part, why, None))
 }
 
@@ -123,6 +132,10 @@ fn contradiction(text: &str, one: &Behaviour, two: &Behaviour) -> Result<(), Spe
         let why = "contradicts itself: a node that stalls neither sends nor relays anything else";
         return Err(SpecError::new(text, why, Some(format!("{one},{two}"))));
     }
+    if [a, b] == ["gap", "restart"] || [a, b] == ["restart", "gap"] {
+        let why = "contradicts itself: both sign the node's own lane, each in its way";
+        return Err(SpecError::new(text, why, Some(format!("{one},{two}"))));
+    }
     let all = |x: &Behaviour| {
         x.kind == Kind::Drop { p: Chance::ALWAYS } && x.when.chance() == Chance::ALWAYS
     };
@@ -157,117 +170,10 @@ fn behaviour(text: &str) -> Result<Behaviour, SpecError> {
             _ => return refuse(part, format!("is no parameter of {name}; write key=value")),
         }
     }
-    Ok(Behaviour { kind: kind(name, &params)?, when })
+    Ok(Behaviour { kind: parse_kind::kind(name, &params)?, when })
 }
 
-fn kind(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
-    match name {
-        "forge" => none(name, params, Kind::Forge),
-        "tamper" => none(name, params, Kind::Tamper),
-        "replay" => none(name, params, Kind::Replay),
-        "malformed" => none(name, params, Kind::Malformed),
-        "stall" => none(name, params, Kind::Stall),
-        "drop" => {
-            known(name, params, &["p"])?;
-            Ok(Kind::Drop { p: one(params, "p")?.map_or(Ok(Chance::ALWAYS), chance)? })
-        }
-        "censor" => censor(name, params),
-        "delay" => {
-            known(name, params, &["by"])?;
-            let by = match one(params, "by")? {
-                None => DEFAULT_DELAY,
-                Some(text) => duration(text, MAX_DELAY)?,
-            };
-            if by.is_zero() {
-                return refuse("by=0s", "is no delay; it is above 0 and at most 60s");
-            }
-            Ok(Kind::Delay { by })
-        }
-        "flood" => {
-            known(name, params, &["rate", "what"])?;
-            let rate = one(params, "rate")?.map(rate).transpose()?;
-            let what = one(params, "what")?.map_or(Ok(What::Garbage), what)?;
-            Ok(Kind::Flood { rate, what })
-        }
-        "" => refuse(name, format!("names no behaviour; there are {}", KINDS.join(", "))),
-        _ if LATER.contains(&name) => {
-            refuse(name, format!("is not built yet; there are {}", KINDS.join(", ")))
-        }
-        _ => {
-            let suggestion = nearest(name, KINDS.into_iter().chain(LATER)).map(str::to_owned);
-            let why = format!("is no behaviour; there are {}", KINDS.join(", "));
-            Err(SpecError::new(name, why, suggestion))
-        }
-    }
-}
-
-fn none(name: &str, params: &[(&str, &str)], kind: Kind) -> Result<Kind, SpecError> {
-    known(name, params, &[])?;
-    Ok(kind)
-}
-
-fn known(name: &str, params: &[(&str, &str)], keys: &[&'static str]) -> Result<(), SpecError> {
-    let Some((key, _)) = params.iter().find(|(key, _)| !keys.contains(key)) else { return Ok(()) };
-    if keys.is_empty() {
-        return Err(SpecError::new(
-            key,
-            format!("is no parameter of {name}, which takes none; times come after `@`"),
-            WHENS.contains(key).then(|| format!("{name}@{key}=…")),
-        ));
-    }
-    let why = format!("is no parameter of {name}, which takes {}", keys.join(", "));
-    Err(SpecError::new(key, why, nearest(key, keys.iter().copied()).map(str::to_owned)))
-}
-
-fn one<'a>(params: &[(&str, &'a str)], key: &str) -> Result<Option<&'a str>, SpecError> {
-    let mut values = params.iter().filter(|(name, _)| *name == key).map(|(_, value)| *value);
-    let first = values.next();
-    if values.next().is_some() { refuse(key, "is given twice; give it once") } else { Ok(first) }
-}
-
-fn censor(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
-    known(name, params, &["author"])?;
-    let mut authors: Vec<Author> = Vec::new();
-    for (_, text) in params {
-        let printable = text.len() <= 64 && text.chars().all(|c| c.is_ascii_graphic());
-        if !printable {
-            return refuse(text, "is neither a key (64 hex digits) nor a name in a network file");
-        }
-        let author =
-            PublicKey::from_hex(text).map_or_else(|| Author::Name((*text).to_owned()), Author::Key);
-        if authors.contains(&author) {
-            return refuse(text, "is censored twice; name each author once");
-        }
-        authors.push(author);
-    }
-    match authors.len() {
-        0 => Err(SpecError::new(
-            name,
-            "needs an author: a key, or a name in the network file",
-            Some("censor:author=n0".to_owned()),
-        )),
-        1..=MAX_CENSORED => Ok(Kind::Censor { authors }),
-        _ => refuse(name, format!("names more than {MAX_CENSORED} authors")),
-    }
-}
-
-fn what(text: &str) -> Result<What, SpecError> {
-    What::ALL.into_iter().find(|what| what.name() == text).ok_or_else(|| {
-        let names = What::ALL.map(What::name);
-        let why = format!("is nothing to flood with; there are {}", names.join(", "));
-        SpecError::new(text, why, nearest(text, names).map(str::to_owned))
-    })
-}
-
-fn rate(text: &str) -> Result<u32, SpecError> {
-    let rate = digits(text).and_then(|rate| u32::try_from(rate).ok());
-    match rate {
-        Some(rate @ 1..=MAX_RATE) => Ok(rate),
-        _ => refuse(text, format!("is no rate; it is frames a second, 1 to {MAX_RATE}")),
-    }
-}
-
-const WHENS: [&str; 4] = ["always", "after", "between", "p"];
+pub(super) const WHENS: [&str; 4] = ["always", "after", "between", "p"];
 
 fn read_when(text: &str) -> Result<When, SpecError> {
     if text.contains('@') {
@@ -309,12 +215,12 @@ fn read_when(text: &str) -> Result<When, SpecError> {
     }
 }
 
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if plain { text.parse().ok() } else { None }
 }
 
-fn duration(text: &str, most: Duration) -> Result<Duration, SpecError> {
+pub(super) fn duration(text: &str, most: Duration) -> Result<Duration, SpecError> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let scale = match unit {
@@ -336,7 +242,7 @@ fn duration(text: &str, most: Duration) -> Result<Duration, SpecError> {
 }
 
 /// A decimal above 0 and at most 1, with at most six places.
-fn chance(text: &str) -> Result<Chance, SpecError> {
+pub(super) fn chance(text: &str) -> Result<Chance, SpecError> {
     let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
     let millionths = match (digits(whole), digits(places)) {
         (Some(whole @ 0..=1), Some(number)) if places.len() <= 6 => {

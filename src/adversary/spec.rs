@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::gap::Gap;
 use super::parse::SpecError;
+use super::promise::Promise;
+use super::restart::Restart;
 use super::suggest::nearest;
 use crate::crypto::PublicKey;
 use crate::protocol::Network;
@@ -91,6 +94,12 @@ pub(super) enum Kind {
     Flood { rate: Option<u32>, what: What },
     Malformed,
     Stall,
+    Promise { rate: u32 },
+    Gap { every: u32, rate: u32, size: usize },
+    FalseFloor,
+    FalseDiffer,
+    FalseCredit { what: Option<Tale> },
+    Restart { rate: u32 },
 }
 
 impl Kind {
@@ -105,6 +114,12 @@ impl Kind {
             Self::Flood { .. } => "flood",
             Self::Malformed => "malformed",
             Self::Stall => "stall",
+            Self::Promise { .. } => "promise",
+            Self::Gap { .. } => "gap",
+            Self::FalseFloor => "false-floor",
+            Self::FalseDiffer => "false-differ",
+            Self::FalseCredit { .. } => "false-credit",
+            Self::Restart { .. } => "restart",
         }
     }
 }
@@ -124,6 +139,18 @@ impl fmt::Display for Kind {
                 }
                 if *what == What::Garbage { Ok(()) } else { write!(f, ":what={}", what.name()) }
             }
+            Self::Promise { rate } if *rate != Promise::RATE => write!(f, ":rate={rate}"),
+            Self::Gap { every, rate, size } => {
+                if *every != Gap::EVERY {
+                    write!(f, ":every={every}")?;
+                }
+                if *rate != Gap::RATE {
+                    write!(f, ":rate={rate}")?;
+                }
+                if *size == Gap::SIZE { Ok(()) } else { write!(f, ":size={size}") }
+            }
+            Self::FalseCredit { what: Some(what) } => write!(f, ":what={}", what.name()),
+            Self::Restart { rate } if *rate != Restart::RATE => write!(f, ":rate={rate}"),
             _ => Ok(()),
         }
     }
@@ -158,6 +185,29 @@ impl What {
             Self::Oversize => "oversize",
             Self::Announce => "announce",
             Self::Request => "request",
+        }
+    }
+}
+
+/// How a liar lies about credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tale {
+    /// It gives none.
+    Withhold,
+    /// A frame at a time, in as many frames as that takes.
+    Crumbs,
+    /// More than it was ever sent: its own proof.
+    Excess,
+}
+
+impl Tale {
+    pub const ALL: [Self; 3] = [Self::Withhold, Self::Crumbs, Self::Excess];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Withhold => "withhold",
+            Self::Crumbs => "crumbs",
+            Self::Excess => "excess",
         }
     }
 }

@@ -136,6 +136,11 @@ impl Stage {
         }
     }
 
+    /// Whether the peer of a link has granted a frame of that class and length.
+    pub fn fits(&mut self, link: LinkId, class: Class, bytes: usize) -> bool {
+        self.links.get_mut(link).is_some_and(|link| link.ledger.fits(class, bytes))
+    }
+
     /// Writes a length prefix and bytes that need not fit each other.
     pub fn raw_bytes(&mut self, link: LinkId, length: u32, bytes: &[u8]) {
         let bytes = [&length.to_be_bytes()[..], bytes].concat();
@@ -145,6 +150,13 @@ impl Stage {
     /// A frame of the node's will never leave.
     pub fn swallow(&mut self, link: LinkId, class: Class, bytes: usize) {
         self.links.swallowed(link, class, 1, bytes);
+    }
+
+    /// A random id: of a batch that does not exist.
+    pub fn invented_id(&mut self) -> BatchId {
+        let mut id = Digest::ZERO;
+        id.0.copy_from_slice(&self.random(32));
+        id
     }
 
     /// A small message with a payload that nobody has seen before.

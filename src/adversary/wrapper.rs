@@ -195,7 +195,10 @@ impl Adversary {
                 self.stage.first_link.get_or_insert(self.stage.now);
             }
             Input::LinkDown { link, .. } => self.forget(link),
-            Input::Frame { link, bytes } => return self.incoming_frame(link, bytes),
+            Input::Frame { link, bytes } => {
+                self.heard(link, &bytes);
+                return self.incoming_frame(link, bytes);
+            }
             Input::Read { token, batch } if token.0 >= FIRST_TOKEN => {
                 if let Some(stored) = batch {
                     self.stage.memory.keep(&self.stage.network, stored.delivered_at, &stored);
@@ -235,6 +238,18 @@ impl Adversary {
                 (!flooded).then_some(same)
             }
             _ => Some(same),
+        }
+    }
+
+    /// Lets those behaviours look at a frame that need to.
+    fn heard(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(kind) = bytes.get(1).and_then(|kind| Kind::from_byte(*kind)) else { return };
+        if !self.at_work.iter().any(|behaviour| behaviour.hears(kind)) {
+            return;
+        }
+        let Ok(frame) = Frame::decode(bytes) else { return };
+        for behaviour in self.at_work.iter_mut().filter(|behaviour| behaviour.hears(kind)) {
+            behaviour.heard(&mut self.stage, link, &frame);
         }
     }
 
@@ -295,11 +310,16 @@ impl Adversary {
         if kind == Kind::Hello {
             self.look |= self.stage.links.hello(link, true);
         }
+        let heeds = self.at_work.iter().any(AtWork::heeds_credit);
+        let over = heeds && !self.stage.fits(link, class, bytes.len());
         if let Some(up) = self.stage.links.get_mut(link) {
             up.ledger.sent(class, bytes.len());
         }
-        let relays = matches!(kind, Kind::Push | Kind::Reply | Kind::Announce);
-        if !relays || !self.at_work.iter().any(AtWork::filters) {
+        if over {
+            // The node cannot know what was added beside its own.
+            return self.stage.swallow(link, class, bytes.len());
+        }
+        if !self.at_work.iter().any(|behaviour| behaviour.filters(kind)) {
             return self.stage.acts.push_back(same(bytes));
         }
         let Ok(frame) = Frame::decode(&bytes) else {
@@ -320,7 +340,11 @@ impl Adversary {
     }
 
     fn filter(&mut self, mut sending: Sending) -> Fate {
-        for behaviour in self.at_work.iter_mut().filter(|behaviour| behaviour.filters()) {
+        for behaviour in &mut self.at_work {
+            // A behaviour may have made another kind of it.
+            if !behaviour.filters(sending.frame.kind()) {
+                continue;
+            }
             match behaviour.outgoing(&mut self.stage, sending) {
                 Fate::Sent(next) => sending = next,
                 done => return done,

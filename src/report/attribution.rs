@@ -8,10 +8,15 @@ use crate::crypto::Digest;
 use crate::wire::BatchId;
 
 /// Behaviours that send nothing that could be refused: what counts is what they affected.
-const SILENT: [&str; 4] = ["drop", "censor", "delay", "stall"];
+const SILENT: [&str; 7] =
+    ["drop", "censor", "delay", "stall", "promise", "false-floor", "false-differ"];
+/// Behaviours of which some lies are refused, and of the others counts what they affected.
+const BOTH: [&str; 1] = ["false-credit"];
+/// Behaviours that send sound batches: what counts is those that were taken, and refusals beside.
+const TAKEN: [&str; 2] = ["gap", "restart"];
 
 /// Reasons by which a behaviour shows, for rows whose frame is not in its newest attempts.
-const SHOWS: [(&str, &[&str]); 5] = [
+const SHOWS: [(&str, &[&str]); 8] = [
     ("forge", &["bad_signature", "wrong_network", "unknown_author"]),
     (
         "tamper",
@@ -19,6 +24,9 @@ const SHOWS: [(&str, &[&str]); 5] = [
     ),
     ("malformed", &["malformed", "non_canonical", "oversize", "wrong_version", "bad_signature"]),
     ("replay", &["replayed", "pruned", "credit_overrun"]),
+    ("gap", &["author_rate", "too_far_ahead"]),
+    ("restart", &["equivocation", "too_far_ahead", "pruned"]),
+    ("false-credit", &["credit_overrun"]),
     ("flood", &["credit_overrun", "author_rate", "replayed", "oversize", "malformed"]),
 ];
 
@@ -39,6 +47,7 @@ impl<'a> Attribution<'a> {
     pub fn of(run: &'a Recording) -> Self {
         let liars = run.nodes.iter().map(|node| (!node.honest()).then(|| tried(node))).collect();
         let mut all = Self { run, liars, frames: frames(run), behaviours: BTreeMap::new() };
+        all.take();
         for row in run.nodes.iter().filter(|n| n.honest()).flat_map(|node| &node.rejections) {
             let kind = all.kind(row).unwrap_or("honest".into());
             all.arrive(row, &kind);
@@ -71,6 +80,28 @@ impl<'a> Attribution<'a> {
             Some(count) => *count = count.saturating_add(row.count),
             None => {
                 self.behaviours.insert(kind.to_owned(), row.count);
+            }
+        }
+    }
+
+    /// Counts deliveries at honest nodes of batches that liars recorded, of behaviours whose lie is
+    /// what they leave out or void.
+    fn take(&mut self) {
+        let mut tried: BTreeMap<BatchId, (usize, &str)> = BTreeMap::new();
+        for (number, node) in self.run.nodes.iter().enumerate() {
+            let newest = node.attempts.iter().flat_map(|attempts| &attempts.newest);
+            let sound = newest.filter(|one| TAKEN.contains(&&*one.kind));
+            tried.extend(sound.filter_map(|one| Some((one.id?, (number, &*one.kind)))));
+        }
+        if tried.is_empty() {
+            return;
+        }
+        for arrival in self.run.arrivals.iter().filter(|one| self.run.is_honest(one.node)) {
+            let batch = self.run.batches.get(arrival.batch as usize);
+            let Some((liar, kind)) = batch.and_then(|batch| tried.get(&batch.id)) else { continue };
+            let kinds = self.liars.get_mut(*liar).and_then(Option::as_mut);
+            if let Some(attack) = kinds.and_then(|kinds| kinds.get_mut(*kind)) {
+                attack.reached_honest = attack.reached_honest.saturating_add(1);
             }
         }
     }
@@ -150,7 +181,8 @@ fn tried(liar: &NodeRecord) -> BTreeMap<String, Attack> {
     let one = |kind: &String| {
         let totals = liar.attempts.as_ref().and_then(|attempts| attempts.totals.get(kind));
         let (attempted, affected) = totals.copied().unwrap_or_default();
-        let reached_honest = if SILENT.contains(&&**kind) { affected } else { 0 };
+        let counts = SILENT.contains(&&**kind) || BOTH.contains(&&**kind);
+        let reached_honest = if counts { affected } else { 0 };
         (kind.clone(), Attack { attempted, reached_honest, accepted: 0 })
     };
     liar.kinds.iter().map(one).collect()

@@ -1,5 +1,6 @@
 //! Liars among honest nodes in a small world, and each lie judged on its own.
 
+mod answers;
 mod lies;
 mod mesh;
 mod specs;

@@ -4,8 +4,24 @@ use super::dice::Dice;
 use crate::adversary::Spec;
 use crate::scenario::{Group, Ppm, Who};
 
-const KINDS: [&str; 9] =
-    ["forge", "tamper", "drop", "censor", "delay", "replay", "flood", "malformed", "stall"];
+const KINDS: [&str; 15] = [
+    "forge",
+    "tamper",
+    "drop",
+    "censor",
+    "delay",
+    "replay",
+    "flood",
+    "malformed",
+    "stall",
+    "promise",
+    "gap",
+    "false-floor",
+    "false-differ",
+    "false-credit",
+    "restart",
+];
+const TALES: [&str; 3] = ["withhold", "crumbs", "excess"];
 const FLOODS: [&str; 6] = ["garbage", "valid", "duplicate", "oversize", "announce", "request"];
 
 /// At most `f` liars: often exactly so many, often none.
@@ -94,9 +110,27 @@ fn behaviour(dice: &mut Dice, kind: &str, nodes: usize) -> String {
             let rate = rate.map(|rate| format!(":rate={rate}")).unwrap_or_default();
             format!("{rate}:what={what}")
         }
+        "promise" if dice.one_in(2) => format!(":rate={}", dice.range(1..=100)),
+        "restart" if dice.one_in(2) => format!(":rate={}", dice.range(1..=60)),
+        "false-credit" if dice.one_in(2) => {
+            format!(":what={}", dice.pick(&TALES).copied().unwrap_or("crumbs"))
+        }
+        "gap" => gap(dice),
         _ => String::new(),
     };
     format!("{kind}{}", parameter())
+}
+
+/// Now and then above the quota of an author, in number or in bytes.
+fn gap(dice: &mut Dice) -> String {
+    let every =
+        if dice.one_in(2) { format!(":every={}", dice.range(2..=9)) } else { String::new() };
+    let (rate, size) = match dice.range(0..=3) {
+        0 => (dice.range(100..=300), dice.range(0..=512)),
+        1 => (dice.range(1..=6), 1 << 20),
+        _ => (dice.range(1..=60), dice.range(0..=4096)),
+    };
+    format!("{every}:rate={rate}:size={size}")
 }
 
 fn when(dice: &mut Dice) -> String {

@@ -1,0 +1,116 @@
+//! `false-credit`: lies about what it has consumed. It withholds credit, gives it in crumbs, or
+//! gives more than it was sent, which is its own proof; each link gets one of these.
+
+use std::collections::BTreeMap;
+
+use super::spec::{Chance, Tale};
+use super::stage::{Fate, Sending, Stage};
+use super::wrapper::Act;
+use crate::protocol::{LinkId, Output};
+use crate::wire::{Credit, Frame, Grant, Kind, List};
+
+/// More frames than any link carries.
+const TOO_MANY: u64 = 1 << 40;
+
+struct Told {
+    tale: Tale,
+    /// What was granted last, by class.
+    last: BTreeMap<u8, (u64, u64)>,
+}
+
+pub(super) struct FalseCredit {
+    what: Option<Tale>,
+    links: BTreeMap<LinkId, Told>,
+    turn: usize,
+}
+
+impl FalseCredit {
+    pub fn new(what: Option<Tale>) -> Self {
+        Self { what, links: BTreeMap::new(), turn: 0 }
+    }
+
+    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+        let Frame::Credit(credit) = &sending.frame else { return Fate::Sent(sending) };
+        let (link, credit) = (sending.link, credit.clone());
+        if !self.links.contains_key(&link) {
+            let tale = self.what.unwrap_or(Tale::ALL[self.turn % Tale::ALL.len()]);
+            self.turn = self.turn.wrapping_add(1);
+            self.links.insert(link, Told { tale, last: BTreeMap::new() });
+        }
+        let Some(told) = self.links.get_mut(&link) else { return Fate::Sent(sending) };
+        let lies = stage.takes(chance);
+        match told.tale {
+            Tale::Withhold if lies => {
+                stage.record(("false-credit", "withhold"), link, None, None, 1);
+                Fate::Swallowed
+            }
+            Tale::Crumbs if lies => {
+                for frame in told.crumbs(&credit) {
+                    stage.record(("false-credit", "crumbs"), link, Some(&frame), None, 1);
+                    let (kind, frame) = (Kind::Credit, frame.into());
+                    let sent = Output::Send { link, kind, class: kind.class(), frame };
+                    stage.acts.push_back(Act::Node(sent));
+                }
+                Fate::Swallowed
+            }
+            Tale::Excess if lies => {
+                let more = |grant: &Grant| Grant {
+                    frames: grant.frames.saturating_add(TOO_MANY),
+                    bytes: grant.bytes.saturating_add(TOO_MANY),
+                    ..*grant
+                };
+                let Some(grants) = List::new(credit.grants.iter().map(more).collect()) else {
+                    return Fate::Sent(sending);
+                };
+                sending.rewrite(Frame::Credit(Credit { grants }));
+                stage.record(("false-credit", "excess"), link, Some(&sending.bytes), None, 0);
+                Fate::Sent(sending)
+            }
+            _ => {
+                told.note(&credit);
+                Fate::Sent(sending)
+            }
+        }
+    }
+
+    /// A frame that is sent as it is.
+    pub fn honestly(&mut self, sending: &Sending) {
+        if let Frame::Credit(credit) = &sending.frame
+            && let Some(told) = self.links.get_mut(&sending.link)
+        {
+            told.note(credit);
+        }
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.links.remove(&link);
+    }
+}
+
+impl Told {
+    fn note(&mut self, credit: &Credit) {
+        for grant in credit.grants.iter() {
+            self.last.insert(grant.class, (grant.frames, grant.bytes));
+        }
+    }
+
+    /// The same credit in as many frames as it takes, one frame of one class more in each: no more
+    /// than a window, as no more can have been consumed.
+    fn crumbs(&mut self, credit: &Credit) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for grant in credit.grants.iter() {
+            let (before, bytes) = self.last.get(&grant.class).copied().unwrap_or((0, 0));
+            let steps = grant.frames.saturating_sub(before);
+            let whole = grant.bytes.saturating_sub(bytes);
+            for step in 1..=steps {
+                let bytes = bytes + whole / steps * step;
+                let bytes = if step == steps { grant.bytes } else { bytes };
+                let crumb = Grant { class: grant.class, frames: before + step, bytes };
+                let grants = List::new(vec![crumb]);
+                frames.extend(grants.map(|grants| Frame::Credit(Credit { grants }).encode()));
+            }
+        }
+        self.note(credit);
+        frames
+    }
+}

@@ -1,0 +1,158 @@
+//! `false-differ`: lies in comparisons, its answers and its questions. Nothing in them is provable:
+//! tips that it shows are signed, ranges lie within those asked about.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt as _;
+
+use super::spec::Chance;
+use super::stage::{Fate, Sending, Stage};
+use crate::crypto::PublicKey;
+use crate::protocol::LinkId;
+use crate::wire::limits::{MAX_ABOVE, MAX_RANGES, MAX_TIPS, RANGE_FANOUT, REPAIR_FRAMES};
+use crate::wire::{Differ, Frame, List, RangeHash, SlotId, Tip};
+
+const VARIANTS: [&str; 5] = ["agree", "ranges", "stale", "above", "many"];
+
+#[derive(Default)]
+pub(super) struct FalseDiffer {
+    /// Comparisons that peers wait for the answers of, by ticket: no more than credit allows.
+    asked: BTreeMap<LinkId, BTreeMap<u32, Vec<RangeHash>>>,
+    count: usize,
+}
+
+impl FalseDiffer {
+    pub fn heard(&mut self, link: LinkId, frame: &Frame) {
+        let Frame::Compare(compare) = frame else { return };
+        let asked = self.asked.entry(link).or_default();
+        asked.insert(compare.ticket, compare.ranges.to_vec());
+        while asked.len() as u64 > REPAIR_FRAMES {
+            asked.pop_first();
+        }
+    }
+
+    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+        let (link, ticket) = match &sending.frame {
+            Frame::Differ(differ) => (sending.link, differ.ticket),
+            Frame::Compare(_) => return self.question(stage, sending, chance),
+            _ => return Fate::Sent(sending),
+        };
+        let asked = self.asked.get_mut(&link).and_then(|asked| asked.remove(&ticket));
+        let Some(asked) = asked.filter(|_| stage.takes(chance)) else {
+            return Fate::Sent(sending);
+        };
+        self.count = self.count.wrapping_add(1);
+        let variant = self.count % VARIANTS.len();
+        let Some(differ) = answer(stage, variant, ticket, &asked) else {
+            return Fate::Sent(sending);
+        };
+        sending.rewrite(Frame::Differ(differ));
+        stage.record(("false-differ", VARIANTS[variant]), link, Some(&sending.bytes), None, 1);
+        Fate::Sent(sending)
+    }
+
+    /// Asks about hashes that nobody has, so that the answer names all that there is.
+    fn question(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+        let Frame::Compare(compare) = &sending.frame else { return Fate::Sent(sending) };
+        if !stage.takes(chance) || stage.rng.random_range(0..2) == 0 {
+            return Fate::Sent(sending);
+        }
+        let mut compare = compare.clone();
+        let invent = |range: &RangeHash| RangeHash { hash: stage.invented_id(), ..*range };
+        let Some(ranges) = List::new(compare.ranges.iter().map(invent).collect()) else {
+            return Fate::Sent(sending);
+        };
+        compare.ranges = ranges;
+        sending.rewrite(Frame::Compare(compare));
+        stage.record(("false-differ", "question"), sending.link, Some(&sending.bytes), None, 1);
+        Fate::Sent(sending)
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.asked.remove(&link);
+    }
+}
+
+fn answer(stage: &mut Stage, variant: usize, ticket: u32, asked: &[RangeHash]) -> Option<Differ> {
+    let authors = authors(stage, asked);
+    let (mut ranges, mut tips, mut above) = (Vec::new(), Vec::new(), Vec::new());
+    match variant {
+        0 => {}
+        1 => ranges = invented_ranges(stage, asked),
+        2 => tips = old_tips(stage, &authors, false),
+        3 => above = invented_slots(stage, &authors),
+        _ => {
+            tips = old_tips(stage, &authors, true);
+            above = invented_slots(stage, &authors);
+        }
+    }
+    tips.truncate(MAX_TIPS);
+    above.truncate(MAX_ABOVE);
+    Some(Differ {
+        ticket,
+        ranges: List::new(ranges)?,
+        tips: List::new(tips)?,
+        above: List::new(above)?,
+    })
+}
+
+/// The authors of the ranges asked about, ascending: no more than an answer can name.
+fn authors(stage: &Stage, asked: &[RangeHash]) -> Vec<PublicKey> {
+    let keys = stage.network.keys();
+    let of = |range: &RangeHash| {
+        let (start, end) = (range.start as usize, (range.end as usize).min(keys.len()));
+        keys.get(start..end).unwrap_or_default().iter().map(|key| key.key).take(MAX_TIPS)
+    };
+    asked.iter().flat_map(of).take(MAX_TIPS).collect()
+}
+
+/// Narrower ranges with hashes that never agree.
+fn invented_ranges(stage: &mut Stage, asked: &[RangeHash]) -> Vec<RangeHash> {
+    let mut ranges = Vec::new();
+    for range in asked {
+        let width = range.end.saturating_sub(range.start);
+        let parts = RANGE_FANOUT.min(width);
+        for part in (0..parts).filter(|_| parts > 1) {
+            let cut = |i: u32| {
+                let offset = u64::from(width) * u64::from(i) / u64::from(parts);
+                range.start.saturating_add(u32::try_from(offset).unwrap_or(width))
+            };
+            if ranges.len() < MAX_RANGES {
+                let (start, end) = (cut(part), cut(part + 1));
+                ranges.push(RangeHash { start, end, hash: stage.invented_id() });
+            }
+        }
+    }
+    ranges
+}
+
+/// Tips of these authors that were signed some time: of each the oldest that is remembered, or the
+/// newest.
+fn old_tips(stage: &mut Stage, authors: &[PublicKey], newest: bool) -> Vec<Tip> {
+    let mut tips = Vec::new();
+    for author in authors {
+        let mut of = stage.memory.kept().iter().filter(|k| k.batch.header.author == *author);
+        let kept = if newest { of.next_back() } else { of.next() };
+        let Some(slot) = kept.map(|kept| kept.batch.signed_slot()) else { continue };
+        let (solid, floor) = if newest { (slot.seq, 0) } else { (0, 0) };
+        tips.push(Tip { slot, solid, floor });
+    }
+    tips
+}
+
+/// Slots above the authors' tips that hold nothing.
+fn invented_slots(stage: &mut Stage, authors: &[PublicKey]) -> Vec<SlotId> {
+    let mut slots = Vec::new();
+    let each = (MAX_ABOVE / authors.len().max(1)).clamp(1, 8) as u64;
+    for author in authors {
+        let tip = stage.memory.tip(author).seq;
+        for ahead in 1..=each {
+            let far = stage.rng.random_range(0..4) == 0;
+            let seq = tip.saturating_add(ahead + if far { 900 } else { 0 });
+            slots.push(SlotId { author: *author, seq, id: stage.invented_id() });
+        }
+    }
+    slots.sort_unstable();
+    slots.dedup_by_key(|slot| (slot.author, slot.seq));
+    slots
+}

@@ -1,0 +1,109 @@
+//! `false-floor`: says of what it holds that it is pruned, and lies about floors wherever one is
+//! named: in answers to wants and in its tips.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt as _;
+
+use super::lure::Lure;
+use super::spec::Chance;
+use super::stage::{Fate, Sending, Stage};
+use crate::crypto::PublicKey;
+use crate::protocol::LinkId;
+use crate::wire::limits::{MAX_OPEN_WANTS, MAX_TIPS};
+use crate::wire::{Frame, List, Missing, Tip, WhyMissing};
+
+const VARIANTS: [&str; 8] =
+    ["huge", "exact", "above", "growing", "shrinking", "below", "next", "busy"];
+
+#[derive(Default)]
+pub(super) struct FalseFloor {
+    lure: Lure,
+    /// Open wants of peers, by their tickets: at most as many as a link may have open.
+    asked: BTreeMap<LinkId, BTreeMap<u32, (PublicKey, u64)>>,
+    count: u64,
+}
+
+impl FalseFloor {
+    pub fn heard(&mut self, link: LinkId, frame: &Frame) {
+        let Frame::Request(request) = frame else { return };
+        let asked = self.asked.entry(link).or_default();
+        for want in request.wants.iter() {
+            asked.insert(want.ticket, (want.author, want.seq));
+            if asked.len() > MAX_OPEN_WANTS {
+                asked.pop_first();
+            }
+        }
+    }
+
+    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+        let link = sending.link;
+        let (ticket, id) = match &sending.frame {
+            Frame::Push(_) => return self.lure.instead(stage, sending),
+            Frame::Reply(reply) => (reply.ticket, Some(reply.batch.id())),
+            Frame::Missing(missing) => (missing.ticket, None),
+            Frame::Differ(_) => return self.differ(stage, sending, chance),
+            _ => return Fate::Sent(sending),
+        };
+        let want = self.asked.get_mut(&link).and_then(|asked| asked.remove(&ticket));
+        let Some((author, seq)) = want else { return Fate::Sent(sending) };
+        if author == stage.identity.public() || !stage.takes(chance) {
+            return Fate::Sent(sending);
+        }
+        self.count = self.count.wrapping_add(1);
+        let place = usize::try_from(self.count % VARIANTS.len() as u64).unwrap_or(0);
+        let (why, floor, next) = self.lie(stage, place, seq);
+        sending.rewrite(Frame::Missing(Missing { ticket, why, floor, next }));
+        stage.record(("false-floor", VARIANTS[place]), link, Some(&sending.bytes), id, 1);
+        Fate::Sent(sending)
+    }
+
+    fn lie(&self, stage: &mut Stage, variant: usize, seq: u64) -> (WhyMissing, u64, u64) {
+        let more = stage.rng.random_range(1..1000);
+        let pruned = |floor, next| (WhyMissing::Pruned, floor, next);
+        match variant {
+            0 => pruned(u64::MAX, 0),
+            1 => pruned(seq, seq.saturating_add(1)),
+            2 => pruned(seq.saturating_add(more), 0),
+            3 => pruned(seq.saturating_add(self.count), seq.saturating_add(self.count + 1)),
+            4 => pruned(seq.saturating_add((1_000_000_u64).saturating_sub(self.count)), u64::MAX),
+            5 => pruned(seq.saturating_sub(more.min(2)), seq),
+            6 => (WhyMissing::Unknown, 0, seq.saturating_add(more)),
+            _ => (WhyMissing::Busy, u64::MAX, seq.saturating_add(1)),
+        }
+    }
+
+    /// Tips that say to hold all, or nothing, or to have pruned any part: as far as one may be.
+    fn differ(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+        let Frame::Differ(differ) = &sending.frame else { return Fate::Sent(sending) };
+        if differ.tips.is_empty() || !stage.takes(chance) {
+            return Fate::Sent(sending);
+        }
+        let mut differ = differ.clone();
+        let lie = |tip: &Tip, stage: &mut Stage| {
+            let seq = tip.slot.seq;
+            let (solid, floor) = match stage.rng.random_range(0..4) {
+                0 => (seq, seq),
+                1 => (seq, 0),
+                2 => (0, seq),
+                _ => (stage.rng.random_range(0..=seq), stage.rng.random_range(0..=seq)),
+            };
+            Tip { solid, floor, ..*tip }
+        };
+        let tips: Vec<Tip> = differ.tips.iter().map(|tip| lie(tip, stage)).collect();
+        let Some(tips) = List::<Tip, 0, MAX_TIPS>::new(tips) else { return Fate::Sent(sending) };
+        differ.tips = tips;
+        sending.rewrite(Frame::Differ(differ));
+        stage.record(("false-floor", "tip"), sending.link, Some(&sending.bytes), None, 1);
+        Fate::Sent(sending)
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage) {
+        self.lure.flush(stage, ("false-floor", "announce"));
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.lure.down(link);
+        self.asked.remove(&link);
+    }
+}

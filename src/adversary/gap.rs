@@ -1,0 +1,137 @@
+//! `gap`: publishes a lane with slots left out, and shows each of the others to one link only.
+//! Together that may be more than its quota, though no link sees too much.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::filter::swallow;
+use super::spec::Chance;
+use super::stage::{Fate, Sending, Stage};
+use crate::protocol::{LinkId, Time};
+use crate::wire::limits::WINDOW;
+use crate::wire::{Batch, BatchId, Class, Entry, Frame};
+
+/// Slots that are due at once; what is later than that is left out.
+const BURST: u32 = 64;
+/// How often several of them go at once, and how soon a full link is tried again.
+const GRAIN: Duration = Duration::from_millis(5);
+/// Batches that are left out and kept, so that they can be shown late.
+const MOST_HIDDEN: usize = 256;
+/// Longer ones than this are not kept.
+const MOST_BYTES: usize = 4096;
+/// Left out batches are shown once the lane is so far above them that others will not take more.
+const LATE: u64 = WINDOW / 2;
+
+pub(super) struct Gap {
+    leave_out: u64,
+    every: Duration,
+    size: usize,
+    due: Option<Time>,
+    wake: Option<Time>,
+    /// The last slot that was signed, and its id.
+    head: (u64, BatchId),
+    hidden: VecDeque<Batch>,
+}
+
+impl Gap {
+    /// One slot in so many is left out, if a SPEC says nothing.
+    pub const EVERY: u32 = 3;
+    /// Slots a second.
+    pub const RATE: u32 = 20;
+    /// Bytes of a payload.
+    pub const SIZE: usize = 64;
+
+    pub fn new(every: u32, rate: u32, size: usize) -> Self {
+        Self {
+            leave_out: u64::from(every.max(2)),
+            every: Duration::from_micros(1_000_000 / u64::from(rate.max(1))),
+            size,
+            due: None,
+            wake: None,
+            head: (0, BatchId::ZERO),
+            hidden: VecDeque::new(),
+        }
+    }
+
+    /// What the node would say of its lane, it does not say: only what is shown here is seen.
+    pub fn outgoing(&self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
+        let own = stage.identity.public();
+        swallow(stage, "gap", sending, |stage, author| *author == own && stage.takes(chance))
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
+        if stage.own_tip.0 > self.head.0 {
+            self.head = stage.own_tip;
+            self.hidden.clear();
+        }
+        let mut due = *self.due.get_or_insert(stage.now);
+        let mut count = 0;
+        while due <= stage.now && count < BURST {
+            if stage.takes(chance) && !self.publish(stage) {
+                break; // no link has room
+            }
+            due = due.after(self.every.max(Duration::from_micros(1)));
+            count += 1;
+        }
+        if due <= stage.now && count == BURST {
+            due = stage.now;
+        }
+        self.due = Some(due);
+        self.wake = Some(due.max(stage.now.after(GRAIN)));
+    }
+
+    /// Signs the next slot and shows it to one link, or to none. Whether there was room for it.
+    fn publish(&mut self, stage: &mut Stage) -> bool {
+        let (last, prev) = self.head;
+        let Some(seq) = last.checked_add(1) else { return false };
+        let links: Vec<LinkId> = stage.links.ready().collect();
+        let length = self.size + 512;
+        let turn = usize::try_from(seq % links.len().max(1) as u64).unwrap_or(0);
+        let (before, after) = links.split_at_checked(turn).unwrap_or_default();
+        let free: Vec<LinkId> = after
+            .iter()
+            .chain(before)
+            .copied()
+            .filter(|link| stage.fits(*link, Class::Push, length))
+            .collect();
+        let Some(link) = free.first().copied() else { return false };
+        let payload = stage.random(self.size);
+        let entry = Entry { topic: "gap".into(), payload };
+        let (network, now) = (stage.network.id(), stage.now.0);
+        let Ok(batch) = Batch::sign(&stage.identity, network, seq, prev, now, &[entry]) else {
+            return false;
+        };
+        self.head = (seq, batch.id());
+        if seq.is_multiple_of(self.leave_out) {
+            if self.size <= MOST_BYTES {
+                self.hidden.push_back(batch);
+            }
+            if self.hidden.len() > MOST_HIDDEN {
+                self.hidden.pop_front();
+            }
+        } else {
+            show(stage, "slot", link, &batch);
+        }
+        let oldest = self.hidden.front().map(|batch| batch.header.seq);
+        if oldest.is_some_and(|oldest| oldest.saturating_add(LATE) < seq)
+            && let Some(batch) = self.hidden.pop_front()
+        {
+            let last = free.len() - 1;
+            let link = free[stage.rng.random_range(0..=last)];
+            if stage.fits(link, Class::Push, length) {
+                show(stage, "late", link, &batch);
+            }
+        }
+        true
+    }
+
+    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+        stage.links.ready().next().and(self.wake)
+    }
+}
+
+fn show(stage: &mut Stage, detail: &'static str, link: LinkId, batch: &Batch) {
+    stage.send_raw(("gap", detail), link, &Frame::push(1, batch), Some(batch.id()));
+}

@@ -1,0 +1,125 @@
+//! `promise`: announces first, what it has and what nobody has, and answers no request.
+//!
+//! Whoever asks those who announced in the order in which they did waits for it in vain. It keeps
+//! its links otherwise: it answers comparisons, stays within its credit, and pushes its own.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::lure::Lure;
+use super::spec::Chance;
+use super::stage::{Fate, Sending, Stage};
+use crate::crypto::PublicKey;
+use crate::protocol::{LinkId, Time};
+use crate::wire::{Announce, Frame, List, SlotId};
+
+/// Invented ids that are due at once; what is later than that is left out.
+const BURST: u32 = 64;
+/// How often several of them go at once.
+const GRAIN: Duration = Duration::from_millis(10);
+/// Slots above an author's highest that are named: those that are filled next.
+const AHEAD: u64 = 4;
+
+pub(super) struct Promise {
+    every: Duration,
+    due: Option<Time>,
+    wake: Option<Time>,
+    lure: Lure,
+}
+
+impl Promise {
+    /// Invented ids a second on each link, if a SPEC says nothing.
+    pub const RATE: u32 = 20;
+
+    pub fn new(rate: u32) -> Self {
+        let every = Duration::from_micros(1_000_000 / u64::from(rate.max(1)));
+        Self { every, due: None, wake: None, lure: Lure::default() }
+    }
+
+    /// A batch that comes is named to everybody at once, before it was even checked.
+    pub fn heard(&mut self, stage: &mut Stage, from: LinkId, frame: &Frame, chance: Chance) {
+        let batch = match frame {
+            Frame::Push(push) => &push.batch,
+            Frame::Reply(reply) => &reply.batch,
+            _ => return,
+        };
+        let (author, seq) = (batch.header.author, batch.header.seq);
+        if stage.network.index_of(&author).is_none() || !stage.takes(chance) {
+            return;
+        }
+        let item = SlotId { author, seq, id: batch.id() };
+        let others: Vec<LinkId> = stage.links.ready().filter(|link| *link != from).collect();
+        others.into_iter().for_each(|link| self.lure.name(link, item));
+        self.lure.flush(stage, ("promise", "first"));
+    }
+
+    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+        match &sending.frame {
+            Frame::Push(_) => self.lure.instead(stage, sending),
+            Frame::Announce(announce) => {
+                let own = stage.identity.public();
+                let (own, others): (Vec<SlotId>, Vec<SlotId>) =
+                    announce.items.iter().partition(|item| item.author == own);
+                others.into_iter().for_each(|item| self.lure.name(sending.link, item));
+                let Some(items) = List::new(own) else { return Fate::Swallowed };
+                sending.rewrite(Frame::Announce(Announce { items }));
+                Fate::Sent(sending)
+            }
+            Frame::Reply(_) | Frame::Missing(_) if stage.takes(chance) => {
+                let id = match &sending.frame {
+                    Frame::Reply(reply) => Some(reply.batch.id()),
+                    _ => None,
+                };
+                stage.record(("promise", "no_answer"), sending.link, None, id, 1);
+                Fate::Swallowed
+            }
+            _ => Fate::Sent(sending),
+        }
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
+        self.lure.flush(stage, ("promise", "known"));
+        let due = self.due.get_or_insert(stage.now);
+        let mut count = 0;
+        while *due <= stage.now && count < BURST {
+            *due = due.after(self.every.max(Duration::from_micros(1)));
+            count += 1;
+        }
+        if count == BURST {
+            *due = (*due).max(stage.now);
+        }
+        self.wake = Some((*due).max(stage.now.after(GRAIN)));
+        let links: Vec<LinkId> = stage.links.ready().collect();
+        for link in links {
+            for _ in 0..count {
+                if stage.takes(chance)
+                    && let Some(item) = invent(stage)
+                {
+                    self.lure.name(link, item);
+                }
+            }
+        }
+        self.lure.flush(stage, ("promise", "invented"));
+    }
+
+    pub fn down(&mut self, link: LinkId) {
+        self.lure.down(link);
+    }
+
+    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+        stage.links.ready().next().and(self.wake)
+    }
+}
+
+/// An id in a slot that another author is about to fill.
+fn invent(stage: &mut Stage) -> Option<SlotId> {
+    let own = stage.identity.public();
+    let keys = stage.network.clone();
+    let others: Vec<PublicKey> =
+        keys.keys().iter().map(|key| key.key).filter(|key| *key != own).collect();
+    let author = stage.pick(&others)?;
+    let ahead = stage.rng.random_range(1..=AHEAD);
+    let seq = stage.memory.tip(&author).seq.saturating_add(ahead);
+    Some(SlotId { author, seq, id: stage.invented_id() })
+}

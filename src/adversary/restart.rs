@@ -1,0 +1,187 @@
+//! `restart`: signs restart headers in its own lane, as an author that lost its store may: over
+//! slots that it published, two on one base, far ahead; and goes on showing what they voided.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::filter::swallow;
+use super::spec::Chance;
+use super::stage::{Fate, Sending, Stage};
+use crate::protocol::{LinkId, Time};
+use crate::wire::limits::WINDOW;
+use crate::wire::{Batch, BatchId, Class, Frame};
+
+/// Own slots that are remembered as bases.
+const MOST: usize = 8;
+/// Steps that are due at once; what is later than that is left out.
+const BURST: u32 = 16;
+/// How soon it goes on at the most.
+const GRAIN: Duration = Duration::from_millis(5);
+
+/// One thing after the other, then again.
+const STEPS: [&str; 13] = [
+    "slot", "slot", "aside", "aside", "aside", "void", "slot", "voided", "twins", "slot", "far",
+    "orphan", "beyond",
+];
+
+pub(super) struct Restart {
+    every: Duration,
+    due: Option<Time>,
+    wake: Option<Time>,
+    step: usize,
+    round: u64,
+    /// The newest own slots on the branch that goes on, oldest first.
+    branch: VecDeque<(u64, BatchId)>,
+    /// Batches that one link was shown and a restart has voided since.
+    aside: VecDeque<Batch>,
+}
+
+impl Restart {
+    /// Batches a second, if a SPEC says nothing.
+    pub const RATE: u32 = 10;
+
+    pub fn new(rate: u32) -> Self {
+        Self {
+            every: Duration::from_micros(1_000_000 / u64::from(rate.max(1))),
+            due: None,
+            wake: None,
+            step: 0,
+            round: 0,
+            branch: VecDeque::new(),
+            aside: VecDeque::new(),
+        }
+    }
+
+    /// What the node would say of its lane, it does not say: only what is shown here is seen.
+    pub fn outgoing(&self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
+        let own = stage.identity.public();
+        swallow(stage, "restart", sending, |stage, author| *author == own && stage.takes(chance))
+    }
+
+    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
+        if self.branch.is_empty() && stage.own_tip.0 > 0 {
+            self.branch.push_back(stage.own_tip);
+        }
+        let mut due = *self.due.get_or_insert(stage.now);
+        let mut count = 0;
+        while due <= stage.now && count < BURST {
+            due = due.after(self.every.max(Duration::from_micros(1)));
+            count += 1;
+            if stage.takes(chance) && stage.links.ready().next().is_some() {
+                self.act(stage);
+            }
+        }
+        if due <= stage.now {
+            due = stage.now;
+        }
+        self.due = Some(due);
+        self.wake = Some(due.max(stage.now.after(GRAIN)));
+    }
+
+    fn act(&mut self, stage: &mut Stage) {
+        let detail = STEPS[self.step];
+        self.step += 1;
+        if self.step == STEPS.len() {
+            (self.step, self.round) = (0, self.round.wrapping_add(1));
+        }
+        let head = self.branch.back().copied().unwrap_or((0, BatchId::ZERO));
+        let above = |by: u64| head.0.saturating_add(by);
+        match detail {
+            "slot" => drop(self.go_on(stage, detail, above(1), head, Whom::All)),
+            "aside" => {
+                let whom = Whom::One(self.step);
+                let batch = self.go_on(stage, detail, above(1), head, whom);
+                self.aside.extend(batch);
+                if self.aside.len() > MOST {
+                    self.aside.pop_front();
+                }
+            }
+            "void" => {
+                let base = self.back(3);
+                drop(self.go_on(stage, detail, above(1), base, Whom::All));
+            }
+            "voided" => {
+                for batch in std::mem::take(&mut self.aside) {
+                    show(stage, detail, Whom::One(self.step + 1), &batch);
+                }
+            }
+            "twins" => {
+                let base = self.back(1);
+                drop(self.go_on(stage, detail, above(2), base, Whom::Half(0)));
+                drop(self.go_on(stage, detail, above(3), base, Whom::Half(1)));
+            }
+            "far" => {
+                let seq = above(WINDOW / 4);
+                drop(self.go_on(stage, detail, seq, head, Whom::Half(self.step)));
+            }
+            "orphan" => {
+                let base = (head.0.max(1), stage.invented_id());
+                let batch = sign(stage, base.0.saturating_add(2), base);
+                batch.iter().for_each(|batch| show(stage, detail, Whom::All, batch));
+            }
+            _ => {
+                let far = [above(5 * WINDOW), u64::MAX][usize::from(self.round % 2 == 1)];
+                let batch = sign(stage, far, head);
+                batch.iter().for_each(|batch| show(stage, detail, Whom::One(self.step), batch));
+            }
+        }
+    }
+
+    /// The slot so many before the newest of the branch.
+    fn back(&self, by: usize) -> (u64, BatchId) {
+        let place = self.branch.len().checked_sub(by + 1);
+        place.and_then(|place| self.branch.get(place)).copied().unwrap_or((0, BatchId::ZERO))
+    }
+
+    /// Signs a slot that the branch goes on with, and shows it.
+    fn go_on(
+        &mut self,
+        stage: &mut Stage,
+        detail: &'static str,
+        seq: u64,
+        base: (u64, BatchId),
+        whom: Whom,
+    ) -> Option<Batch> {
+        let batch = sign(stage, seq, base)?;
+        self.branch.push_back((seq, batch.id()));
+        if self.branch.len() > MOST {
+            self.branch.pop_front();
+        }
+        show(stage, detail, whom, &batch);
+        Some(batch)
+    }
+
+    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+        stage.links.ready().next().and(self.wake)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Whom {
+    All,
+    Half(usize),
+    One(usize),
+}
+
+fn sign(stage: &mut Stage, seq: u64, base: (u64, BatchId)) -> Option<Batch> {
+    let (entry, network, now) = (stage.entry(), stage.network.id(), stage.now.0);
+    Batch::sign_after(&stage.identity, network, seq, base, now, &[entry])
+        .ok()
+        .filter(|batch| batch.check_shape().is_ok())
+}
+
+/// Pushes a batch to those links, as far as credit goes.
+fn show(stage: &mut Stage, detail: &'static str, whom: Whom, batch: &Batch) {
+    let frame = Frame::push(1, batch);
+    let links: Vec<LinkId> = stage.links.ready().collect();
+    for (number, link) in links.iter().enumerate() {
+        let chosen = match whom {
+            Whom::All => true,
+            Whom::Half(half) => number % 2 == half % 2,
+            Whom::One(one) => number == one % links.len(),
+        };
+        if chosen && stage.fits(*link, Class::Push, frame.len()) {
+            stage.send_raw(("restart", detail), *link, &frame, Some(batch.id()));
+        }
+    }
+}
