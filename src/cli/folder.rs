@@ -126,6 +126,7 @@ mod tests {
             counted: BTreeMap::new(),
             faults: vec![],
             not_modelled: vec![],
+            skipped: vec![],
             expects: vec![],
             expected_verdict: Verdict::Pass,
             settle_us: None,

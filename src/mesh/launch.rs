@@ -122,6 +122,24 @@ impl Mesh {
         }
     }
 
+    /// Removes the database of a node that was killed; nothing if it lives. Its key stays.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be removed.
+    pub fn wipe(&mut self, number: usize) -> Result<(), MeshError> {
+        let Some(node) = self.nodes.get(number).filter(|node| node.killed) else { return Ok(()) };
+        for name in ["node.sqlite", "node.sqlite-wal", "node.sqlite-shm"] {
+            let path = node.entry.data.join(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(MeshError::file("remove", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Starts a node that was killed: the same key, folder and addresses, another process. Nothing
     /// if it lives. To be called on the thread that outlives all others: the system tells a child
     /// of the end of the thread that started it, not of the process.

@@ -183,7 +183,7 @@ impl Stage<'_> {
         match strike.act {
             Act::Impair => self.weather.impair(self.scenario, strike.fault),
             Act::Mend => self.weather.mend(self.scenario, strike.fault),
-            Act::Kill(number) => {
+            Act::Kill(number) | Act::Wipe(number) => {
                 let comes_back =
                     self.strikes[later..].iter().any(|strike| strike.act == Act::Start(number));
                 if let Some(node) = self.mesh.nodes.get(number).filter(|node| !node.killed) {
@@ -193,6 +193,9 @@ impl Stage<'_> {
                     desk.dies();
                 }
                 self.mesh.kill(number).await;
+                if matches!(strike.act, Act::Wipe(_)) {
+                    self.mesh.wipe(number)?;
+                }
             }
             Act::Start(number) => {
                 let dead = self.mesh.nodes.get(number).is_some_and(|node| node.killed);
@@ -204,6 +207,7 @@ impl Stage<'_> {
             }
             Act::Pause(number) => self.pause(number, true),
             Act::Resume(number) => self.pause(number, false),
+            Act::Fill(_) | Act::Free(_) | Act::Rot(_) => {} // said in `not_modelled`
         }
         while self.starting.try_join_next().is_some() {}
         Ok(())
@@ -238,6 +242,10 @@ impl Stage<'_> {
             Act::Start(number) => format!("start {}", name(number)),
             Act::Pause(number) => format!("pause {}", name(number)),
             Act::Resume(number) => format!("resume {}", name(number)),
+            Act::Wipe(number) => format!("lose the disk of {}", name(number)),
+            Act::Fill(number) | Act::Free(number) | Act::Rot(number) => {
+                format!("nothing: the disk of {} is real", name(number))
+            }
         }
     }
 }

@@ -167,6 +167,7 @@ pub fn record(run: &Observed, terms: &Terms) -> Recording {
         counted: BTreeMap::new(),
         faults: terms.faults.clone(),
         not_modelled: terms.not_modelled.clone(),
+        skipped: vec![],
         expects: terms.expects.clone(),
         expected_verdict: terms.expected,
         settle_us: terms.settle_us,

@@ -23,11 +23,16 @@ const MAX_LATE_MS: u128 = 60_000;
 /// What real processes do not model of a scenario, in words.
 pub fn not_modelled(scenario: &Scenario) -> Vec<String> {
     let net = &scenario.net;
-    let lossy = scenario.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Loss(_)));
+    let any = |is: fn(&FaultKind) -> bool| scenario.faults.iter().any(|fault| is(&fault.kind));
+    let lossy = any(|kind| matches!(kind, FaultKind::Loss(_)));
     let parts = [
         (net.loss > Ppm(0) || lossy, "packet loss"),
         (net.duplicate > Ppm(0), "duplicated packets"),
         (net.reorder > Ppm(0), "reordered packets"),
+        (any(|kind| *kind == FaultKind::DiskFull), "full disks"),
+        (any(|kind| matches!(kind, FaultKind::Rot(_))), "rotten rows"),
+        (scenario.store.max_bytes.is_some(), "small stores"),
+        (scenario.cpu.check.is_some(), "a stated cost of checks"),
         (scenario.crypto == Cryptography::Modelled, "modelled signatures (they are real here)"),
     ];
     let missing = parts.iter().filter(|(asked, _)| *asked);

@@ -88,6 +88,7 @@ pub fn clean() -> Recording {
         counted: BTreeMap::new(),
         faults: vec![],
         not_modelled: vec![],
+        skipped: vec![],
         expects: vec![],
         expected_verdict: Verdict::Pass,
         settle_us: Some(2_000_000),

@@ -30,6 +30,9 @@ pub struct Recording {
     pub posts: Vec<Post>,
     /// Every batch that arrived somewhere.
     pub batches: Vec<BatchRecord>,
+    /// Nodes and batches that nobody can expect there: every honest node had pruned the payload, or
+    /// lost it, before they met.
+    pub skipped: Vec<(u32, u32)>,
     /// First deliveries of batches at nodes, in the order of time; liars' too, as far as known.
     pub arrivals: Vec<Arrival>,
     /// Links that nodes had chosen when the run ended: from, to.

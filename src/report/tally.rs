@@ -1,5 +1,7 @@
 //! What honest nodes delivered, compared with what was published.
 
+use std::collections::BTreeMap;
+
 use super::ways::{ByBatch, Ways};
 use super::{Delivery, Recording, Theory, hops_of, latency_of};
 
@@ -94,6 +96,10 @@ impl Tally {
     /// before another had it, nobody can have.
     fn expect(&mut self, run: &Recording, by_batch: &ByBatch, alive: &[bool]) {
         let nodes = alive.iter().filter(|alive| **alive).count() as u64;
+        let mut skipped: BTreeMap<u32, u64> = BTreeMap::new();
+        for (_, batch) in &run.skipped {
+            *skipped.entry(*batch).or_default() += 1;
+        }
         let is_alive = |node: u32| alive.get(node as usize).copied().unwrap_or(false);
         for post in run.posts.iter().filter(|post| run.is_honest(post.author)) {
             let Some((batch, _)) = post.taken else { continue };
@@ -101,7 +107,8 @@ impl Tally {
             let lost = !is_alive(post.author)
                 && !had.any(|arrival| is_alive(run.arrivals[*arrival as usize].node));
             if !lost {
-                self.expected = self.expected.saturating_add(nodes);
+                let excused = skipped.get(&batch).copied().unwrap_or(0);
+                self.expected = self.expected.saturating_add(nodes.saturating_sub(excused));
             }
         }
     }

@@ -36,6 +36,14 @@ pub enum Act {
     Pause(usize),
     /// It goes on.
     Resume(usize),
+    /// A node's disk is full.
+    Fill(usize),
+    /// It has room again.
+    Free(usize),
+    /// Rows of a node's disk rot.
+    Rot(usize),
+    /// A node dies, and its disk is lost; also that of one that is dead.
+    Wipe(usize),
 }
 
 impl Scenario {
@@ -125,6 +133,23 @@ impl Scenario {
                         add(fault.at, Act::Pause(node));
                         if let Some(until) = fault.until {
                             add(until, Act::Resume(node));
+                        }
+                    }
+                }
+                FaultKind::DiskFull => {
+                    for node in struck {
+                        add(fault.at, Act::Fill(node));
+                        if let Some(until) = fault.until {
+                            add(until, Act::Free(node));
+                        }
+                    }
+                }
+                FaultKind::Rot(_) => struck.into_iter().for_each(|n| add(fault.at, Act::Rot(n))),
+                FaultKind::Wipe => {
+                    for node in struck {
+                        add(fault.at, Act::Wipe(node));
+                        if let Some(until) = fault.until {
+                            add(until, Act::Start(node));
                         }
                     }
                 }
@@ -220,19 +245,22 @@ fn churn(
 /// Leaves out what changes nothing, where faults overlap: a node that two of them hold down dies
 /// once and starts when the last lets go; so with pauses.
 fn without_overlaps(strikes: Vec<Strike>) -> Vec<Strike> {
-    let mut held: BTreeMap<(bool, usize), u32> = BTreeMap::new();
+    let mut held: BTreeMap<(char, usize), u32> = BTreeMap::new();
     let changes = |strike: &Strike| {
         let (key, takes) = match strike.act {
-            Act::Kill(node) => ((false, node), true),
-            Act::Start(node) => ((false, node), false),
-            Act::Pause(node) => ((true, node), true),
-            Act::Resume(node) => ((true, node), false),
-            Act::Impair | Act::Mend => return true,
+            Act::Kill(node) | Act::Wipe(node) => (('d', node), true),
+            Act::Start(node) => (('d', node), false),
+            Act::Pause(node) => (('p', node), true),
+            Act::Resume(node) => (('p', node), false),
+            Act::Fill(node) => (('f', node), true),
+            Act::Free(node) => (('f', node), false),
+            Act::Impair | Act::Mend | Act::Rot(_) => return true,
         };
         let holders = held.entry(key).or_default();
         let before = *holders;
         *holders = if takes { before.saturating_add(1) } else { before.saturating_sub(1) };
-        (before == 0) != (*holders == 0)
+        // The dead lose their disks too.
+        matches!(strike.act, Act::Wipe(_)) || (before == 0) != (*holders == 0)
     };
     strikes.into_iter().filter(changes).collect()
 }

@@ -11,6 +11,8 @@ pub(super) const TOP: &[&str] = &[
     "crypto",
     "mesh",
     "net",
+    "store",
+    "cpu",
     "malicious",
     "fault",
     "load",
@@ -18,13 +20,15 @@ pub(super) const TOP: &[&str] = &[
 ];
 pub(super) const MESH: &[&str] = &["nodes", "f", "links", "start"];
 pub(super) const NET: &[&str] = &["latency", "jitter", "loss", "duplicate", "reorder", "bandwidth"];
+pub(super) const STORE: &[&str] = &["max_bytes"];
+pub(super) const CPU: &[&str] = &["check"];
 /// Of a latency that is a table, with every kind's parameters.
 pub(super) const LATENCY: &[&str] =
     &["kind", "min", "max", "mean", "sd", "median", "names", "matrix"];
 pub(super) const MALICIOUS: &[&str] = &["count", "fraction", "nodes", "behave"];
 /// Of a fault, with every kind's parameters.
 pub(super) const FAULT: &[&str] =
-    &["kind", "at", "until", "select", "p", "by", "bandwidth", "every", "down"];
+    &["kind", "at", "until", "select", "p", "by", "bandwidth", "every", "down", "rows"];
 pub(super) const SELECT: &[&str] = &["count", "fraction", "nodes", "of"];
 pub(super) const LOAD: &[&str] = &["rate", "count", "from", "until", "size", "publishers"];
 pub(super) const PUBLISHERS: &[&str] = &["count"];
@@ -39,7 +43,7 @@ pub(super) const LATENCIES: [(&str, &[&str]); 4] = [
 ];
 
 /// What each kind of fault takes besides `kind`, `at` and `select`.
-pub(super) const FAULTS: [(&str, &[&str]); 9] = [
+pub(super) const FAULTS: [(&str, &[&str]); 12] = [
     ("partition", &["until"]),
     ("isolate", &["until"]),
     ("loss", &["until", "p"]),
@@ -49,4 +53,7 @@ pub(super) const FAULTS: [(&str, &[&str]); 9] = [
     ("restart", &["down"]),
     ("pause", &["until"]),
     ("churn", &["until", "every", "down"]),
+    ("disk-full", &["until"]),
+    ("rot", &["rows"]),
+    ("wipe", &["until"]),
 ];

@@ -34,8 +34,8 @@ pub(crate) use dice::Dice;
 pub use error::ScenarioError;
 pub use metric::metrics;
 pub use model::{
-    Among, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load, MeshShape, Net,
-    Ppm, Publishers, Scenario, Select, Start, Who,
+    Among, CpuShape, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load,
+    MeshShape, Net, Ppm, Publishers, Scenario, Select, Start, StoreShape, Who,
 };
 pub use schema::schema;
 pub use verdict::{Facts, Verdict};

@@ -67,6 +67,10 @@ pub struct Scenario {
     pub mesh: MeshShape,
     /// The network under the links.
     pub net: Net,
+    /// The nodes' stores.
+    pub store: StoreShape,
+    /// The nodes' processors.
+    pub cpu: CpuShape,
     /// Who lies, and how.
     pub malicious: Vec<Group>,
     /// What goes wrong, and when.
@@ -86,6 +90,23 @@ pub struct MeshShape {
     pub links: Option<usize>,
     /// Where the run's zero lies.
     pub start: Start,
+}
+
+/// The nodes' stores; simulated only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreShape {
+    /// Bytes of payloads that each keeps, shared among the authors as in a real store, at least
+    /// 4096; no limit if `None`.
+    pub max_bytes: Option<u64>,
+}
+
+/// The nodes' processors; simulated only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuShape {
+    /// What a signature check takes one of two workers, up to a second. With it, every input costs
+    /// its node a few microseconds and a nanosecond a byte, and what comes meanwhile waits in
+    /// bounded boxes. Nothing costs anything if `None`.
+    pub check: Option<Duration>,
 }
 
 /// The network under the links. A link is an ordered, reliable stream, as TLS over TCP is: what is
@@ -219,6 +240,12 @@ pub enum FaultKind {
         /// For how long each is down.
         down: Duration,
     },
+    /// Nothing more can be written to the disk; simulated only.
+    DiskFull,
+    /// One bit flips in each of so many rows of the store; simulated only.
+    Rot(u32),
+    /// The process dies and its disk is lost; it starts again at `until`.
+    Wipe,
 }
 
 /// Messages that are published, in turn by the publishers, at a fixed rate.

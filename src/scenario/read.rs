@@ -61,6 +61,8 @@ fn scenario(root: &Node) -> Result<Scenario, Wrong> {
         crypto: top.word("crypto", &CRYPTOGRAPHY)?.unwrap_or_default(),
         mesh: mesh(&top)?,
         net: read_net::net(&top)?,
+        store: read_net::store(&top)?,
+        cpu: read_net::cpu(&top)?,
         malicious: Vec::new(),
         faults: Vec::new(),
         loads: Vec::new(),

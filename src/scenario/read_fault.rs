@@ -14,6 +14,8 @@ use super::{Among, Fault, FaultKind, Ppm, Select, Who, keys};
 const MAX_FAULTS: usize = 64;
 /// Most deaths, births and pauses of nodes in a run.
 const MAX_STRIKES: u128 = 10_000_000;
+/// Most rows that rot at a time.
+const MAX_ROWS: u64 = 1_000_000;
 const DEFAULT_DOWN: Duration = Duration::from_secs(1);
 const DEFAULT_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time that a node is down, or between two deaths.
@@ -46,9 +48,12 @@ fn weight(fault: &Fault, cast: &Cast, duration: Duration) -> u128 {
             let length = fault.until.unwrap_or(duration).saturating_sub(fault.at);
             2 * (length.as_nanos() / every.as_nanos().max(1) + 1)
         }
-        FaultKind::Kill | FaultKind::Restart(_) | FaultKind::Pause => {
-            2 * fault.select.who.count(among(cast, fault.select.of)) as u128
-        }
+        FaultKind::Kill
+        | FaultKind::Restart(_)
+        | FaultKind::Pause
+        | FaultKind::DiskFull
+        | FaultKind::Rot(_)
+        | FaultKind::Wipe => 2 * fault.select.who.count(among(cast, fault.select.of)) as u128,
         _ => 2,
     }
 }
@@ -88,7 +93,7 @@ fn until(
             wrong(until.at, why)
         }
         Some(until) => Ok(Some(until.value)),
-        None if kind == "kill" || kind == "restart" => Ok(None),
+        None if ["kill", "restart", "rot"].contains(&kind) => Ok(None),
         None if kind == "churn" && duration > from => Ok(None),
         None => {
             let example = format!("until = \"{}\"", span(from + Duration::from_secs(5)));
@@ -117,6 +122,12 @@ fn kind(section: &Section<'_>, name: &str) -> Result<FaultKind, Wrong> {
         "kill" => FaultKind::Kill,
         "restart" => FaultKind::Restart(down()?),
         "pause" => FaultKind::Pause,
+        "disk-full" => FaultKind::DiskFull,
+        "wipe" => FaultKind::Wipe,
+        "rot" => match section.whole("rows", 1, MAX_ROWS)? {
+            Some(rows) => FaultKind::Rot(u32::try_from(rows.value).unwrap_or(u32::MAX)),
+            None => return section.missing("rows", "rows = 10"),
+        },
         _ => FaultKind::Churn {
             every: section.span("every", (SHORTEST, DAY))?.map_or(DEFAULT_EVERY, value),
             down: down()?,
@@ -125,7 +136,7 @@ fn kind(section: &Section<'_>, name: &str) -> Result<FaultKind, Wrong> {
 }
 
 fn select(section: &Section<'_>, kind: &str, cast: &Cast) -> Result<Select, Wrong> {
-    let processes = ["kill", "restart", "pause", "churn"].contains(&kind);
+    let processes = !["partition", "isolate", "loss", "delay", "cap"].contains(&kind);
     let usual = if processes { Among::Honest } else { Among::All };
     let Some(node) = section.get("select") else {
         if ["loss", "delay", "cap"].contains(&kind) {

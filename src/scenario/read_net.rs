@@ -1,4 +1,4 @@
-//! Reads the network under the links.
+//! Reads the network under the links, and what the nodes run on.
 
 use std::time::Duration;
 
@@ -6,12 +6,18 @@ use super::error::{Wrong, shown, wrong};
 use super::read::value;
 use super::section::{Found, Section, list, text, time};
 use super::tree::{Kind, Node};
-use super::{Latency, Net, keys};
+use super::{CpuShape, Latency, Net, StoreShape, keys};
 
 /// The longest latency, jitter or delay.
 pub(super) const MAX_LATENCY: Duration = Duration::from_secs(60);
 /// The fastest link: a terabyte a second.
 pub(super) const MAX_BANDWIDTH: u64 = 1_000_000_000_000;
+/// The smallest store: what one long batch of a lane needs is kept in any case.
+const MIN_STORE: u64 = 4096;
+/// The largest store: 2^62 bytes.
+const MAX_STORE: u64 = 1 << 62;
+/// What a signature check takes.
+const CHECK: (Duration, Duration) = (Duration::from_micros(1), Duration::from_secs(1));
 const MAX_REGIONS: usize = 32;
 const MAX_NAME: usize = 64;
 const UP_TO: (Duration, Duration) = (Duration::ZERO, MAX_LATENCY);
@@ -42,6 +48,18 @@ pub(super) fn net(top: &Section<'_>) -> Result<Net, Wrong> {
         reorder: net.chance("reorder")?.map_or(default.reorder, value),
         bandwidth: net.whole("bandwidth", 1, MAX_BANDWIDTH)?.map(value),
     })
+}
+
+pub(super) fn store(top: &Section<'_>) -> Result<StoreShape, Wrong> {
+    let Some(node) = top.get("store") else { return Ok(StoreShape::default()) };
+    let store = Section::open(node, "[store]", keys::STORE)?;
+    Ok(StoreShape { max_bytes: store.whole("max_bytes", MIN_STORE, MAX_STORE)?.map(value) })
+}
+
+pub(super) fn cpu(top: &Section<'_>) -> Result<CpuShape, Wrong> {
+    let Some(node) = top.get("cpu") else { return Ok(CpuShape::default()) };
+    let cpu = Section::open(node, "[cpu]", keys::CPU)?;
+    Ok(CpuShape { check: cpu.span("check", CHECK)?.map(value) })
 }
 
 fn latency(node: &Node) -> Result<Latency, Wrong> {

@@ -114,10 +114,12 @@ mod tests {
 
     #[test]
     fn it_describes_the_keys_that_the_reader_takes_and_no_others() {
-        let tables: [(&[Option<&str>], &[&str]); 10] = [
+        let tables: [(&[Option<&str>], &[&str]); 12] = [
             (&[], keys::TOP),
             (&[Some("mesh")], keys::MESH),
             (&[Some("net")], keys::NET),
+            (&[Some("store")], keys::STORE),
+            (&[Some("cpu")], keys::CPU),
             (&[Some("net"), Some("latency")], keys::LATENCY),
             (&[Some("malicious"), None], keys::MALICIOUS),
             (&[Some("fault"), None], keys::FAULT),

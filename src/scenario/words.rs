@@ -22,6 +22,9 @@ impl FaultKind {
             Self::Kill => "kill".into(),
             Self::Restart(down) => format!("restart after {} ms", down.as_millis()),
             Self::Pause => "pause".into(),
+            Self::DiskFull => "full disk".into(),
+            Self::Rot(rows) => format!("rot of {rows} rows"),
+            Self::Wipe => "loss of the disk".into(),
             Self::Churn { every, down } => {
                 format!("churn every {} ms for {} ms", every.as_millis(), down.as_millis())
             }

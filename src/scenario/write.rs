@@ -41,6 +41,12 @@ impl Scenario {
         };
         writeln!(out, "start = \"{start}\"")?;
         net(out, &self.net)?;
+        if let Some(bytes) = self.store.max_bytes {
+            writeln!(out, "\n[store]\nmax_bytes = {bytes}")?;
+        }
+        if let Some(check) = self.cpu.check {
+            writeln!(out, "\n[cpu]\ncheck = {}", time(check))?;
+        }
         self.malicious.iter().try_for_each(|one| group(out, one))?;
         self.faults.iter().try_for_each(|one| fault(out, one))?;
         self.loads.iter().try_for_each(|one| load(out, one))?;
@@ -99,6 +105,9 @@ fn fault(out: &mut String, fault: &Fault) -> fmt::Result {
         FaultKind::Kill => ("kill", String::new()),
         FaultKind::Restart(down) => ("restart", format!("down = {}\n", time(down))),
         FaultKind::Pause => ("pause", String::new()),
+        FaultKind::DiskFull => ("disk-full", String::new()),
+        FaultKind::Rot(rows) => ("rot", format!("rows = {rows}\n")),
+        FaultKind::Wipe => ("wipe", String::new()),
         FaultKind::Churn { every, down } => {
             ("churn", format!("every = {}\ndown = {}\n", time(every), time(down)))
         }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::checks::Checks;
 use super::ends::Ends;
 use super::faults::Impairments;
+use super::image::Shares;
 use super::oracle::Oracle;
 use super::place::Place;
 use super::queue::Queue;
+use super::run::is_calm;
 use super::seed::identity;
 use super::trace::Trace;
 use super::watch::Watch;
@@ -20,6 +22,8 @@ use crate::wire::{Batch, Entry};
 
 /// Nodes are started within this time, as processes of one launcher are.
 const STARTS: Duration = Duration::from_millis(50);
+/// What lost segments, thin links and long ways may add to catching up.
+const SLACK: Duration = Duration::from_secs(30);
 /// Honest members whose batches for another network forgers are given.
 const DECOYS: usize = 16;
 
@@ -40,13 +44,18 @@ impl World {
         let floods = |node: usize| {
             cast[node].as_ref().is_some_and(|spec| spec.kinds().any(|kind| kind == "flood"))
         };
-        let place = |node: usize| Place::new(keys[node], cast[node].is_none(), floods(node));
+        let shares = |node: usize| {
+            let bytes = scenario.store.max_bytes?;
+            Some(Shares::new(bytes, keys.len(), keys[node]))
+        };
+        let place =
+            |node: usize| Place::new(keys[node], cast[node].is_none(), floods(node), shares(node));
         let places: Vec<Place> = (0..keys.len()).map(place).collect();
         let honest: Vec<bool> = cast.iter().map(Option::is_none).collect();
         let mut config = Config::default();
         config.links = scenario.mesh.links.unwrap_or(config.links);
         let mut oracle = Oracle::new(&network, honest, keys);
-        oracle.choosing(config.links);
+        oracle.expect(config.links, slack(scenario));
         let mut world = Self {
             now: START,
             seed,
@@ -84,6 +93,11 @@ impl World {
         self.watch.strikes = scenario.strikes(self.seed);
         self.watch.publishers = scenario.loads.iter().map(|l| scenario.publishers(l)).collect();
     }
+}
+
+/// How much later than elsewhere a node may be level in a network that is not calm.
+fn slack(scenario: &Scenario) -> Duration {
+    if is_calm(scenario) { Duration::ZERO } else { SLACK }
 }
 
 /// Microseconds that any message between two nodes takes at the least.

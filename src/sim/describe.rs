@@ -37,6 +37,7 @@ pub(super) fn describe(trace: &mut Trace, at: Time, event: &Event) {
         Event::Checkpoint => words(10, 0, 0),
         Event::Phase => words(11, 0, 0),
         Event::Released { to } => words(12, to.0, 0),
+        Event::Again { node, start } => words(13, u64::from(*node), u64::from(*start)),
     }
 }
 
@@ -56,8 +57,8 @@ fn inside(trace: &mut Trace, input: &Input) {
             trace.bytes(bytes);
         }
         Input::Oversize { link, length } => trace.word(link.0 ^ u64::from(*length) << 32),
-        Input::Damaged { seq, .. } => trace.word(*seq),
-        Input::DialFailed { .. } | Input::Pruned { .. } | Input::Wake => {}
+        Input::Damaged { seq, .. } | Input::Pruned { floor: seq, .. } => trace.word(*seq),
+        Input::DialFailed { .. } | Input::Wake => {}
     }
 }
 
@@ -77,6 +78,7 @@ pub(super) enum Glimpse {
     Dialled(u32, u32, u32),
     Begin(u32),
     Strike(u32),
+    Again(u32),
     Post(u32, u64),
     Checkpoint,
     Phase,
@@ -102,6 +104,7 @@ impl Glimpse {
             Event::Dialled { from, to, trial, .. } => Self::Dialled(*from, *to, *trial),
             Event::Begin { node } => Self::Begin(*node),
             Event::Strike { strike } => Self::Strike(*strike),
+            Event::Again { node, .. } => Self::Again(*node),
             Event::Post { load, k, .. } => Self::Post(*load, *k),
             Event::Checkpoint => Self::Checkpoint,
             Event::Phase => Self::Phase,
@@ -134,6 +137,7 @@ impl World {
             }
             Glimpse::Begin(node) => format!("n{node} starts"),
             Glimpse::Strike(strike) => format!("strike {strike} of the scenario"),
+            Glimpse::Again(node) => format!("n{node} writes again what found no room"),
             Glimpse::Post(load, k) => format!("message {k} of load {load} is due"),
             Glimpse::Checkpoint => "the oracle looks at everybody".into(),
             Glimpse::Phase => "a phase may end".into(),

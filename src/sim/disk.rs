@@ -4,69 +4,121 @@
 //! A synced write is safe once it is answered, and everything written before it with it, as one
 //! log carries all. A lazy write is safe after the next synced one, or after [`FLUSH`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::image::{Image, Shares};
 use crate::crypto::PublicKey;
-use crate::protocol::{
-    Ban, Record, Restored, RestoredLane, RestoredSlot, StoredBatch, Time, Token,
-};
+use crate::protocol::{Input, Record, Restored, StoredBatch, Time, Token};
+use crate::scenario::Dice;
 use crate::wire::BatchId;
 
 /// Lazy writes are flushed this long after they were made, at the latest.
 pub(super) const FLUSH: Duration = Duration::from_secs(1);
-
-enum Row {
-    Batch(StoredBatch),
-    Ban(Ban),
-}
+/// A read takes so long, and as long again as its body takes at [`READ_BYTES_PER_US`].
+const READ: Duration = Duration::from_micros(100);
+/// Bytes that are read in a microsecond: 500 MB a second.
+const READ_BYTES_PER_US: u64 = 500;
 
 /// What one node's store holds. The rejection log is kept elsewhere: no rule rests on it.
 #[derive(Default)]
 pub(super) struct Disk {
-    rows: Vec<(Time, Row)>,
-    /// Rows before this one are safe.
-    safe: usize,
-    /// Synced writes that are not answered yet, with the row that they end at.
-    syncing: BTreeMap<Token, usize>,
+    /// Not yet safe, in the order of writes.
+    log: VecDeque<(Time, Record)>,
+    /// Records of the log that are safe meanwhile, and have left it.
+    passed: u64,
+    /// Synced writes that are not answered yet, with the number of records that they end at.
+    syncing: BTreeMap<Token, u64>,
+    image: Image,
+    shares: Option<Shares>,
+    /// Nothing can be written.
+    pub full: bool,
+    /// Neighbours' batches that could not be written, to be handed in again: as the driver of the
+    /// real node keeps them.
+    failed: Vec<Record>,
+    /// What the node is to be told.
+    told: Vec<Input>,
+    /// When the one reader is done with what it has.
+    reader_free: Time,
+}
+
+/// Whether a batch is what its row was written as: its id, its content, its signature.
+pub(super) fn verify(stored: &StoredBatch, is_signed: impl FnOnce(&StoredBatch) -> bool) -> bool {
+    stored.batch.id() == stored.id && stored.batch.content_matches() && is_signed(stored)
 }
 
 impl Disk {
+    /// An empty one, bounded if there are shares.
+    pub fn new(shares: Option<Shares>) -> Self {
+        Self { image: Image::new(shares), shares, ..Self::default() }
+    }
+
     /// Takes a lazy write.
     pub fn lazy(&mut self, now: Time, record: Record) {
+        self.flush(now);
         self.push(now, record);
     }
 
     /// Takes a write that is to be answered once it is safe.
     pub fn synced(&mut self, now: Time, token: Token, record: Record) {
         self.push(now, record);
-        self.syncing.insert(token, self.rows.len());
+        self.syncing.insert(token, self.passed + self.log.len() as u64);
+    }
+
+    /// Keeps a neighbour's batch that could not be written; says whether it is the first.
+    pub fn failed(&mut self, record: Record) -> bool {
+        self.failed.push(record);
+        self.failed.len() == 1
+    }
+
+    /// Writes what could not be written before; whether that is still so.
+    pub fn again(&mut self, now: Time) -> bool {
+        if !self.full {
+            std::mem::take(&mut self.failed).into_iter().for_each(|one| self.lazy(now, one));
+        }
+        !self.failed.is_empty()
+    }
+
+    fn push(&mut self, now: Time, record: Record) {
+        if !matches!(record, Record::Rejection(_)) {
+            self.log.push_back((now, record));
+        }
     }
 
     /// A synced write is safe now.
     pub fn sync(&mut self, token: Token) {
         if let Some(end) = self.syncing.remove(&token) {
-            self.safe = self.safe.max(end);
+            while self.passed < end && self.pass() {}
         }
     }
 
-    fn push(&mut self, now: Time, record: Record) {
-        match record {
-            Record::Batch(stored) => self.rows.push((now, Row::Batch(stored))),
-            Record::Ban(ban) => self.rows.push((now, Row::Ban(ban))),
-            Record::Holes { .. } | Record::Rejection(_) => {}
-        }
+    fn flush(&mut self, now: Time) {
+        while self.log.front().is_some_and(|(at, _)| at.after(FLUSH) <= now) && self.pass() {}
     }
 
-    fn batches(&self) -> impl DoubleEndedIterator<Item = &StoredBatch> {
-        self.rows.iter().filter_map(|(_, row)| match row {
-            Row::Batch(stored) => Some(stored),
-            Row::Ban(_) => None,
+    /// The oldest record of the log is safe.
+    fn pass(&mut self) -> bool {
+        let Some((_, record)) = self.log.pop_front() else { return false };
+        self.passed += 1;
+        if let Some((author, floor)) = self.image.put(record) {
+            self.told.push(Input::Pruned { author, floor });
+        }
+        true
+    }
+
+    /// What the node is to be told of, once.
+    pub fn take_told(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn unsafe_batches(&self) -> impl DoubleEndedIterator<Item = &StoredBatch> {
+        self.log.iter().filter_map(|(_, record)| match record {
+            Record::Batch(stored) => Some(stored),
+            _ => None,
         })
     }
 
-    /// A batch of a slot: the first, or the one of that id. Reads are rare, as a node's cache
-    /// answers most requests, and of the newest rows: no index is kept.
+    /// A batch of a slot as it is on disk, good or bad: the first, or the one of that id.
     pub fn read(&self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<&StoredBatch> {
         let wanted = |stored: &&StoredBatch| {
             let header = &stored.batch.header;
@@ -74,57 +126,67 @@ impl Disk {
                 && header.seq == seq
                 && id.map_or(stored.first, |id| stored.id == id)
         };
-        self.batches().rev().find(wanted)
+        self.image.read(author, seq, id).or_else(|| self.unsafe_batches().rev().find(wanted))
+    }
+
+    /// Whether a slot's first batch can be read and is what it was.
+    pub fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
+        let fresh = |stored: &StoredBatch| {
+            let header = &stored.batch.header;
+            stored.first && header.author == author && header.seq == seq
+        };
+        self.image.is_readable(author, seq) || self.unsafe_batches().any(fresh)
+    }
+
+    /// When a read of so many bytes that is asked for now is answered: reads wait for one another.
+    pub fn read_done(&mut self, now: Time, bytes: usize) -> Time {
+        let takes = READ + Duration::from_micros(bytes as u64 / READ_BYTES_PER_US);
+        self.reader_free = self.reader_free.max(now).after(takes);
+        self.reader_free
+    }
+
+    /// Whether a batch is safe, with its payload or without.
+    pub fn is_safe(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
+        self.image.holds(author, seq, id)
+    }
+
+    /// Sets a bad row aside; gives it back.
+    pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<Record> {
+        self.image.set_aside(author, seq, id).map(Record::Batch)
+    }
+
+    /// Flips a bit in each of so many safe rows; how many there were.
+    pub fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
+        self.image.rot(rows, dice)
     }
 
     /// The process or the machine dies: what was not safe is gone, and is given back.
     pub fn crash(&mut self, now: Time) -> Vec<Record> {
+        self.flush(now);
         self.syncing.clear();
-        let flushed = self.rows.partition_point(|(at, _)| at.after(FLUSH) <= now);
-        let lost = self.rows.split_off(self.safe.max(flushed).min(self.rows.len()));
-        let kept = self.rows.len();
-        self.safe = kept;
-        lost.into_iter()
-            .map(|(_, row)| match row {
-                Row::Batch(stored) => Record::Batch(stored),
-                Row::Ban(ban) => Record::Ban(ban),
-            })
-            .collect()
+        self.told.clear();
+        self.reader_free = Time::default();
+        let lost = self.log.drain(..).map(|(_, record)| record);
+        lost.chain(std::mem::take(&mut self.failed)).collect()
     }
 
-    /// The authors of all first batches, one for each.
-    pub fn authors(&self) -> impl Iterator<Item = &PublicKey> {
-        self.batches().filter(|stored| stored.first).map(|stored| &stored.batch.header.author)
+    /// All is lost.
+    pub fn wipe(&mut self) {
+        let full = self.full;
+        *self = Self { full, ..Self::new(self.shares) };
     }
 
-    /// What a start finds.
-    pub fn restored(&self) -> Restored {
-        let mut lanes: Vec<RestoredLane> = Vec::new();
-        let mut batches: Vec<&StoredBatch> = self.batches().collect();
-        batches.sort_by_key(|b| (b.batch.header.author, b.batch.header.seq, !b.first));
-        for stored in batches {
-            let header = &stored.batch.header;
-            if lanes.last().is_none_or(|lane| lane.author != header.author) {
-                lanes.push(RestoredLane::new(header.author));
-            }
-            let slot = RestoredSlot {
-                seq: header.seq,
-                id: stored.id,
-                rest: header.rest(),
-                signature: stored.batch.signature,
-                first: stored.first,
-            };
-            if let Some(lane) = lanes.last_mut() {
-                lane.slots.push(slot);
-            }
-        }
-        let mut bans = BTreeMap::new();
-        for (_, row) in &self.rows {
-            if let Row::Ban(ban) = row {
-                bans.insert(ban.peer, *ban);
-            }
-        }
-        Restored { lanes, bans: bans.into_values().collect() }
+    /// First batches on it whose author that function takes.
+    pub fn firsts(&self, wanted: impl Fn(&PublicKey) -> bool) -> u64 {
+        let fresh = self.unsafe_batches().filter(|stored| stored.first);
+        let fresh = fresh.filter(|stored| wanted(&stored.batch.header.author)).count() as u64;
+        fresh + self.image.firsts(wanted)
+    }
+
+    /// What a start finds, and the rows that it sets aside.
+    pub fn restored(&mut self) -> (Restored, Vec<Record>) {
+        let (restored, bad) = self.image.restored();
+        (restored, bad.into_iter().map(Record::Batch).collect())
     }
 }
 
@@ -133,8 +195,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::crypto::{Digest, Identity};
-    use crate::protocol::Verified;
+    use crate::crypto::{Digest, Identity, check};
+    use crate::protocol::{Hole, Verified};
     use crate::wire::{Batch, Entry};
 
     fn batch(seq: u64) -> Record {
@@ -152,8 +214,12 @@ mod tests {
         })
     }
 
+    fn key() -> PublicKey {
+        Identity::from_seed(&[1; 32]).public()
+    }
+
     fn held(disk: &Disk) -> usize {
-        disk.restored().lanes.first().map_or(0, |lane| lane.slots.len())
+        (1..=9).filter(|seq| disk.read(key(), *seq, None).is_some()).count()
     }
 
     #[test]
@@ -172,5 +238,100 @@ mod tests {
         assert_eq!(held(&disk), 3);
         disk.lazy(Time(60).after(FLUSH), batch(4));
         assert_eq!(disk.crash(Time(61).after(FLUSH)).len(), 1);
+    }
+
+    fn lane(disk: &mut Disk) -> crate::protocol::RestoredLane {
+        disk.restored().0.lanes.first().cloned().expect("a lane")
+    }
+
+    /// Writes slots and lets them become safe.
+    fn fill(disk: &mut Disk, slots: impl Iterator<Item = u64>) {
+        slots.for_each(|seq| disk.lazy(Time(0), batch(seq)));
+        disk.crash(Time(1).after(FLUSH));
+    }
+
+    #[test]
+    fn a_small_store_drops_the_oldest_payloads_and_then_their_rows() {
+        let mut disk = Disk::new(Some(Shares::new(64 << 10, 2, key())));
+        fill(&mut disk, 1..=100);
+        let lane = lane(&mut disk);
+        // Half of it, at 512 bytes and a body of 7 each.
+        assert_eq!((lane.floor, lane.slots.len()), (100 - 63, 100));
+        assert!(disk.read(key(), lane.floor, None).is_none(), "its payload had to go");
+        assert!(disk.read(key(), lane.floor + 1, None).is_some());
+        fill(&mut disk, 101..=3000);
+        let lane = self::lane(&mut disk);
+        assert_eq!((lane.floor, lane.slots.len()), (3000 - 63, 2048));
+        assert_eq!(disk.firsts(|_| true), 3000, "all of them were held");
+    }
+
+    #[test]
+    fn a_hole_is_what_is_not_held_of_it() {
+        let mut disk = Disk::default();
+        fill(&mut disk, [1, 5, 6, 12].into_iter());
+        let hole = |from, to, gone| Hole { from, to, gone };
+        let holes = vec![hole(2, 9, false), hole(11, u64::MAX - 1, true)];
+        disk.lazy(Time(0), Record::Holes { author: key(), tip: u64::MAX - 1, holes });
+        disk.crash(Time(1).after(FLUSH));
+        let lane = lane(&mut disk);
+        let left = [hole(2, 4, false), hole(7, 9, false), hole(11, 11, true)];
+        assert_eq!(lane.holes[..3], left);
+        assert_eq!(lane.holes[3..], [hole(13, u64::MAX - 1, true)]);
+        assert_eq!(lane.tip, u64::MAX - 1);
+    }
+
+    #[test]
+    fn what_is_given_up_holds_no_floor_back_and_what_may_come_does() {
+        for gone in [false, true] {
+            let mut disk = Disk::new(Some(Shares::new(8 << 10, 2, key())));
+            let holes = vec![Hole { from: 3, to: 4, gone }];
+            fill(&mut disk, 1..=2);
+            disk.lazy(Time(0), Record::Holes { author: key(), tip: 4, holes });
+            fill(&mut disk, 5..=20);
+            assert_eq!(lane(&mut disk).floor, if gone { 20 - 7 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn a_rotten_row_is_told_by_its_id_its_content_or_its_signature() {
+        let mut disk = Disk::default();
+        fill(&mut disk, 1..=60);
+        assert_eq!(disk.rot(1000, &mut Dice::new(1)), 60);
+        let signed = |stored: &StoredBatch| {
+            let batch = &stored.batch;
+            check(&key(), &batch.header.statement(), &batch.signature).is_good()
+        };
+        let good = |seq| verify(disk.read(key(), seq, None).expect("there"), signed);
+        assert_eq!((1..=60).filter(|seq| good(*seq)).count(), 0);
+        let (restored, bad) = disk.restored();
+        let lane = &restored.lanes[0];
+        assert!((5..35).contains(&bad.len()), "those of another header: {}", bad.len());
+        assert_eq!(lane.slots.len() + bad.len(), 60);
+        assert_eq!(
+            lane.holes.iter().map(|hole| hole.to - hole.from + 1).sum::<u64>(),
+            bad.len() as u64
+        );
+        fill(&mut disk, 1..=60);
+        assert_eq!(self::lane(&mut disk).holes, [], "they came again");
+    }
+
+    #[test]
+    fn reads_wait_for_one_another() {
+        let mut disk = Disk::default();
+        let done: Vec<u64> = (0..3).map(|_| disk.read_done(Time(1000), 500_000).0).collect();
+        assert_eq!(done, [2100, 3200, 4300]);
+        assert_eq!(disk.read_done(Time(9000), 0), Time(9100));
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_for_it() {
+        let mut disk = Disk { full: true, ..Disk::default() };
+        assert!(disk.failed(batch(1)) && !disk.failed(batch(2)));
+        assert!(disk.again(Time(0)) && held(&disk) == 0);
+        disk.full = false;
+        assert!(!disk.again(Time(0)) && held(&disk) == 2);
+        disk.full = true;
+        disk.failed(batch(3));
+        assert_eq!(disk.crash(Time(1)).len(), 3, "and a crash loses it");
     }
 }

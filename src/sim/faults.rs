@@ -9,7 +9,7 @@ use super::world::{World, micros};
 use crate::adversary::Adversary;
 use crate::protocol::{LinkId, Node, Record};
 use crate::report::FaultRecord;
-use crate::scenario::{Act, FaultKind, Net, Ppm, Strike};
+use crate::scenario::{Act, Fault, FaultKind, Net, Ppm, Strike};
 
 /// A link that was cut goes on within this time after the cut is mended: the sender's system tries
 /// again by its own timer.
@@ -87,18 +87,50 @@ impl World {
                 self.impairments.active.push(Active { fault, kind, struck });
                 self.watch.count("impairments", 1);
             }
-            Act::Mend => {
-                self.impairments.active.retain(|active| active.fault != fault);
-                self.resume_links();
-            }
+            Act::Mend => self.mend(fault),
             Act::Kill(node) => self.kill(node),
             Act::Start(node) => {
                 if !self.places[node].lives() {
                     self.begin(node);
                 }
             }
-            Act::Pause(node) => self.places[node].paused = self.places[node].lives(),
+            Act::Pause(node) => {
+                let place = &mut self.places[node];
+                place.paused = place.lives();
+                place.paused_at = Some(self.now);
+            }
             Act::Resume(node) => self.resume(node),
+            Act::Fill(node) => self.places[node].disk.full = true,
+            Act::Free(node) => self.places[node].disk.full = false,
+            Act::Rot(node) => {
+                if let FaultKind::Rot(rows) = self.scenario.faults[fault].kind {
+                    let rotted = self.places[node].disk.rot(rows, &mut self.dice);
+                    self.watch.count("rotted_rows", rotted);
+                }
+            }
+            Act::Wipe(node) => {
+                self.kill(node);
+                self.wipe(node);
+            }
+        }
+    }
+
+    /// A fault of links is over.
+    fn mend(&mut self, fault: usize) {
+        let over = self.impairments.active.iter().position(|active| active.fault == fault);
+        let Some(over) = over.map(|at| self.impairments.active.remove(at)) else { return };
+        self.resume_links();
+        let cut_off = |node: &usize| match over.kind {
+            FaultKind::Partition => true,
+            FaultKind::Isolate => over.struck[*node],
+            _ => false,
+        };
+        let Fault { at, until, .. } = self.scenario.faults[fault];
+        let away = until.map_or(Duration::ZERO, |until| until.saturating_sub(at));
+        for node in (0..self.places.len()).filter(cut_off) {
+            if self.places[node].lives() && self.places[node].honest {
+                self.oracle.back(self.now, node, away);
+            }
         }
     }
 
@@ -120,6 +152,10 @@ impl World {
 
     fn resume(&mut self, node: usize) {
         let place = &mut self.places[node];
+        if place.paused && place.honest {
+            let away = self.now.since(place.paused_at.unwrap_or(self.now));
+            self.oracle.back(self.now, node, away);
+        }
         place.paused = false;
         place.wake = None;
         for event in std::mem::take(&mut place.waiting) {
@@ -163,15 +199,18 @@ impl World {
             self.living -= 1;
             self.oracle.crashed(now, node, &lost);
         }
-        self.watch.forget(node, &lost);
+        self.watch.forget(node, &lost, "lost_unsynced");
         self.recount(node);
     }
 
     /// Starts a node, with what its disk holds.
     pub(super) fn begin(&mut self, node: usize) {
         let (now, seed) = (self.now, self.seed);
+        let (restored, bad) = self.places[node].disk.restored();
+        if !bad.is_empty() {
+            self.damaged(node, &bad);
+        }
         let place = &mut self.places[node];
-        let restored = place.disk.restored();
         let again = place.start > 0;
         place.start += 1;
         let made = self.identities[node].take();
@@ -206,7 +245,7 @@ impl World {
     fn recount(&mut self, node: usize) {
         let place = &self.places[node];
         let held = match place.lives() && place.honest {
-            true => place.disk.authors().filter(|key| self.is_honest(key)).count() as u64,
+            true => place.disk.firsts(|key| self.is_honest(key)),
             false => 0,
         };
         let place = &mut self.places[node];

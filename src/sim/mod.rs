@@ -14,12 +14,14 @@ mod describe;
 mod disk;
 mod ends;
 mod faults;
+mod image;
 mod oracle;
 mod place;
 mod queue;
 mod record;
 mod run;
 mod seed;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod trace;

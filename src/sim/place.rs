@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::disk::Disk;
+use super::image::Shares;
 use super::world::Event;
 use crate::adversary::{Act, Adversary, Attempts};
 use crate::crypto::PublicKey;
-use crate::protocol::{
-    Ban, Input, LinkId, Node, PublishError, Reason, Rejection, StoredBatch, Ticket, Time,
-};
+use crate::protocol::{Ban, Input, LinkId, Node, PublishError, Reason, Rejection, Ticket, Time};
 use crate::wire::Entry;
 
 /// Rows of a rejection log that are kept one by one; later ones are added up by link and reason.
@@ -102,9 +101,13 @@ pub(super) struct Place {
     pub wake: Option<Time>,
     /// It stands still.
     pub paused: bool,
+    /// Since when.
+    pub paused_at: Option<Time>,
     /// What happened to it meanwhile.
     pub waiting: Vec<Event>,
     pub disk: Disk,
+    /// Rows that were safe were lost: to rot, or all of them.
+    pub lossy: bool,
     /// Its ends of links that are up.
     pub links: Vec<LinkId>,
     /// Those whose hello came.
@@ -124,7 +127,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub fn new(key: PublicKey, honest: bool, floods: bool) -> Self {
+    pub fn new(key: PublicKey, honest: bool, floods: bool, shares: Option<Shares>) -> Self {
         Self {
             machine: Machine::Down,
             key,
@@ -134,7 +137,9 @@ impl Place {
             wake: None,
             paused: false,
             waiting: Vec::new(),
-            disk: Disk::default(),
+            disk: Disk::new(shares),
+            lossy: false,
+            paused_at: None,
             links: Vec::new(),
             ready: 0,
             bytes: 0,
@@ -156,15 +161,5 @@ impl Place {
     pub fn all_duplicates(&self) -> u64 {
         let now = self.machine.node().map_or(0, |node| node.counters().duplicates);
         self.duplicates.saturating_add(now)
-    }
-
-    /// A batch by that author and slot, as the store gives it.
-    pub fn read(
-        &self,
-        author: PublicKey,
-        seq: u64,
-        id: Option<crate::wire::BatchId>,
-    ) -> Option<Box<StoredBatch>> {
-        self.disk.read(author, seq, id).cloned().map(Box::new)
     }
 }

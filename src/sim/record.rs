@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::oracle::NodeSet;
 use super::place::{Machine, Place};
 use super::world::{Event, START, World, micros};
 use crate::adversary::Attempts;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{Rejection, Time};
 use crate::report::{
-    Arrival, Backend, BanRecord, NodeRecord, Post, Recording, Refused, Resources, Tried, TriedOne,
-    judge,
+    Arrival, Backend, BanRecord, BatchRecord, NodeRecord, Post, Recording, Refused, Resources,
+    Tried, TriedOne, judge,
 };
 use crate::scenario::Cryptography;
 
@@ -49,7 +50,33 @@ impl World {
     pub(super) fn finish_watching(&mut self) {
         let living: Vec<bool> = self.places.iter().map(Place::lives).collect();
         self.checkpoint();
-        self.oracle.end(self.now, &living);
+        let places = &self.places;
+        let holds =
+            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        self.oracle.end(self.now, &living, &holds);
+    }
+
+    /// Whether all that can be everywhere is: the closer look, where some of it cannot.
+    pub(super) fn is_level(&self) -> bool {
+        let places = &self.places;
+        let harsh = self.scenario.store.max_bytes.is_some() || places.iter().any(|p| p.lossy);
+        let living: Vec<bool> = places.iter().map(Place::lives).collect();
+        let holds =
+            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        harsh
+            && self.watch.loads == 0
+            && self.watch.waiting == 0
+            && self.oracle.is_level(&living, &holds)
+    }
+
+    /// Whether a liar's slots from before that time are not everywhere yet, and may still come.
+    pub(super) fn awaits(&self, before: Time) -> bool {
+        let places = &self.places;
+        let living: Vec<bool> = places.iter().map(Place::lives).collect();
+        let holds =
+            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        self.cast.iter().any(Option::is_some)
+            && self.oracle.awaits(self.now, before, &living, &holds)
     }
 
     /// Everything, as it is now.
@@ -65,6 +92,7 @@ impl World {
         counted.extend(self.oracle.counted());
         counted.insert("signature_checks_asked".into(), self.checks.asked);
         counted.insert("signature_checks_made".into(), self.checks.made);
+        let arrivals = self.arrivals(zero);
         Recording {
             name: scenario.name.clone(),
             backend: Backend::Simulated,
@@ -73,9 +101,10 @@ impl World {
             reproduce: String::new(),
             f: self.network.f(),
             nodes: (0..self.places.len()).map(|node| self.node_record(node, zero)).collect(),
-            posts: self.posts(zero),
+            posts: self.posts(zero, &arrivals),
             batches: self.watch.batches.clone(),
-            arrivals: self.arrivals(zero),
+            skipped: self.skipped(&arrivals),
+            arrivals,
             links: self.chosen_links(),
             violations: self.violations(zero),
             counted,
@@ -162,15 +191,50 @@ impl World {
         }));
     }
 
-    fn posts(&self, zero: Time) -> Vec<Post> {
-        let post = |posted: &super::watch::Posted| Post {
-            author: posted.author,
-            at: since(posted.at, zero),
-            size: posted.size,
-            taken: posted.place.filter(|_| posted.acknowledged),
-            excused: posted.excused,
+    /// A message that its author's disk took with it before another had it, nobody can have.
+    fn posts(&self, zero: Time, arrivals: &[Arrival]) -> Vec<Post> {
+        let mut arrived = vec![false; self.watch.batches.len()];
+        arrivals.iter().for_each(|arrival| arrived[arrival.batch as usize] = true);
+        let post = |posted: &super::watch::Posted| {
+            let taken = posted.place.filter(|_| posted.acknowledged);
+            let lossy = self.places[posted.author as usize].lossy;
+            let lost = lossy && taken.is_some_and(|(batch, _)| !arrived[batch as usize]);
+            Post {
+                author: posted.author,
+                at: since(posted.at, zero),
+                size: posted.size,
+                taken: taken.filter(|_| !lost),
+                excused: posted.excused || lost,
+            }
         };
         self.watch.posts.iter().map(post).collect()
+    }
+
+    /// Batches of honest authors that a living honest node lacks, and that nobody can give it any
+    /// more: every honest node that lives has pruned the payload, or lost it.
+    fn skipped(&self, arrivals: &[Arrival]) -> Vec<(u32, u32)> {
+        let mut had: BTreeMap<u32, NodeSet> = BTreeMap::new();
+        if self.scenario.store.max_bytes.is_none() && self.places.iter().all(|p| !p.lossy) {
+            return Vec::new();
+        }
+        for arrival in arrivals {
+            had.entry(arrival.batch).or_default().insert(arrival.node as usize);
+        }
+        let nodes = || {
+            let places = self.places.iter().enumerate();
+            places.filter(|(_, place)| place.honest && place.lives())
+        };
+        let up: NodeSet = nodes().map(|(node, _)| node).collect();
+        let mut skipped = Vec::new();
+        for (batch, had) in &had {
+            let BatchRecord { author, seq, .. } = self.watch.batches[*batch as usize];
+            let Some(key) = author.map(|author| self.places[author as usize].key) else { continue };
+            let mut lacking = up.without(had).peekable();
+            if lacking.peek().is_some() && !nodes().any(|(_, p)| p.disk.is_readable(key, seq)) {
+                skipped.extend(lacking.map(|node| (node as u32, *batch)));
+            }
+        }
+        skipped
     }
 
     fn arrivals(&self, zero: Time) -> Vec<Arrival> {

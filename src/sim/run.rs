@@ -40,7 +40,7 @@ pub enum Phase {
 
 /// Whether no frame takes longer than half a second, so that what is under way has soon passed.
 /// What a fault slowed down is under way long after it.
-fn is_calm(scenario: &Scenario) -> bool {
+pub(super) fn is_calm(scenario: &Scenario) -> bool {
     let net = &scenario.net;
     let slows = |fault: &Fault| {
         matches!(fault.kind, FaultKind::Loss(_) | FaultKind::Delay(_) | FaultKind::Cap(_))
@@ -84,6 +84,8 @@ pub struct Sim {
     until: Time,
     ends: Time,
     extended: bool,
+    /// When everything was everywhere.
+    lingers: Time,
 }
 
 impl Sim {
@@ -93,7 +95,8 @@ impl Sim {
         let mut world = World::new(scenario, seed);
         world.queue.put_global(START.after(CHECKPOINT), Event::Checkpoint);
         let until = START.after(LINKING);
-        let mut sim = Self { world, phase: Phase::Linking, until, ends: until, extended: false };
+        let (phase, extended, lingers) = (Phase::Linking, false, START);
+        let mut sim = Self { world, phase, until, ends: until, extended, lingers };
         match scenario.mesh.start {
             Start::Linked => sim.world.queue.put_global(until, Event::Phase),
             Start::Cold => sim.begin(START),
@@ -119,12 +122,12 @@ impl Sim {
         if checkpoint {
             self.world.queue.put_global(at.after(CHECKPOINT), Event::Checkpoint);
         }
-        self.turn();
+        self.turn(checkpoint);
         true
     }
 
-    /// Ends the phase if it may end.
-    fn turn(&mut self) {
+    /// Ends the phase if it may end; `checkpoint` if there is time for a closer look.
+    fn turn(&mut self, checkpoint: bool) {
         let now = self.world.now;
         match self.phase {
             Phase::Linking => {
@@ -139,10 +142,15 @@ impl Sim {
                 self.until = self.ends.after(self.world.scenario.settle);
                 self.world.queue.put_global(self.until, Event::Phase);
             }
-            Phase::Settling if self.complete() => self.linger(now),
+            Phase::Settling if self.complete() || (checkpoint && self.world.is_level()) => {
+                self.linger(now)
+            }
             Phase::Settling if now >= self.until => self.stop(),
             Phase::Lingering if now >= self.until => {
-                if !self.extended && self.world.unexercised() {
+                if self.world.awaits(self.lingers) {
+                    self.until = now.after(CHECKPOINT);
+                    self.world.queue.put_global(self.until, Event::Phase);
+                } else if !self.extended && self.world.unexercised() {
                     self.extended = true;
                     self.until = now.after(EXERCISE);
                     self.world.queue.put_global(self.until, Event::Phase);
@@ -173,6 +181,7 @@ impl Sim {
             world.oracle.quiet(now);
         }
         self.phase = Phase::Lingering;
+        self.lingers = now;
         self.until = now.after(if honest { QUIET } else { LINGER });
         world.queue.put_global(self.until, Event::Phase);
     }

@@ -134,10 +134,13 @@ impl Watch {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// A message could not be written.
+    /// A message could not be written, and its client was told so: it is neither refused nor
+    /// expected.
     pub fn failed(&mut self, node: usize, ticket: Ticket) {
-        if self.tickets.remove(&(node, ticket)).is_some() {
+        if let Some(post) = self.tickets.remove(&(node, ticket)) {
+            self.posts[post as usize].excused = true;
             self.waiting = self.waiting.saturating_sub(1);
+            self.count("failed_posts", 1);
         }
     }
 
@@ -154,8 +157,8 @@ impl Watch {
         }
     }
 
-    /// What a crash lost was never delivered.
-    pub fn forget(&mut self, node: usize, lost: &[Record]) {
+    /// What a node lost was never delivered there; counted under that name.
+    pub fn forget(&mut self, node: usize, lost: &[Record], name: &'static str) {
         for record in lost {
             let Record::Batch(stored) = record else { continue };
             let Some(batch) = self.ids.get(&stored.id) else { continue };
@@ -165,9 +168,16 @@ impl Watch {
                 .rposition(|arrival| arrival.node as usize == node && arrival.batch == *batch);
             if let Some(place) = place {
                 self.undone.push(place as u32);
-                self.count("lost_unsynced", 1);
+                self.count(name, 1);
             }
         }
+    }
+
+    /// The same of everything.
+    pub fn forget_all(&mut self, node: usize) {
+        let of_node = |(_, arrival): &(usize, &Arrival)| arrival.node as usize == node;
+        let all = self.arrivals.iter().enumerate().filter(of_node);
+        self.undone.extend(all.map(|(at, _)| at as u32));
     }
 }
 

@@ -15,9 +15,7 @@ use super::trace::Trace;
 use super::watch::Watch;
 use crate::adversary::{Act, Spec};
 use crate::crypto::{Identity, PublicKey};
-use crate::protocol::{
-    Config, Down, Durability, Input, LinkId, Network, Output, Record, Time, Token,
-};
+use crate::protocol::{Config, Down, Input, LinkId, Network, Output, Time, Token};
 use crate::scenario::{Dice, Scenario};
 use crate::wire::Batch;
 
@@ -25,10 +23,6 @@ use crate::wire::Batch;
 pub(super) const START: Time = Time(1_000_000_000_000_000);
 /// How long a check takes in a worker: the measured 45 µs and a turn of the loop.
 const CHECK: Duration = Duration::from_micros(60);
-/// How long a synced write takes: the measured median of a full commit.
-const SYNC: Duration = Duration::from_micros(600);
-/// How long a read of an old batch takes.
-const READ: Duration = Duration::from_micros(100);
 /// A node whose deadline has not moved is not woken again sooner than this: as in the driver.
 const WAKE_GAP: Duration = Duration::from_micros(200);
 
@@ -39,6 +33,8 @@ pub(super) enum Event {
     Input { node: u32, start: u32, input: Input },
     /// A synced write is safe.
     Synced { node: u32, start: u32, token: Token },
+    /// What could not be written is tried again.
+    Again { node: u32, start: u32 },
     /// A node's timer.
     Wake { node: u32, at: Time },
     /// Something comes to an end of a link.
@@ -121,9 +117,11 @@ impl World {
                 let place = &mut self.places[node as usize];
                 if place.start == start {
                     place.disk.sync(token);
+                    self.tell_of_disk(node as usize);
                     self.give(node as usize, Input::Written { token });
                 }
             }
+            Event::Again { node, start } => self.again(node as usize, start),
             Event::Wake { node, at } => self.wake(node as usize, at),
             Event::Piece { to, piece } => self.arrive(to, piece),
             Event::Released { to } => self.released(to),
@@ -175,6 +173,7 @@ impl World {
             match act {
                 Act::Node(output) => {
                     if self.places[node].honest {
+                        self.judge_acknowledgement(node, &output);
                         self.oracle.output(self.now, node, &output);
                     }
                     self.carry_out(node, output);
@@ -218,10 +217,7 @@ impl World {
             Output::Write { token, record, durability } => {
                 self.write(node, token, record, durability);
             }
-            Output::Read { token, author, seq, id } => {
-                let batch = self.places[node].read(author, seq, id);
-                self.tell(node, READ, Input::Read { token, batch });
-            }
+            Output::Read { token, author, seq, id } => self.read(node, token, (author, seq, id)),
             Output::Deliver(delivery) => self.delivered(node, &delivery.stored),
             Output::Published { ticket, .. } => self.watch.acknowledged(node, ticket),
             Output::PublishFailed { ticket } => self.watch.failed(node, ticket),
@@ -229,40 +225,19 @@ impl World {
         }
     }
 
-    fn write(&mut self, node: usize, token: Token, record: Record, durability: Durability) {
-        let (now, place) = (self.now, &mut self.places[node]);
-        match &record {
-            Record::Rejection(row) => place.log.push((**row).clone()),
-            Record::Ban(ban) => place.bans.push(*ban),
-            Record::Batch(stored) if stored.from.is_none() => {
-                let header = &stored.batch.header;
-                let (statement, signature) = (header.statement(), stored.batch.signature);
-                self.checks.signed(header.author, statement, signature);
-                self.watch.signed(node, stored, &mut place.posted);
-            }
-            Record::Batch(_) | Record::Holes { .. } => {}
-        }
-        match durability {
-            Durability::Synced => {
-                place.disk.synced(now, token, record);
-                let synced = Event::Synced { node: node as u32, start: place.start, token };
-                self.queue.put(now.after(SYNC), node as u32, synced);
-            }
-            // The node does not wait for it: no event is needed.
-            Durability::Lazy => place.disk.lazy(now, record),
-        }
-    }
-
     pub(super) fn checkpoint(&mut self) {
         if self.impairments.any() || self.places.iter().any(|place| place.paused) {
             self.oracle.unsettled(self.now);
         }
-        let living = self.places.iter().enumerate().filter(|(_, place)| !place.paused);
+        let places = &self.places;
+        let living = places.iter().enumerate().filter(|(_, place)| !place.paused);
         let honest = living.filter_map(|(node, place)| match &place.machine {
             Machine::Honest(honest) => Some((node, &**honest)),
             _ => None,
         });
-        self.oracle.checkpoint(self.now, honest);
+        let holds =
+            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        self.oracle.checkpoint(self.now, honest, &holds);
     }
 
     /// A link's end is told that it is gone.

@@ -7,8 +7,8 @@ use super::faults::faults;
 use super::liars::liars;
 use super::net::net;
 use crate::scenario::{
-    Among, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select, Start,
-    Verdict, Who,
+    Among, CpuShape, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select,
+    Start, StoreShape, Verdict, Who,
 };
 
 /// Bytes of payload that all loads of a scenario may have together, so that the slowest network
@@ -38,6 +38,8 @@ pub fn swarm(seed: u64) -> Scenario {
         crypto,
         mesh: MeshShape { nodes, links, start },
         net,
+        store: StoreShape::default(),
+        cpu: CpuShape::default(),
         malicious,
         faults: Vec::new(),
         loads: Vec::new(),

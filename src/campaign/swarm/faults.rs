@@ -111,6 +111,7 @@ mod tests {
                     FaultKind::Restart(_) => 6,
                     FaultKind::Pause => 7,
                     FaultKind::Churn { .. } => 8,
+                    FaultKind::DiskFull | FaultKind::Rot(_) | FaultKind::Wipe => continue,
                 };
                 seen[kind] += 1;
                 let restart = matches!(fault.kind, FaultKind::Restart(_));

@@ -19,6 +19,14 @@ pub(super) enum Fact {
     Signed,
     /// Deliveries undone by a crash that lost their unsynced write.
     LostUnsynced,
+    /// Slots that an author signed anew whose disk had lost them, and that nobody had shown it.
+    SignedAnew,
+    /// Slots and nodes that lack them, where nobody has the payload any more.
+    Skipped,
+    /// Bytes of batches that honest nodes sent each other.
+    BatchBytesSent,
+    /// Bytes of the batches that honest nodes delivered.
+    BatchBytesDelivered,
     /// Such slots that were delivered again afterwards.
     RedeliveredAfterCrash,
     /// Rejections that blame their link.
@@ -51,10 +59,14 @@ pub(super) enum Fact {
     ViolationsUnkept,
 }
 
-const NAMES: [(Fact, &str); 18] = [
+const NAMES: [(Fact, &str); 22] = [
     (Fact::Delivered, "delivered"),
     (Fact::Signed, "signed"),
     (Fact::LostUnsynced, "lost_unsynced"),
+    (Fact::SignedAnew, "signed_anew"),
+    (Fact::Skipped, "skipped"),
+    (Fact::BatchBytesSent, "batch_bytes_sent"),
+    (Fact::BatchBytesDelivered, "batch_bytes_delivered"),
     (Fact::RedeliveredAfterCrash, "redelivered_after_crash"),
     (Fact::RejectedFatal, "rejected_fatal"),
     (Fact::RejectedSoft, "rejected_soft"),
@@ -118,6 +130,11 @@ impl Facts {
     /// Those that are kept in words.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
+    }
+
+    /// How many of something were counted.
+    pub fn of(&self, fact: Fact) -> u64 {
+        self.counted[fact as usize]
     }
 
     /// Every counter by name, and `broken.INVARIANT` for each that broke.

@@ -40,6 +40,11 @@ impl Keys {
         self.keys.get(node) == Some(key)
     }
 
+    /// The key of a number.
+    pub fn key(&self, number: u32) -> Option<&PublicKey> {
+        self.keys.get(number as usize)
+    }
+
     /// Nodes, honest or not.
     pub fn nodes(&self) -> usize {
         self.honest.len()

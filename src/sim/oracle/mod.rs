@@ -12,14 +12,17 @@ mod dials;
 mod facts;
 mod frames;
 mod keys;
+mod level;
 mod links;
 #[cfg(test)]
 mod mutations;
 mod set;
+mod shown;
 mod slots;
 mod step;
 #[cfg(test)]
 mod testing;
 mod watch;
 
+pub(super) use set::NodeSet;
 pub use watch::Oracle;

@@ -2,7 +2,7 @@
 
 /// A set of node numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct NodeSet {
+pub struct NodeSet {
     words: Vec<u64>,
 }
 

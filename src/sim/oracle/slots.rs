@@ -1,4 +1,4 @@
-//! Slots: who signed what in them, and who delivered it. I1, I2, C1, L1, L2.
+//! Slots: who signed what in them, and who delivered it. I1, I2, I6, C1, L1, L2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,14 +7,16 @@ use std::time::Duration;
 use super::facts::{Fact, Facts};
 use super::keys::Keys;
 use super::set::NodeSet;
-use crate::crypto::Signature;
+use super::shown::Shown;
+use crate::crypto::{PublicKey, Signature};
 use crate::protocol::{Record, StoredBatch, Time, Verified};
-use crate::wire::limits::{AUTHOR_BATCHES_PER_S, WINDOW};
+use crate::wire::limits::{AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, WINDOW};
 use crate::wire::{Batch, BatchId};
 
 /// A slot of an author that lies, or of one that is no node, is everywhere this long after its
-/// first delivery: a window of slots at the rate that an author's quota grants, and as much again.
-/// An honest author's are once the liveness phase is over.
+/// first delivery: a window of slots at the rate that an author's quota grants, and as much again;
+/// and as long as all that was delivered of the author takes under its quota, as it may have shown
+/// each node other slots. An honest author's are once the liveness phase is over.
 const EVERYWHERE_WITHIN: Duration = Duration::from_secs(2 * WINDOW.div_ceil(AUTHOR_BATCHES_PER_S));
 /// Bytes of batches that are recognised without hashing them again.
 const RECOGNISED: usize = 16 << 20;
@@ -23,8 +25,13 @@ const RECOGNISED: usize = 16 << 20;
 struct Slot {
     author: u32,
     seq: u64,
-    /// Ids that its author, an honest node, signed.
+    /// Ids that its author, an honest node, signed; but for those that a crash lost before they
+    /// were safe.
     signed: Vec<BatchId>,
+    /// The one that it holds, and must not contradict.
+    own: Option<BatchId>,
+    /// Bytes of the body that was delivered first.
+    bytes: u64,
     /// The id that was delivered first.
     first: Option<BatchId>,
     /// When.
@@ -36,6 +43,9 @@ struct Slot {
     delivered: NodeSet,
 }
 
+/// Whether a node can read the first batch of an author's slot from its disk.
+pub(super) type Holds<'a> = &'a dyn Fn(usize, &PublicKey, u64) -> bool;
+
 /// All slots that anybody signed or delivered.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
@@ -45,6 +55,22 @@ pub(super) struct Slots {
     undone: BTreeSet<(usize, usize)>,
     recognised: BTreeMap<Signature, (Arc<Verified<Batch>>, BatchId)>,
     bytes: usize,
+}
+
+/// Who lacks a slot: the first, how many others; and how many that can no longer have it.
+#[derive(Default)]
+struct Lacking {
+    first: Option<usize>,
+    others: usize,
+    skipped: u64,
+}
+
+impl Slot {
+    /// What its author signed is gone before it was safe.
+    fn forget_own(&mut self, id: &BatchId) {
+        self.signed.retain(|signed| signed != id);
+        self.own = self.own.filter(|own| own != id);
+    }
 }
 
 impl Slots {
@@ -73,21 +99,43 @@ impl Slots {
     }
 
     /// A node writes a batch of its own: it has signed it. Nothing leaves before that write is
-    /// safe, so that a slot whose batch a crash lost may be signed again, and no other.
-    pub fn signed(&mut self, now: Time, node: usize, stored: &StoredBatch, facts: &mut Facts) {
+    /// safe, so that a slot whose batch a crash lost may be signed again. So may one whose row the
+    /// disk lost afterwards, unless the node was shown that it had signed it, or a later one.
+    pub fn signed(
+        &mut self,
+        now: Time,
+        node: usize,
+        stored: &StoredBatch,
+        shown: &Shown,
+        facts: &mut Facts,
+    ) {
         let Some(id) = self.id_of(&stored.batch) else { return };
         let Ok(author) = u32::try_from(node) else { return };
         let seq = stored.batch.header.seq;
         let slot = self.slot(author, seq);
-        let signed = &mut self.slots[slot].signed;
-        if !signed.contains(&id) {
-            if let Some(other) = signed.first() {
+        let slot = &mut self.slots[slot];
+        if !slot.signed.contains(&id) {
+            if let Some(other) = slot.signed.first() {
                 let what = || format!("signs {id} as its slot {seq}, after {other}");
-                facts.broken("C1", now, Some(node), what);
+                if slot.own.is_some() {
+                    facts.broken("C1", now, Some(node), what);
+                } else if shown.knows(now, node, seq) {
+                    facts.broken("I6", now, Some(node), what);
+                } else {
+                    facts.count(Fact::SignedAnew);
+                }
             }
-            signed.push(id);
+            slot.signed.push(id);
             facts.count(Fact::Signed);
         }
+        slot.own = Some(id);
+    }
+
+    /// An own batch could not be written, and never leaves.
+    pub fn unwritten(&mut self, node: usize, stored: &StoredBatch) {
+        let Ok(author) = u32::try_from(node) else { return };
+        let slot = self.slot(author, stored.batch.header.seq);
+        self.slots[slot].forget_own(&stored.id);
     }
 
     /// A node told a client that a message of its own is published.
@@ -126,8 +174,14 @@ impl Slots {
         } else if self.undone.remove(&(at, node)) {
             facts.count(Fact::RedeliveredAfterCrash);
         }
+        if number as usize == node && slot.signed.contains(&id) {
+            slot.own = Some(id);
+        }
         match slot.first {
-            None => (slot.first, slot.since) = (Some(id), now),
+            None => {
+                (slot.first, slot.since) = (Some(id), now);
+                slot.bytes = stored.batch.body.len() as u64;
+            }
             Some(first) if first != id && !slot.conflict => {
                 slot.conflict = true;
                 facts.count(Fact::ConflictingSlots);
@@ -146,7 +200,7 @@ impl Slots {
             };
             let at = self.slot(author, header.seq);
             if author as usize == node {
-                self.slots[at].signed.retain(|id| *id != stored.id);
+                self.slots[at].forget_own(&stored.id);
             }
             if self.slots[at].delivered.remove(node) {
                 self.undone.insert((at, node));
@@ -155,23 +209,132 @@ impl Slots {
         }
     }
 
+    /// Rows that were safe were set aside: the same, but what was signed in them may have left.
+    pub fn damaged(&mut self, node: usize, rows: &[Record], keys: &Keys) {
+        for record in rows {
+            let Record::Batch(stored) = record else { continue };
+            let header = &stored.batch.header;
+            let Some(author) = keys.number(&header.author).filter(|_| stored.first) else {
+                continue;
+            };
+            let at = self.slot(author, header.seq);
+            if author as usize == node {
+                self.slots[at].own = None;
+            }
+            if self.slots[at].delivered.remove(node) {
+                self.undone.insert((at, node));
+            }
+        }
+    }
+
+    /// A node lost all rows.
+    pub fn wiped(&mut self, node: usize) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            if slot.author as usize == node {
+                // What was acknowledged was safe; who else has it, L2 asks.
+                (slot.own, slot.published) = (None, false);
+            }
+            if slot.delivered.remove(node) {
+                self.undone.insert((at, node));
+            }
+        }
+    }
+
+    /// Who of those that are up lacks a slot that another can still give. An author has what it
+    /// signed: a crash between the sync and its answer leaves it in its store, never to be
+    /// delivered there. What every honest node that is up has pruned, nobody can have: that is the
+    /// second number.
+    fn lacking(&self, slot: &Slot, up: &NodeSet, (keys, holds): (&Keys, Holds<'_>)) -> Lacking {
+        let own = |node: &usize| *node == slot.author as usize && slot.own.is_some();
+        let mut lacking = up.without(&slot.delivered).filter(|node| !own(node));
+        let Some(first) = lacking.next() else { return Lacking::default() };
+        let count = 1 + lacking.count();
+        let nobody = NodeSet::default();
+        let given = keys
+            .key(slot.author)
+            .is_some_and(|key| up.without(&nobody).any(|node| holds(node, key, slot.seq)));
+        match given {
+            true => Lacking { first: Some(first), others: count - 1, skipped: 0 },
+            false => Lacking { first: None, others: 0, skipped: count as u64 },
+        }
+    }
+
+    /// The first of the honest authors' slots, first delivered in that time, that a node lacks
+    /// while another can give it: author, slot, and how many others.
+    pub fn lacks(
+        &self,
+        node: usize,
+        (after, until): (Time, Time),
+        up: &NodeSet,
+        (keys, holds): (&Keys, Holds<'_>),
+    ) -> Option<(u32, u64, usize)> {
+        let mut lacking = self.slots.iter().filter(|slot| {
+            keys.is_honest(slot.author)
+                && (after..=until).contains(&slot.since)
+                && slot.delivered.meets(up)
+                && !slot.delivered.contains(node)
+                && !(slot.author as usize == node && slot.own.is_some())
+                && self.lacking(slot, up, (keys, holds)).first.is_some()
+        });
+        let first = lacking.next()?;
+        Some((first.author, first.seq, lacking.count()))
+    }
+
+    /// Whether every honest author's slot that one of those delivered is at all of them, as far as
+    /// it can be.
+    pub fn is_level(&self, up: &NodeSet, (keys, holds): (&Keys, Holds<'_>)) -> bool {
+        let of_honest = self.slots.iter().filter(|slot| keys.is_honest(slot.author));
+        let mut held = of_honest.filter(|slot| slot.delivered.meets(up));
+        held.all(|slot| self.lacking(slot, up, (keys, holds)).first.is_none())
+    }
+
+    /// When the slots of each author that lies are due after their first delivery.
+    fn patience(&self, keys: &Keys) -> BTreeMap<u32, Duration> {
+        let mut all: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for slot in self.slots.iter().filter(|slot| !keys.is_honest(slot.author)) {
+            let (slots, bytes) = all.entry(slot.author).or_default();
+            (*slots, *bytes) = (*slots + 1, *bytes + slot.bytes);
+        }
+        let takes = |(slots, bytes): (u64, u64)| {
+            let quota = (slots / AUTHOR_BATCHES_PER_S).max(bytes / AUTHOR_BYTES_PER_S);
+            EVERYWHERE_WITHIN + Duration::from_secs(quota)
+        };
+        all.into_iter().map(|(author, all)| (author, takes(all))).collect()
+    }
+
+    /// Whether a liar's slot from before that time is not everywhere yet, and not due either.
+    pub fn awaits(
+        &self,
+        now: Time,
+        before: Time,
+        up: &NodeSet,
+        (keys, holds): (&Keys, Holds<'_>),
+    ) -> bool {
+        let patience = self.patience(keys);
+        self.slots.iter().any(|slot| {
+            let due = patience.get(&slot.author).is_some_and(|p| now < slot.since.after(*p));
+            due && slot.since <= before
+                && slot.delivered.meets(up)
+                && self.lacking(slot, up, (keys, holds)).first.is_some()
+        })
+    }
+
     /// The run is over: L1 and L2 for the honest nodes that are up. A slot that only its author, or
-    /// only nodes that are down, ever had is nobody's to deliver while those are down. An author
-    /// has what it signed: a crash between the sync and its answer leaves it in its store,
-    /// never to be delivered there.
-    pub fn end(&self, now: Time, up: &NodeSet, keys: &Keys, facts: &mut Facts) {
+    /// only nodes that are down, ever had is nobody's to deliver while those are down.
+    pub fn end(&self, now: Time, up: &NodeSet, of: (&Keys, Holds<'_>), facts: &mut Facts) {
+        let (keys, patience) = (of.0, self.patience(of.0));
         for slot in &self.slots {
             let author = slot.author as usize;
             let published = slot.published && up.contains(author);
-            let due = keys.is_honest(slot.author) || now >= slot.since.after(EVERYWHERE_WITHIN);
+            let within = patience.get(&slot.author).copied().unwrap_or(EVERYWHERE_WITHIN);
+            let due = keys.is_honest(slot.author) || now >= slot.since.after(within);
             let delivered = due && slot.delivered.meets(up);
             if !published && !delivered {
                 continue;
             }
-            let own = |node: &usize| *node == author && !slot.signed.is_empty();
-            let mut lacking = up.without(&slot.delivered).filter(|node| !own(node));
-            let Some(first) = lacking.next() else { continue };
-            let others = lacking.count();
+            let Lacking { first, others, skipped } = self.lacking(slot, up, of);
+            facts.add(Fact::Skipped, skipped);
+            let Some(first) = first else { continue };
             let seq = slot.seq;
             let rule = if published { "L1" } else { "L2" };
             facts.broken(rule, now, Some(first), || {

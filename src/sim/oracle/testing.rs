@@ -43,6 +43,18 @@ struct Disk {
 }
 
 impl Disk {
+    fn holds(&self, author: &PublicKey, seq: u64) -> bool {
+        let waiting = self.waiting.values().filter_map(|record| match record {
+            Record::Batch(stored) => Some(stored),
+            _ => None,
+        });
+        let is = |row: &StoredBatch| {
+            let header = &row.batch.header;
+            (header.author, header.seq, row.first) == (*author, seq, true)
+        };
+        self.rows.iter().chain(waiting).any(is)
+    }
+
     fn restored(&self) -> Restored {
         let mut lanes: BTreeMap<PublicKey, Vec<RestoredSlot>> = BTreeMap::new();
         for row in &self.rows {
@@ -345,13 +357,17 @@ impl World {
 
     fn checkpoint(&mut self) {
         let up = self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)));
-        self.oracle.checkpoint(Time(self.next_checkpoint), up);
+        let disks = &self.disks;
+        let holds = |node: usize, author: &PublicKey, seq| disks[node].holds(author, seq);
+        self.oracle.checkpoint(Time(self.next_checkpoint), up, &holds);
         self.next_checkpoint += 1000 * MS;
     }
 
     pub fn end(&mut self) {
         let up: Vec<bool> = self.nodes.iter().map(Option::is_some).collect();
-        self.oracle.end(Time(self.now), &up);
+        let disks = &self.disks;
+        let holds = |node: usize, author: &PublicKey, seq| disks[node].holds(author, seq);
+        self.oracle.end(Time(self.now), &up, &holds);
     }
 
     /// The names of the invariants that broke.

@@ -8,19 +8,28 @@ use super::dials::Dials;
 use super::facts::{Fact, Facts};
 use super::frames::Frames;
 use super::keys::Keys;
+use super::level::Level;
 use super::links::Links;
 use super::set::NodeSet;
-use super::slots::Slots;
+use super::shown::Shown;
+use super::slots::{Holds, Slots};
 use super::step::{Cause, Step, blames_honest, count_row, within_limits};
 use crate::crypto::{PublicKey, Signature};
 use crate::protocol::{Config, Input, LinkId, Network, Node, Output, Record, StoredBatch, Time};
 use crate::report::Violation;
-use crate::wire::{Class, Kind, SignedSlot};
+use crate::wire::{BatchId, Class, Kind, SignedSlot};
 
 /// In networks of at most so many nodes collections are counted at every step.
 const SMALL: usize = 31;
 /// In larger ones, those of at most so many nodes at a checkpoint, each in its turn.
 const COUNTED_AT_ONCE: usize = 1000;
+/// Batches that honest nodes send each other may be this much beside a multiple of those that they
+/// deliver, for each of them: what is under way to a node when it dies, or comes from two at once.
+const SENT_SLACK: u64 = 4 << 20;
+/// Bytes of a push beside the body.
+const BATCH_OVERHEAD: usize = 2 + 1 + 160 + 64 + 4;
+/// Copies of a delivered batch beside one for each chosen link: what is asked for twice.
+const SENT_BESIDE: u64 = 2;
 /// What is under way when everything is delivered has passed after this: late answers, and
 /// announcements that waited for credit.
 const QUIET_AFTER: Duration = Duration::from_secs(2);
@@ -36,6 +45,10 @@ pub struct Oracle {
     links: Links,
     dials: Dials,
     step: Step,
+    shown: Shown,
+    level: Level,
+    /// Links that a node chooses, and pushes to.
+    fan_out: u64,
     quiet_from: Option<Time>,
     checkpoints: usize,
 }
@@ -53,14 +66,20 @@ impl Oracle {
             links: Links::new(nodes),
             dials: Dials::new(Config::default().links),
             step: Step::default(),
+            shown: Shown::default(),
+            level: Level::default(),
+            fan_out: 3,
             quiet_from: None,
             checkpoints: 0,
         }
     }
 
-    /// Nodes choose so many links each; as many as by default, if nobody says so.
-    pub fn choosing(&mut self, links: usize) {
-        self.dials.choosing(links);
+    /// What nodes of this run choose as links, 3 if nothing is said, and how much longer it may
+    /// take in this network until who comes back is level.
+    pub fn expect(&mut self, fan_out: usize, slack: Duration) {
+        self.dials.choosing(fan_out);
+        self.fan_out = fan_out as u64;
+        self.level.allow(slack);
     }
 
     /// An input is about to be handed to an honest node.
@@ -77,6 +96,7 @@ impl Oracle {
                 if bytes.get(1) == Some(&(Kind::Hello as u8)) {
                     self.links.greeted(*link);
                 }
+                self.shown.frame(now, node, bytes, &self.keys, &self.checks);
                 Cause::Frame(*link)
             }
             Input::Oversize { link, .. } => Cause::Frame(*link),
@@ -94,6 +114,8 @@ impl Oracle {
             }
             Output::Deliver(delivery) => {
                 self.quiet_from = self.quiet_from.map(|from| from.max(now.after(QUIET_AFTER)));
+                let bytes = (delivery.stored.batch.body.len() + BATCH_OVERHEAD) as u64;
+                self.facts.add(Fact::BatchBytesDelivered, bytes);
                 self.slots.delivered(now, node, &delivery.stored, &self.keys, &mut self.facts);
             }
             Output::Check { key, statement, signature, .. } => {
@@ -131,7 +153,7 @@ impl Oracle {
             Record::Batch(stored) if self.signs(node, stored) => {
                 self.quiet_from = None;
                 self.checks.signed(node, &stored.batch);
-                self.slots.signed(now, node, stored, &mut self.facts);
+                self.slots.signed(now, node, stored, &self.shown, &mut self.facts);
             }
             Record::Batch(_) | Record::Holes { .. } => {}
             Record::Ban(_) => {
@@ -159,6 +181,11 @@ impl Oracle {
         self.facts.count(Fact::FramesSent);
         if let Some(why) = self.frames.judge((kind, class), frame, &self.keys, &self.checks) {
             self.facts.broken("I4", now, Some(node), || format!("sends {why}"));
+        }
+        let to = self.links.end(link).map(|end| end.peer);
+        if matches!(kind, Kind::Push | Kind::Reply) && to.is_some_and(|to| self.keys.is_honest(to))
+        {
+            self.facts.add(Fact::BatchBytesSent, frame.len() as u64);
         }
         if kind == Kind::Reply {
             self.links.serves(now, link, frame.len(), &mut self.facts);
@@ -210,6 +237,7 @@ impl Oracle {
     /// that and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by
     /// themselves.
     pub fn unsettled(&mut self, until: Time) {
+        self.level.unsettled();
         self.links.unsettled(until);
         self.quiet_from = None;
     }
@@ -219,6 +247,40 @@ impl Oracle {
         self.facts.count(Fact::Crashes);
         self.slots.lost(node, lost, &self.keys, &mut self.facts);
         self.unsettled(now);
+        self.level.died(now, node);
+    }
+
+    /// An honest node lost all that was on its disk.
+    pub fn wiped(&mut self, node: usize) {
+        self.slots.wiped(node);
+        self.shown.forgets(node);
+    }
+
+    /// Rows that were safe at an honest node are bad, and set aside.
+    pub fn damaged(&mut self, node: usize, rows: &[Record]) {
+        self.slots.damaged(node, rows, &self.keys);
+        self.shown.forgets(node);
+        self.quiet_from = None;
+    }
+
+    /// A record of an honest node cannot be written.
+    pub fn unwritten(&mut self, node: usize, record: &Record) {
+        if let Record::Batch(stored) = record
+            && self.signs(node, stored)
+        {
+            self.slots.unwritten(node, stored);
+        }
+    }
+
+    /// I5: an honest node acknowledges a batch that is not safe on its disk.
+    pub fn acknowledged_unsafe(&mut self, now: Time, node: usize, id: &BatchId) {
+        let what = || format!("acknowledges {id}, which is not safe on its disk");
+        self.facts.broken("I5", now, Some(node), what);
+    }
+
+    /// An honest node can be reached again, after so long.
+    pub fn back(&mut self, now: Time, node: usize, away: Duration) {
+        self.level.back(now, node, away);
     }
 
     /// It runs again.
@@ -226,7 +288,9 @@ impl Oracle {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
         self.checks.restarted(node);
+        self.shown.restarted(node);
         self.unsettled(now);
+        self.level.restarted(now, node);
     }
 
     /// Everything is delivered, all faults are over, and no frame takes longer than half a second.
@@ -239,8 +303,13 @@ impl Oracle {
         }
     }
 
-    /// Every simulated second or so: the honest nodes that are up.
-    pub fn checkpoint<'a>(&mut self, now: Time, nodes: impl Iterator<Item = (usize, &'a Node)>) {
+    /// Every simulated second or so: the honest nodes that are up, and what they can read.
+    pub fn checkpoint<'a>(
+        &mut self,
+        now: Time,
+        nodes: impl Iterator<Item = (usize, &'a Node)>,
+        holds: Holds<'_>,
+    ) {
         let turns = self.keys.nodes().div_ceil(COUNTED_AT_ONCE).max(1);
         let mut up = NodeSet::default();
         for (node, of) in nodes {
@@ -252,13 +321,39 @@ impl Oracle {
         self.checkpoints = self.checkpoints.wrapping_add(1);
         self.links.checkpoint(now, &up, &self.keys, &mut self.facts);
         self.dials.checkpoint(now, &up, &mut self.facts);
+        let of = (&self.slots, &self.keys, holds);
+        self.level.checkpoint(now, &up, of, &mut self.facts);
     }
 
-    /// The run is over, liveness phase included; who is up, by node number.
-    pub fn end(&mut self, now: Time, up: &[bool]) {
+    fn honest(&self, up: &[bool]) -> NodeSet {
         let honest = |node: &usize| u32::try_from(*node).is_ok_and(|n| self.keys.is_honest(n));
-        let up = (0..up.len()).filter(|node| up[*node]).filter(honest).collect();
-        self.slots.end(now, &up, &self.keys, &mut self.facts);
+        (0..up.len()).filter(|node| up[*node]).filter(honest).collect()
+    }
+
+    /// Whether all that honest authors published is at all honest nodes that are up, as far as it
+    /// can be.
+    pub fn is_level(&self, up: &[bool], holds: Holds<'_>) -> bool {
+        self.slots.is_level(&self.honest(up), (&self.keys, holds))
+    }
+
+    /// Whether a liar's slot from before that time is not at all of them yet, and not due either.
+    pub fn awaits(&self, now: Time, before: Time, up: &[bool], holds: Holds<'_>) -> bool {
+        self.slots.awaits(now, before, &self.honest(up), (&self.keys, holds))
+    }
+
+    /// The run is over, liveness phase included; who is up, by node number, and what they can read.
+    pub fn end(&mut self, now: Time, up: &[bool], holds: Holds<'_>) {
+        let up = self.honest(up);
+        self.slots.end(now, &up, (&self.keys, holds), &mut self.facts);
+        let (sent, delivered) =
+            (self.facts.of(Fact::BatchBytesSent), self.facts.of(Fact::BatchBytesDelivered));
+        let slack = (self.keys.nodes() as u64).saturating_mul(SENT_SLACK);
+        let most = (self.fan_out + SENT_BESIDE).saturating_mul(delivered).saturating_add(slack);
+        if sent > most {
+            self.facts.broken("R6", now, None, || {
+                format!("honest nodes sent each other {sent} bytes to deliver {delivered}")
+            });
+        }
     }
 
     /// Whatever did not hold, in the order in which it was seen; at most a hundred.

@@ -1,0 +1,172 @@
+//! Disks at work: writes, reads, and what becomes of rows that cannot be written or have rotted.
+
+use std::time::Duration;
+
+use super::disk::verify;
+use super::world::{Event, World};
+use crate::crypto::PublicKey;
+use crate::protocol::{Durability, Input, Output, Record, Token};
+use crate::wire::BatchId;
+
+/// How long a synced write takes: the measured median of a full commit.
+const SYNC: Duration = Duration::from_micros(600);
+/// What found no room on a full disk is written again after this: as in the driver.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl World {
+    /// A node wants a record kept.
+    pub(super) fn write(
+        &mut self,
+        node: usize,
+        token: Token,
+        record: Record,
+        durability: Durability,
+    ) {
+        let (now, place) = (self.now, &mut self.places[node]);
+        match &record {
+            Record::Rejection(row) => place.log.push((**row).clone()),
+            Record::Ban(ban) => place.bans.push(*ban),
+            Record::Batch(stored) if stored.from.is_none() => {
+                let header = &stored.batch.header;
+                let (statement, signature) = (header.statement(), stored.batch.signature);
+                self.checks.signed(header.author, statement, signature);
+                self.watch.signed(node, stored, &mut place.posted);
+            }
+            Record::Batch(_) | Record::Holes { .. } => {}
+        }
+        if place.disk.full {
+            return self.refuse_write(node, token, record, durability);
+        }
+        match durability {
+            Durability::Synced => {
+                place.disk.synced(now, token, record);
+                let synced = Event::Synced { node: node as u32, start: place.start, token };
+                self.queue.put(now.after(SYNC), node as u32, synced);
+            }
+            // The node does not wait for it: no event is needed.
+            Durability::Lazy => {
+                place.disk.lazy(now, record);
+                self.tell_of_disk(node);
+            }
+        }
+    }
+
+    /// There is no room. Whoever waits for the record is told; a neighbour's batch, which is in its
+    /// lane already, is handed in again until there is, as the driver of a real node does.
+    fn refuse_write(&mut self, node: usize, token: Token, record: Record, durability: Durability) {
+        self.watch.count("failed_writes", 1);
+        match (&record, durability) {
+            (Record::Rejection(_), _) => {}
+            (Record::Batch(_), Durability::Lazy) => {
+                if self.places[node].disk.failed(record) {
+                    self.put_again(node);
+                }
+            }
+            _ => {
+                if self.places[node].honest {
+                    self.oracle.unwritten(node, &record);
+                }
+                self.tell(node, SYNC, Input::WriteFailed { token });
+            }
+        }
+    }
+
+    fn put_again(&mut self, node: usize) {
+        let again = Event::Again { node: node as u32, start: self.places[node].start };
+        self.queue.put(self.now.after(AGAIN), node as u32, again);
+    }
+
+    /// What could not be written is tried again.
+    pub(super) fn again(&mut self, node: usize, start: u32) {
+        let (now, place) = (self.now, &mut self.places[node]);
+        if place.start == start {
+            if place.disk.again(now) {
+                self.put_again(node);
+            }
+            self.tell_of_disk(node);
+        }
+    }
+
+    /// Tells a node what its store has pruned.
+    pub(super) fn tell_of_disk(&mut self, node: usize) {
+        for input in self.places[node].disk.take_told() {
+            self.watch.count("prunings", 1);
+            self.tell(node, Duration::ZERO, input);
+        }
+    }
+
+    /// A node wants a batch. What is read is checked as what comes from a link, and set aside if it
+    /// is not what was written.
+    pub(super) fn read(
+        &mut self,
+        node: usize,
+        token: Token,
+        (author, seq, id): (PublicKey, u64, Option<BatchId>),
+    ) {
+        let place = &mut self.places[node];
+        let found = place.disk.read(author, seq, id).cloned();
+        let bytes = found.as_ref().map_or(0, |stored| stored.batch.body.len());
+        let after = place.disk.read_done(self.now, bytes).since(self.now);
+        let checks = &mut self.checks;
+        let mut good = |stored: &crate::protocol::StoredBatch| {
+            verify(stored, |stored| {
+                let (header, signature) = (&stored.batch.header, stored.batch.signature);
+                checks.check(&header.author, &header.statement(), &signature).is_good()
+            })
+        };
+        let (batch, bad) = match found {
+            Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
+            found => (None, found),
+        };
+        if let Some(bad) = bad
+            && let Some(row) = self.places[node].disk.set_aside(author, seq, bad.id)
+        {
+            self.damaged(node, &[row]);
+            self.tell(node, after, Input::Damaged { author, seq, id: bad.id });
+        }
+        self.tell(node, after, Input::Read { token, batch });
+    }
+
+    /// Rows are set aside: what rested on them was never delivered.
+    pub(super) fn damaged(&mut self, node: usize, rows: &[Record]) {
+        let honest = |record: &&Record| match record {
+            Record::Batch(stored) => stored.first && self.is_honest(&stored.batch.header.author),
+            _ => false,
+        };
+        let fewer = rows.iter().filter(honest).count() as u64;
+        let place = &mut self.places[node];
+        place.lossy = true;
+        if place.lives() && place.honest {
+            let fewer = fewer.min(place.held);
+            place.held -= fewer;
+            self.watch.held -= fewer;
+        }
+        if place.honest {
+            self.oracle.damaged(node, rows);
+        }
+        self.watch.count("damaged_rows", rows.len() as u64);
+        self.watch.forget(node, rows, "damaged_deliveries");
+    }
+
+    /// A node's disk is lost; it is dead.
+    pub(super) fn wipe(&mut self, node: usize) {
+        let place = &mut self.places[node];
+        place.disk.wipe();
+        place.lossy = true;
+        if place.honest {
+            self.oracle.wiped(node);
+        }
+        self.watch.count("wiped_disks", 1);
+        self.watch.forget_all(node);
+    }
+
+    /// I5: what a node acknowledges is safe on its disk.
+    pub(super) fn judge_acknowledgement(&mut self, node: usize, output: &Output) {
+        let place = &self.places[node];
+        if let Output::Published { id, seq, .. } = output
+            && !place.disk.is_safe(place.key, *seq, id.batch)
+        {
+            self.oracle.acknowledged_unsafe(self.now, node, &id.batch);
+        }
+    }
+}
