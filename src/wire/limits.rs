@@ -72,6 +72,10 @@ pub const RANGE_FANOUT: u32 = 16;
 pub const MAX_WANTED: usize = 8192;
 /// Ids that one link may have made a node look for at once.
 pub const MAX_WANTED_PER_LINK: usize = 512;
+/// Wants for one author's slots that are open at once, on all links whose peers answer in time.
+pub const ASKED_OF_ALL: usize = 16;
+/// Such wants that are open on any one link, whatever is open on others.
+pub const ASKED_OF_A_LINK: usize = 4;
 /// Messages that wait to be signed.
 pub const MAX_WAITING: usize = 8192;
 /// Bytes of messages that wait to be signed.

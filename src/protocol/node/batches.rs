@@ -70,10 +70,9 @@ impl Node {
             self.note_known(&from, place, author, &batch, hops, (reason, detail));
             return self.settle_frame(&from, charged, false);
         }
-        let wait = self.quotas.wait(author, self.now, batch.body.len() as u64);
-        if !wait.is_zero() {
+        let (seq, length) = (batch.header.seq, batch.body.len() as u64);
+        if self.is_over_quota(author, seq, length, charged.is_none()) {
             self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
-            let length = batch.body.len() as u64;
             self.want_later(from.link, (author, batch.header.seq, Some(id)), length);
             return self.settle_frame(&from, charged, false);
         }
@@ -163,11 +162,14 @@ impl Node {
                 self.take_from_client(batch.clone(), id, author, *ticket);
             }
         }
+        // Whoever was asked for it has earned that it is taken, whoever else sent it first.
+        let was_asked = |s: &Source| matches!(s, Source::Link { charged: None, .. });
+        let asked = sources.iter().any(was_asked);
         let mut batch = Some(batch);
         for source in sources {
             let Source::Link { from, hops, charged } = source else { continue };
             let taken = match batch.take() {
-                Some(fresh) => self.take_from_link(fresh, id, author, &from, hops),
+                Some(fresh) => self.take_from_link(fresh, (id, author, asked), &from, hops),
                 None => {
                     self.count_duplicate(from.link);
                     false
@@ -180,8 +182,7 @@ impl Node {
     fn take_from_link(
         &mut self,
         batch: Verified<Batch>,
-        id: BatchId,
-        author: u32,
+        (id, author, asked): (BatchId, u32, bool),
         from: &Arrival,
         hops: u8,
     ) -> bool {
@@ -198,13 +199,15 @@ impl Node {
             return false;
         }
         let length = batch.body.len() as u64;
-        if !self.quotas.wait(author, self.now, length).is_zero() {
+        if self.is_over_quota(author, seq, length, asked) {
             let claims = || Claims::of(&batch, Some(hops));
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
             self.want_later(from.link, (author, seq, Some(id)), length);
             return false;
         }
-        self.quotas.charge(author, self.now, length);
+        if seq > self.lanes.vouched(author) {
+            self.quotas.charge(author, self.now, length);
+        }
         if let Some(held) = self.links.get_mut(from.link) {
             held.first_deliveries += 1;
         }

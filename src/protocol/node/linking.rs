@@ -156,6 +156,7 @@ impl Node {
     fn forget(&mut self, link: LinkId) -> Option<Link> {
         let gone = self.links.remove(link)?;
         self.relay.link_down(link, self.now);
+        self.asking.link_down(link);
         self.serving.link_down(link);
         self.catching_up.remove(&link);
         if self.visiting == Some(link) {
@@ -173,6 +174,7 @@ impl Node {
     /// Pings silent links and gives up those that owe something for too long.
     pub(super) fn sweep_links(&mut self) {
         let now = self.now;
+        self.sweep_wants();
         let (mut ping, mut dead) = (Vec::new(), Vec::new());
         for (id, link) in self.links.iter() {
             if link.ready() && now.since(link.since) >= BRIEF {

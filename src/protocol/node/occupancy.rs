@@ -33,6 +33,8 @@ impl Node {
         note("checks", self.checks.len(), checks);
         note("under_check", self.under_check.len(), checks);
         note("writes", self.writes.len(), MAX_SUBMITTED + MAX_UNACKNOWLEDGED);
+        self.promises.occupy(note, members);
+        self.asking.occupy(note, links);
         self.serving.occupy(note, links);
         note("catching_up", self.catching_up.len(), links);
     }

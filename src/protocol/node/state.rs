@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::{SeedableRng as _, rngs::ChaCha8Rng};
 
+use super::asking::Asking;
 use super::batches::Checking;
 use super::frames::IDLE_WORK;
 use super::publishing::Writing;
@@ -14,6 +15,7 @@ use crate::crypto::{Digest, Identity, PublicKey, Signature};
 use crate::protocol::cache::Cache;
 use crate::protocol::lanes::{Lane, Lanes};
 use crate::protocol::links::{Granted, Links, Overlay};
+use crate::protocol::promises::Promises;
 use crate::protocol::publisher::Publisher;
 use crate::protocol::quotas::{Quota, Quotas};
 use crate::protocol::relay::Relay;
@@ -50,6 +52,7 @@ pub struct Node {
     pub(super) overlay: Overlay,
     pub(super) lanes: Lanes,
     pub(super) relay: Relay,
+    pub(super) promises: Promises,
     pub(super) standing: Standing,
     pub(super) quotas: Quotas,
     pub(super) own_quota: Quota,
@@ -59,6 +62,7 @@ pub struct Node {
     pub(super) checks: BTreeMap<Token, Checking>,
     pub(super) under_check: BTreeMap<(BatchId, Signature), Token>,
     pub(super) writes: BTreeMap<Token, Writing>,
+    pub(super) asking: Asking,
     pub(super) serving: Serving,
     // Clockwork.
     pub(super) next_compare: Time,
@@ -109,6 +113,7 @@ impl Node {
             names: 0,
             links: Links::default(),
             relay: Relay::default(),
+            promises: Promises::default(),
             quotas: Quotas::default(),
             own_quota: Quota::own(),
             publisher: Publisher::default(),
@@ -116,6 +121,7 @@ impl Node {
             checks: BTreeMap::new(),
             under_check: BTreeMap::new(),
             writes: BTreeMap::new(),
+            asking: Asking::default(),
             serving: Serving::default(),
             visiting: None,
             catching_up: BTreeSet::new(),
