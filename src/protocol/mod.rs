@@ -16,6 +16,7 @@ mod lanes;
 mod links;
 mod network;
 mod node;
+mod promises;
 #[cfg(test)]
 mod properties;
 mod publisher;

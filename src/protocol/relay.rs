@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{LinkId, Note, Time};
+use crate::crypto::Digest;
 use crate::wire::limits::{MAX_ANNOUNCED, MAX_WANTED, MAX_WANTED_PER_LINK};
 use crate::wire::{BatchId, SlotId};
 
@@ -11,19 +12,47 @@ use crate::wire::{BatchId, SlotId};
 const MAX_UNANNOUNCED: usize = 4 * MAX_ANNOUNCED;
 /// How long an answer is waited for when there is nobody else to ask.
 const LAST_RESORT: Duration = Duration::from_secs(5);
+/// A search that waits for room is looked at again after this, for every 512 searches that there
+/// are: what gives it room says so, and this is for what never does.
+const PARKED: Duration = Duration::from_millis(150);
+/// Searches looked at in one turn, and how long the next turn waits if that was all it might.
+const PER_TURN: usize = 512;
+const TURN: Duration = Duration::from_millis(20);
 
 /// A slot that is looked for: author's key number, slot, and the batch (any, if `None`).
 pub(super) type Wanted = (u32, u64, Option<BatchId>);
 
 /// What to do about a search whose time has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Ask this link.
-    Ask(LinkId),
-    /// All that could be asked are busy.
-    Wait,
+    /// Ask these links.
+    Ask(Vec<LinkId>),
+    /// Nobody that could be asked has room: this is the one to wait for.
+    Wait(LinkId),
+    /// All were asked, and some may still answer.
+    Later,
     /// Nobody is left that may answer: it is over.
     Over,
+}
+
+/// What a search waits for that cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Park {
+    /// Room on a link.
+    Link(LinkId),
+    /// Fewer open wants for an author, by key number.
+    Author(u32),
+}
+
+/// A link that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// Since then; no answer came yet.
+    Open(Time),
+    /// The answer is overdue, and its peer was told of.
+    Lapsed,
+    /// It does not have it.
+    Missing,
 }
 
 #[derive(Debug)]
@@ -32,11 +61,15 @@ struct Search {
     owner: LinkId,
     /// Links that should have it and were not asked yet, in the order in which they said so.
     sources: Vec<LinkId>,
-    /// Links that were asked.
-    asked: Vec<LinkId>,
+    asked: Vec<(LinkId, Asked)>,
     /// When it was first to be asked for.
     since: Time,
+    /// Whoever was asked has until then.
+    patient: Time,
+    /// When the last was asked.
+    last: Time,
     due: Time,
+    parked: Option<Park>,
 }
 
 /// What is looked for, and what is to be announced.
@@ -46,9 +79,17 @@ pub(super) struct Relay {
     due: BTreeSet<(Time, Wanted)>,
     /// The first of them: asked for after every input.
     first_due: Option<Time>,
+    /// Nothing is looked at before: it bounds the work of searches that cannot go on.
+    not_before: Time,
+    /// Searches that wait for something, longest looked for first. They are in `due` as well, in
+    /// case that it never comes.
+    parked: BTreeMap<Park, BTreeSet<(Time, Wanted)>>,
     /// What each link made us look for: its share of the table.
     shares: BTreeMap<LinkId, BTreeSet<Wanted>>,
     unannounced: BTreeMap<LinkId, Vec<SlotId>>,
+    /// How often a search was looked at.
+    #[cfg(test)]
+    pub looks: u64,
 }
 
 impl Relay {
@@ -56,18 +97,14 @@ impl Relay {
     /// asked sooner. Beyond the bounds the note is dropped: repair will find the gap again.
     pub fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         if let Some(search) = self.searches.get_mut(&wanted) {
-            let known = search.sources.contains(&source) || search.asked.contains(&source);
+            let asked = search.asked.iter().any(|(link, _)| *link == source);
             // As many as there are links: of fewer places, liars that say so first would take all.
-            if !known {
+            if !asked && !search.sources.contains(&source) {
                 search.sources.push(source);
                 if !search.asked.is_empty() && search.sources.len() == 1 {
-                    // Everybody asked so far is slow: do not wait for the last resort.
-                    let old = (search.due, wanted);
-                    search.due = search.due.min(due);
-                    let new = (search.due, wanted);
-                    self.due.remove(&old);
-                    self.due.insert(new);
-                    self.first_due = self.due.first().map(|(due, _)| *due);
+                    // All others were asked: this one is next when their time is up.
+                    let due = search.due.min(due.max(search.patient));
+                    self.reschedule(wanted, due);
                 }
             }
             return;
@@ -77,11 +114,26 @@ impl Relay {
             return;
         }
         self.shares.entry(source).or_default().insert(wanted);
-        let (sources, asked) = (vec![source], Vec::new());
-        let search = Search { owner: source, sources, asked, since: due, due };
+        let search = Search {
+            owner: source,
+            sources: vec![source],
+            asked: Vec::new(),
+            since: due,
+            patient: due,
+            last: due,
+            due,
+            parked: None,
+        };
         self.searches.insert(wanted, search);
         self.due.insert((due, wanted));
         self.first_due = Some(self.first_due.map_or(due, |first| first.min(due)));
+    }
+
+    /// Whether a certain batch is looked for in a slot.
+    pub fn seeks(&self, author: u32, seq: u64) -> bool {
+        let lowest = (author, seq, Some(Digest::ZERO));
+        let found = self.searches.range(lowest..).next();
+        found.is_some_and(|((a, s, _), _)| (*a, *s) == (author, seq))
     }
 
     /// Whether a link with that share may add to the table. When it is full, whoever has the most
@@ -95,74 +147,154 @@ impl Relay {
         given.inspect(|wanted| self.found(wanted)).is_some()
     }
 
-    /// Searches whose time has come, at most `most`, and since when each has been looked for: the
-    /// longest first, so that what is new never takes the credit from what has waited.
-    pub fn take_due(&self, now: Time, most: usize) -> Vec<(Time, Wanted)> {
-        let due = self.due.iter().take_while(|(due, _)| *due <= now).take(most);
+    /// Searches whose time has come, and since when each has been looked for: the longest first, so
+    /// that what is new never takes the credit from what has waited.
+    pub fn take_due(&mut self, now: Time) -> Vec<(Time, Wanted)> {
+        if now < self.not_before {
+            return Vec::new();
+        }
+        let due = self.due.iter().take_while(|(due, _)| *due <= now).take(PER_TURN);
         let since = |wanted: &Wanted| self.searches.get(wanted).map_or(now, |s| s.since);
         let mut due: Vec<(Time, Wanted)> = due.map(|(_, w)| (since(w), *w)).collect();
         due.sort_unstable();
+        if due.len() == PER_TURN {
+            self.not_before = now.after(TURN);
+        }
         due
     }
 
-    /// Whom to ask next: the first that is there and not busy, so that one that leaves everything
-    /// unanswered holds up nothing that another has. Ends the search when nobody is left.
-    pub fn next_source(
-        &mut self,
-        wanted: &Wanted,
-        usable: impl Fn(LinkId) -> bool,
-        busy: impl Fn(LinkId) -> bool,
-    ) -> Turn {
-        let Some(search) = self.searches.get_mut(wanted) else { return Turn::Over };
-        search.sources.retain(|link| usable(*link));
-        if search.sources.is_empty() {
-            self.found(wanted);
-            return Turn::Over;
+    /// The links that a search has waited for too long, each once.
+    pub fn take_lapsed(&mut self, wanted: &Wanted, now: Time, patience: Duration) -> Vec<LinkId> {
+        let mut lapsed = Vec::new();
+        for (link, asked) in self.searches.get_mut(wanted).iter_mut().flat_map(|s| &mut s.asked) {
+            if matches!(asked, Asked::Open(since) if now.since(*since) >= patience) {
+                *asked = Asked::Lapsed;
+                lapsed.push(*link);
+            }
         }
-        let free = search.sources.iter().copied().find(|link| !busy(*link));
-        free.map_or(Turn::Wait, Turn::Ask)
+        lapsed
     }
 
-    /// Notes that a link was asked: another will be after `patience`, or nobody for long.
+    /// Whom to ask next of those that are there and have room: first one, the one of the least
+    /// rank; if that did not bring it, as many more as it takes to have asked `enough`, so that
+    /// whoever leaves everything unanswered holds up nothing that another has. Ends the search
+    /// when nobody is left.
+    pub fn next_sources<R: Ord>(
+        &mut self,
+        (wanted, now, enough): (&Wanted, Time, usize),
+        usable: impl Fn(LinkId) -> bool,
+        has_room: impl Fn(LinkId, bool) -> bool,
+        rank: impl Fn(LinkId) -> R,
+    ) -> Turn {
+        #[cfg(test)]
+        (self.looks += 1);
+        let Some(search) = self.searches.get_mut(wanted) else { return Turn::Over };
+        search.sources.retain(|link| usable(*link));
+        search.sources.sort_by_key(|link| rank(*link));
+        let first = search.asked.is_empty();
+        let Some(best) = search.sources.first().copied() else {
+            let waits = search.asked.iter().any(|(_, asked)| *asked != Asked::Missing);
+            let until = search.last.after(LAST_RESORT);
+            if waits && now < until {
+                self.reschedule(*wanted, until);
+                return Turn::Later;
+            }
+            self.found(wanted);
+            return Turn::Over;
+        };
+        let count = if first { 1 } else { enough.saturating_sub(search.asked.len()).max(1) };
+        let free = search.sources.iter().copied().filter(|link| has_room(*link, first));
+        match free.take(count).collect::<Vec<_>>() {
+            none if none.is_empty() => Turn::Wait(best),
+            links => Turn::Ask(links),
+        }
+    }
+
+    /// Notes that a link was asked: others will be after `patience`.
     pub fn asked(&mut self, wanted: Wanted, link: LinkId, now: Time, patience: Duration) {
         if let Some(search) = self.searches.get_mut(&wanted) {
             search.sources.retain(|source| *source != link);
-            search.asked.push(link);
-            let wait = if search.sources.is_empty() { LAST_RESORT } else { patience };
-            self.reschedule(wanted, now.after(wait));
+            search.asked.push((link, Asked::Open(now)));
+            (search.last, search.patient) = (now, now.after(patience));
+            let due = search.patient;
+            self.reschedule(wanted, due);
         }
     }
 
-    /// Looks at a search again later: the one to ask cannot be asked now.
+    /// Looks at a search again later: what it needs is not there now.
     pub fn postpone(&mut self, wanted: Wanted, until: Time) {
         self.reschedule(wanted, until);
     }
 
-    /// A link that was asked does not have it: ask the next at once, or end the search.
-    pub fn missing(&mut self, wanted: &Wanted, now: Time) {
-        match self.searches.get(wanted) {
-            Some(search) if search.sources.is_empty() => self.found(wanted),
-            Some(_) => self.reschedule(*wanted, now),
-            None => {}
+    /// Looks at a search again when something is there for it, or after a while; the more there
+    /// are, the longer.
+    pub fn park(&mut self, wanted: Wanted, park: Park, now: Time) {
+        let crowd = u32::try_from(self.searches.len() / PER_TURN).unwrap_or(u32::MAX);
+        let until = now.after(PARKED.saturating_mul(crowd.saturating_add(1)));
+        self.reschedule(wanted, until);
+        if let Some(search) = self.searches.get_mut(&wanted) {
+            search.parked = Some(park);
+            self.parked.entry(park).or_default().insert((search.since, wanted));
+        }
+    }
+
+    /// There is room for so many of those that wait for it: they are due.
+    pub fn unpark(&mut self, park: Park, most: usize, now: Time) {
+        let Some(parked) = self.parked.get(&park) else { return };
+        let first: Vec<Wanted> = parked.iter().take(most).map(|(_, wanted)| *wanted).collect();
+        for wanted in first {
+            self.reschedule(wanted, now);
+        }
+    }
+
+    /// A link that was asked does not have it: ask others at once, or end the search.
+    pub fn missing(&mut self, wanted: &Wanted, link: LinkId, now: Time) {
+        let Some(search) = self.searches.get_mut(wanted) else { return };
+        for (_, asked) in search.asked.iter_mut().filter(|(other, _)| *other == link) {
+            *asked = Asked::Missing;
+        }
+        self.go_on(wanted, now);
+    }
+
+    fn go_on(&mut self, wanted: &Wanted, now: Time) {
+        let Some(search) = self.searches.get(wanted) else { return };
+        if !search.sources.is_empty() {
+            self.reschedule(*wanted, now);
+        } else if search.asked.iter().all(|(_, asked)| *asked == Asked::Missing) {
+            self.found(wanted);
         }
     }
 
     fn reschedule(&mut self, wanted: Wanted, due: Time) {
+        self.unnote(&wanted);
         if let Some(search) = self.searches.get_mut(&wanted) {
-            self.due.remove(&(search.due, wanted));
             search.due = due;
             self.due.insert((due, wanted));
             self.first_due = self.due.first().map(|(due, _)| *due);
         }
     }
 
-    /// Ends a search, and gives its owner back that part of its share.
-    pub fn found(&mut self, wanted: &Wanted) {
-        let Some(search) = self.searches.remove(wanted) else { return };
+    /// Takes a search out of the tables of what is due and what waits.
+    fn unnote(&mut self, wanted: &Wanted) {
+        let Some(search) = self.searches.get_mut(wanted) else { return };
         self.due.remove(&(search.due, *wanted));
         if self.first_due == Some(search.due) {
             self.first_due = self.due.first().map(|(due, _)| *due);
         }
+        if let Some(park) = search.parked.take()
+            && let Some(parked) = self.parked.get_mut(&park)
+        {
+            parked.remove(&(search.since, *wanted));
+            if parked.is_empty() {
+                self.parked.remove(&park);
+            }
+        }
+    }
+
+    /// Ends a search, and gives its owner back that part of its share.
+    pub fn found(&mut self, wanted: &Wanted) {
+        self.unnote(wanted);
+        let Some(search) = self.searches.remove(wanted) else { return };
         if let Some(share) = self.shares.get_mut(&search.owner) {
             share.remove(wanted);
         }
@@ -171,7 +303,9 @@ impl Relay {
     /// The links that said that they have a batch.
     pub fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
         let search = self.searches.get(wanted);
-        search.map_or_else(Vec::new, |s| s.asked.iter().chain(&s.sources).copied().collect())
+        let all =
+            |s: &Search| s.asked.iter().map(|(link, _)| *link).chain(s.sources.clone()).collect();
+        search.map_or_else(Vec::new, all)
     }
 
     /// How full it is, with its limits for so many links.
@@ -180,6 +314,7 @@ impl Relay {
         let unannounced = self.unannounced.values().map(Vec::len);
         note("relay.searches", self.searches.len(), MAX_WANTED);
         note("relay.due", self.due.len(), MAX_WANTED);
+        note("relay.parked", self.parked.values().map(BTreeSet::len).sum(), MAX_WANTED);
         note("relay.shares", self.shares.len(), links);
         note("relay.fullest_share", fullest, MAX_WANTED_PER_LINK);
         note("relay.announcing", self.unannounced.len(), links);
@@ -195,7 +330,7 @@ impl Relay {
     /// When the next search is due.
     pub fn next_due(&self) -> Option<Time> {
         debug_assert_eq!(self.first_due, self.due.first().map(|(due, _)| *due));
-        self.first_due
+        self.first_due.map(|due| due.max(self.not_before))
     }
 
     /// Notes an id to announce on a link; says whether there was room.
@@ -235,13 +370,15 @@ impl Relay {
         let affected: Vec<Wanted> = self
             .searches
             .iter()
-            .filter(|(_, s)| s.sources.contains(&link) || s.asked.contains(&link))
+            .filter(|(_, s)| {
+                s.sources.contains(&link) || s.asked.iter().any(|(asked, _)| *asked == link)
+            })
             .map(|(wanted, _)| *wanted)
             .collect();
         for wanted in affected {
             if let Some(search) = self.searches.get_mut(&wanted) {
                 search.sources.retain(|source| *source != link);
-                search.asked.retain(|asked| *asked != link);
+                search.asked.retain(|(asked, _)| *asked != link);
                 if search.owner == link {
                     let share = |link: &LinkId| self.shares.get(link).map_or(0, BTreeSet::len);
                     let has_room = |link: &&LinkId| share(link) < MAX_WANTED_PER_LINK;
@@ -254,7 +391,7 @@ impl Relay {
                     self.shares.entry(heir).or_default().insert(wanted);
                 }
             }
-            self.missing(&wanted, now);
+            self.go_on(&wanted, now);
         }
     }
 }
@@ -262,7 +399,6 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Digest;
 
     const PATIENCE: Duration = Duration::from_millis(150);
 
@@ -272,15 +408,55 @@ mod tests {
         let wanted = (1, 1, Some(Digest::ZERO));
         relay.want(wanted, LinkId(1), Time(10));
         relay.want(wanted, LinkId(2), Time(10));
-        assert_eq!(relay.take_due(Time(9), 9), []);
-        assert_eq!(relay.take_due(Time(10), 9), [(Time(10), wanted)]);
-        assert_eq!(relay.next_source(&wanted, |_| true, |_| false), Turn::Ask(LinkId(1)));
+        assert_eq!(relay.take_due(Time(9)), []);
+        assert_eq!(relay.take_due(Time(10)), [(Time(10), wanted)]);
+        assert_eq!(turn(&mut relay, &wanted, Time(10)), Turn::Ask(vec![LinkId(1)]));
         relay.asked(wanted, LinkId(1), Time(10), PATIENCE);
-        assert_eq!(relay.next_due(), Some(Time(10).after(PATIENCE)));
-        assert_eq!(relay.next_source(&wanted, |_| true, |_| false), Turn::Ask(LinkId(2)));
-        relay.asked(wanted, LinkId(2), Time(10), PATIENCE);
-        relay.missing(&wanted, Time(20));
+        let later = Time(10).after(PATIENCE);
+        assert_eq!(relay.next_due(), Some(later));
+        assert_eq!(relay.take_lapsed(&wanted, Time(11), PATIENCE), []);
+        assert_eq!(relay.take_lapsed(&wanted, later, PATIENCE), [LinkId(1)]);
+        assert_eq!(relay.take_lapsed(&wanted, later, PATIENCE), [], "each once");
+        assert_eq!(turn(&mut relay, &wanted, later), Turn::Ask(vec![LinkId(2)]));
+        relay.asked(wanted, LinkId(2), later, PATIENCE);
+        relay.missing(&wanted, LinkId(2), later);
+        assert_eq!(relay.searches.len(), 1, "the first may still answer");
+        assert_eq!(turn(&mut relay, &wanted, later), Turn::Later);
+        assert_eq!(turn(&mut relay, &wanted, later.after(LAST_RESORT)), Turn::Over);
         assert_eq!(relay.searches.len(), 0, "nobody is left");
+    }
+
+    /// Among 31 links, with 4 to be asked at the most.
+    fn turn(relay: &mut Relay, wanted: &Wanted, now: Time) -> Turn {
+        relay.next_sources((wanted, now, 4), |_| true, |_, _| true, |link| link.0 / 100)
+    }
+
+    #[test]
+    fn as_many_as_it_takes_are_asked_once_the_first_is_late() {
+        let mut relay = Relay::default();
+        let wanted = (1, 1, Some(Digest::ZERO));
+        (101..109).chain(1..3).for_each(|link| relay.want(wanted, LinkId(link), Time(0)));
+        assert_eq!(turn(&mut relay, &wanted, Time(0)), Turn::Ask(vec![LinkId(1)]), "by rank");
+        relay.asked(wanted, LinkId(1), Time(0), PATIENCE);
+        let more = [2, 101, 102].map(LinkId);
+        assert_eq!(turn(&mut relay, &wanted, Time(0).after(PATIENCE)), Turn::Ask(more.to_vec()));
+        more.iter().for_each(|link| relay.asked(wanted, *link, Time(0), PATIENCE));
+        assert_eq!(turn(&mut relay, &wanted, Time(9)), Turn::Ask(vec![LinkId(103)]));
+    }
+
+    #[test]
+    fn what_waits_for_room_is_due_when_there_is_some() {
+        let mut relay = Relay::default();
+        let park = Park::Link(LinkId(1));
+        for seq in 1..4 {
+            relay.want((1, seq, None), LinkId(1), Time(seq));
+            relay.park((1, seq, None), park, Time(5));
+        }
+        relay.unpark(park, 2, Time(6));
+        let due: Vec<Wanted> = relay.take_due(Time(6)).into_iter().map(|(_, w)| w).collect();
+        assert_eq!(due, [(1, 1, None), (1, 2, None)], "the longest looked for");
+        relay.found(&(1, 3, None));
+        assert!(relay.parked.is_empty());
     }
 
     #[test]
@@ -305,8 +481,8 @@ mod tests {
         relay.want(old, LinkId(1), Time(10));
         relay.postpone(old, Time(50));
         relay.want(new, LinkId(1), Time(20));
-        assert_eq!(relay.take_due(Time(20), 9), [(Time(20), new)], "it is not its turn yet");
-        assert_eq!(relay.take_due(Time(50), 9), [(Time(10), old), (Time(20), new)]);
+        assert_eq!(relay.take_due(Time(20)), [(Time(20), new)], "it is not its turn yet");
+        assert_eq!(relay.take_due(Time(50)), [(Time(10), old), (Time(20), new)]);
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub const VISITS_AT_ONCE: usize = 4;
 pub const MAX_WANTED: usize = 8192;
 /// Ids that one link may have made a node look for at once.
 pub const MAX_WANTED_PER_LINK: usize = 512;
+/// Wants for one author's slots that are open at once, on all links whose peers answer in time.
+pub const ASKED_OF_ALL: usize = 16;
+/// Such wants that are open on any one link, whatever is open on others.
+pub const ASKED_OF_A_LINK: usize = 4;
 /// Messages that wait to be signed.
 pub const MAX_WAITING: usize = 8192;
 /// Bytes of messages that wait to be signed.
@@ -128,9 +132,6 @@ pub const SERVE_BYTE_BURST: u64 = 2 << 20;
 pub const RECOVERING: usize = 256;
 /// Such slots that are asked for on one link at once: the other wants are for what is new.
 pub const RECOVERING_PER_LINK: usize = MAX_OPEN_WANTS / 2;
-/// Slots of one author that are asked for at once, beyond those that more than `f` members hold: what
-/// comes is taken even if it overdraws the quota, by so many batches at the most.
-pub const OPEN_PER_AUTHOR: usize = 16;
 /// Batches a second that a node recovers outside their author's quota: a tenth of a core to check.
 pub const RECOVER_BATCHES_PER_S: u64 = 2000;
 /// Such batches at once after a pause.

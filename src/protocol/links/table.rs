@@ -32,6 +32,8 @@ pub(in crate::protocol) struct OpenWant {
     pub id: Option<BatchId>,
     /// When it was asked for.
     pub since: Time,
+    /// Whether it counts among the few of its author that may be open.
+    pub counted: bool,
 }
 
 /// One authenticated link.
@@ -53,6 +55,8 @@ pub(in crate::protocol) struct Link {
     pub spoke: Time,
     /// Slots asked for and not answered.
     pub wants: BTreeMap<u32, OpenWant>,
+    /// How long its replies take, each counting an eighth; `None` before the first.
+    pub took: Option<Duration>,
     /// The comparison that is not answered: its ticket, since when.
     pub comparing: Option<(u32, Time)>,
     /// What that comparison asked about.
@@ -95,6 +99,7 @@ impl Link {
             heard: now,
             spoke: now,
             wants: BTreeMap::new(),
+            took: None,
             comparing: None,
             compared: Vec::new(),
             unverified: 0,

@@ -94,9 +94,9 @@ impl Node {
             self.note_known(&from, known, claims, (reason, detail));
             return self.settle_frame(&from, charged, false);
         }
-        if !self.has_quota(author, batch.header.seq, batch.body.len()) {
+        let (seq, length) = (batch.header.seq, batch.body.len() as u64);
+        if self.is_over_quota(author, seq, length, charged.is_none()) {
             self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
-            let length = batch.body.len() as u64;
             self.want_later(from.link, (author, batch.header.seq, Some(id)), length);
             return self.settle_frame(&from, charged, false);
         }
@@ -105,13 +105,6 @@ impl Node {
             return self.reject(&from, Reason::ContentMismatch, claims, detail);
         }
         self.check_batch(batch, id, author, Source::Link { from, hops, charged, found });
-    }
-
-    /// Whether a batch fits its author's quota. What more than `f` members hold has passed the
-    /// quota of an honest one already.
-    fn has_quota(&self, author: u32, seq: u64, length: usize) -> bool {
-        seq <= self.lanes.vouched(author)
-            || self.quotas.wait(author, self.now, length as u64).is_zero()
     }
 
     /// Asks for a check, once for all that sent the very same header and signature meanwhile. A bad
@@ -199,11 +192,14 @@ impl Node {
                 self.take_from_client(batch.clone(), id, author, *ticket);
             }
         }
+        // Whoever was asked for it has earned that it is taken, whoever else sent it first.
+        let was_asked = |s: &Source| matches!(s, Source::Link { charged: None, .. });
+        let asked = sources.iter().any(was_asked);
         let mut batch = Some(batch);
         for source in sources {
             let Source::Link { from, hops, charged, found } = source else { continue };
             let taken = match batch.take() {
-                Some(fresh) => self.take_from_link(fresh, id, author, &from, hops, found),
+                Some(fresh) => self.take_from_link(fresh, (id, author, asked), &from, hops, found),
                 None => {
                     self.count_duplicate(from.link);
                     false
@@ -216,8 +212,7 @@ impl Node {
     fn take_from_link(
         &mut self,
         batch: Verified<Batch>,
-        id: BatchId,
-        author: u32,
+        (id, author, asked): (BatchId, u32, bool),
         from: &Arrival,
         hops: u8,
         found: bool,
@@ -241,7 +236,7 @@ impl Node {
             return false;
         }
         let length = batch.body.len() as u64;
-        if !self.has_quota(author, seq, batch.body.len()) {
+        if self.is_over_quota(author, seq, length, asked) {
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
             self.want_later(from.link, (author, seq, Some(id)), length);
             return false;

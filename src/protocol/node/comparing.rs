@@ -19,6 +19,8 @@ use crate::wire::{
 
 /// Missing slots of one lane that are looked for after one comparison.
 const SLOTS_PER_TIP: usize = 128;
+/// So many missing slots are a gap that is closed at the pace of the link, not of the timer.
+const LONG_GAP: usize = 16;
 /// Comparisons with one link.
 const COMPARES: Rate = Rate { per_s: COMPARES_PER_S, burst: COMPARE_BURST };
 
@@ -248,11 +250,16 @@ impl Node {
         if missing.is_empty() {
             return;
         }
-        self.catching_up.insert(link);
-        self.visit_pause = self.config.visit_every / 4;
-        // What is on its way to us anyway need not be asked for.
-        let due = self.now.after(self.config.ask_after);
+        // A few may be on their way to us anyway: that is no reason to compare again at once.
+        if missing.len() >= LONG_GAP {
+            self.catching_up.insert(link);
+            self.visit_pause = self.config.visit_every / 4;
+        }
+        let (soon, later) =
+            (self.now.after(self.config.ask_after), self.now.after(self.config.ask_again_after));
         for seq in missing {
+            // What is announced is asked for by its id, or it would come twice.
+            let due = if self.relay.seeks(author, seq) { later } else { soon };
             self.relay.want((author, seq, None), link, due);
         }
     }

@@ -1,13 +1,14 @@
 //! Fetching: what neighbours announce is asked for, and what does not come is asked of another.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::protocol::lanes::Place;
 use crate::protocol::links::OpenWant;
-use crate::protocol::relay::{Turn, Wanted};
-use crate::protocol::{LinkId, Reason};
+use crate::protocol::relay::{Park, Turn, Wanted};
+use crate::protocol::{LinkId, Reason, Time};
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_WANTS};
 use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want};
 
@@ -16,8 +17,8 @@ const LATER: Duration = Duration::from_millis(20);
 /// The last of a link's credit for requests is kept for searches that have waited this long: else
 /// whoever keeps announcing what is new could keep a gap open for ever.
 const PATIENT: Duration = Duration::from_secs(1);
-/// Searches looked at in one turn.
-const PER_TURN: usize = 512;
+/// No answer is waited for any longer than this before others are asked.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Gives whether any of it was news.
@@ -45,42 +46,137 @@ impl Node {
         news
     }
 
-    /// Asks for what is due, in as few frames as it takes.
+    /// Asks for what is due, in as few frames as it takes. Nothing is asked for that could not be
+    /// taken now.
     pub(super) fn ask_what_is_due(&mut self) {
-        let now = self.now;
-        let mut asks: std::collections::BTreeMap<LinkId, Vec<Wanted>> = Default::default();
-        for (since, wanted) in self.relay.take_due(now, PER_TURN) {
-            let kept_free = if now.since(since) >= PATIENT { 0 } else { 1 };
+        let (now, patience) = (self.now, self.patience());
+        let mut asks: BTreeMap<LinkId, Vec<Wanted>> = BTreeMap::new();
+        for (since, wanted) in self.relay.take_due(now) {
             if self.is_settled(&wanted) {
                 self.relay.found(&wanted);
                 continue;
             }
-            let quota = self.quotas.wait(wanted.0, now, 0);
+            for link in self.relay.take_lapsed(&wanted, now, patience) {
+                self.breaks_promise(link);
+            }
+            let quota = self.room_for(wanted.0, wanted.1);
             if !quota.is_zero() {
                 self.relay.postpone(wanted, now.after(quota.max(LATER)));
                 continue;
             }
-            let links = &self.links;
-            let usable = |link: LinkId| links.get(link).is_some_and(|held| held.ready());
-            let busy = |link: LinkId| {
-                let planned = asks.get(&link).map_or(0, Vec::len);
-                let frames = planned / MAX_WANTS + 1 + kept_free;
-                !links.get(link).is_some_and(|held| {
-                    held.wants.len() + planned < MAX_OPEN_WANTS
-                        && held.may_send_all(Class::Request, frames, Kind::Request.max_len())
-                })
-            };
-            match self.relay.next_source(&wanted, usable, busy) {
-                Turn::Ask(link) => asks.entry(link).or_default().push(wanted),
-                Turn::Wait => self.relay.postpone(wanted, now.after(LATER)),
-                Turn::Over => {}
-            }
+            self.plan(wanted, since, &mut asks);
         }
         for (link, planned) in asks {
             for wanted in planned.chunks(MAX_WANTS) {
-                self.ask(link, wanted);
+                self.ask(link, wanted, patience);
             }
         }
+    }
+
+    /// How long an author's next batch has to wait for the author's quota; what is vouched for has
+    /// passed one already.
+    fn room_for(&self, author: u32, seq: u64) -> Duration {
+        match seq <= self.lanes.vouched(author) {
+            true => Duration::ZERO,
+            false => self.quotas.wait(author, self.now, 0),
+        }
+    }
+
+    /// Whether a batch is over its author's quota. What was asked for is not: there was room when
+    /// it was asked for, and if it were refused it would be fetched again and again.
+    pub(super) fn is_over_quota(&self, author: u32, seq: u64, length: u64, asked: bool) -> bool {
+        !asked
+            && seq > self.lanes.vouched(author)
+            && !self.quotas.wait(author, self.now, length).is_zero()
+    }
+
+    /// How long an answer may take before others are asked: longer where even the quickest of
+    /// `f + 1` peers, one of them honest, takes long.
+    fn patience(&self) -> Duration {
+        let times: Vec<Duration> = self.links.ready().filter_map(|(_, link)| link.took).collect();
+        let quickest = times.iter().min().filter(|_| times.len() > self.network.f());
+        let twice = quickest.map_or(Duration::ZERO, |quickest| quickest.saturating_mul(2));
+        twice.min(LONGEST_PATIENCE).max(self.config.ask_again_after)
+    }
+
+    /// Notes who leaves wants open for too long, though others may have met them since.
+    pub(super) fn sweep_wants(&mut self) {
+        let (now, patience) = (self.now, self.patience());
+        let late = |want: &OpenWant| now.since(want.since) >= patience;
+        let links = self.links.ready().filter(|(_, held)| held.wants.values().any(late));
+        let links: Vec<LinkId> = links.map(|(link, _)| link).collect();
+        links.into_iter().for_each(|link| self.breaks_promise(link));
+    }
+
+    fn breaks_promise(&mut self, link: LinkId) {
+        if let Some(held) = self.links.get(link) {
+            self.promises.broke(held.number, self.now);
+            self.asking.set_late(link, true);
+        }
+    }
+
+    fn is_late(&self, link: LinkId) -> bool {
+        self.links.get(link).is_some_and(|held| self.promises.rank(held.number, self.now).late)
+    }
+
+    /// Decides whom to ask for one slot, if anybody can be asked now.
+    fn plan(&mut self, wanted: Wanted, since: Time, asks: &mut BTreeMap<LinkId, Vec<Wanted>>) {
+        let now = self.now;
+        let kept_free = if now.since(since) >= PATIENT { 0 } else { 1 };
+        let counted = wanted.1 > self.lanes.vouched(wanted.0);
+        let (links, promises, asking) = (&self.links, &self.promises, &self.asking);
+        let rank = |link| links.get(link).map(|held| promises.rank(held.number, now));
+        let has_credit = |link: LinkId| {
+            let planned = asks.get(&link).map_or(0, Vec::len);
+            let frames = planned / MAX_WANTS + 1 + kept_free;
+            links.get(link).is_some_and(|held| {
+                held.wants.len() + planned < MAX_OPEN_WANTS
+                    && held.may_send_all(Class::Request, frames, Kind::Request.max_len())
+            })
+        };
+        let has_room = |link: LinkId, first: bool| {
+            let late = rank(link).is_some_and(|rank| rank.late);
+            has_credit(link) && (!counted || !first || asking.may_ask(wanted.0, link, late))
+        };
+        let usable = |link: LinkId| links.get(link).is_some_and(|held| held.ready());
+        let enough = self.network.f() + 1;
+        match self.relay.next_sources((&wanted, now, enough), usable, has_room, rank) {
+            Turn::Ask(chosen) => {
+                for link in chosen {
+                    asks.entry(link).or_default().push(wanted);
+                    if counted {
+                        let late = self.is_late(link);
+                        self.asking.opened(wanted.0, link, late);
+                    }
+                }
+            }
+            Turn::Wait(link) => {
+                let of_author = has_credit(link);
+                let park = if of_author { Park::Author(wanted.0) } else { Park::Link(link) };
+                self.relay.park(wanted, park, now);
+            }
+            Turn::Later | Turn::Over => {}
+        }
+    }
+
+    /// A link may have room for more wants: those that wait for it are due, a frame of them or
+    /// more at a time.
+    pub(super) fn ask_more(&mut self, link: LinkId) {
+        let Some(held) = self.links.get(link) else { return };
+        let credit = held.may_send_all(Class::Request, 1, Kind::Request.max_len());
+        let room = MAX_OPEN_WANTS.saturating_sub(held.wants.len());
+        if credit && room >= MAX_WANTS {
+            self.relay.unpark(Park::Link(link), room, self.now);
+        }
+    }
+
+    /// A want is answered, or was never asked.
+    fn close_want(&mut self, link: LinkId, want: &OpenWant) {
+        if want.counted {
+            self.asking.closed(want.author, link);
+            self.relay.unpark(Park::Author(want.author), 1, self.now);
+        }
+        self.ask_more(link);
     }
 
     /// Whether there is nothing left to look for.
@@ -93,13 +189,14 @@ impl Node {
         }
     }
 
-    fn ask(&mut self, link: LinkId, wanted: &[Wanted]) {
+    fn ask(&mut self, link: LinkId, wanted: &[Wanted], patience: Duration) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
         let mut wants = Vec::with_capacity(wanted.len());
         for (author, seq, id) in wanted {
             let ticket = held.ticket();
-            let open = OpenWant { author: *author, seq: *seq, id: *id, since: now };
+            let counted = *seq > self.lanes.vouched(*author);
+            let open = OpenWant { author: *author, seq: *seq, id: *id, since: now, counted };
             held.wants.insert(ticket, open);
             let author = self.network.keys()[*author as usize].key;
             wants.push(Want { ticket, author, seq: *seq, id: *id });
@@ -108,14 +205,15 @@ impl Node {
         let sent = List::new(wants)
             .and_then(|wants| self.send(link, &Frame::Request(Request { wants })))
             .is_some();
-        if !sent && let Some(held) = self.links.get_mut(link) {
-            for ticket in tickets {
-                held.wants.remove(&ticket);
+        for ticket in if sent { Vec::new() } else { tickets } {
+            let want = self.links.get_mut(link).and_then(|held| held.wants.remove(&ticket));
+            if let Some(want) = want.filter(|want| want.counted) {
+                self.asking.closed(want.author, link);
             }
         }
         for wanted in wanted {
             match sent {
-                true => self.relay.asked(*wanted, link, now, self.config.ask_again_after),
+                true => self.relay.asked(*wanted, link, now, patience),
                 false => self.relay.postpone(*wanted, now.after(LATER)),
             }
         }
@@ -127,21 +225,22 @@ impl Node {
         let header = &reply.batch.header;
         let author = self.network.index_of(&header.author);
         let Some(held) = self.links.get_mut(from.link) else { return };
-        let answers = held.wants.get(&reply.ticket).is_some_and(|want| {
+        let answers = |want: &&OpenWant| {
             author == Some(want.author)
                 && header.seq == want.seq
                 && want.id.is_none_or(|id| id == header.id())
-        });
-        if !answers {
+        };
+        let Some(want) = held.wants.get(&reply.ticket).filter(answers).copied() else {
             let claims = || Claims::of(&reply.batch, Some(reply.hops));
             let detail = "a reply that answers no open want";
             return self.reject(&from, Reason::CreditOverrun, claims, detail);
-        }
-        let found = held.wants.remove(&reply.ticket).is_some_and(|want| {
-            self.recovery.found(want.author, want.seq);
-            want.id.is_none()
-        });
-        let link = from.link;
+        };
+        let took = self.now.since(want.since).min(LONGEST_PATIENCE);
+        held.took = Some(held.took.map_or(took, |before| (before * 7 + took) / 8));
+        held.wants.remove(&reply.ticket);
+        self.recovery.found(want.author, want.seq);
+        let (link, found) = (from.link, want.id.is_none());
+        self.close_want(link, &want);
         self.on_batch(from, reply.batch, reply.hops, None, found);
         self.go_on_comparing(link);
     }
@@ -153,7 +252,11 @@ impl Node {
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         };
         self.note_lack(&want, from.number, from.link, missing);
-        self.relay.missing(&(want.author, want.seq, want.id), self.now);
+        if want.id.is_some() {
+            self.breaks_promise(from.link); // it said itself that it has it
+        }
+        self.relay.missing(&(want.author, want.seq, want.id), from.link, self.now);
+        self.close_want(from.link, &want);
         self.ask_what_is_due();
         self.go_on_comparing(from.link);
     }

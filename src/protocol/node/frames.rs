@@ -129,6 +129,7 @@ impl Node {
                 return self.reject(from, Reason::CreditOverrun, Claims::default, why);
             }
         }
+        self.ask_more(from.link);
         if let Some(held) = self.links.get(from.link) {
             self.publisher.acknowledged(from.link, held.acknowledged(Class::Push));
         }

@@ -167,6 +167,7 @@ impl Node {
     fn forget(&mut self, link: LinkId) -> Option<Link> {
         let gone = self.links.remove(link)?;
         self.relay.link_down(link, self.now);
+        self.asking.link_down(link);
         self.serving.link_down(link);
         self.recovery.link_down(link);
         self.catching_up.remove(&link);
@@ -186,6 +187,7 @@ impl Node {
     pub(super) fn sweep_links(&mut self) {
         self.end_visits();
         let now = self.now;
+        self.sweep_wants();
         let (mut ping, mut dead) = (Vec::new(), Vec::new());
         for (id, link) in self.links.iter() {
             if link.ready() && now.since(link.since) >= BRIEF {

@@ -1,5 +1,6 @@
 //! The node itself: carries facts between the parts, which know nothing of one another.
 
+mod asking;
 mod batches;
 mod comparing;
 mod fetching;

@@ -35,6 +35,8 @@ impl Node {
         note("checks", self.checks.len(), checks);
         note("under_check", self.under_check.len(), checks);
         note("writes", self.writes.len(), MAX_SUBMITTED + MAX_UNACKNOWLEDGED);
+        self.promises.occupy(note, members);
+        self.asking.occupy(note, links);
         self.serving.occupy(note, links);
         self.recovery.occupy(note, keys, members);
         note("behind", self.behind.len(), keys);

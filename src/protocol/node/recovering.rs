@@ -8,9 +8,7 @@ use crate::crypto::PublicKey;
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
-use crate::wire::limits::{
-    MAX_OPEN_WANTS, MAX_WANTS, OPEN_PER_AUTHOR, RECOVERING_PER_LINK, WINDOW,
-};
+use crate::wire::limits::{ASKED_OF_ALL, MAX_OPEN_WANTS, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
 use crate::wire::{BatchId, Class, Frame, Kind, List, Missing, Request, Want, WhyMissing};
 
 /// Between two looks at what is missing: often enough to fill a link, seldom enough to cost little.
@@ -104,7 +102,7 @@ impl Node {
         let mut turn = 0;
         while let Some(seq) = next {
             let free = seq <= vouched
-                || (self.recovery.open(author) < OPEN_PER_AUTHOR
+                || (self.recovery.open(author) < ASKED_OF_ALL
                     && self.quotas.wait(author, now, 1).is_zero());
             if !free || !self.recovery.may_ask(now) {
                 return;
@@ -174,8 +172,10 @@ impl Node {
         let mut wants = Vec::with_capacity(planned.len());
         for (author, seq) in &planned {
             let ticket = held.ticket();
-            held.wants
-                .insert(ticket, OpenWant { author: *author, seq: *seq, id: None, since: now });
+            held.wants.insert(
+                ticket,
+                OpenWant { author: *author, seq: *seq, id: None, since: now, counted: false },
+            );
             let author = self.network.keys()[*author as usize].key;
             wants.push(Want { ticket, author, seq: *seq, id: None });
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand::{SeedableRng as _, rngs::ChaCha8Rng};
 
+use super::asking::Asking;
 use super::batches::Checking;
 use super::frames::IDLE_WORK;
 use super::publishing::Writing;
@@ -14,6 +15,7 @@ use crate::crypto::{Digest, Identity, PublicKey, Signature};
 use crate::protocol::cache::Cache;
 use crate::protocol::lanes::{Lane, Lanes};
 use crate::protocol::links::{Granted, Links, Overlay};
+use crate::protocol::promises::Promises;
 use crate::protocol::publisher::Publisher;
 use crate::protocol::quotas::{Quota, Quotas};
 use crate::protocol::recovery::Recovery;
@@ -51,6 +53,7 @@ pub struct Node {
     pub(super) overlay: Overlay,
     pub(super) lanes: Lanes,
     pub(super) relay: Relay,
+    pub(super) promises: Promises,
     pub(super) standing: Standing,
     pub(super) quotas: Quotas,
     pub(super) own_quota: Quota,
@@ -60,6 +63,7 @@ pub struct Node {
     pub(super) checks: BTreeMap<Token, Checking>,
     pub(super) under_check: BTreeMap<(BatchId, Signature), Token>,
     pub(super) writes: BTreeMap<Token, Writing>,
+    pub(super) asking: Asking,
     pub(super) serving: Serving,
     pub(super) recovery: Recovery,
     /// Authors whose lane lies far behind what they are known to have signed.
@@ -118,6 +122,7 @@ impl Node {
             names: 0,
             links: Links::default(),
             relay: Relay::default(),
+            promises: Promises::default(),
             quotas: Quotas::default(),
             own_quota: Quota::own(),
             publisher: Publisher::default(),
@@ -125,6 +130,7 @@ impl Node {
             checks: BTreeMap::new(),
             under_check: BTreeMap::new(),
             writes: BTreeMap::new(),
+            asking: Asking::default(),
             serving: Serving::default(),
             recovery: Recovery::default(),
             behind: BTreeSet::new(),

@@ -210,6 +210,7 @@ fn a_node_far_behind_takes_news_at_once_and_recovers_the_rest_outside_the_quota(
     assert!(victim.delivered.contains(&news.id()), "{:?}", victim.node.counters().rejected);
     victim.run(4000, react);
     assert_eq!(victim.delivered.len(), 3001);
+    assert_eq!(victim.node.counters().rejected, Default::default());
     assert!(victim.node.lanes.holed().next().is_none());
 }
 

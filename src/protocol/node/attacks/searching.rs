@@ -1,10 +1,12 @@
 //! Liars against the table of what is looked for.
 
+use std::collections::BTreeMap;
+
 use super::{Victim, identity, list};
 use crate::crypto::Digest;
-use crate::protocol::LinkId;
-use crate::wire::limits::MAX_WANTED_PER_LINK;
-use crate::wire::{Announce, Batch, Frame, SlotId};
+use crate::protocol::{LinkId, Reason, Time};
+use crate::wire::limits::{ASKED_OF_A_LINK, MAX_WANTED_PER_LINK};
+use crate::wire::{Announce, Batch, BatchId, Entry, Frame, Missing, SlotId, Want, WhyMissing};
 
 #[test]
 fn a_neighbour_that_answers_nothing_does_not_hold_up_what_others_have() {
@@ -87,4 +89,192 @@ fn many_liars_that_name_a_batch_first_do_not_crowd_out_the_one_that_has_it() {
         _ => {}
     });
     assert_eq!(victim.delivered.len(), 900);
+}
+
+/// What a liar does that announced a batch and is asked for it.
+#[derive(Clone, Copy, PartialEq)]
+enum Lie {
+    Silence,
+    Missing,
+}
+
+/// Links `liars` liars, who announce every batch first, and then two honest members who announce it
+/// and have it; gives how long each of `count` batches took from there, a second apart, and the
+/// replies of honest members.
+fn promised(liars: u16, lie: Lie, count: u64) -> (Vec<u64>, u64) {
+    let members = 3 * liars + 1;
+    let mut victim = Victim::among(members, 1);
+    let links: Vec<LinkId> = (1..=liars + 2).map(|n| victim.link(n)).collect();
+    let batches = victim.chain(members, count);
+    let (mut times, mut replies) = (vec![], 0);
+    for batch in &batches {
+        links.iter().for_each(|link| victim.announce(*link, std::slice::from_ref(batch)));
+        let begun = victim.now;
+        let mut after = None;
+        victim.run(1000, |victim, link, frame| match frame {
+            Frame::Request(asked) => {
+                for want in asked.wants.iter() {
+                    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
+                    if link > links[usize::from(liars) - 1] {
+                        victim.reply(link, want, &batches);
+                        replies += 1;
+                        after.get_or_insert(victim.now.since(begun).as_millis() as u64);
+                    } else if lie == Lie::Missing {
+                        let missing = Missing { ticket, why, floor: 0, next: 0 };
+                        victim.say(link, &Frame::Missing(missing));
+                    }
+                }
+            }
+            Frame::Compare(asked) => victim.agree(link, &asked),
+            _ => {}
+        });
+        times.push(after.expect("it came"));
+    }
+    assert_eq!(victim.delivered.len() as u64, count);
+    assert!(victim.bans.is_empty(), "nobody is blamed for being slow");
+    (times, replies)
+}
+
+#[test]
+fn whoever_announces_first_and_never_answers_delays_by_two_round_trips_at_most() {
+    for (liars, lie) in [(1, Lie::Silence), (3, Lie::Silence), (10, Lie::Silence)]
+        .into_iter()
+        .chain([(33, Lie::Silence), (33, Lie::Missing)])
+    {
+        let (times, replies) = promised(liars, lie, 20);
+        let worst = *times.iter().max().expect("some");
+        assert!(worst <= 2 * 150 + 10, "{liars} liars: {times:?} ms");
+        let late = times.iter().filter(|after| **after > 20).count();
+        assert!(late <= 2, "{liars} liars cost one burst a term: {times:?} ms");
+        assert!(replies <= 22, "{liars} liars: {replies} replies for 20 batches");
+    }
+}
+
+#[test]
+fn a_slow_honest_node_is_asked_last_and_still_asked() {
+    let mut victim = Victim::among(4, 1);
+    let slow = victim.link(1);
+    let batches = victim.chain(4, 40);
+    let mut open: Vec<(Time, Want)> = vec![];
+    for batch in &batches {
+        victim.announce(slow, std::slice::from_ref(batch));
+        for _ in 0..10 {
+            victim.run(100, |victim, link, frame| match frame {
+                Frame::Request(asked) => {
+                    let now = victim.now;
+                    open.extend(asked.wants.iter().map(|want| (now, *want)));
+                }
+                Frame::Compare(asked) => victim.agree(link, &asked),
+                _ => {}
+            });
+            let old = |(since, _): &(Time, Want)| victim.now.since(*since).as_millis() >= 400;
+            let (due, rest) = open.into_iter().partition::<Vec<_>, _>(old);
+            open = rest;
+            due.iter().for_each(|(_, want)| victim.reply(slow, want, &batches));
+        }
+    }
+    assert_eq!((victim.delivered.len(), victim.bans.len()), (40, 0));
+}
+
+/// A liar's names of what does not exist, in an honest author's lane, keep nobody from being asked
+/// for what does.
+#[test]
+fn made_up_ids_of_an_honest_author_do_not_hold_up_its_batches() {
+    let mut victim = Victim::among(31, 1);
+    let author = identity(31).public();
+    let batches = victim.chain(31, 400);
+    let links: Vec<LinkId> = (1..=11).map(|n| victim.link(n)).collect();
+    let honest = links[10];
+    for link in &links[..10] {
+        for from in (401..913).step_by(128) {
+            let id = |seq: u64| Digest::of(&[&link.0.to_be_bytes(), &seq.to_be_bytes()]);
+            let item = |seq| SlotId { author, seq, id: id(seq) };
+            let items = list((from..from + 128).map(item).collect());
+            victim.say(*link, &Frame::Announce(Announce { items }));
+        }
+    }
+    let mut late: Vec<u64> = vec![];
+    for batch in &batches {
+        let begun = victim.now;
+        victim.announce(honest, std::slice::from_ref(batch));
+        let mut asked = None;
+        victim.run(25, |victim, link, frame| match frame {
+            Frame::Request(request) if link == honest => {
+                asked.get_or_insert(victim.now.since(begun).as_millis() as u64);
+                request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
+            }
+            Frame::Compare(compare) => victim.agree(link, &compare),
+            _ => {}
+        });
+        late.extend(asked.filter(|after| *after > 10));
+    }
+    victim.run(1000, |victim, link, frame| match frame {
+        Frame::Request(request) if link == honest => {
+            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
+        }
+        _ => {}
+    });
+    assert_eq!(victim.delivered.len(), 400);
+    assert!(late.len() < 80, "{} of 400 late: {late:?} ms", late.len());
+}
+
+#[test]
+fn searches_that_cannot_go_on_cost_little() {
+    let mut victim = Victim::among(49, 1);
+    let author = identity(49).public();
+    for n in 1..=16u16 {
+        let link = victim.link(n);
+        for from in 0..4u64 {
+            let id = |seq: u64| Digest::of(&[&n.to_be_bytes(), &seq.to_be_bytes()]);
+            let item = |i| SlotId { author, seq: 1 + from * 128 + i, id: id(from * 128 + i) };
+            let items = list((0..128).map(item).collect());
+            victim.say(link, &Frame::Announce(Announce { items }));
+        }
+    }
+    assert_eq!(victim.node.relay.searching(), 8192);
+    victim.run(5000, |_, _, _| {});
+    let looks = victim.node.relay.looks;
+    assert!(looks < 60_000, "{looks} in five seconds");
+}
+
+/// A liar publishes far above its quota, and its neighbours hold different parts of it: what is
+/// over the quota is asked for once it can be taken, once, and of one neighbour.
+#[test]
+fn what_is_over_a_quota_is_fetched_once_and_only_when_it_can_be_taken() {
+    const BODY: usize = 1 << 20;
+    let mut victim = Victim::among(31, 1);
+    let links: Vec<LinkId> = (1..=10).map(|n| victim.link(n)).collect();
+    let (mut prev, mut batches) = (Digest::ZERO, vec![]);
+    for seq in 1..=80u64 {
+        let entry = Entry { topic: String::new(), payload: vec![seq as u8; BODY - 100] };
+        let network = victim.network.id();
+        let batch = Batch::sign(&identity(31), network, seq, prev, 5, &[entry]).expect("fits");
+        prev = batch.id();
+        batches.push(batch);
+    }
+    links.iter().for_each(|link| victim.announce(*link, &batches));
+    let (mut asked, mut open): (BTreeMap<(u64, Option<BatchId>), u32>, Vec<(LinkId, Want)>) =
+        Default::default();
+    let mut most_open = 0;
+    for _ in 0..600 {
+        victim.run(50, |victim, link, frame| match frame {
+            Frame::Request(request) => {
+                for want in request.wants.iter() {
+                    *asked.entry((want.seq, want.id)).or_default() += 1;
+                    open.push((link, *want));
+                }
+            }
+            Frame::Compare(compare) => victim.agree(link, &compare),
+            _ => {}
+        });
+        most_open = most_open.max(open.len());
+        for (link, want) in std::mem::take(&mut open) {
+            victim.reply(link, &want, &batches);
+        }
+    }
+    assert_eq!(victim.delivered.len(), 80, "all of it comes in time");
+    let counts = &victim.node.counters().rejected;
+    assert_eq!(counts.get(&Reason::AuthorRate), None, "{counts:?}");
+    assert!(asked.values().all(|count| *count == 1), "{asked:?}");
+    assert!(most_open <= 16 + links.len() * ASKED_OF_A_LINK, "{most_open} at once");
 }

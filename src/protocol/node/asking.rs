@@ -1,0 +1,126 @@
+//! How many wants are open for each author: what was asked for is taken even if it takes the
+//! author's quota into debt, so that little may be asked for at once.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::{LinkId, Note};
+use crate::wire::limits::{ASKED_OF_A_LINK, ASKED_OF_ALL, MAX_OPEN_WANTS};
+
+#[derive(Debug, Default)]
+struct OfLink {
+    /// Whether its peer broke a promise lately: its wants take no room from those of others.
+    late: bool,
+    /// By author's key number.
+    open: BTreeMap<u32, usize>,
+}
+
+/// Open wants that count.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    links: BTreeMap<LinkId, OfLink>,
+    /// By author, on links whose peers are not late.
+    all: BTreeMap<u32, usize>,
+}
+
+impl Asking {
+    /// Whether one more may be asked of a link: a few always, so that nobody is kept from being
+    /// asked, and more while few are open in all, unless it leaves wants open.
+    pub fn may_ask(&self, author: u32, link: LinkId, late: bool) -> bool {
+        let of_link = self.links.get(&link).and_then(|of| of.open.get(&author));
+        let all = self.all.get(&author).copied().unwrap_or(0);
+        of_link.is_none_or(|open| *open < ASKED_OF_A_LINK) || (!late && all < ASKED_OF_ALL)
+    }
+
+    /// One more is open.
+    pub fn opened(&mut self, author: u32, link: LinkId, late: bool) {
+        self.set_late(link, late);
+        *self.links.entry(link).or_default().open.entry(author).or_default() += 1;
+        if !late {
+            *self.all.entry(author).or_default() += 1;
+        }
+    }
+
+    /// One is answered.
+    pub fn closed(&mut self, author: u32, link: LinkId) {
+        let Some(of_link) = self.links.get_mut(&link) else { return };
+        less(&mut of_link.open, author, 1);
+        if !of_link.late {
+            less(&mut self.all, author, 1);
+        }
+        if of_link.open.is_empty() {
+            self.links.remove(&link);
+        }
+    }
+
+    /// A link's peer is late from now on, or no longer.
+    pub fn set_late(&mut self, link: LinkId, late: bool) {
+        let Some(of_link) = self.links.get_mut(&link).filter(|of| of.late != late) else {
+            if late {
+                self.links.entry(link).or_default().late = true;
+            }
+            return;
+        };
+        of_link.late = late;
+        for (author, count) in &of_link.open {
+            match late {
+                true => less(&mut self.all, *author, *count),
+                false => *self.all.entry(*author).or_default() += count,
+            }
+        }
+    }
+
+    /// Forgets a link.
+    pub fn link_down(&mut self, link: LinkId) {
+        self.set_late(link, true);
+        self.links.remove(&link);
+    }
+
+    /// How full it is, with its limits for so many links.
+    pub fn occupy(&self, note: Note, links: usize) {
+        let fullest = self.links.values().map(|of| of.open.values().sum()).max().unwrap_or(0);
+        note("asking.links", self.links.len(), links);
+        note("asking.fullest", fullest, MAX_OPEN_WANTS);
+        note("asking.authors", self.all.len(), links * MAX_OPEN_WANTS);
+    }
+}
+
+fn less(counts: &mut BTreeMap<u32, usize>, author: u32, by: usize) {
+    let Some(count) = counts.get_mut(&author) else { return };
+    *count = count.saturating_sub(by);
+    if *count == 0 {
+        counts.remove(&author);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: LinkId = LinkId(1);
+    const TWO: LinkId = LinkId(2);
+
+    #[test]
+    fn one_that_leaves_wants_open_takes_no_room_from_another() {
+        let mut asking = Asking::default();
+        let ask = |asking: &mut Asking, link, late| {
+            let mut count = 0;
+            while asking.may_ask(7, link, late) {
+                asking.opened(7, link, late);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(ask(&mut asking, ONE, false), ASKED_OF_ALL);
+        assert_eq!(ask(&mut asking, TWO, false), ASKED_OF_A_LINK, "a few of anybody");
+        asking.set_late(ONE, true);
+        assert_eq!(ask(&mut asking, TWO, false), ASKED_OF_ALL - ASKED_OF_A_LINK);
+        assert_eq!(ask(&mut asking, ONE, true), 0);
+        (0..ASKED_OF_ALL).for_each(|_| asking.closed(7, ONE));
+        assert_eq!(ask(&mut asking, ONE, true), ASKED_OF_A_LINK);
+        asking.link_down(TWO);
+        asking.set_late(ONE, false);
+        assert_eq!(asking.all, [(7, ASKED_OF_A_LINK)].into());
+        asking.link_down(ONE);
+        assert!(asking.all.is_empty() && asking.links.is_empty());
+    }
+}
