@@ -300,6 +300,14 @@ impl Relay {
         }
     }
 
+    /// Ends searches for any batch of slots up to a tip: what is missing there is recovered.
+    pub fn end_below(&mut self, author: u32, tip: u64) {
+        let below = self.searches.range((author, 0, None)..=(author, tip, None));
+        let below: Vec<Wanted> =
+            below.map(|(wanted, _)| *wanted).filter(|w| w.2.is_none()).collect();
+        below.iter().for_each(|wanted| self.found(wanted));
+    }
+
     /// The links that said that they have a batch.
     pub fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
         let search = self.searches.get(wanted);

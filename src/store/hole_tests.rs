@@ -108,14 +108,14 @@ fn what_was_never_written_is_found_after_a_death() {
 fn holes_of_a_lane_are_few_whatever_happened_to_it() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
     let bench = Bench::open(dir.path(), &net);
-    put(&bench, &net, (1..=1000).map(|number| number * 2));
+    put(&bench, &net, (1..=1500).map(|number| number * 2));
     let many: Vec<Hole> =
-        (1..=1000).map(|number| hole(number * 2 - 1, number * 2 - 1, true)).collect();
-    assert!(bench.put(holes(2000, &many), Durability::Lazy));
+        (1..=1500).map(|number| hole(number * 2 - 1, number * 2 - 1, true)).collect();
+    assert!(bench.put(holes(3000, &many), Durability::Lazy));
     let after = Bench::open(killed(dir.path()).path(), &net);
     let found = lane(&after).holes;
     assert_eq!(found.len(), MAX_HOLES);
-    assert_eq!(found.last().map(|hole| hole.to), Some(1999));
+    assert_eq!(found.last().map(|hole| hole.to), Some(2999));
 }
 
 #[test]

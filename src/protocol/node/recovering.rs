@@ -39,6 +39,7 @@ impl Node {
     /// would take them for held.
     pub(super) fn write_holes(&mut self) {
         for (author, tip, holes) in self.lanes.take_changed() {
+            self.relay.end_below(author, tip);
             let author = self.network.keys()[author as usize].key;
             let token = Token(self.name());
             let record = Record::Holes { author, tip, holes };
