@@ -37,11 +37,6 @@ impl Node {
     /// Fills up the chosen links: each is drawn uniformly at random from the members that are
     /// neither chosen nor banned, whether they are linked already or not.
     pub(super) fn choose_links(&mut self) {
-        self.draw_links();
-        self.finish_rotation();
-    }
-
-    fn draw_links(&mut self) {
         if self.links.ready().next().is_none() {
             self.overlay.hurry(self.now.after(LONELY));
         }
@@ -84,10 +79,12 @@ impl Node {
         }
         self.retiring = Some(chosen[self.rng.random_range(0..chosen.len())]);
         self.choose_links();
+        self.finish_rotation();
     }
 
     /// Lets the link go that another was drawn for, once that one is there. Who dialled a link ends
-    /// it: one that the peer dialled may be one that it has chosen.
+    /// it: one that the peer dialled may be one that it has chosen. Not when an inbound link comes
+    /// up, as that must never end one to another peer.
     fn finish_rotation(&mut self) {
         let Some(old) = self.retiring else { return };
         let others = self.links.ready().filter(|(id, link)| link.chosen() && *id != old).count();
@@ -120,7 +117,9 @@ impl Node {
         }
         self.links.up(link, peer, number, dialled, self.now);
         self.links.choose(link, purpose == Some(Purpose::Chosen));
-        self.limit_visits();
+        if dialled {
+            self.limit_visits();
+        }
         let (version, network, instance) = (u16::from(VERSION), self.network.id(), self.instance);
         self.send(link, &Frame::Hello(Hello { version, network, instance }));
     }
@@ -135,10 +134,7 @@ impl Node {
                 }
                 self.close(older, CloseWhy::Duplicate);
             }
-            Verdict::Loses => {
-                self.close(link, CloseWhy::Duplicate);
-                return self.choose_links();
-            }
+            Verdict::Loses => return self.close(link, CloseWhy::Duplicate),
         }
         let Some(held) = self.links.get(link) else { return };
         if held.dialled {
@@ -146,6 +142,7 @@ impl Node {
                 self.end_visits_before(link);
             }
             self.compare(link);
+            self.finish_rotation();
         }
         self.probe_holes(link);
         if self.lanes.holed().next().is_some() {
@@ -186,6 +183,7 @@ impl Node {
     /// Pings silent links and gives up those that owe something for too long.
     pub(super) fn sweep_links(&mut self) {
         self.end_visits();
+        self.finish_rotation();
         let now = self.now;
         self.sweep_wants();
         let (mut ping, mut dead) = (Vec::new(), Vec::new());

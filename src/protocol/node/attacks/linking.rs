@@ -188,3 +188,32 @@ fn hurried_visits_reach_everybody_soon_and_silence_holds_a_place_for_two_seconds
     crowd.run(10_000, manner);
     assert!(crowd.victim.node.visits().len() <= 2);
 }
+
+/// The only other member is about to link itself in when a link is to go. It is drawn when it says
+/// hello, but that ends no link to another peer.
+#[test]
+fn an_inbound_hello_ends_no_link_to_another_peer() {
+    let mut crowd = Crowd::of(Victim::among(5, 0));
+    crowd.run(8000, |_| Manner::Answers);
+    let mut victim = crowd.victim;
+    let gone: Vec<LinkId> = victim.node.visits();
+    for link in gone {
+        victim.give(Input::LinkDown { link, cause: Down::Lost });
+    }
+    assert_eq!(victim.node.chosen().count(), 3);
+    let fourth = (1..5).find(|n| victim.node.links.of_peer(&identity(*n).public()).is_none());
+    let fourth = fourth.expect("one is not linked");
+    let link = LinkId(u64::from(fourth));
+    victim.give(Input::LinkUp { link, peer: identity(fourth).public(), dialled: false });
+    victim.node.rotate();
+    victim.drain();
+    assert!(victim.node.retiring.is_some());
+    victim.closed.clear();
+    let (network, instance) = (victim.network.id(), Instance([9; 16]));
+    victim.say(link, &Frame::Hello(Hello { version: 2, network, instance }));
+    assert_eq!(victim.closed, [], "its hello alone ends nothing");
+    assert_eq!(victim.node.chosen().count(), 4, "it was drawn");
+    victim.run(1100, |_, _, _| ());
+    assert_eq!(victim.closed.len(), 1, "and the exchange is finished by the clock");
+    assert_eq!(victim.node.chosen().count(), 3);
+}
