@@ -29,6 +29,8 @@ mod router;
 mod serve;
 mod signed;
 mod status;
+#[cfg(test)]
+mod stored_tests;
 mod stream;
 
 pub use error::ApiError;

@@ -60,7 +60,7 @@ struct Chunk {
 ///
 /// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`;
 /// without either it begins with what comes from now on. An event `gap` (`GapDto`) says that
-/// something may be missing; one with an id and `author`, `from`, `to` that those slots are given up.
+/// something may be missing; one with `author`, `from` and `to`, that those slots are given up.
 #[utoipa::path(
     get, path = "/v1/messages/stream", params(MessageParams),
     responses(
@@ -253,8 +253,8 @@ impl Feed {
 }
 
 impl Chunk {
-    /// Encodes rows, and gaps between them, until they are too many bytes, and leaves the others for
-    /// the next time.
+    /// Encodes rows, and gaps between them, until they are too many bytes, and leaves the others
+    /// for the next time.
     fn of<T>(page: Page<T>, row: impl Fn(T) -> Encoded, gap: impl Fn(LaneGap) -> Encoded) -> Self {
         let (next, more, mut bytes) = (page.next, page.more, 0);
         let mut chunk = Self { gap: page.gap, events: vec![], first: next, next, more, cut: false };

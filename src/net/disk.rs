@@ -86,8 +86,8 @@ impl Disk {
         self.store.write(token, record, durability);
     }
 
-    /// What is to be handed in again. Holes are kept in place of those before: older ones that found
-    /// no room must not come after newer ones.
+    /// What is to be handed in again. Holes are kept in place of those before: older ones that
+    /// found no room must not come after newer ones.
     fn kept(&self, token: Token) -> Option<&Record> {
         let record = self.writing.get(&token)?.kept.as_ref()?;
         match record {
@@ -174,9 +174,9 @@ impl Disk {
         self.store.queue_len()
     }
 
-    /// Writes what was handed in, syncs, and ends the store's threads. Blocks. While something could
-    /// not be written it is no clean end: the node took it for held, and the next start has to look
-    /// what is missing.
+    /// Writes what was handed in, syncs, and ends the store's threads. Blocks. While something
+    /// could not be written it is no clean end: the node took it for held, and the next start
+    /// has to look what is missing.
     pub fn close(self) {
         if self.failed.is_empty() { self.store.close() } else { drop(self.store) }
     }

@@ -39,7 +39,8 @@ impl Default for Options {
 }
 
 /// Called with the answer to each `write` and `read`, once, and with `Input::Pruned` and
-/// `Input::Damaged` as they happen, on a thread of the store, or of whoever opens it. It must not block, and must not call the store.
+/// `Input::Damaged` as they happen, on a thread of the store or of whoever opens it. It must not
+/// block, and must not call the store.
 pub type Answer = Box<dyn Fn(Input) + Send>;
 
 /// What the threads and the handle share.

@@ -2,15 +2,14 @@
 
 use std::mem::take;
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::cursor::{self, Cursor, LaneGap, Page};
 use super::quarantine::Suspect;
-use super::rows::Found;
+use super::rows::Kept;
 use super::{Reader, StoreError, rows};
 use crate::crypto::{Digest, PublicKey};
-use crate::protocol::Time;
-use crate::wire::{Entry, Header, MessageId};
+use crate::wire::{Entry, MessageId};
 
 /// Messages of a page at most.
 const MAX_LIMIT: usize = 1000;
@@ -74,32 +73,23 @@ struct BatchRow {
 }
 
 impl BatchRow {
-    /// A row that was checked; `None` if it is damaged.
-    fn of(row: i64, found: Found) -> Option<Self> {
-        let batch = |id, header: &Header, delivered_at: Time, hops, from| Self {
-            row,
-            id,
+    fn of(number: i64, kept: Kept) -> Option<Self> {
+        let Kept { row, pruned } = kept;
+        let header = &row.batch.header;
+        let entries = if pruned { None } else { Some(row.batch.entries().ok()?) };
+        Some(Self {
+            row: number,
+            id: row.id,
             author: header.author,
             seq: header.seq,
             created_at: header.created_at,
-            delivered_at: delivered_at.0,
-            hops,
-            from,
+            delivered_at: row.delivered_at.0,
+            hops: row.hops,
+            from: row.from,
             count: header.count,
-            entries: None,
-            size: 0,
-        };
-        match found {
-            Found::Whole(one) => {
-                let entries = Some(one.batch.entries().ok()?);
-                let whole = batch(one.id, &one.batch.header, one.delivered_at, one.hops, one.from);
-                Some(Self { entries, size: one.batch.body.len(), ..whole })
-            }
-            Found::Bare(one) => {
-                Some(batch(one.id, &one.header, one.delivered_at, one.hops, one.from))
-            }
-            Found::Damaged => None,
-        }
+            entries,
+            size: row.batch.body.len(),
+        })
     }
 
     /// The message in that place.
@@ -135,8 +125,8 @@ impl Reader {
             let (columns, keys) = (rows::BATCH, rows::KEYS);
             let sql = format!("SELECT {columns} FROM batches b {keys} WHERE b.id = ?1 AND b.first");
             let mut query = db.prepare_cached(&sql)?;
-            let found = query.query_row([id.batch.0], |row| self.found(row)).optional()?;
-            Ok(found.map(|(row, found)| (row, BatchRow::of(row, found), generation)))
+            let found = query.query_row([id.batch.0], |row| self.checked(row)).optional()?;
+            Ok(found.map(|(row, batch)| (row, batch, generation)))
         })?;
         Ok(match found {
             Some((_, Some(mut batch), generation)) if id.index < batch.count => {
@@ -161,6 +151,13 @@ impl Reader {
         let page = self.with(|db, generation| self.page(db, generation, query, &mut damaged));
         damaged.into_iter().for_each(|row| self.doubt(Suspect::Row(row)));
         page
+    }
+
+    /// A row that is what its id names and signed; `None` if it is damaged.
+    fn checked(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<BatchRow>)> {
+        let (number, kept) = self.kept(row)?;
+        let good = kept.filter(|kept| kept.is_intact() && self.is_signed(&kept.row.batch));
+        Ok((number, good.and_then(|kept| BatchRow::of(number, kept))))
     }
 
     fn page(
@@ -220,8 +217,8 @@ impl Reader {
         };
         let (mut scanned, mut bytes, mut unknown) = (0, 0, false);
         while let Some(row) = found.next()? {
-            let (row, found) = self.found(row)?;
-            if let Some(mut batch) = BatchRow::of(row, found) {
+            let (row, batch) = self.checked(row)?;
+            if let Some(mut batch) = batch {
                 let skip = if row == from { after + 1 } else { 0 };
                 for index in skip..batch.count {
                     if page.rows.len() == search.limit {

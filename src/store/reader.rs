@@ -1,5 +1,6 @@
 //! Reading beside the writer: a small pool of read-only connections.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -9,17 +10,19 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::quarantine::{self, Suspect};
-use super::rows::Found;
+use super::rows::{Found, Kept};
 use super::writer::Command;
 use super::{StoreError, open, rows, schema};
-use crate::crypto::{Digest, PublicKey, hex, parse_hex};
+use crate::crypto::{Digest, PublicKey, Signature, check, hex, parse_hex};
 use crate::protocol::StoredBatch;
-use crate::wire::BatchId;
+use crate::wire::{Batch, BatchId};
 
 /// Connections at most.
 const CONNECTIONS: usize = 8;
 /// Connections that are kept while nobody reads.
 const KEPT: usize = 2;
+/// Signatures that are known to be good, at most: about a megabyte.
+const SIGNED: usize = 4096;
 /// How long a reader waits for a connection, or for a program that has locked the database.
 const WAIT: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,7 @@ struct Inner {
     /// Whom to tell of damaged rows; nobody in a folder that is only read.
     writer: Weak<Sender<Command>>,
     quarantined: Arc<AtomicU64>,
+    signed: Mutex<Signed>,
     pool: Mutex<Pool>,
     returned: Condvar,
 }
@@ -44,6 +48,13 @@ struct Inner {
 struct Pool {
     idle: Vec<Connection>,
     open: usize,
+}
+
+/// Ids and signatures that were found good.
+#[derive(Default)]
+struct Signed {
+    known: BTreeSet<(BatchId, Signature)>,
+    order: VecDeque<(BatchId, Signature)>,
 }
 
 /// A connection on loan.
@@ -91,6 +102,7 @@ impl Reader {
             generation,
             writer,
             quarantined,
+            signed: Mutex::default(),
             pool,
             returned: Condvar::new(),
         })))
@@ -149,7 +161,7 @@ impl Reader {
                 .optional()?;
             match found {
                 Some((_, Found::Whole(batch))) => return Ok(Some(batch)),
-                Some((_, Found::Bare(_))) => return Ok(None),
+                Some((_, Found::Bare)) => return Ok(None),
                 Some((row, Found::Damaged)) => {
                     doubts.push(Suspect::Row(row));
                     return Ok(None);
@@ -181,6 +193,26 @@ impl Reader {
         rows::found(row, &self.0.network)
     }
 
+    /// What a row holds, unchecked, and its number.
+    pub(super) fn kept(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<Kept>)> {
+        rows::kept(row, &self.0.network)
+    }
+
+    /// Whether its author signed a batch whose id is that of its header. Each is checked once for
+    /// all who read it: a stream for each of many clients costs no more checks than one.
+    pub(super) fn is_signed(&self, batch: &Batch) -> bool {
+        let header = &batch.header;
+        let name = (header.id(), batch.signature);
+        if self.0.signed().known.contains(&name) {
+            return true;
+        }
+        let good = check(&header.author, &header.statement(), &batch.signature).is_good();
+        if good {
+            self.0.signed().add(name);
+        }
+        good
+    }
+
     /// Has the writer look at a row that is not what was written. Without one, as in the folder of
     /// a stopped node, the row is only left out.
     pub(super) fn doubt(&self, suspect: Suspect) {
@@ -196,7 +228,24 @@ impl Reader {
     }
 }
 
+impl Signed {
+    fn add(&mut self, name: (BatchId, Signature)) {
+        if self.known.insert(name) {
+            self.order.push_back(name);
+        }
+        if self.order.len() > SIGNED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
 impl Inner {
+    fn signed(&self) -> MutexGuard<'_, Signed> {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,9 +20,9 @@ struct Known {
     tip: u64,
 }
 
-/// The lanes of a network's keys; and the damaged rows among their newest, which are set aside. With
-/// `scan` (the end before was not a clean one, or a row was damaged) all that is missing is looked
-/// for, which takes a step for each row.
+/// The lanes of a network's keys; and the damaged rows among their newest, which are set aside.
+/// With `scan` (the end before was not a clean one, or a row was damaged) all that is missing is
+/// looked for, which takes a step for each row.
 pub(super) fn lanes(
     db: &mut Connection,
     authors: &mut Authors,
@@ -37,7 +37,7 @@ pub(super) fn lanes(
         }
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for row in suspects {
-            // It is damaged, whatever it looks like now: a row that is left would be found for ever.
+            // Whatever it looks like now: a row that is left would be found for ever.
             let suspect = Suspect::Row(row);
             match quarantine::examine(&tx, authors, &network.id(), suspect)? {
                 Some(damage) => damaged.push(damage),
@@ -61,11 +61,10 @@ pub(super) fn lanes(
     Ok((lanes.into_iter().map(|(_, lane)| lane).collect(), damaged))
 }
 
+type Lanes = Vec<(Known, RestoredLane)>;
+
 /// The newest slots of each author, and the rows that are not what was written.
-fn slots(
-    db: &Connection,
-    network: &Network,
-) -> rusqlite::Result<(Vec<(Known, RestoredLane)>, Vec<i64>)> {
+fn slots(db: &Connection, network: &Network) -> rusqlite::Result<(Lanes, Vec<i64>)> {
     let mut authors = db.prepare(
         "SELECT key, number, newest, floor, tip FROM authors \
          WHERE newest > 0 OR floor > 0 OR tip > 0 ORDER BY number",
@@ -103,10 +102,8 @@ fn slots(
         check_tips(&mut slots, &mut suspects, known.key, &network.id());
         let slots = slots.into_iter().map(|(_, slot)| slot).collect();
         let (tip, floor) = (known.tip, known.floor);
-        lanes.push((
-            Known { ..known },
-            RestoredLane { tip, floor, slots, ..RestoredLane::new(known.key) },
-        ));
+        let lane = RestoredLane { tip, floor, slots, ..RestoredLane::new(known.key) };
+        lanes.push((known, lane));
     }
     Ok((lanes, suspects))
 }

@@ -19,8 +19,8 @@ pub(super) const BATCH: &str = "b.row, a.key AS author, b.seq, b.id, b.first, b.
 pub(super) const BARE: &str = "b.row, a.key AS author, b.seq, b.id, b.first, b.delivered_at, b.hops, \
      s.key AS sender, b.created_at, b.count, b.length, b.base, b.prev, b.content, b.signature, \
      NULL AS body";
-/// The keys that a batch refers to. Left joins keep SQLite from turning the loops round, which would
-/// sort all rows for every page, and give rows that refer to nobody, which are damaged, too.
+/// The keys that a batch refers to. Left joins keep SQLite from turning the loops round, which
+/// would sort all rows for every page, and give rows that refer to nobody, which are damaged, too.
 pub(super) const KEYS: &str = "LEFT JOIN authors a ON a.number = b.author \
      LEFT JOIN authors s ON s.number = b.sender";
 /// Columns of a rejection, for [`rejection`].
@@ -59,14 +59,21 @@ pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Reason> {
     Reason::from_name(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no reason"))
 }
 
-/// A batch whose payload is pruned.
-#[derive(Debug)]
-pub(super) struct Bare {
-    pub(super) id: Digest,
-    pub(super) header: Header,
-    pub(super) hops: u8,
-    pub(super) from: Option<PublicKey>,
-    pub(super) delivered_at: Time,
+/// A batch's row as it was read, of the right shape and no more.
+pub(super) struct Kept {
+    /// The row; without a body if that is pruned.
+    pub(super) row: DiskRow,
+    /// Whether its payload is pruned.
+    pub(super) pruned: bool,
+}
+
+impl Kept {
+    /// Whether it is what its id names, but for the signature.
+    pub(super) fn is_intact(&self) -> bool {
+        let batch = &self.row.batch;
+        let body = || batch.check_shape().is_ok() && batch.content_matches();
+        batch.id() == self.row.id && (self.pruned || body())
+    }
 }
 
 /// What a row of `batches` holds.
@@ -74,33 +81,43 @@ pub(super) struct Bare {
 pub(super) enum Found {
     /// A batch, as it was written.
     Whole(StoredBatch),
-    /// The same without its payload.
-    Bare(Bare),
+    /// The same without its payload, which is pruned.
+    Bare,
     /// Something that was never written.
     Damaged,
 }
 
-/// What a row holds, from the columns [`BATCH`], and its number. Takes as long as a signature check:
-/// what comes from the disk is believed no more than what a neighbour sends.
+/// What a row holds, from the columns [`BATCH`], and its number. Takes as long as a signature
+/// check: what comes from the disk is believed no more than what a neighbour sends.
 pub(super) fn found(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, Found)> {
-    // A column of another type, or a number that cannot be, is damage, and no failure of the query.
-    Ok((row.get("row")?, checked(row, network).ok().flatten().unwrap_or(Found::Damaged)))
+    let (number, kept) = kept(row, network)?;
+    let Some(Kept { row, pruned }) = kept else { return Ok((number, Found::Damaged)) };
+    if !pruned {
+        let whole = StoredBatch::from_disk(row, network);
+        return Ok((number, whole.map_or(Found::Damaged, Found::Whole)));
+    }
+    let (header, signature, first) = (&row.batch.header, row.batch.signature, row.first);
+    let slot = RestoredSlot { seq: header.seq, id: row.id, rest: header.rest(), signature, first };
+    let signed = slot.is_signed(header.author, network);
+    Ok((number, if signed { Found::Bare } else { Found::Damaged }))
 }
 
-fn checked(row: &Row<'_>, network: &Digest) -> rusqlite::Result<Option<Found>> {
+/// What a row holds, unchecked, and its number.
+pub(super) fn kept(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, Option<Kept>)> {
+    // A column of another type, or a number that cannot be, is damage, and no failure of the query.
+    Ok((row.get("row")?, parsed(row, network).ok().flatten()))
+}
+
+fn parsed(row: &Row<'_>, network: &Digest) -> rusqlite::Result<Option<Kept>> {
     let author = key(row, 1)?;
     let (id, header, signature) = header(row, *network, author, unsigned(row, 2)?)?;
     let (hops, from) = (row.get("hops")?, optional_key(row, 7)?);
     let (delivered_at, first) = (Time(unsigned(row, 5)?), row.get("first")?);
-    let Some(body) = row.get::<_, Option<Vec<u8>>>("body")? else {
-        let slot = RestoredSlot { seq: header.seq, id, rest: header.rest(), signature, first };
-        let bare = Bare { id, header, hops, from, delivered_at };
-        return Ok(slot.is_signed(author, network).then_some(Found::Bare(bare)));
-    };
-    let Some(body) = Blob::new(body) else { return Ok(None) };
+    let body = row.get::<_, Option<Vec<u8>>>("body")?;
+    let pruned = body.is_none();
+    let Some(body) = Blob::new(body.unwrap_or_default()) else { return Ok(None) };
     let batch = Batch { header, signature, body };
-    let row = DiskRow { id, batch, hops, from, delivered_at, first };
-    Ok(StoredBatch::from_disk(row, network).map(Found::Whole))
+    Ok(Some(Kept { row: DiskRow { id, batch, hops, from, delivered_at, first }, pruned }))
 }
 
 /// A batch without its body, unchecked.
