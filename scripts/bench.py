@@ -4,6 +4,7 @@ import argparse, itertools, json, os, pathlib, signal, statistics, subprocess, t
 
 BIN = pathlib.Path(os.environ.get("LOYAL_BIN", "target/release/loyal")).resolve()
 MODES = ["forge", "tamper", "drop", "censor:author=n0", "delay:by=200ms", "replay", "flood", "malformed", "stall",
+         "promise", "gap", "false-floor", "false-differ", "false-credit", "restart",
          "flood:what=valid", "flood:what=duplicate", "flood:what=oversize"]
 
 

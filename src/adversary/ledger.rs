@@ -179,14 +179,23 @@ mod tests {
         assert_eq!(ledger.translate(&credit(3, 250)), Some(credit(3, 300)));
         assert_eq!(ledger.translate(&credit(900, 90_000)), None, "never more than was sent");
         assert_eq!(ledger.under_way(Class::Push), 0);
-        assert!(ledger.fits(Class::Push, 1 << 20) && !ledger.fits(Class::Push, 3 << 20));
-        for _ in 0..32 {
-            assert!(ledger.fits(Class::Push, 100));
-            ledger.raw(Class::Push, 100);
-        }
-        assert!(!ledger.fits(Class::Push, 100), "the window is full");
-        assert!(ledger.fits(Class::Reply, 100));
         ledger.swallowed(Class::Reply, 1, 100);
         assert_eq!(ledger.owed(), None, "replies need no credit");
+    }
+    #[test]
+    fn what_fits_counts_the_nodes_own_and_added_frames_together() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.fits(Class::Push, 1 << 20) && !ledger.fits(Class::Push, 3 << 20));
+        for _ in 0..16 {
+            assert!(ledger.fits(Class::Push, 100));
+            ledger.raw(Class::Push, 100);
+            ledger.sent(Class::Push, 100);
+        }
+        assert!(!ledger.fits(Class::Push, 100), "the window is full");
+        ledger.swallowed(Class::Push, 1, 100);
+        assert!(ledger.fits(Class::Push, 100), "what never left takes no room");
+        ledger.raw(Class::Push, 100);
+        ledger.translate(&credit(1, 100));
+        assert!(ledger.fits(Class::Push, 100) && ledger.fits(Class::Reply, 1 << 30));
     }
 }

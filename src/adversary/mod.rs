@@ -7,7 +7,8 @@
 //! with what honest nodes refused.
 //!
 //! One behaviour is one file: `forge`, `tamper`, `drop`, `censor`, `delay`, `replay`, `flood`,
-//! `malformed`, `stall`, `promise`, `gap`, `false-floor`, `false-differ`, `false-credit`, `restart`.
+//! `malformed`, `stall`, `promise`, `gap`, `false-floor`, `false-differ`, `false-credit`,
+//! `restart`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod attempts;

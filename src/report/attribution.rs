@@ -84,8 +84,8 @@ impl<'a> Attribution<'a> {
         }
     }
 
-    /// Counts deliveries at honest nodes of batches that liars recorded, of behaviours whose lie is
-    /// what they leave out or void.
+    /// Counts the batches that liars recorded and an honest node delivered, of behaviours whose lie
+    /// is what they leave out or void.
     fn take(&mut self) {
         let mut tried: BTreeMap<BatchId, (usize, &str)> = BTreeMap::new();
         for (number, node) in self.run.nodes.iter().enumerate() {
@@ -98,9 +98,11 @@ impl<'a> Attribution<'a> {
         }
         for arrival in self.run.arrivals.iter().filter(|one| self.run.is_honest(one.node)) {
             let batch = self.run.batches.get(arrival.batch as usize);
-            let Some((liar, kind)) = batch.and_then(|batch| tried.get(&batch.id)) else { continue };
-            let kinds = self.liars.get_mut(*liar).and_then(Option::as_mut);
-            if let Some(attack) = kinds.and_then(|kinds| kinds.get_mut(*kind)) {
+            // Once each, however many have it.
+            let found = batch.and_then(|batch| tried.remove(&batch.id));
+            let Some((liar, kind)) = found else { continue };
+            let kinds = self.liars.get_mut(liar).and_then(Option::as_mut);
+            if let Some(attack) = kinds.and_then(|kinds| kinds.get_mut(kind)) {
                 attack.reached_honest = attack.reached_honest.saturating_add(1);
             }
         }

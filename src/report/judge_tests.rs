@@ -98,6 +98,33 @@ pub fn clean() -> Recording {
 }
 
 #[test]
+fn a_lane_with_gaps_counts_by_what_was_taken_of_it_and_silent_lies_by_what_they_affected() {
+    let mut run = clean();
+    let tried = |kind: &str, id| TriedOne { kind: kind.into(), link: Some(1), frame: None, id };
+    run.nodes[3].kinds = ["gap", "false-floor", "false-credit"].map(String::from).into();
+    run.nodes[1].rejections = vec![refused(3, "author_rate", 9, 4), refused(3, "replayed", 9, 7)];
+    run.nodes[2].rejections = vec![refused(3, "credit_overrun", 8, 1)];
+    run.nodes[3].attempts = Some(Tried {
+        totals: BTreeMap::from([
+            ("gap".into(), (9, 0)),
+            ("false-floor".into(), (5, 5)),
+            ("false-credit".into(), (3, 2)),
+        ]),
+        newest: vec![
+            tried("gap", Some(Digest([0xaa; 32]))),
+            tried("gap", Some(Digest([0xee; 32]))),
+            tried("false-floor", Some(Digest([0xcc; 32]))),
+        ],
+    });
+    let report = judge(&run);
+    let reached = |kind: &str| report.attacks[kind].reached_honest;
+    assert_eq!(reached("gap"), 1 + 4, "one that several took, and four refusals");
+    assert_eq!(reached("false-floor"), 5);
+    assert_eq!(reached("false-credit"), 2 + 1, "what it withheld, and where it gave too much");
+    assert_eq!(report.rejections.by_behaviour["other"], 7);
+}
+
+#[test]
 fn a_clean_run_passes_with_its_figures() {
     let report = judge(&clean());
     assert_eq!(report.verdict, Verdict::Pass, "{report:?}");

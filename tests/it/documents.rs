@@ -94,6 +94,7 @@ fn the_threats_page_names_tests_that_exist() {
             "src/protocol/node/attacks",
             "src/scenario",
             "src/sim/oracle/mutations",
+            "src/sim/tests",
         ];
         let there = folders.iter().any(|folder| {
             let place = root().join(folder).join(format!("{module}.rs"));

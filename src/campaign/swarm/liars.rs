@@ -70,6 +70,10 @@ fn spec(dice: &mut Dice, kinds: &[&str], nodes: usize, times: bool) -> Spec {
             // For a moment only: a second of it costs more than all else of a run.
             let from = dice.range(0..=3000);
             text += &format!("@between={from}ms..{}ms", from + dice.range(20..=150));
+        } else if text.contains("size=1048576") {
+            // A few of them only: the thinnest network drawn carries no more in time.
+            let from = dice.range(0..=2000);
+            text += &format!("@between={from}ms..{}ms", from + dice.range(200..=600));
         } else if times && dice.one_in(2) {
             text += &when(dice);
         }
@@ -127,7 +131,7 @@ fn gap(dice: &mut Dice) -> String {
         if dice.one_in(2) { format!(":every={}", dice.range(2..=9)) } else { String::new() };
     let (rate, size) = match dice.range(0..=3) {
         0 => (dice.range(100..=300), dice.range(0..=512)),
-        1 => (dice.range(1..=6), 1 << 20),
+        1 => (dice.range(1..=4), 1 << 20),
         _ => (dice.range(1..=60), dice.range(0..=4096)),
     };
     format!("{every}:rate={rate}:size={size}")

@@ -5,6 +5,7 @@ mod faults;
 mod links;
 mod liveness;
 mod overlay;
+mod unproven;
 
 use std::time::Duration;
 

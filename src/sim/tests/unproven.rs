@@ -1,0 +1,69 @@
+//! Liars that stay within what can be proven: what they may cost, and what they may not.
+
+use super::{latency, recording, scenario, whole};
+use crate::report::{Report, judge};
+use crate::scenario::{Group, Scenario, Who};
+
+/// A link's latency in these runs, in milliseconds; a round trip is twice that.
+const LATENCY: u64 = 10;
+
+fn among(nodes: usize, liars: usize, behave: &str) -> Scenario {
+    let mut scenario = scenario(nodes, &format!("[net]\nlatency = \"{LATENCY}ms\"\n"));
+    if liars > 0 {
+        let behave = behave.parse().expect("a sound SPEC");
+        scenario.malicious = vec![Group { who: Who::Count(liars), behave }];
+    }
+    scenario
+}
+
+fn report(scenario: &Scenario, seed: u64) -> Report {
+    let report = judge(&recording(scenario, seed));
+    whole(&report);
+    assert_eq!(report.bans.honest, 0);
+    report
+}
+
+#[test]
+fn no_lie_in_answers_credit_or_an_own_lane_keeps_a_message_from_anybody() {
+    for spec in ["promise", "gap", "false-floor", "false-differ", "false-credit", "restart"] {
+        for seed in 1..=3 {
+            let report = report(&among(10, 3, spec), seed);
+            let reached = report.attacks.get(spec).map_or(0, |attack| attack.reached_honest);
+            assert!(reached > 0, "{spec} of seed {seed} reached nobody");
+            let provable = spec == "false-credit";
+            assert!(provable || report.bans.malicious == 0, "{spec}: {:?}", report.rejections);
+        }
+    }
+}
+
+#[test]
+fn of_the_lies_about_credit_only_too_much_is_banned() {
+    for (what, banned) in [("withhold", 0), ("crumbs", 0), ("excess", 2)] {
+        let report = report(&among(7, 2, &format!("false-credit:what={what}")), 1);
+        assert_eq!(report.bans.malicious, banned, "{what}");
+    }
+}
+
+#[test]
+fn what_a_liar_shows_in_parts_is_everywhere_some_time_after_it_fell_silent() {
+    // More than its quota, each slot to one neighbour, with gaps; the oracle's L2 judges it.
+    for behave in ["gap:rate=300@between=0s..4s", "gap:rate=15:size=1000000@between=0s..4s"] {
+        let mut scenario = among(7, 1, behave);
+        scenario.duration = std::time::Duration::from_secs(40);
+        let report = report(&scenario, 1);
+        assert!(report.attacks["gap"].reached_honest > 10, "{behave}: {:?}", report.attacks);
+    }
+}
+
+/// A message is late by two round trips at most, however many announce first and are silent.
+#[test]
+fn promises_delay_a_message_by_two_round_trips_at_most() {
+    for (nodes, liars) in [(7, 2), (31, 10), (61, 20)] {
+        for seed in 1..=3 {
+            let (_, quiet) = latency(&report(&among(nodes, 0, ""), seed));
+            let (_, late) = latency(&report(&among(nodes, liars, "promise"), seed));
+            let most = quiet + (4 * LATENCY) as f64;
+            assert!(late <= most, "{liars} of {nodes}, seed {seed}: {late} ms, not {most}");
+        }
+    }
+}
