@@ -41,6 +41,10 @@ pub(super) enum Fact {
     FramesSent,
     /// Bytes of replies that honest nodes sent.
     BytesServed,
+    /// Batches that honest nodes read from disk for their peers.
+    Reads,
+    /// Bytes of bodies among them.
+    BytesRead,
     /// Crashes of honest nodes.
     Crashes,
     /// Restarts of honest nodes.
@@ -51,7 +55,7 @@ pub(super) enum Fact {
     ViolationsUnkept,
 }
 
-const NAMES: [(Fact, &str); 18] = [
+const NAMES: [(Fact, &str); 20] = [
     (Fact::Delivered, "delivered"),
     (Fact::Signed, "signed"),
     (Fact::LostUnsynced, "lost_unsynced"),
@@ -66,6 +70,8 @@ const NAMES: [(Fact, &str); 18] = [
     (Fact::ForgeriesChecked, "forgeries_checked"),
     (Fact::FramesSent, "frames_sent"),
     (Fact::BytesServed, "bytes_served"),
+    (Fact::Reads, "reads"),
+    (Fact::BytesRead, "bytes_read"),
     (Fact::Crashes, "crashes"),
     (Fact::Restarts, "restarts"),
     (Fact::CheckpointsApart, "checkpoints_apart"),

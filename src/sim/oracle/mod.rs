@@ -14,6 +14,7 @@ mod keys;
 mod links;
 #[cfg(test)]
 mod mutations;
+mod reads;
 mod set;
 mod slots;
 mod step;

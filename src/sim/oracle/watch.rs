@@ -8,6 +8,7 @@ use super::facts::{Fact, Facts};
 use super::frames::Frames;
 use super::keys::Keys;
 use super::links::Links;
+use super::reads::Reads;
 use super::set::NodeSet;
 use super::slots::Slots;
 use super::step::{Cause, Step, blames_honest, count_row, within_limits};
@@ -33,6 +34,7 @@ pub struct Oracle {
     checks: Checks,
     frames: Frames,
     links: Links,
+    reads: Reads,
     step: Step,
     quiet_from: Option<Time>,
     checkpoints: usize,
@@ -49,6 +51,7 @@ impl Oracle {
             checks: Checks::new(nodes),
             frames: Frames::default(),
             links: Links::new(nodes),
+            reads: Reads::default(),
             step: Step::default(),
             quiet_from: None,
             checkpoints: 0,
@@ -56,17 +59,24 @@ impl Oracle {
     }
 
     /// An input is about to be handed to an honest node.
-    pub fn before(&mut self, _now: Time, _node: usize, input: &Input, of: &Node) {
+    pub fn before(&mut self, now: Time, node: usize, input: &Input, of: &Node) {
         let cause = match input {
             Input::LinkUp { link, dialled, .. } => {
                 self.links.dialled(*link, *dialled);
                 Cause::LinkUp(*link)
             }
             Input::Frame { link, bytes } => {
-                if bytes.get(1) == Some(&(Kind::Hello as u8)) {
-                    self.links.greeted(*link);
+                match bytes.get(1).and_then(|kind| Kind::from_byte(*kind)) {
+                    Some(Kind::Hello) => self.links.greeted(*link),
+                    Some(Kind::Request) => self.reads.asked(*link, bytes),
+                    _ => {}
                 }
                 Cause::Frame(*link)
+            }
+            Input::Read { token, batch } => {
+                let bytes = batch.as_ref().map_or(0, |stored| stored.batch.body.len());
+                self.reads.read(now, node, *token, bytes, &mut self.facts);
+                Cause::Other
             }
             Input::Oversize { link, .. } => Cause::Frame(*link),
             Input::Checked { .. } => Cause::Checked,
@@ -98,6 +108,11 @@ impl Oracle {
                 }
                 self.blames(now, node, output);
                 self.links.closed(*link);
+                self.reads.down(*link);
+            }
+            Output::Read { token, author, seq, .. } => {
+                let (links, facts) = (&self.links, &mut self.facts);
+                self.reads.begins((now, node, *token), (author, *seq), links, facts);
             }
             Output::Published { seq, .. } => self.slots.published(node, *seq),
             _ => {}
@@ -151,6 +166,9 @@ impl Oracle {
         if kind == Kind::Reply {
             self.links.serves(now, link, frame.len(), &mut self.facts);
         }
+        if matches!(kind, Kind::Reply | Kind::Missing) {
+            self.reads.answered(link, frame);
+        }
         let calm =
             matches!(kind, Kind::Hello | Kind::Credit | Kind::Ping | Kind::Compare | Kind::Differ);
         if !calm && self.quiet_from.is_some_and(|from| now >= from) {
@@ -191,6 +209,7 @@ impl Oracle {
     /// It is down there.
     pub fn link_down(&mut self, end: LinkId) {
         self.links.down(end);
+        self.reads.down(end);
     }
 
     /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
@@ -212,6 +231,7 @@ impl Oracle {
     pub fn restarted(&mut self, now: Time, node: usize, _of: &Node) {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
+        self.reads.restarted(node);
         self.checks.restarted(node);
         self.unsettled(now);
     }
