@@ -42,13 +42,15 @@ const PLAIN: [&str; 35] = [
     "delivery.hops.max",
 ];
 /// What a simulated run counts; 0 on real processes, which count none of it.
-const COUNTED: [&str; 10] = [
+const COUNTED: [&str; 12] = [
+    "bytes_read",
     "crashes",
     "duplicated_segments",
     "frames_sent",
     "impairments",
     "links_broken",
     "lost_unsynced",
+    "reads",
     "redelivered_after_crash",
     "reordered_segments",
     "restarts",

@@ -49,6 +49,10 @@ pub(super) enum Fact {
     FramesSent,
     /// Bytes of replies that honest nodes sent.
     BytesServed,
+    /// Batches that honest nodes read from disk for their peers.
+    Reads,
+    /// Bytes of bodies among them.
+    BytesRead,
     /// Crashes of honest nodes.
     Crashes,
     /// Restarts of honest nodes.
@@ -59,7 +63,7 @@ pub(super) enum Fact {
     ViolationsUnkept,
 }
 
-const NAMES: [(Fact, &str); 22] = [
+const NAMES: [(Fact, &str); 24] = [
     (Fact::Delivered, "delivered"),
     (Fact::Signed, "signed"),
     (Fact::LostUnsynced, "lost_unsynced"),
@@ -78,6 +82,8 @@ const NAMES: [(Fact, &str); 22] = [
     (Fact::ForgeriesChecked, "forgeries_checked"),
     (Fact::FramesSent, "frames_sent"),
     (Fact::BytesServed, "bytes_served"),
+    (Fact::Reads, "reads"),
+    (Fact::BytesRead, "bytes_read"),
     (Fact::Crashes, "crashes"),
     (Fact::Restarts, "restarts"),
     (Fact::CheckpointsApart, "checkpoints_apart"),

@@ -7,7 +7,7 @@ use super::facts::{Fact, Facts};
 use super::keys::Keys;
 use super::set::{Forest, NodeSet};
 use crate::protocol::{LinkId, Time};
-use crate::wire::limits::{MAX_BODY, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
+use crate::wire::limits::{MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 
 /// The honest nodes are one connected graph again after at most this long: the longest wait of a
 /// dial that failed (15 s), and a few visits.
@@ -17,7 +17,7 @@ const REPLY_OVERHEAD: usize = 2 + 4 + 1 + 152 + 64 + 4;
 
 #[derive(Debug)]
 pub(super) struct End {
-    node: u32,
+    pub node: u32,
     pub peer: u32,
     /// Whether its owner dialled.
     pub dialled: bool,
@@ -108,7 +108,7 @@ impl Links {
     }
 
     /// A node sends a reply. A node counts what it serves by peer: a new link is no new allowance.
-    /// It looks before and charges after, so that the last reply may be over.
+    /// It looks before and charges after, so that what is read at once may be over.
     pub fn serves(&mut self, now: Time, end: LinkId, bytes: usize, facts: &mut Facts) {
         facts.add(Fact::BytesServed, bytes as u64);
         let Some(held) = self.ends.get(&end) else { return };
@@ -121,7 +121,7 @@ impl Links {
             .saturating_add(body.saturating_mul(1_000_000));
         *then = now;
         // A unit more: the node's bucket rounds nanoseconds.
-        let most = SERVE_BYTE_BURST + MAX_BODY as u64 + 1;
+        let most = SERVE_BYTE_BURST + (MAX_READS_PER_PEER * MAX_BODY) as u64 + 1;
         if *level > most * 1_000_000 {
             facts.broken("R4", now, Some(node as usize), || {
                 format!("serves node {peer} more than {most} bytes and what time adds")

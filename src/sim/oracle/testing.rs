@@ -166,6 +166,13 @@ impl World {
         }
     }
 
+    /// What is on a node's disk in a slot of its own.
+    pub fn row(&self, i: usize, seq: u64) -> Option<StoredBatch> {
+        let own = identity(i).public();
+        let of = |row: &&StoredBatch| (row.batch.header.author, row.batch.header.seq) == (own, seq);
+        self.disks[i].rows.iter().find(of).cloned()
+    }
+
     /// Loses rows that were synced, and tells nobody.
     pub fn forget_rows(&mut self, i: usize) {
         self.disks[i].rows.clear();

@@ -10,6 +10,7 @@ use super::frames::Frames;
 use super::keys::Keys;
 use super::level::Level;
 use super::links::Links;
+use super::reads::Reads;
 use super::set::NodeSet;
 use super::shown::Shown;
 use super::slots::{Holds, Slots};
@@ -44,6 +45,7 @@ pub struct Oracle {
     frames: Frames,
     links: Links,
     dials: Dials,
+    reads: Reads,
     step: Step,
     shown: Shown,
     level: Level,
@@ -65,6 +67,7 @@ impl Oracle {
             frames: Frames::default(),
             links: Links::new(nodes),
             dials: Dials::new(Config::default().links),
+            reads: Reads::default(),
             step: Step::default(),
             shown: Shown::default(),
             level: Level::default(),
@@ -93,11 +96,18 @@ impl Oracle {
                 Cause::LinkUp(*link)
             }
             Input::Frame { link, bytes } => {
-                if bytes.get(1) == Some(&(Kind::Hello as u8)) {
-                    self.links.greeted(*link);
+                match bytes.get(1).and_then(|kind| Kind::from_byte(*kind)) {
+                    Some(Kind::Hello) => self.links.greeted(*link),
+                    Some(Kind::Request) => self.reads.asked(*link, bytes),
+                    _ => {}
                 }
                 self.shown.frame(now, node, bytes, &self.keys, &self.checks);
                 Cause::Frame(*link)
+            }
+            Input::Read { token, batch } => {
+                let bytes = batch.as_ref().map_or(0, |stored| stored.batch.body.len());
+                self.reads.read(now, node, *token, bytes, &mut self.facts);
+                Cause::Other
             }
             Input::Oversize { link, .. } => Cause::Frame(*link),
             Input::Checked { .. } => Cause::Checked,
@@ -132,6 +142,11 @@ impl Oracle {
                 self.blames(now, node, output);
                 self.links.closed(*link);
                 self.dials.gone(*link);
+                self.reads.down(*link);
+            }
+            Output::Read { token, author, seq, .. } => {
+                let (links, facts) = (&self.links, &mut self.facts);
+                self.reads.begins((now, node, *token), (author, *seq), links, facts);
             }
             Output::Published { seq, .. } => self.slots.published(node, *seq),
             _ => {}
@@ -190,6 +205,9 @@ impl Oracle {
         if kind == Kind::Reply {
             self.links.serves(now, link, frame.len(), &mut self.facts);
         }
+        if matches!(kind, Kind::Reply | Kind::Missing) {
+            self.reads.answered(link, frame);
+        }
         let calm =
             matches!(kind, Kind::Hello | Kind::Credit | Kind::Ping | Kind::Compare | Kind::Differ);
         if !calm && self.quiet_from.is_some_and(|from| now >= from) {
@@ -231,6 +249,7 @@ impl Oracle {
     pub fn link_down(&mut self, end: LinkId) {
         self.links.down(end);
         self.dials.gone(end);
+        self.reads.down(end);
     }
 
     /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
@@ -287,6 +306,7 @@ impl Oracle {
     pub fn restarted(&mut self, now: Time, node: usize, _of: &Node) {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
+        self.reads.restarted(node);
         self.checks.restarted(node);
         self.shown.restarted(node);
         self.unsettled(now);

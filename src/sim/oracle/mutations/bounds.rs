@@ -1,10 +1,10 @@
-//! R1 to R4, R8 and A5: nothing grows beyond its limit, and nobody innocent is blamed.
+//! R1 to R4, R7, R8 and A5: nothing grows beyond its limit, and nobody innocent is blamed.
 
 use std::collections::BTreeSet;
 
 use super::{beset, broken, lively, only, talk};
 use crate::crypto::Digest;
-use crate::protocol::{Ban, Input, LinkId, Output, Reason, Record, Time};
+use crate::protocol::{Ban, Input, LinkId, Output, Reason, Record, Time, Token};
 use crate::sim::oracle::testing::{World, bad, identity};
 use crate::wire::{Announce, Frame, Kind, List, Push, Request, SlotId, Want};
 
@@ -127,6 +127,67 @@ fn r8_visits_that_last_trip_though_they_are_few() {
         world.run(5000);
         assert_eq!(broken(&world), if links > 4 { only("R8") } else { BTreeSet::new() });
     }
+}
+
+/// A raw peer asks for batches that are not among the newest: what is read for it is heard more
+/// than once, or each read of one is heard as if it brought more.
+#[test]
+fn r7_reading_beyond_what_was_asked_for_trips() {
+    for times in [1, 2] {
+        let mut world = laden();
+        world.bend = Some(Box::new(move |_, _, output| {
+            let read = matches!(output, Output::Read { .. });
+            vec![output.clone(); if read { times } else { 1 }]
+        }));
+        ask(&mut world, 1..3);
+        assert_eq!(world.counted("reads"), 2 * times as u64);
+        assert_eq!(broken(&world), if times > 1 { only("R7") } else { BTreeSet::new() });
+    }
+}
+
+#[test]
+fn r7_reading_beyond_the_rate_trips() {
+    for times in [1, 9] {
+        let mut world = laden();
+        world.run(1000);
+        let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
+        // Heard, but not asked: so many wants come, and the node reads for each.
+        let node = world.nodes[0].take().expect("up");
+        let (author, now) = (identity(0).public(), Time(world.now));
+        for n in 0..times {
+            let want = Want { ticket: n, author, seq: 1, id: None };
+            let wants = List::new(vec![want]).expect("one");
+            let bytes = Frame::Request(Request { wants }).encode().into();
+            world.oracle.before(now, 0, &Input::Frame { link: end, bytes }, &node);
+            let token = Token(1_000_000 + u64::from(n));
+            world.oracle.output(now, 0, &Output::Read { token, author, seq: 1, id: None });
+            let batch = world.row(0, 1).map(Box::new);
+            assert!(batch.is_some());
+            world.oracle.before(now, 0, &Input::Read { token, batch }, &node);
+            world.oracle.after(now, 0, &node);
+        }
+        assert!(world.counted("bytes_read") >= 900_000 * u64::from(times));
+        assert_eq!(broken(&world), if times > 1 { only("R7") } else { BTreeSet::new() });
+    }
+}
+
+/// Node 0 holds four long batches of its own, and the first two are not in its memory any more.
+fn laden() -> World {
+    let mut world = beset();
+    for _ in 0..4 {
+        world.publish(0, &"x".repeat(900_000));
+        world.run(1500);
+    }
+    world
+}
+
+fn ask(world: &mut World, seqs: std::ops::Range<u64>) {
+    let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
+    let author = identity(0).public();
+    let want = |seq: u64| Want { ticket: seq as u32, author, seq, id: None };
+    let wants = List::new(seqs.map(want).collect()).expect("few");
+    world.say(end, &Frame::Request(Request { wants }));
+    world.run(500);
 }
 
 /// A node is told that a good signature is bad, and bans the honest node that sent it.
