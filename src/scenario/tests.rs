@@ -24,6 +24,10 @@ loss = 0.01
 duplicate = 0.001
 reorder = 1
 bandwidth = 1000000
+[store]
+max_bytes = 4096
+[cpu]
+check = "45us"
 [[malicious]]
 count = 1
 behave = "forge@after=2s+flood:rate=500"
@@ -71,6 +75,18 @@ select = { count = 1, of = "all" }
 kind = "churn"
 every = "2s"
 select = { count = 3, of = "honest" }
+[[fault]]
+kind = "disk-full"
+until = "2s"
+select = { count = 1 }
+[[fault]]
+kind = "rot"
+rows = 7
+select = { count = 1 }
+[[fault]]
+kind = "wipe"
+until = "2s"
+select = { nodes = ["n1"] }
 [[load]]
 rate = 50
 count = 100
@@ -116,6 +132,9 @@ fn a_file_with_everything_is_read() {
     assert_eq!(it.faults[5].select.of, Among::Honest);
     assert_eq!(it.faults[6].kind, FaultKind::Restart(Duration::from_secs(2)));
     assert_eq!(it.expects[2].limit, Limit::Equals(1e300));
+    assert_eq!((it.store.max_bytes, it.cpu.check), (Some(4096), Some(Duration::from_micros(45))));
+    assert_eq!((it.faults[9].kind, it.faults[9].select.of), (FaultKind::DiskFull, Among::Honest));
+    assert_eq!((it.faults[10].kind, it.faults[11].kind), (FaultKind::Rot(7), FaultKind::Wipe));
     let Latency::Regions { matrix, .. } = &it.net.latency else { panic!("regions") };
     assert_eq!(matrix[1][1], Duration::from_micros(1500));
 }
@@ -181,6 +200,18 @@ fn misspelt_keys_are_told_the_nearest() {
         12,
         &["did you mean `count`?"],
     );
+}
+
+#[test]
+fn disks_say_what_they_lack() {
+    let fault = |rest: &str| after_mesh(&format!("[[fault]]\nkind = {rest}"));
+    let select = "\nselect = { count = 1 }";
+    told(&fault(&format!("'rot'{select}")), 4, 1, &["`rows`"]);
+    told(&fault(&format!("'rot'\nrows = 0{select}")), 6, 8, &["1 to 1000000"]);
+    told(&fault(&format!("'wipe'{select}")), 4, 1, &["`until`"]);
+    told(&fault(&format!("'disk-ful'{select}")), 5, 8, &["did you mean `disk-full`?"]);
+    told(&after_mesh("[store]\nmax_bytes = 1"), 5, 13, &["4096"]);
+    told(&after_mesh("[cpu]\nchek = '45us'"), 5, 1, &["did you mean `check`?"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::image::{Image, Shares};
 use crate::crypto::PublicKey;
-use crate::protocol::{Input, Record, Restored, StoredBatch, Time, Token};
+use crate::protocol::{Input, Record, Restored, RestoredSlot, StoredBatch, Time, Token};
 use crate::scenario::Dice;
 use crate::wire::BatchId;
 
@@ -33,7 +33,7 @@ pub(super) struct Disk {
     shares: Option<Shares>,
     /// Nothing can be written.
     pub full: bool,
-    /// Neighbours' batches that could not be written, to be handed in again: as the driver of the
+    /// Neighbours' batches and holes that could not be written, to be handed in again: as the driver of the
     /// real node keeps them.
     failed: Vec<Record>,
     /// What the node is to be told.
@@ -65,8 +65,13 @@ impl Disk {
         self.syncing.insert(token, self.passed + self.log.len() as u64);
     }
 
-    /// Keeps a neighbour's batch that could not be written; says whether it is the first.
+    /// Keeps what could not be written, holes in place of those before; says whether it is the
+    /// first.
     pub fn failed(&mut self, record: Record) -> bool {
+        if let Record::Holes { author, .. } = &record {
+            let of = |one: &Record| matches!(one, Record::Holes { author: of, .. } if of == author);
+            self.failed.retain(|one| !of(one));
+        }
         self.failed.push(record);
         self.failed.len() == 1
     }
@@ -150,6 +155,27 @@ impl Disk {
         self.image.holds(author, seq, id)
     }
 
+    /// Whether a slot has any row, or lies at or below its lane's floor.
+    pub fn knows(&self, author: PublicKey, seq: u64) -> bool {
+        let of_slot = |stored: &StoredBatch| {
+            let header = &stored.batch.header;
+            header.author == author && header.seq == seq
+        };
+        self.image.knows(author, seq) || self.unsafe_batches().any(of_slot)
+    }
+
+    /// Gives up what waits to be written of a slot: the node was told that there is no row.
+    pub fn forget_failed(&mut self, author: PublicKey, seq: u64) -> Vec<Record> {
+        let of_slot = |record: &mut Record| match record {
+            Record::Batch(stored) => {
+                let header = &stored.batch.header;
+                header.author == author && header.seq == seq
+            }
+            _ => false,
+        };
+        self.failed.extract_if(.., of_slot).collect()
+    }
+
     /// Sets a bad row aside; gives it back.
     pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<Record> {
         self.image.set_aside(author, seq, id).map(Record::Batch)
@@ -183,9 +209,12 @@ impl Disk {
         fresh + self.image.firsts(wanted)
     }
 
-    /// What a start finds, and the rows that it sets aside.
-    pub fn restored(&mut self) -> (Restored, Vec<Record>) {
-        let (restored, bad) = self.image.restored();
+    /// What a start finds, and the rows that it sets aside: see [`Image::restored`].
+    pub fn restored(
+        &mut self,
+        is_signed: impl FnMut(&PublicKey, &RestoredSlot) -> bool,
+    ) -> (Restored, Vec<Record>) {
+        let (restored, bad) = self.image.restored(is_signed);
         (restored, bad.into_iter().map(Record::Batch).collect())
     }
 }
@@ -241,7 +270,7 @@ mod tests {
     }
 
     fn lane(disk: &mut Disk) -> crate::protocol::RestoredLane {
-        disk.restored().0.lanes.first().cloned().expect("a lane")
+        disk.restored(|_, _| true).0.lanes.first().cloned().expect("a lane")
     }
 
     /// Writes slots and lets them become safe.
@@ -274,21 +303,22 @@ mod tests {
         disk.lazy(Time(0), Record::Holes { author: key(), tip: u64::MAX - 1, holes });
         disk.crash(Time(1).after(FLUSH));
         let lane = lane(&mut disk);
-        let left = [hole(2, 4, false), hole(7, 9, false), hole(11, 11, true)];
-        assert_eq!(lane.holes[..3], left);
+        let left = [hole(2, 4, false), hole(7, 10, false), hole(11, 11, true)];
+        assert_eq!(lane.holes[..3], left, "10 is missing, whatever was recorded");
         assert_eq!(lane.holes[3..], [hole(13, u64::MAX - 1, true)]);
         assert_eq!(lane.tip, u64::MAX - 1);
     }
 
     #[test]
-    fn what_is_given_up_holds_no_floor_back_and_what_may_come_does() {
-        for gone in [false, true] {
+    fn holes_up_to_the_tip_hold_no_floor_back() {
+        for tip in [0, 4] {
             let mut disk = Disk::new(Some(Shares::new(8 << 10, 2, key())));
-            let holes = vec![Hole { from: 3, to: 4, gone }];
+            let holes = vec![Hole { from: 3, to: 4, gone: false }];
             fill(&mut disk, 1..=2);
-            disk.lazy(Time(0), Record::Holes { author: key(), tip: 4, holes });
+            let record = Record::Holes { author: key(), tip, holes };
+            disk.lazy(Time(0), record);
             fill(&mut disk, 5..=20);
-            assert_eq!(lane(&mut disk).floor, if gone { 20 - 7 } else { 2 });
+            assert_eq!(lane(&mut disk).floor, if tip > 0 { 20 - 7 } else { 2 });
         }
     }
 
@@ -303,14 +333,17 @@ mod tests {
         };
         let good = |seq| verify(disk.read(key(), seq, None).expect("there"), signed);
         assert_eq!((1..=60).filter(|seq| good(*seq)).count(), 0);
-        let (restored, bad) = disk.restored();
+        let holes = vec![];
+        disk.lazy(Time(0), Record::Holes { author: key(), tip: 60, holes });
+        disk.crash(Time(1).after(FLUSH));
+        let (restored, bad) = disk.restored(|_, _| true);
         let lane = &restored.lanes[0];
         assert!((5..35).contains(&bad.len()), "those of another header: {}", bad.len());
         assert_eq!(lane.slots.len() + bad.len(), 60);
-        assert_eq!(
-            lane.holes.iter().map(|hole| hole.to - hole.from + 1).sum::<u64>(),
-            bad.len() as u64
-        );
+        let missing: u64 = lane.holes.iter().map(|hole| hole.to - hole.from + 1).sum();
+        assert_eq!(missing, bad.len() as u64);
+        let (_, bad) = disk.restored(|_, _| false);
+        assert_eq!(bad.len(), lane.slots.len(), "what is taken out leaves the one before a tip");
         fill(&mut disk, 1..=60);
         assert_eq!(self::lane(&mut disk).holes, [], "they came again");
     }

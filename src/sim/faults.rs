@@ -7,9 +7,11 @@ use super::place::Machine;
 use super::seed::{derive, identity};
 use super::world::{World, micros};
 use crate::adversary::Adversary;
-use crate::protocol::{LinkId, Node, Record};
+use crate::crypto::PublicKey;
+use crate::protocol::{LinkId, Node, Record, RestoredSlot};
 use crate::report::FaultRecord;
 use crate::scenario::{Act, Fault, FaultKind, Net, Ppm, Strike};
+use crate::wire::SignedSlot;
 
 /// A link that was cut goes on within this time after the cut is mended: the sender's system tries
 /// again by its own timer.
@@ -206,7 +208,14 @@ impl World {
     /// Starts a node, with what its disk holds.
     pub(super) fn begin(&mut self, node: usize) {
         let (now, seed) = (self.now, self.seed);
-        let (restored, bad) = self.places[node].disk.restored();
+        let (checks, network) = (&mut self.checks, self.network.id());
+        let is_signed = |author: &PublicKey, slot: &RestoredSlot| {
+            let RestoredSlot { seq, rest, signature, .. } = *slot;
+            let statement =
+                SignedSlot { author: *author, seq, rest, signature }.statement(&network);
+            checks.check(author, &statement, &signature).is_good()
+        };
+        let (restored, bad) = self.places[node].disk.restored(is_signed);
         if !bad.is_empty() {
             self.damaged(node, &bad);
         }

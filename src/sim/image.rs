@@ -9,7 +9,7 @@ use crate::protocol::{
     Ban, Hole, Record, Restored, RestoredLane, RestoredSlot, StoredBatch, Verified,
 };
 use crate::scenario::Dice;
-use crate::wire::limits::{RECENT, WINDOW};
+use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
 use crate::wire::{Batch, BatchId, Blob};
 
 /// What a batch takes on disk beside its body, in bytes: as in the real store.
@@ -68,8 +68,6 @@ pub(super) struct Image {
     bans: BTreeMap<PublicKey, Ban>,
     /// The last record of holes of each lane: its tip, and what is missing below it.
     holes: BTreeMap<PublicKey, (u64, Vec<Hole>)>,
-    /// Slots whose rows were bad and are set aside.
-    aside: BTreeSet<(PublicKey, u64)>,
     /// Rows of which a bit has flipped.
     rotten: BTreeSet<Place>,
     shares: Option<Shares>,
@@ -86,8 +84,12 @@ impl Image {
     pub fn put(&mut self, record: Record) -> Option<(PublicKey, u64)> {
         match record {
             Record::Batch(stored) => return self.put_batch(stored),
-            Record::Ban(ban) => drop(self.bans.insert(ban.peer, ban)),
-            Record::Holes { author, tip, holes } => drop(self.holes.insert(author, (tip, holes))),
+            Record::Ban(ban) => {
+                self.bans.insert(ban.peer, ban);
+            }
+            Record::Holes { author, tip, holes } => {
+                self.holes.insert(author, (tip, holes));
+            }
             Record::Rejection(_) => {}
         }
         None
@@ -100,7 +102,6 @@ impl Image {
         if self.rows.contains_key(&place) {
             return None;
         }
-        self.aside.remove(&(author, seq));
         self.rotten.remove(&place);
         let Some(shares) = self.shares else {
             self.rows.insert(place, Row::Whole(stored));
@@ -135,32 +136,9 @@ impl Image {
             }
             of.pruned_below = *seq;
         }
-        loop {
-            let next = of.floor + 1;
-            let mut there = self.rows.range((author, next, false)..=(author, next, true));
-            let pruned = match there.next() {
-                Some((_, row)) => {
-                    matches!(row, Row::Pruned(_))
-                        && there.all(|(_, row)| matches!(row, Row::Pruned(_)))
-                }
-                None => false,
-            };
-            // What is given up holds nothing back.
-            let gone = self.holes.get(&author).and_then(|(_, holes)| {
-                holes.iter().find(|hole| hole.gone && (hole.from..=hole.to).contains(&next))
-            });
-            of.floor = match (pruned, gone) {
-                (true, _) => next,
-                (false, Some(hole)) => {
-                    let mut held = self.rows.range((author, next, false)..=(author, hole.to, true));
-                    held.next().map_or(hole.to, |((_, seq, _), _)| (seq - 1).max(of.floor))
-                }
-                (false, None) => break,
-            };
-            if of.floor < next {
-                break;
-            }
-        }
+        let floor = self.floor(author);
+        let Some(of) = self.authors.get_mut(&author) else { return 0 };
+        of.floor = floor;
         let last = of.floor.min(of.newest.saturating_sub(KEPT));
         let old: Vec<Place> = self
             .rows
@@ -172,6 +150,29 @@ impl Image {
             of.deleted += u64::from(!place.2);
         }
         of.floor
+    }
+
+    /// The highest pruned slot of an author below which no payload is kept. It passes holes up to
+    /// the lane's tip; above that a slot that was never held may still come, and holds it back.
+    fn floor(&self, author: PublicKey) -> u64 {
+        let Some(of) = self.authors.get(&author) else { return 0 };
+        let above = (author, of.pruned_below.max(of.floor + 1), false)..=(author, u64::MAX, true);
+        let whole = self.rows.range(above).find(|(_, row)| matches!(row, Row::Whole(_)));
+        let lowest = whole.map_or(u64::MAX, |((_, seq, _), _)| *seq);
+        let below = self.rows.range((author, 0, false)..(author, lowest, false)).next_back();
+        let pruned = below.map_or(0, |((_, seq, _), _)| *seq);
+        let tip = self.holes.get(&author).map_or(0, |(tip, _)| *tip);
+        let mut floor = of.floor.max(pruned.min(tip.max(of.newest.saturating_sub(WINDOW))));
+        while floor < pruned && self.rows.contains_key(&(author, floor + 1, false)) {
+            floor += 1;
+        }
+        floor
+    }
+
+    /// Whether a slot has any row, or lies at or below its lane's floor.
+    pub fn knows(&self, author: PublicKey, seq: u64) -> bool {
+        let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
+        there.next().is_some() || self.authors.get(&author).is_some_and(|of| seq <= of.floor)
     }
 
     /// A batch of a slot, if its payload is there: the first, or the one of that id.
@@ -207,9 +208,8 @@ impl Image {
         let Some(Row::Whole(stored)) = self.rows.remove(&place) else { return None };
         if let Some(of) = self.authors.get_mut(&author) {
             of.bytes = of.bytes.saturating_sub(stored.batch.body.len() as u64 + ROW_COST);
-        }
-        if stored.first {
-            self.aside.insert((author, seq));
+            let left = self.rows.range((author, 0, false)..=(author, u64::MAX, true)).next_back();
+            of.newest = left.map_or(of.floor, |((_, seq, _), _)| (*seq).max(of.floor));
         }
         Some(stored)
     }
@@ -238,13 +238,31 @@ impl Image {
         rows.count() as u64 + deleted.map(|(_, of)| of.deleted).sum::<u64>()
     }
 
-    /// What a start finds. Rows that are not what their id says are set aside, and given back.
-    pub fn restored(&mut self) -> (Restored, Vec<StoredBatch>) {
+    /// What a start finds, as the real store finds it (`src/store/restore.rs`): slots whose id is
+    /// that of their header, and where one may be the lane's tip, whose signature that function
+    /// finds good. Rows that are not are set aside, and given back.
+    pub fn restored(
+        &mut self,
+        mut is_signed: impl FnMut(&PublicKey, &RestoredSlot) -> bool,
+    ) -> (Restored, Vec<StoredBatch>) {
         let bad = self.rows.values().filter_map(|row| match row {
             Row::Whole(stored) if stored.batch.id() != stored.id => Some(stored.clone()),
             _ => None,
         });
-        let bad: Vec<StoredBatch> = bad.collect();
+        let mut bad: Vec<StoredBatch> = bad.collect();
+        let mut followed = None;
+        for ((author, seq, _), row) in self.rows.iter().rev() {
+            let slot = match row {
+                Row::Whole(stored) if stored.batch.id() == stored.id => slot_of(stored),
+                Row::Whole(_) => continue,
+                Row::Pruned(pruned) => pruned.0,
+            };
+            if followed == Some((*author, seq + 1)) || is_signed(author, &slot) {
+                followed = Some((*author, *seq));
+            } else if let Row::Whole(stored) = row {
+                bad.push(stored.clone());
+            }
+        }
         for stored in &bad {
             let header = &stored.batch.header;
             self.set_aside(header.author, header.seq, stored.id);
@@ -261,7 +279,7 @@ impl Image {
                 });
             }
         }
-        for author in self.holes.keys().chain(self.aside.iter().map(|(author, _)| author)) {
+        for author in self.holes.keys().chain(self.authors.keys()) {
             if let Err(at) = lanes.binary_search_by_key(author, |lane| lane.author) {
                 lanes.insert(at, RestoredLane::new(*author));
             }
@@ -270,33 +288,50 @@ impl Image {
         (Restored { lanes, bans: self.bans.values().copied().collect() }, bad)
     }
 
-    /// Floor, tip and holes of a lane, and only its newest slots.
+    /// Floor, tip and holes of a lane, and only its newest slots. A start does not know that the
+    /// end before was a clean one: all that is missing is looked for.
     fn complete(&self, lane: &mut RestoredLane) {
         lane.floor = self.authors.get(&lane.author).map_or(0, |of| of.floor);
-        let (tip, mut holes) = self.holes.get(&lane.author).cloned().unwrap_or_default();
-        lane.tip = tip;
-        let of_lane = (lane.author, 0)..=(lane.author, u64::MAX);
-        let aside = self.aside.range(of_lane).map(|(_, seq)| *seq);
-        holes.extend(aside.map(|seq| Hole { from: seq, to: seq, gone: false }));
-        holes.sort_unstable();
-        for hole in holes {
-            let after = lane.holes.last().map_or(lane.floor, |last| last.to.max(lane.floor));
-            let from = hole.from.max(after.saturating_add(1));
-            if from > hole.to {
-                continue;
-            }
-            let held = self.rows.range((lane.author, from, false)..=(lane.author, hole.to, true));
-            let held = held.map(|((_, seq, _), _)| *seq).chain([hole.to.saturating_add(1)]);
-            let mut next = from;
-            for seq in held {
+        let nothing = (0, Vec::new());
+        let (tip, recorded) = self.holes.get(&lane.author).unwrap_or(&nothing);
+        lane.tip = *tip;
+        let newest = lane.slots.last().map_or(0, |slot| slot.seq);
+        let base = lane.tip.max(newest.saturating_sub(KEPT));
+        let mut next = lane.floor + 1;
+        if next <= base {
+            let held = self.rows.range((lane.author, next, false)..=(lane.author, base, true));
+            for seq in held.map(|((_, seq, _), _)| *seq).chain([base.saturating_add(1)]) {
                 if seq > next {
-                    lane.holes.push(Hole { from: next, to: seq - 1, gone: hole.gone });
+                    divide((next, seq - 1), recorded, &mut lane.holes);
                 }
                 next = seq.saturating_add(1).max(next);
             }
         }
-        let newest = lane.slots.last().map_or(0, |slot| slot.seq);
+        if let Some(end) = lane.holes.last().map(|hole| hole.to)
+            && lane.holes.len() > MAX_HOLES
+        {
+            lane.holes.truncate(MAX_HOLES);
+            if let Some(last) = lane.holes.last_mut() {
+                (last.to, last.gone) = (end, false);
+            }
+        }
         lane.slots.retain(|slot| slot.seq > newest.saturating_sub(KEPT));
+    }
+}
+
+/// Slots that are missing, by whether they are recorded as gone.
+fn divide((mut from, to): (u64, u64), recorded: &[Hole], into: &mut Vec<Hole>) {
+    let first = from;
+    let within = |hole: &&Hole| hole.gone && hole.to >= first && hole.from <= to;
+    for gone in recorded.iter().filter(within) {
+        if gone.from > from {
+            into.push(Hole { from, to: gone.from - 1, gone: false });
+        }
+        into.push(Hole { from: gone.from.max(from), to: gone.to.min(to), gone: true });
+        from = gone.to.min(to).saturating_add(1);
+    }
+    if from <= to {
+        into.push(Hole { from, to, gone: false });
     }
 }
 

@@ -52,12 +52,12 @@ impl World {
     }
 
     /// There is no room. Whoever waits for the record is told; a neighbour's batch, which is in its
-    /// lane already, is handed in again until there is, as the driver of a real node does.
+    /// lane already, and holes are handed in again until there is, as the driver of a node does.
     fn refuse_write(&mut self, node: usize, token: Token, record: Record, durability: Durability) {
         self.watch.count("failed_writes", 1);
         match (&record, durability) {
             (Record::Rejection(_), _) => {}
-            (Record::Batch(_), Durability::Lazy) => {
+            (Record::Batch(_) | Record::Holes { .. }, Durability::Lazy) => {
                 if self.places[node].disk.failed(record) {
                     self.put_again(node);
                 }
@@ -116,6 +116,13 @@ impl World {
         };
         let (batch, bad) = match found {
             Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
+            None if !self.places[node].disk.knows(author, seq) => {
+                // The node takes the slot for held, and there is no row: as good as a bad one.
+                let waiting = self.places[node].disk.forget_failed(author, seq);
+                self.damaged(node, &waiting);
+                self.tell(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });
+                (None, None)
+            }
             found => (None, found),
         };
         if let Some(bad) = bad

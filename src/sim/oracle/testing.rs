@@ -8,10 +8,10 @@ use super::Oracle;
 use crate::crypto::{Digest, Identity, PublicKey, Signature, Verdict, check};
 use crate::protocol::{
     CloseWhy, Config, Down, Durability, Input, LinkId, Member, Network, Node, Output, Record,
-    Restored, RestoredLane, RestoredSlot, Role, StoredBatch, Time, Token,
+    Restored, RestoredLane, RestoredSlot, Role, StoredBatch, Time, Token, Verified,
 };
 use crate::wire::limits::VERSION;
-use crate::wire::{Batch, Entry, Frame, Hello, Instance, Push};
+use crate::wire::{Batch, Blob, Entry, Frame, Hello, Instance, Push};
 
 pub const MS: u64 = 1000;
 const LATENCY: u64 = 2 * MS;
@@ -88,6 +88,8 @@ pub struct World {
     pub deaf: BTreeSet<usize>,
     /// Whether links that nodes end by and by stay up, and nobody hears of it.
     pub sticky: bool,
+    /// No payload is left on any disk.
+    pub pruned: bool,
     /// What the oracle hears instead.
     pub bend: Option<Bend>,
     /// What nodes are told instead of the truth about a signature.
@@ -122,6 +124,7 @@ impl World {
             cut: BTreeSet::new(),
             deaf: BTreeSet::new(),
             sticky: false,
+            pruned: false,
             bend: None,
             verdict: None,
             ends: BTreeMap::new(),
@@ -176,6 +179,33 @@ impl World {
     /// Loses rows that were synced, and tells nobody.
     pub fn forget_rows(&mut self, i: usize) {
         self.disks[i].rows.clear();
+    }
+
+    /// Kills a node and loses its disk.
+    pub fn wipe(&mut self, i: usize) {
+        self.crash(i);
+        self.disks[i].rows.clear();
+        self.oracle.wiped(i);
+    }
+
+    /// Flips a bit in the body of each row of a disk, which checks nothing.
+    pub fn rot(&mut self, i: usize) {
+        for row in &mut self.disks[i].rows {
+            let mut batch: Batch = (**row.batch).clone();
+            let mut body = batch.body.to_vec();
+            *body.last_mut().expect("some") ^= 1;
+            batch.body = Blob::new(body).expect("as long");
+            row.batch = Arc::new(Verified::trusted(batch));
+        }
+    }
+
+    /// A batch on a disk.
+    pub fn kept(&self, i: usize, author: usize, seq: u64) -> Batch {
+        let is = |row: &&StoredBatch| {
+            let header = &row.batch.header;
+            (header.author, header.seq) == (identity(author).public(), seq)
+        };
+        (**self.disks[i].rows.iter().find(is).expect("kept").batch).clone()
     }
 
     fn lose(&mut self, end: LinkId) {
@@ -261,13 +291,25 @@ impl World {
             match self.bend.as_mut() {
                 Some(bend) => {
                     for heard in bend(now, i, &output) {
-                        self.oracle.output(now, i, &heard);
+                        self.hear(now, i, &heard);
                     }
                 }
-                None => self.oracle.output(now, i, &output),
+                None => self.hear(now, i, &output),
             }
             self.act(i, output);
         }
+    }
+
+    fn hear(&mut self, now: Time, i: usize, output: &Output) {
+        let told = match output {
+            Output::Published { id, .. } => Some(id.batch),
+            Output::Submitted { result: Ok(id), .. } => Some(*id),
+            _ => None,
+        };
+        if let Some(id) = told.filter(|id| self.disks[i].rows.iter().all(|row| row.id != *id)) {
+            self.oracle.acknowledged_unsafe(now, i, &id);
+        }
+        self.oracle.output(now, i, output);
     }
 
     fn act(&mut self, i: usize, output: Output) {
@@ -365,7 +407,9 @@ impl World {
     fn checkpoint(&mut self) {
         let up = self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)));
         let disks = &self.disks;
-        let holds = |node: usize, author: &PublicKey, seq| disks[node].holds(author, seq);
+        let pruned = self.pruned;
+        let holds =
+            |node: usize, author: &PublicKey, seq| !pruned && disks[node].holds(author, seq);
         self.oracle.checkpoint(Time(self.next_checkpoint), up, &holds);
         self.next_checkpoint += 1000 * MS;
     }
@@ -373,7 +417,9 @@ impl World {
     pub fn end(&mut self) {
         let up: Vec<bool> = self.nodes.iter().map(Option::is_some).collect();
         let disks = &self.disks;
-        let holds = |node: usize, author: &PublicKey, seq| disks[node].holds(author, seq);
+        let pruned = self.pruned;
+        let holds =
+            |node: usize, author: &PublicKey, seq| !pruned && disks[node].holds(author, seq);
         self.oracle.end(Time(self.now), &up, &holds);
     }
 

@@ -3,6 +3,7 @@
 
 mod authenticity;
 mod bounds;
+mod durability;
 mod liveness;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,154 @@
+//! I5, I6, I4 of rotten rows, R6, L7, and what nobody can have: stores and disks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{beset, broken, lively, only, talk};
+use crate::protocol::{Durability, Output, Record, StoredBatch, Ticket, Time, Token, Verified};
+use crate::sim::oracle::testing::{World, identity};
+use crate::wire::{Frame, Kind, List, MessageId, Request, Want};
+
+/// A node's own batch is heard as published while it is being written.
+#[test]
+fn i5_an_answer_before_the_sync_trips() {
+    for early in [false, true] {
+        let mut world = World::new(4, 0);
+        world.run(1000);
+        world.bend = Some(Box::new(move |_, _, output| match output {
+            Output::Write {
+                record: Record::Batch(stored), durability: Durability::Synced, ..
+            } if early => {
+                let id = MessageId { batch: stored.id, index: 0 };
+                let seq = stored.batch.header.seq;
+                let published = Output::Published { ticket: Ticket(0), id, seq };
+                vec![output.clone(), published]
+            }
+            other => vec![other.clone()],
+        }));
+        talk(&mut world);
+        world.run(500);
+        assert_eq!(broken(&world), if early { only("I5") } else { BTreeSet::new() });
+    }
+}
+
+/// A node loses its disk, is shown its second slot, and signs its first anew.
+#[test]
+fn i6_a_slot_signed_again_though_it_was_shown_trips() {
+    for (shown, signs) in [(true, true), (true, false), (false, true)] {
+        let mut world = beset();
+        for text in ["said", "said more"] {
+            world.publish(0, text);
+            world.run(500);
+        }
+        let second = world.kept(0, 0, 2);
+        world.wipe(0);
+        world.start(0);
+        world.run(1000);
+        if shown {
+            world.push(2, 0, &second);
+        }
+        world.run(1000);
+        let batch = Arc::new(Verified::trusted(world.batch(0, "said again", false)));
+        let again = StoredBatch {
+            id: batch.id(),
+            batch,
+            hops: 0,
+            from: None,
+            delivered_at: Time(world.now),
+            first: true,
+        };
+        let write = Output::Write {
+            token: Token(1 << 40),
+            record: Record::Batch(again),
+            durability: Durability::Synced,
+        };
+        let mut once = signs;
+        world.bend = Some(Box::new(move |_, node, output| {
+            let extra = (node == 0 && std::mem::take(&mut once)).then(|| write.clone());
+            std::iter::once(output.clone()).chain(extra).collect()
+        }));
+        world.run(3000);
+        assert_eq!(broken(&world), if shown && signs { only("I6") } else { BTreeSet::new() });
+        assert_eq!(world.counted("signed_anew"), u64::from(!shown));
+    }
+}
+
+/// A raw peer asks for a batch of which the disk keeps another body.
+#[test]
+fn i4_a_rotten_row_that_is_served_trips() {
+    for rots in [false, true] {
+        let mut world = beset();
+        world.publish(0, "kept");
+        world.run(500);
+        world.crash(0);
+        if rots {
+            world.rot(0);
+        }
+        world.start(0);
+        world.run(2000);
+        let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
+        let want = Want { ticket: 1, author: identity(0).public(), seq: 1, id: None };
+        let wants = List::new(vec![want]).expect("one");
+        world.say(end, &Frame::Request(Request { wants }));
+        world.run(500);
+        assert!(world.counted("bytes_served") > 0);
+        assert_eq!(broken(&world), if rots { only("I4") } else { BTreeSet::new() });
+    }
+}
+
+#[test]
+fn r6_bytes_that_nobody_needed_trip() {
+    for times in [1, 60] {
+        let mut world = World::new(4, 0);
+        world.run(1000);
+        world.publish(0, &"x".repeat(500_000));
+        world.bend = Some(Box::new(move |_, _, output| {
+            let push = matches!(output, Output::Send { kind: Kind::Push, .. });
+            vec![output.clone(); if push { times } else { 1 }]
+        }));
+        world.run(1000);
+        world.end();
+        assert!(world.counted("batch_bytes_sent") >= 1_500_000);
+        assert_eq!(broken(&world), if times > 1 { only("R6") } else { BTreeSet::new() });
+    }
+}
+
+/// Node 3 was away, and hears nothing from then on, or from a second later.
+#[test]
+fn l7_a_node_that_stays_behind_trips() {
+    for (deaf_from, when) in
+        [(None, ""), (Some(0), "while it was away"), (Some(1000), "while it caught up")]
+    {
+        let mut world = lively(4);
+        world.run(500);
+        world.crash(3);
+        talk(&mut world);
+        world.run(2000);
+        world.deaf.extend((deaf_from == Some(0)).then_some(3));
+        world.start(3);
+        world.run(1000);
+        world.deaf.extend(deaf_from.map(|_| 3));
+        world.publish(0, "news");
+        world.run(15_000);
+        let expected = if deaf_from.is_some() { only("L7") } else { BTreeSet::new() };
+        assert_eq!(broken(&world), expected, "{when}");
+        let told = world.oracle.violations().iter().all(|one| one.what.contains(when));
+        assert!(told, "{when}");
+    }
+}
+
+/// One node hears no batches; then nobody can give it them any more.
+#[test]
+fn what_all_have_pruned_is_excused_and_counted() {
+    for pruned in [false, true] {
+        let mut world = World::new(4, 0);
+        world.deaf.insert(2);
+        world.run(1000);
+        talk(&mut world);
+        world.run(3000);
+        world.pruned = pruned;
+        world.end();
+        assert_eq!(broken(&world), if pruned { BTreeSet::new() } else { only("L1") });
+        assert_eq!(world.counted("skipped"), if pruned { 3 } else { 0 });
+    }
+}
