@@ -169,7 +169,7 @@ fn a_mismatched_hello_is_nobodys_fault() {
     let mut elsewhere = good.clone();
     elsewhere.network.0[0] ^= 1;
     let mut later = good.clone();
-    later.version = 2;
+    later.version = 3;
     for (hello, stays) in [(good, true), (elsewhere, false), (later, false)] {
         let mut world = World::new(4, 1, Rules::default());
         world.start(0);

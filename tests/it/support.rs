@@ -134,23 +134,15 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
         ),
         (
             "differ with ranges and tips",
-            Frame::Differ(Differ {
-                ticket: 9,
-                ranges: list(vec![range(1, 2, 7)]),
-                tips: list(tips),
-                above: list(vec![item(3), item(4)]),
-            }),
+            differ(9, vec![range(1, 2, 7)], tips, vec![item(3), item(4)]),
         ),
-        (
-            "differ with nothing",
-            Frame::Differ(Differ {
-                ticket: 10,
-                ranges: list(vec![]),
-                tips: list(vec![]),
-                above: list(vec![]),
-            }),
-        ),
+        ("differ with nothing", differ(10, vec![], vec![], vec![])),
     ]
+}
+
+fn differ(ticket: u32, ranges: Vec<RangeHash>, tips: Vec<Tip>, above: Vec<SlotId>) -> Frame {
+    let (ranges, tips, above) = (list(ranges), list(tips), list(above));
+    Frame::Differ(Differ { ticket, ranges, tips, above })
 }
 
 /// The repository's root.

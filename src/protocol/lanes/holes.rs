@@ -65,8 +65,8 @@ impl Holes {
         self.at(seq).is_some()
     }
 
-    /// Whether a missing slot may be filled: it splits no range, or there is room for one more. Half
-    /// of the room is kept for tips that jump.
+    /// Whether a missing slot may be filled: it splits no range, or one more has room. Half of the
+    /// room is kept for tips that jump.
     pub fn may_fill(&self, seq: u64) -> bool {
         self.at(seq).is_some_and(|at| {
             let Hole { from, to, .. } = self.ranges[at];
@@ -186,7 +186,8 @@ mod tests {
         #[test]
         fn they_are_a_set(steps in prop::collection::vec((0u8..4, 1u64..60, 0u64..9), 0..60)) {
             let mut holes = Holes::restore(&[hole(3, 50, false)], 0, 60);
-            let (mut set, mut gone): (BTreeSet<u64>, BTreeSet<u64>) = ((3..=50).collect(), BTreeSet::new());
+            let mut set: BTreeSet<u64> = (3..=50).collect();
+            let mut gone = BTreeSet::new();
             for (what, seq, more) in steps {
                 match what {
                     0 | 1 => {
@@ -204,7 +205,8 @@ mod tests {
                     }
                     _ => {}
                 }
-                let held: BTreeSet<u64> = holes.ranges().iter().flat_map(|h| h.from..=h.to).collect();
+                let ranges = holes.ranges().iter();
+                let held: BTreeSet<u64> = ranges.flat_map(|h| h.from..=h.to).collect();
                 prop_assert_eq!(&held, &set);
                 let open: BTreeSet<u64> = holes.open().flat_map(|h| h.from..=h.to).collect();
                 prop_assert!(open.is_disjoint(&gone));

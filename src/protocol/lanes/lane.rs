@@ -163,7 +163,7 @@ impl Lane {
         if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
     }
 
-    /// What of it two nodes compare: the tip, and the slots held above it; zeros if there is nothing.
+    /// What of it two nodes compare: the tip, and the slots held above; zeros if nothing is held.
     /// Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
     /// nodes may differ in which id came first.
     pub(super) fn leaf(&self, key: &PublicKey) -> Digest {

@@ -127,7 +127,8 @@ mod tests {
                 let above: Vec<u64> = window.iter_above(seq).map(|(seq, _)| seq).collect();
                 prop_assert!(above.iter().eq(map.range(seq + 1..).map(|(seq, _)| seq)));
                 prop_assert_eq!(window.above(seq), map.range(seq + 1..).count());
-                prop_assert_eq!(window.first_above(seq), map.range(seq + 1..).next().map(|(s, _)| *s));
+                let next = map.range(seq + 1..).next().map(|(s, _)| *s);
+                prop_assert_eq!(window.first_above(seq), next);
                 let below = map.range(..=seq).next_back().map(|(s, v)| (*s, v));
                 prop_assert_eq!(window.last_upto(seq), below);
             }

@@ -226,6 +226,11 @@ impl Link {
         List::new(grants).map(|grants| Credit { grants })
     }
 
+    /// Notes how long an answer of the peer took: an average of about eight.
+    pub fn answered(&mut self, took: Duration) {
+        self.took = Some(self.took.map_or(took, |before| (before * 7 + took) / 8));
+    }
+
     /// A ticket that names no open want of this link.
     pub fn ticket(&mut self) -> u32 {
         loop {

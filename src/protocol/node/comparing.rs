@@ -3,6 +3,7 @@
 use rand::RngExt as _;
 
 use super::batches::Checking;
+use super::fetching::LONGEST_PATIENCE;
 use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
@@ -130,9 +131,6 @@ impl Node {
     /// time.
     fn describe_lane(&mut self, author: u32, tips: &mut Vec<Tip>, above: &mut Vec<SlotId>) {
         let key = self.key_of(author);
-        if let Some(slot) = self.lanes.unchecked_tip(author, key) {
-            return self.check_restored(slot, author);
-        }
         tips.extend(self.lanes.signed_tip(author, key));
         let held: Vec<SlotId> = self.lanes.above(author, key).collect();
         let first = self.rng.random_range(0..held.len().max(1));
@@ -140,16 +138,20 @@ impl Node {
         above.extend(held.iter().cycle().skip(first).take(held.len().min(room)));
     }
 
-    /// A tip that a start found on disk is checked before it leaves: it may have rotted.
+    /// Checks the tips that a start found on disk: none leaves before, as it may have rotted.
+    pub(super) fn check_restored_tips(&mut self) {
+        let authors: Vec<u32> = self.lanes.iter().map(|(author, _)| author).collect();
+        for author in authors {
+            if let Some(slot) = self.lanes.unchecked_tip(author, self.key_of(author)) {
+                self.check_restored(slot, author);
+            }
+        }
+    }
+
     fn check_restored(&mut self, slot: SignedSlot, author: u32) {
         let network = self.network.id();
         let (seq, id) = (slot.seq, slot.id(&network));
-        let name = (id, slot.signature);
-        if self.under_check.contains_key(&name) {
-            return;
-        }
         let token = Token(self.name());
-        self.under_check.insert(name, token);
         self.checks.insert(token, Checking::Restored { author, seq, id });
         self.counters.checks += 1;
         let (key, signature) = (slot.author, slot.signature);
@@ -158,7 +160,6 @@ impl Node {
     }
 
     pub(super) fn on_restored_checked(&mut self, author: u32, seq: u64, id: BatchId, good: bool) {
-        self.under_check.retain(|(held, _), _| *held != id);
         match good {
             true => self.lanes.checked(author, seq),
             false => self.on_damaged(author, seq, id),
@@ -171,7 +172,9 @@ impl Node {
             let detail = "an answer to nothing that was compared";
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         }
-        held.comparing = None;
+        if let Some((_, since)) = held.comparing.take() {
+            held.answered(self.now.since(since).min(LONGEST_PATIENCE));
+        }
         let asked = std::mem::take(&mut held.compared);
         if let Some(tip) =
             differ.tips.iter().find(|t| self.network.index_of(&t.slot.author).is_none())

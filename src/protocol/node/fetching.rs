@@ -17,8 +17,12 @@ const LATER: Duration = Duration::from_millis(20);
 /// The last of a link's credit for requests is kept for searches that have waited this long: else
 /// whoever keeps announcing what is new could keep a gap open for ever.
 const PATIENT: Duration = Duration::from_secs(1);
+/// Links whose answers must have been timed before their median counts.
+const MEASURED: usize = 3;
+/// Every answer may take this long: a read of the disk, and a turn of a busy peer.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(20);
 /// No answer is waited for any longer than this before others are asked.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Gives whether any of it was news.
@@ -90,13 +94,18 @@ impl Node {
             && !self.quotas.wait(author, self.now, length).is_zero()
     }
 
-    /// How long an answer may take before others are asked: longer where even the quickest of
-    /// `f + 1` peers, one of them honest, takes long.
+    /// How long an answer may take before others are asked: half as long again as the median
+    /// link's answers take. Liars among the links may stretch or shrink that; it costs some copies
+    /// or some delay, never more than the bounds.
     fn patience(&self) -> Duration {
-        let times: Vec<Duration> = self.links.ready().filter_map(|(_, link)| link.took).collect();
-        let quickest = times.iter().min().filter(|_| times.len() > self.network.f());
-        let twice = quickest.map_or(Duration::ZERO, |quickest| quickest.saturating_mul(2));
-        twice.min(LONGEST_PATIENCE).max(self.config.ask_again_after)
+        let links = self.links.ready().filter_map(|(_, link)| link.took);
+        let mut times: Vec<Duration> = links.collect();
+        if times.len() < MEASURED {
+            return self.config.ask_again_after;
+        }
+        times.sort_unstable();
+        let median = times[times.len() / 2];
+        (median * 3 / 2).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
     }
 
     /// Notes who leaves wants open for too long, though others may have met them since.
@@ -235,8 +244,7 @@ impl Node {
             let detail = "a reply that answers no open want";
             return self.reject(&from, Reason::CreditOverrun, claims, detail);
         };
-        let took = self.now.since(want.since).min(LONGEST_PATIENCE);
-        held.took = Some(held.took.map_or(took, |before| (before * 7 + took) / 8));
+        held.answered(self.now.since(want.since).min(LONGEST_PATIENCE));
         held.wants.remove(&reply.ticket);
         self.recovery.found(want.author, want.seq);
         let (link, found) = (from.link, want.id.is_none());

@@ -23,7 +23,7 @@ impl Node {
         let (keys, members) = (self.network.keys().len(), self.network.n());
         let links = LINKS_PER_MEMBER * members;
         let statements = PUSH_FRAMES as usize + MAX_OPEN_WANTS + MAX_TIPS;
-        let checks = links * statements + MAX_SUBMITTED;
+        let checks = links * statements + MAX_SUBMITTED + keys;
         self.links.occupy(note, members);
         self.overlay.occupy(note);
         self.lanes.occupy(note, keys, members);

@@ -140,6 +140,7 @@ impl Node {
             catching_up: BTreeSet::new(),
             counters: Counters::default(),
         };
+        node.check_restored_tips();
         // A crash may have come between a restart header of ours and the record of what it voids.
         if let Some(highest) = node.lanes.get(node.own).map(Lane::highest) {
             node.lanes.jump(node.own, highest);

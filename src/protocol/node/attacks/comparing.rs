@@ -104,35 +104,6 @@ fn lanes_that_never_agree_hide_no_others() {
     assert!(found, "the newcomer never hears of the highest lane");
 }
 
-/// However many lanes there are, an answer looks at a few hashes a range: what a change costs is
-/// paid once, when it comes.
-#[test]
-fn a_comparison_costs_the_same_among_many_lanes() {
-    let mut spent = vec![];
-    for authors in [50u16, 2000] {
-        let mut victim = Victim::among(4, authors);
-        let (liar, feeder) = (victim.link(1), victim.link(2));
-        for author in 4..4 + authors {
-            let batch = victim.batch(author, 1, Digest::ZERO, "x");
-            victim.push(feeder, &batch);
-        }
-        let keys = victim.network.keys().len() as u32;
-        let range = |(start, end)| RangeHash { start, end, hash: Digest([9; 32]) };
-        let ranges: Vec<RangeHash> = parts(keys, 0, keys).into_iter().map(range).collect();
-        let ask = |victim: &mut Victim, ticket| {
-            victim.say(liar, &Frame::Compare(Compare { ticket, ranges: list(ranges.clone()) }));
-        };
-        ask(&mut victim, 0); // what came since the last one is hashed now
-        let begun = std::time::Instant::now();
-        for ticket in 1..4 {
-            ask(&mut victim, ticket);
-        }
-        spent.push(begun.elapsed() / 3);
-        assert_eq!(victim.blamed(1), None);
-    }
-    assert!(spent[1] < spent[0] * 8 + Duration::from_millis(2), "{spent:?}");
-}
-
 #[test]
 fn a_range_that_is_no_block_convicts() {
     for (start, end) in [(0, 3), (1, 17), (0, u32::MAX)] {
