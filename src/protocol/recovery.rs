@@ -57,6 +57,8 @@ pub(super) struct Recovery {
     pub turn: u32,
     /// When to look again.
     pub due: Option<Time>,
+    /// Whether something was asked of all who are linked in vain, and others may have it.
+    pub lacks_voices: bool,
 }
 
 impl Recovery {
@@ -157,11 +159,6 @@ impl Recovery {
         late.map(|((author, seq), asked)| (*author, *seq, asked.member)).collect()
     }
 
-    /// Whether anything is under way.
-    pub fn is_idle(&self) -> bool {
-        self.asked.is_empty()
-    }
-
     /// Nothing is missing of a lane any more.
     pub fn forget_lane(&mut self, author: u32) {
         self.lacks.retain(|(of, _), _| *of != author);
@@ -215,6 +212,6 @@ mod tests {
         recovery.charge(now, u64::MAX);
         assert!(!recovery.may_ask(now));
         recovery.forget_lane(0);
-        assert!(recovery.is_idle());
+        assert_eq!(recovery.room(), RECOVERING);
     }
 }

@@ -54,7 +54,7 @@ impl Node {
         if self.recovery.due.is_none_or(|due| due > now) {
             return;
         }
-        self.recovery.due = None;
+        (self.recovery.due, self.recovery.lacks_voices) = (None, false);
         for (author, seq, member) in self.recovery.overdue(now) {
             self.recovery.lacks(author, member, seq, u64::MAX, now);
         }
@@ -136,21 +136,26 @@ impl Node {
     }
 
     /// None of the linked members has a slot: gives up what nobody offers, once all who can be
-    /// reached were asked. Gives the lowest slot above that is offered.
+    /// reached were asked, and hurries to ask them until then. Gives the lowest missing slot above
+    /// that is offered.
     fn pass_over(&mut self, author: u32, seq: u64) -> Option<u64> {
         let now = self.now;
-        let mut offered = u64::MAX;
+        let (mut offered, mut all) = (u64::MAX, true);
         for (number, peer) in self.other_members() {
             match self.recovery.lacking(author, number, seq, now) {
                 Some(next) => offered = offered.min(next),
                 None if self.is_out_of_reach(&peer) => {}
-                None => return None,
+                None => all = false,
             }
         }
-        self.lanes.give_up(author, seq, offered - 1);
-        self.counters.given_up += 1;
-        let holes = self.lanes.get(author)?.holes();
-        holes.first_open().filter(|open| *open >= offered)
+        if all {
+            self.lanes.give_up(author, seq, offered - 1);
+            self.counters.given_up += 1;
+        } else {
+            self.recovery.lacks_voices = true;
+        }
+        let open = self.lanes.get(author)?.holes().open().find(|hole| hole.to >= offered);
+        open.map(|hole| hole.from.max(offered))
     }
 
     fn other_members(&self) -> impl Iterator<Item = (u32, PublicKey)> + use<'_> {
@@ -268,8 +273,7 @@ impl Node {
     /// far behind, and too few to be believed; or nobody who was asked has what is missing.
     pub(super) fn wants_voices(&self) -> bool {
         let far = |lane: &Lane| lane.heard() > lane.tip().saturating_add(WINDOW / 2);
-        let open = self.lanes.holed().any(|(_, lane)| lane.holes().first_open().is_some());
-        (open && self.recovery.is_idle())
+        self.recovery.lacks_voices
             || self.behind.iter().any(|a| self.lanes.get(*a).is_some_and(far))
     }
 

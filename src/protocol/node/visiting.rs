@@ -45,7 +45,7 @@ impl Node {
     /// of no more use, and nobody twice before everybody was visited.
     pub(super) fn visit_someone(&mut self) {
         self.end_visits();
-        let hurry = self.hurries_visits() && self.recovery.take_voice(self.now);
+        let hurry = self.hurries_visits();
         let room = if hurry {
             self.next_visit = self.now.after(BETWEEN);
             VISITS_AT_ONCE.saturating_sub(self.visits().len())
@@ -71,6 +71,10 @@ impl Node {
             }
             return;
         };
+        if hurry && !self.recovery.take_voice(now) {
+            // What hurries us may be a liar's doing, for ever: hurried visits have a budget.
+            self.next_visit = now.after(self.config.visit_every);
+        }
         if self.overlay.dial(peer, Purpose::Visit) {
             if hurry {
                 self.visited.insert(peer);
