@@ -20,6 +20,6 @@ pub use crew::{Plan, run};
 pub use lockstep::{Difference, Steps, lockstep};
 pub use one::{Ending, Judged, Order};
 pub use shrink::{Bounds, Shrunk, shrink};
-pub use source::Source;
+pub use source::{Profile, Source};
 pub use swarm::swarm;
 pub use tally::{Extreme, Failure, Kind, Range, SeedResult, Summary};

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::exit::Usage;
 use super::signals::{self, Stop};
 use super::{campaigns, folder, output, pages, scenarios};
-use crate::campaign::{Ending, Judged, Order, Source, caught, quiet_panics};
+use crate::campaign::{Ending, Judged, Order, Profile, Source, caught, quiet_panics};
 use crate::report::terminal;
 use crate::sim::{Progress, Sim};
 
@@ -37,6 +37,10 @@ pub struct Args {
     /// A campaign: every seed from A to B, both included; at most 10 million
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     pub seeds: Option<RangeInclusive<u64>>,
+    /// What the seeds of `swarm` draw: `usual`, mostly a few seconds; or `long`, few nodes for
+    /// minutes at an author's quota or for hours
+    #[arg(long, value_name = "NAME", value_enum, default_value_t, hide_possible_values = true)]
+    pub profile: ProfileName,
     /// So many nodes; short for --set mesh.nodes=N
     #[arg(long, value_name = "N")]
     pub nodes: Option<u64>,
@@ -61,6 +65,25 @@ pub struct Args {
     /// single seed]; the smaller ones go to DIR/failures, or to loyal-failures here
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub shrink: Option<u16>,
+}
+
+/// See [`Profile`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProfileName {
+    /// Mostly a few seconds.
+    #[default]
+    Usual,
+    /// Minutes or hours.
+    Long,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Usual => Self::Usual,
+            ProfileName::Long => Self::Long,
+        }
+    }
 }
 
 /// Both ends included, at most [`MAX_SEEDS`].
@@ -112,8 +135,12 @@ fn source(args: &Args) -> anyhow::Result<Source> {
         overlays.push(format!("mesh.nodes={nodes}"));
     }
     overlays.extend(args.sets.iter().cloned());
+    if args.profile != ProfileName::Usual && args.scenario != SWARM {
+        let why = "--profile is for `swarm`: a scenario draws nothing";
+        return Err(Usage(why.into()).into());
+    }
     if args.scenario == SWARM {
-        return Ok(Source::Swarm(overlays));
+        return Ok(Source::Swarm(args.profile.into(), overlays));
     }
     Ok(Source::Fixed(Box::new(scenarios::load(&args.scenario, &overlays)?)))
 }
@@ -121,6 +148,9 @@ fn source(args: &Args) -> anyhow::Result<Source> {
 /// The command line that runs a seed again.
 pub fn reproduce(args: &Args, seed: u64) -> String {
     let mut line = format!("loyal sim {} --seed {seed}", quoted(&args.scenario));
+    if args.profile == ProfileName::Long {
+        line += " --profile long";
+    }
     if let Some(nodes) = args.nodes {
         line += &format!(" --nodes {nodes}");
     }
@@ -142,7 +172,7 @@ pub fn quoted(text: &str) -> String {
 fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode> {
     let seed = args.seed.unwrap_or(match source {
         Source::Fixed(scenario) => scenario.seed,
-        Source::Swarm(_) => 1,
+        Source::Swarm(..) => 1,
     });
     let scenario = source.of(seed).map_err(|error| Usage(error.to_string()))?;
     let order = Order {

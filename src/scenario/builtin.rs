@@ -34,6 +34,13 @@ const LIBRARY: &[(&str, &str)] = library![
     "churn",
     "slow-links",
     "flash-crowd",
+    "away",
+    "busy-authors",
+    "quiet-hours",
+    "small-stores",
+    "full-disk",
+    "rotten-disk",
+    "lost-disk",
     "baseline",
     "censor-one",
     "degrade-10",
@@ -116,7 +123,10 @@ mod tests {
     #[test]
     fn whoever_publishes_is_up_all_the_while() {
         let dies = |kind: FaultKind| {
-            matches!(kind, FaultKind::Kill | FaultKind::Restart(_) | FaultKind::Churn { .. })
+            matches!(
+                kind,
+                FaultKind::Kill | FaultKind::Restart(_) | FaultKind::Churn { .. } | FaultKind::Wipe
+            )
         };
         for scenario in all() {
             for (number, fault) in scenario.faults.iter().enumerate() {
@@ -125,6 +135,13 @@ mod tests {
                     let publishers = scenario.publishers(load);
                     let later = match fault.kind {
                         FaultKind::Restart(length) => load.from > fault.at + length,
+                        FaultKind::Wipe => {
+                            let last = load
+                                .count
+                                .and_then(|count| scenario.due(load, count.saturating_sub(1)));
+                            let over = last.is_some_and(|last| last < fault.at);
+                            over || fault.until.is_some_and(|until| load.from > until)
+                        }
                         _ => false,
                     };
                     let apart = !publishers.iter().any(|node| down.contains(node));
@@ -135,8 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn small_ones_ask_nothing_that_processes_cannot_do() {
+    fn small_ones_ask_nothing_that_processes_cannot_do_but_those_of_disks() {
+        let disks = ["small-stores", "full-disk", "rotten-disk"];
         for scenario in all().filter(|scenario| scenario.mesh.nodes <= 28) {
+            let of_disks = disks.contains(&&*scenario.name);
+            let simulated = scenario.store.max_bytes.is_some()
+                || scenario.cpu.check.is_some()
+                || scenario
+                    .faults
+                    .iter()
+                    .any(|fault| matches!(fault.kind, FaultKind::DiskFull | FaultKind::Rot(_)));
+            assert_eq!(simulated, of_disks, "{}", scenario.name);
             assert_eq!(scenario.net.loss, Ppm(0), "{}", scenario.name);
             let lossy = |kind| matches!(kind, FaultKind::Loss(_));
             assert!(!scenario.faults.iter().any(|fault| lossy(fault.kind)), "{}", scenario.name);

@@ -42,19 +42,28 @@ const PLAIN: [&str; 35] = [
     "delivery.hops.max",
 ];
 /// What a simulated run counts; 0 on real processes, which count none of it.
-const COUNTED: [&str; 12] = [
+const COUNTED: [&str; 21] = [
     "bytes_read",
     "crashes",
+    "damaged_rows",
     "duplicated_segments",
+    "failed_posts",
+    "failed_writes",
     "frames_sent",
     "impairments",
     "links_broken",
     "lost_unsynced",
+    "outbox_dropped",
+    "prunings",
     "reads",
     "redelivered_after_crash",
     "reordered_segments",
     "restarts",
     "retransmissions",
+    "rotted_rows",
+    "signed_anew",
+    "skipped",
+    "wiped_disks",
 ];
 const TRUE_HOPS: [&str; 4] = ["mean", "p50", "p99", "max"];
 const LATENCIES: [&str; 3] =

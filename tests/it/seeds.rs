@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use loyal::campaign::{Order, Plan, SeedResult, Source, caught, run};
+use loyal::campaign::{Order, Plan, Profile, SeedResult, Source, caught, run};
 use loyal::scenario::{Scenario, builtin};
 
 use crate::support::{blessing, root};
@@ -36,7 +36,7 @@ fn lines(name: &str) -> Vec<Line> {
 
 fn source(scenario: &str) -> Source {
     if scenario == "swarm" {
-        return Source::Swarm(Vec::new());
+        return Source::Swarm(Profile::Usual, Vec::new());
     }
     let text = builtin(scenario).map_or_else(
         || std::fs::read_to_string(root().join("tests").join(scenario)).expect("a file"),

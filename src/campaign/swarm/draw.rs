@@ -6,9 +6,10 @@ use super::dice::Dice;
 use super::faults::faults;
 use super::liars::liars;
 use super::net::net;
+use super::shape::{Shape, away, busy, cpu, store};
 use crate::scenario::{
-    Among, CpuShape, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select,
-    Start, StoreShape, Verdict, Who,
+    Among, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select, Start,
+    Verdict, Who,
 };
 
 /// Bytes of payload that all loads of a scenario may have together, so that the slowest network
@@ -17,12 +18,13 @@ const MAX_BYTES: u64 = 2 << 20;
 /// The bound of the liveness phase.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// The scenario that a seed draws: 4 to 31 nodes with at most `f` liars, 2 to 6 simulated seconds,
-/// 10 to 200 messages. It is run with the same seed.
+/// The scenario that a seed draws: 4 to 31 nodes with at most `f` liars, mostly 2 to 6 simulated
+/// seconds and 10 to 200 messages, now and then more. It is run with the same seed.
 pub fn swarm(seed: u64) -> Scenario {
     let dice = &mut Dice::new(seed);
-    let nodes = dice.count(4..=31);
-    let duration = dice.ms(2000..=6000);
+    let shape = Shape::draw(dice);
+    let nodes = shape.nodes(dice);
+    let duration = shape.duration(dice);
     let links = dice.one_in(2).then(|| dice.count(2..=8.min(nodes - 1)));
     let start = if dice.one_in(4) { Start::Cold } else { Start::Linked };
     let crypto = if dice.one_in(8) { Cryptography::Modelled } else { Cryptography::Real };
@@ -38,8 +40,8 @@ pub fn swarm(seed: u64) -> Scenario {
         crypto,
         mesh: MeshShape { nodes, links, start },
         net,
-        store: StoreShape::default(),
-        cpu: CpuShape::default(),
+        store: store(dice, nodes),
+        cpu: cpu(dice),
         malicious,
         faults: Vec::new(),
         loads: Vec::new(),
@@ -51,7 +53,39 @@ pub fn swarm(seed: u64) -> Scenario {
     let gone = dice.one_in(8).then(|| dice.pick(&honest).copied()).flatten();
     scenario.faults.extend(gone.map(|node| for_good(dice, node, duration)));
     scenario.loads = loads(dice, &honest, gone, duration);
+    shaped(dice, shape, &mut scenario, (&honest, gone));
     scenario
+}
+
+/// What makes it more than the usual.
+fn shaped(
+    dice: &mut Dice,
+    shape: Shape,
+    scenario: &mut Scenario,
+    (honest, gone): (&[usize], Option<usize>),
+) {
+    let alive: Vec<usize> = honest.iter().copied().filter(|node| Some(*node) != gone).collect();
+    let duration = scenario.duration;
+    match shape {
+        Shape::Usual | Shape::Idle => {}
+        Shape::Busy => {
+            scenario.net.bandwidth = None;
+            scenario.loads = vec![busy(dice, &alive, duration)];
+        }
+        Shape::Away => {
+            let from = dice.ms(500..=3000);
+            let until = duration.saturating_sub(dice.ms(500..=5000));
+            let node = dice.pick(&alive).copied().unwrap_or(0);
+            scenario.faults = vec![away(dice, node, (from, until))];
+        }
+        Shape::Large => {
+            scenario.net.bandwidth = None;
+            for load in &mut scenario.loads {
+                load.count = Some(dice.range(1..=2));
+                load.size = dice.count(100_000..=1 << 20);
+            }
+        }
+    }
 }
 
 /// An honest node dies and stays dead. It publishes nothing: what it took to its grave, nobody can
@@ -129,10 +163,15 @@ mod tests {
             assert!((4..=31).contains(&nodes) && liars <= (nodes - 1) / 3, "{seed}");
             assert!(drawn.ends(seed) <= drawn.duration + Duration::from_secs(10), "{seed}");
             let mut bytes = 0;
+            let thin = drawn.net.bandwidth.is_some();
             for load in &drawn.loads {
-                let count = load.count.expect("counted");
-                assert!((1..=200).contains(&count) && load.size <= 65_536, "{seed}");
-                bytes += count * load.size as u64;
+                let Some(count) = load.count else {
+                    assert!(load.until.is_some() && !thin && load.size <= 300, "{seed}");
+                    continue;
+                };
+                assert!((1..=200).contains(&count), "{seed}");
+                assert!(load.size <= 65_536 || (count <= 2 && !thin), "{seed}");
+                bytes += count * load.size.min(65_536) as u64;
                 let publishers = drawn.publishers(load);
                 assert!(!publishers.is_empty(), "{seed}");
                 assert!(publishers.iter().all(|node| cast[*node].is_none()), "{seed}");
@@ -143,7 +182,7 @@ mod tests {
                 }
             }
             let messages: u64 = drawn.loads.iter().filter_map(|load| load.count).sum();
-            assert!((1..=400).contains(&messages) && bytes <= MAX_BYTES, "{seed} {messages}");
+            assert!(messages <= 400 && bytes <= MAX_BYTES, "{seed} {messages}");
         }
     }
 
@@ -163,7 +202,7 @@ mod tests {
     #[test]
     fn features_come_and_are_left_out() {
         type Feature = fn(&Scenario) -> bool;
-        let features: [(&str, Feature); 16] = [
+        let features: [(&str, Feature); 21] = [
             ("liars", |s| !s.malicious.is_empty()),
             ("faults", |s| !s.faults.is_empty()),
             ("for good", |s| {
@@ -181,12 +220,27 @@ mod tests {
             ("links", |s| s.mesh.links.is_some()),
             ("cold", |s| s.mesh.start == Start::Cold),
             ("modelled", |s| s.crypto == Cryptography::Modelled),
+            ("small stores", |s| s.store.max_bytes.is_some()),
+            ("processors", |s| s.cpu.check.is_some()),
+            ("rot", |s| s.faults.iter().any(|f| matches!(f.kind, FaultKind::Rot(_)))),
+            ("full disks", |s| s.faults.iter().any(|f| f.kind == FaultKind::DiskFull)),
+            ("lost disks", |s| s.faults.iter().any(|f| f.kind == FaultKind::Wipe)),
             ("large", |s| s.loads.iter().any(|load| load.size > 4096)),
         ];
         let drawn: Vec<Scenario> = (0..500).map(swarm).collect();
         for (name, has) in features {
             let with = drawn.iter().filter(|scenario| has(scenario)).count();
             assert!((20..480).contains(&with), "{name}: {with} of 500");
+        }
+        let rare: [(&str, Feature); 4] = [
+            ("busy", |s| s.loads.iter().any(|load| load.count.is_none())),
+            ("away", |s| s.duration >= Duration::from_secs(15)),
+            ("idle", |s| s.duration >= Duration::from_secs(60)),
+            ("huge", |s| s.loads.iter().any(|load| load.size > 65_536)),
+        ];
+        for (name, has) in rare {
+            let with = drawn.iter().filter(|scenario| has(scenario)).count();
+            assert!((5..60).contains(&with), "{name}: {with} of 500");
         }
     }
 }

@@ -17,9 +17,12 @@ enum Wrong {
     Restart,
     Pause,
     Churn,
+    DiskFull,
+    Rot,
+    Wipe,
 }
 
-const ALL: [Wrong; 9] = [
+const ALL: [Wrong; 12] = [
     Wrong::Partition,
     Wrong::Isolate,
     Wrong::Loss,
@@ -29,6 +32,9 @@ const ALL: [Wrong; 9] = [
     Wrong::Restart,
     Wrong::Pause,
     Wrong::Churn,
+    Wrong::DiskFull,
+    Wrong::Rot,
+    Wrong::Wipe,
 ];
 
 /// None in a third of the seeds, else up to four, of the kinds that this seed may use.
@@ -63,6 +69,9 @@ fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) 
         Wrong::Kill => (FaultKind::Kill, Some(until)),
         Wrong::Restart => (FaultKind::Restart(down), None),
         Wrong::Pause => (FaultKind::Pause, Some(until)),
+        Wrong::DiskFull => (FaultKind::DiskFull, Some(until)),
+        Wrong::Rot => (FaultKind::Rot(u32::try_from(dice.range(1..=50)).unwrap_or(1)), None),
+        Wrong::Wipe => (FaultKind::Wipe, Some(until)),
         Wrong::Churn => (FaultKind::Churn { every: dice.ms(150..=1000), down }, Some(until)),
     };
     Fault { kind, at, until, select: select(dice, of) }
@@ -98,7 +107,7 @@ mod tests {
     #[test]
     fn every_kind_comes_and_every_fault_ends_in_time() {
         let duration = Duration::from_secs(3);
-        let mut seen = [0; 9];
+        let mut seen = [0; 12];
         for seed in 0..400 {
             for fault in faults(&mut Dice::new(seed), 10, 3, duration) {
                 let kind = match fault.kind {
@@ -111,11 +120,13 @@ mod tests {
                     FaultKind::Restart(_) => 6,
                     FaultKind::Pause => 7,
                     FaultKind::Churn { .. } => 8,
-                    FaultKind::DiskFull | FaultKind::Rot(_) | FaultKind::Wipe => continue,
+                    FaultKind::DiskFull => 9,
+                    FaultKind::Rot(_) => 10,
+                    FaultKind::Wipe => 11,
                 };
                 seen[kind] += 1;
-                let restart = matches!(fault.kind, FaultKind::Restart(_));
-                assert_eq!(fault.until.is_none(), restart, "{fault:?}");
+                let sudden = matches!(fault.kind, FaultKind::Restart(_) | FaultKind::Rot(_));
+                assert_eq!(fault.until.is_none(), sudden, "{fault:?}");
                 assert!(fault.at < duration && fault.until.is_none_or(|until| until <= duration));
                 assert!(fault.until.is_none_or(|until| until > fault.at), "{fault:?}");
             }

@@ -1,0 +1,148 @@
+//! The long profile: few nodes, authors at their quota, hours of quiet, nodes away for hours.
+
+use std::time::Duration;
+
+use super::dice::Dice;
+use super::liars::liars;
+use super::shape::{away, busy, cpu, store};
+use crate::adversary::Spec;
+use crate::scenario::{
+    Cryptography, Fault, Group, Latency, Load, MeshShape, Net, Publishers, Scenario, Start, Verdict,
+};
+
+/// The bound of the liveness phase.
+const SETTLE: Duration = Duration::from_secs(60);
+/// What costs as long as it lasts: so it does not last.
+const COSTLY: [&str; 4] = ["flood", "gap", "promise", "restart"];
+
+/// The scenario that a seed draws: 4 to 7 nodes with at most `f` liars, for minutes at an author's
+/// quota or for hours. It is run with the same seed.
+pub fn long(seed: u64) -> Scenario {
+    let dice = &mut Dice::new(seed ^ u64::MAX / 3);
+    let nodes = dice.count(4..=7);
+    let quiet = dice.one_in(2);
+    let duration = match quiet {
+        true => Duration::from_secs(dice.range(60..=360) * 60),
+        false => Duration::from_secs(dice.range(60..=180)),
+    };
+    let malicious = liars(dice, nodes).into_iter().map(|group| brief(dice, group, duration));
+    let malicious: Vec<Group> = malicious.collect();
+    let jitter = if dice.one_in(2) { dice.ms(1..=20) } else { Duration::ZERO };
+    let latency = Latency::Constant(dice.ms(1..=50));
+    let mut scenario = Scenario {
+        name: "swarm-long".into(),
+        about: format!("drawn by seed {seed}"),
+        seed,
+        duration,
+        settle: SETTLE,
+        verdict: Verdict::Pass,
+        crypto: Cryptography::Real,
+        mesh: MeshShape { nodes, links: None, start: Start::Linked },
+        net: Net { latency, jitter, ..Net::default() },
+        store: store(dice, nodes),
+        cpu: cpu(dice),
+        malicious,
+        faults: Vec::new(),
+        loads: Vec::new(),
+        expects: Vec::new(),
+    };
+    let cast = scenario.cast();
+    let honest: Vec<usize> = (0..nodes).filter(|node| cast[*node].is_none()).collect();
+    // One publishes and is never away.
+    let (authors, others) = honest.split_at((honest.len() / 2).max(1));
+    scenario.faults = absences(dice, others, duration);
+    scenario.loads = loads(dice, authors, quiet, duration);
+    scenario
+}
+
+/// One or two nodes are away, each for between a quarter of a minute and most of the run.
+fn absences(dice: &mut Dice, others: &[usize], duration: Duration) -> Vec<Fault> {
+    let wanted = dice.count(1..=2);
+    let absence = |node: usize| {
+        let whole = duration.as_secs();
+        let from = dice.range(5..=whole / 3);
+        let until = dice.range(from + 15..=whole - 10);
+        away(dice, node, (Duration::from_secs(from), Duration::from_secs(until)))
+    };
+    let mut absence = absence;
+    others.iter().take(wanted).map(|node| absence(*node)).collect()
+}
+
+/// At the quota, or a message now and then and perhaps a busy minute at either end.
+fn loads(dice: &mut Dice, authors: &[usize], quiet: bool, duration: Duration) -> Vec<Load> {
+    if !quiet {
+        return vec![busy(dice, authors, duration)];
+    }
+    let mut loads = vec![Load {
+        every: Duration::from_secs(dice.range(10..=600)),
+        count: None,
+        from: Duration::ZERO,
+        until: Some(duration),
+        size: dice.count(0..=4096),
+        publishers: Publishers::Nodes(authors.to_vec()),
+    }];
+    for late in [false, true] {
+        if dice.one_in(3) {
+            let length = Duration::from_secs(dice.range(10..=40));
+            let mut load = busy(dice, authors, length);
+            if late {
+                load.from = duration.saturating_sub(length);
+                load.until = Some(duration);
+            }
+            loads.push(load);
+        }
+    }
+    loads
+}
+
+/// A liar that does what is costly for some seconds only.
+fn brief(dice: &mut Dice, group: Group, duration: Duration) -> Group {
+    let text = group.behave.to_string();
+    let parts = text.split('+').map(|part| {
+        let (what, _) = part.split_once('@').unwrap_or((part, ""));
+        if !COSTLY.iter().any(|kind| what.split(':').next() == Some(kind)) {
+            return part.to_owned();
+        }
+        let from = dice.range(0..=duration.as_secs() / 2);
+        format!("{what}@between={from}s..{}s", from + dice.range(1..=20))
+    });
+    let parts: Vec<String> = parts.collect();
+    let behave: Option<Spec> = parts.join("+").parse().ok();
+    Group { behave: behave.unwrap_or(group.behave), ..group }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::FaultKind;
+
+    #[test]
+    fn everything_stays_within_what_liveness_promises_and_reads_back() {
+        let (mut hours, mut wipes, mut stores) = (0, 0, 0);
+        for seed in 0..400 {
+            let drawn = long(seed);
+            let (nodes, cast) = (drawn.mesh.nodes, drawn.cast());
+            assert!((4..=7).contains(&nodes), "{seed}");
+            assert!(cast.iter().flatten().count() <= (nodes - 1) / 3, "{seed}");
+            let text = drawn.to_toml();
+            match Scenario::parse(&text, &[]) {
+                Ok(read) => assert_eq!(read, drawn, "{seed}\n{text}"),
+                Err(error) => panic!("{seed}: {error}\n{text}"),
+            }
+            for fault in &drawn.faults {
+                assert!(fault.until.is_some_and(|until| until < drawn.duration), "{seed}");
+                wipes += usize::from(fault.kind == FaultKind::Wipe);
+            }
+            for group in &drawn.malicious {
+                for part in group.behave.to_string().split('+') {
+                    let costly = COSTLY.iter().any(|kind| part.starts_with(kind));
+                    assert!(!costly || part.contains("@between="), "{seed}: {part}");
+                }
+            }
+            hours += usize::from(drawn.duration >= Duration::from_secs(3600));
+            stores += usize::from(drawn.store.max_bytes.is_some());
+        }
+        assert!(hours > 100 && wipes > 20 && stores > 50, "{hours} {wipes} {stores}");
+        assert_ne!(long(1), long(2));
+    }
+}
