@@ -105,8 +105,8 @@ impl Lane {
         }
     }
 
-    /// What of it two nodes compare: the tip, and the slots held above it; zeros if there is nothing.
-    /// Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
+    /// What of it two nodes compare: the tip, and the slots held above it; zeros if there is
+    /// nothing. Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
     /// nodes may differ in which id came first.
     fn leaf(&self, key: &PublicKey) -> Digest {
         if self.tip == 0 && self.above() == 0 {
@@ -371,6 +371,12 @@ impl Lanes {
         let stale = std::mem::take(&mut self.stale);
         let leaf = |author: u32| Some((author, self.lanes.get(&author)?.leaf(&key_of(author))));
         self.tree.set(stale.into_iter().filter_map(leaf));
+    }
+
+    /// How many hashes were made.
+    #[cfg(test)]
+    pub fn hashed(&self) -> u64 {
+        self.tree.hashed
     }
 
     /// The hash over the lanes of a block of keys: see [`Tree`]. As of the last [`Lanes::rehash`].
