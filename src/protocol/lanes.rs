@@ -106,8 +106,8 @@ impl Lane {
     }
 
     /// What of it two nodes compare: the tip, and the slots held above it; zeros if there is
-    /// nothing. Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
-    /// nodes may differ in which id came first.
+    /// nothing. Of a lane with two ids in a slot, the tip's id does not count, and neither do those
+    /// of such a slot above it: nodes may differ in which came first.
     fn leaf(&self, key: &PublicKey) -> Digest {
         if self.tip == 0 && self.above() == 0 {
             return Digest::ZERO;
