@@ -8,7 +8,9 @@ use loyal::crypto::{Digest, Identity};
 use loyal::net::{self, Handle, Running, Settings};
 use loyal::protocol::{Blame, Config, Member, Network, Reason, Role};
 use loyal::store::{self, MessageQuery, RejectionQuery};
-use loyal::wire::{Batch, Class, Credit, Frame, Grant, limits::MAX_FRAME};
+use loyal::wire::{
+    Batch, Class, Compare, Credit, Differ, Frame, Grant, Request, Want, limits::MAX_FRAME,
+};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
 
@@ -417,6 +419,85 @@ fn a_byte_a_record_is_read_slowly_and_others_are_served_in_time() {
         for flood in floods {
             drop(flood.await.expect("it is read in the end"));
         }
+        rig.stop().await;
+    });
+}
+
+fn agree(asked: &Compare) -> Vec<u8> {
+    let (ticket, ranges, tips, above) = (asked.ticket, list(vec![]), list(vec![]), list(vec![]));
+    Frame::Differ(Differ { ticket, ranges, tips, above }).encode()
+}
+
+/// Asks for one's first batch twenty times; gives the median wait in milliseconds.
+async fn probe(rig: &Rig, asker: &Identity, author: &Identity) -> u128 {
+    let mut raw = rig.link(asker).await;
+    let mut waits = vec![];
+    for ticket in 1..=20 {
+        let want = Want { ticket, author: author.public(), seq: 1, id: None };
+        let begun = std::time::Instant::now();
+        raw.say(&Frame::Request(Request { wants: list(vec![want]) }).encode()).await;
+        loop {
+            match raw.hear().await.expect("the link lasts") {
+                Frame::Reply(_) => break,
+                Frame::Compare(asked) => raw.say(&agree(&asked)).await,
+                Frame::Missing(missing) => panic!("{missing:?}"),
+                _ => {}
+            }
+        }
+        waits.push(begun.elapsed().as_millis());
+        sleep(Duration::from_millis(30)).await;
+    }
+    waits.sort_unstable();
+    waits[waits.len() / 2]
+}
+
+/// Twelve batches of a megabyte are asked for without end, as fast as credit goes: none is refused,
+/// no more is read than is served, and another link's short batch comes at once.
+#[test]
+fn wants_without_end_wait_and_hold_up_nobody() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let (liar, honest, asker) = (rig.member(), rig.member(), rig.member());
+        let mut raw = rig.link(&honest).await;
+        let small = batch(&honest, rig.network.id(), 1, Digest::ZERO, "small");
+        raw.say(&push(small).encode()).await;
+        let mut flood = rig.link(&liar).await;
+        let mut prev = Digest::ZERO;
+        for seq in 1..=12u64 {
+            let long = [entry("", &vec![seq as u8; 1 << 20])];
+            let batch = Batch::sign(&liar, rig.network.id(), seq, prev, 1, &long).expect("fits");
+            prev = batch.id();
+            flood.say(&push(batch).encode()).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(Duration::from_secs(1)).await;
+        let (author, wants) = (liar.public(), 12);
+        let attack = tokio::spawn(async move {
+            let (mut sent, mut consumed, mut replies, mut ticket) = (0u64, 0u64, 0u64, 0u32);
+            loop {
+                while sent - consumed < 4 {
+                    let want = |seq| Want { ticket: ticket + seq as u32, author, seq, id: None };
+                    let wants = list((1..=wants).map(want).collect());
+                    flood.say(&Frame::Request(Request { wants }).encode()).await;
+                    (sent, ticket) = (sent + 1, ticket + 20);
+                }
+                match flood.hear().await.expect("the link lasts") {
+                    Frame::Reply(_) => replies += 1,
+                    Frame::Missing(missing) => panic!("after {replies}: {missing:?}"),
+                    Frame::Compare(asked) => flood.say(&agree(&asked)).await,
+                    Frame::Credit(credit) => {
+                        let requests = |g: &&Grant| g.class == Class::Request as u8;
+                        let grant = credit.grants.iter().find(requests);
+                        consumed = grant.map_or(consumed, |grant| grant.frames);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let median = probe(&rig, &asker, &honest).await;
+        assert!(!attack.is_finished(), "{:?}", attack.await);
+        attack.abort();
+        assert!(median < 100, "an honest want waits {median} ms");
         rig.stop().await;
     });
 }

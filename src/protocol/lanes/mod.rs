@@ -363,6 +363,12 @@ impl Lanes {
         self.tree.set(stale.into_iter().filter_map(leaf));
     }
 
+    /// How many hashes were made.
+    #[cfg(test)]
+    pub fn hashed(&self) -> u64 {
+        self.tree.hashed
+    }
+
     /// The hash over the lanes of a block of keys: see [`Tree`]. As of the last [`Lanes::rehash`].
     pub fn hash(&self, start: u32, end: u32) -> Digest {
         self.tree.hash(start, end)

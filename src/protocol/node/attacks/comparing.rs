@@ -104,6 +104,33 @@ fn lanes_that_never_agree_hide_no_others() {
     assert!(found, "the newcomer never hears of the highest lane");
 }
 
+/// However many lanes there are, an answer looks at hashes that are there: what a change costs is
+/// paid once, when it comes.
+#[test]
+fn a_comparison_costs_the_same_among_many_lanes() {
+    let mut victim = Victim::among(4, 2000);
+    let (liar, feeder) = (victim.link(1), victim.link(2));
+    for author in 4..2004 {
+        let batch = victim.batch(author, 1, Digest::ZERO, "x");
+        victim.push(feeder, &batch);
+    }
+    let keys = victim.network.keys().len() as u32;
+    let range = |(start, end)| RangeHash { start, end, hash: Digest([9; 32]) };
+    let ranges: Vec<RangeHash> = parts(keys, 0, keys).into_iter().map(range).collect();
+    let ask = |victim: &mut Victim, ticket| {
+        let before = victim.node.lanes.hashed();
+        victim.say(liar, &Frame::Compare(Compare { ticket, ranges: list(ranges.clone()) }));
+        victim.node.lanes.hashed() - before
+    };
+    let first = ask(&mut victim, 0);
+    assert!((2000..2300).contains(&first), "{first}: each lane that spoke, and the blocks above");
+    assert_eq!((ask(&mut victim, 1), ask(&mut victim, 2)), (0, 0));
+    let second = victim.batch(9, 2, Digest::ZERO, "y");
+    victim.push(feeder, &second);
+    assert_eq!(ask(&mut victim, 3), 4, "the lane, and its three blocks");
+    assert_eq!(victim.blamed(1), None);
+}
+
 #[test]
 fn a_range_that_is_no_block_convicts() {
     for (start, end) in [(0, 3), (1, 17), (0, u32::MAX)] {

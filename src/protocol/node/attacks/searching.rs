@@ -253,8 +253,8 @@ fn what_is_over_a_quota_is_fetched_once_and_only_when_it_can_be_taken() {
         batches.push(batch);
     }
     links.iter().for_each(|link| victim.announce(*link, &batches));
-    let (mut asked, mut open): (BTreeMap<(u64, Option<BatchId>), u32>, Vec<(LinkId, Want)>) =
-        Default::default();
+    let mut asked: BTreeMap<(u64, Option<BatchId>), u32> = BTreeMap::new();
+    let mut open: Vec<(LinkId, Want)> = vec![];
     let mut most_open = 0;
     for _ in 0..600 {
         victim.run(50, |victim, link, frame| match frame {
