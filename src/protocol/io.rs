@@ -106,8 +106,8 @@ pub enum Input {
         author: PublicKey,
         /// Which slot.
         seq: u64,
-        /// The batch that was there, as far as its row still tells: the id may be what is damaged.
-        /// Zeros if nothing at all is kept of a slot above the floor.
+        /// The batch that was there, if another is still kept of its slot, or the slot is pruned;
+        /// zeros if nothing at all is kept of it any more.
         id: BatchId,
     },
     /// The deadline has come.

@@ -75,14 +75,20 @@ pub(super) fn examine(
                 Ok((matches!(found, Found::Damaged), claims(row, number)))
             });
             match found.optional()? {
-                Some((true, damage)) => set_aside(db, authors, row).map(|()| Some(damage)),
+                Some((true, damage)) => {
+                    set_aside(db, authors, row)?;
+                    // Its id may be what is damaged. Of an empty slot the node needs none.
+                    let empty = match (damage.author, damage.seq) {
+                        (Some(author), Some(seq)) => is_empty(db, authors, &author, seq)?,
+                        _ => false,
+                    };
+                    Ok(Some(Damage { id: damage.id.filter(|_| !empty), ..damage }))
+                }
                 _ => Ok(None), // it was set aside before, or only read badly
             }
         }
         Suspect::Slot { author, seq } => {
-            let known = authors.known(&author).unwrap_or_default();
-            let slot = rows::saturated(seq);
-            if slot <= known.floor || holds(db, known.number, slot)? {
+            if !is_empty(db, authors, &author, seq)? {
                 return Ok(None);
             }
             schema::put_meta(db, "scan", "1")?;
@@ -100,9 +106,18 @@ fn claims(row: &rusqlite::Row<'_>, number: i64) -> Damage {
     }
 }
 
-fn holds(db: &Connection, author: i64, seq: i64) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM batches WHERE author = ?1 AND seq = ?2)")?
-        .query_row([author, seq], |row| row.get(0))
+/// Whether nothing is kept of a slot above the floor.
+fn is_empty(
+    db: &Connection,
+    authors: &Authors,
+    author: &PublicKey,
+    seq: u64,
+) -> rusqlite::Result<bool> {
+    let (known, slot) = (authors.known(author).unwrap_or_default(), rows::saturated(seq));
+    let held: bool = db
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM batches WHERE author = ?1 AND seq = ?2)")?
+        .query_row([known.number, slot], |row| row.get(0))?;
+    Ok(slot > known.floor && !held)
 }
 
 /// Moves a row out of `batches`. What is missing below the newest slots is looked for at the next

@@ -213,7 +213,8 @@ impl Lanes {
         news
     }
 
-    /// Forgets a batch whose row is damaged: its slot is missing again. Gives whether it was held.
+    /// Forgets a batch whose row is damaged: its slot is missing again. Zeros stand for whatever
+    /// the slot held: nothing of it is kept. Gives whether it was held.
     pub fn lose(&mut self, author: u32, seq: u64, id: &BatchId) -> bool {
         let Some(lane) = self.lanes.get_mut(&author) else { return false };
         match lane.slots.get_mut(seq) {
@@ -222,7 +223,7 @@ impl Lanes {
                 self.stale.insert(author);
                 return true;
             }
-            Some(slot) if slot.id != *id => return false,
+            Some(slot) if slot.id != *id && *id != Digest::ZERO => return false,
             None if seq > lane.tip || seq <= lane.floor => return false,
             _ => {}
         }

@@ -278,15 +278,19 @@ fn a_restart_above_an_unknown_base_waits() {
 /// A damaged row is missing again, and fetched from a neighbour.
 #[test]
 fn a_damaged_row_is_fetched_again() {
-    let mut victim = Victim::among(4, 1);
-    let all = victim.chain(4, 30);
-    let link = victim.link(1);
-    all.iter().for_each(|batch| victim.push(link, batch));
-    let (author, seq) = (identity(4).public(), 12);
-    victim.rows.retain(|row| row.batch.header.seq != seq);
-    victim.give(Input::Damaged { author, seq, id: all[11].id() });
-    assert_eq!(victim.node.tip(&author).0, 30, "news goes on");
-    victim.run(3000, |victim, link, frame| victim.holder(link, &frame, &all));
-    assert!(victim.rows.iter().any(|row| row.batch.header.seq == seq));
-    assert!(victim.node.lanes.holed().next().is_none());
+    // Its store knows which batch it was, or only that nothing is left of the slot.
+    for named in [true, false] {
+        let mut victim = Victim::among(4, 1);
+        let all = victim.chain(4, 30);
+        let link = victim.link(1);
+        all.iter().for_each(|batch| victim.push(link, batch));
+        let (author, seq) = (identity(4).public(), 12);
+        victim.rows.retain(|row| row.batch.header.seq != seq);
+        let id = if named { all[11].id() } else { Digest::ZERO };
+        victim.give(Input::Damaged { author, seq, id });
+        assert_eq!(victim.node.tip(&author).0, 30, "news goes on");
+        victim.run(3000, |victim, link, frame| victim.holder(link, &frame, &all));
+        assert!(victim.rows.iter().any(|row| row.batch.header.seq == seq));
+        assert!(victim.node.lanes.holed().next().is_none());
+    }
 }
