@@ -33,8 +33,8 @@ pub(super) struct Disk {
     shares: Option<Shares>,
     /// Nothing can be written.
     pub full: bool,
-    /// Neighbours' batches and holes that could not be written, to be handed in again: as the driver of the
-    /// real node keeps them.
+    /// Neighbours' batches and holes that could not be written, to be handed in again: as the
+    /// driver of the real node keeps them.
     failed: Vec<Record>,
     /// What the node is to be told.
     told: Vec<Input>,

@@ -17,8 +17,6 @@ const LATER: Duration = Duration::from_millis(20);
 /// The last of a link's credit for requests is kept for searches that have waited this long: else
 /// whoever keeps announcing what is new could keep a gap open for ever.
 const PATIENT: Duration = Duration::from_secs(1);
-/// Links whose answers must have been timed before their median counts.
-const MEASURED: usize = 3;
 /// Every answer may take this long: a read of the disk, and a turn of a busy peer.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(20);
 /// No answer is waited for any longer than this before others are asked.
@@ -100,12 +98,9 @@ impl Node {
     fn patience(&self) -> Duration {
         let links = self.links.ready().filter_map(|(_, link)| link.took);
         let mut times: Vec<Duration> = links.collect();
-        if times.len() < MEASURED {
-            return self.config.ask_again_after;
-        }
         times.sort_unstable();
-        let median = times[times.len() / 2];
-        (median * 3 / 2).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
+        let Some(median) = times.get(times.len() / 2) else { return self.config.ask_again_after };
+        (*median * 3 / 2).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
     }
 
     /// Notes who leaves wants open for too long, though others may have met them since.
