@@ -16,10 +16,19 @@ struct Open {
     reading: bool,
 }
 
+/// What came on one link. It counts until the node itself hears that the link is gone: what waits
+/// in its inbox comes before that.
+#[derive(Debug)]
+struct Asked {
+    node: usize,
+    peer: u32,
+    wants: Vec<Open>,
+}
+
 /// Wants that are open, reads under way, and what was read for whom.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
-    open: BTreeMap<LinkId, Vec<Open>>,
+    open: BTreeMap<LinkId, Asked>,
     /// For which node and peer, by node.
     under_way: BTreeMap<(usize, Token), u32>,
     /// Bytes read, by node and peer, that count still, times a million; and when that was.
@@ -28,10 +37,13 @@ pub(super) struct Reads {
 
 impl Reads {
     /// A request came to that end.
-    pub fn asked(&mut self, end: LinkId, frame: &[u8]) {
+    pub fn asked(&mut self, node: usize, end: LinkId, frame: &[u8], links: &Links) {
         if let Ok(Frame::Request(request)) = Frame::decode(frame) {
+            // It may be gone for the world already.
+            let peer = links.end(end).map_or(u32::MAX, |held| held.peer);
             let open = |want: &Want| Open { want: *want, reading: false };
-            self.open.entry(end).or_default().extend(request.wants.iter().map(open));
+            let asked = self.open.entry(end).or_insert(Asked { node, peer, wants: Vec::new() });
+            asked.wants.extend(request.wants.iter().map(open));
         }
     }
 
@@ -39,14 +51,14 @@ impl Reads {
     pub fn answered(&mut self, end: LinkId, frame: &[u8]) {
         let ticket = frame.get(2..6).and_then(|bytes| bytes.try_into().ok());
         let ticket = ticket.map(u32::from_be_bytes);
-        if let Some(open) = self.open.get_mut(&end)
-            && let Some(place) = open.iter().position(|open| Some(open.want.ticket) == ticket)
+        if let Some(asked) = self.open.get_mut(&end)
+            && let Some(place) = asked.wants.iter().position(|o| Some(o.want.ticket) == ticket)
         {
-            open.remove(place);
+            asked.wants.remove(place);
         }
     }
 
-    /// The link is gone there.
+    /// The node hears that a link is gone, or closes it.
     pub fn down(&mut self, end: LinkId) {
         self.open.remove(&end);
     }
@@ -57,28 +69,25 @@ impl Reads {
         &mut self,
         (now, node, token): (Time, usize, Token),
         (author, seq): (&PublicKey, u64),
-        links: &Links,
         facts: &mut Facts,
     ) {
         facts.count(Fact::Reads);
         let fits =
             |open: &Open| !open.reading && open.want.author == *author && open.want.seq == seq;
-        let of_node = |end: &LinkId| {
-            links.end(*end).filter(|held| held.node as usize == node).map(|held| held.peer)
-        };
-        let asking = self.open.iter().filter(|(_, open)| open.iter().any(fits));
-        let least = asking
-            .filter_map(|(end, _)| Some((*end, of_node(end)?)))
-            .min_by_key(|(_, peer)| self.read.get(&(node, *peer)).map_or(0, |(level, _)| *level));
-        let Some((end, peer)) = least else {
+        let asks = |asked: &&mut Asked| asked.node == node && asked.wants.iter().any(fits);
+        let least =
+            self.open.values_mut().filter(asks).min_by_key(|asked| {
+                self.read.get(&(node, asked.peer)).map_or(0, |(level, _)| *level)
+            });
+        let Some(asked) = least else {
             return facts.broken("R7", now, Some(node), || {
                 format!("reads slot {seq} of {author}, which nobody asks for")
             });
         };
-        let wants = self.open.get_mut(&end).map(Vec::as_mut_slice).unwrap_or_default();
-        if let Some(open) = wants.iter_mut().find(|open| fits(open)) {
+        if let Some(open) = asked.wants.iter_mut().find(|open| fits(open)) {
             open.reading = true;
         }
+        let peer = asked.peer;
         self.under_way.insert((node, token), peer);
     }
 
@@ -102,6 +111,7 @@ impl Reads {
 
     /// A node that starts again reads nothing, and has forgotten what it read.
     pub fn restarted(&mut self, node: usize) {
+        self.open.retain(|_, asked| asked.node != node);
         self.under_way.retain(|(of, _), _| *of != node);
         self.read.retain(|(of, _), _| *of != node);
     }

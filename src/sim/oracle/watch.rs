@@ -98,7 +98,7 @@ impl Oracle {
             Input::Frame { link, bytes } => {
                 match bytes.get(1).and_then(|kind| Kind::from_byte(*kind)) {
                     Some(Kind::Hello) => self.links.greeted(*link),
-                    Some(Kind::Request) => self.reads.asked(*link, bytes),
+                    Some(Kind::Request) => self.reads.asked(node, *link, bytes, &self.links),
                     _ => {}
                 }
                 self.shown.frame(now, node, bytes, &self.keys, &self.checks);
@@ -107,6 +107,10 @@ impl Oracle {
             Input::Read { token, batch } => {
                 let bytes = batch.as_ref().map_or(0, |stored| stored.batch.body.len());
                 self.reads.read(now, node, *token, bytes, &mut self.facts);
+                Cause::Other
+            }
+            Input::LinkDown { link, .. } => {
+                self.reads.down(*link);
                 Cause::Other
             }
             Input::Oversize { link, .. } => Cause::Frame(*link),
@@ -145,8 +149,7 @@ impl Oracle {
                 self.reads.down(*link);
             }
             Output::Read { token, author, seq, .. } => {
-                let (links, facts) = (&self.links, &mut self.facts);
-                self.reads.begins((now, node, *token), (author, *seq), links, facts);
+                self.reads.begins((now, node, *token), (author, *seq), &mut self.facts);
             }
             Output::Published { seq, .. } => self.slots.published(node, *seq),
             _ => {}
@@ -249,7 +252,6 @@ impl Oracle {
     pub fn link_down(&mut self, end: LinkId) {
         self.links.down(end);
         self.dials.gone(end);
-        self.reads.down(end);
     }
 
     /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
