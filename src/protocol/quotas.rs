@@ -7,10 +7,15 @@ use super::bucket::{Bucket, Rate};
 use super::{Note, Time};
 use crate::wire::limits::{
     AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, AUTHOR_BYTE_BURST, AUTHOR_BYTES_PER_S,
+    RESTART_BATCHES,
 };
 
 const BATCHES: Rate = Rate { per_s: AUTHOR_BATCHES_PER_S, burst: AUTHOR_BATCH_BURST };
 const BYTES: Rate = Rate { per_s: AUTHOR_BYTES_PER_S, burst: AUTHOR_BYTE_BURST };
+
+fn batches_of(restarts: bool) -> u64 {
+    if restarts { RESTART_BATCHES } else { 1 }
+}
 
 /// An author's two buckets: batches and bytes.
 #[derive(Clone, Copy, Debug)]
@@ -36,15 +41,17 @@ impl Quota {
         }
     }
 
-    /// How long until a batch of that many bytes fits; zero if now.
-    pub fn wait(&self, now: Time, bytes: u64) -> Duration {
+    /// How long until a batch of that many bytes fits; zero if now. A restart header counts for
+    /// many batches.
+    pub fn wait(&self, now: Time, bytes: u64, restarts: bool) -> Duration {
         let ((batch_rate, batches), (byte_rate, bucket)) = (self.batches, self.bytes);
-        batches.wait(batch_rate, now, 1).max(bucket.wait(byte_rate, now, bytes))
+        let count = batches_of(restarts);
+        batches.wait(batch_rate, now, count).max(bucket.wait(byte_rate, now, bytes))
     }
 
     /// Takes a batch of that many bytes.
-    pub fn charge(&mut self, now: Time, bytes: u64) {
-        self.batches.1.charge(self.batches.0, now, 1);
+    pub fn charge(&mut self, now: Time, bytes: u64, restarts: bool) {
+        self.batches.1.charge(self.batches.0, now, batches_of(restarts));
         self.bytes.1.charge(self.bytes.0, now, bytes);
     }
 }
@@ -58,8 +65,9 @@ pub(super) struct Quotas {
 impl Quotas {
     /// How long until a batch fits; zero if now. Looks only: what is not verified must cost its
     /// author nothing.
-    pub fn wait(&self, author: u32, now: Time, bytes: u64) -> Duration {
-        self.authors.get(&author).map_or(Duration::ZERO, |quota| quota.wait(now, bytes))
+    pub fn wait(&self, author: u32, now: Time, bytes: u64, restarts: bool) -> Duration {
+        let quota = self.authors.get(&author);
+        quota.map_or(Duration::ZERO, |quota| quota.wait(now, bytes, restarts))
     }
 
     /// How full it is, with its limit for so many keys.
@@ -68,8 +76,8 @@ impl Quotas {
     }
 
     /// Charges a verified batch.
-    pub fn charge(&mut self, author: u32, now: Time, bytes: u64) {
-        self.authors.entry(author).or_default().charge(now, bytes);
+    pub fn charge(&mut self, author: u32, now: Time, bytes: u64, restarts: bool) {
+        self.authors.entry(author).or_default().charge(now, bytes, restarts);
     }
 }
 
@@ -82,10 +90,15 @@ mod tests {
         let mut quotas = Quotas::default();
         let now = Time(7);
         for _ in 0..AUTHOR_BATCH_BURST {
-            assert!(quotas.wait(3, now, 100).is_zero());
-            quotas.charge(3, now, 100);
+            assert!(quotas.wait(3, now, 100, false).is_zero());
+            quotas.charge(3, now, 100, false);
         }
-        assert!(!quotas.wait(3, now, 100).is_zero());
-        assert!(quotas.wait(4, now, 100).is_zero(), "one author's quota is not another's");
+        assert!(!quotas.wait(3, now, 100, false).is_zero());
+        assert!(quotas.wait(4, now, 100, false).is_zero(), "one author's quota is not another's");
+        for _ in 0..AUTHOR_BATCH_BURST / RESTART_BATCHES {
+            assert!(quotas.wait(4, now, 100, true).is_zero());
+            quotas.charge(4, now, 100, true);
+        }
+        assert!(!quotas.wait(4, now, 100, false).is_zero(), "restarts use it up soon");
     }
 }

@@ -205,6 +205,16 @@ impl World {
         self.recount(node);
     }
 
+    /// All liars leave, for good.
+    pub(super) fn send_liars_away(&mut self) {
+        for node in 0..self.places.len() {
+            if !self.places[node].honest && self.places[node].lives() {
+                self.kill(node);
+                self.places[node].left = true;
+            }
+        }
+    }
+
     /// Starts a node, with what its disk holds.
     pub(super) fn begin(&mut self, node: usize) {
         let (now, seed) = (self.now, self.seed);

@@ -101,6 +101,8 @@ pub(super) struct Place {
     pub wake: Option<Time>,
     /// It stands still.
     pub paused: bool,
+    /// It is a liar that left at the end of the run.
+    pub left: bool,
     /// Since when.
     pub paused_at: Option<Time>,
     /// What happened to it meanwhile.
@@ -136,6 +138,7 @@ impl Place {
             start: 0,
             wake: None,
             paused: false,
+            left: false,
             waiting: Vec::new(),
             disk: Disk::new(shares),
             lossy: false,

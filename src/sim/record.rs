@@ -135,7 +135,7 @@ impl World {
             key: place.key,
             spec: spec.map(ToString::to_string),
             kinds: spec.map_or_else(Vec::new, |spec| spec.kinds().map(str::to_owned).collect()),
-            dead: !place.lives(),
+            dead: !place.lives() && !place.left,
             duplicates: place.all_duplicates(),
             bytes_received: place.bytes,
             bans: bans.collect(),

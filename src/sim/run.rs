@@ -147,12 +147,14 @@ impl Sim {
             }
             Phase::Settling if now >= self.until => self.stop(),
             Phase::Lingering if now >= self.until => {
-                if self.world.awaits(self.lingers) {
-                    self.until = now.after(CHECKPOINT);
-                    self.world.queue.put_global(self.until, Event::Phase);
-                } else if !self.extended && self.world.unexercised() {
+                if !self.extended && self.world.unexercised() {
                     self.extended = true;
                     self.until = now.after(EXERCISE);
+                    self.world.queue.put_global(self.until, Event::Phase);
+                } else if self.world.awaits(self.lingers) {
+                    // What liars showed in parts must be everywhere though they leave.
+                    self.world.send_liars_away();
+                    self.until = now.after(CHECKPOINT);
                     self.world.queue.put_global(self.until, Event::Phase);
                 } else {
                     self.stop();

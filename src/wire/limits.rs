@@ -100,6 +100,9 @@ pub const OUTBOX_BYTES: usize = 6 << 20;
 pub const AUTHOR_BATCHES_PER_S: u64 = 100;
 /// Batches that an author may publish at once after a pause.
 pub const AUTHOR_BATCH_BURST: u64 = 400;
+/// Batches that a restart header counts for: an author needs one in a lifetime, and each makes a
+/// hole that everybody has to ask everybody about.
+pub const RESTART_BATCHES: u64 = 100;
 /// Bytes a second that an author may publish, in the long run.
 pub const AUTHOR_BYTES_PER_S: u64 = 4 << 20;
 /// Bytes that an author may publish at once after a pause.

@@ -95,9 +95,10 @@ impl Node {
             return self.settle_frame(&from, charged, false);
         }
         let (seq, length) = (batch.header.seq, batch.body.len() as u64);
-        if self.is_over_quota(author, seq, length, charged.is_none()) {
+        let restarts = batch.header.restarts();
+        if charged.is_some() && self.is_over_quota(author, seq, length, restarts) {
             self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
-            self.want_later(from.link, (author, batch.header.seq, Some(id)), length);
+            self.want_later(from.link, (author, seq, Some(id)), (length, restarts));
             return self.settle_frame(&from, charged, false);
         }
         if !batch.content_matches() {
@@ -236,15 +237,16 @@ impl Node {
             return false;
         }
         let length = batch.body.len() as u64;
-        if self.is_over_quota(author, seq, length, asked) {
+        let restarts = batch.header.restarts();
+        if !asked && self.is_over_quota(author, seq, length, restarts) {
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
-            self.want_later(from.link, (author, seq, Some(id)), length);
+            self.want_later(from.link, (author, seq, Some(id)), (length, restarts));
             return false;
         }
         let vouched = seq <= self.lanes.vouched(author);
         match vouched {
             true => self.recovery.charge(self.now, length),
-            false => self.quotas.charge(author, self.now, length),
+            false => self.quotas.charge(author, self.now, length, restarts),
         }
         if let Some(held) = self.links.get_mut(from.link) {
             held.first_deliveries += 1;
@@ -286,8 +288,13 @@ impl Node {
     }
 
     /// Looks for a batch again once its author's quota has room for it.
-    fn want_later(&mut self, link: LinkId, wanted: (u32, u64, Option<BatchId>), length: u64) {
-        let wait = self.quotas.wait(wanted.0, self.now, length);
+    fn want_later(
+        &mut self,
+        link: LinkId,
+        wanted: (u32, u64, Option<BatchId>),
+        (length, restarts): (u64, bool),
+    ) {
+        let wait = self.quotas.wait(wanted.0, self.now, length, restarts);
         self.relay.want(wanted, link, self.now.after(wait.min(Duration::from_secs(60))));
     }
 

@@ -80,16 +80,16 @@ impl Node {
     fn room_for(&self, author: u32, seq: u64) -> Duration {
         match seq <= self.lanes.vouched(author) {
             true => Duration::ZERO,
-            false => self.quotas.wait(author, self.now, 0),
+            false => self.quotas.wait(author, self.now, 0, false),
         }
     }
 
-    /// Whether a batch is over its author's quota. What was asked for is not: there was room when
-    /// it was asked for, and if it were refused it would be fetched again and again.
-    pub(super) fn is_over_quota(&self, author: u32, seq: u64, length: u64, asked: bool) -> bool {
-        !asked
-            && seq > self.lanes.vouched(author)
-            && !self.quotas.wait(author, self.now, length).is_zero()
+    /// Whether a batch that was not asked for is over its author's quota. What was asked for is
+    /// not: there was room when it was asked for, and if it were refused it would be fetched again
+    /// and again.
+    pub(super) fn is_over_quota(&self, author: u32, seq: u64, length: u64, restarts: bool) -> bool {
+        seq > self.lanes.vouched(author)
+            && !self.quotas.wait(author, self.now, length, restarts).is_zero()
     }
 
     /// How long an answer may take before others are asked: half as long again as the median

@@ -47,7 +47,7 @@ impl Node {
             return Err(PublishError::TooLong);
         }
         if !self.publisher.has_room(&entry) {
-            let wait = self.own_quota.wait(self.now, self.publisher.next_size() as u64);
+            let wait = self.own_quota.wait(self.now, self.publisher.next_size() as u64, false);
             return Err(PublishError::OverQuota {
                 retry_after: wait.max(Duration::from_millis(100)),
             });
@@ -103,7 +103,12 @@ impl Node {
             Place::Pruned => return self.refuse_client(ticket, claims, Reason::Pruned),
             Place::Empty | Place::Second | Place::Known | Place::Full => {}
         }
-        let wait = self.quotas.wait(author, self.now, u64::from(batch.header.length));
+        let wait = self.quotas.wait(
+            author,
+            self.now,
+            u64::from(batch.header.length),
+            batch.header.restarts(),
+        );
         if place != Place::Known && !wait.is_zero() {
             return self.refuse_client(ticket, claims, Reason::AuthorRate);
         }
@@ -146,7 +151,7 @@ impl Node {
         if !chained || self.writes_another(author, header.seq, &id) {
             return Err(Refusal::Rejected(Reason::Equivocation));
         }
-        let wait = self.quotas.wait(author, self.now, u64::from(header.length));
+        let wait = self.quotas.wait(author, self.now, u64::from(header.length), header.restarts());
         if wait.is_zero() { Ok(()) } else { Err(Refusal::Rejected(Reason::AuthorRate)) }
     }
 
@@ -165,7 +170,7 @@ impl Node {
             return;
         }
         let size = self.publisher.next_size() as u64;
-        if !self.own_quota.wait(self.now, size).is_zero() {
+        if !self.own_quota.wait(self.now, size, false).is_zero() {
             return;
         }
         let Some((seq, base)) = self.next_own_slot() else { return };
@@ -178,7 +183,7 @@ impl Node {
             }
             return;
         };
-        self.own_quota.charge(self.now, size);
+        self.own_quota.charge(self.now, size, false);
         let stored = StoredBatch {
             id: batch.id(),
             batch: Arc::new(Verified::trusted(batch)),
@@ -239,7 +244,8 @@ impl Node {
         let pushed = match place {
             Place::Empty | Place::Second => {
                 if !own {
-                    self.quotas.charge(author, self.now, stored.batch.body.len() as u64);
+                    let length = stored.batch.body.len() as u64;
+                    self.quotas.charge(author, self.now, length, restarted);
                 }
                 self.accept(StoredBatch { first, ..stored }, author, None, Spread::Push)
             }
@@ -279,7 +285,7 @@ impl Node {
     pub(super) fn next_publish(&self) -> Option<Time> {
         let by_quota = self.publisher.may_sign().then(|| {
             let size = self.publisher.next_size() as u64;
-            self.own_quota.wait(self.now, size)
+            self.own_quota.wait(self.now, size, false)
         });
         let by_quota = by_quota.filter(|wait| !wait.is_zero()).map(|wait| self.now.after(wait));
         self.publisher.next_expiry().into_iter().chain(by_quota).min()

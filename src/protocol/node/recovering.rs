@@ -104,7 +104,7 @@ impl Node {
         while let Some(seq) = next {
             let free = seq <= vouched
                 || (self.recovery.open(author) < ASKED_OF_ALL
-                    && self.quotas.wait(author, now, 1).is_zero());
+                    && self.quotas.wait(author, now, 1, false).is_zero());
             if !free || !self.recovery.may_ask(now) {
                 return;
             }

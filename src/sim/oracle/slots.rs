@@ -10,7 +10,7 @@ use super::set::NodeSet;
 use super::shown::Shown;
 use crate::crypto::{PublicKey, Signature};
 use crate::protocol::{Record, StoredBatch, Time, Verified};
-use crate::wire::limits::{AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, WINDOW};
+use crate::wire::limits::{AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, RESTART_BATCHES, WINDOW};
 use crate::wire::{Batch, BatchId};
 
 /// A slot of an author that lies, or of one that is no node, is everywhere this long after its
@@ -32,6 +32,8 @@ struct Slot {
     own: Option<BatchId>,
     /// Bytes of the body that was delivered first.
     bytes: u64,
+    /// Batches that it counts for in its author's quota.
+    counts: u64,
     /// The id that was delivered first.
     first: Option<BatchId>,
     /// When.
@@ -181,6 +183,8 @@ impl Slots {
             None => {
                 (slot.first, slot.since) = (Some(id), now);
                 slot.bytes = stored.batch.body.len() as u64;
+                let restarts = stored.batch.header.restarts();
+                slot.counts = if restarts { RESTART_BATCHES } else { 1 };
             }
             Some(first) if first != id && !slot.conflict => {
                 slot.conflict = true;
@@ -293,7 +297,7 @@ impl Slots {
         let mut all: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for slot in self.slots.iter().filter(|slot| !keys.is_honest(slot.author)) {
             let (slots, bytes) = all.entry(slot.author).or_default();
-            (*slots, *bytes) = (*slots + 1, *bytes + slot.bytes);
+            (*slots, *bytes) = (*slots + slot.counts, *bytes + slot.bytes);
         }
         let takes = |(slots, bytes): (u64, u64)| {
             let quota = (slots / AUTHOR_BATCHES_PER_S).max(bytes / AUTHOR_BYTES_PER_S);
