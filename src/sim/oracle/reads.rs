@@ -54,13 +54,29 @@ impl Reads {
         if let Some(asked) = self.open.get_mut(&end)
             && let Some(place) = asked.wants.iter().position(|o| Some(o.want.ticket) == ticket)
         {
-            asked.wants.remove(place);
+            let (node, gone) = (asked.node, asked.wants.remove(place));
+            self.release(node, &gone);
         }
     }
 
     /// The node hears that a link is gone, or closes it.
     pub fn down(&mut self, end: LinkId) {
-        self.open.remove(&end);
+        let Some(asked) = self.open.remove(&end) else { return };
+        asked.wants.iter().for_each(|gone| self.release(asked.node, gone));
+    }
+
+    /// A want is over. Several may have asked for its slot: what was read for it may have been put
+    /// down to another of them.
+    fn release(&mut self, node: usize, gone: &Open) {
+        if gone.reading {
+            return;
+        }
+        let (author, seq) = (gone.want.author, gone.want.seq);
+        let same = |o: &&mut Open| o.reading && o.want.author == author && o.want.seq == seq;
+        let mut others = self.open.values_mut().filter(|asked| asked.node == node);
+        if let Some(other) = others.find_map(|asked| asked.wants.iter_mut().find(same)) {
+            other.reading = false;
+        }
     }
 
     /// A node begins to read a batch: each want is read for at most once. Of several that ask for
