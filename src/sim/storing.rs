@@ -117,9 +117,8 @@ impl World {
         let (batch, bad) = match found {
             Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
             None if !self.places[node].disk.knows(author, seq) => {
-                // The node takes the slot for held, and there is no row: as good as a bad one.
-                let waiting = self.places[node].disk.forget_failed(author, seq);
-                self.damaged(node, &waiting);
+                // The node takes the slot for held, and there is no row: as good as a bad one. It
+                // may still wait to be written, of which the store knows nothing.
                 self.tell(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });
                 (None, None)
             }
