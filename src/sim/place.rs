@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cpu::Cpu;
 use super::disk::Disk;
 use super::image::Shares;
 use super::world::Event;
@@ -106,6 +107,8 @@ pub(super) struct Place {
     /// What happened to it meanwhile.
     pub waiting: Vec<Event>,
     pub disk: Disk,
+    /// Its processor, if that is to cost anything.
+    pub cpu: Option<Cpu>,
     /// Rows that were safe were lost: to rot, or all of them.
     pub lossy: bool,
     /// Its ends of links that are up.
@@ -127,7 +130,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub fn new(key: PublicKey, honest: bool, floods: bool, shares: Option<Shares>) -> Self {
+    pub fn new(
+        key: PublicKey,
+        honest: bool,
+        floods: bool,
+        shares: Option<Shares>,
+        cpu: Option<Cpu>,
+    ) -> Self {
         Self {
             machine: Machine::Down,
             key,
@@ -139,6 +148,7 @@ impl Place {
             waiting: Vec::new(),
             disk: Disk::new(shares),
             lossy: false,
+            cpu,
             paused_at: None,
             links: Vec::new(),
             ready: 0,

@@ -103,6 +103,7 @@ impl World {
         token: Token,
         (author, seq, id): (PublicKey, u64, Option<BatchId>),
     ) {
+        self.count_read(node);
         let place = &mut self.places[node];
         let found = place.disk.read(author, seq, id).cloned();
         let bytes = found.as_ref().map_or(0, |stored| stored.batch.body.len());
