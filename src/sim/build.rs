@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checks::Checks;
+use super::cpu::Cpu;
 use super::ends::Ends;
 use super::faults::Impairments;
 use super::image::Shares;
@@ -48,8 +49,12 @@ impl World {
             let bytes = scenario.store.max_bytes?;
             Some(Shares::new(bytes, keys.len(), keys[node]))
         };
-        let place =
-            |node: usize| Place::new(keys[node], cast[node].is_none(), floods(node), shares(node));
+        let place = |node: usize| {
+            let honest = cast[node].is_none();
+            // Liars are as fast as can be.
+            let cpu = scenario.cpu.check.filter(|_| honest).map(Cpu::new);
+            Place::new(keys[node], honest, floods(node), shares(node), cpu)
+        };
         let places: Vec<Place> = (0..keys.len()).map(place).collect();
         let honest: Vec<bool> = cast.iter().map(Option::is_none).collect();
         let mut config = Config::default();

@@ -37,6 +37,7 @@ pub(super) fn describe(trace: &mut Trace, at: Time, event: &Event) {
         Event::Checkpoint => words(10, 0, 0),
         Event::Phase => words(11, 0, 0),
         Event::Released { to } => words(12, to.0, 0),
+        Event::Turn { node, start } => words(14, u64::from(*node), u64::from(*start)),
         Event::Again { node, start } => words(13, u64::from(*node), u64::from(*start)),
     }
 }
@@ -79,6 +80,7 @@ pub(super) enum Glimpse {
     Begin(u32),
     Strike(u32),
     Again(u32),
+    Turn(u32),
     Post(u32, u64),
     Checkpoint,
     Phase,
@@ -105,6 +107,7 @@ impl Glimpse {
             Event::Begin { node } => Self::Begin(*node),
             Event::Strike { strike } => Self::Strike(*strike),
             Event::Again { node, .. } => Self::Again(*node),
+            Event::Turn { node, .. } => Self::Turn(*node),
             Event::Post { load, k, .. } => Self::Post(*load, *k),
             Event::Checkpoint => Self::Checkpoint,
             Event::Phase => Self::Phase,
@@ -137,6 +140,7 @@ impl World {
             }
             Glimpse::Begin(node) => format!("n{node} starts"),
             Glimpse::Strike(strike) => format!("strike {strike} of the scenario"),
+            Glimpse::Turn(node) => format!("n{node} takes what waits"),
             Glimpse::Again(node) => format!("n{node} writes again what found no room"),
             Glimpse::Post(load, k) => format!("message {k} of load {load} is due"),
             Glimpse::Checkpoint => "the oracle looks at everybody".into(),

@@ -164,18 +164,6 @@ impl Disk {
         self.image.knows(author, seq) || self.unsafe_batches().any(of_slot)
     }
 
-    /// Gives up what waits to be written of a slot: the node was told that there is no row.
-    pub fn forget_failed(&mut self, author: PublicKey, seq: u64) -> Vec<Record> {
-        let of_slot = |record: &mut Record| match record {
-            Record::Batch(stored) => {
-                let header = &stored.batch.header;
-                header.author == author && header.seq == seq
-            }
-            _ => false,
-        };
-        self.failed.extract_if(.., of_slot).collect()
-    }
-
     /// Sets a bad row aside; gives it back.
     pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<Record> {
         self.image.set_aside(author, seq, id).map(Record::Batch)

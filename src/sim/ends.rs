@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::protocol::{LinkId, Time};
 use crate::scenario::{Dice, Ppm};
+use crate::wire::Class;
 
 /// Bytes of a segment: what Ethernet and TLS leave of 1500.
 const SEGMENT: usize = 1400;
@@ -53,7 +54,12 @@ pub(super) struct Rare {
     pub pace: Option<u64>,
     /// Writes that are not done yet.
     pub unwritten: u32,
-    /// The owner waits to be told that all is written.
+    /// What waits to be written: an honest owner's frames.
+    pub outbox: VecDeque<(Class, Piece)>,
+    pub outbox_bytes: usize,
+    /// It goes on when the last write is done.
+    pub writing: bool,
+    /// The owner waits to be told that all is written, or that there is room for what waits.
     pub blocked: bool,
 }
 

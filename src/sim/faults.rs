@@ -169,6 +169,7 @@ impl World {
             }
         }
         self.schedule(node, false);
+        self.plan_turn(node);
     }
 
     /// A node dies at once: what was not safe on its disk is lost, its links break.
@@ -184,6 +185,7 @@ impl World {
         }
         place.machine = Machine::Down;
         (place.wake, place.paused) = (None, false);
+        place.cpu.iter_mut().for_each(super::cpu::Cpu::reset);
         place.waiting.clear();
         place.start += 1;
         place.posted.clear();

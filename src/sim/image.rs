@@ -257,7 +257,7 @@ impl Image {
                 Row::Whole(_) => continue,
                 Row::Pruned(pruned) => pruned.0,
             };
-            if followed == Some((*author, seq + 1)) || is_signed(author, &slot) {
+            if followed == Some((*author, seq.saturating_add(1))) || is_signed(author, &slot) {
                 followed = Some((*author, *seq));
             } else if let Row::Whole(stored) = row {
                 bad.push(stored.clone());

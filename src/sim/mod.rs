@@ -8,8 +8,10 @@
 //! here is kept for each pair of nodes.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod boxes;
 mod build;
 mod checks;
+mod cpu;
 mod describe;
 mod disk;
 mod ends;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cpu::Cpu;
 use super::disk::Disk;
 use super::image::Shares;
 use super::world::Event;
@@ -108,6 +109,8 @@ pub(super) struct Place {
     /// What happened to it meanwhile.
     pub waiting: Vec<Event>,
     pub disk: Disk,
+    /// Its processor, if that is to cost anything.
+    pub cpu: Option<Cpu>,
     /// Rows that were safe were lost: to rot, or all of them.
     pub lossy: bool,
     /// Its ends of links that are up.
@@ -129,7 +132,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub fn new(key: PublicKey, honest: bool, floods: bool, shares: Option<Shares>) -> Self {
+    pub fn new(
+        key: PublicKey,
+        honest: bool,
+        floods: bool,
+        shares: Option<Shares>,
+        cpu: Option<Cpu>,
+    ) -> Self {
         Self {
             machine: Machine::Down,
             key,
@@ -142,6 +151,7 @@ impl Place {
             waiting: Vec::new(),
             disk: Disk::new(shares),
             lossy: false,
+            cpu,
             paused_at: None,
             links: Vec::new(),
             ready: 0,

@@ -103,6 +103,7 @@ impl World {
         token: Token,
         (author, seq, id): (PublicKey, u64, Option<BatchId>),
     ) {
+        self.count_read(node);
         let place = &mut self.places[node];
         let found = place.disk.read(author, seq, id).cloned();
         let bytes = found.as_ref().map_or(0, |stored| stored.batch.body.len());
@@ -117,9 +118,8 @@ impl World {
         let (batch, bad) = match found {
             Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
             None if !self.places[node].disk.knows(author, seq) => {
-                // The node takes the slot for held, and there is no row: as good as a bad one.
-                let waiting = self.places[node].disk.forget_failed(author, seq);
-                self.damaged(node, &waiting);
+                // The node takes the slot for held, and there is no row: as good as a bad one. It
+                // may still wait to be written, of which the store knows nothing.
                 self.tell(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });
                 (None, None)
             }

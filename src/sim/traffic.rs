@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ends::{Piece, RECEIVE_WINDOW, other, segments};
+use super::ends::{Piece, other, segments};
 use super::place::Machine;
 use super::world::{Event, World, micros};
 use crate::crypto::PublicKey;
@@ -102,8 +102,11 @@ impl World {
 
     /// A write is done; whoever floods is told when the last one is.
     pub(super) fn written(&mut self, id: LinkId) {
-        let window = self.ends.get(other(id)).and_then(|end| end.rare.as_ref());
-        let full = window.is_some_and(|rare| rare.held_bytes > RECEIVE_WINDOW);
+        let full = self.is_full(other(id));
+        let owner = self.ends.get(id).map_or(0, |end| end.owner as usize);
+        if self.places[owner].honest {
+            return self.write_on(id);
+        }
         let Some(end) = self.ends.up(id) else { return };
         let owner = end.owner as usize;
         let rare = end.rare();
@@ -122,18 +125,24 @@ impl World {
 
     /// Something comes to an end of a link.
     pub(super) fn arrive(&mut self, to: LinkId, piece: Piece) {
-        let waits = self.stays(to);
+        let stays = self.stays(to);
+        let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
+        let busy = !stays && self.is_busy(owner);
         let Some(end) = self.ends.up(to) else { return };
-        if waits || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
+        if stays || busy || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
             let rare = end.rare();
             rare.held_bytes += piece.length();
-            return rare.held.push_back(piece);
+            rare.held.push_back(piece);
+            if busy {
+                self.line_up(owner, to);
+            }
+            return;
         }
         self.take_in(to, piece);
     }
 
     /// Whether what comes to an end cannot be taken in now.
-    fn stays(&self, to: LinkId) -> bool {
+    pub(super) fn stays(&self, to: LinkId) -> bool {
         let (Some(end), Some(from)) = (self.ends.get(to), self.ends.get(other(to))) else {
             return true;
         };
@@ -220,15 +229,31 @@ impl World {
 
     /// What was held back is taken in, in order, as far as nothing holds it back again.
     pub(super) fn released(&mut self, to: LinkId) {
-        while !self.stays(to)
-            && let Some(rare) = self.ends.up(to).and_then(|end| end.rare.as_mut())
-            && let Some(piece) = rare.held.pop_front()
-        {
-            rare.held_bytes = rare.held_bytes.saturating_sub(piece.length());
-            self.take_in(to, piece);
+        let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
+        if self.stays(to) || self.line_up(owner, to) {
+            return;
         }
-        let window = self.ends.get(to).and_then(|end| end.rare.as_ref());
-        if window.is_some_and(|rare| rare.held_bytes > RECEIVE_WINDOW) {
+        while !self.stays(to) && self.take_held(to) {}
+        self.made_room(to);
+    }
+
+    /// Takes in the first of what is held at an end; says whether there was any.
+    pub(super) fn take_held(&mut self, to: LinkId) -> bool {
+        let rare = self.ends.up(to).and_then(|end| end.rare.as_mut());
+        let Some((rare, piece)) = rare.and_then(|rare| {
+            let piece = rare.held.pop_front()?;
+            Some((rare, piece))
+        }) else {
+            return false;
+        };
+        rare.held_bytes = rare.held_bytes.saturating_sub(piece.length());
+        self.take_in(to, piece);
+        true
+    }
+
+    /// Some of what was held at an end is gone: the other end may go on.
+    pub(super) fn made_room(&mut self, to: LinkId) {
+        if self.is_full(to) {
             return;
         }
         // The news that there is room again travels as everything does.
@@ -246,6 +271,7 @@ impl World {
 
     /// The owner closes a link: what was sent before still arrives.
     pub(super) fn close(&mut self, node: usize, link: LinkId) {
+        self.write_rest(link);
         let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
         self.take_down(link);
         self.tell(node, Duration::ZERO, Input::LinkDown { link, cause: Down::Closed });

@@ -35,6 +35,8 @@ pub(super) enum Event {
     Synced { node: u32, start: u32, token: Token },
     /// What could not be written is tried again.
     Again { node: u32, start: u32 },
+    /// A node that was busy takes the next thing that waits.
+    Turn { node: u32, start: u32 },
     /// A node's timer.
     Wake { node: u32, at: Time },
     /// Something comes to an end of a link.
@@ -122,6 +124,7 @@ impl World {
                 }
             }
             Event::Again { node, start } => self.again(node as usize, start),
+            Event::Turn { node, start } => self.turn(node as usize, start),
             Event::Wake { node, at } => self.wake(node as usize, at),
             Event::Piece { to, piece } => self.arrive(to, piece),
             Event::Released { to } => self.released(to),
@@ -144,6 +147,14 @@ impl World {
         if place.wake != Some(at) || place.paused {
             return;
         }
+        if !self.wake_waits(node) {
+            self.wake_now(node);
+        }
+    }
+
+    /// Wakes a node, if its timer is still due.
+    pub(super) fn wake_now(&mut self, node: usize) {
+        let place = &mut self.places[node];
         place.wake = None;
         match place.machine.deadline() {
             Some(due) if due <= self.now => self.give(node, Input::Wake),
@@ -153,11 +164,20 @@ impl World {
 
     /// Hands an input to whatever runs at a place.
     pub fn give(&mut self, node: usize, input: Input) {
-        let (now, place) = (self.now, &mut self.places[node]);
+        let place = &mut self.places[node];
         if place.paused {
             let (node, start) = (node as u32, place.start);
             return place.waiting.push(Event::Input { node, start, input });
         }
+        if !self.must_wait(node, &input) {
+            self.hand(node, input);
+        }
+    }
+
+    /// Hands it over now.
+    pub(super) fn hand(&mut self, node: usize, input: Input) {
+        self.charge(node, &input);
+        let (now, place) = (self.now, &mut self.places[node]);
         let woken = matches!(input, Input::Wake);
         if let Machine::Honest(honest) = &place.machine {
             self.oracle.before(now, node, &input, honest);
@@ -165,6 +185,7 @@ impl World {
         place.machine.handle(now, input);
         self.settle(node);
         self.schedule(node, woken);
+        self.plan_turn(node);
     }
 
     /// Carries out what a machine wants done, until it wants nothing.
@@ -206,13 +227,14 @@ impl World {
 
     fn carry_out(&mut self, node: usize, output: Output) {
         match output {
-            Output::Send { link, frame, .. } => self.transmit(link, Piece::Frame(frame)),
+            Output::Send { link, class, frame, .. } => self.send(link, class, Piece::Frame(frame)),
             Output::Dial { peer } => self.dial(node, &peer),
             Output::Close { link, .. } => self.close(node, link),
             Output::Check { token, key, statement, signature } => {
                 let verdict = self.checks.check(&key, &statement, &signature);
                 self.oracle.checked(self.now, &key, &statement, &signature, verdict.is_good());
-                self.tell(node, CHECK, Input::Checked { token, verdict });
+                let takes = self.check_takes(node, CHECK);
+                self.tell(node, takes, Input::Checked { token, verdict });
             }
             Output::Write { token, record, durability } => {
                 self.write(node, token, record, durability);

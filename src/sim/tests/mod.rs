@@ -1,6 +1,7 @@
 //! The world as scenarios see it: what each part of a network and each fault does, and beside it
 //! the same run without it.
 
+mod cpus;
 mod disks;
 mod faults;
 mod links;

@@ -1,0 +1,131 @@
+//! Boxes: what waits to be written to a link, and what has come and is not read yet. Both bounded, as
+//! in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar's outbox is its own affair.
+
+use super::ends::{Piece, RECEIVE_WINDOW, Rare, other};
+use super::world::{Event, World};
+use crate::protocol::LinkId;
+use crate::wire::Class;
+use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES, OUTBOX_BYTES};
+
+/// What a frame takes in an outbox beside its bytes.
+const OVERHEAD: usize = 64;
+
+impl Rare {
+    /// Queues a frame; gives how many were dropped for it, itself perhaps: the newest of the class
+    /// that matters least.
+    fn queue(&mut self, class: Class, piece: Piece) -> u64 {
+        let mut dropped = 0;
+        let cost = piece.length() + OVERHEAD;
+        while self.outbox_bytes + cost > OUTBOX_BYTES {
+            dropped += 1;
+            let classes = self.outbox.iter().enumerate().map(|(at, (class, _))| (*class, at));
+            let Some((least, at)) = classes.max().filter(|(least, _)| *least > class) else {
+                return dropped;
+            };
+            debug_assert!(least > class);
+            if let Some((_, victim)) = self.outbox.remove(at) {
+                self.outbox_bytes -= victim.length() + OVERHEAD;
+            }
+        }
+        self.outbox_bytes += cost;
+        self.outbox.push_back((class, piece));
+        dropped
+    }
+
+    fn next_out(&mut self) -> Option<Piece> {
+        let (_, piece) = self.outbox.pop_front()?;
+        self.outbox_bytes -= piece.length() + OVERHEAD;
+        Some(piece)
+    }
+}
+
+impl World {
+    /// Whether so much has come to an end and is not read that its peer's writes wait.
+    pub(super) fn is_full(&self, end: LinkId) -> bool {
+        let Some(end) = self.ends.get(end) else { return false };
+        let Some(rare) = &end.rare else { return false };
+        let inbox = if self.places[end.owner as usize].honest { INBOX_BYTES } else { 0 };
+        rare.held_bytes > RECEIVE_WINDOW + inbox
+            || (rare.held.len() > INBOX_FRAMES && rare.held_bytes > RECEIVE_WINDOW)
+    }
+
+    /// Writes a frame to a link, or queues it behind what waits to be written.
+    pub(super) fn send(&mut self, from: LinkId, class: Class, piece: Piece) {
+        let full = self.is_full(other(from));
+        let now = self.now;
+        let Some(end) = self.ends.up(from) else { return };
+        let owner = end.owner as usize;
+        let queued = end.rare.as_ref().is_some_and(|rare| !rare.outbox.is_empty());
+        if !self.places[owner].honest || !(full || queued || end.busy > now) {
+            return self.transmit(from, piece);
+        }
+        let busy = end.busy;
+        let rare = end.rare();
+        let dropped = rare.queue(class, piece);
+        if full {
+            rare.blocked = true;
+        } else if !std::mem::replace(&mut rare.writing, true) {
+            self.queue.put(busy.max(now), owner as u32, Event::Written { end: from });
+        }
+        self.watch.count("outbox_dropped", dropped);
+    }
+
+    /// An honest node's last write is done, or there is room again at the other end.
+    pub(super) fn write_on(&mut self, from: LinkId) {
+        if let Some(end) = self.ends.up(from) {
+            end.rare().writing = false;
+        }
+        loop {
+            let full = self.is_full(other(from));
+            let now = self.now;
+            let Some(end) = self.ends.up(from) else { return };
+            let (busy, owner) = (end.busy, end.owner);
+            let rare = end.rare();
+            if rare.outbox.is_empty() {
+                return;
+            }
+            if full {
+                rare.blocked = true;
+                return;
+            }
+            if busy > now {
+                rare.writing = true;
+                return self.queue.put(busy, owner, Event::Written { end: from });
+            }
+            let Some(piece) = rare.next_out() else { return };
+            self.transmit(from, piece);
+        }
+    }
+
+    /// A link is closed: what waits is still written.
+    pub(super) fn write_rest(&mut self, from: LinkId) {
+        while let Some(piece) =
+            self.ends.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())
+        {
+            self.transmit(from, piece);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_outbox_drops_the_newest_of_what_matters_least() {
+        let piece = |length: usize| Piece::Frame(vec![0; length - 4 - OVERHEAD].into());
+        let half = OUTBOX_BYTES / 2;
+        let mut rare = Rare::default();
+        assert_eq!(rare.queue(Class::Reply, piece(half)), 0);
+        assert_eq!(rare.queue(Class::Announce, piece(half)), 0);
+        assert_eq!(rare.queue(Class::Reply, piece(100)), 1, "it is itself what is dropped");
+        assert_eq!(rare.queue(Class::Push, piece(half)), 1);
+        let classes: Vec<Class> = rare.outbox.iter().map(|(class, _)| *class).collect();
+        assert_eq!(classes, [Class::Announce, Class::Push]);
+        assert_eq!(rare.queue(Class::Link, piece(100)), 1);
+        let classes: Vec<Class> = rare.outbox.iter().map(|(class, _)| *class).collect();
+        assert_eq!(classes, [Class::Announce, Class::Link]);
+        while rare.next_out().is_some() {}
+        assert_eq!(rare.outbox_bytes, 0);
+    }
+}
