@@ -106,21 +106,19 @@ fn authors(stage: &Stage, asked: &[RangeHash]) -> Vec<PublicKey> {
     asked.iter().flat_map(of).take(MAX_TIPS).collect()
 }
 
-/// Narrower ranges with hashes that never agree.
+/// The blocks below those asked about, with hashes that never agree.
 fn invented_ranges(stage: &mut Stage, asked: &[RangeHash]) -> Vec<RangeHash> {
     let mut ranges = Vec::new();
     for range in asked {
         let width = range.end.saturating_sub(range.start);
-        let parts = RANGE_FANOUT.min(width);
-        for part in (0..parts).filter(|_| parts > 1) {
-            let cut = |i: u32| {
-                let offset = u64::from(width) * u64::from(i) / u64::from(parts);
-                range.start.saturating_add(u32::try_from(offset).unwrap_or(width))
-            };
-            if ranges.len() < MAX_RANGES {
-                let (start, end) = (cut(part), cut(part + 1));
-                ranges.push(RangeHash { start, end, hash: stage.invented_id() });
-            }
+        let mut step = 1_u32;
+        while step.saturating_mul(RANGE_FANOUT) < width {
+            step = step.saturating_mul(RANGE_FANOUT);
+        }
+        let starts = (range.start..range.end).step_by(step as usize).filter(|_| width > 1);
+        for start in starts.take(MAX_RANGES.saturating_sub(ranges.len())) {
+            let end = start.saturating_add(step).min(range.end);
+            ranges.push(RangeHash { start, end, hash: stage.invented_id() });
         }
     }
     ranges

@@ -1,7 +1,8 @@
 //! The fuzz corpus as a plain test, so that what fuzzing once found stays found.
 //!
 //! `fuzz/corpus/decode/*` are frames without length prefix, `fuzz/corpus/statement/*` bodies with a
-//! count of two bytes before them. The fuzz targets call the same two functions.
+//! count of two bytes before them, `fuzz/corpus/node/*` scripts of `node_fuzz`. The fuzz targets
+//! call the same functions.
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use loyal::crypto::{Digest, Identity};
 use loyal::wire::{Batch, decode_body, encode_body};
 
 use crate::codec::decodes_soundly;
+use crate::node_fuzz::{Broken, Stats, run, script};
 use crate::support::{blessing, frames, root};
 use crate::vectors;
 
@@ -24,6 +26,10 @@ fn statement(bytes: &[u8]) {
     assert!(batch.content_matches());
 }
 
+fn node(script: &[u8]) {
+    run(script, Broken::Not).unwrap_or_else(|rule| panic!("{rule}"));
+}
+
 /// Replays a folder; says how many files there were.
 fn replay(folder: &str, target: fn(&[u8])) -> usize {
     let mut count = 0;
@@ -33,6 +39,9 @@ fn replay(folder: &str, target: fn(&[u8])) -> usize {
     }
     count
 }
+
+/// Scripts of the seeds are small, as most of them are.
+const SCRIPTS: u64 = 120;
 
 fn seed(folder: &Path, number: usize, bytes: &[u8]) {
     std::fs::create_dir_all(folder).expect("a folder");
@@ -55,12 +64,52 @@ fn bless() {
     }
 }
 
+fn bless_scripts() {
+    for number in 0..SCRIPTS {
+        // Other ones than those that are made anew each time.
+        let folder = root().join("fuzz/corpus/node");
+        seed(&folder, number as usize, &script(1_000_000 + number));
+    }
+}
+
+#[test]
+fn random_scripts_break_no_rule_and_reach_every_part() {
+    let mut all = Stats::default();
+    for seed in 0..150 {
+        let stats = run(&script(seed), Broken::Not);
+        let stats = stats.unwrap_or_else(|rule| panic!("script {seed}: {rule}"));
+        all.inputs += stats.inputs;
+        all.frames += stats.frames;
+        all.delivered += stats.delivered;
+        all.served += stats.served;
+        all.bans += stats.bans;
+        all.crashes += stats.crashes;
+        all.published += stats.published;
+    }
+    let parts = [all.frames, all.delivered, all.served, all.bans, all.crashes, all.published];
+    assert!(all.inputs > 20_000 && parts.iter().all(|count| *count > 100), "{all:?}");
+}
+
+#[test]
+fn what_is_broken_on_purpose_breaks_a_rule() {
+    for (broken, rule) in [
+        (Broken::Verdicts, "verify"),
+        (Broken::Deliveries, "is delivered twice"),
+        (Broken::Frames, "hello does not come first"),
+    ] {
+        let broken = (0..60).find_map(|seed| run(&script(seed), broken).err());
+        assert!(broken.as_ref().is_some_and(|why| why.contains(rule)), "{rule}: {broken:?}");
+    }
+}
+
 #[test]
 fn the_corpus_replays() {
     if blessing() {
         bless();
+        bless_scripts();
     }
     let decode = |bytes: &[u8]| drop(decodes_soundly(bytes));
     assert!(replay("decode", decode) >= 60);
     assert!(replay("statement", statement) >= 5);
+    assert!(replay("node", node) >= SCRIPTS as usize);
 }

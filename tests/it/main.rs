@@ -14,6 +14,7 @@ mod hostile;
 mod kill;
 mod language;
 mod mesh_run;
+mod node_fuzz;
 mod node_liars;
 mod node_mesh;
 mod node_refuses;

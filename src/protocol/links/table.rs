@@ -136,6 +136,13 @@ impl Link {
         place(class).is_none_or(|i| self.sending[i].fits(class, bytes as u64))
     }
 
+    /// How many slots may still be asked for: answers that are being checked take room like open
+    /// wants, or a peer that answers fast could fill memory while checks are slow.
+    pub fn room_for_wants(&self) -> usize {
+        let taken = self.wants.len().saturating_add(self.unverified as usize);
+        MAX_OPEN_WANTS.saturating_sub(taken)
+    }
+
     /// Whether so many frames of that class, of at most that length each, may be sent now.
     pub fn may_send_all(&self, class: Class, frames: usize, bytes: usize) -> bool {
         place(class).is_none_or(|i| self.sending[i].fit(class, frames as u64, bytes as u64))

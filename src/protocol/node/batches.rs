@@ -149,6 +149,7 @@ impl Node {
                         && let Some(held) = self.links.get_mut(from.link)
                     {
                         held.unverified = held.unverified.saturating_sub(1);
+                        self.ask_more(from.link);
                     }
                 }
                 if verdict.is_good() {

@@ -9,7 +9,7 @@ use crate::protocol::lanes::Place;
 use crate::protocol::links::OpenWant;
 use crate::protocol::relay::{Park, Turn, Wanted};
 use crate::protocol::{LinkId, Reason, Time};
-use crate::wire::limits::{MAX_OPEN_WANTS, MAX_WANTS};
+use crate::wire::limits::MAX_WANTS;
 use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want};
 
 /// A search that cannot go on now is looked at again after this.
@@ -134,7 +134,7 @@ impl Node {
             let planned = asks.get(&link).map_or(0, Vec::len);
             let frames = planned / MAX_WANTS + 1 + kept_free;
             links.get(link).is_some_and(|held| {
-                held.wants.len() + planned < MAX_OPEN_WANTS
+                planned < held.room_for_wants()
                     && held.may_send_all(Class::Request, frames, Kind::Request.max_len())
             })
         };
@@ -168,7 +168,7 @@ impl Node {
     pub(super) fn ask_more(&mut self, link: LinkId) {
         let Some(held) = self.links.get(link) else { return };
         let credit = held.may_send_all(Class::Request, 1, Kind::Request.max_len());
-        let room = MAX_OPEN_WANTS.saturating_sub(held.wants.len());
+        let room = held.room_for_wants();
         if credit && room >= MAX_WANTS {
             self.relay.unpark(Park::Link(link), room, self.now);
         }

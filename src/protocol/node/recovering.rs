@@ -8,7 +8,7 @@ use crate::crypto::PublicKey;
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
-use crate::wire::limits::{ASKED_OF_ALL, MAX_OPEN_WANTS, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
+use crate::wire::limits::{ASKED_OF_ALL, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
 use crate::wire::{BatchId, Class, Frame, Kind, List, Missing, Request, Want, WhyMissing};
 
 /// Between two looks at what is missing: often enough to fill a link, seldom enough to cost little.
@@ -88,7 +88,7 @@ impl Node {
             // One frame of the window stays for what is new.
             let credit = held.may_send_all(Class::Request, 2, Kind::Request.max_len());
             let room = RECOVERING_PER_LINK.saturating_sub(open).min(MAX_WANTS);
-            let room = if credit { room.min(MAX_OPEN_WANTS - held.wants.len()) } else { 0 };
+            let room = if credit { room.min(held.room_for_wants()) } else { 0 };
             Source { link, member: held.number, room, planned: Vec::new() }
         });
         ready.collect()

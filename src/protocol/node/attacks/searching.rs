@@ -278,3 +278,25 @@ fn what_is_over_a_quota_is_fetched_once_and_only_when_it_can_be_taken() {
     assert!(asked.values().all(|count| *count == 1), "{asked:?}");
     assert!(most_open <= 16 + links.len() * ASKED_OF_A_LINK, "{most_open} at once");
 }
+
+#[test]
+fn answers_that_are_not_checked_yet_take_the_room_of_wants() {
+    let mut victim = Victim::among(4, 1);
+    let peer = victim.link(1);
+    let batches = victim.chain(4, 300);
+    victim.announce(peer, &batches);
+    victim.slow = true;
+    let reply = |victim: &mut Victim, link, frame| {
+        if let Frame::Request(request) = frame {
+            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
+        }
+    };
+    victim.run(3000, reply);
+    let over = victim.node.occupancy().into_iter().find(|(_, entries, limit)| entries > limit);
+    assert_eq!(over, None);
+    assert!(victim.waiting.len() >= 32, "{} wait to be checked", victim.waiting.len());
+    victim.slow = false;
+    victim.answer();
+    victim.run(3000, reply);
+    assert_eq!(victim.delivered.len(), 300, "and it goes on once they are checked");
+}

@@ -1,0 +1,181 @@
+//! What must hold after every input, by what the node was seen to do; it is asked for nothing but
+//! how full it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use loyal::crypto::PublicKey;
+use loyal::protocol::{Durability, Node, Record, StoredBatch};
+use loyal::wire::{BatchId, Frame, SlotId};
+
+use super::disk::Disk;
+use super::pool::{HONEST, Pool};
+
+/// What was seen.
+#[derive(Default)]
+pub struct Rules {
+    /// Slots that were delivered, with their ids.
+    delivered: BTreeMap<(PublicKey, u64), BatchId>,
+    /// Ids that the node asked to have written, or found at its start.
+    held: BTreeSet<BatchId>,
+    /// The node's own slots, as it signed them.
+    signed: BTreeMap<u64, BatchId>,
+    /// The highest own slot of which the node was told that the signature is good.
+    shown: u64,
+    tips: BTreeMap<PublicKey, u64>,
+    /// The newest rejection, in words.
+    rejected: String,
+}
+
+type Verdict = Result<(), String>;
+
+impl Rules {
+    /// A check of a statement came out good.
+    pub fn proved(&mut self, own: bool, seq: u64) {
+        if own {
+            self.shown = self.shown.max(seq);
+        }
+    }
+
+    /// A write is asked for.
+    pub fn write(
+        &mut self,
+        record: &Record,
+        durability: Durability,
+        own: PublicKey,
+        pool: &Pool,
+    ) -> Verdict {
+        match record {
+            Record::Batch(stored) => self.write_batch(stored, durability, own, pool),
+            Record::Holes { tip, holes, .. } => {
+                let apart = holes.windows(2).all(|two| two[0].to < two[1].from);
+                let within = holes.iter().all(|hole| 0 < hole.from && hole.from <= hole.to);
+                let below = holes.last().is_none_or(|hole| hole.to <= *tip);
+                let few = holes.len() <= 2048;
+                let sound = apart && within && below && few;
+                if sound { Ok(()) } else { Err(format!("holes that cannot be: {record:?}")) }
+            }
+            Record::Ban(ban) => {
+                let honest = pool.identities[HONEST].public();
+                if ban.peer == honest || ban.peer == own {
+                    let why = &self.rejected;
+                    return Err(format!("somebody honest is banned: {ban:?}, for {why}"));
+                }
+                Ok(())
+            }
+            Record::Rejection(row) => {
+                self.rejected.clone_from(&row.detail);
+                let bounded = row.head.len() <= 64 && row.detail.len() <= 200 && row.count > 0;
+                if bounded { Ok(()) } else { Err(format!("an unbounded rejection: {row:?}")) }
+            }
+        }
+    }
+
+    fn write_batch(
+        &mut self,
+        stored: &StoredBatch,
+        durability: Durability,
+        own: PublicKey,
+        pool: &Pool,
+    ) -> Verdict {
+        let header = &stored.batch.header;
+        if !pool.is_sound(&stored.batch) || stored.id != stored.batch.id() {
+            return Err(format!("what does not verify is kept: {header:?}"));
+        }
+        self.held.insert(stored.id);
+        if header.author != own || stored.from.is_some() {
+            return Ok(());
+        }
+        if durability != Durability::Synced {
+            return Err("an own batch is not synced".into());
+        }
+        let before = self.signed.insert(header.seq, stored.id);
+        if before.is_some_and(|before| before != stored.id) {
+            return Err(format!("slot {} is signed twice", header.seq));
+        }
+        if header.seq <= self.shown {
+            let shown = self.shown;
+            return Err(format!("slot {} is signed, though it was shown {shown}", header.seq));
+        }
+        Ok(())
+    }
+
+    /// A write failed: an own batch never left, and its slot may be signed anew.
+    pub fn not_written(&mut self, record: &Record) {
+        if let Record::Batch(stored) = record {
+            self.signed.retain(|_, id| *id != stored.id);
+        }
+    }
+
+    /// A batch is delivered.
+    pub fn deliver(&mut self, stored: &StoredBatch, pool: &Pool) -> Verdict {
+        let header = &stored.batch.header;
+        if !pool.is_sound(&stored.batch) || stored.id != stored.batch.id() {
+            return Err(format!("what does not verify is delivered: {header:?}"));
+        }
+        if !stored.first || !self.held.contains(&stored.id) {
+            return Err(format!("delivered before it is written, or as a second: {header:?}"));
+        }
+        if self.delivered.insert((header.author, header.seq), stored.id).is_some() {
+            return Err(format!("slot {} of {} is delivered twice", header.seq, header.author));
+        }
+        Ok(())
+    }
+
+    /// What the node says must be its own, synced, or held.
+    pub fn say(&self, frame: &Frame, own: PublicKey, disk: &Disk) -> Verdict {
+        let batch = match frame {
+            Frame::Push(push) => &push.batch,
+            Frame::Reply(reply) => &reply.batch,
+            Frame::Announce(announce) => return self.all_held(&announce.items),
+            Frame::Differ(differ) => return self.all_held(&differ.above),
+            _ => return Ok(()),
+        };
+        let (seq, id) = (batch.header.seq, batch.id());
+        if self.signed.get(&seq) == Some(&id) && !disk.is_safe(&own, seq, &id) {
+            return Err(format!("own slot {seq} leaves before it is synced"));
+        }
+        self.all_held(&[SlotId { author: batch.header.author, seq, id }])
+    }
+
+    fn all_held(&self, items: &[SlotId]) -> Verdict {
+        match items.iter().find(|item| !self.held.contains(&item.id)) {
+            Some(item) => Err(format!("it names what it never held: {item:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// A row was set aside: its slot may be delivered once more.
+    pub fn lost(&mut self, author: PublicKey, seq: u64) {
+        self.delivered.remove(&(author, seq));
+    }
+
+    /// A crash: what was not on disk may come again.
+    pub fn crash(&mut self, own: PublicKey, disk: &Disk) {
+        self.delivered.retain(|(author, seq), _| disk.knows(author, *seq));
+        self.signed.retain(|seq, id| disk.is_safe(&own, *seq, id));
+        self.held.extend(disk.rows().map(|stored| stored.id));
+        self.tips.clear();
+        // What it was told and did not write down, it may have forgotten.
+        self.shown = self.signed.last_key_value().map_or(0, |(seq, _)| *seq);
+    }
+
+    /// The node between two inputs.
+    pub fn settled(&mut self, node: &Node) -> Verdict {
+        let mut over = None;
+        node.occupy(&mut |name, entries, limit| {
+            if entries > limit {
+                over = Some(format!("{name} has {entries} of {limit}"));
+            }
+        });
+        if let Some(over) = over {
+            return Err(over);
+        }
+        for lane in node.lanes() {
+            let before = self.tips.insert(lane.author, lane.tip);
+            if before.is_some_and(|before| lane.tip < before) || lane.floor > lane.tip {
+                return Err(format!("a tip or floor that cannot be, after {before:?}: {lane:?}"));
+            }
+        }
+        Ok(())
+    }
+}
