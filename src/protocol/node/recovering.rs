@@ -125,7 +125,7 @@ impl Node {
                 source.planned.push((author, seq));
                 self.recovery.asks(author, seq, source.link, source.member, now);
                 // A frame's worth to each in turn.
-                turn = if source.planned.len() % MAX_WANTS == 0 { at + 1 } else { at };
+                turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
                 next = after(seq);
             } else if fit.clone().any(|at| has(&sources[at])) {
                 return; // those who may have it are busy

@@ -132,7 +132,7 @@ fn floors_above_all_that_was_signed_move_nothing() {
             if members == 3 { vec![victim.link(1)] } else { vec![victim.link(1), victim.link(2)] };
         let fake = victim.batch(author, 7, Digest([1; 32]), "x");
         for link in &links {
-            victim.announce(*link, &[fake.clone()]);
+            victim.announce(*link, std::slice::from_ref(&fake));
         }
         for floor in [u64::MAX, u64::MAX - 1, 7] {
             victim.run(500, |victim, link, frame| match frame {
