@@ -96,6 +96,16 @@ impl Disk {
         }
     }
 
+    fn waits(&self, author: &PublicKey, seq: u64) -> bool {
+        self.failed.iter().any(|token| match self.kept(*token) {
+            Some(Record::Batch(stored)) => {
+                let header = &stored.batch.header;
+                header.author == *author && header.seq == seq
+            }
+            _ => false,
+        })
+    }
+
     fn done(&mut self, token: Token) {
         let Some(writing) = self.writing.remove(&token) else { return };
         self.bytes -= writing.bytes;
@@ -128,6 +138,8 @@ impl Disk {
                 self.again.get_or_insert_with(|| Instant::now() + AGAIN);
                 return false;
             }
+            // It found no room and waits here, where the store cannot see it.
+            Input::Damaged { author, seq, .. } if self.waits(author, *seq) => return false,
             Input::Written { token } | Input::WriteFailed { token } => self.done(*token),
             Input::Read { .. } => {
                 self.reading = self.reading.saturating_sub(1);

@@ -161,7 +161,10 @@ impl Disk {
             let header = &stored.batch.header;
             header.author == author && header.seq == seq
         };
-        self.image.knows(author, seq) || self.unsafe_batches().any(of_slot)
+        let waits = |record: &Record| matches!(record, Record::Batch(stored) if of_slot(stored));
+        self.image.knows(author, seq)
+            || self.unsafe_batches().any(of_slot)
+            || self.failed.iter().any(waits)
     }
 
     /// Sets a bad row aside; gives it back.

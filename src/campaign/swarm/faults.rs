@@ -51,7 +51,13 @@ pub(super) fn faults(
     let count = dice.count(1..=4);
     let mut one =
         || dice.pick(&kinds).copied().map(|wrong| fault(dice, wrong, (nodes, liars), duration));
-    (0..count).filter_map(|_| one()).collect()
+    let mut drawn: Vec<Fault> = (0..count).filter_map(|_| one()).collect();
+    let mut lost = 0;
+    drawn.retain(|fault| {
+        lost += usize::from(fault.kind == FaultKind::Wipe);
+        fault.kind != FaultKind::Wipe || lost == 1
+    });
+    drawn
 }
 
 fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) -> Fault {
@@ -74,7 +80,12 @@ fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) 
         Wrong::Wipe => (FaultKind::Wipe, Some(until)),
         Wrong::Churn => (FaultKind::Churn { every: dice.ms(150..=1000), down }, Some(until)),
     };
-    Fault { kind, at, until, select: select(dice, of) }
+    let mut select = select(dice, of);
+    if kind == FaultKind::Wipe {
+        // What a message's only holders lost, nobody can have: one disk at a time.
+        select = Select { who: Who::Count(1), of: Among::All };
+    }
+    Fault { kind, at, until, select }
 }
 
 fn select(dice: &mut Dice, (nodes, liars): (usize, usize)) -> Select {
