@@ -96,6 +96,18 @@ impl Disk {
         }
     }
 
+    /// Whether a batch of that slot is to be handed in again, or not answered yet.
+    fn waits(&self, author: &PublicKey, seq: u64) -> bool {
+        let of_slot = |writing: &Writing| match &writing.kept {
+            Some(Record::Batch(stored)) => {
+                let header = &stored.batch.header;
+                header.author == *author && header.seq == seq
+            }
+            _ => false,
+        };
+        self.writing.values().any(of_slot)
+    }
+
     fn done(&mut self, token: Token) {
         let Some(writing) = self.writing.remove(&token) else { return };
         self.bytes -= writing.bytes;
@@ -129,6 +141,9 @@ impl Disk {
                 return false;
             }
             Input::Written { token } | Input::WriteFailed { token } => self.done(*token),
+            // What still waits for room is not lost: its row is yet to be written. Told otherwise,
+            // the node would fetch and deliver it again.
+            Input::Damaged { author, seq, .. } if self.waits(author, *seq) => return false,
             Input::Read { .. } => {
                 self.reading = self.reading.saturating_sub(1);
                 self.advance();
