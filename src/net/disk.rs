@@ -96,14 +96,16 @@ impl Disk {
         }
     }
 
+    /// Whether a batch of that slot is to be handed in again, or not answered yet.
     fn waits(&self, author: &PublicKey, seq: u64) -> bool {
-        self.failed.iter().any(|token| match self.kept(*token) {
+        let of_slot = |writing: &Writing| match &writing.kept {
             Some(Record::Batch(stored)) => {
                 let header = &stored.batch.header;
                 header.author == *author && header.seq == seq
             }
             _ => false,
-        })
+        };
+        self.writing.values().any(of_slot)
     }
 
     fn done(&mut self, token: Token) {
@@ -138,9 +140,10 @@ impl Disk {
                 self.again.get_or_insert_with(|| Instant::now() + AGAIN);
                 return false;
             }
-            // It found no room and waits here, where the store cannot see it.
-            Input::Damaged { author, seq, .. } if self.waits(author, *seq) => return false,
             Input::Written { token } | Input::WriteFailed { token } => self.done(*token),
+            // What still waits for room is not lost: its row is yet to be written. Told otherwise,
+            // the node would fetch and deliver it again.
+            Input::Damaged { author, seq, .. } if self.waits(author, *seq) => return false,
             Input::Read { .. } => {
                 self.reading = self.reading.saturating_sub(1);
                 self.advance();

@@ -155,16 +155,17 @@ impl Disk {
         self.image.holds(author, seq, id)
     }
 
-    /// Whether a slot has any row, or lies at or below its lane's floor.
+    /// Whether a slot has any row, lies at or below its lane's floor, or waits for room.
     pub fn knows(&self, author: PublicKey, seq: u64) -> bool {
         let of_slot = |stored: &StoredBatch| {
             let header = &stored.batch.header;
             header.author == author && header.seq == seq
         };
-        let waits = |record: &Record| matches!(record, Record::Batch(stored) if of_slot(stored));
-        self.image.knows(author, seq)
-            || self.unsafe_batches().any(of_slot)
-            || self.failed.iter().any(waits)
+        let waiting = self.failed.iter().filter_map(|record| match record {
+            Record::Batch(stored) => Some(stored),
+            _ => None,
+        });
+        self.image.knows(author, seq) || self.unsafe_batches().chain(waiting).any(of_slot)
     }
 
     /// Sets a bad row aside; gives it back.

@@ -191,10 +191,14 @@ impl World {
         }));
     }
 
-    /// A message that its author's disk took with it before another had it, nobody can have.
+    /// A message that its author's disk took with it before another had it, of the honest nodes that
+    /// live, nobody can be expected to have.
     fn posts(&self, zero: Time, arrivals: &[Arrival]) -> Vec<Post> {
         let mut arrived = vec![false; self.watch.batches.len()];
-        arrivals.iter().for_each(|arrival| arrived[arrival.batch as usize] = true);
+        for arrival in arrivals {
+            let place = &self.places[arrival.node as usize];
+            arrived[arrival.batch as usize] |= place.honest && place.lives();
+        }
         let post = |posted: &super::watch::Posted| {
             let taken = posted.place.filter(|_| posted.acknowledged);
             let lossy = self.places[posted.author as usize].lossy;
@@ -210,15 +214,19 @@ impl World {
         self.watch.posts.iter().map(post).collect()
     }
 
-    /// Batches of honest authors that a living honest node lacks, and that nobody can give it any
-    /// more: every honest node that lives has pruned the payload, or lost it.
+    /// Batches of honest authors that a living honest node lacks and need not have: every honest
+    /// node that lives has pruned the payload, or lost it; or the author lost its disk, signed the
+    /// slot anew before anybody had shown it the first, and the node has the other one.
     fn skipped(&self, arrivals: &[Arrival]) -> Vec<(u32, u32)> {
         let mut had: BTreeMap<u32, NodeSet> = BTreeMap::new();
         if self.scenario.store.max_bytes.is_none() && self.places.iter().all(|p| !p.lossy) {
             return Vec::new();
         }
+        let mut filled: BTreeMap<(Option<u32>, u64), NodeSet> = BTreeMap::new();
         for arrival in arrivals {
+            let BatchRecord { author, seq, .. } = self.watch.batches[arrival.batch as usize];
             had.entry(arrival.batch).or_default().insert(arrival.node as usize);
+            filled.entry((author, seq)).or_default().insert(arrival.node as usize);
         }
         let nodes = || {
             let places = self.places.iter().enumerate();
@@ -229,10 +237,12 @@ impl World {
         for (batch, had) in &had {
             let BatchRecord { author, seq, .. } = self.watch.batches[*batch as usize];
             let Some(key) = author.map(|author| self.places[author as usize].key) else { continue };
+            let other = &filled[&(author, seq)];
             let mut lacking = up.without(had).peekable();
-            if lacking.peek().is_some() && !nodes().any(|(_, p)| p.disk.is_readable(key, seq)) {
-                skipped.extend(lacking.map(|node| (node as u32, *batch)));
-            }
+            let given =
+                lacking.peek().is_some() && nodes().any(|(_, p)| p.disk.is_readable(key, seq));
+            let excused = lacking.filter(|node| !given || other.contains(*node));
+            skipped.extend(excused.map(|node| (node as u32, *batch)));
         }
         skipped
     }

@@ -118,8 +118,7 @@ impl World {
         let (batch, bad) = match found {
             Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
             None if !self.places[node].disk.knows(author, seq) => {
-                // The node takes the slot for held, and there is no row: as good as a bad one. It
-                // may still wait to be written, of which the store knows nothing.
+                // The node takes the slot for held, and there is no row: as good as a bad one.
                 self.tell(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });
                 (None, None)
             }
