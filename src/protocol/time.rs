@@ -8,13 +8,27 @@ use std::time::Duration;
 pub struct Time(pub u64);
 
 impl Time {
-    /// This time and a while more.
+    /// This time and a while more, at the next whole microsecond: whoever waits for part of one must
+    /// not be woken before it is over, or it waits for the same again and time stands still.
     pub fn after(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+        let micros = by.as_nanos().div_ceil(1000);
+        Self(self.0.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX)))
     }
 
     /// How long since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_microsecond_is_waited_for_too() {
+        assert_eq!(Time(7).after(Duration::from_nanos(1)), Time(8));
+        assert_eq!(Time(7).after(Duration::from_nanos(2000)), Time(9));
+        assert_eq!(Time(7).after(Duration::MAX), Time(u64::MAX));
     }
 }
