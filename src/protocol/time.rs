@@ -8,8 +8,8 @@ use std::time::Duration;
 pub struct Time(pub u64);
 
 impl Time {
-    /// This time and a while more, at the next whole microsecond: whoever waits for part of one must
-    /// not be woken before it is over, or it waits for the same again and time stands still.
+    /// This time and a while more, at the next whole microsecond: whoever waits for part of one
+    /// must not be woken before it is over, or it waits for the same again and time stands still.
     pub fn after(self, by: Duration) -> Self {
         let micros = by.as_nanos().div_ceil(1000);
         Self(self.0.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX)))

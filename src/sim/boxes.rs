@@ -1,5 +1,5 @@
-//! Boxes: what waits to be written to a link, and what has come and is not read yet. Both bounded, as
-//! in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar's outbox is its own affair.
+//! Boxes: what waits to be written to a link, and what has come and is not read yet. Both bounded,
+//! as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar's outbox is its own affair.
 
 use super::ends::{Piece, RECEIVE_WINDOW, Rare, other};
 use super::world::{Event, World};

@@ -137,7 +137,8 @@ impl World {
         cpu.charge(now, bytes);
     }
 
-    /// How long a check takes that a node asks for now: that of the world, or what its workers need.
+    /// How long a check takes that a node asks for now: that of the world, or what its workers
+    /// need.
     pub(super) fn check_takes(&mut self, node: usize, usual: Duration) -> Duration {
         let now = self.now;
         self.places[node].cpu.as_mut().map_or(usual, |cpu| cpu.check_done(now).since(now))

@@ -191,8 +191,8 @@ impl World {
         }));
     }
 
-    /// A message that its author's disk took with it before another had it, of the honest nodes that
-    /// live, nobody can be expected to have.
+    /// A message that its author's disk took with it before another had it, of the honest nodes
+    /// that live, nobody can be expected to have.
     fn posts(&self, zero: Time, arrivals: &[Arrival]) -> Vec<Post> {
         let mut arrived = vec![false; self.watch.batches.len()];
         for arrival in arrivals {

@@ -61,7 +61,9 @@ impl World {
     /// Latency between two nodes, faults included.
     fn one_way(&self, from: usize, to: usize) -> Duration {
         let base = self.scenario.net.one_way(from, to, self.seed);
-        base.saturating_add(self.impairments.weather(&self.scenario.net, from, to).delay)
+        let all = base.saturating_add(self.impairments.weather(&self.scenario.net, from, to).delay);
+        // In whole microseconds, as ends count: a link is up before its first frame comes.
+        Duration::from_micros(micros(all))
     }
 
     /// Writes to a link.

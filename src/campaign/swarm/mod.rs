@@ -5,8 +5,8 @@
 //! (Groce, Zhang, Eide, Chen, Regehr: Swarm Testing, ISSTA 2012). Everything drawn keeps within
 //! what liveness promises: at most `f` liars, faults that end, publishers that come back. The world
 //! is as harsh as ours now and then: small stores, disks that fill, rot and get lost, processor
-//! time, authors near their quota, nodes away for long, idle minutes, long payloads. A second profile has
-//! few nodes and hours.
+//! time, authors near their quota, nodes away for long, idle minutes, long payloads. A second
+//! profile has few nodes and hours.
 
 mod dice;
 mod draw;

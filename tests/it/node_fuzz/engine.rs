@@ -322,9 +322,8 @@ impl Engine {
             frame[at] ^= 1 << (bytes.byte() % 8);
         }
         // Whatever it is, it counts as what it claims to be.
-        match Frame::decode(&frame) {
-            Ok(decoded) => drop(wire.say(&decoded, frame.len())),
-            Err(_) => {}
+        if let Ok(decoded) = Frame::decode(&frame) {
+            drop(wire.say(&decoded, frame.len()));
         }
         self.say(link, &frame)
     }

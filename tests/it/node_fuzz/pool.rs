@@ -74,8 +74,8 @@ impl Pool {
         id
     }
 
-    /// A chain; a fork of it from slot 3; a third id for slot 4; restarts over what is there, two on
-    /// one base; slots at the edge of a window, beyond it, and at the end of numbers.
+    /// A chain; a fork of it from slot 3; a third id for slot 4; restarts over what is there, two
+    /// on one base; slots at the edge of a window, beyond it, and at the end of numbers.
     fn author(&mut self, number: usize) {
         let by = self.identities[number].clone();
         let (mut prev, mut fork, mut chain) = (Digest::ZERO, Digest::ZERO, Vec::new());

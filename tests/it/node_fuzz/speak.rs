@@ -190,7 +190,8 @@ fn answer(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
     }
 }
 
-/// Ranges of keys: of a liar any, else the whole or single keys, which are the blocks that there are.
+/// Ranges of keys: of a liar any, else the whole or single keys, which are the blocks that there
+/// are.
 fn ranges(bytes: &mut Bytes, within: &[(u32, u32)], honest: bool) -> Vec<RangeHash> {
     let mut ranges: Vec<RangeHash> = Vec::new();
     for _ in 0..bytes.below(4) {

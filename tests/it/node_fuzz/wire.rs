@@ -98,10 +98,10 @@ impl Wire {
             Frame::Reply(reply) if !self.answers(reply) => class = Class::Push,
             Frame::Reply(reply) => drop(self.wants.remove(&reply.ticket)),
             Frame::Missing(missing) => drop(self.wants.remove(&missing.ticket)),
-            Frame::Differ(differ) => {
-                if self.comparing.as_ref().is_some_and(|(ticket, _)| *ticket == differ.ticket) {
-                    self.comparing = None;
-                }
+            Frame::Differ(differ)
+                if self.comparing.as_ref().is_some_and(|(ticket, _)| *ticket == differ.ticket) =>
+            {
+                self.comparing = None;
             }
             _ => {}
         }
