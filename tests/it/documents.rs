@@ -115,6 +115,7 @@ fn the_invariants_page_and_the_mutation_tests_name_each_other() {
         "oracle/mutations/mod",
         "oracle/mutations/authenticity",
         "oracle/mutations/bounds",
+        "oracle/mutations/durability",
         "oracle/mutations/liveness",
         "tests/liveness",
     ];
