@@ -145,7 +145,8 @@ impl Recovery {
     /// Whether a member said that it lacks a slot: then the lowest above that it offers.
     pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
         let lack = self.lacks.get(&(author, member)).filter(|lack| lack.until > now)?;
-        (lack.from <= seq && seq < lack.next).then_some(lack.next)
+        let covers = lack.from <= seq && (seq < lack.next || lack.next == u64::MAX);
+        covers.then_some(lack.next)
     }
 
     /// Whether a member was ever asked for anything of a lane, lately.

@@ -149,10 +149,15 @@ impl Node {
             }
         }
         if all {
-            self.lanes.give_up(author, seq, offered - 1);
+            // Where nobody offers anything above, the last slot that there is goes too.
+            let upto = if offered == u64::MAX { u64::MAX } else { offered - 1 };
+            self.lanes.give_up(author, seq, upto);
             self.counters.given_up += 1;
         } else {
             self.recovery.lacks_voices = true;
+        }
+        if offered == u64::MAX {
+            return None;
         }
         let open = self.lanes.get(author)?.holes().open().find(|hole| hole.to >= offered);
         open.map(|hole| hole.from.max(offered))

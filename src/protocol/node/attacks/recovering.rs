@@ -294,3 +294,30 @@ fn a_damaged_row_is_fetched_again() {
         assert!(victim.node.lanes.holed().next().is_none());
     }
 }
+
+/// An author signs the last slot that there is, and more than `f` members say that they hold all up
+/// to it, as they may after a restart header.
+#[test]
+fn a_lane_that_goes_to_the_end_of_numbers_can_be_given_up_to_its_end() {
+    let mut victim = Victim::among(4, 1);
+    victim.leave_alone();
+    let (network, entry) = (victim.network.id(), Entry { topic: "t".into(), payload: vec![1] });
+    let signed = Batch::sign_after(&identity(4), network, u64::MAX, (0, Digest::ZERO), 1, &[entry]);
+    let last = signed.expect("fits");
+    victim.link(1);
+    victim.link(2);
+    victim.run(20_000, |victim, link, frame| match frame {
+        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, ticket, vec![tip_of(&last)]),
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                victim.say(link, &pruned(want, 0));
+            }
+        }
+        _ => {}
+    });
+    let lane = victim.node.lanes.get(4).expect("it was heard of");
+    assert_eq!(lane.tip(), u64::MAX);
+    assert_eq!(lane.holes().ranges(), [Hole { from: 1, to: u64::MAX, gone: true }]);
+    victim.push(LinkId(1), &last);
+    assert_eq!(victim.delivered, [last.id()], "and is taken if it turns up");
+}
