@@ -204,7 +204,11 @@ impl Slots {
             };
             let at = self.slot(author, header.seq);
             if author as usize == node {
-                self.slots[at].forget_own(&stored.id);
+                match stored.from {
+                    None => self.slots[at].forget_own(&stored.id),
+                    // It had lost it before, and got it again from others.
+                    Some(_) => self.slots[at].own = None,
+                }
             }
             if self.slots[at].delivered.remove(node) {
                 self.undone.insert((at, node));

@@ -73,6 +73,25 @@ fn i6_a_slot_signed_again_though_it_was_shown_trips() {
     }
 }
 
+/// An author that lost its disk gets its batch again and dies before that is safe: it has signed it
+/// all the same.
+#[test]
+fn i1_what_an_author_lost_twice_it_has_signed_all_the_same() {
+    let mut world = lively(4);
+    world.run(500);
+    world.wipe(0);
+    world.start(0);
+    while world.counted("redelivered_after_crash") == 0 {
+        world.run(5);
+    }
+    world.crash(0);
+    assert!(world.counted("lost_unsynced") > 0);
+    world.start(0);
+    world.run(5000);
+    world.end();
+    assert_eq!(broken(&world), BTreeSet::new());
+}
+
 /// A raw peer asks for a batch of which the disk keeps another body.
 #[test]
 fn i4_a_rotten_row_that_is_served_trips() {
