@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::dice::Dice;
 use crate::scenario::{Among, Fault, FaultKind, Select, Who};
 
+/// Milliseconds that a fault lasts at most: a client tries again for twenty seconds.
+const LONGEST: u64 = 15_000;
+
 /// What a swarm draws from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wrong {
@@ -63,7 +66,7 @@ pub(super) fn faults(
 fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) -> Fault {
     let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let at = dice.range(0..=whole * 6 / 10);
-    let until = Duration::from_millis(dice.range(at + 100..=whole));
+    let until = Duration::from_millis(dice.range(at + 100..=whole.min(at + LONGEST)));
     let at = Duration::from_millis(at);
     let down = dice.ms(50..=800);
     let (kind, until) = match wrong {
