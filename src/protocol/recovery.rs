@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::bucket::{Bucket, Rate};
 use super::{LinkId, Note, Time};
 use crate::wire::limits::{
-    RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
+    MAX_HOLES, RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
     RECOVERING, VOICE_BURST, VOICES_PER_S,
 };
 
@@ -24,12 +24,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(600);
 const MAX_BROKEN: u32 = 8;
 
 /// What a member is known not to have of one lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Lack {
-    /// Of these slots it has nothing: from this one,
-    from: u64,
-    /// up to the one before this.
-    next: u64,
+    /// Of these slots it has nothing: from this one, up to the one before that. They do not meet,
+    /// and are at most `MAX_HOLES`. All are kept: a lane may have many holes that nobody fills, and
+    /// whoever forgot one while asking for another would ask for both for ever.
+    ranges: BTreeMap<u64, u64>,
     until: Time,
     /// Slots that it offered and did not give.
     broken: u32,
@@ -66,6 +66,8 @@ impl Recovery {
     pub fn occupy(&self, note: Note, keys: usize, members: usize) {
         note("recovery.asked", self.asked.len(), RECOVERING);
         note("recovery.lacks", self.lacks.len(), keys * members);
+        let fullest = self.lacks.values().map(|lack| lack.ranges.len()).max();
+        note("recovery.ranges", fullest.unwrap_or(0), MAX_HOLES);
     }
 
     /// Whether one more slot may be asked for now.
@@ -126,27 +128,49 @@ impl Recovery {
     pub fn lacks(&mut self, author: u32, member: u32, seq: u64, next: u64, now: Time) {
         self.asked.remove(&(author, seq));
         let until = now.after(ASK_AGAIN);
-        let lack = self.lacks.entry((author, member)).or_insert(Lack {
-            from: seq,
-            next: seq,
-            until,
-            broken: 0,
-        });
-        if lack.next == seq && lack.from < seq {
-            lack.broken = lack.broken.saturating_add(1); // it had offered this one
-        } else {
-            lack.from = seq;
+        let fresh = Lack { ranges: BTreeMap::new(), until, broken: 0 };
+        let lack = self.lacks.entry((author, member)).or_insert(fresh);
+        if lack.until <= now {
+            lack.ranges.clear();
         }
         lack.until = until;
-        lack.next =
-            if lack.broken >= MAX_BROKEN { u64::MAX } else { next.max(seq.saturating_add(1)) };
+        let (mut from, mut next) = (seq, next.max(seq.saturating_add(1)));
+        if let Some((start, end)) = lack.ranges.range(..seq).next_back() {
+            if *end == seq {
+                lack.broken = lack.broken.saturating_add(1); // it had offered this one
+            }
+            if *end >= seq {
+                (from, next) = (*start, next.max(*end));
+            }
+        }
+        if lack.broken >= MAX_BROKEN {
+            next = u64::MAX;
+        }
+        while let Some((start, end)) =
+            lack.ranges.range(from..=next).next().map(|(start, end)| (*start, *end))
+        {
+            lack.ranges.remove(&start);
+            next = next.max(end);
+        }
+        lack.ranges.insert(from, next);
+        if lack.ranges.len() > MAX_HOLES {
+            lack.ranges.pop_last(); // the lowest are decided first
+        }
+    }
+
+    /// Nothing of a lane is missing below a slot: what a member lacks there is of no use any more.
+    pub fn forget_below(&mut self, author: u32, member: u32, lowest: u64) {
+        let Some(lack) = self.lacks.get_mut(&(author, member)) else { return };
+        while lack.ranges.first_key_value().is_some_and(|(_, next)| *next <= lowest) {
+            lack.ranges.pop_first();
+        }
     }
 
     /// Whether a member said that it lacks a slot: then the lowest above that it offers.
     pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
         let lack = self.lacks.get(&(author, member)).filter(|lack| lack.until > now)?;
-        let covers = lack.from <= seq && (seq < lack.next || lack.next == u64::MAX);
-        covers.then_some(lack.next)
+        let (_, next) = lack.ranges.range(..=seq).next_back()?;
+        (seq < *next || *next == u64::MAX).then_some(*next)
     }
 
     /// Whether a member was ever asked for anything of a lane, lately.
@@ -192,6 +216,28 @@ mod tests {
         assert_eq!(recovery.lacking(0, 1, u64::MAX - 1, now), Some(u64::MAX));
         assert_eq!(recovery.lacking(0, 1, 5, now.after(ASK_AGAIN)), None, "it may have it by now");
         assert_eq!(recovery.lacking(0, 2, 5, now), None);
+    }
+
+    #[test]
+    fn all_that_a_member_lacks_is_remembered_until_it_is_decided() {
+        let (mut recovery, now) = (Recovery::default(), Time(0));
+        for seq in [9, 3, 6, 12] {
+            recovery.lacks(0, 1, seq, seq + 1, now);
+        }
+        let lacking = |recovery: &Recovery| -> Vec<u64> {
+            (1..16).filter(|seq| recovery.lacking(0, 1, *seq, now).is_some()).collect()
+        };
+        assert_eq!(lacking(&recovery), [3, 6, 9, 12]);
+        recovery.lacks(0, 1, 5, 11, now);
+        assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
+        recovery.forget_below(0, 1, 11);
+        assert_eq!(lacking(&recovery), [12]);
+        (0..5000).for_each(|i| recovery.lacks(0, 1, 20 + 2 * i, 21 + 2 * i, now));
+        assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), MAX_HOLES);
+        assert!(recovery.lacking(0, 1, 20, now).is_some(), "the lowest stay");
+        recovery.lacks(0, 1, 1, u64::MAX, now);
+        assert_eq!(recovery.lacking(0, 1, u64::MAX, now), Some(u64::MAX));
+        assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), 1);
     }
 
     #[test]

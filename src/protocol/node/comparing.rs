@@ -255,7 +255,8 @@ impl Node {
         }
         // A few may be on their way to us anyway: that is no reason to compare again at once.
         if missing.len() >= LONG_GAP {
-            self.catching_up.insert(link);
+            let given = self.links.get(link).map_or(0, |held| held.given);
+            self.catching_up.insert(link, given);
             self.visit_pause = self.config.visit_every / 4;
         }
         let (soon, later) =
