@@ -266,8 +266,8 @@ impl Node {
     }
 
     /// Once all that a comparison brought up is answered, compares again: a long gap is closed at
-    /// the pace of the link and not of the timer. Not if nothing came of it: whoever has a higher tip
-    /// and gives nothing below it would be asked without end.
+    /// the pace of the link and not of the timer. Not if nothing came of it: whoever has a higher
+    /// tip and gives nothing below it would be asked without end.
     fn go_on_comparing(&mut self, link: LinkId) {
         let Some(held) = self.links.get(link).filter(|held| held.wants.is_empty()) else { return };
         let given = held.given;

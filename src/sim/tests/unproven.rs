@@ -71,8 +71,8 @@ fn promises_delay_a_message_by_one_wait_and_two_round_trips_at_most() {
     }
 }
 
-/// A liar that says to hold all of its lane, and has left out a third of it that nobody has: what it
-/// lacks is asked of it again and again, and that ends in very little once it has fallen silent.
+/// A liar says to hold all of its lane, and has left out a third of it that nobody has: of what is
+/// asked for again and again very little is left once it has fallen silent.
 #[test]
 fn what_nobody_has_is_not_asked_for_at_the_pace_of_a_link() {
     let frames = |behave: &str, seconds: u64| {
