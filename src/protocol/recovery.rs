@@ -18,7 +18,10 @@ const BYTES: Rate = Rate { per_s: RECOVER_BYTES_PER_S, burst: RECOVER_BYTE_BURST
 const VOICES: Rate = Rate { per_s: VOICES_PER_S, burst: VOICE_BURST };
 /// A member that leaves a want open for this long is passed over.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A member that could not serve something is not asked for it again before this.
+/// A member that could not serve something is asked for it again after this, the next time after
+/// twice as long, and so on.
+const ASK_AGAIN_FIRST: Duration = Duration::from_secs(2);
+/// It is not asked again any later than this.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// After so many slots that a member offered and did not give, its offers count for nothing.
 const MAX_BROKEN: u32 = 8;
@@ -30,7 +33,12 @@ struct Lack {
     /// and are at most `MAX_HOLES`. All are kept: a lane may have many holes that nobody fills, and
     /// whoever forgot one while asking for another would ask for both for ever.
     ranges: BTreeMap<u64, u64>,
+    /// When that is forgotten: it may have got some of it since.
     until: Time,
+    /// How often it was forgotten.
+    times: u32,
+    /// When it last said so.
+    at: Time,
     /// Slots that it offered and did not give.
     broken: u32,
 }
@@ -127,13 +135,16 @@ impl Recovery {
     /// offers nothing above.
     pub fn lacks(&mut self, author: u32, member: u32, seq: u64, next: u64, now: Time) {
         self.asked.remove(&(author, seq));
-        let until = now.after(ASK_AGAIN);
-        let fresh = Lack { ranges: BTreeMap::new(), until, broken: 0 };
+        let until = now.after(ASK_AGAIN_FIRST);
+        let fresh = Lack { ranges: BTreeMap::new(), until, times: 0, at: now, broken: 0 };
         let lack = self.lacks.entry((author, member)).or_insert(fresh);
+        lack.at = now;
         if lack.until <= now {
             lack.ranges.clear();
+            lack.times = lack.times.saturating_add(1);
+            let factor = 1u32.checked_shl(lack.times).unwrap_or(u32::MAX);
+            lack.until = now.after(ASK_AGAIN_FIRST.saturating_mul(factor).min(ASK_AGAIN));
         }
-        lack.until = until;
         let (mut from, mut next) = (seq, next.max(seq.saturating_add(1)));
         if let Some((start, end)) = lack.ranges.range(..seq).next_back() {
             if *end == seq {
@@ -175,7 +186,8 @@ impl Recovery {
 
     /// Whether a member was ever asked for anything of a lane, lately.
     pub fn was_asked(&self, author: u32, member: u32, now: Time) -> bool {
-        self.lacks.get(&(author, member)).is_some_and(|lack| lack.until > now)
+        let lack = self.lacks.get(&(author, member));
+        lack.is_some_and(|lack| now.since(lack.at) < ASK_AGAIN)
     }
 
     /// Who has left a want open for too long: author, slot, member.
@@ -214,7 +226,15 @@ mod tests {
         }
         assert!(offered <= u64::from(MAX_BROKEN) + 1, "{offered}");
         assert_eq!(recovery.lacking(0, 1, u64::MAX - 1, now), Some(u64::MAX));
-        assert_eq!(recovery.lacking(0, 1, 5, now.after(ASK_AGAIN)), None, "it may have it by now");
+        let mut now = now;
+        for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
+            let before = now.after(Duration::from_millis(wait * 1000 - 1));
+            assert!(recovery.lacking(0, 1, 9, before).is_some(), "{wait}");
+            now = now.after(Duration::from_secs(wait));
+            assert_eq!(recovery.lacking(0, 1, 9, now), None, "it may have it by now");
+            assert!(recovery.was_asked(0, 1, before) || wait > 512);
+            recovery.lacks(0, 1, 5, u64::MAX, now);
+        }
         assert_eq!(recovery.lacking(0, 2, 5, now), None);
     }
 
