@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::bucket::{Bucket, Rate};
 use super::{LinkId, Note, Time};
 use crate::wire::limits::{
-    RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
+    MAX_HOLES, RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
     RECOVERING, VOICE_BURST, VOICES_PER_S,
 };
 
@@ -18,19 +18,27 @@ const BYTES: Rate = Rate { per_s: RECOVER_BYTES_PER_S, burst: RECOVER_BYTE_BURST
 const VOICES: Rate = Rate { per_s: VOICES_PER_S, burst: VOICE_BURST };
 /// A member that leaves a want open for this long is passed over.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A member that could not serve something is not asked for it again before this.
+/// A member that could not serve something is asked for it again after this, the next time after
+/// twice as long, and so on.
+const ASK_AGAIN_FIRST: Duration = Duration::from_secs(2);
+/// It is not asked again any later than this.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// After so many slots that a member offered and did not give, its offers count for nothing.
 const MAX_BROKEN: u32 = 8;
 
 /// What a member is known not to have of one lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Lack {
-    /// Of these slots it has nothing: from this one,
-    from: u64,
-    /// up to the one before this.
-    next: u64,
+    /// Of these slots it has nothing: from this one, up to the one before that. They do not meet,
+    /// and are at most `MAX_HOLES`. All are kept: a lane may have many holes that nobody fills, and
+    /// whoever forgot one while asking for another would ask for both for ever.
+    ranges: BTreeMap<u64, u64>,
+    /// When that is forgotten: it may have got some of it since.
     until: Time,
+    /// How often it was forgotten.
+    times: u32,
+    /// When it last said so.
+    at: Time,
     /// Slots that it offered and did not give.
     broken: u32,
 }
@@ -66,6 +74,8 @@ impl Recovery {
     pub fn occupy(&self, note: Note, keys: usize, members: usize) {
         note("recovery.asked", self.asked.len(), RECOVERING);
         note("recovery.lacks", self.lacks.len(), keys * members);
+        let fullest = self.lacks.values().map(|lack| lack.ranges.len()).max();
+        note("recovery.ranges", fullest.unwrap_or(0), MAX_HOLES);
     }
 
     /// Whether one more slot may be asked for now.
@@ -125,33 +135,59 @@ impl Recovery {
     /// offers nothing above.
     pub fn lacks(&mut self, author: u32, member: u32, seq: u64, next: u64, now: Time) {
         self.asked.remove(&(author, seq));
-        let until = now.after(ASK_AGAIN);
-        let lack = self.lacks.entry((author, member)).or_insert(Lack {
-            from: seq,
-            next: seq,
-            until,
-            broken: 0,
-        });
-        if lack.next == seq && lack.from < seq {
-            lack.broken = lack.broken.saturating_add(1); // it had offered this one
-        } else {
-            lack.from = seq;
+        let until = now.after(ASK_AGAIN_FIRST);
+        let fresh = Lack { ranges: BTreeMap::new(), until, times: 0, at: now, broken: 0 };
+        let lack = self.lacks.entry((author, member)).or_insert(fresh);
+        lack.at = now;
+        if lack.until <= now {
+            lack.ranges.clear();
+            lack.times = lack.times.saturating_add(1);
+            let factor = 1u32.checked_shl(lack.times).unwrap_or(u32::MAX);
+            lack.until = now.after(ASK_AGAIN_FIRST.saturating_mul(factor).min(ASK_AGAIN));
         }
-        lack.until = until;
-        lack.next =
-            if lack.broken >= MAX_BROKEN { u64::MAX } else { next.max(seq.saturating_add(1)) };
+        let (mut from, mut next) = (seq, next.max(seq.saturating_add(1)));
+        if let Some((start, end)) = lack.ranges.range(..seq).next_back() {
+            if *end == seq {
+                lack.broken = lack.broken.saturating_add(1); // it had offered this one
+            }
+            if *end >= seq {
+                (from, next) = (*start, next.max(*end));
+            }
+        }
+        if lack.broken >= MAX_BROKEN {
+            next = u64::MAX;
+        }
+        while let Some((start, end)) =
+            lack.ranges.range(from..=next).next().map(|(start, end)| (*start, *end))
+        {
+            lack.ranges.remove(&start);
+            next = next.max(end);
+        }
+        lack.ranges.insert(from, next);
+        if lack.ranges.len() > MAX_HOLES {
+            lack.ranges.pop_last(); // the lowest are decided first
+        }
+    }
+
+    /// Nothing of a lane is missing below a slot: what a member lacks there is of no use any more.
+    pub fn forget_below(&mut self, author: u32, member: u32, lowest: u64) {
+        let Some(lack) = self.lacks.get_mut(&(author, member)) else { return };
+        while lack.ranges.first_key_value().is_some_and(|(_, next)| *next <= lowest) {
+            lack.ranges.pop_first();
+        }
     }
 
     /// Whether a member said that it lacks a slot: then the lowest above that it offers.
     pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
         let lack = self.lacks.get(&(author, member)).filter(|lack| lack.until > now)?;
-        let covers = lack.from <= seq && (seq < lack.next || lack.next == u64::MAX);
-        covers.then_some(lack.next)
+        let (_, next) = lack.ranges.range(..=seq).next_back()?;
+        (seq < *next || *next == u64::MAX).then_some(*next)
     }
 
     /// Whether a member was ever asked for anything of a lane, lately.
     pub fn was_asked(&self, author: u32, member: u32, now: Time) -> bool {
-        self.lacks.get(&(author, member)).is_some_and(|lack| lack.until > now)
+        let lack = self.lacks.get(&(author, member));
+        lack.is_some_and(|lack| now.since(lack.at) < ASK_AGAIN)
     }
 
     /// Who has left a want open for too long: author, slot, member.
@@ -190,8 +226,38 @@ mod tests {
         }
         assert!(offered <= u64::from(MAX_BROKEN) + 1, "{offered}");
         assert_eq!(recovery.lacking(0, 1, u64::MAX - 1, now), Some(u64::MAX));
-        assert_eq!(recovery.lacking(0, 1, 5, now.after(ASK_AGAIN)), None, "it may have it by now");
+        let mut now = now;
+        for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
+            let before = now.after(Duration::from_millis(wait * 1000 - 1));
+            assert!(recovery.lacking(0, 1, 9, before).is_some(), "{wait}");
+            now = now.after(Duration::from_secs(wait));
+            assert_eq!(recovery.lacking(0, 1, 9, now), None, "it may have it by now");
+            assert!(recovery.was_asked(0, 1, before) || wait > 512);
+            recovery.lacks(0, 1, 5, u64::MAX, now);
+        }
         assert_eq!(recovery.lacking(0, 2, 5, now), None);
+    }
+
+    #[test]
+    fn all_that_a_member_lacks_is_remembered_until_it_is_decided() {
+        let (mut recovery, now) = (Recovery::default(), Time(0));
+        for seq in [9, 3, 6, 12] {
+            recovery.lacks(0, 1, seq, seq + 1, now);
+        }
+        let lacking = |recovery: &Recovery| -> Vec<u64> {
+            (1..16).filter(|seq| recovery.lacking(0, 1, *seq, now).is_some()).collect()
+        };
+        assert_eq!(lacking(&recovery), [3, 6, 9, 12]);
+        recovery.lacks(0, 1, 5, 11, now);
+        assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
+        recovery.forget_below(0, 1, 11);
+        assert_eq!(lacking(&recovery), [12]);
+        (0..5000).for_each(|i| recovery.lacks(0, 1, 20 + 2 * i, 21 + 2 * i, now));
+        assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), MAX_HOLES);
+        assert!(recovery.lacking(0, 1, 20, now).is_some(), "the lowest stay");
+        recovery.lacks(0, 1, 1, u64::MAX, now);
+        assert_eq!(recovery.lacking(0, 1, u64::MAX, now), Some(u64::MAX));
+        assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), 1);
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(in crate::protocol) struct Link {
     pub served: Bucket,
     /// How often lanes are compared with it.
     pub compares: Bucket,
+    /// Wants that it answered with a batch.
+    pub given: u64,
     /// Batches that came from it first.
     pub first_deliveries: u64,
     /// Known batches that came from it.
@@ -107,6 +109,7 @@ impl Link {
             compares,
             idle: [Idle::after(pushes), Idle::after(rest)],
             credit_due: None,
+            given: 0,
             first_deliveries: 0,
             duplicates: 0,
             next_ticket: 0,

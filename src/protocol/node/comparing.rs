@@ -89,7 +89,7 @@ impl Node {
             let detail = "a range that is no block of the network's keys";
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
-        let (mut ranges, mut tips, mut above) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ranges, mut named) = (Vec::new(), Vec::new());
         // Not everything may fit. A random range comes first, so that lanes which differ for ever
         // (a liar's, say) do not hide those of higher keys for ever.
         let first = self.rng.random_range(0..compare.ranges.len().max(1));
@@ -99,12 +99,9 @@ impl Node {
                 continue;
             }
             let spoken = self.lanes.spoken(range.start, range.end).take(LIST_LANES + 1).count();
-            if spoken <= LIST_LANES && tips.len() + spoken <= MAX_TIPS {
-                let authors: Vec<u32> =
-                    self.lanes.spoken(range.start, range.end).map(|(author, _)| author).collect();
-                for author in authors {
-                    self.describe_lane(author, &mut tips, &mut above);
-                }
+            if spoken <= LIST_LANES && named.len() + spoken <= MAX_TIPS {
+                let lanes = self.lanes.spoken(range.start, range.end);
+                named.extend(lanes.map(|(author, _)| author));
             } else if range.end - range.start > 1 {
                 // One key alone cannot be narrowed: it is left for the next comparison.
                 for (start, end) in parts(keys, range.start, range.end) {
@@ -115,6 +112,7 @@ impl Node {
             }
         }
         ranges.sort_unstable_by_key(|range| range.start);
+        let (mut tips, mut above) = self.describe_lanes(&named);
         tips.sort_unstable_by_key(|tip: &Tip| tip.slot.author);
         above.sort_unstable();
         if let (Some(ranges), Some(tips), Some(above)) =
@@ -127,15 +125,23 @@ impl Node {
         self.finish(from.link, Class::Repair, from.bytes.len(), cost);
     }
 
-    /// A lane for an answer: its tip, and as many of the slots above as fit; not the same ones each
-    /// time.
-    fn describe_lane(&mut self, author: u32, tips: &mut Vec<Tip>, above: &mut Vec<SlotId>) {
-        let key = self.key_of(author);
-        tips.extend(self.lanes.signed_tip(author, key));
-        let held: Vec<SlotId> = self.lanes.above(author, key).collect();
-        let first = self.rng.random_range(0..held.len().max(1));
-        let room = MAX_ABOVE - above.len();
-        above.extend(held.iter().cycle().skip(first).take(held.len().min(room)));
+    /// Lanes for an answer: their tips, and as many of the slots above as fit; not the same ones
+    /// each time. What some do not need of an even share, those with more have: a lane with many
+    /// hides none with few.
+    fn describe_lanes(&mut self, named: &[u32]) -> (Vec<Tip>, Vec<SlotId>) {
+        let (mut tips, mut above, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
+        for author in named {
+            let key = self.key_of(*author);
+            tips.extend(self.lanes.signed_tip(*author, key));
+            lanes.push(self.lanes.above(*author, key).collect::<Vec<SlotId>>());
+        }
+        lanes.sort_by_key(Vec::len);
+        for (at, held) in lanes.iter().enumerate() {
+            let room = (MAX_ABOVE - above.len()) / (lanes.len() - at);
+            let first = self.rng.random_range(0..held.len().max(1));
+            above.extend(held.iter().cycle().skip(first).take(held.len().min(room)));
+        }
+        (tips, above)
     }
 
     /// Checks the tips that a start found on disk: none leaves before, as it may have rotted.
@@ -255,7 +261,8 @@ impl Node {
         }
         // A few may be on their way to us anyway: that is no reason to compare again at once.
         if missing.len() >= LONG_GAP {
-            self.catching_up.insert(link);
+            let given = self.links.get(link).map_or(0, |held| held.given);
+            self.catching_up.insert(link, given);
             self.visit_pause = self.config.visit_every / 4;
         }
         let (soon, later) =

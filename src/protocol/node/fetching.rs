@@ -241,6 +241,7 @@ impl Node {
         };
         held.answered(self.now.since(want.since).min(LONGEST_PATIENCE));
         held.wants.remove(&reply.ticket);
+        held.given += 1;
         self.recovery.found(want.author, want.seq);
         let (link, found) = (from.link, want.id.is_none());
         self.close_want(link, &want);
@@ -265,10 +266,12 @@ impl Node {
     }
 
     /// Once all that a comparison brought up is answered, compares again: a long gap is closed at
-    /// the pace of the link and not of the timer.
+    /// the pace of the link and not of the timer. Not if nothing came of it: whoever has a higher
+    /// tip and gives nothing below it would be asked without end.
     fn go_on_comparing(&mut self, link: LinkId) {
-        let done = self.links.get(link).is_some_and(|held| held.wants.is_empty());
-        if done && self.catching_up.remove(&link) {
+        let Some(held) = self.links.get(link).filter(|held| held.wants.is_empty()) else { return };
+        let given = held.given;
+        if self.catching_up.remove(&link).is_some_and(|before| given > before) {
             self.compare(link);
         }
     }

@@ -219,6 +219,8 @@ impl Node {
         let next = if missing.next > seq { missing.next } else { u64::MAX };
         if lane.holes().contains(seq) {
             let next = if missing.why == WhyMissing::Busy { seq.saturating_add(1) } else { next };
+            let lowest = lane.holes().first_open().unwrap_or(seq);
+            self.recovery.forget_below(author, member, lowest);
             self.recovery.lacks(author, member, seq, next, self.now);
             self.reopen(author, next, link);
             self.recover_soon();

@@ -80,7 +80,8 @@ pub struct Node {
     pub(super) hurry_visits: bool,
     /// A chosen link that goes as soon as another is there in its place.
     pub(super) retiring: Option<LinkId>,
-    pub(super) catching_up: BTreeSet<LinkId>,
+    /// Links that much is asked of after a comparison, with how many answers had brought a batch.
+    pub(super) catching_up: BTreeMap<LinkId, u64>,
     pub(super) next_rotation: Time,
     next_sweep: Time,
     pub(super) counters: Counters,
@@ -137,7 +138,7 @@ impl Node {
             visited: BTreeSet::new(),
             hurry_visits: false,
             retiring: None,
-            catching_up: BTreeSet::new(),
+            catching_up: BTreeMap::new(),
             counters: Counters::default(),
         };
         node.check_restored_tips();

@@ -113,7 +113,7 @@ impl Node {
             let served = link.ready()
                 && link.comparing.is_none()
                 && link.wants.is_empty()
-                && !self.catching_up.contains(&id);
+                && !self.catching_up.contains_key(&id);
             let over = if hurry {
                 lasted >= HURRIED || (served && lasted >= SHORTEST)
             } else {

@@ -70,3 +70,17 @@ fn promises_delay_a_message_by_one_wait_and_two_round_trips_at_most() {
         }
     }
 }
+
+/// A liar says to hold all of its lane, and has left out a third of it that nobody has: of what is
+/// asked for again and again very little is left once it has fallen silent.
+#[test]
+fn what_nobody_has_is_not_asked_for_at_the_pace_of_a_link() {
+    let frames = |behave: &str, seconds: u64| {
+        let mut scenario = among(7, 1, behave);
+        scenario.duration = std::time::Duration::from_secs(seconds);
+        recording(&scenario, 1).counted["frames_sent"]
+    };
+    let behave = "gap@between=0s..4s";
+    let each_second = (frames(behave, 20) - frames(behave, 10)) / 10;
+    assert!(each_second < 7 * 60, "{each_second} frames a second among seven nodes");
+}

@@ -161,3 +161,28 @@ fn several_comparisons_at_once_are_paid_from_credit_and_convict_beyond_it() {
     let answers = victim.sent.iter().filter(|(_, frame)| matches!(frame, Frame::Differ(_)));
     assert!(answers.count() < 120, "its idle work is used up first");
 }
+
+#[test]
+fn a_lane_with_many_slots_above_its_tip_hides_none_with_few() {
+    for many in [4, 5] {
+        let few = 9 - many;
+        let mut victim = Victim::among(4, 2);
+        let link = victim.link(1);
+        for (author, count) in [(many, 300), (few, 3)] {
+            // All but the first: nothing of it is below a tip.
+            let batches = victim.chain(author, count);
+            batches[1..].iter().for_each(|batch| victim.push(link, batch));
+        }
+        victim.run(100, |_, _, _| {});
+        let range = RangeHash { start: 0, end: 6, hash: Digest([9; 32]) };
+        victim.say(link, &Frame::Compare(Compare { ticket: 7, ranges: list(vec![range]) }));
+        let mut above = Vec::new();
+        victim.run(100, |_, _, frame| {
+            if let Frame::Differ(differ) = frame {
+                above.extend(differ.above.iter().map(|slot| (slot.author, slot.seq)));
+            }
+        });
+        let of = |n: u16| above.iter().filter(|(a, _)| *a == identity(n).public()).count();
+        assert_eq!((of(few), of(many)), (2, 126));
+    }
+}

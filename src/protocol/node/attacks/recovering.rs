@@ -321,3 +321,41 @@ fn a_lane_that_goes_to_the_end_of_numbers_can_be_given_up_to_its_end() {
     victim.push(LinkId(1), &last);
     assert_eq!(victim.delivered, [last.id()], "and is taken if it turns up");
 }
+
+/// The author lost its store, and slots of it that do not meet are with nobody who gives them.
+#[test]
+fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
+    let mut victim = Victim::among(4, 0);
+    victim.leave_alone();
+    let old = victim.chain(0, 30);
+    let hidden = |seq: u64| seq.is_multiple_of(3);
+    let shown: Vec<Batch> = old.iter().filter(|b| !hidden(b.header.seq)).cloned().collect();
+    victim.link(1);
+    victim.link(2);
+    let mut asked = 0_u32;
+    let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match frame {
+        Frame::Compare(Compare { ticket, .. }) => {
+            victim.tips(link, ticket, vec![tip_of(&old[29])]);
+        }
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                asked += 1;
+                match hidden(want.seq) {
+                    false => victim.reply(link, want, &shown),
+                    true => {
+                        let (ticket, why) = (want.ticket, WhyMissing::Unknown);
+                        let next = want.seq + 1;
+                        victim.say(link, &Frame::Missing(Missing { ticket, why, floor: 0, next }));
+                    }
+                }
+            }
+        }
+        _ => {}
+    };
+    victim.run(10_000, &mut react);
+    victim.publish();
+    victim.run(5_000, &mut react);
+    let own = victim.own();
+    assert_eq!(own.len(), 1, "the lane goes on: {own:?}");
+    assert!(asked < 200, "each of two is asked for each of thirty about once: {asked}");
+}
