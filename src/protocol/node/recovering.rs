@@ -151,6 +151,10 @@ impl Node {
         if all {
             // Where nobody offers anything above, the last slot that there is goes too.
             let upto = if offered == u64::MAX { u64::MAX } else { offered - 1 };
+            let heard = self.lanes.get(author).map_or(0, Lane::heard);
+            if offered <= heard {
+                self.lanes.jump(author, upto);
+            }
             self.lanes.give_up(author, seq, upto);
             self.counters.given_up += 1;
         } else {
@@ -211,6 +215,10 @@ impl Node {
         let OpenWant { author, seq, id, .. } = *want;
         let f = self.network.f();
         self.lanes.claim(author, member, 0, missing.floor, f);
+        if self.is_stuck(want, missing) {
+            // One slot at first: it is asked of all, as what is below a tip.
+            self.lanes.jump(author, seq);
+        }
         self.write_holes();
         if id.is_some() {
             return;
@@ -234,6 +242,20 @@ impl Node {
             let due = self.now.after(self.config.ask_after);
             self.relay.want((author, next, None), link, due);
         }
+    }
+
+    /// Whether a lane may not go on by itself: the slot after the tip is old, a member that has
+    /// more lacks it, and too few vouch for the slots above. Two nodes that come back together from
+    /// a long absence may find that the author alone knows what they missed, and has pruned it.
+    fn is_stuck(&self, want: &OpenWant, missing: &Missing) -> bool {
+        let OpenWant { author, seq, id, .. } = *want;
+        let next = |lane: &Lane| lane.tip().checked_add(1) == Some(seq) && seq < lane.heard();
+        let old = missing.floor >= seq || self.behind.contains(&author);
+        // What is announced is on its way: holes are filled with more patience than news has.
+        id.is_none()
+            && old
+            && !self.relay.seeks(author, seq)
+            && self.lanes.get(author).is_some_and(next)
     }
 
     /// A member offers a slot of a hole that was given up: it is asked for after all.

@@ -359,3 +359,48 @@ fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
     assert_eq!(own.len(), 1, "the lane goes on: {own:?}");
     assert!(asked < 200, "each of two is asked for each of thirty about once: {asked}");
 }
+
+/// Two nodes were away at once; member 1 is the author, has pruned what they missed, and is the
+/// only one ahead; member 2 was away too, or holds all of it; 3 is never there.
+#[test]
+fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_holds() {
+    for (other_holds, gap) in [(false, 1500), (true, 1500), (false, 100), (true, 100)] {
+        let mut victim = Victim::among(4, 0);
+        victim.leave_alone();
+        let all = victim.chain(1, gap + 50);
+        victim.link(1);
+        victim.link(2);
+        let mut asked_of_2 = 0_u32;
+        victim.run(120_000, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Compare(Compare { ticket, .. }), 1) => {
+                let tip = all.last().map(tip_of).map(|tip| Tip { floor: gap, ..tip });
+                victim.tips(link, *ticket, tip.into_iter().collect());
+            }
+            (Frame::Request(request), 1) => {
+                for want in request.wants.iter() {
+                    let (ticket, why, next) = (want.ticket, WhyMissing::Pruned, gap + 1);
+                    let missing = Frame::Missing(Missing { ticket, why, floor: gap, next });
+                    match want.seq <= gap {
+                        true => victim.say(link, &missing),
+                        false => victim.reply(link, want, &all),
+                    }
+                }
+            }
+            (_, 2) => {
+                asked_of_2 += u32::from(matches!(frame, Frame::Request(_)));
+                victim.holder(link, &frame, if other_holds { &all } else { &[] });
+            }
+            _ => {}
+        });
+        let first = if other_holds { 1 } else { gap + 1 };
+        let mut seqs: Vec<u64> = victim.rows.iter().map(|row| row.batch.header.seq).collect();
+        seqs.sort_unstable();
+        assert!(seqs.iter().copied().eq(first..=gap + 50), "{other_holds} {gap}: {}", seqs.len());
+        assert!(asked_of_2 > 0, "it may have had it");
+        if !other_holds {
+            assert_eq!(victim.blamed(1).or(victim.blamed(2)), None);
+            let gone = Hole { from: 1, to: gap, gone: true };
+            assert_eq!(victim.holes[&identity(1).public()].1, [gone]);
+        }
+    }
+}
