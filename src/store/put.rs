@@ -165,6 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_takes_far_up_a_lane_is_kept() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        let zero = (0, crate::crypto::Digest([0; 32]));
+        let (seq, entries) = (1 << 63, [entry("", b"x")]);
+        let signed = crate::wire::Batch::sign_after(&identity(2), net.id(), seq, zero, 1, &entries);
+        let far = stored(signed.expect("signs"), Some(3));
+        assert!(bench.put_batch(&far), "a node delivers a restart header of that slot");
+        assert_eq!(bench.get(2, seq, None), Some(far));
+    }
+
+    #[test]
     fn what_was_handed_in_here_is_kept_with_its_payload_or_not_at_all() {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
         let bench = Bench::open(dir.path(), &net);
