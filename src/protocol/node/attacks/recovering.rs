@@ -404,3 +404,53 @@ fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_
         }
     }
 }
+
+fn lacks(want: &Want, next: u64) -> Frame {
+    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
+    Frame::Missing(Missing { ticket, why, floor: 0, next })
+}
+
+/// An author voids slots by a restart header, everybody gives them up, and honest members say that
+/// all up to there is held or pruned. Then it publishes them after all, far above its quota.
+#[test]
+fn slots_that_were_given_up_are_not_taken_above_the_quota() {
+    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
+    let mut victim = Victim::among(4, 1);
+    let network = victim.network.id();
+    let zero = (0, Digest::ZERO);
+    let restart = Batch::sign_after(&identity(4), network, 5001, zero, 9, &entry).expect("fits");
+    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    victim.push(links[0], &restart);
+    let nobody = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Compare(asked) => victim.agree(link, asked),
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+        }
+        _ => {}
+    };
+    victim.run(5000, nobody);
+    // What an honest node, as the victim is, says of it to others.
+    let (ticket, ranges) =
+        (7, list(vec![crate::wire::RangeHash { start: 0, end: 5, hash: Digest([9; 32]) }]));
+    victim.say(links[0], &Frame::Compare(Compare { ticket, ranges }));
+    let told = victim.sent.iter().find_map(|(_, frame)| match frame {
+        Frame::Differ(differ) => differ.tips.iter().next().copied(),
+        _ => None,
+    });
+    let told = told.expect("a tip");
+    // Two honest members, more than f, tell the victim just that.
+    let mut told_by_two = 0;
+    victim.run(5000, |victim, link, frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) if link.0 > 1 => {
+            told_by_two += 1;
+            victim.tips(link, *ticket, vec![told]);
+        }
+        _ => nobody(victim, link, frame),
+    });
+    assert!(told_by_two > 1);
+    let before = victim.delivered.len();
+    let late = victim.chain(4, 2000);
+    late.iter().for_each(|batch| victim.push(links[0], batch));
+    let taken = victim.delivered.len() - before;
+    assert!(taken <= 400 + 16, "{taken} of 2000 batches at one moment");
+}
