@@ -454,3 +454,59 @@ fn slots_that_were_given_up_are_not_taken_above_the_quota() {
     let taken = victim.delivered.len() - before;
     assert!(taken <= 400 + 16, "{taken} of 2000 batches at one moment");
 }
+
+/// f members of 31 show an author its own signed slot after it lost its store, and then say nothing
+/// to whoever asks for it; all others say that they lack it.
+#[test]
+fn whoever_leaves_wants_open_keeps_no_author_from_going_on() {
+    for silent in [false, true] {
+        let mut victim = Victim::among(31, 0);
+        let old = victim.chain(0, 5);
+        let lies =
+            |peer: &crate::crypto::PublicKey| (21..31).any(|n| identity(n).public() == *peer);
+        let (mut peers, mut count) = (std::collections::BTreeMap::new(), 0);
+        let end = victim.now.after(std::time::Duration::from_secs(1200));
+        let (mut asked, mut published) = (false, None);
+        while victim.now < end && published.is_none() {
+            for peer in std::mem::take(&mut victim.dials) {
+                count += 1;
+                let link = LinkId(count);
+                peers.insert(link, peer);
+                victim.give(Input::LinkUp { link, peer, dialled: true });
+                let (network, instance) = (victim.network.id(), crate::wire::Instance([1; 16]));
+                let hello = crate::wire::Hello { version: 2, network, instance };
+                victim.say(link, &Frame::Hello(hello));
+            }
+            for (link, _) in std::mem::take(&mut victim.closed) {
+                peers.remove(&link);
+                victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Closed });
+            }
+            let linked = peers.clone();
+            victim.run(20, |victim, link, frame| {
+                let Some(peer) = linked.get(&link) else { return };
+                match (&frame, lies(peer)) {
+                    (Frame::Compare(Compare { ticket, .. }), true) => {
+                        victim.tips(link, *ticket, vec![tip_of(&old[4])]);
+                    }
+                    (Frame::Compare(asked), false) => victim.agree(link, asked),
+                    (Frame::Request(_), true) if silent => {}
+                    (Frame::Request(request), _) => {
+                        request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+                    }
+                    _ => {}
+                }
+            });
+            if !asked && victim.node.tip(&identity(0).public()).0 == 5 {
+                asked = true;
+                victim.publish();
+            }
+            published = victim.own().first().map(|_| victim.now);
+        }
+        let tip = victim.node.tip(&identity(0).public()).0;
+        let given_up = victim.node.counters().given_up;
+        assert!(
+            published.is_some(),
+            "silent {silent}: nothing in 20 minutes; tip {tip}, given up {given_up}"
+        );
+    }
+}
