@@ -510,3 +510,65 @@ fn whoever_leaves_wants_open_keeps_no_author_from_going_on() {
         );
     }
 }
+
+/// An honest author once restarted: everybody has a hole for ever. Later a node that is cut off
+/// meets a liar only, and gives up what it alone lacks; then it meets the others.
+#[test]
+fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
+    let mut victim = Victim::among(4, 1);
+    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
+    let network = victim.network.id();
+    let mut all = victim.chain(4, 5);
+    let base = (5, all[4].id());
+    all.push(Batch::sign_after(&identity(4), network, 1030, base, 9, &entry).expect("fits"));
+    for seq in 1031..=1700 {
+        let prev = all.last().expect("some").id();
+        all.push(victim.batch(4, seq, prev, "x"));
+    }
+    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    all[..7].iter().for_each(|batch| victim.push(links[0], batch));
+    victim.run(5000, |victim, link, frame| match &frame {
+        Frame::Compare(asked) => victim.agree(link, asked),
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 1030)));
+        }
+        _ => {}
+    });
+    let author = identity(4).public();
+    assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 1029, gone: true }]);
+    // Cut off, but for the liar.
+    for link in links {
+        victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Lost });
+    }
+    victim.leave_alone();
+    victim.run(700_000, |_, _, _| ());
+    victim.link_as(1, LinkId(11));
+    let last = all.last().expect("some").clone();
+    victim.run(10_000, |victim, link, frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, *ticket, vec![tip_of(&last)]),
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 1700)));
+        }
+        _ => {}
+    });
+    assert_eq!(victim.node.tip(&author).0, 1699, "passed, as nobody else is there");
+    // The others are back, and hold all of it.
+    victim.link_as(2, LinkId(12));
+    victim.link_as(3, LinkId(13));
+    let next = |seq: u64| if seq < 1030 { 1030 } else { seq + 1 };
+    victim.run(1_500_000, |victim, link, frame| match (&frame, link.0) {
+        (Frame::Request(request), 12 | 13) => {
+            for want in request.wants.iter() {
+                match all.iter().any(|batch| batch.header.seq == want.seq) {
+                    true => victim.reply(link, want, &all),
+                    false => victim.say(link, &lacks(want, next(want.seq))),
+                }
+            }
+        }
+        (Frame::Request(request), _) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 1700)));
+        }
+        _ => victim.holder(link, &frame, &all),
+    });
+    assert_eq!(victim.delivered.len(), all.len(), "{:?}", victim.holes[&author]);
+}
