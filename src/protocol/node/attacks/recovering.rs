@@ -572,3 +572,45 @@ fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
     });
     assert_eq!(victim.delivered.len(), all.len(), "{:?}", victim.holes[&author]);
 }
+
+/// The only one that still holds what is missing is slow, and yet within an asker's patience.
+#[test]
+fn what_a_slow_member_holds_is_not_given_up() {
+    for delay in [2000, 4000] {
+        let mut victim = Victim::among(4, 1);
+        let all = victim.chain(4, 1000);
+        let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+        let mut later: Vec<(u64, LinkId, Want)> = vec![];
+        for _ in 0..6000 {
+            let now = victim.now.0;
+            victim.run(50, |victim, link, frame| match (&frame, link.0) {
+                (Frame::Request(request), 1) => {
+                    let due = victim.now.0 + delay * 1000;
+                    later.extend(request.wants.iter().map(|want| (due, link, *want)));
+                }
+                (Frame::Request(request), _) => {
+                    request.wants.iter().for_each(|want| victim.say(link, &pruned(want, 1000)));
+                }
+                (Frame::Compare(Compare { ticket, .. }), of) => {
+                    let floor = if of == 1 { 0 } else { 1000 };
+                    victim.tips(link, *ticket, vec![Tip { floor, ..tip_of(&all[999]) }]);
+                }
+                _ => {}
+            });
+            let (due, rest): (Vec<_>, Vec<_>) =
+                later.into_iter().partition(|(due, ..)| *due <= now);
+            later = rest;
+            due.iter().for_each(|(_, link, want)| victim.reply(*link, want, &all));
+            if victim.delivered.len() == all.len() {
+                break;
+            }
+        }
+        let author = identity(4).public();
+        assert_eq!(
+            victim.delivered.len(),
+            all.len(),
+            "answers after {delay} ms: {:?}",
+            victim.holes.get(&author)
+        );
+    }
+}
