@@ -614,3 +614,34 @@ fn what_a_slow_member_holds_is_not_given_up() {
         );
     }
 }
+
+/// f members of 31 are linked, say nothing to wants for nine seconds each, and lack everything; two
+/// honest ones have the missing slot.
+#[test]
+fn silent_members_do_not_hold_up_what_is_missing_below_a_tip() {
+    let mut victim = Victim::among(31, 1);
+    let all = victim.chain(31, 30);
+    let liars: Vec<LinkId> = (1..=10).map(|n| victim.link(n)).collect();
+    let honest = [victim.link(11), victim.link(12)];
+    all.iter().for_each(|batch| victim.push(honest[0], batch));
+    victim.rows.retain(|row| row.batch.header.seq != 12);
+    victim.give(Input::Damaged { author: identity(31).public(), seq: 12, id: all[11].id() });
+    let began = victim.now;
+    let mut later: Vec<(u64, LinkId, Want)> = vec![];
+    while victim.node.lanes.holed().next().is_some() && victim.now.since(began).as_secs() < 600 {
+        let now = victim.now.0;
+        victim.run(50, |victim, link, frame| match &frame {
+            Frame::Request(request) if liars.contains(&link) => {
+                let due = victim.now.0 + 9_000_000;
+                later.extend(request.wants.iter().map(|want| (due, link, *want)));
+            }
+            Frame::Compare(asked) => victim.agree(link, asked),
+            _ => victim.holder(link, &frame, &all),
+        });
+        let (due, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|(due, ..)| *due <= now);
+        later = rest;
+        due.iter().for_each(|(_, link, want)| victim.say(*link, &lacks(want, 0)));
+    }
+    let took = victim.now.since(began);
+    assert!(took.as_millis() < 4000, "{took:?}");
+}
