@@ -645,3 +645,25 @@ fn silent_members_do_not_hold_up_what_is_missing_below_a_tip() {
     let took = victim.now.since(began);
     assert!(took.as_millis() < 4000, "{took:?}");
 }
+
+/// Restart headers that come together are each within the quota when they come, and most are over
+/// it when their checks are done.
+#[test]
+fn a_restart_header_over_the_quota_moves_nothing() {
+    let mut victim = Victim::among(4, 1);
+    let link = victim.link(1);
+    let entry = [Entry { topic: String::new(), payload: b"x".to_vec() }];
+    let network = victim.network.id();
+    victim.slow = true;
+    for seq in 1..=20 {
+        let zero = (0, Digest::ZERO);
+        let batch = Batch::sign_after(&identity(4), network, seq * 1_000_000, zero, 9, &entry)
+            .expect("fits");
+        victim.push(link, &batch);
+    }
+    victim.slow = false;
+    victim.answer();
+    let tip = victim.node.tip(&identity(4).public()).0;
+    let highest = victim.rows.iter().map(|row| row.batch.header.seq).max();
+    assert_eq!(Some(tip), highest, "of {} taken", victim.delivered.len());
+}
