@@ -8,7 +8,7 @@ use super::filter::swallow;
 use super::spec::Chance;
 use super::stage::{Fate, Sending, Stage};
 use crate::protocol::{LinkId, Time};
-use crate::wire::limits::WINDOW;
+use crate::wire::limits::{MAX_SLOT, WINDOW};
 use crate::wire::{Batch, BatchId, Class, Frame};
 
 /// Own slots that are remembered as bases.
@@ -120,7 +120,7 @@ impl Restart {
                 batch.iter().for_each(|batch| show(stage, detail, Whom::All, batch));
             }
             _ => {
-                let far = [above(5 * WINDOW), u64::MAX][usize::from(self.round % 2 == 1)];
+                let far = [above(5 * WINDOW), MAX_SLOT][usize::from(self.round % 2 == 1)];
                 let batch = sign(stage, far, head);
                 batch.iter().for_each(|batch| show(stage, detail, Whom::One(self.step), batch));
             }

@@ -4,8 +4,8 @@ use bincode::{Decode, Encode};
 
 use super::codec::{List, WireError, decode, encode};
 use super::limits::{
-    ANNOUNCE_FRAMES, CONTROL_FRAMES, MAX_ABOVE, MAX_ANNOUNCED, MAX_FRAME, MAX_RANGES, MAX_TIPS,
-    MAX_WANTS, PUSH_BYTES, PUSH_FRAMES, REPAIR_FRAMES, REQUEST_FRAMES, VERSION,
+    ANNOUNCE_FRAMES, CONTROL_FRAMES, MAX_ABOVE, MAX_ANNOUNCED, MAX_FRAME, MAX_RANGES, MAX_SLOT,
+    MAX_TIPS, MAX_WANTS, PUSH_BYTES, PUSH_FRAMES, REPAIR_FRAMES, REQUEST_FRAMES, VERSION,
 };
 use super::statement::{Batch, BatchId, BodyError, SignedSlot};
 use crate::crypto::{Digest, PublicKey};
@@ -425,17 +425,13 @@ impl Frame {
                 refuse_unless(known, "a class without credit")?;
                 canonical(ascending, "grants are not in order")
             }
-            Self::Announce(announce) => {
-                refuse_unless(announce.items.iter().all(|item| item.seq > 0), "slot 0")
-            }
-            Self::Request(request) => {
-                refuse_unless(request.wants.iter().all(|want| want.seq > 0), "slot 0")
-            }
+            Self::Announce(announce) => slots(announce.items.iter().map(|item| item.seq)),
+            Self::Request(request) => slots(request.wants.iter().map(|want| want.seq)),
             Self::Compare(compare) => ranges(&compare.ranges),
             Self::Differ(differ) => {
                 ranges(&differ.ranges)?;
-                refuse_unless(differ.tips.iter().all(|tip| tip.slot.seq > 0), "slot 0")?;
-                refuse_unless(differ.above.iter().all(|item| item.seq > 0), "slot 0")?;
+                slots(differ.tips.iter().map(|tip| tip.slot.seq))?;
+                slots(differ.above.iter().map(|item| item.seq))?;
                 let solid = |tip: &Tip| tip.solid <= tip.slot.seq && tip.floor <= tip.slot.seq;
                 refuse_unless(differ.tips.iter().all(solid), "more than its tip")?;
                 let ascending = differ.tips.is_sorted_by(|a, b| a.slot.author < b.slot.author);
@@ -445,6 +441,10 @@ impl Frame {
             Self::Hello(_) | Self::Ping | Self::Missing(_) => Ok(()),
         }
     }
+}
+
+fn slots(mut seqs: impl Iterator<Item = u64>) -> Result<(), WireError> {
+    refuse_unless(seqs.all(|seq| (1..=MAX_SLOT).contains(&seq)), "no such slot")
 }
 
 fn shape(batch: &Batch) -> Result<(), WireError> {

@@ -12,7 +12,7 @@
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 // ---- constants of the protocol: crossing one is hard blame -------------------------------------
 
@@ -32,6 +32,9 @@ pub const MAX_BODY: usize = MAX_PAYLOAD + MAX_TOPIC + ENTRY_OVERHEAD;
 pub const MAX_FRAME: usize = MAX_BODY + 512;
 /// Most keys (members and authors) in a network file.
 pub const MAX_KEYS: usize = 1 << 20;
+/// The last slot of a lane: the highest that a signed 64-bit number holds, as databases and
+/// many languages have no others.
+pub const MAX_SLOT: u64 = i64::MAX as u64;
 /// Ids in one announcement.
 pub const MAX_ANNOUNCED: usize = 128;
 /// Wants in one request.
@@ -133,6 +136,9 @@ pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 pub const SERVE_BYTE_BURST: u64 = 2 << 20;
 /// Slots below tips that a node asks for at once.
 pub const RECOVERING: usize = 256;
+/// Slots of a lane, lowest first, that are looked at in one turn; and ranges that a member is known
+/// to lack of one.
+pub const MAX_LACKED: usize = 256;
 /// Such slots that are asked for on one link at once: the other wants are for what is new.
 pub const RECOVERING_PER_LINK: usize = MAX_OPEN_WANTS / 2;
 /// Batches a second that a node recovers outside their author's quota: a tenth of a core to check.

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::codec::Blob;
 use super::limits::{
-    ENTRY_OVERHEAD, MAX_BODY, MAX_ENTRIES, MAX_PAYLOAD, MAX_SHARED_BODY, MAX_TOPIC,
+    ENTRY_OVERHEAD, MAX_BODY, MAX_ENTRIES, MAX_PAYLOAD, MAX_SHARED_BODY, MAX_SLOT, MAX_TOPIC,
 };
 use crate::crypto::{Digest, Identity, PublicKey, Signature};
 
@@ -246,8 +246,8 @@ impl Batch {
         decode_body(&self.body, self.header.count)
     }
 
-    /// Checks the shape: counts and lengths agree, slots start at 1, limits hold. No hash, no
-    /// signature.
+    /// Checks the shape: counts and lengths agree, slots are those that there are, limits hold. No
+    /// hash, no signature.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -256,7 +256,7 @@ impl Batch {
             return Err(BodyError::WrongLength);
         }
         let Header { seq, base, prev, .. } = &self.header;
-        if base >= seq || (*base == 0 && *prev != Digest::ZERO) {
+        if *seq > MAX_SLOT || base >= seq || (*base == 0 && *prev != Digest::ZERO) {
             return Err(BodyError::BadSlot);
         }
         for_each_entry(&self.body, self.header.count, |_, _| ())
@@ -281,8 +281,8 @@ pub enum BodyError {
     /// A topic is not UTF-8.
     #[error("a topic is not UTF-8")]
     BadTopic,
-    /// Slot 0, a predecessor that is not below it, or an id of one in slot 0.
-    #[error("slots start at 1, follow a lower one, and the first has no predecessor")]
+    /// Slot 0 or above [`MAX_SLOT`], a predecessor that is not below it, or an id of one in slot 0.
+    #[error("slots are 1 to {MAX_SLOT}, follow a lower one, and the first has no predecessor")]
     BadSlot,
 }
 

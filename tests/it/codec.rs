@@ -1,7 +1,9 @@
 //! The codec under hostile bytes: every frame kind, every truncation, bit flip and extreme integer.
 
 use loyal::crypto::{Digest, PublicKey, Signature};
-use loyal::wire::limits::{MAX_ABOVE, MAX_ANNOUNCED, MAX_RANGES, MAX_TIPS, MAX_WANTS, VERSION};
+use loyal::wire::limits::{
+    MAX_ABOVE, MAX_ANNOUNCED, MAX_RANGES, MAX_SLOT, MAX_TIPS, MAX_WANTS, VERSION,
+};
 use loyal::wire::{
     Announce, Batch, Blob, Class, Compare, Credit, Differ, Entry, Frame, Grant, Header, Hello,
     Instance, Kind, List, Missing, Push, RangeHash, Reply, Request, SignedSlot, SlotId, Tip, Want,
@@ -30,7 +32,7 @@ fn signature() -> impl Strategy<Value = Signature> {
 }
 
 fn slot() -> impl Strategy<Value = u64> {
-    prop_oneof![1..10u64, Just(u64::MAX), 1..=u64::MAX]
+    prop_oneof![1..10u64, Just(MAX_SLOT), 1..=MAX_SLOT]
 }
 
 fn entry() -> impl Strategy<Value = Entry> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use loyal::crypto::{Digest, Identity, PublicKey, Signature};
 use loyal::protocol::{Member, Network, Role};
+use loyal::wire::limits::VERSION;
 use loyal::wire::{
     Announce, Batch, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance, List, Missing,
     Push, RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
@@ -75,7 +76,7 @@ pub fn push(batch: Batch) -> Frame {
 /// A hello in the network.
 pub fn hello(network: &Network, instance: u8) -> Frame {
     let network = network.id();
-    Frame::Hello(Hello { version: 2, network, instance: Instance([instance; 16]) })
+    Frame::Hello(Hello { version: VERSION.into(), network, instance: Instance([instance; 16]) })
 }
 
 /// At least one frame of every kind, with a name each; every field has a value of its own.

@@ -9,7 +9,7 @@ use crate::crypto::{Digest, Identity, check};
 use crate::protocol::{
     Config, Input, LinkId, Member, Network, Output, Reason, Record, Restored, Role, Time,
 };
-use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S};
+use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S, VERSION};
 use crate::wire::{
     Announce, Batch, Class, Entry, Frame, Grant, Hello, Instance, List, Push, Request, SlotId, Want,
 };
@@ -61,7 +61,7 @@ impl Stand {
         stand.drain();
         let peer = identity(1).public();
         stand.give(Input::LinkUp { link: LINK, peer, dialled: false });
-        let (version, network) = (2, stand.network.id());
+        let (version, network) = (VERSION.into(), stand.network.id());
         stand.frame(&Frame::Hello(Hello { version, network, instance: Instance([9; 16]) }));
         stand
     }

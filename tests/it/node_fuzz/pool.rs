@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use loyal::crypto::{Digest, Identity, PublicKey, Signature, check};
 use loyal::protocol::{Member, Network, Role};
+use loyal::wire::limits::MAX_SLOT;
 use loyal::wire::{Batch, BatchId, Entry, Header, SignedSlot};
 
 /// Members; the node under test is number 0.
@@ -102,9 +103,9 @@ impl Pool {
             (1049, (1048, Digest([5; 32]))),
             (3000, (SLOTS, prev)),
             (70_000, (3, Digest([6; 32]))),
-            (u64::MAX - 1, (SLOTS, prev)),
-            (u64::MAX, (u64::MAX - 1, Digest([7; 32]))),
-            (u64::MAX, (SLOTS, prev)),
+            (MAX_SLOT - 1, (SLOTS, prev)),
+            (MAX_SLOT, (MAX_SLOT - 1, Digest([7; 32]))),
+            (MAX_SLOT, (SLOTS, prev)),
         ] {
             self.sign(&by, seq, base, 22);
         }

@@ -1,7 +1,7 @@
 //! What the far end of a link says: frames from a small vocabulary, sound ones and others.
 
 use loyal::crypto::{Digest, PublicKey, Signature};
-use loyal::wire::limits::{MAX_ABOVE, MAX_TIPS, MAX_WANTS};
+use loyal::wire::limits::{MAX_ABOVE, MAX_SLOT, MAX_TIPS, MAX_WANTS, VERSION};
 use loyal::wire::{
     Announce, Batch, BatchId, Compare, Credit, Differ, Frame, Grant, Hello, Instance, List,
     Missing, Push, RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
@@ -13,7 +13,7 @@ use super::wire::Wire;
 
 /// Numbers that are at some edge.
 const SEQS: [u64; 16] =
-    [1, 2, 3, 5, 9, 24, 25, 30, 513, 1024, 1025, 1049, 3000, 1 << 32, u64::MAX - 1, u64::MAX];
+    [1, 2, 3, 5, 9, 24, 25, 30, 513, 1024, 1025, 1049, 3000, 1 << 32, MAX_SLOT - 1, MAX_SLOT];
 
 /// A slot, mostly a small one.
 fn seq(bytes: &mut Bytes) -> u64 {
@@ -91,7 +91,7 @@ fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> Option<List<T, 
 /// The hello of a member.
 pub fn hello(pool: &Pool, instance: u8) -> Frame {
     let network = pool.network.id();
-    Frame::Hello(Hello { version: 2, network, instance: Instance([instance; 16]) })
+    Frame::Hello(Hello { version: VERSION.into(), network, instance: Instance([instance; 16]) })
 }
 
 /// A frame of that number's kind; `None` if there is nothing of it to say.
@@ -267,7 +267,7 @@ fn differ(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
         tips.push(Tip { slot, solid, floor });
         if bytes.byte() > 150 {
             let id = if honest { None } else { Some(id(bytes, pool)) };
-            let up = seq.saturating_add(1 + u64::from(bytes.byte() % 4));
+            let up = (seq + 1 + u64::from(bytes.byte() % 4)).min(MAX_SLOT);
             let real = pool.find(&key, up, None).map(Batch::id);
             above.extend(id.or(real).map(|id| SlotId { author: key, seq: up, id }));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use loyal::wire::limits::VERSION;
 use loyal::wire::{Class, Credit, Frame, Grant, RangeHash, Reply, Want};
 
 use super::pool::Pool;
@@ -159,7 +160,8 @@ impl Wire {
         match frame {
             Frame::Hello(hello) => {
                 self.greeted = true;
-                let right = hello.version == 2 && hello.network == pool.network.id();
+                let right =
+                    hello.version == u16::from(VERSION) && hello.network == pool.network.id();
                 if right { Ok(()) } else { Err("another network's hello".into()) }
             }
             Frame::Credit(credit) => self.hear_credit(credit),

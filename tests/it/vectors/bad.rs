@@ -4,7 +4,8 @@ use curve25519_dalek::{constants::EIGHT_TORSION, edwards::CompressedEdwardsY};
 use loyal::crypto::{Digest, PublicKey, check, hex};
 use loyal::protocol::{Network, Reason};
 use loyal::wire::limits::{
-    MAX_ABOVE, MAX_ANNOUNCED, MAX_FRAME, MAX_PAYLOAD, MAX_RANGES, MAX_TIPS, MAX_WANTS,
+    MAX_ABOVE, MAX_ANNOUNCED, MAX_FRAME, MAX_PAYLOAD, MAX_RANGES, MAX_SLOT, MAX_TIPS, MAX_WANTS,
+    VERSION,
 };
 use loyal::wire::{Batch, Blob, Frame, Kind, Push, WireError};
 use serde_json::{Value, json};
@@ -61,6 +62,8 @@ fn swapped(name: &str, first: usize, size: usize) -> Vec<u8> {
 const PUSH: &str = "push of two messages";
 const REQUEST: &str = "request by slot and by id";
 const DIFFER: &str = "differ with ranges and tips";
+/// The slot above [`MAX_SLOT`].
+const BEYOND: [u8; 8] = (MAX_SLOT + 1).to_be_bytes();
 /// Where the slots above tips begin in it.
 const ABOVE: usize = 50 + 2 * 152 + 2;
 // Offsets in a push: version, kind, hops, then the header.
@@ -76,19 +79,20 @@ const BODY: usize = BODY_LENGTH + 4;
 fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     let mut bad = vec![
         ("nothing", vec![]),
-        ("a version alone", vec![2]),
-        ("no such kind", vec![2, 10]),
-        ("a kind that is reserved", vec![2, 11]),
-        ("the last kind byte", vec![2, 255]),
+        ("a version alone", vec![VERSION]),
+        ("no such kind", vec![VERSION, 10]),
+        ("a kind that is reserved", vec![VERSION, 11]),
+        ("the last kind byte", vec![VERSION, 255]),
         ("hello: cut", shorter("hello")),
-        ("credit: no grant", vec![2, 1, 0, 0]),
+        ("credit: no grant", vec![VERSION, 1, 0, 0]),
         ("credit: a class without a window", with("credit of one class", 4, &[6])),
         ("credit: the link's own class", with("credit of one class", 4, &[0])),
         ("credit: a grant cut", shorter("credit of one class")),
         ("credit: more announced than there", with("credit of one class", 2, &[0, 2])),
-        ("push: nothing in it", vec![2, 3]),
+        ("push: nothing in it", vec![VERSION, 3]),
         ("push: body cut", shorter(PUSH)),
         ("push: slot 0", with(PUSH, SEQ, &[0; 8])),
+        ("push: a slot above the last", with(PUSH, SEQ, &BEYOND)),
         ("push: slot 1 with a predecessor", with(PUSH, PREV, &[1])),
         ("push: a base that is its own slot", with(PUSH, BASE, &1u64.to_be_bytes())),
         ("push: the highest base", with(PUSH, BASE, &[255; 8])),
@@ -99,22 +103,26 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         ("push: body longer than the frame", with(PUSH, BODY_LENGTH, &[0, 0x10, 0, 0])),
         ("push: a topic that is not UTF-8", with(PUSH, BODY + 2, &[0xff])),
         ("push: a payload beyond the body", with(PUSH, BODY + 6, &[0, 0, 1, 0])),
-        ("announce: no item", vec![2, 4, 0, 0]),
+        ("announce: no item", vec![VERSION, 4, 0, 0]),
         ("announce: slot 0", with("announce of one", 4 + 32, &[0; 8])),
+        ("announce: a slot above the last", with("announce of one", 4 + 32, &BEYOND)),
         ("announce: cut", shorter("announce of one")),
-        ("request: no want", vec![2, 5, 0, 0]),
+        ("request: no want", vec![VERSION, 5, 0, 0]),
         ("request: slot 0", with(REQUEST, 4 + 4 + 32, &[0; 8])),
+        ("request: a slot above the last", with(REQUEST, 4 + 4 + 32, &BEYOND)),
         ("request: neither with nor without an id", with(REQUEST, 4 + 4 + 32 + 8, &[2])),
         ("missing: no such answer", with("missing, busy", 6, &[0, 0, 0, 3])),
         ("missing: cut", shorter("missing, busy")),
-        ("compare: no range", vec![2, 8, 0, 0, 0, 9, 0, 0]),
+        ("compare: no range", vec![VERSION, 8, 0, 0, 0, 9, 0, 0]),
         ("compare: an empty range", with("compare", 8, &[0, 0, 0, 3])),
         ("compare: a range backwards", with("compare", 8, &[0, 0, 0, 4])),
         ("differ: cut", shorter("differ with nothing")),
         ("differ: a tip for slot 0", with(DIFFER, 50 + 32, &[0; 8])),
+        ("differ: a tip for a slot above the last", with(DIFFER, 50 + 32, &BEYOND)),
         ("differ: solid above its tip", with(DIFFER, 50 + 136, &[255; 8])),
         ("differ: a floor above its tip", with(DIFFER, 50 + 144, &[255; 8])),
         ("differ: slot 0 above a tip", with(DIFFER, ABOVE + 32, &[0; 8])),
+        ("differ: a slot above the last above a tip", with(DIFFER, ABOVE + 32, &BEYOND)),
     ];
     bad.sort_by_key(|(_, bytes)| bytes.first().copied());
     bad
@@ -145,26 +153,26 @@ fn non_canonical() -> Vec<(&'static str, Vec<u8>)> {
 fn oversize() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("hello: a byte too long", longer("hello")),
-        ("ping: with a body", vec![2, 2, 0]),
+        ("ping: with a body", vec![VERSION, 2, 0]),
         ("missing: a byte too long", longer("missing, busy")),
-        ("credit: six grants", list_of(&[2, 1], 6, 17)),
-        ("credit: six announced", vec![2, 1, 0, 6]),
+        ("credit: six grants", list_of(&[VERSION, 1], 6, 17)),
+        ("credit: six announced", vec![VERSION, 1, 0, 6]),
         ("push: a body over its limit", with(PUSH, BODY_LENGTH, &[0, 0x20, 0, 0])),
         ("push: the longest length", with(PUSH, BODY_LENGTH, &[0xff; 4])),
         ("push: 257 messages", with(PUSH, COUNT, &[0, 0, 1, 1])),
         ("push: the largest count", with(PUSH, COUNT, &[0xff; 4])),
         ("push: a topic over 64 bytes", with(PUSH, BODY, &[0, 65])),
         ("push: a payload over 1 MiB", with(PUSH, BODY + 6, &[0, 0x10, 0, 1])),
-        ("announce: one id too many", list_of(&[2, 4], MAX_ANNOUNCED + 1, 72)),
-        ("announce: 65535 announced", vec![2, 4, 255, 255]),
-        ("request: one want too many", list_of(&[2, 5], MAX_WANTS + 1, 45)),
-        ("compare: one range too many", list_of(&[2, 8, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
-        ("differ: one range too many", list_of(&[2, 9, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
+        ("announce: one id too many", list_of(&[VERSION, 4], MAX_ANNOUNCED + 1, 72)),
+        ("announce: 65535 announced", vec![VERSION, 4, 255, 255]),
+        ("request: one want too many", list_of(&[VERSION, 5], MAX_WANTS + 1, 45)),
+        ("compare: one range too many", list_of(&[VERSION, 8, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
+        ("differ: one range too many", list_of(&[VERSION, 9, 0, 0, 0, 9], MAX_RANGES + 1, 40)),
         (
             "differ: one slot above too many",
-            list_of(&[2, 9, 0, 0, 0, 9, 0, 0, 0, 0], MAX_ABOVE + 1, 72),
+            list_of(&[VERSION, 9, 0, 0, 0, 9, 0, 0, 0, 0], MAX_ABOVE + 1, 72),
         ),
-        ("differ: one tip too many", list_of(&[2, 9, 0, 0, 0, 9, 0, 0], MAX_TIPS + 1, 152)),
+        ("differ: one tip too many", list_of(&[VERSION, 9, 0, 0, 0, 9, 0, 0], MAX_TIPS + 1, 152)),
     ]
 }
 

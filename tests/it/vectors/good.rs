@@ -4,6 +4,7 @@ use loyal::crypto::{
     Digest, Identity, PublicKey, Signature, check, decode_pem, encode_pem, hex, parse_hex,
 };
 use loyal::protocol::Network;
+use loyal::wire::limits::MAX_SLOT;
 use loyal::wire::{Batch, Entry, Frame, RangeHash, SignedSlot, SlotId, Tip, decode_body};
 use serde_json::{Value, json};
 
@@ -60,7 +61,7 @@ fn networks() -> File {
 fn id_by_hand(nonce: [u8; 32], keys: &[(PublicKey, u8)]) -> Digest {
     let mut bytes = b"loyal/network/v2".to_vec();
     bytes.extend(nonce);
-    bytes.push(2);
+    bytes.push(3);
     for limit in [100u64, 400, 4_194_304, 16_777_216] {
         bytes.extend(limit.to_be_bytes());
     }
@@ -91,7 +92,7 @@ fn signed_batches() -> Vec<(Identity, Batch)> {
     let one = identity(1);
     let many: Vec<_> = (0..256).map(|i| entry("", &[i as u8])).collect();
     let odd = [entry(&"ü".repeat(32), &[0, 255]), entry("", b""), entry("topic", &[7; 300])];
-    let last = Batch::sign(&one, id, u64::MAX, Digest([1; 32]), u64::MAX, &odd).expect("fits");
+    let last = Batch::sign(&one, id, MAX_SLOT, Digest([1; 32]), u64::MAX, &odd).expect("fits");
     let full = Batch::sign(&identity(200), id, 1, Digest::ZERO, 0, &many).expect("fits");
     let mut made: Vec<_> =
         chain(&one, id, 3).into_iter().map(|batch| (one.clone(), batch)).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Victim, identity};
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId, Time};
-use crate::wire::limits::{IDLE_WORK_BURST, VISITS_AT_ONCE};
+use crate::wire::limits::{IDLE_WORK_BURST, VERSION, VISITS_AT_ONCE};
 use crate::wire::{Differ, Frame, Hello, Instance};
 
 #[test]
@@ -37,7 +37,7 @@ fn a_peer_that_ends_every_link_after_its_hello_is_not_dialled_without_pause() {
             let link = LinkId(1000 + dials);
             victim.give(Input::LinkUp { link, peer, dialled: true });
             let instance = Instance([1; 16]);
-            victim.say(link, &Frame::Hello(Hello { version: 2, network, instance }));
+            victim.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
             victim.give(Input::LinkDown { link, cause: Down::Lost });
         }
         victim.run(3, |_, _, _| ());
@@ -83,7 +83,7 @@ impl Crowd {
                 self.victim.give(Input::LinkUp { link, peer, dialled: true });
                 if manner(&peer) != Manner::Silent {
                     let (network, instance) = (self.victim.network.id(), Instance([1; 16]));
-                    let hello = Hello { version: 2, network, instance };
+                    let hello = Hello { version: VERSION.into(), network, instance };
                     self.victim.say(link, &Frame::Hello(hello));
                 }
             }
@@ -210,7 +210,7 @@ fn an_inbound_hello_ends_no_link_to_another_peer() {
     assert!(victim.node.retiring.is_some());
     victim.closed.clear();
     let (network, instance) = (victim.network.id(), Instance([9; 16]));
-    victim.say(link, &Frame::Hello(Hello { version: 2, network, instance }));
+    victim.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
     assert_eq!(victim.closed, [], "its hello alone ends nothing");
     assert_eq!(victim.node.chosen().count(), 4, "it was drawn");
     victim.run(1100, |_, _, _| ());

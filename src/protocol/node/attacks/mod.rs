@@ -10,12 +10,14 @@ use crate::protocol::{
     Ban, CloseWhy, Config, Durability, Hole, Input, LinkId, Member, Network, Output, Reason,
     Record, Refusal, Rejection, Restored, Role, StoredBatch, Time,
 };
+use crate::wire::limits::VERSION;
 use crate::wire::{
     Announce, Batch, BatchId, Class, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance,
     List, Missing, Push, Reply, SlotId, Want, WhyMissing,
 };
 
 mod comparing;
+mod holding_up;
 mod linking;
 mod recovering;
 mod searching;
@@ -184,7 +186,7 @@ impl Victim {
         self.give(Input::LinkUp { link, peer: identity(n).public(), dialled: false });
         let network = self.network.id();
         let instance = Instance([n as u8; 16]);
-        self.say(link, &Frame::Hello(Hello { version: 2, network, instance }));
+        self.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
         link
     }
 

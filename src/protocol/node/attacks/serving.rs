@@ -6,7 +6,7 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{Input, LinkId, Reason};
 use crate::wire::limits::{
-    MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S, WINDOW,
+    MAX_BODY, MAX_READS_PER_PEER, MAX_SLOT, SERVE_BYTE_BURST, SERVE_BYTES_PER_S, WINDOW,
 };
 use crate::wire::{Batch, Class, Entry, Frame, Missing, Reply, Request, Want, WhyMissing};
 
@@ -78,7 +78,7 @@ fn an_asker_is_told_what_comes_after_a_gap() {
     let batches = victim.chain(4, 9);
     [0, 1, 4, 8].into_iter().for_each(|i| victim.push(link, &batches[i]));
     victim.sent.clear();
-    victim.say(link, &request(4, 1, [3, 4, 6, WINDOW, u64::MAX].into_iter()));
+    victim.say(link, &request(4, 1, [3, 4, 6, WINDOW, MAX_SLOT].into_iter()));
     let answers = missing(std::mem::take(&mut victim.sent).into_iter());
     let next: Vec<u64> = answers.iter().map(|missing| missing.next).collect();
     assert_eq!(next, [5, 5, 9, 0, 0]);
