@@ -91,7 +91,8 @@ proptest! {
                 lanes.fill(0, seq, filling(seq, variant));
                 let Filling { id, rest, signature, .. } = filling(seq, variant);
                 let first = place == Place::Empty;
-                slots.push((RestoredSlot { seq, id, rest, signature, first }, variant));
+                let base = seq - 1;
+                slots.push((RestoredSlot { seq, base, id, rest, signature, first }, variant));
             }
         }
         slots.sort_by_key(|(slot, _)| (slot.seq, !slot.first));

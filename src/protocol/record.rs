@@ -177,6 +177,8 @@ pub enum Durability {
 pub struct RestoredSlot {
     /// The slot.
     pub seq: u64,
+    /// The slot that it follows.
+    pub base: u64,
     /// The batch in it.
     pub id: BatchId,
     /// `Header::rest` of that batch.
@@ -277,7 +279,7 @@ mod tests {
         }
         let DiskRow { id, batch, .. } = row();
         let (rest, signature) = (batch.header.rest(), batch.signature);
-        let slot = RestoredSlot { seq: 2, id, rest, signature, first: true };
+        let slot = RestoredSlot { seq: 2, base: 1, id, rest, signature, first: true };
         let author = batch.header.author;
         assert!(slot.is_signed(author, &network));
         assert!(!slot.is_signed(author, &Digest([9; 32])));

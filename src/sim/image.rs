@@ -339,6 +339,7 @@ fn slot_of(stored: &StoredBatch) -> RestoredSlot {
     let header = &stored.batch.header;
     RestoredSlot {
         seq: header.seq,
+        base: header.base,
         id: stored.id,
         rest: header.rest(),
         signature: stored.batch.signature,

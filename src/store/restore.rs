@@ -116,7 +116,8 @@ fn slot(
 ) -> rusqlite::Result<Option<RestoredSlot>> {
     let seq = rows::unsigned(row, 1)?;
     let (id, header, signature) = rows::header(row, network, author, seq)?;
-    let slot = RestoredSlot { seq, id, rest: header.rest(), signature, first: row.get("first")? };
+    let (base, rest, first) = (header.base, header.rest(), row.get("first")?);
+    let slot = RestoredSlot { seq, base, id, rest, signature, first };
     Ok((header.id() == id).then_some(slot))
 }
 

@@ -86,6 +86,7 @@ impl Disk {
             let lane = lanes.entry(*author).or_insert(empty);
             lane.slots.extend(held.iter().map(|stored| RestoredSlot {
                 seq: *seq,
+                base: stored.batch.header.base,
                 id: stored.id,
                 rest: stored.batch.header.rest(),
                 signature: stored.batch.signature,

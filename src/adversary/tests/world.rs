@@ -45,7 +45,7 @@ pub fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLane, Vec<
         let batch = Batch::sign(&identity(author), network.id(), seq, prev, 1, &[text]);
         let batch = batch.expect("signs");
         let (id, rest, signature) = (batch.id(), batch.header.rest(), batch.signature);
-        lane.slots.push(RestoredSlot { seq, id, rest, signature, first: true });
+        lane.slots.push(RestoredSlot { seq, base: seq - 1, id, rest, signature, first: true });
         prev = id;
         batches.push(batch);
     }

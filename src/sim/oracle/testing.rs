@@ -61,6 +61,7 @@ impl Disk {
             let header = &row.batch.header;
             lanes.entry(header.author).or_default().push(RestoredSlot {
                 seq: header.seq,
+                base: header.base,
                 id: row.id,
                 rest: header.rest(),
                 signature: row.batch.signature,

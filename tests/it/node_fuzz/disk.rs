@@ -94,6 +94,7 @@ impl Image {
         left.sort_unstable();
         let slot = |seq: u64, stored: &StoredBatch| RestoredSlot {
             seq,
+            base: stored.batch.header.base,
             id: stored.id,
             rest: stored.batch.header.rest(),
             signature: stored.batch.signature,
