@@ -48,6 +48,40 @@ fn a_node_that_was_away_catches_up() {
     mesh.publish(10).run(3.0).expect_all().expect_no_honest_ban().expect_linked();
 }
 
+/// Dials to a node that is away are put off for longer and longer. Once it is back, by its own
+/// dials, it is chosen again, or nobody pushes to it any more.
+#[test]
+fn whoever_was_away_is_chosen_again() {
+    let mut mesh = mesh(4).up().run(5.0);
+    mesh.world.kill(3);
+    let mesh = mesh.run(40.0).then(|world| world.start(3)).run(10.0).expect_linked();
+    for number in 0..4 {
+        let peers = mesh.snapshot(number).peers;
+        let chosen = peers.iter().filter(|peer| peer.link.as_ref().is_some_and(|l| l.chosen));
+        assert_eq!(chosen.count(), 3, "node {number}");
+    }
+}
+
+/// What came and is being checked is not asked for again: the checks of a busy node take longer
+/// than it waits between two looks at what it lacks.
+#[test]
+fn a_long_absence_is_made_good_without_copies() {
+    let rules = crate::world::Rules { check: 60_000, ..crate::world::Rules::default() };
+    let mut world = World::new(4, 1, rules);
+    let batches = chain(&identity(200), world.network.id(), 4000);
+    for number in 0..3 {
+        batches.iter().for_each(|batch| world.peers[number].disk.put(batch));
+    }
+    (0..4).for_each(|number| world.start(number));
+    world.run(Duration::from_secs(15));
+    assert_eq!(world.peers[3].delivered.len(), batches.len());
+    let Machine::Honest(node) = &world.peers[3].machine else { panic!("it runs") };
+    let counters = node.snapshot().counters;
+    let replayed = counters.rejected.get(&Reason::Replayed).copied().unwrap_or(0);
+    // Some of the first are asked for before it is known how many are missing.
+    assert!(counters.duplicates + replayed < 200, "{} and {replayed}", counters.duplicates);
+}
+
 #[test]
 fn a_partition_heals() {
     let mesh = mesh(6).up().publish(6).run(1.0);

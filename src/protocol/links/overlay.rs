@@ -112,9 +112,9 @@ impl Overlay {
         self.dialling.remove(peer)
     }
 
-    /// The link is of use: it has lasted.
-    pub fn succeeded(&mut self, peer: &PublicKey) {
-        self.backoff.remove(peer);
+    /// The link is of use: it has lasted. Gives whether its peer was waited for until now.
+    pub fn succeeded(&mut self, peer: &PublicKey) -> bool {
+        self.backoff.remove(peer).is_some()
     }
 
     /// A dial failed, or its link ended at once: wait, twice as long on each repeat, with a random
@@ -216,7 +216,7 @@ mod tests {
             now = until;
             assert_eq!(overlay.pick(&mut rng, now, |_| true), Some(peer));
         }
-        overlay.succeeded(&peer);
+        assert!(overlay.succeeded(&peer) && !overlay.succeeded(&peer));
         assert_eq!(overlay.failures(&peer), 0);
     }
 

@@ -166,7 +166,7 @@ impl Node {
         self.relay.link_down(link, self.now);
         self.asking.link_down(link);
         self.serving.link_down(link);
-        self.recovery.link_down(link);
+        self.recovery.link_down(link, self.now);
         self.catching_up.remove(&link);
         if self.retiring == Some(link) {
             self.retiring = None;
@@ -186,10 +186,10 @@ impl Node {
         self.finish_rotation();
         let now = self.now;
         self.sweep_wants();
-        let (mut ping, mut dead) = (Vec::new(), Vec::new());
+        let (mut ping, mut dead, mut free) = (Vec::new(), Vec::new(), false);
         for (id, link) in self.links.iter() {
             if link.ready() && now.since(link.since) >= BRIEF {
-                self.overlay.succeeded(&link.peer);
+                free |= self.overlay.succeeded(&link.peer);
             }
             let owes = |since: Time| now.since(since) >= OVERDUE;
             let stuck = (!link.ready() && owes(link.since))
@@ -206,6 +206,10 @@ impl Node {
         }
         for link in dead {
             self.close(link, CloseWhy::Idle);
+            self.choose_links();
+        }
+        if free {
+            // Its back-off is gone, and with it the timer that would have looked again.
             self.choose_links();
         }
     }
