@@ -1,51 +1,59 @@
 //! Recovery: who was asked for what is missing below the tips, and what is under way.
 //!
-//! Slots are asked for oldest first and of one member at a time. What a member said that it lacks
-//! is remembered, so that all are asked before a slot is given up and nobody is asked twice.
+//! Slots are asked for oldest first, of one member at first and of more if that one takes long.
+//! What a member said that it lacks is remembered, so that all are asked before a slot is given up,
+//! and nobody is asked twice before everybody was asked once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::bucket::{Bucket, Rate};
 use super::{LinkId, Note, Time};
 use crate::wire::limits::{
-    MAX_HOLES, RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
-    RECOVERING, VOICE_BURST, VOICES_PER_S,
+    MAX_LACKED, RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST,
+    RECOVER_BYTES_PER_S, RECOVERING, VOICE_BURST, VOICES_PER_S,
 };
 
 const BATCHES: Rate = Rate { per_s: RECOVER_BATCHES_PER_S, burst: RECOVER_BATCH_BURST };
 const BYTES: Rate = Rate { per_s: RECOVER_BYTES_PER_S, burst: RECOVER_BYTE_BURST };
 const VOICES: Rate = Rate { per_s: VOICES_PER_S, burst: VOICE_BURST };
-/// A member that leaves a want open for this long is passed over.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// A member that could not serve something is asked for it again after this, the next time after
-/// twice as long, and so on.
+/// A member that lacked something may be asked for it again after this, the next time after twice
+/// as long, and so on.
 const ASK_AGAIN_FIRST: Duration = Duration::from_secs(2);
-/// It is not asked again any later than this.
-const ASK_AGAIN: Duration = Duration::from_secs(600);
+/// What a member said is believed for this long, and no pause before it is asked again is longer.
+const BELIEVED: Duration = Duration::from_secs(600);
 /// After so many slots that a member offered and did not give, its offers count for nothing.
 const MAX_BROKEN: u32 = 8;
+/// A member whose links ended so often while it had not answered counts as one that cannot be
+/// reached: one that does not answer must not keep a slot open for ever.
+const MAX_UNANSWERED: u32 = 2;
 
-/// What a member is known not to have of one lane.
-#[derive(Clone, Debug)]
-struct Lack {
-    /// Of these slots it has nothing: from this one, up to the one before that. They do not meet,
-    /// and are at most `MAX_HOLES`. All are kept: a lane may have many holes that nobody fills, and
-    /// whoever forgot one while asking for another would ask for both for ever.
-    ranges: BTreeMap<u64, u64>,
-    /// When that is forgotten: it may have got some of it since.
-    until: Time,
-    /// How often it was forgotten.
-    times: u32,
-    /// When it last said so.
+/// Slots that a member lacks: from a key of [`Lack::ranges`] up to the one before `next`.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    next: u64,
+    /// When it said so.
     at: Time,
-    /// Slots that it offered and did not give.
+}
+
+/// What a member is known not to give of one lane.
+#[derive(Clone, Debug, Default)]
+struct Lack {
+    /// They do not overlap, and are at most `MAX_LACKED`. All that may be asked for are kept:
+    /// whoever forgot one while asking for another would ask for both for ever.
+    ranges: BTreeMap<u64, Range>,
+    /// When it may be asked again, though it lacked something: it may have got some of it since.
+    again: Time,
+    /// How often that was put off.
+    times: u32,
+    /// The slot that it offered last, and how many it offered and did not give.
+    offered: u64,
     broken: u32,
 }
 
-/// A slot that a member was asked for.
+/// A member that was asked for a slot.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct Ask {
     link: LinkId,
     member: u32,
     at: Time,
@@ -54,10 +62,12 @@ struct Asked {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
-    /// By author and slot.
-    asked: BTreeMap<(u32, u64), Asked>,
+    /// Slots that are asked for, by author and slot.
+    asked: BTreeMap<(u32, u64), Vec<Ask>>,
     /// By author and member.
     lacks: BTreeMap<(u32, u32), Lack>,
+    /// By author and member: links that ended while it had not answered, and when the last did.
+    unanswered: BTreeMap<(u32, u32), (u32, Time)>,
     batches: Bucket,
     bytes: Bucket,
     voices: Bucket,
@@ -67,6 +77,9 @@ pub(super) struct Recovery {
     pub due: Option<Time>,
     /// Whether something was asked of all who are linked in vain, and others may have it.
     pub lacks_voices: bool,
+    /// How often all members were looked at for a slot.
+    #[cfg(test)]
+    pub looks: u64,
 }
 
 impl Recovery {
@@ -74,15 +87,14 @@ impl Recovery {
     pub fn occupy(&self, note: Note, keys: usize, members: usize) {
         note("recovery.asked", self.asked.len(), RECOVERING);
         note("recovery.lacks", self.lacks.len(), keys * members);
+        note("recovery.unanswered", self.unanswered.len(), keys * members);
         let fullest = self.lacks.values().map(|lack| lack.ranges.len()).max();
-        note("recovery.ranges", fullest.unwrap_or(0), MAX_HOLES);
+        note("recovery.ranges", fullest.unwrap_or(0), MAX_LACKED);
     }
 
     /// Whether one more slot may be asked for now.
     pub fn may_ask(&self, now: Time) -> bool {
-        self.asked.len() < RECOVERING
-            && self.batches.wait(BATCHES, now, 1).is_zero()
-            && self.bytes.wait(BYTES, now, 1).is_zero()
+        self.asked.len() < RECOVERING && self.wait(now).is_zero()
     }
 
     /// How many more slots may be under way.
@@ -90,9 +102,14 @@ impl Recovery {
         RECOVERING.saturating_sub(self.asked.len())
     }
 
-    /// When [`Recovery::may_ask`] may say so, rates alone.
+    /// When one more slot may be asked for, rates alone.
     pub fn wait(&self, now: Time) -> Duration {
         self.batches.wait(BATCHES, now, 1).max(self.bytes.wait(BYTES, now, 1))
+    }
+
+    /// One more slot that more than `f` members vouch for is asked for.
+    pub fn charge_ask(&mut self, now: Time) {
+        self.batches.charge(BATCHES, now, 1);
     }
 
     /// A batch that more than `f` members vouch for was taken.
@@ -105,9 +122,16 @@ impl Recovery {
         self.voices.take(VOICES, now, 1)
     }
 
-    /// Whether a slot is asked for and not answered.
-    pub fn is_asked(&self, author: u32, seq: u64) -> bool {
-        self.asked.contains_key(&(author, seq))
+    /// How many members are asked for a slot and have not answered, and when the last was asked.
+    pub fn asked(&self, author: u32, seq: u64) -> Option<(usize, Time)> {
+        let asks = self.asked.get(&(author, seq))?;
+        Some((asks.len(), asks.last()?.at))
+    }
+
+    /// Whether a member is asked for a slot and has not answered.
+    pub fn is_asked(&self, author: u32, seq: u64, member: u32) -> bool {
+        let mut asks = self.asked.get(&(author, seq)).into_iter().flatten();
+        asks.any(|ask| ask.member == member)
     }
 
     /// Slots of an author that are asked for.
@@ -117,13 +141,23 @@ impl Recovery {
 
     /// Slots that a link is asked for.
     pub fn open_on(&self, link: LinkId) -> usize {
-        self.asked.values().filter(|asked| asked.link == link).count()
+        self.asked.values().flatten().filter(|ask| ask.link == link).count()
     }
 
     /// A member was asked for a slot.
     pub fn asks(&mut self, author: u32, seq: u64, link: LinkId, member: u32, now: Time) {
-        self.batches.charge(BATCHES, now, 1);
-        self.asked.insert((author, seq), Asked { link, member, at: now });
+        self.charge_ask(now);
+        self.asked.entry((author, seq)).or_default().push(Ask { link, member, at: now });
+    }
+
+    /// A member was not asked after all, or has answered.
+    pub fn closed(&mut self, author: u32, seq: u64, member: u32) {
+        if let Some(asks) = self.asked.get_mut(&(author, seq)) {
+            asks.retain(|ask| ask.member != member);
+            if asks.is_empty() {
+                self.asked.remove(&(author, seq));
+            }
+        }
     }
 
     /// A slot came, from wherever.
@@ -131,80 +165,122 @@ impl Recovery {
         self.asked.remove(&(author, seq));
     }
 
-    /// A member has nothing of a lane from a slot up to the one before `next`; `u64::MAX` if it
-    /// offers nothing above.
-    pub fn lacks(&mut self, author: u32, member: u32, seq: u64, next: u64, now: Time) {
-        self.asked.remove(&(author, seq));
-        let until = now.after(ASK_AGAIN_FIRST);
-        let fresh = Lack { ranges: BTreeMap::new(), until, times: 0, at: now, broken: 0 };
-        let lack = self.lacks.entry((author, member)).or_insert(fresh);
-        lack.at = now;
-        if lack.until <= now {
-            lack.ranges.clear();
-            lack.times = lack.times.saturating_add(1);
-            let factor = 1u32.checked_shl(lack.times).unwrap_or(u32::MAX);
-            lack.until = now.after(ASK_AGAIN_FIRST.saturating_mul(factor).min(ASK_AGAIN));
-        }
-        let (mut from, mut next) = (seq, next.max(seq.saturating_add(1)));
-        if let Some((start, end)) = lack.ranges.range(..seq).next_back() {
-            if *end == seq {
-                lack.broken = lack.broken.saturating_add(1); // it had offered this one
-            }
-            if *end >= seq {
-                (from, next) = (*start, next.max(*end));
-            }
-        }
-        if lack.broken >= MAX_BROKEN {
-            next = u64::MAX;
-        }
-        while let Some((start, end)) =
-            lack.ranges.range(from..=next).next().map(|(start, end)| (*start, *end))
-        {
-            lack.ranges.remove(&start);
-            next = next.max(end);
-        }
-        lack.ranges.insert(from, next);
-        if lack.ranges.len() > MAX_HOLES {
-            lack.ranges.pop_last(); // the lowest are decided first
+    /// A member gave a slot. If it lacked that before, it has got more since than it said.
+    pub fn gave(&mut self, author: u32, member: u32, seq: u64, now: Time) {
+        self.closed(author, seq, member);
+        if self.lacking(author, member, seq, now).is_some() {
+            self.lacks.remove(&(author, member));
         }
     }
 
-    /// Nothing of a lane is missing below a slot: what a member lacks there is of no use any more.
-    pub fn forget_below(&mut self, author: u32, member: u32, lowest: u64) {
-        let Some(lack) = self.lacks.get_mut(&(author, member)) else { return };
-        while lack.ranges.first_key_value().is_some_and(|(_, next)| *next <= lowest) {
-            lack.ranges.pop_first();
+    /// A member has nothing of a lane from a slot up to the one before `next`; `u64::MAX` if it
+    /// offers nothing above. Nothing is open of the lane below `lowest`.
+    pub fn lacks(
+        &mut self,
+        (author, seq): (u32, u64),
+        member: u32,
+        next: u64,
+        lowest: u64,
+        now: Time,
+    ) {
+        self.closed(author, seq, member);
+        let lack = self.lacks.entry((author, member)).or_default();
+        if lack.again <= now {
+            let factor = 1u32.checked_shl(lack.times).unwrap_or(u32::MAX);
+            lack.again = now.after(ASK_AGAIN_FIRST.saturating_mul(factor).min(BELIEVED));
+            lack.times = lack.times.saturating_add(1);
         }
+        lack.ranges.retain(|_, range| now.since(range.at) < BELIEVED);
+        if lack.offered == seq {
+            lack.broken = lack.broken.saturating_add(1);
+        }
+        let offers = lack.broken < MAX_BROKEN;
+        let next = if offers { next.max(seq.saturating_add(1)) } else { u64::MAX };
+        lack.offered = next;
+        lack.insert(seq, Range { next, at: now });
+        while lack.ranges.len() > MAX_LACKED {
+            match lack.ranges.first_key_value() {
+                Some((_, range)) if range.next <= lowest => lack.ranges.pop_first(),
+                _ => lack.ranges.pop_last(), // the lowest are decided first
+            };
+        }
+    }
+
+    /// Whether as much as is kept is known of what a member lacks of a lane.
+    pub fn is_known_well(&self, author: u32, member: u32, now: Time) -> bool {
+        self.lacks.get(&(author, member)).is_some_and(|lack| {
+            let fresh = lack.ranges.values().filter(|range| now.since(range.at) < BELIEVED);
+            fresh.count() >= MAX_LACKED
+        })
     }
 
     /// Whether a member said that it lacks a slot: then the lowest above that it offers.
     pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
-        let lack = self.lacks.get(&(author, member)).filter(|lack| lack.until > now)?;
-        let (_, next) = lack.ranges.range(..=seq).next_back()?;
-        (seq < *next || *next == u64::MAX).then_some(*next)
+        let lack = self.lacks.get(&(author, member))?;
+        let (_, range) = lack.ranges.range(..=seq).next_back()?;
+        let covers = seq < range.next || range.next == u64::MAX;
+        (covers && now.since(range.at) < BELIEVED).then_some(range.next)
     }
 
-    /// Whether a member was ever asked for anything of a lane, lately.
-    pub fn was_asked(&self, author: u32, member: u32, now: Time) -> bool {
-        let lack = self.lacks.get(&(author, member));
-        lack.is_some_and(|lack| now.since(lack.at) < ASK_AGAIN)
+    /// Whether a member that lacked something may be asked for it again.
+    pub fn may_ask_again(&self, author: u32, member: u32, now: Time) -> bool {
+        self.lacks.get(&(author, member)).is_none_or(|lack| lack.again <= now)
     }
 
-    /// Who has left a want open for too long: author, slot, member.
-    pub fn overdue(&self, now: Time) -> Vec<(u32, u64, u32)> {
-        let late = self.asked.iter().filter(|(_, asked)| now.since(asked.at) >= PATIENCE);
-        late.map(|((author, seq), asked)| (*author, *seq, asked.member)).collect()
+    /// Whether a member leaves open what it is asked for of a lane.
+    pub fn is_silent(&self, author: u32, member: u32, now: Time) -> bool {
+        let links = self.unanswered.get(&(author, member));
+        links.is_some_and(|(times, at)| *times >= MAX_UNANSWERED && now.since(*at) < BELIEVED)
     }
 
     /// Nothing is missing of a lane any more.
     pub fn forget_lane(&mut self, author: u32) {
         self.lacks.retain(|(of, _), _| *of != author);
+        self.unanswered.retain(|(of, _), _| *of != author);
         self.asked.retain(|(of, _), _| *of != author);
     }
 
     /// Forgets a link: what it was asked for may be asked of others.
-    pub fn link_down(&mut self, link: LinkId) {
-        self.asked.retain(|_, asked| asked.link != link);
+    pub fn link_down(&mut self, link: LinkId, now: Time) {
+        let mut silent = BTreeSet::new();
+        self.asked.retain(|(author, _), asks| {
+            asks.retain(|ask| {
+                if ask.link == link {
+                    silent.insert((*author, ask.member));
+                }
+                ask.link != link
+            });
+            !asks.is_empty()
+        });
+        for lane in silent {
+            let (times, at) = self.unanswered.get(&lane).copied().unwrap_or((0, now));
+            let times = if now.since(at) < BELIEVED { times.saturating_add(1) } else { 1 };
+            self.unanswered.insert(lane, (times, now));
+        }
+    }
+}
+
+impl Lack {
+    /// Puts a range in place of what it overlaps.
+    fn insert(&mut self, from: u64, range: Range) {
+        if let Some((_, below)) = self.ranges.range_mut(..from).next_back()
+            && below.next > from
+        {
+            let rest = *below;
+            below.next = from;
+            if rest.next > range.next {
+                self.ranges.insert(range.next, rest);
+            }
+        }
+        let covered: Vec<u64> = self.ranges.range(from..range.next).map(|(at, _)| *at).collect();
+        for at in covered {
+            if let Some(other) = self.ranges.remove(&at)
+                && other.next > range.next
+            {
+                self.ranges.insert(range.next, other);
+            }
+        }
+        self.ranges.insert(from, range);
     }
 }
 
@@ -218,7 +294,7 @@ mod tests {
         let now = Time(0);
         let mut offered = 1;
         for _ in 0..100 {
-            recovery.lacks(0, 1, offered, offered + 1, now);
+            recovery.lacks((0, offered), 1, offered + 1, 1, now);
             match recovery.lacking(0, 1, offered, now) {
                 Some(u64::MAX) => break,
                 next => offered = next.expect("it said so"),
@@ -226,36 +302,48 @@ mod tests {
         }
         assert!(offered <= u64::from(MAX_BROKEN) + 1, "{offered}");
         assert_eq!(recovery.lacking(0, 1, u64::MAX - 1, now), Some(u64::MAX));
-        let mut now = now;
-        for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
-            let before = now.after(Duration::from_millis(wait * 1000 - 1));
-            assert!(recovery.lacking(0, 1, 9, before).is_some(), "{wait}");
-            now = now.after(Duration::from_secs(wait));
-            assert_eq!(recovery.lacking(0, 1, 9, now), None, "it may have it by now");
-            assert!(recovery.was_asked(0, 1, before) || wait > 512);
-            recovery.lacks(0, 1, 5, u64::MAX, now);
-        }
         assert_eq!(recovery.lacking(0, 2, 5, now), None);
+        let late = now.after(BELIEVED);
+        assert_eq!(recovery.lacking(0, 1, 5, late), None, "it is not believed for ever");
+    }
+
+    #[test]
+    fn a_member_is_asked_again_later_each_time() {
+        let (mut recovery, mut now) = (Recovery::default(), Time(7));
+        for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
+            recovery.lacks((0, 5), 1, u64::MAX, 1, now);
+            let before = now.after(Duration::from_millis(wait * 1000 - 1));
+            assert!(!recovery.may_ask_again(0, 1, before), "{wait}");
+            assert!(recovery.lacking(0, 1, 9, before).is_some());
+            now = now.after(Duration::from_secs(wait));
+            assert!(recovery.may_ask_again(0, 1, now), "it may have it by now");
+        }
+        recovery.lacks((0, 5), 1, u64::MAX, 1, now);
+        recovery.gave(0, 1, 6, now);
+        assert_eq!(recovery.lacking(0, 1, 5, now), None, "it has got some of it");
     }
 
     #[test]
     fn all_that_a_member_lacks_is_remembered_until_it_is_decided() {
         let (mut recovery, now) = (Recovery::default(), Time(0));
         for seq in [9, 3, 6, 12] {
-            recovery.lacks(0, 1, seq, seq + 1, now);
+            recovery.lacks((0, seq), 1, seq + 1, 1, now);
         }
         let lacking = |recovery: &Recovery| -> Vec<u64> {
             (1..16).filter(|seq| recovery.lacking(0, 1, *seq, now).is_some()).collect()
         };
         assert_eq!(lacking(&recovery), [3, 6, 9, 12]);
-        recovery.lacks(0, 1, 5, 11, now);
+        recovery.lacks((0, 5), 1, 11, 1, now);
         assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
-        recovery.forget_below(0, 1, 11);
-        assert_eq!(lacking(&recovery), [12]);
-        (0..5000).for_each(|i| recovery.lacks(0, 1, 20 + 2 * i, 21 + 2 * i, now));
-        assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), MAX_HOLES);
-        assert!(recovery.lacking(0, 1, 20, now).is_some(), "the lowest stay");
-        recovery.lacks(0, 1, 1, u64::MAX, now);
+        recovery.lacks((0, 7), 1, 8, 1, now);
+        assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
+        assert!(!recovery.is_known_well(0, 1, now));
+        (0..5000).for_each(|i| recovery.lacks((0, 20 + 2 * i), 1, 21 + 2 * i, 11, now));
+        assert!(recovery.is_known_well(0, 1, now));
+        assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), MAX_LACKED);
+        assert_eq!(lacking(&recovery), [12], "what is decided goes first");
+        assert!(recovery.lacking(0, 1, 20, now).is_some(), "the lowest of the others stay");
+        recovery.lacks((0, 1), 1, u64::MAX, 11, now);
         assert_eq!(recovery.lacking(0, 1, u64::MAX, now), Some(u64::MAX));
         assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), 1);
     }
@@ -263,19 +351,26 @@ mod tests {
     #[test]
     fn what_is_under_way_is_bounded_and_ends_with_its_link() {
         let mut recovery = Recovery::default();
-        let now = Time(1_000_000);
+        let now = Time(1_000_000_000);
         let mut seq = 0;
         while recovery.may_ask(now) {
             seq += 1;
-            recovery.asks(0, seq, LinkId(seq % 2), 1, now);
+            recovery.asks(0, seq, LinkId(seq % 2), 1 + (seq % 2) as u32, now);
         }
         assert_eq!(seq as usize, RECOVERING);
-        assert_eq!(recovery.overdue(now.after(PATIENCE)).len(), RECOVERING);
-        recovery.link_down(LinkId(0));
+        recovery.asks(0, 1, LinkId(2), 3, now);
+        assert_eq!(recovery.asked(0, 1), Some((2, now)));
+        recovery.link_down(LinkId(0), now);
+        recovery.link_down(LinkId(2), now);
         assert_eq!(
             (recovery.open(0), recovery.open_on(LinkId(1))),
             (RECOVERING / 2, RECOVERING / 2)
         );
+        assert!(!recovery.is_silent(0, 1, now), "once is no rule");
+        recovery.asks(0, 2, LinkId(4), 1, now);
+        recovery.link_down(LinkId(4), now);
+        assert!(recovery.is_silent(0, 1, now) && !recovery.is_silent(0, 2, now));
+        assert!(!recovery.is_silent(0, 1, now.after(BELIEVED)));
         recovery.charge(now, u64::MAX);
         assert!(!recovery.may_ask(now));
         recovery.forget_lane(0);

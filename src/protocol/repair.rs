@@ -5,19 +5,25 @@
 //! reconciliation of Meyer (2023), over a key space that both sides know.
 
 use super::tree::level_of;
-use crate::crypto::Digest;
+use crate::crypto::{Digest, PublicKey};
 use crate::wire::{Differ, RangeHash};
 
 /// A range with at most this many lanes that spoke is answered with their tips.
 pub(super) const LIST_LANES: usize = 16;
 
-/// Whether every range and tip of an answer lies within the ranges that were asked about, and every
-/// range is a narrower block: so that comparing ends whatever the other side says.
+/// Whose lanes an answer speaks of.
+pub(super) fn authors(answer: &Differ) -> impl Iterator<Item = &PublicKey> {
+    let tips = answer.tips.iter().map(|tip| &tip.slot.author);
+    tips.chain(answer.above.iter().map(|slot| &slot.author))
+}
+
+/// Whether every range, tip and slot of an answer lies within the ranges that were asked about, and
+/// every range is a narrower block: so that comparing ends whatever the other side says.
 pub(super) fn narrows(
     keys: u32,
     asked: &[RangeHash],
     answer: &Differ,
-    number_of: impl Fn(&crate::crypto::PublicKey) -> Option<u32>,
+    number_of: impl Fn(&PublicKey) -> Option<u32>,
 ) -> bool {
     let within = |start: u32, end: u32, narrower: bool| {
         asked.iter().any(|range| {
@@ -28,8 +34,8 @@ pub(super) fn narrows(
     };
     let block = |range: &RangeHash| level_of(keys, range.start, range.end).is_some();
     answer.ranges.iter().all(|range| block(range) && within(range.start, range.end, true))
-        && answer.tips.iter().all(|tip| {
-            number_of(&tip.slot.author).is_some_and(|key| within(key, key.saturating_add(1), false))
+        && authors(answer).all(|author| {
+            number_of(author).is_some_and(|key| within(key, key.saturating_add(1), false))
         })
 }
 

@@ -6,7 +6,7 @@
 use crate::protocol::Hole;
 use crate::wire::limits::MAX_HOLES;
 
-/// Ascending ranges that neither meet nor overlap, at most [`MAX_HOLES`].
+/// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; two that meet are not alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Holes {
     ranges: Vec<Hole>,
@@ -110,6 +110,20 @@ impl Holes {
     /// The lowest missing slot that is not given up.
     pub fn first_open(&self) -> Option<u64> {
         self.open().next().map(|hole| hole.from)
+    }
+
+    /// The lowest missing slot above this one that is not given up.
+    pub fn next_open(&self, seq: u64) -> Option<u64> {
+        let after = self.ranges.partition_point(|hole| hole.to <= seq);
+        let hole = self.ranges.get(after..)?.iter().find(|hole| !hole.gone)?;
+        Some(hole.from.max(seq.saturating_add(1)))
+    }
+
+    /// The lowest missing slot from this one on that was given up.
+    pub fn next_gone(&self, seq: u64) -> Option<u64> {
+        let from = self.ranges.partition_point(|hole| hole.to < seq);
+        let hole = self.ranges.get(from..)?.iter().find(|hole| hole.gone)?;
+        Some(hole.from.max(seq))
     }
 
     /// Gives up the slots `from..=to` as far as they are missing. Where that would take more ranges

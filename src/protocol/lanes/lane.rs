@@ -75,6 +75,8 @@ pub(in crate::protocol) struct Lane {
     heard: u64,
     /// More than `f` members hold every slot up to here: it has passed an honest node's quota.
     vouched: u64,
+    /// The highest slot that was ever given up: nobody had it.
+    pub(super) given_up: u64,
     /// By key number; only of members that are ahead.
     claims: BTreeMap<u32, Claim>,
 }
@@ -127,6 +129,23 @@ impl Lane {
         self.vouched
     }
 
+    /// Whether a slot has passed an honest node's quota: more than `f` members vouch for it, and it
+    /// is none of those that all gave up, which they vouch for as well.
+    pub fn vouches(&self, seq: u64) -> bool {
+        self.given_up < seq && seq <= self.vouched
+    }
+
+    /// Whether the author is known to have signed so much more that it may not fit the window soon.
+    pub fn lies_far_behind(&self) -> bool {
+        self.heard() > self.tip.saturating_add(WINDOW / 2)
+    }
+
+    /// Gives up missing slots: all who can be reached were asked.
+    pub(super) fn give_up(&mut self, from: u64, to: u64) {
+        self.given_up = self.given_up.max(to.min(self.tip));
+        self.holes.give_up(from, to);
+    }
+
     /// The highest slot of which a signature by the author was checked.
     pub fn heard(&self) -> u64 {
         self.heard.max(self.tip)
@@ -155,10 +174,10 @@ impl Lane {
     /// The lowest slot above this one that can be served; 0 if none.
     pub fn next_held(&self, seq: u64) -> u64 {
         let Some(mut next) = seq.max(self.floor).checked_add(1) else { return 0 };
-        if let Some(hole) =
-            self.holes.ranges().iter().find(|hole| hole.from <= next && next <= hole.to)
-        {
-            next = hole.to.saturating_add(1);
+        for hole in self.holes.ranges() {
+            if hole.from <= next && next <= hole.to {
+                next = hole.to.saturating_add(1); // where one ends, another may begin
+            }
         }
         if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
     }
@@ -187,10 +206,10 @@ impl Lane {
     pub(super) fn restore_slot(&mut self, found: &RestoredSlot) {
         match self.slots.get_mut(found.seq) {
             None => {
-                let RestoredSlot { seq, id, rest, signature, .. } = *found;
+                let RestoredSlot { seq, base, id, rest, signature, .. } = *found;
                 let (second, at, givers) = (None, Time(0), Vec::new());
-                let (base, checked) = (seq.saturating_sub(1), false);
-                let slot = Slot { id, rest, signature, second, at, base, checked, givers };
+                self.restarts |= base.saturating_add(1) < seq;
+                let slot = Slot { id, rest, signature, second, at, base, checked: false, givers };
                 self.slots.insert(seq, slot);
                 self.holes.fill(seq);
             }

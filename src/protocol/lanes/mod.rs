@@ -67,6 +67,8 @@ impl Lanes {
             let known = highest.saturating_sub(WINDOW + RECENT);
             lane.tip = restored.floor.max(known).max(restored.tip);
             lane.holes = Holes::restore(&restored.holes, restored.floor, lane.tip);
+            let gone = lane.holes.ranges().iter().filter(|hole| hole.gone);
+            lane.given_up = gone.map(|hole| hole.to).max().unwrap_or(0);
             for slot in &restored.slots {
                 lane.restore_slot(slot);
             }
@@ -130,9 +132,9 @@ impl Lanes {
         self.lanes.get(&author).map_or(0, Lane::tip)
     }
 
-    /// Every slot up to here is held by more than `f` members.
-    pub fn vouched(&self, author: u32) -> u64 {
-        self.lanes.get(&author).map_or(0, Lane::vouched)
+    /// Whether a slot is one that more than `f` members vouch for: see [`Lane::vouches`].
+    pub fn vouches(&self, author: u32, seq: u64) -> bool {
+        self.lanes.get(&author).is_some_and(|lane| lane.vouches(seq))
     }
 
     /// Where a batch would go.
@@ -262,6 +264,12 @@ impl Lanes {
         Some(self.lanes.get(&author)?.slots.get(seq)?.id)
     }
 
+    /// Whether the ids of a slot are still kept and an id is none of them.
+    pub fn is_other(&self, author: u32, seq: u64, id: &BatchId) -> bool {
+        let slot = self.lanes.get(&author).and_then(|lane| lane.slots.get(seq));
+        slot.is_some_and(|slot| slot.id != *id && slot.second != Some(*id))
+    }
+
     /// The lowest slot above this one that can be served; 0 if none.
     pub fn next_held(&self, author: u32, seq: u64) -> u64 {
         self.lanes.get(&author).map_or(0, |lane| lane.next_held(seq))
@@ -329,7 +337,7 @@ impl Lanes {
     /// Gives up missing slots: all who can be reached were asked.
     pub fn give_up(&mut self, author: u32, from: u64, to: u64) {
         if let Some(lane) = self.lanes.get_mut(&author) {
-            lane.holes.give_up(from, to);
+            lane.give_up(from, to);
             self.changed.insert(author);
         }
     }

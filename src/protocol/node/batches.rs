@@ -96,7 +96,7 @@ impl Node {
         }
         let (seq, length) = (batch.header.seq, batch.body.len() as u64);
         let restarts = batch.header.restarts();
-        if charged.is_some() && self.is_over_quota(author, seq, length, restarts) {
+        if charged.is_some() && self.is_over_quota(author, length, restarts) {
             self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
             self.want_later(from.link, (author, seq, Some(id)), (length, restarts));
             return self.settle_frame(&from, charged, false);
@@ -225,8 +225,7 @@ impl Node {
             // We signed it and do not know of it: no slot up to here is signed again.
             self.lanes.jump(author, seq);
         }
-        self.make_room(author, &batch.header);
-        let place = self.lanes.place(author, seq, &id); // it may have changed meanwhile
+        let place = self.lanes.place_of(author, &batch.header, &id); // it may have changed meanwhile
         if let Some((reason, detail)) = refusal_of(place) {
             self.note_known(from, (author, seq, place), claims, (reason, detail));
             return false;
@@ -239,13 +238,17 @@ impl Node {
         }
         let length = batch.body.len() as u64;
         let restarts = batch.header.restarts();
-        if !asked && self.is_over_quota(author, seq, length, restarts) {
+        if !asked && self.is_over_quota(author, length, restarts) {
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
             self.want_later(from.link, (author, seq, Some(id)), (length, restarts));
             return false;
         }
-        let vouched = seq <= self.lanes.vouched(author);
-        match vouched {
+        if !self.make_room(author, &batch.header) {
+            let (reason, detail) = (Reason::TooFarAhead, "its lane has as many holes as it may");
+            self.reject(from, reason, claims, detail);
+            return false;
+        }
+        match asked && self.lanes.vouches(author, seq) {
             true => self.recovery.charge(self.now, length),
             false => self.quotas.charge(author, self.now, length, restarts),
         }
@@ -265,19 +268,17 @@ impl Node {
         let token = Token(self.name());
         let record = Record::Batch(stored.clone());
         self.emit(Output::Write { token, record, durability: Durability::Lazy });
-        let spread = match (found, vouched) {
-            (false, _) => Spread::Push,
-            (true, false) => Spread::Announce,
-            (true, true) => Spread::Nothing,
-        };
+        let spread = if found { Spread::Announce } else { Spread::Push };
         self.accept(stored, author, Some((from.link, from.number)), spread);
         true
     }
 
     /// What a restart header voids becomes a hole, on disk before the batch that lies above it.
-    pub(super) fn make_room(&mut self, author: u32, header: &Header) {
-        self.lanes.make_room(author, header);
+    /// Gives whether it fits now.
+    pub(super) fn make_room(&mut self, author: u32, header: &Header) -> bool {
+        let fits = self.lanes.make_room(author, header);
         self.write_holes();
+        fits
     }
 
     /// A batch that follows another id than the one held names what others hold in that slot.

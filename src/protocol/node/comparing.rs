@@ -10,7 +10,7 @@ use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::bucket::Rate;
 use crate::protocol::lanes::Place;
-use crate::protocol::repair::{LIST_LANES, differing, narrows};
+use crate::protocol::repair::{LIST_LANES, authors, differing, narrows};
 use crate::protocol::tree::{level_of, parts};
 use crate::protocol::{LinkId, Output, Reason, Token};
 use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_ABOVE, MAX_RANGES, MAX_TIPS};
@@ -182,11 +182,9 @@ impl Node {
             held.answered(self.now.since(since).min(LONGEST_PATIENCE));
         }
         let asked = std::mem::take(&mut held.compared);
-        if let Some(tip) =
-            differ.tips.iter().find(|t| self.network.index_of(&t.slot.author).is_none())
-        {
-            let claims = || Claims { author: Some(tip.slot.author), ..Claims::default() };
-            let detail = "a tip by an author that is not in the network file";
+        if let Some(author) = authors(&differ).find(|key| self.network.index_of(key).is_none()) {
+            let claims = || Claims { author: Some(*author), ..Claims::default() };
+            let detail = "a slot of an author that is not in the network file";
             return self.reject(from, Reason::UnknownAuthor, claims, detail);
         }
         let keys = self.rehash_lanes();

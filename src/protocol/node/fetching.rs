@@ -25,19 +25,22 @@ pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 impl Node {
     /// Gives whether any of it was news.
     pub(super) fn on_announce(&mut self, from: &Arrival, items: &[SlotId]) -> bool {
-        let mut news = false;
-        for item in items {
-            let Some(author) = self.network.index_of(&item.author) else {
-                let claims = || Claims {
-                    author: Some(item.author),
-                    seq: Some(item.seq),
-                    id: Some(item.id),
-                    ..Claims::default()
-                };
-                let detail = "an announcement by an author that is not in the network file";
-                self.reject(from, Reason::UnknownAuthor, claims, detail);
-                return true;
+        let known = |item: &SlotId| self.network.index_of(&item.author);
+        let authors: Vec<Option<u32>> = items.iter().map(known).collect();
+        if let Some(at) = authors.iter().position(Option::is_none) {
+            let SlotId { author, seq, id } = items[at];
+            let claims = || Claims {
+                author: Some(author),
+                seq: Some(seq),
+                id: Some(id),
+                ..Claims::default()
             };
+            let detail = "an announcement of an author that is not in the network file";
+            self.reject(from, Reason::UnknownAuthor, claims, detail);
+            return true;
+        }
+        let mut news = false;
+        for (author, item) in authors.into_iter().flatten().zip(items) {
             let place = self.lanes.place(author, item.seq, &item.id);
             if matches!(place, Place::Empty | Place::Second) {
                 news = true;
@@ -76,26 +79,25 @@ impl Node {
     }
 
     /// How long an author's next batch has to wait for the author's quota; what is vouched for has
-    /// passed one already.
+    /// passed one already, and waits for the budget of what is recovered.
     fn room_for(&self, author: u32, seq: u64) -> Duration {
-        match seq <= self.lanes.vouched(author) {
-            true => Duration::ZERO,
+        match self.lanes.vouches(author, seq) {
+            true => self.recovery.wait(self.now),
             false => self.quotas.wait(author, self.now, 0, false),
         }
     }
 
-    /// Whether a batch that was not asked for is over its author's quota. What was asked for is
-    /// not: there was room when it was asked for, and if it were refused it would be fetched again
-    /// and again.
-    pub(super) fn is_over_quota(&self, author: u32, seq: u64, length: u64, restarts: bool) -> bool {
-        seq > self.lanes.vouched(author)
-            && !self.quotas.wait(author, self.now, length, restarts).is_zero()
+    /// Whether a batch that was not asked for is over its author's quota, whoever vouches for it.
+    /// What was asked for is not: there was room when it was asked for, and if it were refused it
+    /// would be fetched again and again.
+    pub(super) fn is_over_quota(&self, author: u32, length: u64, restarts: bool) -> bool {
+        !self.quotas.wait(author, self.now, length, restarts).is_zero()
     }
 
     /// How long an answer may take before others are asked: half as long again as the median
     /// link's answers take. Liars among the links may stretch or shrink that; it costs some copies
     /// or some delay, never more than the bounds.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let links = self.links.ready().filter_map(|(_, link)| link.took);
         let mut times: Vec<Duration> = links.collect();
         times.sort_unstable();
@@ -127,7 +129,7 @@ impl Node {
     fn plan(&mut self, wanted: Wanted, since: Time, asks: &mut BTreeMap<LinkId, Vec<Wanted>>) {
         let now = self.now;
         let kept_free = if now.since(since) >= PATIENT { 0 } else { 1 };
-        let counted = wanted.1 > self.lanes.vouched(wanted.0);
+        let counted = !self.lanes.vouches(wanted.0, wanted.1);
         let (links, promises, asking) = (&self.links, &self.promises, &self.asking);
         let rank = |link| links.get(link).map(|held| promises.rank(held.number, now));
         let has_credit = |link: LinkId| {
@@ -199,7 +201,10 @@ impl Node {
         let mut wants = Vec::with_capacity(wanted.len());
         for (author, seq, id) in wanted {
             let ticket = held.ticket();
-            let counted = *seq > self.lanes.vouched(*author);
+            let counted = !self.lanes.vouches(*author, *seq);
+            if !counted {
+                self.recovery.charge_ask(now);
+            }
             let open = OpenWant { author: *author, seq: *seq, id: *id, since: now, counted };
             held.wants.insert(ticket, open);
             let author = self.network.keys()[*author as usize].key;
@@ -242,7 +247,7 @@ impl Node {
         held.answered(self.now.since(want.since).min(LONGEST_PATIENCE));
         held.wants.remove(&reply.ticket);
         held.given += 1;
-        self.recovery.found(want.author, want.seq);
+        self.recovery.gave(want.author, from.number, want.seq, self.now);
         let (link, found) = (from.link, want.id.is_none());
         self.close_want(link, &want);
         self.on_batch(from, reply.batch, reply.hops, None, found);
@@ -255,6 +260,7 @@ impl Node {
             let detail = "an answer to nothing that was asked";
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         };
+        self.recovery.closed(want.author, want.seq, from.number);
         self.note_lack(&want, from.number, from.link, missing);
         if want.id.is_some() {
             self.breaks_promise(from.link); // it said itself that it has it

@@ -13,7 +13,7 @@ use crate::protocol::{
     Durability, Output, PublishError, Reason, Record, Refusal, StoredBatch, Ticket, Time, Token,
     Verified, lanes::Place,
 };
-use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC, WINDOW};
+use crate::wire::limits::{MAX_PAYLOAD, MAX_SLOT, MAX_TOPIC, WINDOW};
 use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
 
 /// Batches of clients that may be under check or being written at once.
@@ -169,11 +169,11 @@ impl Node {
         if !self.publisher.may_sign() {
             return;
         }
-        let size = self.publisher.next_size() as u64;
-        if !self.own_quota.wait(self.now, size, false).is_zero() {
+        let Some((seq, base)) = self.next_own_slot() else { return };
+        let (size, restarts) = (self.publisher.next_size() as u64, base.0 + 1 < seq);
+        if !self.own_quota.wait(self.now, size, restarts).is_zero() {
             return;
         }
-        let Some((seq, base)) = self.next_own_slot() else { return };
         let (tickets, entries) = self.publisher.take();
         let (network, now) = (self.network.id(), self.now.0);
         let signed = Batch::sign_after(&self.identity, network, seq, base, now, &entries);
@@ -183,7 +183,7 @@ impl Node {
             }
             return;
         };
-        self.own_quota.charge(self.now, size, false);
+        self.own_quota.charge(self.now, size, restarts);
         let stored = StoredBatch {
             id: batch.id(),
             batch: Arc::new(Verified::trusted(batch)),
@@ -205,13 +205,12 @@ impl Node {
         let Some(lane) = self.lanes.get(self.own).filter(|lane| lane.tip() > 0) else {
             return Some((1, (0, Digest::ZERO)));
         };
-        if let Some(id) = lane.tip_id() {
-            return Some((lane.tip().checked_add(1)?, (lane.tip(), id)));
-        }
-        if lane.holes().first_open().is_some() {
-            return None;
-        }
-        Some((lane.tip().checked_add(WINDOW + 1)?, lane.highest_known()))
+        let next = match lane.tip_id() {
+            Some(id) => (lane.tip() + 1, (lane.tip(), id)),
+            None if lane.holes().first_open().is_some() => return None,
+            None => (lane.tip() + WINDOW + 1, lane.highest_known()),
+        };
+        Some(next).filter(|(seq, _)| *seq <= MAX_SLOT)
     }
 
     pub(super) fn write_own(&mut self, stored: StoredBatch, mut writing: Writing) -> Token {
@@ -285,7 +284,8 @@ impl Node {
     pub(super) fn next_publish(&self) -> Option<Time> {
         let by_quota = self.publisher.may_sign().then(|| {
             let size = self.publisher.next_size() as u64;
-            self.own_quota.wait(self.now, size, false)
+            let restarts = self.next_own_slot().is_some_and(|(seq, (base, _))| base + 1 < seq);
+            self.own_quota.wait(self.now, size, restarts)
         });
         let by_quota = by_quota.filter(|wait| !wait.is_zero()).map(|wait| self.now.after(wait));
         self.publisher.next_expiry().into_iter().chain(by_quota).min()

@@ -1,14 +1,18 @@
 //! Recovering: what is missing below the tips is asked for, oldest first, until all who can be
 //! reached were asked.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rand::RngExt as _;
+
+use super::batches::Checking;
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
-use crate::wire::limits::{ASKED_OF_ALL, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
+use crate::wire::limits::{ASKED_OF_ALL, MAX_LACKED, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
 use crate::wire::{BatchId, Class, Frame, Kind, List, Missing, Request, Want, WhyMissing};
 
 /// Between two looks at what is missing: often enough to fill a link, seldom enough to cost little.
@@ -17,6 +21,10 @@ const PACE: Duration = Duration::from_millis(2);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Lanes looked at in one turn.
 const LANES: usize = 16;
+/// Slots that no link has and that are looked at in one turn: each costs a look at every member.
+const LOOKS: usize = 64;
+/// Holes that were given up and are looked at when one member could be asked for them.
+const PROBED: usize = 64;
 /// Dials that must fail before a member counts as one that cannot be reached.
 const TRIES: u32 = 2;
 
@@ -24,8 +32,45 @@ const TRIES: u32 = 2;
 struct Source {
     link: LinkId,
     member: u32,
+    /// Whether its peer is late with what it was asked for.
+    late: bool,
     room: usize,
     planned: Vec<(u32, u64)>,
+}
+
+/// One turn of asking.
+struct Plan {
+    /// Those that are late come last.
+    sources: Vec<Source>,
+    /// Slots that came and are missing until their signature is checked: asked for again
+    /// meanwhile, they would come twice.
+    checking: BTreeSet<(u32, u64)>,
+    /// Whether anything is asked for.
+    asked: bool,
+    /// How many more slots that no link has may be looked at.
+    looks: usize,
+}
+
+impl Plan {
+    /// The first source that fits, from a place on; one that is late only if no other does.
+    fn find(&self, from: usize, fits: impl Fn(&Source) -> bool) -> Option<usize> {
+        let count = self.sources.len();
+        let fit = |late: bool| {
+            let all = (0..count).map(move |i| (from + i) % count);
+            all.into_iter().find(|at| self.sources[*at].late == late && fits(&self.sources[*at]))
+        };
+        fit(false).or_else(|| fit(true))
+    }
+}
+
+/// What follows a slot.
+enum Next {
+    /// The next missing one.
+    Slot,
+    /// Nothing now: those who may have it have no room.
+    Busy,
+    /// What somebody offers: no link has this one.
+    Nobody,
 }
 
 impl Node {
@@ -55,9 +100,6 @@ impl Node {
             return;
         }
         (self.recovery.due, self.recovery.lacks_voices) = (None, false);
-        for (author, seq, member) in self.recovery.overdue(now) {
-            self.recovery.lacks(author, member, seq, u64::MAX, now);
-        }
         let open =
             |author: u32| self.lanes.get(author).is_some_and(|l| l.holes().first_open().is_some());
         let lanes: Vec<u32> = self.lanes.holed().map(|(a, _)| a).filter(|a| open(*a)).collect();
@@ -65,23 +107,25 @@ impl Node {
             return self.pace_visits();
         }
         let first = lanes.partition_point(|author| *author < self.recovery.turn);
-        let turn: Vec<u32> =
-            lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied().collect();
-        self.recovery.turn = turn.last().map_or(0, |last| last.saturating_add(1));
-        let mut sources = self.sources();
-        for author in turn {
-            self.plan_lane(author, &mut sources);
+        let (sources, checking) = (self.sources(), self.being_checked());
+        let mut plan = Plan { sources, checking, asked: false, looks: LOOKS };
+        for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
+            if plan.looks == 0 {
+                break;
+            }
+            self.plan_lane(author, &mut plan);
+            self.recovery.turn = author.saturating_add(1);
         }
-        let asked = sources.iter().any(|source| !source.planned.is_empty());
-        for source in sources {
+        for source in plan.sources {
             self.ask_holes(source);
         }
-        let wait = if asked { PACE } else { PAUSE };
+        let wait = if plan.asked { PACE } else { PAUSE };
         self.recovery.due = Some(now.after(wait.max(self.recovery.wait(now).min(PAUSE))));
         self.write_holes();
         self.pace_visits();
     }
 
+    /// The links that can be asked, those last whose peers are late with what they are asked for.
     fn sources(&self) -> Vec<Source> {
         let ready = self.links.ready().map(|(link, held)| {
             let open = self.recovery.open_on(link);
@@ -89,49 +133,99 @@ impl Node {
             let credit = held.may_send_all(Class::Request, 2, Kind::Request.max_len());
             let room = RECOVERING_PER_LINK.saturating_sub(open).min(MAX_WANTS);
             let room = if credit { room.min(held.room_for_wants()) } else { 0 };
-            Source { link, member: held.number, room, planned: Vec::new() }
+            let late = self.promises.rank(held.number, self.now).late;
+            Source { link, member: held.number, late, room, planned: Vec::new() }
         });
-        ready.collect()
+        let mut sources: Vec<Source> = ready.collect();
+        sources.sort_by_key(|source| source.late);
+        sources
+    }
+
+    fn being_checked(&self) -> BTreeSet<(u32, u64)> {
+        let slot = |checking: &Checking| match checking {
+            Checking::Batch { batch, author, .. } => Some((*author, batch.header.seq)),
+            Checking::Tip { .. } | Checking::Restored { .. } => None,
+        };
+        self.checks.values().filter_map(slot).collect()
     }
 
     /// Plans whom to ask for the oldest missing slots of a lane.
-    fn plan_lane(&mut self, author: u32, sources: &mut [Source]) {
-        let now = self.now;
+    fn plan_lane(&mut self, author: u32, plan: &mut Plan) {
         let Some(lane) = self.lanes.get(author) else { return };
-        let (vouched, mut next) = (lane.vouched(), lane.holes().first_open());
-        let holes = lane.holes().clone();
-        let mut turn = 0;
+        let (holes, mut next) = (lane.holes().clone(), lane.holes().first_open());
+        let (mut turn, mut looked) = (0, 0);
         while let Some(seq) = next {
-            let free = seq <= vouched
-                || (self.recovery.open(author) < ASKED_OF_ALL
-                    && self.quotas.wait(author, now, 1, false).is_zero());
-            if !free || !self.recovery.may_ask(now) {
+            if looked >= MAX_LACKED || !self.may_recover(author, seq) {
                 return;
             }
-            let after = |seq: u64| {
-                holes.open().find_map(|hole| (hole.to > seq).then(|| hole.from.max(seq + 1)))
+            looked += 1;
+            next = match self.plan_slot(author, seq, plan, &mut turn) {
+                Next::Slot => holes.next_open(seq),
+                Next::Busy => return,
+                Next::Nobody if plan.looks == 0 => return,
+                Next::Nobody => {
+                    plan.looks -= 1;
+                    self.pass_over(author, seq)
+                }
             };
-            if self.recovery.is_asked(author, seq) {
-                next = after(seq);
-                continue;
+        }
+    }
+
+    fn may_recover(&self, author: u32, seq: u64) -> bool {
+        let of_author = || {
+            self.recovery.open(author) < ASKED_OF_ALL
+                && self.quotas.wait(author, self.now, 1, false).is_zero()
+        };
+        self.recovery.may_ask(self.now) && (self.lanes.vouches(author, seq) || of_author())
+    }
+
+    /// Plans whom to ask for a slot: one member, and once that takes longer than a neighbour's
+    /// answer, as many more as make `f + 1`: so that whoever answers nothing holds up nothing that
+    /// another has. A member that lacked it is asked again only once no other is left.
+    fn plan_slot(&mut self, author: u32, seq: u64, plan: &mut Plan, turn: &mut usize) -> Next {
+        if plan.checking.contains(&(author, seq)) {
+            return Next::Slot;
+        }
+        let now = self.now;
+        let asked = self.recovery.asked(author, seq);
+        let mut count = match asked {
+            None => 1,
+            Some((_, last)) if now.since(last) < self.patience() => return Next::Slot,
+            Some((open, _)) => (self.network.f() + 1).saturating_sub(open).max(1),
+        };
+        let mut busy = false;
+        for again in [false, true] {
+            if again && (busy || asked.is_some()) {
+                break;
             }
-            let has =
-                |source: &Source| self.recovery.lacking(author, source.member, seq, now).is_none();
-            let count = sources.len();
-            let fit = (0..count).map(|i| (turn + i) % count);
-            if let Some(at) = fit.clone().find(|at| sources[*at].room > 0 && has(&sources[*at])) {
-                let source = &mut sources[at];
+            while count > 0 {
+                let fits = |source: &Source| {
+                    let member = source.member;
+                    let lacks = self.recovery.lacking(author, member, seq, now).is_some();
+                    !self.recovery.is_asked(author, seq, member)
+                        && lacks == again
+                        && (!again || self.recovery.may_ask_again(author, member, now))
+                };
+                busy |= plan.sources.iter().any(|source| source.room == 0 && fits(source));
+                let Some(at) = plan.find(*turn, |source| source.room > 0 && fits(source)) else {
+                    break;
+                };
+                let source = &mut plan.sources[at];
                 source.room -= 1;
                 source.planned.push((author, seq));
                 self.recovery.asks(author, seq, source.link, source.member, now);
                 // A frame's worth to each in turn.
-                turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
-                next = after(seq);
-            } else if fit.clone().any(|at| has(&sources[at])) {
-                return; // those who may have it are busy
-            } else {
-                next = self.pass_over(author, seq);
+                *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
+                (plan.asked, count) = (true, count - 1);
             }
+            if count == 0 {
+                return Next::Slot;
+            }
+        }
+        match (asked.is_some() || self.recovery.asked(author, seq).is_some(), busy) {
+            (false, true) => Next::Busy,
+            (true, true) => Next::Slot,
+            (_, false) => Next::Nobody,
         }
     }
 
@@ -140,10 +234,13 @@ impl Node {
     /// that is offered.
     fn pass_over(&mut self, author: u32, seq: u64) -> Option<u64> {
         let now = self.now;
+        #[cfg(test)]
+        (self.recovery.looks += 1);
         let (mut offered, mut all) = (u64::MAX, true);
         for (number, peer) in self.other_members() {
             match self.recovery.lacking(author, number, seq, now) {
                 Some(next) => offered = offered.min(next),
+                None if self.recovery.is_silent(author, number, now) => {}
                 None if self.is_out_of_reach(&peer) => {}
                 None => all = false,
             }
@@ -163,8 +260,7 @@ impl Node {
         if offered == u64::MAX {
             return None;
         }
-        let open = self.lanes.get(author)?.holes().open().find(|hole| hole.to >= offered);
-        open.map(|hole| hole.from.max(offered))
+        self.lanes.get(author)?.holes().next_open(offered - 1)
     }
 
     fn other_members(&self) -> impl Iterator<Item = (u32, PublicKey)> + use<'_> {
@@ -178,7 +274,7 @@ impl Node {
     }
 
     fn ask_holes(&mut self, source: Source) {
-        let Source { link, planned, .. } = source;
+        let Source { link, member, planned, .. } = source;
         if planned.is_empty() {
             return;
         }
@@ -200,7 +296,7 @@ impl Node {
             if let Some(held) = self.links.get_mut(link) {
                 held.wants.retain(|ticket, _| !tickets.contains(ticket));
             }
-            planned.iter().for_each(|(author, seq)| self.recovery.found(*author, *seq));
+            planned.iter().for_each(|(author, seq)| self.recovery.closed(*author, *seq, member));
         }
     }
 
@@ -213,34 +309,51 @@ impl Node {
         missing: &Missing,
     ) {
         let OpenWant { author, seq, id, .. } = *want;
-        let f = self.network.f();
-        self.lanes.claim(author, member, 0, missing.floor, f);
-        if self.is_stuck(want, missing) {
-            // One slot at first: it is asked of all, as what is below a tip.
-            self.lanes.jump(author, seq);
-        }
+        self.lanes.claim(author, member, 0, missing.floor, self.network.f());
         self.write_holes();
         if id.is_some() {
             return;
         }
         let Some(lane) = self.lanes.get(author) else { return };
-        let next = if missing.next > seq { missing.next } else { u64::MAX };
-        if lane.holes().contains(seq) {
-            let next = if missing.why == WhyMissing::Busy { seq.saturating_add(1) } else { next };
+        let offered = if missing.next > seq { missing.next } else { u64::MAX };
+        if lane.holes().contains(seq) || self.is_stuck(want, missing) {
+            let next = if missing.why == WhyMissing::Busy { seq + 1 } else { offered };
             let lowest = lane.holes().first_open().unwrap_or(seq);
-            self.recovery.forget_below(author, member, lowest);
-            self.recovery.lacks(author, member, seq, next, self.now);
-            self.reopen(author, next, link);
+            self.recovery.lacks((author, seq), member, next, lowest, self.now);
+            self.take_offer(want, member, link);
             self.recover_soon();
         } else if seq > lane.tip() && seq <= lane.vouched() {
             // More than `f` members are past it: it is asked for as what is below a tip.
             let to = lane.vouched();
             self.lanes.jump(author, to);
-            self.write_holes();
-        } else if next <= lane.heard() && !self.lanes.filled(author, next) {
+        } else if offered <= lane.heard().min(lane.tip().saturating_add(WINDOW))
+            && !self.lanes.filled(author, offered)
+        {
             // Its author may have left slots out, or restarted above them.
             let due = self.now.after(self.config.ask_after);
-            self.relay.want((author, next, None), link, due);
+            self.relay.want((author, offered, None), link, due);
+        }
+        self.write_holes();
+    }
+
+    /// A member lacks a slot below the tip, or one at which its lane is stuck, and may offer one
+    /// above it.
+    fn take_offer(&mut self, want: &OpenWant, member: u32, link: LinkId) {
+        let OpenWant { author, seq, .. } = *want;
+        let offered = self.recovery.lacking(author, member, seq, self.now).unwrap_or(u64::MAX);
+        if offered == u64::MAX {
+            return;
+        }
+        if self.lanes.tip(author) < seq {
+            // One slot at first: it is asked of all, as what is below a tip.
+            return self.lanes.jump(author, seq);
+        }
+        let given_up = self.lanes.get(author).and_then(|lane| lane.holes().next_gone(offered));
+        if let Some(seq) =
+            given_up.filter(|_| !self.recovery.is_known_well(author, member, self.now))
+        {
+            let due = self.now.after(self.config.ask_after);
+            self.relay.want((author, seq, None), link, due);
         }
     }
 
@@ -249,24 +362,14 @@ impl Node {
     /// a long absence may find that the author alone knows what they missed, and has pruned it.
     fn is_stuck(&self, want: &OpenWant, missing: &Missing) -> bool {
         let OpenWant { author, seq, id, .. } = *want;
-        let next = |lane: &Lane| lane.tip().checked_add(1) == Some(seq) && seq < lane.heard();
-        let old = missing.floor >= seq || self.behind.contains(&author);
-        // What is announced is on its way: holes are filled with more patience than news has.
-        id.is_none()
-            && old
-            && !self.relay.seeks(author, seq)
-            && self.lanes.get(author).is_some_and(next)
-    }
-
-    /// A member offers a slot of a hole that was given up: it is asked for after all.
-    fn reopen(&mut self, author: u32, next: u64, link: LinkId) {
-        let given_up = |lane: &Lane| {
-            lane.holes().ranges().iter().any(|h| h.gone && h.from <= next && next <= h.to)
+        let stuck = |lane: &Lane| {
+            lane.tip().checked_add(1) == Some(seq)
+                && seq < lane.heard()
+                && seq > lane.vouched()
+                && (missing.floor >= seq || lane.lies_far_behind())
         };
-        if self.lanes.get(author).is_some_and(given_up) {
-            let due = self.now.after(self.config.ask_after);
-            self.relay.want((author, next, None), link, due);
-        }
+        // What is announced is on its way: holes are filled with more patience than news has.
+        id.is_none() && !self.relay.seeks(author, seq) && self.lanes.get(author).is_some_and(stuck)
     }
 
     /// A row of the store is not what was written: the slot is missing again, and asked for.
@@ -279,31 +382,45 @@ impl Node {
         }
     }
 
-    /// Asks a member that was not asked lately for the first slot of each hole that was given up.
+    /// Asks a member for the first slots of holes that were given up, but for those that it said
+    /// that it lacks: it may have been away when all others were asked, or cut off with us.
     pub(super) fn probe_holes(&mut self, link: LinkId) {
-        let Some(member) = self.links.get(link).map(|held| held.number) else { return };
-        let now = self.now;
-        let gone = self.lanes.holed().filter_map(|(author, lane)| {
-            let hole = lane.holes().ranges().iter().find(|hole| hole.gone)?;
-            Some((author, hole.from))
+        let Some(held) = self.links.get(link) else { return };
+        let (member, now) = (held.number, self.now);
+        let room = RECOVERING_PER_LINK.saturating_sub(self.recovery.open_on(link));
+        let room = room.min(MAX_WANTS).min(held.room_for_wants()).min(self.recovery.room());
+        let lanes =
+            self.lanes.holed().filter(|(a, _)| !self.recovery.is_known_well(*a, member, now));
+        let gone = lanes.flat_map(|(author, lane)| {
+            let gone = lane.holes().ranges().iter().filter(|hole| hole.gone);
+            gone.map(move |hole| (author, hole.from))
         });
+        let gone: Vec<(u32, u64)> = gone.collect();
+        if gone.is_empty() || room == 0 {
+            return;
+        }
+        // Anywhere: a liar's lanes may have as many as there may be.
+        let first = self.rng.random_range(0..gone.len());
         let unasked = |(author, seq): &(u32, u64)| {
-            !self.recovery.was_asked(*author, member, now) && !self.recovery.is_asked(*author, *seq)
+            self.recovery.lacking(*author, member, *seq, now).is_none()
+                && self.recovery.asked(*author, *seq).is_none()
         };
-        let room = self.recovery.room().min(MAX_WANTS);
-        let planned: Vec<(u32, u64)> = gone.filter(unasked).take(room).collect();
+        let turn = gone.iter().cycle().skip(first).take(gone.len().min(PROBED));
+        let planned: Vec<(u32, u64)> = turn.copied().filter(unasked).take(room).collect();
         for (author, seq) in &planned {
             self.recovery.asks(*author, *seq, link, member, now);
         }
-        self.ask_holes(Source { link, member, room: 0, planned });
+        self.ask_holes(Source { link, member, late: false, room: 0, planned });
     }
 
     /// Whether more members should be heard than the usual visits reach: some say that a lane lies
     /// far behind, and too few to be believed; or nobody who was asked has what is missing.
     pub(super) fn wants_voices(&self) -> bool {
-        let far = |lane: &Lane| lane.heard() > lane.tip().saturating_add(WINDOW / 2);
-        self.recovery.lacks_voices
-            || self.behind.iter().any(|a| self.lanes.get(*a).is_some_and(far))
+        self.recovery.lacks_voices || self.behind.iter().any(|author| self.lies_far_behind(*author))
+    }
+
+    fn lies_far_behind(&self, author: u32) -> bool {
+        self.lanes.get(author).is_some_and(Lane::lies_far_behind)
     }
 
     /// A verified tip of a member's lane, and what it says of the slots below.
@@ -314,8 +431,7 @@ impl Node {
             self.lanes.jump(author, tip.slot.seq);
         }
         self.write_holes();
-        let far = |lane: &Lane| lane.heard() > lane.tip().saturating_add(WINDOW / 2);
-        let far = self.lanes.get(author).is_some_and(far);
+        let far = self.lies_far_behind(author);
         if far != self.behind.contains(&author) {
             match far {
                 true => self.behind.insert(author),

@@ -11,10 +11,8 @@ use crate::wire::{Announce, Class, Frame, Kind, List, SlotId};
 pub(super) enum Spread {
     /// It is news: whole to the chosen links, by name to the others.
     Push,
-    /// It was found missing here, and may be elsewhere: by name.
+    /// It was found missing here, and may be elsewhere, or was given up there: by name.
     Announce,
-    /// More than `f` members hold it: whoever lacks it finds it by comparing.
-    Nothing,
 }
 
 impl Node {
@@ -26,9 +24,6 @@ impl Node {
         holders: &[LinkId],
         spread: Spread,
     ) -> Vec<(LinkId, u64)> {
-        if spread == Spread::Nothing {
-            return Vec::new();
-        }
         let header = &stored.batch.header;
         let item = SlotId { author: header.author, seq: header.seq, id: stored.id };
         let frame: Arc<[u8]> = Frame::push(stored.hops.saturating_add(1), &stored.batch).into();

@@ -203,6 +203,10 @@ impl Node {
         match self.lanes.filled(author, want.seq) {
             false => Held::Not(WhyMissing::Unknown),
             true if want.seq <= floor => Held::Not(WhyMissing::Pruned),
+            // Ids of that slot are kept, and it is none of them: nothing is read for it.
+            true if want.id.is_some_and(|id| self.lanes.is_other(author, want.seq, &id)) => {
+                Held::Not(WhyMissing::Unknown)
+            }
             true => Held::OnDisk(id),
         }
     }

@@ -6,9 +6,17 @@ use super::links::Links;
 use crate::protocol::{Blame, CloseWhy, LinkId, Node, Output, Reason, Record, Rejection, Time};
 
 /// What a rejected frame may add to or move about: counters, bans, and the dials and heirs that
-/// follow when a link is closed; hashes over what is held, which are made when they are needed.
-const EXEMPT: [&str; 6] =
-    ["standing.", "overlay.", "links.spent", "relay.shares", "relay.fullest_share", "tree"];
+/// follow when a link is closed, and what it leaves unanswered; hashes over what is held, which are
+/// made when they are needed.
+const EXEMPT: [&str; 7] = [
+    "standing.",
+    "overlay.",
+    "links.spent",
+    "relay.shares",
+    "relay.fullest_share",
+    "recovery.unanswered",
+    "tree",
+];
 
 /// What was handed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
