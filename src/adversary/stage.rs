@@ -59,7 +59,7 @@ pub(super) struct Stage {
     pub acts: VecDeque<Act>,
     /// When the first link came up: the zero of `@when`.
     pub first_link: Option<Time>,
-    /// The own lane as the node sees it: highest slot without a gap, and its id.
+    /// The own lane as the node sees it: its tip, and the id there.
     pub own_tip: (u64, BatchId),
 }
 

@@ -284,7 +284,7 @@ pub struct StatusDto {
     pub bytes_sent: u64,
     /// See `bytes_sent`.
     pub bytes_received: u64,
-    /// Batches held and missing, by author: highest slot without a gap.
+    /// By author, the tip of its lane: below it all but the holes is held or pruned.
     pub tips: BTreeMap<String, u64>,
 }
 

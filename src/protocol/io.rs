@@ -248,7 +248,7 @@ pub enum Refusal {
     Rejected(Reason),
     /// It is not the slot that comes next; the slot expected is advice.
     OutOfOrder {
-        /// The slot after the highest one known here without a gap.
+        /// The slot after the tip of the lane here.
         expected: u64,
     },
     /// It could not be written.

@@ -4,7 +4,8 @@
 //! no thread, no global randomness (a seed is handed in). What is slow is asked for and answered
 //! later: signature checks, durable writes, reads of old batches.
 //!
-//! The parts (`links`, `lanes`, `relay`, `repair`, `standing`, `quotas`) never import one another;
+//! The parts (`links`, `lanes`, `relay`, `repair`, `recovery`, `promises`, `standing`, `quotas`,
+//! `publisher`, `cache`) never import one another; `bucket` and `tree` are there for all of them.
 //! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 

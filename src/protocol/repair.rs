@@ -1,8 +1,8 @@
 //! Repair: two nodes find where their lanes differ, at a cost that follows the difference.
 //!
-//! A comparison names ranges of keys with a hash over their tips. The answer splits what differs
-//! until few enough lanes are left to list their signed tips. Like the range-based set
-//! reconciliation of Meyer (2023), over a key space that both sides know.
+//! A comparison names ranges of keys with a hash over their tips and the slots above them. The
+//! answer splits what differs until few enough lanes are left to list both. Like the range-based
+//! set reconciliation of Meyer (2023), over a key space that both sides know.
 
 use super::tree::level_of;
 use crate::crypto::{Digest, PublicKey};

@@ -82,9 +82,9 @@ pub struct PeerView {
 pub struct LaneView {
     /// Whose.
     pub author: PublicKey,
-    /// Highest slot without a gap.
+    /// Highest slot below which all but the holes is held or pruned.
     pub tip: u64,
-    /// Its id.
+    /// Its id; zeros if it is not held.
     pub tip_id: BatchId,
     /// Slots held above the tip.
     pub above: u64,

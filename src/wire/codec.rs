@@ -16,7 +16,7 @@ use bincode::{
 };
 use thiserror::Error;
 
-use super::limits::MAX_FRAME;
+use super::limits::{MAX_FRAME, VERSION};
 
 /// Why bytes are not a frame. Each is the sender's fault: an honest encoder makes none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -31,7 +31,7 @@ pub enum WireError {
     #[error("over a limit: {0}")]
     Oversize(&'static str),
     /// Another version of the framing.
-    #[error("version {0}, not 1")]
+    #[error("version {0}, not {VERSION}")]
     WrongVersion(u8),
 }
 

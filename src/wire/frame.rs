@@ -107,9 +107,9 @@ pub struct Reply {
 pub enum WhyMissing {
     /// The answerer does not hold it.
     Unknown,
-    /// It held it and has pruned the payload: ask nobody below the floor.
+    /// It held it and has pruned the payload.
     Pruned,
-    /// It will not spend more on this link now.
+    /// It holds it and cannot read it.
     Busy,
 }
 
@@ -131,7 +131,8 @@ pub struct Missing {
 pub struct Tip {
     /// Its tip, signed by the author.
     pub slot: SignedSlot,
-    /// The answerer holds every slot up to this one, or has pruned it; at most the tip. A claim.
+    /// The answerer holds every slot up to this one, or has pruned it or given it up; at most the
+    /// tip. A claim.
     pub solid: u64,
     /// The highest slot whose payload it has pruned; 0 if none. A claim.
     pub floor: u64,
@@ -144,7 +145,7 @@ pub struct RangeHash {
     pub start: u32,
     /// One past the last key.
     pub end: u32,
-    /// Over the tips of the lanes that are not empty; zeros if none.
+    /// Over the tips of the lanes that are not empty and the slots above them; zeros if none.
     pub hash: Digest,
 }
 

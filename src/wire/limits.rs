@@ -6,7 +6,8 @@
 //! | per node of `n` members, `k` keys | bound |
 //! |---|---|
 //! | lanes | `k` × ([`WINDOW`] + [`RECENT`]) × ~150 B, for authors that spoke |
-//! | unverified statements | links × [`PUSH_FRAMES`], links × [`PUSH_BYTES`] |
+//! | unverified statements | links × ([`PUSH_FRAMES`] + [`MAX_OPEN_WANTS`] + [`MAX_TIPS`]) |
+//! | bytes of unverified pushes | links × [`PUSH_BYTES`] |
 //! | open requests | links × [`MAX_OPEN_WANTS`] |
 //! | wanted ids | [`MAX_WANTED`] × (~200 B + 8 B for each link that names one) |
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
@@ -41,12 +42,15 @@ pub const MAX_ANNOUNCED: usize = 128;
 pub const MAX_WANTS: usize = 16;
 /// Range hashes in one comparison or its answer.
 pub const MAX_RANGES: usize = 64;
+/// Ranges that a differing range is split into.
+pub const RANGE_FANOUT: u32 = 16;
 /// Tips in the answer to a comparison.
 pub const MAX_TIPS: usize = 128;
 /// Slots above those tips in the answer to a comparison.
 pub const MAX_ABOVE: usize = 128;
 
-/// Push frames under way on a link: the most statements that it can have unverified.
+/// Push frames under way on a link: the most statements that it can have unverified beside those
+/// that it was asked for, which are [`MAX_OPEN_WANTS`] in replies and [`MAX_TIPS`] of a differ.
 pub const PUSH_FRAMES: u64 = 32;
 /// Bytes of push frames under way on a link.
 pub const PUSH_BYTES: u64 = 2 * MAX_FRAME as u64 + (256 << 10);
@@ -69,8 +73,6 @@ pub const WINDOW: u64 = 1024;
 pub const RECENT: u64 = 1024;
 /// Ranges of slots below its tip that a lane may lack: room for all between the slots of a window.
 pub const MAX_HOLES: usize = 1024;
-/// Ranges that a differing range is split into.
-pub const RANGE_FANOUT: u32 = 16;
 /// Visits at once: links that a node dialled and has not chosen, each to compare lanes with a
 /// random member. So an honest node keeps at most this many links that it dialled beside those that
 /// it chose (`Config::links`, and one more while that is exchanged for another), and `n` of them

@@ -58,7 +58,18 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
 ];
 const PURE: [&str; 7] = ["crypto", "wire", "protocol", "adversary", "scenario", "report", "sim"];
-const PARTS: [&str; 6] = ["links", "lanes", "relay", "repair", "standing", "quotas"];
+const PARTS: [&str; 10] = [
+    "links",
+    "lanes",
+    "relay",
+    "repair",
+    "recovery",
+    "promises",
+    "standing",
+    "quotas",
+    "publisher",
+    "cache",
+];
 const IMPURE: [&str; 12] = [
     "HashMap",
     "HashSet",

@@ -6,7 +6,7 @@
 use crate::protocol::Hole;
 use crate::wire::limits::MAX_HOLES;
 
-/// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; two that meet are not alike.
+/// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; where one ends, another may begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Holes {
     ranges: Vec<Hole>,

@@ -289,8 +289,8 @@ impl Node {
         self.links.ready().filter(|(_, link)| link.chosen()).map(|(_, link)| link.peer)
     }
 
-    /// The highest slot without a gap in an author's lane, and its id; 0 and zeros if there is
-    /// none.
+    /// The tip of an author's lane, below which all but the holes is held or pruned, and its id; 0
+    /// if there is none, and zeros where the tip itself is missing.
     pub fn tip(&self, author: &PublicKey) -> (u64, BatchId) {
         let lane = self.network.index_of(author).and_then(|author| self.lanes.get(author));
         let tip = lane.map(|lane| (lane.tip(), lane.tip_id().unwrap_or(Digest::ZERO)));
