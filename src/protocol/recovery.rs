@@ -261,24 +261,14 @@ impl Recovery {
 }
 
 impl Lack {
-    /// Puts a range in place of what it overlaps.
+    /// Puts a range in place of all that it overlaps: what was said last of a slot holds, also of
+    /// the slots before it that were lacked with it.
     fn insert(&mut self, from: u64, range: Range) {
-        if let Some((_, below)) = self.ranges.range_mut(..from).next_back()
-            && below.next > from
-        {
-            let rest = *below;
-            below.next = from;
-            if rest.next > range.next {
-                self.ranges.insert(range.next, rest);
-            }
-        }
+        let below = self.ranges.range(..from).next_back();
+        let from = below.filter(|(_, below)| below.next > from).map_or(from, |(start, _)| *start);
         let covered: Vec<u64> = self.ranges.range(from..range.next).map(|(at, _)| *at).collect();
         for at in covered {
-            if let Some(other) = self.ranges.remove(&at)
-                && other.next > range.next
-            {
-                self.ranges.insert(range.next, other);
-            }
+            self.ranges.remove(&at);
         }
         self.ranges.insert(from, range);
     }
@@ -335,8 +325,9 @@ mod tests {
         assert_eq!(lacking(&recovery), [3, 6, 9, 12]);
         recovery.lacks((0, 5), 1, 11, 1, now);
         assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
-        recovery.lacks((0, 7), 1, 8, 1, now);
+        recovery.lacks((0, 7), 1, 11, 1, now);
         assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
+        assert_eq!(recovery.lacking(0, 1, 5, now), Some(11), "it offers no slot between");
         assert!(!recovery.is_known_well(0, 1, now));
         (0..5000).for_each(|i| recovery.lacks((0, 20 + 2 * i), 1, 21 + 2 * i, 11, now));
         assert!(recovery.is_known_well(0, 1, now));

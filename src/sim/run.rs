@@ -137,17 +137,16 @@ impl Sim {
                     self.begin(now);
                 }
             }
-            Phase::Running if now >= self.ends => {
-                self.phase = Phase::Settling;
-                self.until = self.ends.after(self.world.scenario.settle);
-                self.world.queue.put_global(self.until, Event::Phase);
-            }
+            Phase::Running if now >= self.ends => self.settle(),
             Phase::Settling if self.complete() || (checkpoint && self.world.is_level()) => {
                 self.linger(now)
             }
             Phase::Settling if now >= self.until => self.stop(),
             Phase::Lingering if now >= self.until => {
-                if !self.extended && self.world.unexercised() {
+                let missing = !self.complete() && !self.world.is_level();
+                if missing && now < self.ends.after(self.world.scenario.settle) {
+                    self.settle(); // a row that rotted was found meanwhile, and comes again
+                } else if !self.extended && self.world.unexercised() {
                     self.extended = true;
                     self.until = now.after(EXERCISE);
                     self.world.queue.put_global(self.until, Event::Phase);
@@ -171,6 +170,12 @@ impl Sim {
         self.ends = zero.after(world.scenario.ends(world.seed));
         world.queue.put_global(self.ends, Event::Phase);
         world.start_clock(zero);
+    }
+
+    fn settle(&mut self) {
+        self.phase = Phase::Settling;
+        self.until = self.ends.after(self.world.scenario.settle);
+        self.world.queue.put_global(self.until, Event::Phase);
     }
 
     fn linger(&mut self, now: Time) {
