@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::image::{Image, Shares};
+use super::oracle::Held;
 use crate::crypto::PublicKey;
 use crate::protocol::{Input, Record, Restored, RestoredSlot, StoredBatch, Time, Token};
 use crate::scenario::Dice;
@@ -141,6 +142,15 @@ impl Disk {
             stored.first && header.author == author && header.seq == seq
         };
         self.image.is_readable(author, seq) || self.unsafe_batches().any(fresh)
+    }
+
+    /// What it has of a slot.
+    pub fn held(&self, author: PublicKey, seq: u64) -> Held {
+        match self.is_readable(author, seq) {
+            true => Held::Readable,
+            false if self.image.has_passed(author, seq) => Held::Passed,
+            false => Held::Nothing,
+        }
     }
 
     /// When a read of so many bytes that is asked for now is answered: reads wait for one another.

@@ -191,6 +191,12 @@ impl Image {
         matches!(self.rows.get(&place), Some(Row::Whole(_))) && !self.rotten.contains(&place)
     }
 
+    /// Whether a slot has no row and lies at or below its lane's floor.
+    pub fn has_passed(&self, author: PublicKey, seq: u64) -> bool {
+        let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
+        there.next().is_none() && self.authors.get(&author).is_some_and(|of| seq <= of.floor)
+    }
+
     /// Whether a row of that batch is there, with its payload or without.
     pub fn holds(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
         let mut there = self.rows.range((author, seq, false)..=(author, seq, true));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::oracle::NodeSet;
+use super::oracle::{Held, NodeSet};
 use super::place::{Machine, Place};
 use super::world::{Event, START, World, micros};
 use crate::adversary::Attempts;
@@ -51,8 +51,7 @@ impl World {
         let living: Vec<bool> = self.places.iter().map(Place::lives).collect();
         self.checkpoint();
         let places = &self.places;
-        let holds =
-            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
         self.oracle.end(self.now, &living, &holds);
     }
 
@@ -61,8 +60,7 @@ impl World {
         let places = &self.places;
         let harsh = self.scenario.store.max_bytes.is_some() || places.iter().any(|p| p.lossy);
         let living: Vec<bool> = places.iter().map(Place::lives).collect();
-        let holds =
-            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
         harsh
             && self.watch.loads == 0
             && self.watch.waiting == 0
@@ -73,8 +71,7 @@ impl World {
     pub(super) fn awaits(&self, before: Time) -> bool {
         let places = &self.places;
         let living: Vec<bool> = places.iter().map(Place::lives).collect();
-        let holds =
-            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
         self.cast.iter().any(Option::is_some)
             && self.oracle.awaits(self.now, before, &living, &holds)
     }
@@ -241,7 +238,8 @@ impl World {
             let mut lacking = up.without(had).peekable();
             let given =
                 lacking.peek().is_some() && nodes().any(|(_, p)| p.disk.is_readable(key, seq));
-            let excused = lacking.filter(|node| !given || other.contains(*node));
+            let passed = |node: usize| self.places[node].disk.held(key, seq) == Held::Passed;
+            let excused = lacking.filter(|node| !given || other.contains(*node) || passed(*node));
             skipped.extend(excused.map(|node| (node as u32, *batch)));
         }
         skipped

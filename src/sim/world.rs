@@ -257,8 +257,7 @@ impl World {
             Machine::Honest(honest) => Some((node, &**honest)),
             _ => None,
         });
-        let holds =
-            |node: usize, author: &PublicKey, seq| places[node].disk.is_readable(*author, seq);
+        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
         self.oracle.checkpoint(self.now, honest, &holds);
     }
 

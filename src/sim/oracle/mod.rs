@@ -26,4 +26,5 @@ mod testing;
 mod watch;
 
 pub(super) use set::NodeSet;
+pub(super) use slots::Held;
 pub use watch::Oracle;

@@ -45,8 +45,19 @@ struct Slot {
     delivered: NodeSet,
 }
 
-/// Whether a node can read the first batch of an author's slot from its disk.
-pub(super) type Holds<'a> = &'a dyn Fn(usize, &PublicKey, u64) -> bool;
+/// What a node's disk has of an author's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Held {
+    /// Its first batch can be read.
+    Readable,
+    /// Nothing, and nothing would be kept: newer slots have taken its room.
+    Passed,
+    /// Nothing, and there is room.
+    Nothing,
+}
+
+/// What a node's disk has of an author's slot.
+pub(super) type Holds<'a> = &'a dyn Fn(usize, &PublicKey, u64) -> Held;
 
 /// All slots that anybody signed or delivered.
 #[derive(Debug, Default)]
@@ -55,6 +66,8 @@ pub(super) struct Slots {
     slots: Vec<Slot>,
     /// Slot and node of deliveries that a crash undid.
     undone: BTreeSet<(usize, usize)>,
+    /// Nothing of a liar's slots is late that soon after links were missing.
+    unsettled: Time,
     recognised: BTreeMap<Signature, (Arc<Verified<Batch>>, BatchId)>,
     bytes: usize,
 }
@@ -250,21 +263,20 @@ impl Slots {
 
     /// Who of those that are up lacks a slot that another can still give. An author has what it
     /// signed: a crash between the sync and its answer leaves it in its store, never to be
-    /// delivered there. What every honest node that is up has pruned, nobody can have: that is the
-    /// second number.
+    /// delivered there. What every honest node that is up has pruned, nobody can have, and no node
+    /// has room for what is older than all that it keeps: those are skipped.
     fn lacking(&self, slot: &Slot, up: &NodeSet, (keys, holds): (&Keys, Holds<'_>)) -> Lacking {
         let own = |node: &usize| *node == slot.author as usize && slot.own.is_some();
-        let mut lacking = up.without(&slot.delivered).filter(|node| !own(node));
-        let Some(first) = lacking.next() else { return Lacking::default() };
-        let count = 1 + lacking.count();
+        let mut lacking = up.without(&slot.delivered).filter(|node| !own(node)).peekable();
+        let key = keys.key(slot.author).filter(|_| lacking.peek().is_some());
+        let Some(key) = key else { return Lacking::default() };
+        let held = |node: usize| holds(node, key, slot.seq);
         let nobody = NodeSet::default();
-        let given = keys
-            .key(slot.author)
-            .is_some_and(|key| up.without(&nobody).any(|node| holds(node, key, slot.seq)));
-        match given {
-            true => Lacking { first: Some(first), others: count - 1, skipped: 0 },
-            false => Lacking { first: None, others: 0, skipped: count as u64 },
-        }
+        let given = up.without(&nobody).any(|node| held(node) == Held::Readable);
+        let (missing, skipped): (Vec<usize>, Vec<usize>) =
+            lacking.partition(|node| given && held(*node) != Held::Passed);
+        let (first, others) = (missing.first().copied(), missing.len().saturating_sub(1));
+        Lacking { first, others, skipped: skipped.len() as u64 }
     }
 
     /// The first of the honest authors' slots, first delivered in that time, that a node lacks
@@ -310,6 +322,11 @@ impl Slots {
         all.into_iter().map(|(author, all)| (author, takes(all))).collect()
     }
 
+    /// Links between honest nodes may have been missing until now.
+    pub fn unsettled(&mut self, until: Time) {
+        self.unsettled = self.unsettled.max(until);
+    }
+
     /// Whether a liar's slot from before that time is not everywhere yet, and not due either.
     pub fn awaits(
         &self,
@@ -320,7 +337,8 @@ impl Slots {
     ) -> bool {
         let patience = self.patience(keys);
         self.slots.iter().any(|slot| {
-            let due = patience.get(&slot.author).is_some_and(|p| now < slot.since.after(*p));
+            let due = |p: &Duration| now < slot.since.max(self.unsettled).after(*p);
+            let due = patience.get(&slot.author).is_some_and(due);
             due && slot.since <= before
                 && slot.delivered.meets(up)
                 && self.lacking(slot, up, (keys, holds)).first.is_some()
@@ -335,7 +353,8 @@ impl Slots {
             let author = slot.author as usize;
             let published = slot.published && up.contains(author);
             let within = patience.get(&slot.author).copied().unwrap_or(EVERYWHERE_WITHIN);
-            let due = keys.is_honest(slot.author) || now >= slot.since.after(within);
+            let due = slot.since.max(self.unsettled).after(within);
+            let due = keys.is_honest(slot.author) || now >= due;
             let delivered = due && slot.delivered.meets(up);
             if !published && !delivered {
                 continue;

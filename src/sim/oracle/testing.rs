@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Oracle;
+use super::{Held, Oracle};
 use crate::crypto::{Digest, Identity, PublicKey, Signature, Verdict, check};
 use crate::protocol::{
     CloseWhy, Config, Down, Durability, Input, LinkId, Member, Network, Node, Output, Record,
@@ -409,8 +409,9 @@ impl World {
         let up = self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)));
         let disks = &self.disks;
         let pruned = self.pruned;
-        let holds =
-            |node: usize, author: &PublicKey, seq| !pruned && disks[node].holds(author, seq);
+        let holds = |node: usize, author: &PublicKey, seq| {
+            if !pruned && disks[node].holds(author, seq) { Held::Readable } else { Held::Nothing }
+        };
         self.oracle.checkpoint(Time(self.next_checkpoint), up, &holds);
         self.next_checkpoint += 1000 * MS;
     }
@@ -419,8 +420,9 @@ impl World {
         let up: Vec<bool> = self.nodes.iter().map(Option::is_some).collect();
         let disks = &self.disks;
         let pruned = self.pruned;
-        let holds =
-            |node: usize, author: &PublicKey, seq| !pruned && disks[node].holds(author, seq);
+        let holds = |node: usize, author: &PublicKey, seq| {
+            if !pruned && disks[node].holds(author, seq) { Held::Readable } else { Held::Nothing }
+        };
         self.oracle.end(Time(self.now), &up, &holds);
     }
 

@@ -259,6 +259,7 @@ impl Oracle {
     /// themselves.
     pub fn unsettled(&mut self, until: Time) {
         self.level.unsettled();
+        self.slots.unsettled(until);
         self.links.unsettled(until);
         self.quiet_from = None;
     }
