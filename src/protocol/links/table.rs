@@ -1,6 +1,6 @@
 //! The table of links: one a peer, its hello, its credit, its open wants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::credit::{Granted, Idle, Receiving, Sending};
@@ -9,7 +9,7 @@ use crate::protocol::{
     LinkId, LinkView, Note, Time,
     bucket::{Bucket, Rate},
 };
-use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES};
+use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES, WINDOW};
 use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
 
 /// Handshakes that began within this time of each other overlap: only then does the tie-break
@@ -69,6 +69,10 @@ pub(in crate::protocol) struct Link {
     pub compares: Bucket,
     /// Wants that it answered with a batch.
     pub given: u64,
+    /// Comparisons of its own that were answered with slots.
+    pub described: u64,
+    /// Lanes that are compared one by one.
+    pub to_compare: VecDeque<u32>,
     /// Batches that came from it first.
     pub first_deliveries: u64,
     /// Known batches that came from it.
@@ -110,6 +114,8 @@ impl Link {
             idle: [Idle::after(pushes), Idle::after(rest)],
             credit_due: None,
             given: 0,
+            described: 0,
+            to_compare: VecDeque::new(),
             first_deliveries: 0,
             duplicates: 0,
             next_ticket: 0,
@@ -425,9 +431,11 @@ impl Links {
         let windows = Class::CREDITED.iter().filter_map(|class| class.window());
         let frames = windows.map(|(frames, _)| frames as usize).sum();
         let (mut wants, mut compared, mut unverified, mut owed) = (0, 0, 0, 0);
+        let mut to_compare = 0;
         for (_, link) in &self.links {
             wants = wants.max(link.wants.len());
             compared = compared.max(link.compared.len());
+            to_compare = to_compare.max(link.to_compare.len());
             unverified = unverified.max(link.unverified as usize);
             owed = owed.max(link.owed());
         }
@@ -436,6 +444,7 @@ impl Links {
         note("links.spent", self.spent.len(), members);
         note("link.wants", wants, MAX_OPEN_WANTS);
         note("link.compared", compared, MAX_RANGES);
+        note("link.to_compare", to_compare, WINDOW as usize);
         note("link.unverified", unverified, PUSH_FRAMES as usize + MAX_OPEN_WANTS);
         note("link.owed", owed, frames);
     }

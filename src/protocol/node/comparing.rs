@@ -1,5 +1,7 @@
 //! Comparing lanes with a peer: what is missing is found, whoever kept it from us.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt as _;
 
 use super::batches::Checking;
@@ -10,10 +12,11 @@ use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::bucket::Rate;
 use crate::protocol::lanes::Place;
+use crate::protocol::links::Link;
 use crate::protocol::repair::{LIST_LANES, authors, differing, narrows};
 use crate::protocol::tree::{level_of, parts};
 use crate::protocol::{LinkId, Output, Reason, Token};
-use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_ABOVE, MAX_RANGES, MAX_TIPS};
+use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_ABOVE, MAX_RANGES, MAX_TIPS, WINDOW};
 use crate::wire::{
     BatchId, Class, Compare, Differ, Frame, List, RangeHash, SignedSlot, SlotId, Tip,
 };
@@ -112,7 +115,7 @@ impl Node {
             }
         }
         ranges.sort_unstable_by_key(|range| range.start);
-        let (mut tips, mut above) = self.describe_lanes(&named);
+        let (mut tips, mut above) = self.describe_lanes(&named, from.link);
         tips.sort_unstable_by_key(|tip: &Tip| tip.slot.author);
         above.sort_unstable();
         if let (Some(ranges), Some(tips), Some(above)) =
@@ -125,10 +128,16 @@ impl Node {
         self.finish(from.link, Class::Repair, from.bytes.len(), cost);
     }
 
-    /// Lanes for an answer: their tips, and as many of the slots above as fit; not the same ones
-    /// each time. What some do not need of an even share, those with more have: a lane with many
-    /// hides none with few.
-    fn describe_lanes(&mut self, named: &[u32]) -> (Vec<Tip>, Vec<SlotId>) {
+    /// Lanes for an answer: their tips, and as many of the slots above as fit, which go on where
+    /// the last answer on that link ended: drawn at random, the last of many would take long to
+    /// come. What some do not need of an even share, those with more have: a lane with many hides
+    /// none with few.
+    fn describe_lanes(&mut self, named: &[u32], link: LinkId) -> (Vec<Tip>, Vec<SlotId>) {
+        let Some(described) = self.links.get_mut(link).map(|held| &mut held.described) else {
+            return (Vec::new(), Vec::new());
+        };
+        *described = described.wrapping_add(1);
+        let turn = described.wrapping_add(link.0) as usize; // each link begins elsewhere
         let (mut tips, mut above, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for author in named {
             let key = self.key_of(*author);
@@ -138,7 +147,7 @@ impl Node {
         lanes.sort_by_key(Vec::len);
         for (at, held) in lanes.iter().enumerate() {
             let room = (MAX_ABOVE - above.len()) / (lanes.len() - at);
-            let first = self.rng.random_range(0..held.len().max(1));
+            let first = turn.wrapping_mul(room) % held.len().max(1);
             above.extend(held.iter().cycle().skip(first).take(held.len().min(room)));
         }
         (tips, above)
@@ -198,7 +207,34 @@ impl Node {
         self.on_announce(from, &differ.above);
         let finer = differing(&differ.ranges, |start, end| self.hash(start, end));
         if !finer.is_empty() {
-            self.compare_ranges(from.link, finer);
+            return self.compare_ranges(from.link, finer);
+        }
+        self.compare_lanes(from.link, &asked, &differ.above);
+    }
+
+    /// Where an answer had no room for all slots above tips, its lanes are compared one by one,
+    /// until all that one lane may have was named.
+    fn compare_lanes(&mut self, link: LinkId, asked: &[RangeHash], above: &[SlotId]) {
+        let one = |range: &RangeHash| range.end - range.start == 1;
+        if above.len() == MAX_ABOVE && !asked.iter().all(one) {
+            let authors: BTreeSet<u32> =
+                above.iter().filter_map(|slot| self.network.index_of(&slot.author)).collect();
+            let turns =
+                authors.into_iter().flat_map(|author| [author; WINDOW as usize / MAX_ABOVE]);
+            if let Some(held) = self.links.get_mut(link) {
+                held.to_compare = turns.collect();
+            }
+        }
+        let next = |held: &mut Link| held.to_compare.pop_front();
+        while let Some(author) = self.links.get_mut(link).and_then(next) {
+            if above.len() < MAX_ABOVE
+                && asked.iter().any(|range| one(range) && range.start == author)
+            {
+                continue; // the last answer named all of it
+            }
+            let hash = self.hash(author, author + 1);
+            return self
+                .compare_ranges(link, vec![RangeHash { start: author, end: author + 1, hash }]);
         }
     }
 
