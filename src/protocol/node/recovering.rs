@@ -345,8 +345,9 @@ impl Node {
             return;
         }
         if self.lanes.tip(author) < seq {
-            // One slot at first: it is asked of all, as what is below a tip.
-            return self.lanes.jump(author, seq);
+            // What is passed is asked of all, as what is below a tip.
+            let heard = self.lanes.get(author).map_or(0, Lane::heard);
+            return self.lanes.jump(author, offered.min(heard) - 1);
         }
         let given_up = self.lanes.get(author).and_then(|lane| lane.holes().next_gone(offered));
         if let Some(seq) =
