@@ -48,7 +48,7 @@ pub(super) fn differing(answer: &[RangeHash], ours: impl Fn(u32, u32) -> Digest)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::List;
+    use crate::wire::{List, SlotId};
 
     #[test]
     fn an_answer_that_does_not_narrow_is_refused() {
@@ -65,5 +65,12 @@ mod tests {
         assert!(!fits(vec![range(0, 100)]), "as wide as what was asked");
         assert!(!fits(vec![range(96, 101)]) && !fits(vec![range(200, u32::MAX)]));
         assert!(!fits(vec![range(0, 50)]) && !fits(vec![range(8, 24)]), "no blocks");
+        let author = PublicKey([7; 32]);
+        let slot = SlotId { author, seq: 1, id: Digest::ZERO };
+        let above = Differ { above: List::new(vec![slot]).expect("one"), ..answer(vec![]) };
+        for (number, fits) in [(Some(99), true), (Some(100), false), (None, false)] {
+            assert_eq!(narrows(101, &asked, &above, |_| number), fits, "{number:?}");
+        }
+        assert!(authors(&above).eq([&author]));
     }
 }

@@ -3,7 +3,7 @@
 use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{Hole, Input, LinkId, Reason};
-use crate::wire::limits::MAX_SLOT;
+use crate::wire::limits::{AUTHOR_BATCH_BURST, MAX_SLOT};
 use crate::wire::{Batch, Compare, Differ, Entry, Frame, Missing, Tip, Want, WhyMissing};
 
 pub(super) fn pruned(want: &Want, floor: u64) -> Frame {
@@ -359,4 +359,31 @@ fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
     let own = victim.own();
     assert_eq!(own.len(), 1, "the lane goes on: {own:?}");
     assert!(asked < 200, "each of two is asked for each of thirty about once: {asked}");
+}
+
+/// It would go on faster than others take its batches, which count its restart for as many.
+#[test]
+fn a_restart_counts_for_its_author_as_much_as_for_others() {
+    let mut victim = Victim::among(4, 0);
+    victim.leave_alone();
+    let old = victim.chain(0, 5);
+    victim.link(1);
+    victim.run(1000, |victim, link, frame| match frame {
+        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, ticket, vec![tip_of(&old[4])]),
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.reply(link, want, &old[..2]));
+        }
+        _ => {}
+    });
+    victim.publish();
+    while victim.own().is_empty() {
+        victim.run(50, |_, _, _| ());
+    }
+    assert!(victim.own()[0].0 > 1024, "{:?}", victim.own());
+    let (now, mut left) = (victim.now, 0);
+    while victim.node.own_quota.wait(now, 0, false).is_zero() {
+        victim.node.own_quota.charge(now, 0, false);
+        left += 1;
+    }
+    assert!(left < AUTHOR_BATCH_BURST / 2 - 90, "{left}");
 }
