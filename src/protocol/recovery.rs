@@ -66,7 +66,8 @@ pub(super) struct Recovery {
     asked: BTreeMap<(u32, u64), Vec<Ask>>,
     /// By author and member.
     lacks: BTreeMap<(u32, u32), Lack>,
-    /// By author and member: links that ended while it had not answered, and when the last did.
+    /// By author and member: links that ended while it had not answered or could not be asked, and
+    /// when the last did.
     unanswered: BTreeMap<(u32, u32), (u32, Time)>,
     batches: Bucket,
     bytes: Bucket,
@@ -240,9 +241,11 @@ impl Recovery {
         self.asked.retain(|(of, _), _| *of != author);
     }
 
-    /// Forgets a link: what it was asked for may be asked of others.
-    pub fn link_down(&mut self, link: LinkId, now: Time) {
-        let mut silent = BTreeSet::new();
+    /// Forgets a link: what it was asked for may be asked of others. Of some lanes its member could
+    /// not be asked.
+    pub fn link_down(&mut self, link: LinkId, (member, lanes): (u32, Vec<u32>), now: Time) {
+        let mut silent: BTreeSet<(u32, u32)> =
+            lanes.into_iter().map(|author| (author, member)).collect();
         self.asked.retain(|(author, _), asks| {
             asks.retain(|ask| {
                 if ask.link == link {
@@ -351,16 +354,19 @@ mod tests {
         assert_eq!(seq as usize, RECOVERING);
         recovery.asks(0, 1, LinkId(2), 3, now);
         assert_eq!(recovery.asked(0, 1), Some((2, now)));
-        recovery.link_down(LinkId(0), now);
-        recovery.link_down(LinkId(2), now);
+        recovery.link_down(LinkId(0), (1, vec![]), now);
+        recovery.link_down(LinkId(2), (3, vec![]), now);
         assert_eq!(
             (recovery.open(0), recovery.open_on(LinkId(1))),
             (RECOVERING / 2, RECOVERING / 2)
         );
         assert!(!recovery.is_silent(0, 1, now), "once is no rule");
         recovery.asks(0, 2, LinkId(4), 1, now);
-        recovery.link_down(LinkId(4), now);
+        recovery.link_down(LinkId(4), (1, vec![0]), now);
         assert!(recovery.is_silent(0, 1, now) && !recovery.is_silent(0, 2, now));
+        recovery.link_down(LinkId(5), (2, vec![0]), now);
+        recovery.link_down(LinkId(6), (2, vec![0]), now);
+        assert!(recovery.is_silent(0, 2, now), "it could not be asked twice");
         assert!(!recovery.is_silent(0, 1, now.after(BELIEVED)));
         recovery.charge(now, u64::MAX);
         assert!(!recovery.may_ask(now));

@@ -77,6 +77,11 @@ fn shaped(
             let until = duration.saturating_sub(dice.ms(500..=5000));
             let node = dice.pick(&alive).copied().unwrap_or(0);
             scenario.faults = vec![away(dice, node, (from, until))];
+            // Clients do not wait for it as long.
+            let others: Vec<usize> = alive.into_iter().filter(|other| *other != node).collect();
+            for load in &mut scenario.loads {
+                load.publishers = Publishers::Nodes(others.clone());
+            }
         }
         Shape::Large => {
             scenario.net.bandwidth = None;

@@ -119,6 +119,11 @@ impl Holes {
         Some(hole.from.max(seq.saturating_add(1)))
     }
 
+    /// First slots of the ranges that are gone.
+    pub fn gone(&self) -> impl Iterator<Item = u64> {
+        self.ranges.iter().filter(|hole| hole.gone).map(|hole| hole.from)
+    }
+
     /// The lowest missing slot from this one on that was given up.
     pub fn next_gone(&self, seq: u64) -> Option<u64> {
         let from = self.ranges.partition_point(|hole| hole.to < seq);

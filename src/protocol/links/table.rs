@@ -10,7 +10,7 @@ use crate::protocol::{
     bucket::{Bucket, Rate},
 };
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES, WINDOW};
-use crate::wire::{BatchId, Class, Credit, Grant, Instance, List, RangeHash};
+use crate::wire::{BatchId, Class, Credit, Grant, Instance, Kind, List, RangeHash};
 
 /// Handshakes that began within this time of each other overlap: only then does the tie-break
 /// decide.
@@ -67,6 +67,8 @@ pub(in crate::protocol) struct Link {
     pub served: Bucket,
     /// How often lanes are compared with it.
     pub compares: Bucket,
+    /// Since when it grants too little credit for what it is to be asked.
+    pub withholds: Option<Time>,
     /// Wants that it answered with a batch.
     pub given: u64,
     /// Comparisons of its own that were answered with slots.
@@ -113,6 +115,7 @@ impl Link {
             compares,
             idle: [Idle::after(pushes), Idle::after(rest)],
             credit_due: None,
+            withholds: None,
             given: 0,
             described: 0,
             to_compare: VecDeque::new(),
@@ -162,7 +165,17 @@ impl Link {
         self.frames.1 += 1;
         self.bytes.1 += bytes as u64;
         self.spoke = now;
-        place(class).map_or(0, |i| self.sending[i].send(bytes as u64))
+        let number = place(class).map_or(0, |i| self.sending[i].send(bytes as u64));
+        if !self.may_recover() {
+            self.withholds.get_or_insert(now);
+        }
+        number
+    }
+
+    /// Whether it may be asked for what is missing now: one request of its window stays for what
+    /// is new.
+    pub fn may_recover(&self) -> bool {
+        self.may_send_all(Class::Request, 2, Kind::Request.max_len())
     }
 
     /// Counts a frame that came, of any class.
@@ -220,9 +233,11 @@ impl Link {
     /// Takes the peer's credit.
     pub fn grant(&mut self, grant: &Grant) -> Result<(), &'static str> {
         match Class::credited(grant.class).and_then(place) {
-            Some(i) => self.sending[i].grant(grant),
-            None => Err("credit for a class without credit"),
+            Some(i) => self.sending[i].grant(grant)?,
+            None => return Err("credit for a class without credit"),
         }
+        self.withholds = self.withholds.filter(|_| !self.may_recover());
+        Ok(())
     }
 
     /// Whether credit is to be sent.

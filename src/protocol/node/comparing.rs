@@ -17,9 +17,7 @@ use crate::protocol::repair::{LIST_LANES, authors, differing, narrows};
 use crate::protocol::tree::{level_of, parts};
 use crate::protocol::{LinkId, Output, Reason, Token};
 use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_ABOVE, MAX_RANGES, MAX_TIPS, WINDOW};
-use crate::wire::{
-    BatchId, Class, Compare, Differ, Frame, List, RangeHash, SignedSlot, SlotId, Tip,
-};
+use crate::wire::{BatchId, Class, Compare, Differ, Frame, List, RangeHash, SlotId, Tip};
 
 /// Missing slots of one lane that are looked for after one comparison.
 const SLOTS_PER_TIP: usize = 128;
@@ -141,6 +139,7 @@ impl Node {
         let (mut tips, mut above, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
         for author in named {
             let key = self.key_of(*author);
+            self.check_restored_tip(*author);
             tips.extend(self.lanes.signed_tip(*author, key));
             lanes.push(self.lanes.above(*author, key).collect::<Vec<SlotId>>());
         }
@@ -156,16 +155,21 @@ impl Node {
     /// Checks the tips that a start found on disk: none leaves before, as it may have rotted.
     pub(super) fn check_restored_tips(&mut self) {
         let authors: Vec<u32> = self.lanes.iter().map(|(author, _)| author).collect();
-        for author in authors {
-            if let Some(slot) = self.lanes.unchecked_tip(author, self.key_of(author)) {
-                self.check_restored(slot, author);
-            }
-        }
+        authors.into_iter().for_each(|author| self.check_restored_tip(author));
     }
 
-    fn check_restored(&mut self, slot: SignedSlot, author: u32) {
+    /// Checks a tip that a start found, now or below: a lane may go on over slots that it found.
+    fn check_restored_tip(&mut self, author: u32) {
+        let Some(slot) = self.lanes.unchecked_tip(author, self.key_of(author)) else { return };
         let network = self.network.id();
         let (seq, id) = (slot.seq, slot.id(&network));
+        let slot_of = |checking: &Checking| match checking {
+            Checking::Restored { author, seq, .. } => Some((*author, *seq)),
+            _ => None,
+        };
+        if self.checks.values().any(|checking| slot_of(checking) == Some((author, seq))) {
+            return;
+        }
         let token = Token(self.name());
         self.checks.insert(token, Checking::Restored { author, seq, id });
         self.counters.checks += 1;
@@ -205,6 +209,7 @@ impl Node {
             self.consider_tip(from, *tip);
         }
         self.on_announce(from, &differ.above);
+        self.probe_holes(from.link);
         let finer = differing(&differ.ranges, |start, end| self.hash(start, end));
         if !finer.is_empty() {
             return self.compare_ranges(from.link, finer);
@@ -247,7 +252,7 @@ impl Node {
         if place == Place::Known {
             // It was verified when it came; there may be a gap below it all the same.
             self.hear_tip(author, from.number, &tip);
-            return self.seek(author, slot.seq, from.link);
+            return self.seek(author, &tip, from);
         }
         if slot.seq <= self.lanes.tip(author) && !matches!(place, Place::Empty | Place::Second) {
             // Its author is known to have signed more: what the member says of its lane counts.
@@ -284,12 +289,25 @@ impl Node {
             let due = self.now.after(self.config.ask_after);
             self.relay.want((author, slot.seq, Some(id)), from.link, due);
         }
-        self.seek(author, slot.seq, from.link);
+        self.seek(author, tip, from);
     }
 
-    /// Looks for the slots that are missing up to one that a link has.
-    fn seek(&mut self, author: u32, to: u64, link: LinkId) {
-        let missing = self.lanes.missing(author, to, SLOTS_PER_TIP);
+    /// Looks for the slots that are missing up to a member's tip.
+    fn seek(&mut self, author: u32, tip: &Tip, from: &Arrival) {
+        let (link, now) = (from.link, self.now);
+        let mut missing = self.lanes.missing(author, tip.slot.seq, SLOTS_PER_TIP);
+        // What it lacks and yet counts as past, it has pruned or given up.
+        let gone = |seq: u64| {
+            seq <= tip.solid && self.recovery.lacking(author, from.number, seq, now).is_some()
+        };
+        if let Some(seq) = missing.first().copied().filter(|seq| gone(*seq))
+            && self.is_stuck(author, seq, tip.floor)
+        {
+            self.take_offer((author, seq), from.number, link);
+            self.write_holes();
+            return self.recover_soon();
+        }
+        missing.retain(|seq| !gone(*seq));
         if missing.is_empty() {
             return;
         }

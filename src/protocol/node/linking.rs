@@ -166,7 +166,7 @@ impl Node {
         self.relay.link_down(link, self.now);
         self.asking.link_down(link);
         self.serving.link_down(link);
-        self.recovery.link_down(link, self.now);
+        self.recover_from_others(link, &gone);
         self.catching_up.remove(&link);
         if self.retiring == Some(link) {
             self.retiring = None;
@@ -194,6 +194,7 @@ impl Node {
             let owes = |since: Time| now.since(since) >= OVERDUE;
             let stuck = (!link.ready() && owes(link.since))
                 || link.wants.values().any(|want| owes(want.since))
+                || link.withholds.is_some_and(owes)
                 || link.comparing.is_some_and(|(_, since)| owes(since));
             if stuck || now.since(link.heard) >= self.config.idle_limit {
                 dead.push(id);

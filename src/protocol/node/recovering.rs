@@ -10,10 +10,10 @@ use super::batches::Checking;
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::lanes::Lane;
-use crate::protocol::links::OpenWant;
+use crate::protocol::links::{Link, OpenWant};
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
 use crate::wire::limits::{ASKED_OF_ALL, MAX_LACKED, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
-use crate::wire::{BatchId, Class, Frame, Kind, List, Missing, Request, Want, WhyMissing};
+use crate::wire::{BatchId, Frame, List, Missing, Request, Want, WhyMissing};
 
 /// Between two looks at what is missing: often enough to fill a link, seldom enough to cost little.
 const PACE: Duration = Duration::from_millis(2);
@@ -67,7 +67,7 @@ impl Plan {
 enum Next {
     /// The next missing one.
     Slot,
-    /// Nothing now: those who may have it have no room.
+    /// What somebody offers: those who may have this one have no room now.
     Busy,
     /// What somebody offers: no link has this one.
     Nobody,
@@ -100,9 +100,7 @@ impl Node {
             return;
         }
         (self.recovery.due, self.recovery.lacks_voices) = (None, false);
-        let open =
-            |author: u32| self.lanes.get(author).is_some_and(|l| l.holes().first_open().is_some());
-        let lanes: Vec<u32> = self.lanes.holed().map(|(a, _)| a).filter(|a| open(*a)).collect();
+        let lanes: Vec<u32> = self.open_lanes().collect();
         if lanes.is_empty() {
             return self.pace_visits();
         }
@@ -125,14 +123,25 @@ impl Node {
         self.pace_visits();
     }
 
+    /// Lanes with slots that are missing and not given up.
+    fn open_lanes(&self) -> impl Iterator<Item = u32> {
+        let open = |(_, lane): &(u32, &Lane)| lane.holes().first_open().is_some();
+        self.lanes.holed().filter(open).map(|(author, _)| author)
+    }
+
+    /// A link ended: whoever left open what it was asked for, or granted no credit to be asked for
+    /// it, counts as silent if that happens again.
+    pub(super) fn recover_from_others(&mut self, link: LinkId, gone: &Link) {
+        let lanes = if gone.withholds.is_some() { self.open_lanes().collect() } else { vec![] };
+        self.recovery.link_down(link, (gone.number, lanes), self.now);
+    }
+
     /// The links that can be asked, those last whose peers are late with what they are asked for.
     fn sources(&self) -> Vec<Source> {
         let ready = self.links.ready().map(|(link, held)| {
             let open = self.recovery.open_on(link);
-            // One frame of the window stays for what is new.
-            let credit = held.may_send_all(Class::Request, 2, Kind::Request.max_len());
             let room = RECOVERING_PER_LINK.saturating_sub(open).min(MAX_WANTS);
-            let room = if credit { room.min(held.room_for_wants()) } else { 0 };
+            let room = if held.may_recover() { room.min(held.room_for_wants()) } else { 0 };
             let late = self.promises.rank(held.number, self.now).late;
             Source { link, member: held.number, late, room, planned: Vec::new() }
         });
@@ -161,7 +170,7 @@ impl Node {
             looked += 1;
             next = match self.plan_slot(author, seq, plan, &mut turn) {
                 Next::Slot => holes.next_open(seq),
-                Next::Busy => return,
+                Next::Busy => self.next_offered(author, self.offered_by(plan, author, seq)),
                 Next::Nobody if plan.looks == 0 => return,
                 Next::Nobody => {
                     plan.looks -= 1;
@@ -206,7 +215,8 @@ impl Node {
                         && lacks == again
                         && (!again || self.recovery.may_ask_again(author, member, now))
                 };
-                busy |= plan.sources.iter().any(|source| source.room == 0 && fits(source));
+                busy |=
+                    !again && plan.sources.iter().any(|source| source.room == 0 && fits(source));
                 let Some(at) = plan.find(*turn, |source| source.room > 0 && fits(source)) else {
                     break;
                 };
@@ -233,23 +243,23 @@ impl Node {
     /// reached were asked, and hurries to ask them until then. Gives the lowest missing slot above
     /// that is offered.
     fn pass_over(&mut self, author: u32, seq: u64) -> Option<u64> {
-        let now = self.now;
         #[cfg(test)]
         (self.recovery.looks += 1);
-        let (mut offered, mut all) = (u64::MAX, true);
+        let now = self.now;
+        let (mut lowest, mut all_lack) = (u64::MAX, true);
         for (number, peer) in self.other_members() {
             match self.recovery.lacking(author, number, seq, now) {
-                Some(next) => offered = offered.min(next),
+                Some(next) => lowest = lowest.min(next),
                 None if self.recovery.is_silent(author, number, now) => {}
                 None if self.is_out_of_reach(&peer) => {}
-                None => all = false,
+                None => all_lack = false,
             }
         }
-        if all {
+        if all_lack {
             // Where nobody offers anything above, the last slot that there is goes too.
-            let upto = if offered == u64::MAX { u64::MAX } else { offered - 1 };
+            let upto = if lowest == u64::MAX { u64::MAX } else { lowest - 1 };
             let heard = self.lanes.get(author).map_or(0, Lane::heard);
-            if offered <= heard {
+            if lowest <= heard {
                 self.lanes.jump(author, upto);
             }
             self.lanes.give_up(author, seq, upto);
@@ -257,10 +267,21 @@ impl Node {
         } else {
             self.recovery.lacks_voices = true;
         }
-        if offered == u64::MAX {
-            return None;
-        }
-        self.lanes.get(author)?.holes().next_open(offered - 1)
+        self.next_offered(author, lowest)
+    }
+
+    /// The lowest slot above that is offered by those who can be asked now, and lack this one:
+    /// whoever has no room, as it grants no credit, must not hold up what others have.
+    fn offered_by(&self, plan: &Plan, author: u32, seq: u64) -> u64 {
+        let with_room = plan.sources.iter().filter(|source| source.room > 0);
+        let offers =
+            with_room.filter_map(|by| self.recovery.lacking(author, by.member, seq, self.now));
+        offers.min().unwrap_or(u64::MAX)
+    }
+
+    fn next_offered(&self, author: u32, lowest: u64) -> Option<u64> {
+        let holes = self.lanes.get(author)?.holes();
+        if lowest == u64::MAX { None } else { holes.next_open(lowest - 1) }
     }
 
     fn other_members(&self) -> impl Iterator<Item = (u32, PublicKey)> + use<'_> {
@@ -316,11 +337,15 @@ impl Node {
         }
         let Some(lane) = self.lanes.get(author) else { return };
         let offered = if missing.next > seq { missing.next } else { u64::MAX };
-        if lane.holes().contains(seq) || self.is_stuck(want, missing) {
+        let (stuck, asked) =
+            (self.is_stuck(author, seq, missing.floor), lane.holes().contains(seq));
+        if asked || stuck || seq > lane.tip() {
             let next = if missing.why == WhyMissing::Busy { seq + 1 } else { offered };
             let lowest = lane.holes().first_open().unwrap_or(seq);
             self.recovery.lacks((author, seq), member, next, lowest, self.now);
-            self.take_offer(want, member, link);
+        }
+        if asked || stuck {
+            self.take_offer((author, seq), member, link);
             self.recover_soon();
         } else if seq > lane.tip() && seq <= lane.vouched() {
             // More than `f` members are past it: it is asked for as what is below a tip.
@@ -338,8 +363,7 @@ impl Node {
 
     /// A member lacks a slot below the tip, or one at which its lane is stuck, and may offer one
     /// above it.
-    fn take_offer(&mut self, want: &OpenWant, member: u32, link: LinkId) {
-        let OpenWant { author, seq, .. } = *want;
+    pub(super) fn take_offer(&mut self, (author, seq): (u32, u64), member: u32, link: LinkId) {
         let offered = self.recovery.lacking(author, member, seq, self.now).unwrap_or(u64::MAX);
         if offered == u64::MAX {
             return;
@@ -359,18 +383,18 @@ impl Node {
     }
 
     /// Whether a lane may not go on by itself: the slot after the tip is old, a member that has
-    /// more lacks it, and too few vouch for the slots above. Two nodes that come back together from
-    /// a long absence may find that the author alone knows what they missed, and has pruned it.
-    fn is_stuck(&self, want: &OpenWant, missing: &Missing) -> bool {
-        let OpenWant { author, seq, id, .. } = *want;
+    /// more, and has pruned up to `floor`, lacks it, and too few vouch for the slots above. Two
+    /// nodes that come back together from a long absence may find that the author alone knows what
+    /// they missed, and has pruned it.
+    pub(super) fn is_stuck(&self, author: u32, seq: u64, floor: u64) -> bool {
         let stuck = |lane: &Lane| {
             lane.tip().checked_add(1) == Some(seq)
                 && seq < lane.heard()
                 && seq > lane.vouched()
-                && (missing.floor >= seq || lane.lies_far_behind())
+                && (floor >= seq || lane.lies_far_behind())
         };
         // What is announced is on its way: holes are filled with more patience than news has.
-        id.is_none() && !self.relay.seeks(author, seq) && self.lanes.get(author).is_some_and(stuck)
+        !self.relay.seeks(author, seq) && self.lanes.get(author).is_some_and(stuck)
     }
 
     /// A row of the store is not what was written: the slot is missing again, and asked for.
@@ -390,28 +414,41 @@ impl Node {
         let (member, now) = (held.number, self.now);
         let room = RECOVERING_PER_LINK.saturating_sub(self.recovery.open_on(link));
         let room = room.min(MAX_WANTS).min(held.room_for_wants()).min(self.recovery.room());
-        let lanes =
-            self.lanes.holed().filter(|(a, _)| !self.recovery.is_known_well(*a, member, now));
-        let gone = lanes.flat_map(|(author, lane)| {
-            let gone = lane.holes().ranges().iter().filter(|hole| hole.gone);
-            gone.map(move |hole| (author, hole.from))
-        });
-        let gone: Vec<(u32, u64)> = gone.collect();
-        if gone.is_empty() || room == 0 {
+        if room == 0 || !held.may_recover() {
             return;
         }
-        // Anywhere: a liar's lanes may have as many as there may be.
-        let first = self.rng.random_range(0..gone.len());
+        let probed = self.some_given_up(member);
         let unasked = |(author, seq): &(u32, u64)| {
             self.recovery.lacking(*author, member, *seq, now).is_none()
                 && self.recovery.asked(*author, *seq).is_none()
         };
-        let turn = gone.iter().cycle().skip(first).take(gone.len().min(PROBED));
-        let planned: Vec<(u32, u64)> = turn.copied().filter(unasked).take(room).collect();
+        let planned: Vec<(u32, u64)> = probed.into_iter().filter(unasked).take(room).collect();
         for (author, seq) in &planned {
             self.recovery.asks(*author, *seq, link, member, now);
         }
         self.ask_holes(Source { link, member, late: false, room: 0, planned });
+    }
+
+    /// First slots of holes that were given up, beginning anywhere: a liar's lanes may have as many
+    /// as there may be.
+    fn some_given_up(&mut self, member: u32) -> Vec<(u32, u64)> {
+        let lanes =
+            self.lanes.holed().filter(|(a, _)| !self.recovery.is_known_well(*a, member, self.now));
+        let lanes: Vec<(u32, &Lane)> = lanes.collect();
+        let first = self.rng.random_range(0..lanes.len().max(1));
+        let turn = lanes.iter().cycle().skip(first).take(lanes.len());
+        let mut some = Vec::new();
+        for (author, lane) in turn {
+            let gone: Vec<u64> = lane.holes().gone().collect();
+            let first = self.rng.random_range(0..gone.len().max(1));
+            let (before, after) = gone.split_at(first);
+            some.extend(after.iter().chain(before).map(|seq| (*author, *seq)));
+            if some.len() >= PROBED {
+                break;
+            }
+        }
+        some.truncate(PROBED);
+        some
     }
 
     /// Whether more members should be heard than the usual visits reach: some say that a lane lies

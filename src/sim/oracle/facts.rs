@@ -59,11 +59,13 @@ pub(super) enum Fact {
     Restarts,
     /// Checkpoints at which the honest nodes were not one connected graph.
     CheckpointsApart,
+    /// Checkpoints at which too few honest members could vouch for what another had missed.
+    CheckpointsUnvouched,
     /// Violations beyond those that are kept in words.
     ViolationsUnkept,
 }
 
-const NAMES: [(Fact, &str); 24] = [
+const NAMES: [(Fact, &str); 25] = [
     (Fact::Delivered, "delivered"),
     (Fact::Signed, "signed"),
     (Fact::LostUnsynced, "lost_unsynced"),
@@ -87,6 +89,7 @@ const NAMES: [(Fact, &str); 24] = [
     (Fact::Crashes, "crashes"),
     (Fact::Restarts, "restarts"),
     (Fact::CheckpointsApart, "checkpoints_apart"),
+    (Fact::CheckpointsUnvouched, "checkpoints_unvouched"),
     (Fact::ViolationsUnkept, "violations_unkept"),
 ];
 

@@ -1,9 +1,10 @@
-//! Nodes that come back: each is level with the others soon. L7.
+//! Nodes that come back: each is level with the others soon, once more than `f` honest members can
+//! vouch for what it missed. L7.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::Facts;
+use super::facts::{Fact, Facts};
 use super::keys::Keys;
 use super::set::NodeSet;
 use super::slots::{Holds, Slots};
@@ -16,6 +17,10 @@ const SHARE: u32 = 5;
 #[derive(Debug)]
 struct Return {
     node: usize,
+    /// When its time began: it came back, and enough others were level.
+    from: Time,
+    /// When it came back.
+    back: Time,
     /// Slots that were delivered elsewhere after this are not asked about: they were before.
     after: Time,
     /// Nor are those after this.
@@ -30,11 +35,19 @@ struct Return {
 #[derive(Debug, Default)]
 pub(super) struct Level {
     slack: Duration,
+    /// So many honest members must be level to vouch for what another missed, or it comes at the
+    /// pace of its author's quota; 0 where that is not looked at.
+    vouching: usize,
     died: BTreeMap<usize, Time>,
     returns: Vec<Return>,
 }
 
 impl Level {
+    /// Bounds hold while so many honest members beside the one that came back are level.
+    pub fn vouched_by(vouching: usize) -> Self {
+        Self { vouching, ..Self::default() }
+    }
+
     /// In networks that are slow it may take so much longer.
     pub fn allow(&mut self, slack: Duration) {
         self.slack = slack;
@@ -57,8 +70,9 @@ impl Level {
     pub fn back(&mut self, now: Time, node: usize, away: Duration) {
         let bound = away / SHARE + CONSTANT + self.slack;
         self.returns.retain(|one| one.node != node);
-        let after = Time::default();
-        self.returns.push(Return { node, after, until: now, bound, away, news: false });
+        let (after, until) = (Time::default(), now);
+        let one = Return { node, from: now, back: now, after, until, bound, away, news: false };
+        self.returns.push(one);
     }
 
     /// A fault strikes: nobody is in time for anything.
@@ -75,7 +89,19 @@ impl Level {
         (slots, keys, holds): (&Slots, &Keys, Holds<'_>),
         facts: &mut Facts,
     ) {
-        let due = |one: &mut Return| one.until.after(one.bound) <= now;
+        let is_level = |node: usize, of: Time| {
+            slots.lacks(node, (Time::default(), of), up, (keys, holds)).is_none()
+        };
+        for one in &mut self.returns {
+            let nobody = NodeSet::default();
+            let others = up.without(&nobody).filter(|node| *node != one.node);
+            let level = others.filter(|node| is_level(*node, one.back)).take(self.vouching);
+            if level.count() < self.vouching {
+                one.from = now;
+                facts.count(Fact::CheckpointsUnvouched);
+            }
+        }
+        let due = |one: &mut Return| one.from.after(one.bound) <= now;
         let due: Vec<Return> = self.returns.extract_if(.., due).collect();
         for one in due.into_iter().filter(|one| up.contains(one.node)) {
             let lacks = slots.lacks(one.node, (one.after, one.until), up, (keys, holds));
@@ -89,8 +115,8 @@ impl Level {
                     )
                 });
             } else if !one.news {
-                let (after, until) = (one.until, one.until.after(one.bound));
-                self.returns.push(Return { after, until, news: true, ..one });
+                let (after, until) = (one.until, one.from.after(one.bound));
+                self.returns.push(Return { from: until, after, until, news: true, ..one });
             }
         }
     }

@@ -70,7 +70,7 @@ impl Oracle {
             reads: Reads::default(),
             step: Step::default(),
             shown: Shown::default(),
-            level: Level::default(),
+            level: Level::vouched_by(if nodes <= SMALL { network.f() + 1 } else { 0 }),
             fan_out: 3,
             quiet_from: None,
             checkpoints: 0,

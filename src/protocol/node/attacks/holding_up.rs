@@ -5,7 +5,7 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{Hole, Input, LinkId};
 use crate::wire::limits::VERSION;
-use crate::wire::{Batch, Compare, Entry, Frame, Missing, Tip, Want, WhyMissing};
+use crate::wire::{Batch, Class, Compare, Entry, Frame, Missing, Tip, Want, WhyMissing};
 
 /// Two nodes were away at once; member 1 is the author, has pruned what they missed, and is the
 /// only one ahead; member 2 was away too, or holds all of it; 3 is never there.
@@ -291,6 +291,95 @@ fn silent_members_do_not_hold_up_what_is_missing_below_a_tip() {
     }
     let took = victim.now.since(began);
     assert!(took.as_millis() < 4000, "{took:?}");
+}
+
+/// f members of 4 grant no credit for requests. All lack what a lane begins with, and others hold
+/// what lies above.
+#[test]
+fn whoever_grants_no_credit_holds_up_nothing() {
+    for grants in [true, false] {
+        let mut victim = Victim::among(4, 1);
+        let all = victim.chain(4, 1100);
+        let held = &all[300..];
+        let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+        victim.misers.extend((!grants).then_some((links[2], Class::Request)));
+        // What it is asked for first costs it all its credit.
+        victim.announce(links[2], &victim.chain(4, 64)[..64]);
+        let began = victim.now;
+        let (mut late, mut given_up) = (None, None);
+        while (late.is_none() || given_up.is_none()) && victim.now.since(began).as_secs() < 200 {
+            victim.run(50, |victim, link, frame| match &frame {
+                Frame::Compare(Compare { ticket, .. }) if link != links[2] => {
+                    let tip = Tip { solid: 1100, ..tip_of(&all[1099]) };
+                    victim.tips(link, *ticket, vec![tip]);
+                }
+                Frame::Compare(asked) => victim.agree(link, asked),
+                Frame::Request(request) if link != links[2] => {
+                    for want in request.wants.iter() {
+                        match held.iter().any(|batch| batch.header.seq == want.seq) {
+                            true => victim.reply(link, want, held),
+                            false => victim.say(link, &lacks(want, 301)),
+                        }
+                    }
+                }
+                Frame::Request(request) => {
+                    request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+                }
+                _ => {}
+            });
+            for (link, _) in std::mem::take(&mut victim.closed) {
+                victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Closed });
+                victim.granted.retain(|(of, _), _| *of != link);
+                victim.spent.retain(|(of, _), _| *of != link);
+                if link == links[2] {
+                    victim.link(3);
+                    victim.announce(link, &victim.chain(4, 64)[..64]);
+                }
+            }
+            let now = victim.now.since(began);
+            late = late.or((victim.delivered.len() == held.len()).then_some(now));
+            let gone = [Hole { from: 1, to: 300, gone: true }];
+            let holes = victim.holes.get(&identity(4).public());
+            let holds = holes.is_some_and(|(_, holes)| *holes == gone);
+            given_up = given_up.or(holds.then_some(now));
+        }
+        let late = late.expect("what others hold comes");
+        assert!(late.as_secs() < 5, "grants {grants}: {late:?}");
+        let given_up = given_up.expect("what nobody holds is given up");
+        assert!(given_up.as_secs() < if grants { 5 } else { 40 }, "{grants}: {given_up:?}");
+    }
+}
+
+/// An author left out every third slot, and showed those to one member alone, which was away when
+/// all others were asked.
+#[test]
+fn all_that_was_given_up_is_asked_of_a_member_that_comes_back() {
+    let mut victim = Victim::among(4, 1);
+    let all = victim.chain(4, 240);
+    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
+    victim.leave_alone();
+    all.iter().filter(|b| b.header.seq % 3 != 0).for_each(|b| victim.push(LinkId(1), b));
+    let next = |seq: u64| if seq.is_multiple_of(3) { seq + 1 } else { seq };
+    let tip = tip_of(&all[238]);
+    let without = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, *ticket, vec![tip]),
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                victim.say(link, &lacks(want, next(want.seq)));
+            }
+        }
+        _ => {}
+    };
+    victim.run(60_000, without);
+    let holes = &victim.holes[&identity(4).public()].1;
+    assert!(holes.iter().all(|hole| hole.gone) && holes.len() == 79, "as far as others go");
+    victim.link(3);
+    victim.run(30_000, |victim, link, frame| match (&frame, link.0) {
+        (Frame::Request(_), 3) => victim.holder(link, &frame, &all),
+        (Frame::Compare(asked), 3) => victim.agree(link, asked),
+        _ => without(victim, link, frame),
+    });
+    assert_eq!(victim.delivered.len(), 239);
 }
 
 /// Restart headers that come together are each within the quota when they come, and most are over

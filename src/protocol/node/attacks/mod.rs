@@ -1,6 +1,6 @@
 //! Attacks on one honest node by members that hold real keys and say whatever helps them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ struct Victim {
     /// What each link was sent of each class, in frames and bytes.
     spent: BTreeMap<(LinkId, Class), (u64, u64)>,
     granted: BTreeMap<(LinkId, Class), u64>,
+    /// Links that get no credit, and for what.
+    misers: BTreeSet<(LinkId, Class)>,
     dials: Vec<PublicKey>,
     closed: Vec<(LinkId, CloseWhy)>,
     delivered: Vec<BatchId>,
@@ -87,6 +89,7 @@ impl Victim {
             sent: VecDeque::new(),
             spent: BTreeMap::new(),
             granted: BTreeMap::new(),
+            misers: BTreeSet::new(),
             dials: vec![],
             closed: vec![],
             delivered: vec![],
@@ -216,6 +219,7 @@ impl Victim {
     /// Gives credit for all that it sent of a class; whoever is asked to do so twice does it once.
     fn grant(&mut self, link: LinkId, class: Class) {
         if class.window().is_some()
+            && !self.misers.contains(&(link, class))
             && let Some((frames, bytes)) = self.spent.get(&(link, class)).copied()
             && self.granted.insert((link, class), frames) != Some(frames)
         {

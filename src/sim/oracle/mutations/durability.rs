@@ -156,6 +156,23 @@ fn l7_a_node_that_stays_behind_trips() {
     }
 }
 
+/// Node 3 comes back to its author and two that lack the same: more than `f` cannot vouch for it.
+#[test]
+fn l7_waits_until_enough_members_are_level() {
+    for (behind, expected) in [(1, only("L7")), (2, BTreeSet::new())] {
+        let mut world = lively(4);
+        world.run(500);
+        world.crash(3);
+        world.deaf.extend([3, 1, 2].into_iter().take(1 + behind));
+        talk(&mut world);
+        world.run(2000);
+        world.start(3);
+        world.run(15_000);
+        assert_eq!(broken(&world), expected, "{behind}");
+        assert_eq!(world.counted("checkpoints_unvouched") > 0, behind == 2);
+    }
+}
+
 /// One node hears no batches; then nobody can give it them any more.
 #[test]
 fn what_all_have_pruned_is_excused_and_counted() {
