@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::bucket::{Bucket, Rate};
 use super::{LinkId, Note, Time};
 use crate::wire::limits::{
-    MAX_LACKED, RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST,
+    MAX_LACKED, MAX_WANTS, RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST,
     RECOVER_BYTES_PER_S, RECOVERING, VOICE_BURST, VOICES_PER_S,
 };
 
@@ -24,6 +24,13 @@ const ASK_AGAIN_FIRST: Duration = Duration::from_secs(2);
 const BELIEVED: Duration = Duration::from_secs(600);
 /// After so many slots that a member offered and did not give, its offers count for nothing.
 const MAX_BROKEN: u32 = 8;
+/// A member that was busy so often in a row, with longer pauses each time, counts as one that
+/// cannot be reached.
+const MAX_BUSY: u32 = 4;
+/// Offers of a member that are remembered: as many as one request may bring.
+const MAX_OFFERS: usize = MAX_WANTS;
+/// What was not answered for so long when its link ended counts: no neighbour's patience is longer.
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// A member whose links ended so often while it had not answered counts as one that cannot be
 /// reached: one that does not answer must not keep a slot open for ever.
 const MAX_UNANSWERED: u32 = 2;
@@ -46,9 +53,13 @@ struct Lack {
     again: Time,
     /// How often that was put off.
     times: u32,
-    /// The slot that it offered last, and how many it offered and did not give.
-    offered: u64,
+    /// Slots that it offered lately, and how many it offered and did not give.
+    offered: BTreeSet<u64>,
     broken: u32,
+    /// How often it was busy since it last gave something; once a pause.
+    busy: u32,
+    /// It is not asked before, as it was busy.
+    busy_until: Time,
 }
 
 /// A member that was asked for a slot.
@@ -81,6 +92,9 @@ pub(super) struct Recovery {
     /// How often all members were looked at for a slot.
     #[cfg(test)]
     pub looks: u64,
+    /// How often it was planned whom to ask for one.
+    #[cfg(test)]
+    pub plans: u64,
 }
 
 impl Recovery {
@@ -169,9 +183,30 @@ impl Recovery {
     /// A member gave a slot. If it lacked that before, it has got more since than it said.
     pub fn gave(&mut self, author: u32, member: u32, seq: u64, now: Time) {
         self.closed(author, seq, member);
+        self.unanswered.remove(&(author, member));
         if self.lacking(author, member, seq, now).is_some() {
             self.lacks.remove(&(author, member));
         }
+        if let Some(lack) = self.lacks.get_mut(&(author, member)) {
+            (lack.broken, lack.busy) = (0, 0);
+            lack.offered.clear();
+        }
+    }
+
+    /// A member has a slot, or not: it cannot say.
+    pub fn is_busy(&mut self, author: u32, member: u32, seq: u64, now: Time) {
+        self.closed(author, seq, member);
+        let lack = self.lacks.entry((author, member)).or_default();
+        if lack.busy_until <= now {
+            let factor = 1u32.checked_shl(lack.busy).unwrap_or(u32::MAX);
+            lack.busy_until = now.after(ASK_AGAIN_FIRST.saturating_mul(factor).min(BELIEVED));
+            lack.busy = lack.busy.saturating_add(1);
+        }
+    }
+
+    /// Whether a member may be asked for slots of a lane: it was not busy lately.
+    pub fn can_say(&self, author: u32, member: u32, now: Time) -> bool {
+        self.lacks.get(&(author, member)).is_none_or(|lack| lack.busy_until <= now)
     }
 
     /// A member has nothing of a lane from a slot up to the one before `next`; `u64::MAX` if it
@@ -180,8 +215,7 @@ impl Recovery {
         &mut self,
         (author, seq): (u32, u64),
         member: u32,
-        next: u64,
-        lowest: u64,
+        (next, lowest): (u64, u64),
         now: Time,
     ) {
         self.closed(author, seq, member);
@@ -192,12 +226,16 @@ impl Recovery {
             lack.times = lack.times.saturating_add(1);
         }
         lack.ranges.retain(|_, range| now.since(range.at) < BELIEVED);
-        if lack.offered == seq {
+        let next = next.max(seq.saturating_add(1));
+        let lies = next != u64::MAX && lack.find(next, now).is_some();
+        if lack.offered.contains(&seq) || lies {
             lack.broken = lack.broken.saturating_add(1);
         }
-        let offers = lack.broken < MAX_BROKEN;
-        let next = if offers { next.max(seq.saturating_add(1)) } else { u64::MAX };
-        lack.offered = next;
+        let next = if lack.broken < MAX_BROKEN { next } else { u64::MAX };
+        lack.offered.insert(next);
+        if lack.offered.len() > MAX_OFFERS {
+            lack.offered.pop_first();
+        }
         lack.insert(seq, Range { next, at: now });
         while lack.ranges.len() > MAX_LACKED {
             match lack.ranges.first_key_value() {
@@ -217,10 +255,7 @@ impl Recovery {
 
     /// Whether a member said that it lacks a slot: then the lowest above that it offers.
     pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
-        let lack = self.lacks.get(&(author, member))?;
-        let (_, range) = lack.ranges.range(..=seq).next_back()?;
-        let covers = seq < range.next || range.next == u64::MAX;
-        (covers && now.since(range.at) < BELIEVED).then_some(range.next)
+        self.lacks.get(&(author, member))?.find(seq, now).map(|range| range.next)
     }
 
     /// Whether a member that lacked something may be asked for it again.
@@ -231,7 +266,9 @@ impl Recovery {
     /// Whether a member leaves open what it is asked for of a lane.
     pub fn is_silent(&self, author: u32, member: u32, now: Time) -> bool {
         let links = self.unanswered.get(&(author, member));
+        let busy = |lack: &Lack| lack.busy >= MAX_BUSY && now.since(lack.busy_until) < BELIEVED;
         links.is_some_and(|(times, at)| *times >= MAX_UNANSWERED && now.since(*at) < BELIEVED)
+            || self.lacks.get(&(author, member)).is_some_and(busy)
     }
 
     /// Nothing is missing of a lane any more.
@@ -248,7 +285,7 @@ impl Recovery {
             lanes.into_iter().map(|author| (author, member)).collect();
         self.asked.retain(|(author, _), asks| {
             asks.retain(|ask| {
-                if ask.link == link {
+                if ask.link == link && now.since(ask.at) >= SILENCE {
                     silent.insert((*author, ask.member));
                 }
                 ask.link != link
@@ -264,6 +301,13 @@ impl Recovery {
 }
 
 impl Lack {
+    /// What it said of a slot, if that is believed still.
+    fn find(&self, seq: u64, now: Time) -> Option<&Range> {
+        let (_, range) = self.ranges.range(..=seq).next_back()?;
+        let covers = seq < range.next || range.next == u64::MAX;
+        (covers && now.since(range.at) < BELIEVED).then_some(range)
+    }
+
     /// Puts a range in place of all that it overlaps: what was said last of a slot holds, also of
     /// the slots before it that were lacked with it.
     fn insert(&mut self, from: u64, range: Range) {
@@ -287,7 +331,7 @@ mod tests {
         let now = Time(0);
         let mut offered = 1;
         for _ in 0..100 {
-            recovery.lacks((0, offered), 1, offered + 1, 1, now);
+            recovery.lacks((0, offered), 1, (offered + 1, 1), now);
             match recovery.lacking(0, 1, offered, now) {
                 Some(u64::MAX) => break,
                 next => offered = next.expect("it said so"),
@@ -304,14 +348,14 @@ mod tests {
     fn a_member_is_asked_again_later_each_time() {
         let (mut recovery, mut now) = (Recovery::default(), Time(7));
         for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
-            recovery.lacks((0, 5), 1, u64::MAX, 1, now);
+            recovery.lacks((0, 5), 1, (u64::MAX, 1), now);
             let before = now.after(Duration::from_millis(wait * 1000 - 1));
             assert!(!recovery.may_ask_again(0, 1, before), "{wait}");
             assert!(recovery.lacking(0, 1, 9, before).is_some());
             now = now.after(Duration::from_secs(wait));
             assert!(recovery.may_ask_again(0, 1, now), "it may have it by now");
         }
-        recovery.lacks((0, 5), 1, u64::MAX, 1, now);
+        recovery.lacks((0, 5), 1, (u64::MAX, 1), now);
         recovery.gave(0, 1, 6, now);
         assert_eq!(recovery.lacking(0, 1, 5, now), None, "it has got some of it");
     }
@@ -320,24 +364,24 @@ mod tests {
     fn all_that_a_member_lacks_is_remembered_until_it_is_decided() {
         let (mut recovery, now) = (Recovery::default(), Time(0));
         for seq in [9, 3, 6, 12] {
-            recovery.lacks((0, seq), 1, seq + 1, 1, now);
+            recovery.lacks((0, seq), 1, (seq + 1, 1), now);
         }
         let lacking = |recovery: &Recovery| -> Vec<u64> {
             (1..16).filter(|seq| recovery.lacking(0, 1, *seq, now).is_some()).collect()
         };
         assert_eq!(lacking(&recovery), [3, 6, 9, 12]);
-        recovery.lacks((0, 5), 1, 11, 1, now);
+        recovery.lacks((0, 5), 1, (11, 1), now);
         assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
-        recovery.lacks((0, 7), 1, 11, 1, now);
+        recovery.lacks((0, 7), 1, (11, 1), now);
         assert_eq!(lacking(&recovery), [3, 5, 6, 7, 8, 9, 10, 12]);
         assert_eq!(recovery.lacking(0, 1, 5, now), Some(11), "it offers no slot between");
         assert!(!recovery.is_known_well(0, 1, now));
-        (0..5000).for_each(|i| recovery.lacks((0, 20 + 2 * i), 1, 21 + 2 * i, 11, now));
+        (0..5000).for_each(|i| recovery.lacks((0, 20 + 2 * i), 1, (21 + 2 * i, 11), now));
         assert!(recovery.is_known_well(0, 1, now));
         assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), MAX_LACKED);
         assert_eq!(lacking(&recovery), [12], "what is decided goes first");
         assert!(recovery.lacking(0, 1, 20, now).is_some(), "the lowest of the others stay");
-        recovery.lacks((0, 1), 1, u64::MAX, 11, now);
+        recovery.lacks((0, 1), 1, (u64::MAX, 11), now);
         assert_eq!(recovery.lacking(0, 1, u64::MAX, now), Some(u64::MAX));
         assert_eq!(recovery.lacks[&(0, 1)].ranges.len(), 1);
     }
@@ -354,15 +398,20 @@ mod tests {
         assert_eq!(seq as usize, RECOVERING);
         recovery.asks(0, 1, LinkId(2), 3, now);
         assert_eq!(recovery.asked(0, 1), Some((2, now)));
-        recovery.link_down(LinkId(0), (1, vec![]), now);
-        recovery.link_down(LinkId(2), (3, vec![]), now);
+        let late = now.after(SILENCE);
+        recovery.link_down(LinkId(0), (1, vec![]), late);
+        recovery.link_down(LinkId(2), (3, vec![]), late);
         assert_eq!(
             (recovery.open(0), recovery.open_on(LinkId(1))),
             (RECOVERING / 2, RECOVERING / 2)
         );
         assert!(!recovery.is_silent(0, 1, now), "once is no rule");
+        recovery.asks(0, 2, LinkId(3), 1, late);
+        recovery.link_down(LinkId(3), (1, vec![]), late);
+        assert!(!recovery.is_silent(0, 1, now), "it had no time");
         recovery.asks(0, 2, LinkId(4), 1, now);
-        recovery.link_down(LinkId(4), (1, vec![0]), now);
+        recovery.link_down(LinkId(4), (1, vec![0]), late);
+        let now = late;
         assert!(recovery.is_silent(0, 1, now) && !recovery.is_silent(0, 2, now));
         recovery.link_down(LinkId(5), (2, vec![0]), now);
         recovery.link_down(LinkId(6), (2, vec![0]), now);

@@ -42,8 +42,22 @@ pub(super) struct Slot {
     pub base: u64,
     /// Whether its signature was checked since the start: what a disk gives back may have rotted.
     pub checked: bool,
+    /// Whether the batch that was delivered is lost, and this is the second one: the next is
+    /// delivered.
+    pub unread: bool,
+    /// Until then it is not named to others: it could not be read.
+    pub unnamed: Time,
     /// Members, by key number, that sent this id.
     pub givers: Vec<u32>,
+}
+
+impl Slot {
+    /// One batch, as yet unchecked, from nowhere.
+    fn held(id: BatchId, rest: Digest, signature: Signature) -> Self {
+        let (at, unnamed) = (Time(0), Time(0));
+        let (second, checked, unread, base, givers) = (None, false, false, 0, Vec::new());
+        Self { id, rest, signature, second, at, base, checked, unread, unnamed, givers }
+    }
 }
 
 /// What a member says of its own lane of an author.
@@ -107,6 +121,18 @@ impl Lane {
     /// Slots held above the tip.
     pub fn above(&self) -> usize {
         self.slots.above(self.tip)
+    }
+
+    /// Whether a batch that goes into a slot is to be delivered: nothing was, or it is lost.
+    pub fn is_unread(&self, seq: u64) -> bool {
+        self.slots.get(seq).is_none_or(|slot| slot.unread)
+    }
+
+    /// What a member may say of what it cannot give: everything up to here is pruned or given up.
+    pub fn out_of_reach(&self) -> u64 {
+        let next = self.floor.saturating_add(1);
+        let gone = self.holes.ranges().iter().find(|hole| hole.gone && hole.from <= next);
+        gone.map_or(self.floor, |hole| hole.to.max(self.floor)).min(self.tip)
     }
 
     /// Whether two ids in one slot, or a broken chain, were seen.
@@ -206,10 +232,10 @@ impl Lane {
     pub(super) fn restore_slot(&mut self, found: &RestoredSlot) {
         match self.slots.get_mut(found.seq) {
             None => {
-                let RestoredSlot { seq, base, id, rest, signature, .. } = *found;
-                let (second, at, givers) = (None, Time(0), Vec::new());
+                let RestoredSlot { seq, base, id, rest, signature, first } = *found;
                 self.restarts |= base.saturating_add(1) < seq;
-                let slot = Slot { id, rest, signature, second, at, base, checked: false, givers };
+                let (at, unread) = (Time(0), !first);
+                let slot = Slot { base, at, unread, ..Slot::held(id, rest, signature) };
                 self.slots.insert(seq, slot);
                 self.holes.fill(seq);
             }
@@ -224,12 +250,13 @@ impl Lane {
     pub(super) fn put(&mut self, seq: u64, filling: &Filling) -> bool {
         let Filling { id, rest, signature, base, at, giver, .. } = *filling;
         if let Some(held) = self.slots.get_mut(seq) {
-            held.second = Some(id);
+            (held.second, held.unread) = (Some(id), false);
             return true;
         }
-        let (second, checked, givers) = (None, true, giver.into_iter().collect());
         self.restarts |= base.saturating_add(1) < seq;
-        self.slots.insert(seq, Slot { id, rest, signature, second, at, base, checked, givers });
+        let (checked, givers) = (true, giver.into_iter().collect());
+        let slot = Slot { base, at, checked, givers, ..Slot::held(id, rest, signature) };
+        self.slots.insert(seq, slot);
         false
     }
 

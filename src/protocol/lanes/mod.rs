@@ -281,7 +281,7 @@ impl Lanes {
         let held = lane.slots.get(lane.tip).filter(|held| held.checked)?;
         let (rest, signature) = (held.rest, held.signature);
         let slot = SignedSlot { author: key, seq: lane.tip, rest, signature };
-        Some(Tip { slot, solid: lane.solid(), floor: lane.floor.min(lane.tip) })
+        Some(Tip { slot, solid: lane.solid(), floor: lane.out_of_reach() })
     }
 
     /// A tip that a start found and nobody checked yet.
@@ -292,6 +292,15 @@ impl Lanes {
         Some(SignedSlot { author: key, seq: lane.tip, rest, signature })
     }
 
+    /// A slot could not be read: a full store drops payloads above the tip, too. It is not named to
+    /// others until then.
+    pub fn unreadable(&mut self, author: u32, seq: u64, until: Time) {
+        let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
+        if let Some(slot) = slot {
+            slot.unnamed = until;
+        }
+    }
+
     /// A slot's signature was checked.
     pub fn checked(&mut self, author: u32, seq: u64) {
         let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
@@ -300,21 +309,29 @@ impl Lanes {
         }
     }
 
-    /// The slots held above a lane's tip, both ids of those that have two, ascending.
-    pub fn above(&self, author: u32, key: PublicKey) -> impl Iterator<Item = SlotId> {
+    /// The slots held above a lane's tip that can be given, both ids of those that have two,
+    /// ascending.
+    pub fn above(&self, author: u32, key: PublicKey, now: Time) -> impl Iterator<Item = SlotId> {
         let above = self.lanes.get(&author).map(|lane| lane.slots.iter_above(lane.tip));
-        above.into_iter().flatten().flat_map(move |(seq, slot)| {
+        let above = above.into_iter().flatten().filter(move |(_, slot)| slot.unnamed <= now);
+        above.flat_map(move |(seq, slot)| {
             let mut ids = [Some(slot.id), slot.second];
             ids.sort_unstable();
             ids.into_iter().flatten().map(move |id| SlotId { author: key, seq, id })
         })
     }
 
-    /// Notes that our own payloads of an author were pruned up to `floor`.
+    /// Notes that our own payloads of an author were pruned up to `floor`: there is no room for
+    /// what is missing below, and the tip moves up to it.
     pub fn raise_floor(&mut self, author: u32, floor: u64) {
         if let Some(lane) = self.lanes.get_mut(&author) {
-            lane.floor = lane.floor.max(floor.min(lane.tip));
+            lane.floor = lane.floor.max(floor);
+            if lane.floor > lane.tip {
+                (lane.tip, lane.tip_id) = (lane.floor, lane.slots.get(lane.floor).map(|s| s.id));
+                self.changed.insert(author);
+            }
             lane.holes.forget(lane.floor);
+            lane.advance();
             self.note(author);
         }
     }

@@ -67,8 +67,11 @@ pub(in crate::protocol) struct Link {
     pub served: Bucket,
     /// How often lanes are compared with it.
     pub compares: Bucket,
-    /// Since when it grants too little credit for what it is to be asked.
+    /// Since when it grants no credit, and has too little to be asked for what is missing.
     pub withholds: Option<Time>,
+    /// Whether it is to be asked for what is missing as soon as it has credit: what is new leaves
+    /// room for that until then.
+    pub awaited: bool,
     /// Wants that it answered with a batch.
     pub given: u64,
     /// Comparisons of its own that were answered with slots.
@@ -116,6 +119,7 @@ impl Link {
             idle: [Idle::after(pushes), Idle::after(rest)],
             credit_due: None,
             withholds: None,
+            awaited: false,
             given: 0,
             described: 0,
             to_compare: VecDeque::new(),
@@ -231,12 +235,14 @@ impl Link {
     }
 
     /// Takes the peer's credit.
-    pub fn grant(&mut self, grant: &Grant) -> Result<(), &'static str> {
+    pub fn grant(&mut self, grant: &Grant, now: Time) -> Result<(), &'static str> {
         match Class::credited(grant.class).and_then(place) {
             Some(i) => self.sending[i].grant(grant)?,
             None => return Err("credit for a class without credit"),
         }
-        self.withholds = self.withholds.filter(|_| !self.may_recover());
+        if grant.class == Class::Request as u8 {
+            self.withholds = (!self.may_recover()).then_some(now);
+        }
         Ok(())
     }
 
@@ -473,6 +479,11 @@ impl Links {
     pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         let place = self.place(id).ok()?;
         Some(&mut *self.links[place].1)
+    }
+
+    /// Nothing is missing that a link is to be asked for.
+    pub fn await_none(&mut self) {
+        self.links.iter_mut().for_each(|(_, link)| link.awaited = false);
     }
 
     /// The ready link to a peer.

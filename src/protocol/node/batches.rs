@@ -263,7 +263,7 @@ impl Node {
             hops,
             from: Some(from.peer),
             delivered_at: self.now,
-            first: place == Place::Empty,
+            first: self.lanes.get(author).is_none_or(|lane| lane.is_unread(seq)),
         };
         let token = Token(self.name());
         let record = Record::Batch(stored.clone());

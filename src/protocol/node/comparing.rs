@@ -11,7 +11,7 @@ use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::bucket::Rate;
-use crate::protocol::lanes::Place;
+use crate::protocol::lanes::{Lane, Place};
 use crate::protocol::links::Link;
 use crate::protocol::repair::{LIST_LANES, authors, differing, narrows};
 use crate::protocol::tree::{level_of, parts};
@@ -141,7 +141,7 @@ impl Node {
             let key = self.key_of(*author);
             self.check_restored_tip(*author);
             tips.extend(self.lanes.signed_tip(*author, key));
-            lanes.push(self.lanes.above(*author, key).collect::<Vec<SlotId>>());
+            lanes.push(self.lanes.above(*author, key, self.now).collect::<Vec<SlotId>>());
         }
         lanes.sort_by_key(Vec::len);
         for (at, held) in lanes.iter().enumerate() {
@@ -294,20 +294,19 @@ impl Node {
 
     /// Looks for the slots that are missing up to a member's tip.
     fn seek(&mut self, author: u32, tip: &Tip, from: &Arrival) {
-        let (link, now) = (from.link, self.now);
+        let link = from.link;
         let mut missing = self.lanes.missing(author, tip.slot.seq, SLOTS_PER_TIP);
-        // What it lacks and yet counts as past, it has pruned or given up.
-        let gone = |seq: u64| {
-            seq <= tip.solid && self.recovery.lacking(author, from.number, seq, now).is_some()
-        };
-        if let Some(seq) = missing.first().copied().filter(|seq| gone(*seq))
+        let heard = self.lanes.get(author).map_or(0, Lane::heard);
+        if let Some(seq) = missing.first().copied().filter(|seq| *seq <= tip.floor)
+            && tip.floor < heard
             && self.is_stuck(author, seq, tip.floor)
         {
-            self.take_offer((author, seq), from.number, link);
+            // What it has pruned or given up is asked of all, as what is below a tip.
+            self.lanes.jump(author, tip.floor);
             self.write_holes();
             return self.recover_soon();
         }
-        missing.retain(|seq| !gone(*seq));
+        missing.retain(|seq| *seq > tip.floor);
         if missing.is_empty() {
             return;
         }

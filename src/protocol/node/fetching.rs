@@ -134,8 +134,9 @@ impl Node {
         let rank = |link| links.get(link).map(|held| promises.rank(held.number, now));
         let has_credit = |link: LinkId| {
             let planned = asks.get(&link).map_or(0, Vec::len);
-            let frames = planned / MAX_WANTS + 1 + kept_free;
             links.get(link).is_some_and(|held| {
+                let kept_free = kept_free + if held.awaited { 2 } else { 0 };
+                let frames = planned / MAX_WANTS + 1 + kept_free;
                 planned < held.room_for_wants()
                     && held.may_send_all(Class::Request, frames, Kind::Request.max_len())
             })
@@ -169,7 +170,8 @@ impl Node {
     /// more at a time.
     pub(super) fn ask_more(&mut self, link: LinkId) {
         let Some(held) = self.links.get(link) else { return };
-        let credit = held.may_send_all(Class::Request, 1, Kind::Request.max_len());
+        let frames = if held.awaited { 3 } else { 1 };
+        let credit = held.may_send_all(Class::Request, frames, Kind::Request.max_len());
         let room = held.room_for_wants();
         if credit && room >= MAX_WANTS {
             self.relay.unpark(Park::Link(link), room, self.now);

@@ -123,11 +123,15 @@ impl Node {
     }
 
     fn on_credit(&mut self, from: &Arrival, credit: &Credit) {
+        let now = self.now;
         for grant in credit.grants.iter() {
             let Some(held) = self.links.get_mut(from.link) else { return };
-            if let Err(why) = held.grant(grant) {
+            if let Err(why) = held.grant(grant, now) {
                 return self.reject(from, Reason::CreditOverrun, Claims::default, why);
             }
+        }
+        if self.links.get(from.link).is_some_and(|held| held.awaited) {
+            self.recover_soon();
         }
         self.ask_more(from.link);
         if let Some(held) = self.links.get(from.link) {

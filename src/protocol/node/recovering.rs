@@ -11,6 +11,7 @@ use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::{Link, OpenWant};
+use crate::protocol::recovery::SILENCE;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
 use crate::wire::limits::{ASKED_OF_ALL, MAX_LACKED, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
 use crate::wire::{BatchId, Frame, List, Missing, Request, Want, WhyMissing};
@@ -34,6 +35,9 @@ struct Source {
     member: u32,
     /// Whether its peer is late with what it was asked for.
     late: bool,
+    /// Whether it grants credit to be asked, and whether it would be.
+    credit: bool,
+    awaited: bool,
     room: usize,
     planned: Vec<(u32, u64)>,
 }
@@ -102,6 +106,7 @@ impl Node {
         (self.recovery.due, self.recovery.lacks_voices) = (None, false);
         let lanes: Vec<u32> = self.open_lanes().collect();
         if lanes.is_empty() {
+            self.links.await_none();
             return self.pace_visits();
         }
         let first = lanes.partition_point(|author| *author < self.recovery.turn);
@@ -115,7 +120,10 @@ impl Node {
             self.recovery.turn = author.saturating_add(1);
         }
         for source in plan.sources {
-            self.ask_holes(source);
+            if let Some(held) = self.links.get_mut(source.link) {
+                held.awaited = source.awaited;
+            }
+            self.ask_holes(source.link, source.member, &source.planned);
         }
         let wait = if plan.asked { PACE } else { PAUSE };
         self.recovery.due = Some(now.after(wait.max(self.recovery.wait(now).min(PAUSE))));
@@ -132,7 +140,8 @@ impl Node {
     /// A link ended: whoever left open what it was asked for, or granted no credit to be asked for
     /// it, counts as silent if that happens again.
     pub(super) fn recover_from_others(&mut self, link: LinkId, gone: &Link) {
-        let lanes = if gone.withholds.is_some() { self.open_lanes().collect() } else { vec![] };
+        let withheld = gone.withholds.is_some_and(|since| self.now.since(since) >= SILENCE);
+        let lanes = if withheld && gone.awaited { self.open_lanes().collect() } else { vec![] };
         self.recovery.link_down(link, (gone.number, lanes), self.now);
     }
 
@@ -141,9 +150,10 @@ impl Node {
         let ready = self.links.ready().map(|(link, held)| {
             let open = self.recovery.open_on(link);
             let room = RECOVERING_PER_LINK.saturating_sub(open).min(MAX_WANTS);
-            let room = if held.may_recover() { room.min(held.room_for_wants()) } else { 0 };
-            let late = self.promises.rank(held.number, self.now).late;
-            Source { link, member: held.number, late, room, planned: Vec::new() }
+            let credit = held.may_recover();
+            let room = if credit { room.min(held.room_for_wants()) } else { 0 };
+            let (member, late) = (held.number, self.promises.rank(held.number, self.now).late);
+            Source { link, member, late, credit, awaited: false, room, planned: Vec::new() }
         });
         let mut sources: Vec<Source> = ready.collect();
         sources.sort_by_key(|source| source.late);
@@ -170,8 +180,11 @@ impl Node {
             looked += 1;
             next = match self.plan_slot(author, seq, plan, &mut turn) {
                 Next::Slot => holes.next_open(seq),
-                Next::Busy => self.next_offered(author, self.offered_by(plan, author, seq)),
-                Next::Nobody if plan.looks == 0 => return,
+                Next::Busy | Next::Nobody if plan.looks == 0 => return,
+                Next::Busy => {
+                    plan.looks -= 1;
+                    self.next_offered(author, self.offered_by(plan, author, seq))
+                }
                 Next::Nobody => {
                     plan.looks -= 1;
                     self.pass_over(author, seq)
@@ -192,6 +205,8 @@ impl Node {
     /// answer, as many more as make `f + 1`: so that whoever answers nothing holds up nothing that
     /// another has. A member that lacked it is asked again only once no other is left.
     fn plan_slot(&mut self, author: u32, seq: u64, plan: &mut Plan, turn: &mut usize) -> Next {
+        #[cfg(test)]
+        (self.recovery.plans += 1);
         if plan.checking.contains(&(author, seq)) {
             return Next::Slot;
         }
@@ -212,11 +227,15 @@ impl Node {
                     let member = source.member;
                     let lacks = self.recovery.lacking(author, member, seq, now).is_some();
                     !self.recovery.is_asked(author, seq, member)
+                        && self.recovery.can_say(author, member, now)
                         && lacks == again
                         && (!again || self.recovery.may_ask_again(author, member, now))
                 };
-                busy |=
-                    !again && plan.sources.iter().any(|source| source.room == 0 && fits(source));
+                for source in plan.sources.iter_mut().filter(|source| source.room == 0) {
+                    if !again && fits(source) {
+                        (busy, source.awaited) = (true, !source.credit);
+                    }
+                }
                 let Some(at) = plan.find(*turn, |source| source.room > 0 && fits(source)) else {
                     break;
                 };
@@ -294,15 +313,14 @@ impl Node {
             || (unlinked && self.overlay.failures(peer) >= TRIES)
     }
 
-    fn ask_holes(&mut self, source: Source) {
-        let Source { link, member, planned, .. } = source;
+    fn ask_holes(&mut self, link: LinkId, member: u32, planned: &[(u32, u64)]) {
         if planned.is_empty() {
             return;
         }
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
         let mut wants = Vec::with_capacity(planned.len());
-        for (author, seq) in &planned {
+        for (author, seq) in planned {
             let ticket = held.ticket();
             held.wants.insert(
                 ticket,
@@ -339,12 +357,16 @@ impl Node {
         let offered = if missing.next > seq { missing.next } else { u64::MAX };
         let (stuck, asked) =
             (self.is_stuck(author, seq, missing.floor), lane.holes().contains(seq));
-        if asked || stuck || seq > lane.tip() {
-            let next = if missing.why == WhyMissing::Busy { seq + 1 } else { offered };
-            let lowest = lane.holes().first_open().unwrap_or(seq);
-            self.recovery.lacks((author, seq), member, next, lowest, self.now);
+        if missing.why == WhyMissing::Busy {
+            if asked {
+                self.recovery.is_busy(author, member, seq, self.now);
+                self.recover_soon();
+            }
+            return;
         }
         if asked || stuck {
+            let lowest = lane.holes().first_open().unwrap_or(seq);
+            self.recovery.lacks((author, seq), member, (offered, lowest), self.now);
             self.take_offer((author, seq), member, link);
             self.recover_soon();
         } else if seq > lane.tip() && seq <= lane.vouched() {
@@ -363,7 +385,7 @@ impl Node {
 
     /// A member lacks a slot below the tip, or one at which its lane is stuck, and may offer one
     /// above it.
-    pub(super) fn take_offer(&mut self, (author, seq): (u32, u64), member: u32, link: LinkId) {
+    fn take_offer(&mut self, (author, seq): (u32, u64), member: u32, link: LinkId) {
         let offered = self.recovery.lacking(author, member, seq, self.now).unwrap_or(u64::MAX);
         if offered == u64::MAX {
             return;
@@ -393,8 +415,7 @@ impl Node {
                 && seq > lane.vouched()
                 && (floor >= seq || lane.lies_far_behind())
         };
-        // What is announced is on its way: holes are filled with more patience than news has.
-        !self.relay.seeks(author, seq) && self.lanes.get(author).is_some_and(stuck)
+        self.lanes.get(author).is_some_and(stuck)
     }
 
     /// A row of the store is not what was written: the slot is missing again, and asked for.
@@ -417,16 +438,19 @@ impl Node {
         if room == 0 || !held.may_recover() {
             return;
         }
-        let probed = self.some_given_up(member);
+        let (probed, patience) = (self.some_given_up(member), self.patience());
+        let asked = |author, seq| self.recovery.asked(author, seq);
         let unasked = |(author, seq): &(u32, u64)| {
             self.recovery.lacking(*author, member, *seq, now).is_none()
-                && self.recovery.asked(*author, *seq).is_none()
+                && self.recovery.can_say(*author, member, now)
+                && !self.recovery.is_asked(*author, *seq, member)
+                && asked(*author, *seq).is_none_or(|(_, last)| now.since(last) >= patience)
         };
         let planned: Vec<(u32, u64)> = probed.into_iter().filter(unasked).take(room).collect();
         for (author, seq) in &planned {
             self.recovery.asks(*author, *seq, link, member, now);
         }
-        self.ask_holes(Source { link, member, late: false, room: 0, planned });
+        self.ask_holes(link, member, &planned);
     }
 
     /// First slots of holes that were given up, beginning anywhere: a liar's lanes may have as many

@@ -5,6 +5,7 @@
 //! served before, and only a few at a time, so that no request causes more reading than serving.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
@@ -17,6 +18,9 @@ use crate::wire::limits::{
     SERVE_BYTES_PER_S,
 };
 use crate::wire::{BatchId, Class, Frame, Kind, Missing, Want, WhyMissing};
+
+/// What could not be read is not named to others for so long.
+const UNREADABLE: Duration = Duration::from_secs(60);
 
 pub(super) const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
 
@@ -165,7 +169,7 @@ impl Node {
         let (peer, wait) = (held.peer, held.served.wait(SERVE, self.now, 1));
         if !wait.is_zero() {
             // A little more, as the bucket counts nanoseconds and time is in microseconds.
-            let due = self.now.after(wait + std::time::Duration::from_micros(1));
+            let due = self.now.after(wait + Duration::from_micros(1));
             self.serving.due = Some(self.serving.due.map_or(due, |other| other.min(due)));
             return false;
         }
@@ -230,6 +234,7 @@ impl Node {
                     Held::Not(why) => why, // pruned, or found to be damaged, while it was read
                     _ => WhyMissing::Busy,
                 };
+                self.lanes.unreadable(author, want.seq, self.now.after(UNREADABLE));
                 self.refuse_want(&waiting, why);
             }
         }

@@ -16,6 +16,7 @@ use crate::wire::{
     List, Missing, Push, Reply, SlotId, Want, WhyMissing,
 };
 
+mod answering;
 mod comparing;
 mod holding_up;
 mod linking;
@@ -23,6 +24,7 @@ mod recovering;
 mod searching;
 mod serving;
 mod submitting;
+mod trouble;
 
 /// One node, member 0, among members that the test plays.
 struct Victim {

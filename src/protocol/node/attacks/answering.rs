@@ -1,0 +1,295 @@
+//! Liars that answer late, little or nothing keep nothing that is missing from coming.
+
+use super::recovering::tip_of;
+use super::{Victim, identity, list};
+use crate::crypto::Digest;
+use crate::protocol::{Hole, LinkId};
+use crate::wire::{
+    Announce, Batch, Class, Compare, Credit, Entry, Frame, Grant, Missing, SlotId, Tip, Want,
+    WhyMissing,
+};
+
+pub(super) fn lacks(want: &Want, next: u64) -> Frame {
+    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
+    Frame::Missing(Missing { ticket, why, floor: 0, next })
+}
+
+pub(super) fn busy(want: &Want) -> Frame {
+    let (ticket, why) = (want.ticket, WhyMissing::Busy);
+    Frame::Missing(Missing { ticket, why, floor: 0, next: want.seq + 1 })
+}
+
+/// A liar leaves a probe open, and links anew before that is too long.
+#[test]
+fn a_liar_that_links_anew_keeps_nobody_from_being_asked_for_what_was_given_up() {
+    for lies in [false, true] {
+        let mut victim = Victim::among(4, 1);
+        victim.leave_alone();
+        let old = victim.chain(4, 7);
+        let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
+        let network = victim.network.id();
+        let base = (5, old[4].id());
+        let restart = Batch::sign_after(&identity(4), network, 8, base, 9, &entry).expect("fits");
+        victim.link(2);
+        old[..5].iter().for_each(|batch| victim.push(LinkId(2), batch));
+        victim.push(LinkId(2), &restart);
+        let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
+            (Frame::Compare(asked), _) => victim.agree(link, asked),
+            (Frame::Request(_), 3) => victim.holder(link, &frame, &old),
+            (Frame::Request(request), 2) => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 8)));
+            }
+            (Frame::Request(request), _) if !lies => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 8)));
+            }
+            _ => {}
+        };
+        victim.run(30_000, &mut react);
+        let author = identity(4).public();
+        assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 7, gone: true }]);
+        victim.link_as(1, LinkId(100));
+        victim.run(1000, &mut react);
+        victim.link(3);
+        for round in 0..100 {
+            victim.run(6000, &mut react);
+            victim.link_as(1, LinkId(101 + round));
+        }
+        assert_eq!(victim.blamed(1), None);
+        assert_eq!(victim.delivered.len(), 8, "lies {lies}: after ten minutes");
+    }
+}
+
+/// Two nodes were away at once; member 1 is the author, has pruned what they missed, and is the
+/// only one ahead; 2 was away as well. The liar 3 announces what does not exist.
+#[test]
+fn invented_ids_do_not_keep_a_lane_from_going_on() {
+    for (lies, gap) in [(false, 1500u64), (true, 1500), (true, 100)] {
+        let mut victim = Victim::among(4, 0);
+        victim.leave_alone();
+        let all = victim.chain(1, gap + 50);
+        let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+        let mut later: Vec<(u64, LinkId, Want)> = vec![];
+        let mut fake = 0;
+        for step in 0..2400u64 {
+            if lies && step % 60 == 0 {
+                fake += 1;
+                let invented = victim.batch(1, 1, Digest::ZERO, &format!("fake {fake}"));
+                victim.announce(LinkId(3), &[invented]);
+            }
+            victim.run(50, |victim, link, frame| match (&frame, link.0) {
+                (Frame::Compare(Compare { ticket, .. }), 1) => {
+                    let tip = all.last().map(tip_of).map(|tip| Tip { floor: gap, ..tip });
+                    victim.tips(link, *ticket, tip.into_iter().collect());
+                }
+                (Frame::Request(request), 1) => {
+                    for want in request.wants.iter() {
+                        let (ticket, why, next) = (want.ticket, WhyMissing::Pruned, gap + 1);
+                        let missing = Frame::Missing(Missing { ticket, why, floor: gap, next });
+                        match want.seq <= gap {
+                            true => victim.say(link, &missing),
+                            false => victim.reply(link, want, &all),
+                        }
+                    }
+                }
+                (Frame::Request(request), 3) => {
+                    let due = victim.now.0 + 5_000_000;
+                    later.extend(request.wants.iter().map(|want| (due, link, *want)));
+                }
+                (_, 2) => victim.holder(link, &frame, &[]),
+                (Frame::Compare(asked), _) => victim.agree(link, asked),
+                _ => {}
+            });
+            let now = victim.now.0;
+            let (due, rest): (Vec<_>, Vec<_>) =
+                later.into_iter().partition(|(due, ..)| *due <= now);
+            later = rest;
+            due.iter().for_each(|(_, link, want)| victim.say(*link, &lacks(want, 0)));
+        }
+        let tip = victim.node.tip(&identity(1).public()).0;
+        assert!(
+            victim.delivered.len() >= 50,
+            "lies {lies} gap {gap}: tip {tip} delivered {} closed {:?}",
+            victim.delivered.len(),
+            victim.closed
+        );
+    }
+}
+
+/// An author lost its disk; a liar shows it its own tip, and is busy with each slot, late and from
+/// the last one on; all others have pruned.
+#[test]
+fn a_busy_liar_keeps_no_author_from_going_on() {
+    for (slow, descending) in [(false, false), (false, true), (true, true)] {
+        let mut victim = Victim::among(4, 0);
+        let top = 100_000;
+        let last = victim.batch(0, top, Digest([1; 32]), "x");
+        let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+        let mut later: Vec<(u64, LinkId, Vec<Want>)> = vec![];
+        let mut began = victim.now;
+        let mut published = false;
+        while victim.own().iter().all(|(seq, _)| *seq <= top)
+            && victim.now.since(began).as_secs() < 1200
+        {
+            victim.run(if slow { 50 } else { 5 }, |victim, link, frame| match (&frame, link.0) {
+                (Frame::Compare(Compare { ticket, .. }), _) => {
+                    victim.tips(link, *ticket, vec![tip_of(&last)])
+                }
+                (Frame::Request(request), 1) => {
+                    let mut wants: Vec<Want> = request.wants.to_vec();
+                    if descending {
+                        wants.reverse();
+                    }
+                    let due = victim.now.0 + if slow { 9_000_000 } else { 0 };
+                    later.push((due, link, wants));
+                }
+                (Frame::Request(request), _) => {
+                    for want in request.wants.iter() {
+                        let (ticket, why) = (want.ticket, WhyMissing::Pruned);
+                        victim.say(
+                            link,
+                            &Frame::Missing(Missing { ticket, why, floor: top, next: 0 }),
+                        );
+                    }
+                }
+                _ => {}
+            });
+            if !published && victim.node.tip(&identity(0).public()).0 == top {
+                published = true;
+                began = victim.now;
+                victim.publish();
+            }
+            let now = victim.now.0;
+            let (due, rest): (Vec<_>, Vec<_>) =
+                later.into_iter().partition(|(due, ..)| *due <= now);
+            later = rest;
+            for (_, link, wants) in due {
+                wants.iter().for_each(|want| victim.say(link, &busy(want)));
+            }
+        }
+        let took = victim.now.since(began);
+        assert!(took.as_secs() < 1200, "slow {slow} descending {descending}: {:?}", victim.own());
+    }
+}
+
+/// A liar that has a link's requests spent on what it invents, and answers and grants all but the
+/// last two of them now and then.
+#[derive(Default)]
+struct Dribbler {
+    requests: Vec<(Vec<Want>, u64)>,
+    answered: usize,
+    invented: u64,
+}
+
+impl Dribbler {
+    /// Slots above the tips of 40 authors, ids that nobody has.
+    fn announce(&mut self, victim: &mut Victim, link: LinkId) {
+        let invent = |author: u16| {
+            self.invented += 1;
+            let id = Digest::of(&[&self.invented.to_be_bytes()]);
+            SlotId { author: identity(author).public(), seq: 1 + self.invented % 900, id }
+        };
+        let items = list((4..44).map(invent).collect());
+        victim.say(link, &Frame::Announce(Announce { items }));
+    }
+
+    fn answer(&mut self, victim: &mut Victim, link: LinkId) {
+        let upto = self.requests.len().saturating_sub(2);
+        if upto <= self.answered {
+            return;
+        }
+        let wants = self.requests[self.answered..upto].iter().flat_map(|(wants, _)| wants);
+        wants.for_each(|want| victim.say(link, &lacks(want, 0)));
+        self.answered = upto;
+        let bytes = self.requests[..upto].iter().map(|(_, bytes)| bytes).sum();
+        let (class, frames) = (Class::Request as u8, upto as u64);
+        let grants = list(vec![Grant { class, frames, bytes }]);
+        victim.say(link, &Frame::Credit(Credit { grants }));
+    }
+}
+
+/// An author lost its disk and was shown its own tip 5; two lack it all.
+#[test]
+fn whoever_grants_a_little_credit_now_and_then_holds_up_no_author() {
+    for lies in [false, true] {
+        let mut victim = Victim::among(4, 40);
+        let old = victim.chain(0, 5);
+        let liar = victim.link(1);
+        let _: Vec<LinkId> = (2..4).map(|n| victim.link(n)).collect();
+        victim.leave_alone();
+        victim.misers.extend(lies.then_some((liar, Class::Request)));
+        let (mut dribbler, mut published) = (Dribbler::default(), false);
+        for second in 0..600 {
+            if lies {
+                dribbler.announce(&mut victim, liar);
+            }
+            victim.run(1000, |victim, link, frame| match (&frame, link.0) {
+                (Frame::Compare(Compare { ticket, .. }), 1) if second >= 5 => {
+                    victim.tips(link, *ticket, vec![tip_of(&old[4])]);
+                }
+                (Frame::Request(request), 1) if lies => {
+                    let length = frame.encode().len() as u64;
+                    dribbler.requests.push((request.wants.to_vec(), length));
+                }
+                (Frame::Compare(asked), _) => victim.agree(link, asked),
+                (Frame::Request(request), _) => {
+                    request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+                }
+                _ => {}
+            });
+            if lies && second % 3 == 2 {
+                dribbler.answer(&mut victim, liar);
+            }
+            if !published && victim.node.tip(&identity(0).public()).0 == 5 {
+                published = true;
+                victim.publish();
+            }
+        }
+        assert_eq!(victim.blamed(1), None);
+        assert!(!victim.own().is_empty(), "lies {lies}: {:?}", victim.holes);
+    }
+}
+
+/// Lanes of many holes, and one link that grants no credit.
+#[test]
+fn slots_that_wait_for_credit_cost_little() {
+    let mut plans = vec![];
+    for miser in [false, true] {
+        const AUTHORS: u16 = 8;
+        let mut victim = Victim::among(31, AUTHORS + 16);
+        let links: Vec<LinkId> = (1..=12).map(|n| victim.link(n)).collect();
+        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+            Frame::Compare(asked) => victim.agree(link, asked),
+            Frame::Request(request) if miser && link.0 == 12 => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+            }
+            Frame::Request(request) => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, want.seq + 1)));
+            }
+            Frame::Ping => victim.say(link, &Frame::Ping),
+            _ => {}
+        };
+        if miser {
+            // All its credit goes for what it announces, before there is any hole.
+            victim.misers.insert((links[11], Class::Request));
+            for a in 0..16 {
+                let some = victim.chain(31 + AUTHORS + a, 4);
+                victim.announce(links[11], &some);
+                victim.run(if a % 4 == 3 { 500 } else { 0 }, react);
+            }
+        }
+        let (network, zero) = (victim.network.id(), (0, Digest::ZERO));
+        for a in 31..31 + AUTHORS {
+            let entry = [Entry { topic: String::new(), payload: vec![1] }];
+            let all = victim.chain(a, 600);
+            let some = all.iter().filter(|b| b.header.seq % 2 == 0).take(256);
+            some.for_each(|batch| victim.push(links[0], batch));
+            let r = Batch::sign_after(&identity(a), network, 601, zero, 9, &entry).expect("fits");
+            victim.push(links[0], &r);
+        }
+        victim.run(1500, react);
+        let before = victim.node.recovery.plans;
+        victim.run(3000, react);
+        plans.push(victim.node.recovery.plans - before);
+    }
+    assert!(plans[1] < plans[0] * 3, "{plans:?} slots were planned for");
+}

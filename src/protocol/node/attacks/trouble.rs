@@ -1,0 +1,247 @@
+//! Honest members whose disk, link or store fails for a while are not taken for liars.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::answering::{busy, lacks};
+use super::recovering::tip_of;
+use super::{Victim, identity, list};
+use crate::protocol::{Down, Hole, Input, LinkId};
+use crate::wire::{
+    Batch, Class, Compare, Credit, Entry, Frame, Grant, Missing, Tip, Want, WhyMissing,
+};
+
+/// An author restarted once: a hole for ever. Member 2 came with an empty disk, and has all by now.
+/// The node was cut off meanwhile, and comes back to 2 and a liar.
+#[test]
+fn whoever_was_empty_once_is_asked_for_what_was_signed_since() {
+    for gap in [700u64, 50] {
+        let mut victim = Victim::among(4, 1);
+        victim.leave_alone();
+        let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
+        let network = victim.network.id();
+        let mut all = victim.chain(4, 5);
+        let base = (5, all[4].id());
+        all.push(Batch::sign_after(&identity(4), network, 100, base, 9, &entry).expect("fits"));
+        for seq in 101..=100 + gap {
+            let prev = all.last().expect("some").id();
+            all.push(victim.batch(4, seq, prev, "x"));
+        }
+        let links: Vec<LinkId> = [1, 3].map(|n| victim.link(n)).to_vec();
+        all[..7].iter().for_each(|batch| victim.push(links[0], batch));
+        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+            Frame::Compare(asked) => victim.agree(link, asked),
+            Frame::Request(request) => {
+                let next = if link.0 == 2 { 0 } else { 100 };
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, next)));
+            }
+            _ => {}
+        };
+        victim.run(5000, react);
+        let author = identity(4).public();
+        assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 99, gone: true }]);
+        victim.link(2); // empty
+        victim.run(1000, react);
+        for link in [1, 2, 3].map(LinkId) {
+            victim.give(Input::LinkDown { link, cause: Down::Lost });
+        }
+        victim.run(20_000, |_, _, _| ());
+        victim.link_as(1, LinkId(11));
+        victim.link_as(2, LinkId(12));
+        let mut asked = 0;
+        victim.run(60_000, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Request(_), 12) => {
+                asked += 1;
+                victim.holder(link, &frame, &all);
+            }
+            (Frame::Compare(asked), 11) => victim.agree(link, asked),
+            (_, 12) => victim.holder(link, &frame, &all),
+            _ => {}
+        });
+        assert_eq!(victim.delivered.len(), all.len(), "gap {gap}: asked {asked}");
+    }
+}
+
+/// The one holder could not read its disk for a moment.
+#[test]
+fn whoever_was_busy_once_is_asked_again() {
+    let mut victim = Victim::among(4, 1);
+    victim.leave_alone();
+    let all = victim.chain(4, 10);
+    let links: Vec<LinkId> = [1, 2].map(|n| victim.link(n)).to_vec();
+    all[..9].iter().for_each(|batch| victim.push(links[0], batch));
+    let mut asked = 0;
+    victim.run(60_000, |victim, link, frame| match (&frame, link.0) {
+        (Frame::Request(request), 2) => {
+            asked += 1;
+            for want in request.wants.iter() {
+                match asked {
+                    1 => {
+                        let (ticket, why) = (want.ticket, WhyMissing::Busy);
+                        let missing = Missing { ticket, why, floor: 0, next: 0 };
+                        victim.say(link, &Frame::Missing(missing));
+                    }
+                    _ => victim.reply(link, want, &all),
+                }
+            }
+        }
+        (Frame::Compare(asked), 1) => victim.agree(link, asked),
+        (_, 2) => victim.holder(link, &frame, &all),
+        _ => {}
+    });
+    assert_eq!(victim.delivered.len(), all.len(), "asked {asked}");
+}
+
+/// An honest answerer of a slow link: one want each so often, in order; it grants credit as a node
+/// does.
+#[derive(Default)]
+struct Slow {
+    waiting: VecDeque<(usize, Want)>,
+    /// Of each request, wants that are not answered, and its length.
+    open: BTreeMap<usize, (usize, u64)>,
+    requests: usize,
+    consumed: (u64, u64),
+    reported: u64,
+    due: Option<u64>,
+}
+
+impl Slow {
+    fn asked(&mut self, frame: &Frame, wants: &[Want]) {
+        self.requests += 1;
+        self.open.insert(self.requests, (wants.len(), frame.encode().len() as u64));
+        self.waiting.extend(wants.iter().map(|want| (self.requests, *want)));
+    }
+
+    fn answer(&mut self, victim: &mut Victim, link: LinkId, all: &[Batch]) {
+        let Some((request, want)) = self.waiting.pop_front() else { return };
+        victim.reply(link, &want, all);
+        let (open, length) = self.open.get_mut(&request).expect("open");
+        *open -= 1;
+        if *open > 0 {
+            return;
+        }
+        self.consumed = (self.consumed.0 + 1, self.consumed.1 + *length);
+        let now = victim.now.0;
+        let soon = if self.consumed.0 - self.reported >= 2 { now } else { now + 500_000 };
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+    }
+
+    fn grant(&mut self, victim: &mut Victim, link: LinkId) {
+        if self.due.take_if(|due| *due <= victim.now.0).is_some() {
+            self.reported = self.consumed.0;
+            let (class, (frames, bytes)) = (Class::Request as u8, self.consumed);
+            let grants = list(vec![Grant { class, frames, bytes }]);
+            victim.say(link, &Frame::Credit(Credit { grants }));
+        }
+    }
+}
+
+/// There is so much to ask for that a link's requests are never all answered.
+#[test]
+fn a_slow_link_that_is_busy_is_not_closed() {
+    let mut victim = Victim::among(4, 40);
+    victim.leave_alone();
+    let all: Vec<Batch> = (4..44).flat_map(|author| victim.chain(author, 12)).collect();
+    let link = victim.link(1);
+    victim.misers.insert((link, Class::Request));
+    for seq in 1..=12 {
+        let some: Vec<Batch> = all.iter().filter(|b| b.header.seq == seq).cloned().collect();
+        victim.announce(link, &some);
+    }
+    let mut slow = Slow::default();
+    for _ in 0..600 {
+        victim.run(100, |victim, link, frame| match &frame {
+            Frame::Compare(asked) => victim.agree(link, asked),
+            Frame::Request(request) => slow.asked(&frame, &request.wants),
+            _ => {}
+        });
+        slow.answer(&mut victim, link, &all);
+        slow.grant(&mut victim, link);
+    }
+    assert_eq!((victim.closed.len(), victim.delivered.len()), (0, all.len()));
+}
+
+/// Member 1 holds what is missing, and answers all; its link is lost twice, while it was asked for
+/// much of another lane for a moment.
+#[test]
+fn a_busy_moment_is_not_silence() {
+    let mut victim = Victim::among(4, 21);
+    let all = victim.chain(4, 30);
+    let other: Vec<Batch> = (5..25).flat_map(|a| victim.chain(a, 4)).collect();
+    let _: Vec<LinkId> = [2, 3].map(|n| victim.link(n)).into();
+    let h = victim.link(1);
+    all.iter().for_each(|batch| victim.push(LinkId(2), batch));
+    let react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
+        (Frame::Compare(asked), _) => victim.agree(link, asked),
+        (Frame::Request(request), 2 | 3) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, want.seq + 1)));
+        }
+        _ => {}
+    };
+    victim.run(1000, react);
+    victim.misers.insert((h, Class::Request));
+    for some in other.chunks(16) {
+        victim.announce(h, some);
+        victim.run(300, react);
+    }
+    let asked = victim.spent.get(&(h, Class::Request)).copied();
+    victim.rows.retain(|row| row.batch.header.seq != 12);
+    victim.give(Input::Damaged { author: identity(4).public(), seq: 12, id: all[11].id() });
+    victim.run(100, react);
+    let withholds = victim.node.links.get(h).and_then(|held| held.withholds);
+    victim.give(Input::LinkDown { link: h, cause: Down::Lost });
+    victim.run(1000, react);
+    assert_eq!(victim.node.counters().given_up, 0, "it may come back");
+    let h = victim.link_as(1, LinkId(11));
+    victim.run(100, react); // asked for the slot, and lost again
+    victim.give(Input::LinkDown { link: h, cause: Down::Lost });
+    victim.run(1000, react);
+    assert_eq!(
+        victim.node.counters().given_up,
+        0,
+        "requests {asked:?} withholds {withholds:?} {:?}",
+        victim.holes
+    );
+}
+
+/// The one holder cannot read its disk for its first sixteen answers; the others have pruned.
+#[test]
+fn a_moment_of_failing_reads_gives_nothing_up() {
+    for failing in [0, 1, 16] {
+        let mut victim = Victim::among(4, 1);
+        let all = victim.chain(4, 300);
+        let _: Vec<LinkId> = (2..4).map(|n| victim.link(n)).collect();
+        let mut failed = 0;
+        let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
+            (Frame::Compare(Compare { ticket, .. }), n) => {
+                let floor = if n == 1 { 0 } else { 200 };
+                victim.tips(link, *ticket, vec![Tip { floor, ..tip_of(&all[299]) }]);
+            }
+            (Frame::Request(request), 1) => {
+                for want in request.wants.iter() {
+                    match failed < failing {
+                        true => victim.say(link, &busy(want)),
+                        false => victim.reply(link, want, &all),
+                    }
+                    failed += 1;
+                }
+            }
+            (Frame::Request(request), _) => {
+                for want in request.wants.iter() {
+                    let (ticket, why) = (want.ticket, WhyMissing::Pruned);
+                    match want.seq <= 200 {
+                        true => victim.say(
+                            link,
+                            &Frame::Missing(Missing { ticket, why, floor: 200, next: 201 }),
+                        ),
+                        false => victim.reply(link, want, &all),
+                    }
+                }
+            }
+            _ => {}
+        };
+        victim.run(3000, &mut react);
+        victim.link(1);
+        victim.run(60_000, &mut react);
+        assert_eq!(victim.delivered.len(), 300, "after {failing}");
+    }
+}
