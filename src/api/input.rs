@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query, Request};
@@ -141,12 +141,6 @@ pub(super) fn since(given: Option<&str>, now: Time) -> Result<Option<Time>, Fail
         ))
     };
     given.map(read).transpose()
-}
-
-/// The time by the system's clock.
-pub(super) fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(0).after(since)
 }
 
 /// Whether the body says that it is JSON.

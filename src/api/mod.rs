@@ -13,6 +13,7 @@
 //! | `lab` | impairments of links; only with a lab token |
 //! | `metrics`, `openapi` | for Prometheus; for generators of clients |
 
+mod connections;
 #[cfg(test)]
 mod end_to_end;
 mod error;

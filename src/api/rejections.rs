@@ -10,7 +10,7 @@ use super::input::{self, Params};
 use super::router::App;
 use crate::crypto::hex;
 use crate::http::{ListDto, Problem, RejectionDto, SummaryRow};
-use crate::protocol::Network;
+use crate::net::Handle;
 use crate::store::{Page, Reader, RejectionQuery, RejectionRow, StoreError};
 
 /// Which rejections.
@@ -34,12 +34,13 @@ pub(super) struct RejectionParams {
 
 impl RejectionParams {
     /// The query that they mean.
-    pub fn query(&self, network: &Network) -> Result<RejectionQuery, Failure> {
+    pub fn query(&self, handle: &Handle) -> Result<RejectionQuery, Failure> {
+        let network = handle.network();
         Ok(RejectionQuery {
             reason: input::reason(self.reason.as_deref())?,
             peer: input::key(network, "peer", self.peer.as_deref())?,
             author: input::key(network, "author", self.author.as_deref())?,
-            since: input::since(self.since.as_deref(), input::now())?,
+            since: input::since(self.since.as_deref(), handle.now())?,
             after: input::cursor(self.cursor.as_deref())?,
             limit: input::limit(self.limit)?,
         })
@@ -60,8 +61,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Params(parameters): Params<RejectionParams>,
 ) -> Result<Json<ListDto<RejectionDto>>, Failure> {
-    let network = app.handle().network();
-    let query = parameters.query(network)?;
+    let query = parameters.query(app.handle())?;
     let page = app.read(move |reader| search(reader, query)).await?;
     let items = page.rows.into_iter().map(rejection_dto).collect();
     let (next, gaps) = (page.next.to_string(), vec![]);
@@ -93,8 +93,7 @@ pub(super) async fn summary(
     State(app): State<App>,
     Params(parameters): Params<RejectionParams>,
 ) -> Result<Json<Vec<SummaryRow>>, Failure> {
-    let network = app.handle().network();
-    let query = parameters.query(network)?;
+    let query = parameters.query(app.handle())?;
     let rows = app.read(move |reader| reader.rejection_summary(&query)).await?;
     Ok(Json(rows.into_iter().map(summary_dto).collect()))
 }

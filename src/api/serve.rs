@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::connections::{Connections, Place};
 use super::error::ApiError;
 use super::io::Patient;
 use super::router::{App, router};
+use crate::diagnostics::Failing;
 use crate::http::Guard;
 use crate::net::Handle;
 
-/// Connections at once; more wait in the listener's backlog.
+/// Connections at once; for one more, an idle one ends.
 const MAX_CONNECTIONS: usize = 512;
 /// How long a request's head may take, idle time before it included.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -84,16 +87,15 @@ pub async fn serve(
     let lab = options.lab_token.as_deref().map(|token| Guard::new(address, Some(token)));
     let (stop, stopping) = watch::channel(false);
     let router = router(App::new(handle, stopping.clone()), guard, lab);
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (open, mut failing) = (Arc::new(Connections::default()), Failing::default());
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => {
-                if let Some((stream, slot)) = accepted {
-                    connections.spawn(talk(stream, slot, router.clone(), stopping.clone()));
-                }
+            stream = accept(&listener, &mut failing) => {
+                let place = open.add(MAX_CONNECTIONS);
+                connections.spawn(talk(stream, place, router.clone(), stopping.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -109,17 +111,21 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, slot)),
-        Err(error) => {
-            tracing::warn!(%error, "an API connection cannot be accepted");
-            sleep(ACCEPT_PAUSE).await;
-            None
+async fn accept(listener: &TcpListener, failing: &mut Failing) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Some(failures) = failing.worked() {
+                    tracing::info!(failures, "API connections are accepted again");
+                }
+                return stream;
+            }
+            Err(error) => {
+                if failing.failed() {
+                    tracing::warn!(%error, "an API connection cannot be accepted");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
@@ -127,23 +133,26 @@ async fn accept(
 /// One connection, from its first request to its last.
 async fn talk(
     stream: TcpStream,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|asked| {
+        let (request, answer) = (place.request(), router.call(asked));
+        async { answer.await.map(|response| request.until_sent(response)) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(READ_AHEAD)
-        .serve_connection(
-            TokioIo::new(Patient::new(stream, WRITE_LIMIT)),
-            TowerToHyperService::new(router),
-        );
+        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_LIMIT)), service);
     tokio::pin!(connection);
     // What breaks is the client's matter: a connection that it cut, a request that is no HTTP.
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = place.wanted() => return,
         _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;

@@ -31,7 +31,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Fa
         nodes: network.n(),
         f: network.f(),
         quorum: network.quorum(),
-        ready: is_ready(network.n(), &snapshot),
+        ready: handle.trouble().is_none() && is_ready(network.n(), &snapshot),
         links: snapshot.ready_links(),
         bans: snapshot.bans(),
         malicious: handle.malicious().map(ToString::to_string),
@@ -90,7 +90,7 @@ pub(super) async fn healthz() -> &'static str {
     "alive\n"
 }
 
-/// Whether the node is linked.
+/// Whether the node is linked, and its threads and files are as they should be.
 #[utoipa::path(
     get, path = "/readyz",
     responses(
@@ -99,6 +99,9 @@ pub(super) async fn healthz() -> &'static str {
     )
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Failure> {
+    if let Some(trouble) = app.handle().trouble() {
+        return Err(Failure::busy(trouble));
+    }
     let snapshot = app.snapshot().await?;
     if is_ready(app.handle().network().n(), &snapshot) {
         return Ok("ready\n");

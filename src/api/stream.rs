@@ -103,7 +103,7 @@ pub(super) async fn rejections(
     Params(parameters): Params<RejectionParams>,
     headers: HeaderMap,
 ) -> Result<Events, Failure> {
-    let mut query = parameters.query(app.handle().network())?;
+    let mut query = parameters.query(app.handle())?;
     query.limit = STEPS.0;
     query.after = last_id(&headers)?.or(query.after);
     if query.after.is_none() && query.since.is_none() {

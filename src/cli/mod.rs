@@ -10,6 +10,7 @@ mod folder;
 mod keygen;
 mod keys;
 mod live;
+mod log_lines;
 mod logs;
 mod mesh;
 mod mesh_run;

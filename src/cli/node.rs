@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
@@ -18,9 +19,13 @@ use crate::store;
 /// The environment's lab token, for nodes that are given none.
 const LAB_TOKEN: &str = "LOYAL_LAB_TOKEN";
 
+/// For what still hangs when the node has stopped.
+const ABANDON: Duration = Duration::from_secs(1);
+
 /// Runs a node until it is told to stop.
 pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
-    logs::start(args.log_json);
+    // Dropped last: what was logged is written before the process ends.
+    let _flush = logs::start(args.log_json).context("cannot start")?;
     let token = match &args.api_token_file {
         None => None,
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
@@ -35,11 +40,12 @@ pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
     settings.lab = options.lab_token.is_some();
     // One reactor thread: checks and the disk have threads of their own, and handing work from
     // thread to thread would cost an idle node more than the work itself.
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?
-        .block_on(serve(settings, options, args.with_parent))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start")?;
+    let result = runtime.block_on(serve(settings, options, args.with_parent));
+    // A disk that hangs must not keep the process.
+    runtime.shutdown_timeout(ABANDON);
+    result
 }
 
 fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {
@@ -96,7 +102,10 @@ async fn serve(
     let stop = signals::listen(with_parent).context("cannot listen for signals")?;
     let listener = api::bind(&options).await?;
     let network = Arc::clone(&settings.network);
-    let mut running = net::start(settings).await?;
+    let mut running = tokio::select! {
+        running = net::start(settings) => running?,
+        () = stopped(stop.clone()) => return Ok(ExitCode::SUCCESS),
+    };
     let handle = running.handle();
     let name = network.get(&handle.key()).map_or("?", |member| &*member.name);
     let malicious = handle.malicious().map(ToString::to_string);

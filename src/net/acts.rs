@@ -45,8 +45,10 @@ impl Driver {
                 self.checkers.ask(Job { token, key, statement, signature });
             }
             Output::Write { token, record, durability } => {
-                if let Record::Rejection(rejection) = &record {
-                    log::rejection(rejection);
+                match &record {
+                    Record::Rejection(rejection) => self.log.rejection(rejection),
+                    Record::Ban(ban) => log::ban(ban),
+                    Record::Batch(_) | Record::Holes { .. } => {}
                 }
                 self.disk.write(token, record, durability);
             }
@@ -62,14 +64,13 @@ impl Driver {
     }
 
     /// An operator wants to know whom the node holds to be a liar, and for what.
-    fn log_blame(&self, link: LinkId, why: CloseWhy) {
+    fn log_blame(&mut self, link: LinkId, why: CloseWhy) {
         let reason = match why {
             CloseWhy::Blamed(reason) => reason,
             CloseWhy::Banned => Reason::Banned,
             _ => return,
         };
         let Some(entry) = self.links.get(&link).filter(|entry| !entry.closing) else { return };
-        let reason = reason.name();
-        tracing::info!(link = link.0, peer = %entry.peer, reason, "link closed");
+        self.log.closed(link.0, entry.peer, reason);
     }
 }

@@ -12,6 +12,7 @@ use std::{io, thread};
 use super::mailbox::{Mailbox, lock};
 use super::traffic::Meter;
 use crate::crypto::{PublicKey, Signature, check};
+use crate::diagnostics::Pulse;
 use crate::protocol::{Input, Token};
 use crate::wire::SignedSlot;
 
@@ -37,6 +38,7 @@ struct Queue {
 }
 
 struct Shared {
+    pulses: Vec<Pulse>,
     queue: Mutex<Queue>,
     work: Condvar,
     threads: usize,
@@ -56,14 +58,15 @@ impl Checkers {
     pub fn new(mail: Arc<Mailbox>, meter: Arc<Meter>) -> io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         let (queue, work) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { queue, work, threads, mail, meter });
+        let pulses = std::iter::repeat_with(Pulse::default).take(threads).collect();
+        let shared = Arc::new(Shared { pulses, queue, work, threads, mail, meter });
         let mut pool = Self { shared, threads: vec![] };
         for number in 0..threads {
             let shared = pool.shared.clone();
             let thread = thread::Builder::new()
                 .name(format!("check-{number}"))
                 .stack_size(256 << 10)
-                .spawn(move || shared.run())?;
+                .spawn(move || shared.run(number))?;
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -78,6 +81,11 @@ impl Checkers {
         };
         self.shared.meter.verify_queue.store(waiting as u64, Relaxed);
         self.shared.work.notify_one();
+    }
+
+    /// Of each thread.
+    pub fn pulses(&self) -> Vec<Pulse> {
+        self.shared.pulses.clone()
     }
 
     /// Checks that wait.
@@ -97,8 +105,10 @@ impl Drop for Checkers {
 }
 
 impl Shared {
-    fn run(&self) {
+    fn run(&self, number: usize) {
+        let beat = self.pulses[number].beat();
         while let Some(jobs) = self.next() {
+            beat.begins();
             let mut answers = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let begun = Instant::now();
@@ -107,6 +117,7 @@ impl Shared {
                 answers.push(Input::Checked { token: job.token, verdict });
             }
             self.mail.answers(&mut answers);
+            beat.ends();
         }
     }
 
@@ -159,8 +170,11 @@ mod tests {
         assert_eq!(answers.len(), 200);
         assert!(answers.iter().all(|(token, good)| *good == (token % 2 == 0)));
         assert_eq!((meter.read().verify.count, pool.len()), (200, 0));
+        let pulses = pool.pulses();
+        assert!(pulses.iter().all(|pulse| !pulse.is_gone()));
         let shared = Arc::downgrade(&pool.shared);
         drop(pool);
         assert!(shared.upgrade().is_none());
+        assert!(pulses.iter().all(Pulse::is_gone), "whoever asks for them is told");
     }
 }

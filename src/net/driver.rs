@@ -17,7 +17,7 @@ use tokio_rustls::TlsStream;
 
 use super::actor::Actor;
 use super::checkers::{self, Checkers};
-use super::clock::Clock;
+use super::clock::{Clock, Steps};
 use super::dialer::Dialer;
 use super::disk::Disk;
 use super::fair::Fair;
@@ -25,6 +25,7 @@ use super::handle::Command;
 use super::impairment::{Conditions, Impairments};
 use super::inbox::Item;
 use super::link::{Deadlines, Link};
+use super::log::Log;
 use super::mailbox::{Arrival, Mailbox};
 use super::records::Paced;
 use super::traffic::Meter;
@@ -42,6 +43,8 @@ const ARRIVALS: usize = 32;
 const LINKS_PER_PEER: usize = 4;
 /// The machine is woken by its deadline at most this often.
 const WAKE_GAP: Duration = Duration::from_micros(200);
+/// The wall clock is looked at this often.
+const CLOCK_PAUSE: Duration = Duration::from_secs(10);
 /// For acknowledging what was accepted, once the node is asked to stop.
 const STOPPING: Duration = Duration::from_secs(3);
 /// For closing links, beyond the deadline that each link has itself.
@@ -68,6 +71,9 @@ pub(super) struct Driver {
     pub waiters: Waiters,
     pub links: BTreeMap<LinkId, Entry>,
     pub tasks: JoinSet<()>,
+    pub log: Log,
+    steps: Steps,
+    next_look: Instant,
     fair: Fair,
     next_link: u64,
     answers: VecDeque<Input>,
@@ -106,6 +112,9 @@ impl Driver {
             waiters: Waiters::default(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
+            log: Log::default(),
+            steps: Steps::default(),
+            next_look: Instant::now(),
             fair: Fair::default(),
             next_link: 1,
             answers: VecDeque::new(),
@@ -273,8 +282,23 @@ impl Driver {
             return false;
         }
         self.woken = now;
+        self.look_at_the_clock();
         self.input(Input::Wake);
         true
+    }
+
+    fn look_at_the_clock(&mut self) {
+        if Instant::now() < self.next_look {
+            return;
+        }
+        self.next_look = Instant::now() + CLOCK_PAUSE;
+        if let Some(step) = self.steps.look(&self.clock) {
+            let seconds = step / 1_000_000;
+            tracing::warn!(
+                seconds,
+                "the wall clock was set, or the machine slept; times of this node go on without"
+            );
+        }
     }
 
     /// When to go on though nobody rings.

@@ -1,21 +1,27 @@
 //! What the API holds of a running node: commands to it, and views of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::clock::Clock;
 use super::impairment::Impairments;
 use super::mailbox::Mailbox;
 use super::traffic::{Meter, Traffic};
 use crate::adversary::{Attempts, Spec};
 use crate::crypto::PublicKey;
+use crate::diagnostics::Pulse;
 use crate::protocol::{Network, PublishError, Refusal, Snapshot, Time};
 use crate::store;
 use crate::wire::{Batch, BatchId, Entry, MessageId};
 
 /// Commands that may wait for the driver; a caller beyond that waits itself.
 pub(super) const COMMANDS: usize = 1024;
+
+/// Checks that take longer are stuck: a thread has at most 16 at once, of 50 µs each.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// Why a message was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -69,9 +75,12 @@ pub(super) struct Inner {
     pub network: Arc<Network>,
     pub key: PublicKey,
     pub started_at: Time,
+    pub clock: Clock,
     pub malicious: Option<Spec>,
     pub lab: Option<Impairments>,
     pub reader: store::Reader,
+    pub health: store::Health,
+    pub checkers: Vec<Pulse>,
     pub commits: watch::Receiver<u64>,
 }
 
@@ -135,6 +144,11 @@ impl Handle {
         self.inner.started_at
     }
 
+    /// The time by its clock, which never jumps: what it logs is logged by that.
+    pub fn now(&self) -> Time {
+        self.inner.clock.now()
+    }
+
     /// A reader of its store.
     pub fn reader(&self) -> store::Reader {
         self.inner.reader.clone()
@@ -148,6 +162,17 @@ impl Handle {
     /// Counters of its links and of the work that they make.
     pub fn traffic(&self) -> Traffic {
         self.inner.meter.read()
+    }
+
+    /// What keeps its threads from their work, in words; `None` if nothing does.
+    pub fn trouble(&self) -> Option<String> {
+        let stuck = |pulse: &&Pulse| pulse.is_gone() || pulse.busy_for() >= STUCK;
+        let checkers = self.inner.checkers.iter().find(stuck);
+        let checkers = checkers.map(|pulse| {
+            let what = if pulse.is_gone() { "has ended" } else { "hangs" };
+            format!("a thread that checks signatures {what}")
+        });
+        checkers.or_else(|| self.inner.health.trouble())
     }
 
     /// Sends a command and waits for its answer; `None` when the driver is gone or going.

@@ -18,6 +18,7 @@ use super::records::Paced;
 use super::tls::{Tls, peer_of};
 use super::traffic::{Inbound, Meter};
 use crate::crypto::PublicKey;
+use crate::diagnostics::Failing;
 
 /// For a whole handshake.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -53,18 +54,23 @@ type Finished = (Permit, bool);
 impl Listener {
     /// Accepts until it is aborted; handshakes under way end with it.
     pub async fn run(mut self) {
-        let begun = Instant::now();
+        let (begun, mut failing) = (Instant::now(), Failing::default());
         let mut handshakes: JoinSet<Finished> = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, from)) => {
+                        if let Some(failures) = failing.worked() {
+                            tracing::info!(failures, "connections are accepted again");
+                        }
                         let now = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                         self.judge(now, stream, from.ip(), &mut handshakes);
                     }
                     Err(error) if is_callers(&error) => {}
                     Err(error) => {
-                        tracing::warn!(%error, "no connection can be accepted");
+                        if failing.failed() {
+                            tracing::warn!(%error, "no connection can be accepted");
+                        }
                         sleep(BACK_OFF).await;
                     }
                 },

@@ -86,9 +86,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         network: network.clone(),
         key,
         started_at,
+        clock,
         malicious: spec,
         lab: lab.clone(),
         reader: store.reader(),
+        health: store.health(),
+        checkers: checkers.pulses(),
         commits: store.commits(),
     });
     let addresses = network.members().filter(|member| member.key != key);

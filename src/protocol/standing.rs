@@ -25,9 +25,14 @@ struct Fold {
 }
 
 impl Standing {
-    /// With the bans that a start found.
-    pub fn restore(bans: &[Ban]) -> Self {
-        Self { bans: bans.iter().map(|ban| (ban.peer, *ban)).collect(), ..Self::default() }
+    /// With the bans that a start found. None lasts longer from now than its term, and no term is
+    /// longer than `max`: the clock may have been wrong when it was given, or be so now.
+    pub fn restore(bans: &[Ban], now: Time, max: Duration) -> Self {
+        let sound = |ban: &Ban| {
+            let latest = now.after(ban.until.since(ban.at).min(max));
+            (ban.peer, Ban { until: ban.until.min(latest), ..*ban })
+        };
+        Self { bans: bans.iter().map(sound).collect(), ..Self::default() }
     }
 
     /// Whether a ban is in force.
@@ -141,13 +146,32 @@ mod tests {
             let ban = standing.ban(peer, Reason::BadSignature, now, TERMS).expect("not banned");
             assert!(standing.ban(peer, Reason::Malformed, now, TERMS).is_none(), "one at a time");
             terms.push(ban.until.since(now).as_secs());
-            standing = Standing::restore(&[ban]);
+            standing = Standing::restore(&[ban], now, TERMS.1);
             assert!(standing.is_banned(&peer, now));
             now = ban.until;
             assert!(!standing.is_banned(&peer, now));
         }
         assert_eq!(&terms[..4], [10, 20, 40, 80]);
         assert_eq!(terms[39], 3600);
+    }
+
+    #[test]
+    fn a_ban_given_by_a_wrong_clock_lasts_its_term_and_no_longer() {
+        let peer = PublicKey([1; 32]);
+        let (year, now) = (Duration::from_secs(31_536_000), Time(0).after(Duration::from_secs(77)));
+        let given = |at: Time, until: Time| {
+            let ban = Ban { peer, reason: Reason::Malformed, at, until, strikes: 1 };
+            Standing::restore(&[ban], now, TERMS.1)
+        };
+        let ahead = now.after(year);
+        let standing = given(ahead, ahead.after(TERMS.0));
+        assert!(standing.is_banned(&peer, now));
+        assert!(!standing.is_banned(&peer, now.after(TERMS.0)), "ten seconds from now at most");
+        let standing = given(Time(0), Time(u64::MAX));
+        assert!(!standing.is_banned(&peer, now.after(TERMS.1)), "a row that says for ever");
+        assert!(!given(ahead, Time(0)).is_banned(&peer, now));
+        let was = now.after(Duration::from_secs(3));
+        assert!(!given(Time(0), was).is_banned(&peer, was), "it is over when it was to be");
     }
 
     #[test]

@@ -14,8 +14,9 @@ use super::author::Shares;
 use super::log::{Log, Overflow};
 use super::quarantine::Damage;
 use super::writer::{Command, Writer};
-use super::{Reader, StoreError, open};
+use super::{Health, Reader, StoreError, open};
 use crate::crypto::PublicKey;
+use crate::diagnostics::{Failing, Folds};
 use crate::protocol::{Durability, Input, Network, Record, Restored, Token};
 use crate::wire::BatchId;
 
@@ -84,6 +85,7 @@ pub struct Store {
     shared: Arc<Shared>,
     commits: watch::Receiver<u64>,
     reader: Reader,
+    health: Health,
     // Last: the folder is free when everything else has ended.
     _lock: File,
 }
@@ -117,6 +119,7 @@ impl Store {
             #[cfg(test)]
             turns: AtomicUsize::new(0),
         });
+        let health = Health::of(&path).map_err(|error| StoreError::io(&path, error))?;
         let (commits, seen) = watch::channel(0);
         let (questions, asked) = channel();
         let mut store = Self {
@@ -126,6 +129,7 @@ impl Store {
             shared: Arc::clone(&shared),
             commits: seen,
             reader: reader.clone(),
+            health: health.clone(),
             _lock: lock,
         };
         let writer = Writer {
@@ -142,10 +146,14 @@ impl Store {
             full: true,
             unmerged: 0,
             stalled: false,
+            health: health.clone(),
+            failures: Folds::default(),
         };
         store.spawn("store-writer", &path, move || writer.run())?;
         let answers = Arc::clone(&shared);
-        store.spawn("store-reader", &path, move || answer_reads(&asked, &reader, &answers))?;
+        store.spawn("store-reader", &path, move || {
+            answer_reads(&asked, &reader, &answers, &health);
+        })?;
         if !damaged.is_empty() {
             let (path, count) = (path.display(), damaged.len());
             tracing::error!(
@@ -213,6 +221,11 @@ impl Store {
         self.reader.clone()
     }
 
+    /// Whether its threads and files are as they should be.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
     /// Records and reads that are not answered yet.
     pub fn queue_len(&self) -> usize {
         self.shared.queued.load(Ordering::Relaxed)
@@ -270,12 +283,24 @@ fn join(threads: impl Iterator<Item = JoinHandle<()>>) {
     }
 }
 
-fn answer_reads(questions: &Receiver<Question>, reader: &Reader, shared: &Shared) {
+fn answer_reads(questions: &Receiver<Question>, reader: &Reader, shared: &Shared, health: &Health) {
+    let (beat, mut failing) = (health.reader().beat(), Failing::default());
     while let Ok(Question { token, author, seq, id }) = questions.recv() {
-        let batch = reader.batch(author, seq, id).unwrap_or_else(|error| {
-            tracing::error!(%error, seq, "a batch could not be read");
-            None
-        });
+        beat.begins();
+        let batch = reader.batch(author, seq, id);
+        match &batch {
+            Ok(_) => {
+                if let Some(failures) = failing.worked() {
+                    tracing::info!(failures, "batches can be read again");
+                }
+            }
+            Err(error) if failing.failed() => {
+                tracing::error!(%error, seq, "a batch cannot be read")
+            }
+            Err(_) => {}
+        }
+        beat.ends();
+        let batch = batch.unwrap_or_default();
         shared.answer(Input::Read { token, batch: batch.map(Box::new) });
     }
 }

@@ -23,6 +23,7 @@ mod cursor;
 mod damage_tests;
 mod error;
 mod handle;
+mod health;
 #[cfg(test)]
 mod hole_tests;
 mod holes;
@@ -44,6 +45,7 @@ mod writer;
 pub use cursor::{Cursor, CursorError, LaneGap, Page};
 pub use error::StoreError;
 pub use handle::{Answer, Options, Store};
+pub use health::Health;
 pub use keys::{KeyError, KeyLock};
 pub use messages::{MessageQuery, MessageRow};
 pub use reader::Reader;

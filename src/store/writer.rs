@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
@@ -17,8 +18,9 @@ use super::author::Authors;
 use super::handle::Shared;
 use super::log::{Log, Overflow};
 use super::quarantine::{self, Damage, Suspect};
-use super::{put, schema};
+use super::{Health, put, schema};
 use crate::crypto::Digest;
+use crate::diagnostics::Folds;
 use crate::protocol::{Durability, Input, Record, Rejection, Token};
 
 /// Records that one commit holds at most.
@@ -86,16 +88,22 @@ pub(super) struct Writer {
     pub(super) unmerged: usize,
     /// Upkeep failed: try again after the next record, not at once.
     pub(super) stalled: bool,
+    pub(super) health: Health,
+    /// Failures of each kind that were logged.
+    pub(super) failures: Folds<&'static str>,
 }
 
 impl Writer {
     /// Works until it is told to close or its owner is gone; what was handed in before is written.
     pub(super) fn run(mut self) {
+        let beat = self.health.writer().beat();
         loop {
             #[cfg(test)]
             self.shared.turns.fetch_add(1, Ordering::Relaxed);
             let mut group = Vec::new();
+            beat.ends();
             let next = self.gather(&mut group);
+            beat.begins();
             if !group.is_empty() {
                 self.commit(&group);
                 self.stalled = false;
@@ -178,6 +186,12 @@ impl Writer {
         let synced = group.iter().any(|write| write.synced);
         let written = self.set_full(synced).and_then(|()| self.write_group(group));
         match written {
+            // It would not be there at the next start.
+            Ok(_) if self.is_lost() => {
+                for write in group {
+                    self.shared.answer(outcome(write.token, false));
+                }
+            }
             Ok(kept) => {
                 let told =
                     |write: &Write| matches!(write.record, Record::Batch(_) | Record::Holes { .. });
@@ -195,6 +209,15 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn is_lost(&mut self) -> bool {
+        let Some(path) = self.health.lost() else { return false };
+        if self.failures.add("lost", 1, Instant::now()).is_some() {
+            let path = path.display();
+            tracing::error!(%path, "removed or replaced under the node: nothing is kept any more");
+        }
+        true
     }
 
     fn write_group(&mut self, group: &[Write]) -> rusqlite::Result<Vec<bool>> {
@@ -238,7 +261,9 @@ impl Writer {
             // Passive: it waits for nobody. If a reader is in the way the next one does the work.
             let merged = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
             if let Err(error) = merged {
-                tracing::warn!(path = %self.path.display(), %error, "no checkpoint");
+                if let Some(times) = self.failures.add("checkpoint", 1, Instant::now()) {
+                    tracing::warn!(path = %self.path.display(), %error, times, "no checkpoint");
+                }
             }
         }
     }
@@ -298,10 +323,16 @@ impl Writer {
     }
 
     /// The transaction is rolled back: what we know of the authors is what is on disk.
-    fn failed(&mut self, what: &str, count: usize, error: &rusqlite::Error) {
-        tracing::error!(path = %self.path.display(), %error, count, "{what} could not be written");
-        if let Err(error) = self.authors.reload(&self.db) {
-            tracing::error!(path = %self.path.display(), %error, "the authors could not be read");
+    fn failed(&mut self, what: &'static str, count: usize, error: &rusqlite::Error) {
+        if let Some(times) = self.failures.add(what, 1, Instant::now()) {
+            let path = self.path.display();
+            tracing::error!(%path, %error, count, times, "{what} could not be written");
+        }
+        if let Err(error) = self.authors.reload(&self.db)
+            && let Some(times) = self.failures.add("authors", 1, Instant::now())
+        {
+            let path = self.path.display();
+            tracing::error!(%path, %error, times, "the authors could not be read");
         }
     }
 

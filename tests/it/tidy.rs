@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// Who may import whom, inside the crate: docs/ARCHITECTURE.md has the picture.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("crypto", &[]),
     ("wire", &["crypto"]),
     ("protocol", &["crypto", "wire"]),
@@ -17,10 +17,11 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("report", &["crypto", "wire", "protocol", "scenario"]),
     ("sim", &["crypto", "wire", "protocol", "adversary", "scenario", "report"]),
     ("campaign", &["crypto", "wire", "protocol", "adversary", "scenario", "report", "sim"]),
-    ("store", &["crypto", "wire", "protocol"]),
-    ("net", &["crypto", "wire", "protocol", "store", "adversary"]),
+    ("diagnostics", &[]),
+    ("store", &["crypto", "wire", "protocol", "diagnostics"]),
+    ("net", &["crypto", "wire", "protocol", "store", "adversary", "diagnostics"]),
     ("http", &["crypto", "wire"]),
-    ("api", &["crypto", "wire", "protocol", "adversary", "store", "net", "http"]),
+    ("api", &["crypto", "wire", "protocol", "adversary", "store", "net", "http", "diagnostics"]),
     ("client", &["crypto", "wire", "http"]),
     (
         "mesh",

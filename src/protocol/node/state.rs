@@ -106,7 +106,7 @@ impl Node {
             own: network.index_of(&key).unwrap_or(u32::MAX),
             instance: Instance(rand::RngExt::random(&mut rng)),
             overlay: Overlay::new(network.clone(), key, (config.redial_min, config.redial_max)),
-            standing: Standing::restore(&restored.bans),
+            standing: Standing::restore(&restored.bans, now, config.ban_max),
             next_compare: now.after(config.compare_every),
             last_news: now,
             next_visit: now.after(config.visit_every / 2),

@@ -1,0 +1,147 @@
+//! The open connections, so that those who hold them without a request shut nobody out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use tokio::sync::Notify;
+
+/// All connections of one interface.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    held: BTreeMap<u64, Held>,
+}
+
+struct Held {
+    /// Requests whose answers are not sent yet.
+    requests: usize,
+    /// When it began, or its last answer was sent.
+    since: Instant,
+    end: Arc<Notify>,
+}
+
+/// One connection's place, for as long as it lives.
+pub(super) struct Place {
+    all: Arc<Connections>,
+    number: u64,
+    end: Arc<Notify>,
+}
+
+/// A request under way, up to the last byte of its answer.
+pub(super) struct Request {
+    all: Arc<Connections>,
+    number: u64,
+}
+
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new connection. If there are `most` already, the one that has been idle for longest ends;
+    /// if none is idle, the oldest.
+    pub fn add(self: &Arc<Self>, most: usize) -> Place {
+        let mut open = self.lock();
+        if open.held.len() >= most {
+            let idle = |held: &&Held| (held.requests > 0, held.since);
+            if let Some(held) = open.held.values().min_by_key(idle) {
+                held.end.notify_one();
+            }
+        }
+        let (number, end) = (open.next, Arc::new(Notify::new()));
+        open.next += 1;
+        let (since, told) = (Instant::now(), end.clone());
+        open.held.insert(number, Held { requests: 0, since, end: told });
+        Place { all: self.clone(), number, end }
+    }
+}
+
+impl Place {
+    /// A request begins on it.
+    pub fn request(&self) -> Request {
+        if let Some(held) = self.all.lock().held.get_mut(&self.number) {
+            held.requests += 1;
+        }
+        Request { all: self.all.clone(), number: self.number }
+    }
+
+    /// Resolves when it is to end, as its place is needed.
+    pub async fn wanted(&self) {
+        self.end.notified().await;
+    }
+}
+
+impl Request {
+    /// Lasts as long as the answer's body.
+    pub fn until_sent(self, response: Response) -> Response {
+        response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _lasts = &self;
+                frame
+            }))
+        })
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if let Some(held) = self.all.lock().held.get_mut(&self.number) {
+            held.requests = held.requests.saturating_sub(1);
+            held.since = Instant::now();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.all.lock().held.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn ended(place: &Place) -> bool {
+        tokio::time::timeout(Duration::from_millis(10), place.wanted()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn whoever_is_idle_for_longest_gives_way() {
+        let all = Arc::new(Connections::default());
+        let places: Vec<Place> = (0..3).map(|_| all.add(3)).collect();
+        let busy = places[0].request();
+        drop(places[1].request());
+        let fourth = all.add(3);
+        assert!(ended(&places[2]).await, "it was idle before the one that was answered");
+        drop(busy);
+        for place in [&places[0], &places[1], &fourth] {
+            assert!(!ended(place).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_lasts_until_its_answer_is_sent() {
+        let all = Arc::new(Connections::default());
+        let place = all.add(8);
+        let answer = place.request().until_sent(Response::new(Body::from("x")));
+        let requests = || all.lock().held[&place.number].requests;
+        assert_eq!(requests(), 1);
+        answer.into_body().collect().await.expect("a body");
+        assert_eq!(requests(), 0);
+        let number = place.number;
+        drop(place);
+        assert!(!all.lock().held.contains_key(&number));
+    }
+}

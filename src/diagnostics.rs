@@ -1,0 +1,173 @@
+//! What a running process says of itself. What is logged of things that repeat: others do not
+//! decide how much. And whether its threads are at work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Equal lines within this become one.
+const FOLD: Duration = Duration::from_secs(60);
+
+/// Something that works, or fails again and again.
+#[derive(Debug, Default)]
+pub struct Failing {
+    count: u64,
+}
+
+impl Failing {
+    /// It failed; whether that is news.
+    pub fn failed(&mut self) -> bool {
+        self.count = self.count.saturating_add(1);
+        self.count == 1
+    }
+
+    /// It worked; how often it failed since it last did, if that is news.
+    pub fn worked(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.count)).filter(|count| *count > 0)
+    }
+}
+
+/// Lines of which equal ones, by key, are folded. Whoever uses it sees to it that there are few
+/// keys.
+#[derive(Debug)]
+pub struct Folds<K> {
+    said: BTreeMap<K, (Instant, u64)>,
+}
+
+impl<K> Default for Folds<K> {
+    fn default() -> Self {
+        Self { said: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord> Folds<K> {
+    /// So many more of a kind; how many a line is to be written for now, itself included.
+    pub fn add(&mut self, key: K, count: u64, now: Instant) -> Option<u64> {
+        let Some((until, folded)) = self.said.get_mut(&key) else {
+            self.said.insert(key, (now + FOLD, 0));
+            return Some(count);
+        };
+        *folded = folded.saturating_add(count);
+        if now < *until {
+            return None;
+        }
+        *until = now + FOLD;
+        Some(std::mem::take(folded))
+    }
+}
+
+/// Whether a thread is at work, seen from outside.
+#[derive(Clone, Debug)]
+pub struct Pulse {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    begun: Instant,
+    /// Milliseconds from `begun` to the beginning of what it is at, and 1; 0 while it has nothing
+    /// to do.
+    busy: AtomicU64,
+    gone: AtomicBool,
+}
+
+/// Held by the thread: with it the thread ends, however that comes.
+#[derive(Debug)]
+pub struct Beat {
+    pulse: Pulse,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        let (busy, gone) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { inner: Arc::new(Inner { begun: Instant::now(), busy, gone }) }
+    }
+}
+
+impl Pulse {
+    /// For the thread.
+    pub fn beat(&self) -> Beat {
+        Beat { pulse: self.clone() }
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_gone(&self) -> bool {
+        self.inner.gone.load(Ordering::Relaxed)
+    }
+
+    /// How long it has been at one piece of work.
+    pub fn busy_for(&self) -> Duration {
+        match self.inner.busy.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self.inner.begun.elapsed().saturating_sub(Duration::from_millis(since - 1)),
+        }
+    }
+}
+
+impl Beat {
+    /// A piece of work begins.
+    pub fn begins(&self) {
+        let inner = &self.pulse.inner;
+        let since = u64::try_from(inner.begun.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        inner.busy.store(since.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// It is done.
+    pub fn ends(&self) {
+        self.pulse.inner.busy.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.pulse.inner.gone.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_news_once_and_so_is_its_end() {
+        let mut failing = Failing::default();
+        assert_eq!(failing.worked(), None);
+        assert_eq!((failing.failed(), failing.failed(), failing.failed()), (true, false, false));
+        assert_eq!((failing.worked(), failing.worked()), (Some(3), None));
+        assert!(failing.failed());
+    }
+
+    #[test]
+    fn equal_lines_come_once_a_minute_and_none_is_uncounted() {
+        let (mut folds, begun) = (Folds::default(), Instant::now());
+        let (mut lines, mut total) = (0, 0);
+        for ms in 0..=300_000 {
+            let now = begun + Duration::from_millis(ms);
+            if let Some(count) = folds.add("a", 1, now) {
+                (lines, total) = (lines + 1, total + count);
+            }
+        }
+        assert_eq!((lines, total), (6, 300_001));
+        assert_eq!(folds.add("b", 7, begun), Some(7), "another kind");
+    }
+
+    #[test]
+    fn a_thread_that_hangs_or_ends_is_seen() {
+        let pulse = Pulse::default();
+        let beat = pulse.beat();
+        assert_eq!(pulse.busy_for(), Duration::ZERO);
+        beat.begins();
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(pulse.busy_for() >= Duration::from_millis(20), "{:?}", pulse.busy_for());
+        beat.ends();
+        assert_eq!(pulse.busy_for(), Duration::ZERO);
+        assert!(!pulse.is_gone());
+        let thread = std::thread::Builder::new().spawn(move || {
+            let _beat = beat;
+            std::panic::resume_unwind(Box::new("gone"));
+        });
+        assert!(thread.expect("a thread").join().is_err());
+        assert!(pulse.is_gone(), "a panic ends it, too");
+    }
+}
