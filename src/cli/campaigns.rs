@@ -55,22 +55,20 @@ pub fn run(
         },
     );
     bar.finish_and_clear();
-    if let Some(rows) = rows {
-        rows.close()?;
-    }
+    let mut copies = vec![rows.map_or(Ok(()), Rows::close)];
     if !summary.interrupted {
-        shrink_all(args, source, &mut summary.failures, stop)?;
+        copies.push(shrink_all(args, source, &mut summary.failures, stop));
     }
+    copies.push(match args.json {
+        true => output::json(&summary),
+        false => output::text(&in_words(&summary)).map_err(Into::into),
+    });
     if let Some(dir) = &args.report {
-        write(&dir.join("campaign.json"), &(serde_json::to_string_pretty(&summary)? + "\n"))?;
-    }
-    if args.json {
-        output::json(&summary)?;
-    } else {
-        output::text(&in_words(&summary))?;
+        let text = serde_json::to_string_pretty(&summary)? + "\n";
+        copies.push(write(&dir.join("campaign.json"), &text));
     }
     let code = if summary.interrupted { INTERRUPTED } else { summary.exit_code };
-    Ok(code.into())
+    Ok(output::outcome(code, copies))
 }
 
 /// One seed, from its scenario to its figures.

@@ -1,6 +1,5 @@
 //! From arguments to an exit code. Every failure is one message on standard error.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -30,7 +29,7 @@ pub fn main() -> ExitCode {
     };
     match run(cli.verb) {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
             let code = if error.is::<Usage>() { 2 } else { 1 };
@@ -76,13 +75,6 @@ fn message(error: &anyhow::Error) -> String {
         }
     }
     text
-}
-
-/// The reader of our output has seen enough: no failure.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
 }
 
 #[cfg(test)]
@@ -131,10 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_reader_is_no_failure() {
-        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("x");
-        assert!(is_broken_pipe(&error));
-        assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+    fn bad_usage_is_known_behind_its_context() {
         assert!(anyhow::Error::from(Usage("x".into())).context("y").is::<Usage>());
     }
 }

@@ -6,13 +6,14 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Usage;
 use super::signals::{self, Stop, stopped};
+use super::sim::INTERRUPTED;
 use super::{args, folder, live, output};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
@@ -46,8 +47,16 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start")?;
     let result = runtime.block_on(up(&args, &plan));
-    folder.close(result.is_err());
+    folder.close(result.as_ref().is_err_and(|error| !output::is_broken_pipe(error)));
     result
+}
+
+/// A judged run was stopped before its end: nothing is judged.
+pub(super) fn interrupted(begun: Instant) -> ExitCode {
+    let seconds = begun.elapsed().as_secs_f64();
+    let line = format!("interrupted after {seconds:.1} s: nothing is judged");
+    let _ = writeln!(anstream::stderr(), "\x1b[1;33m{line}\x1b[0m");
+    INTERRUPTED.into()
 }
 
 /// Liars are the last of all nodes.
@@ -134,10 +143,12 @@ impl Folder {
 
 async fn up(args: &args::MeshUp, plan: &Plan) -> anyhow::Result<ExitCode> {
     let stop = signals::listen(false).context("cannot listen for signals")?;
+    let begun = Instant::now();
     let mut mesh = Mesh::start(plan, now())?;
     let result = tokio::select! {
-        result = work(args, plan, &mut mesh, stop.clone()) => result,
-        () = stopped(stop), if args.messages.is_some() => Ok(ExitCode::FAILURE),
+        biased;
+        () = stopped(stop.clone()), if args.messages.is_some() => Ok(interrupted(begun)),
+        result = work(args, plan, &mut mesh, stop) => result,
     };
     mesh.stop().await;
     result
@@ -158,24 +169,24 @@ async fn work(
         }
     }
     bar.finish_and_clear();
-    if !args.json {
-        output::text(&live::introduction(mesh))?;
-    }
+    let introduced = if args.json {
+        Ok(())
+    } else {
+        output::text(&live::introduction(mesh)).map_err(Into::into)
+    };
     let Some(messages) = args.messages else {
+        introduced?;
         live::watch(mesh, stop).await?;
         return Ok(ExitCode::SUCCESS);
     };
     let load = Load { messages, rate: args.rate, size: usize::try_from(args.size)? };
     let (recording, report) = measured(mesh, &load, reproduce(args, plan)).await?;
+    let text = if args.json { report.to_json()? } else { terminal(&report) };
+    let mut copies = vec![introduced, output::text(&text).map_err(Into::into)];
     if let Some(dir) = &args.report {
-        folder::write(dir, "", &recording, &report)?;
+        copies.push(folder::write(dir, "", &recording, &report));
     }
-    if args.json {
-        output::text(&report.to_json()?)?;
-    } else {
-        output::text(&terminal(&report))?;
-    }
-    Ok(report.verdict.exit_code().into())
+    Ok(output::outcome(report.verdict.exit_code(), copies))
 }
 
 async fn measured(

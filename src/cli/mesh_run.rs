@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
 use super::exit::Usage;
-use super::mesh::{Folder, bar, now};
+use super::mesh::{Folder, bar, interrupted, now};
 use super::signals::{self, stopped};
 use super::{folder, output, scenarios};
 use crate::mesh::{Mesh, Playing, Progress, messages, plan, play};
@@ -73,33 +73,27 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .context("cannot start")?;
     let plan = plan(&scenario, folder.path.clone(), args.log_json);
     // Awaited on this thread, which is the last to end.
+    let begun = Instant::now();
     let result = runtime.block_on(async {
         let stop = signals::listen(false).context("cannot listen for signals")?;
         let mut mesh = Mesh::start(&plan, now())?;
         let result = tokio::select! {
-            result = watched(args, &scenario, seed, &mut mesh) => result.map(Some),
+            biased;
             () = stopped(stop) => Ok(None),
+            result = watched(args, &scenario, seed, &mut mesh) => result.map(Some),
         };
         mesh.stop().await;
         result
     });
     folder.close(result.is_err());
-    let Some((recording, report)) = result? else { return Ok(ExitCode::FAILURE) };
-    tell(args, &scenario, &recording, &report)?;
-    Ok(report.verdict.exit_code_against(report.expected_verdict).into())
-}
-
-fn tell(
-    args: &Args,
-    scenario: &Scenario,
-    recording: &Recording,
-    report: &Report,
-) -> anyhow::Result<()> {
+    let Some((recording, report)) = result? else { return Ok(interrupted(begun)) };
+    let text = if args.json { report.to_json()? } else { terminal(&report) };
+    let mut copies = vec![output::text(&text).map_err(Into::into)];
     if let Some(dir) = &args.report {
-        folder::write(dir, &scenario.to_toml(), recording, report)?;
+        copies.push(folder::write(dir, &scenario.to_toml(), &recording, &report));
     }
-    let text = if args.json { report.to_json()? } else { terminal(report) };
-    Ok(output::text(&text)?)
+    let code = report.verdict.exit_code_against(report.expected_verdict);
+    Ok(output::outcome(code, copies))
 }
 
 /// Plays the scenario and shows how far it is.

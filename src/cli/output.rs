@@ -1,6 +1,7 @@
 //! What is printed: JSON lines, tables, text; colour only on a terminal.
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -24,6 +25,24 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+/// The reader of our output has seen enough: no failure.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The exit code of a run, whatever became of the copies of its result: one that could not be
+/// written is said, and fails a run that was good.
+pub fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<()>>) -> ExitCode {
+    let mut code = code;
+    for error in copies.into_iter().filter_map(Result::err).filter(|error| !is_broken_pipe(error)) {
+        code = code.max(1);
+        let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {error:#}");
+    }
+    code.into()
 }
 
 /// One compact object on a line of its own.
@@ -69,6 +88,18 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_reader_is_no_failure() {
+        let error = || anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("x");
+        assert!(is_broken_pipe(&error()));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+        let code = |code, error| format!("{:?}", outcome(code, [Ok(()), Err(error)]));
+        let is = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!((code(0, error()), code(3, error())), (is(0), is(3)));
+        let full = || io::Error::from(io::ErrorKind::StorageFull).into();
+        assert_eq!((code(0, full()), code(3, full())), (is(1), is(3)), "the verdict stays");
+    }
 
     #[test]
     fn figures_are_short_and_exact() {

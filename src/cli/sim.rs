@@ -191,9 +191,10 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
     });
     let last = bar.finish();
     let mut err = anstream::stderr();
+    let mut copies = Vec::new();
     let failure = match ending {
         Ok(Ending::Judged(judged)) => {
-            show(args, &order, &judged)?;
+            copies = show(args, &order, &judged);
             order.judged(&judged.report)
         }
         Ok(Ending::Differs(difference)) => {
@@ -214,21 +215,27 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
             ));
         }
     };
-    let Some(failure) = failure else { return Ok(ExitCode::SUCCESS) };
+    let Some(failure) = failure else { return Ok(output::outcome(0, copies)) };
     if args.shrink.unwrap_or(0) > 0 {
-        campaigns::shrink_all(args, source, std::slice::from_mut(&mut failure.clone()), stop)?;
+        let failures = &mut [failure.clone()];
+        copies.push(campaigns::shrink_all(args, source, failures, stop));
     }
-    Ok(failure.kind.exit_code().into())
+    Ok(output::outcome(failure.kind.exit_code(), copies))
 }
 
-fn show(args: &Args, order: &Order<'_>, judged: &Judged) -> anyhow::Result<()> {
-    let Judged { recording, report } = judged;
+/// Prints the result and writes it into the report's folder; what became of each.
+fn show(args: &Args, order: &Order<'_>, judged: &Judged) -> Vec<anyhow::Result<()>> {
+    let mut copies = vec![print(args, order, judged)];
     if let Some(dir) = &args.report {
-        folder::write(dir, &order.scenario.to_toml(), recording, report)?;
+        let Judged { recording, report } = judged;
+        copies.push(folder::write(dir, &order.scenario.to_toml(), recording, report));
     }
+    copies
+}
+
+fn print(args: &Args, order: &Order<'_>, Judged { report, .. }: &Judged) -> anyhow::Result<()> {
     if args.json {
-        output::text(&report.to_json()?)?;
-        return Ok(());
+        return Ok(output::text(&report.to_json()?)?);
     }
     output::text(&terminal(report))?;
     if report.verdict != order.scenario.verdict && order.judged(report).is_none() {

@@ -74,10 +74,12 @@ pub fn encode_pem(
 /// # Errors
 /// See [`KeyFileError`].
 pub fn decode_pem(pem: &str, passphrase: Option<&str>) -> Result<Identity, KeyFileError> {
+    // As an editor may have left it.
+    let pem = Zeroizing::new(format!("{}\n", pem.trim_start_matches('\u{feff}').trim()));
     if !pem.contains("-----BEGIN ") {
         return Err(malformed("it has no BEGIN line")); // the parser would speak of a NUL byte
     }
-    let (label, document) = SecretDocument::from_pem(pem).map_err(malformed)?;
+    let (label, document) = SecretDocument::from_pem(&pem).map_err(malformed)?;
     match label {
         PLAIN => identity(document.as_bytes()),
         ENCRYPTED => {
@@ -115,6 +117,11 @@ mod tests {
         let identity = Identity::from_seed(&[9; 32]);
         let plain = encode_pem(&identity, None).expect("encodes");
         assert!(decode_pem(&plain, None).expect("reads").public() == identity.public());
+        let text = &**plain;
+        for edited in [format!("{text}\n"), format!("\u{feff}{text}"), text.replace('\n', "\r\n")] {
+            let read = decode_pem(&edited, None).expect("as an editor leaves it");
+            assert!(read.public() == identity.public());
+        }
         let sealed = encode_pem(&identity, Some("open sesame")).expect("encodes");
         assert!(is_encrypted(&sealed) && !is_encrypted(&plain));
         let opened = decode_pem(&sealed, Some("open sesame")).expect("reads");

@@ -1,7 +1,7 @@
 //! One node as a child process: how it is started, watched and stopped.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -41,6 +41,15 @@ pub struct Extras {
     pub log_json: bool,
 }
 
+/// This very program: its file may have been replaced since it was started.
+fn program() -> io::Result<Command> {
+    let path = std::env::current_exe()?;
+    let same = Path::new("/proc/self/exe");
+    let mut command = Command::new(if same.exists() { same } else { &path });
+    command.arg0(path);
+    Ok(command)
+}
+
 impl NodeProcess {
     /// Starts a node; its output goes to the end of `DATA/node.log`.
     ///
@@ -53,7 +62,7 @@ impl NodeProcess {
         let out = OpenOptions::new().create(true).append(true).open(&log);
         let out = out.map_err(MeshError::file("create", &log))?;
         let error = out.try_clone().map_err(MeshError::file("open", &log))?;
-        let mut command = Command::new(std::env::current_exe().map_err(spawn)?);
+        let mut command = program().map_err(spawn)?;
         command.arg("node").arg("--network").arg(&extras.network);
         command.arg("--key").arg(&entry.key_file).arg("--data").arg(&entry.data);
         command.args(["--gossip", &entry.gossip, "--with-parent", "--api"]);

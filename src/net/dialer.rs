@@ -1,9 +1,9 @@
 //! Dials: a connection, then TLS with the member that was dialled, within a deadline.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsStream;
 
 use super::impairment::{Conditions, Impairments};
-use super::mailbox::{Arrival, Mailbox};
+use super::mailbox::{Arrival, Mailbox, lock};
 use super::records::Paced;
 use super::tls::{Tls, peer_of, server_name};
 use crate::crypto::PublicKey;
@@ -24,6 +24,8 @@ const AT_ONCE: usize = 16;
 const WAITING: usize = 1024;
 /// A connection and a handshake together.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Dials that fail in a row before it is logged: at a start others may not be there yet.
+const UNREACHED: u32 = 3;
 
 /// Dials for the driver, which owns it. Dropping it ends the dials under way.
 pub(super) struct Dialer {
@@ -34,6 +36,7 @@ pub(super) struct Dialer {
     mail: Arc<Mailbox>,
     lab: Option<Impairments>,
     waiting: VecDeque<PublicKey>,
+    failures: Failures,
     tasks: JoinSet<()>,
 }
 
@@ -57,6 +60,30 @@ impl Drop for Owed {
     }
 }
 
+/// Members that cannot be reached, so that it is logged once: an operator looks for why.
+#[derive(Clone, Default)]
+struct Failures {
+    of: Arc<Mutex<BTreeMap<PublicKey, u32>>>,
+}
+
+impl Failures {
+    fn failed(&self, peer: PublicKey, why: &str) {
+        let mut all = lock(&self.of);
+        let times = all.entry(peer).or_default();
+        *times = times.saturating_add(1);
+        if *times == UNREACHED {
+            tracing::warn!(%peer, times, why, "a member cannot be reached");
+        }
+    }
+
+    fn worked(&self, peer: PublicKey) {
+        let times = lock(&self.of).remove(&peer);
+        if let Some(times) = times.filter(|times| *times >= UNREACHED) {
+            tracing::info!(%peer, times, "a member is reached again");
+        }
+    }
+}
+
 impl Dialer {
     pub fn new(
         tls: Arc<Tls>,
@@ -66,7 +93,16 @@ impl Dialer {
         lab: Option<Impairments>,
     ) -> Self {
         let source = Some(gossip.ip()).filter(IpAddr::is_loopback);
-        Self { tls, network, source, mail, lab, waiting: VecDeque::new(), tasks: JoinSet::new() }
+        Self {
+            tls,
+            network,
+            source,
+            mail,
+            lab,
+            waiting: VecDeque::new(),
+            failures: Failures::default(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Dials a member, now or when it is its turn; answered by one arrival.
@@ -88,6 +124,7 @@ impl Dialer {
             let mut owed = Owed { arrival, mail: self.mail.clone() };
             let address = self.network.get(&peer).and_then(|member| member.gossip);
             let (tls, source) = (self.tls.clone(), self.source);
+            let failures = self.failures.clone();
             let conditions = Conditions::new(self.lab.as_ref(), peer);
             self.tasks.spawn(async move {
                 let Some(address) = address else { return };
@@ -97,11 +134,18 @@ impl Dialer {
                 };
                 match timeout(DEADLINE, linked).await {
                     Ok(Ok(stream)) => {
+                        failures.worked(peer);
                         let stream = Box::new(stream);
                         owed.become_link(stream, peer);
                     }
-                    Ok(Err(error)) => tracing::debug!(%peer, %address, %error, "dial failed"),
-                    Err(_) => tracing::debug!(%peer, %address, "dial took too long"),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%peer, %address, %error, "dial failed");
+                        failures.failed(peer, &error.to_string());
+                    }
+                    Err(_) => {
+                        tracing::debug!(%peer, %address, "dial took too long");
+                        failures.failed(peer, "no answer in time");
+                    }
                 }
             });
         }
