@@ -13,7 +13,7 @@
 //! | `scenario` | pure | a run as data: file format, built-ins, verdict |
 //! | `report` | pure | from what a run recorded to its report: JSON, terminal text, HTML, JUnit |
 //! | `sim` | pure | the same nodes and adversaries in virtual time, under an oracle |
-//! | `diagnostics` | shell | what is logged of things that repeat, and whether threads are at work |
+//! | `diagnostics` | shell | what is logged of what repeats; whether threads are at work |
 //! | `store` | shell | SQLite, key files, locks |
 //! | `net` | shell | links over TCP and TLS, the driver, the checkers |
 //! | `http`, `api`, `client` | shell | the HTTP interface, and the client for it |

@@ -1,12 +1,14 @@
 //! The open connections, so that those who hold them without a request shut nobody out.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
-use http_body_util::BodyExt as _;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
 /// All connections of one interface.
@@ -83,12 +85,33 @@ impl Place {
 impl Request {
     /// Lasts as long as the answer's body.
     pub fn until_sent(self, response: Response) -> Response {
-        response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _lasts = &self;
-                frame
-            }))
-        })
+        response.map(|body| Body::new(Answer { body, _request: self }))
+    }
+}
+
+/// A body and the request that lasts as long.
+struct Answer {
+    body: Body,
+    _request: Request,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -110,6 +133,8 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
 
     use super::*;
 
@@ -137,7 +162,7 @@ mod tests {
         let place = all.add(8);
         let answer = place.request().until_sent(Response::new(Body::from("x")));
         let requests = || all.lock().held[&place.number].requests;
-        assert_eq!(requests(), 1);
+        assert_eq!((requests(), answer.body().size_hint().exact()), (1, Some(1)));
         answer.into_body().collect().await.expect("a body");
         assert_eq!(requests(), 0);
         let number = place.number;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -44,8 +45,10 @@ pub struct Extras {
 /// This very program: its file may have been replaced since it was started.
 fn program() -> io::Result<Command> {
     let path = std::env::current_exe()?;
-    let same = Path::new("/proc/self/exe");
-    let mut command = Command::new(if same.exists() { same } else { &path });
+    let running = Path::new("/proc/self/exe");
+    let file = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let replaced = file(running).is_some_and(|own| file(&path) != Some(own));
+    let mut command = Command::new(if replaced { running } else { &path });
     command.arg0(path);
     Ok(command)
 }

@@ -24,7 +24,8 @@ use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
 use super::traffic::Meter;
 use crate::adversary::Adversary;
-use crate::protocol::{Input, Node};
+use crate::crypto::PublicKey;
+use crate::protocol::{Input, Network, Node};
 use crate::store::Store;
 
 /// For the whole of a graceful stop; beyond it the node is abandoned.
@@ -54,7 +55,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let listener = bind(gossip).map_err(|error| StartError::Bind { address: gossip, error })?;
     let lab = lab.then(Impairments::new);
     let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
-
     let answered = mail.clone();
     let answer = Box::new(move |input: Input| answered.answer(input));
     let opened = {
@@ -94,12 +94,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         checkers: checkers.pulses(),
         commits: store.commits(),
     });
-    let addresses = network.members().filter(|member| member.key != key);
-    let gate = Gate::new(addresses.filter_map(|member| Some(member.gossip?.ip())));
     let listener = Listener {
         listener,
         tls: tls.clone(),
-        gate,
+        gate: gate(&network, &key),
         mail: mail.clone(),
         meter: meter.clone(),
         deadline: HANDSHAKE,
@@ -113,6 +111,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let listener = tokio::spawn(listener.run());
     tracing::info!(%key, %gossip, "node started");
     Ok(Running { handle, mail, driver, listener })
+}
+
+/// For the addresses of the other members.
+fn gate(network: &Network, own: &PublicKey) -> Gate {
+    let others = network.members().filter(|member| member.key != *own);
+    Gate::new(others.filter_map(|member| Some(member.gossip?.ip())))
 }
 
 fn seed() -> Result<[u8; 32], StartError> {

@@ -184,14 +184,12 @@ impl Writer {
     /// Batches and bans: one transaction, then the answers.
     fn commit(&mut self, group: &[Write]) {
         let synced = group.iter().any(|write| write.synced);
+        if self.is_lost() {
+            return self.refuse(group);
+        }
         let written = self.set_full(synced).and_then(|()| self.write_group(group));
         match written {
-            // It would not be there at the next start.
-            Ok(_) if self.is_lost() => {
-                for write in group {
-                    self.shared.answer(outcome(write.token, false));
-                }
-            }
+            Ok(_) if self.is_lost() => self.refuse(group), // it went meanwhile
             Ok(kept) => {
                 let told =
                     |write: &Write| matches!(write.record, Record::Batch(_) | Record::Holes { .. });
@@ -204,13 +202,16 @@ impl Writer {
             }
             Err(error) => {
                 self.failed("records", group.len(), &error);
-                for write in group {
-                    self.shared.answer(outcome(write.token, false));
-                }
+                self.refuse(group);
             }
         }
     }
 
+    fn refuse(&self, group: &[Write]) {
+        group.iter().for_each(|write| self.shared.answer(outcome(write.token, false)));
+    }
+
+    /// Whether what is written would not be there at the next start.
     fn is_lost(&mut self) -> bool {
         let Some(path) = self.health.lost() else { return false };
         if self.failures.add("lost", 1, Instant::now()).is_some() {
@@ -260,10 +261,10 @@ impl Writer {
             self.unmerged = 0;
             // Passive: it waits for nobody. If a reader is in the way the next one does the work.
             let merged = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-            if let Err(error) = merged {
-                if let Some(times) = self.failures.add("checkpoint", 1, Instant::now()) {
-                    tracing::warn!(path = %self.path.display(), %error, times, "no checkpoint");
-                }
+            if let Err(error) = merged
+                && let Some(times) = self.failures.add("checkpoint", 1, Instant::now())
+            {
+                tracing::warn!(path = %self.path.display(), %error, times, "no checkpoint");
             }
         }
     }

@@ -21,6 +21,7 @@ mod node_refuses;
 mod process;
 mod seeds;
 mod support;
+mod surroundings;
 mod tidy;
 mod tls;
 mod vectors;

@@ -1,0 +1,129 @@
+//! Real processes while what is around them goes wrong: folders that go, readers that stand still
+//! or leave, clients that hold connections, programs and keys that are replaced or edited.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use loyal::protocol::{Member, Network, Role};
+
+use crate::process::{Process, free_address, request};
+use crate::support::identity;
+
+const LOYAL: &str = env!("CARGO_BIN_EXE_loyal");
+
+/// A network of one node, with its key.
+fn alone(dir: &Path) -> Process {
+    let gossip = free_address();
+    let member = Member {
+        key: identity(1).public(),
+        name: "n0".into(),
+        role: Role::Member,
+        gossip: Some(gossip),
+    };
+    let network = Network::new([5; 32], vec![member]).expect("sound");
+    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
+    let key = dir.join("n0.pem");
+    loyal::store::keys::write(&key, &identity(1), None).expect("written");
+    // As an editor may leave it.
+    let text = std::fs::read_to_string(&key).expect("it is there");
+    std::fs::write(&key, format!("\u{feff}{text}\n")).expect("written");
+    Process::start(dir, "n0", gossip, free_address())
+}
+
+fn post(node: &Process) -> u16 {
+    request(node.api, "POST", "/v1/messages", b"x").map_or(0, |(status, _)| status)
+}
+
+#[test]
+fn nothing_is_acknowledged_once_the_data_folder_is_gone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = alone(dir.path());
+    let ready = || request(node.api, "GET", "/readyz", b"").expect("an answer");
+    assert_eq!((post(&node), ready().0), (201, 200));
+    std::fs::rename(dir.path().join("n0"), dir.path().join("away")).expect("moved");
+    assert_eq!(post(&node), 503);
+    let (status, why) = ready();
+    assert_eq!(status, 503);
+    assert!(why["detail"].as_str().is_some_and(|why| why.contains("node.sqlite")), "{why}");
+    std::fs::rename(dir.path().join("away"), dir.path().join("n0")).expect("moved");
+    assert_eq!((post(&node), ready().0), (201, 200));
+}
+
+#[test]
+fn idle_connections_shut_nobody_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let node = alone(dir.path());
+    let held: Vec<TcpStream> = (0..600).filter_map(|_| TcpStream::connect(node.api).ok()).collect();
+    assert_eq!(held.len(), 600);
+    assert_eq!(request(node.api, "GET", "/healthz", b"").expect("an answer").0, 200);
+    assert_eq!(post(&node), 201);
+}
+
+/// A mesh that is judged, with its temporary folder in `dir`.
+fn mesh(dir: &Path, arguments: &[&str]) -> Child {
+    let mut command = Command::new(LOYAL);
+    command.args(["mesh", "up", "--nodes", "2"]).args(arguments).env("TMPDIR", dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("it starts")
+}
+
+fn end(mut child: Child) -> (Option<i32>, String) {
+    let until = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut errors = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut errors).expect("text");
+    (status.code(), errors)
+}
+
+#[test]
+fn an_interrupted_run_says_so_and_leaves_no_keys() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let child = mesh(dir.path(), &["--messages", "2000", "--rate", "50"]);
+    std::thread::sleep(Duration::from_secs(2));
+    let pid = child.id().to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().expect("it runs");
+    let (code, errors) = end(child);
+    assert_eq!(code, Some(130), "{errors}");
+    assert!(errors.contains("nothing is judged"), "{errors}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_reader_that_leaves_costs_a_run_neither_its_verdict_nor_its_end() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut child = mesh(dir.path(), &["--messages", "10", "--rate", "50"]);
+    drop(child.stdout.take());
+    let (code, errors) = end(child);
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0, "{errors}");
+}
+
+#[test]
+fn a_campaign_gives_its_result_though_its_copies_cannot_be_written() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // A file where the folder for failures would be.
+    std::fs::write(dir.path().join("loyal-failures"), "").expect("written");
+    let mut command = Command::new(LOYAL);
+    command.current_dir(dir.path()).args(["sim", "three-liars", "--seeds", "1..2"]).args([
+        "--set",
+        "expect.0.metric=delivery.latency_ms.max",
+        "--set",
+        "expect.0.at_most=1",
+        "--set",
+        "load.0.count=5",
+    ]);
+    let ran = command.stdin(Stdio::null()).output().expect("it runs");
+    let (text, errors) =
+        (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(3), "{text}{errors}");
+    assert!(text.contains("0 of 2 seeds") && errors.contains("loyal-failures"), "{text}{errors}");
+}
