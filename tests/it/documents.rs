@@ -85,6 +85,8 @@ fn the_threats_page_names_tests_that_exist() {
         let test: String = page[at + 2..].chars().take_while(|c| is_name(*c)).collect();
         let folders = [
             "tests/it",
+            "src",
+            "src/cli",
             "tests/it/vectors",
             "src/net",
             "src/store",
