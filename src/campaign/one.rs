@@ -175,7 +175,8 @@ fn words(report: &Report, expected: Verdict) -> String {
             found.extend(missed.map(|one| format!("{} is {:?}", one.name, one.actual)));
         }
         Verdict::NotExercised => {
-            found.push(format!("reached nobody: {}", report.not_exercised.join(", ")));
+            let liars = report.idle_liars.join(", ");
+            found.push(format!("no behaviour of {liars} reached an honest node"));
         }
         Verdict::Pass => found.push(format!("passed, but {} was expected", expected.name())),
     }

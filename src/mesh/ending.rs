@@ -72,7 +72,7 @@ pub(super) async fn conclude(
             node.bytes_before = bytes_before.get(&node.key).copied().unwrap_or(0);
         }
         lives.complete(mesh, &mut run.nodes);
-        if judge(&record(&run, terms)).not_exercised.is_empty() || Instant::now() > patience {
+        if judge(&record(&run, terms)).idle_liars.is_empty() || Instant::now() > patience {
             break;
         }
         tokio::time::sleep(ASK * 2).await;

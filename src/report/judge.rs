@@ -1,12 +1,13 @@
 //! From what a run recorded to its report and verdict. Nothing in it is taken from what an attacker
 //! intended: what was accepted and who was banned is counted at honest nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attribution::Attribution;
 use super::tally::Tally;
 use super::{
-    Bans, Breach, Certified, Evidence, Malicious, Recording, Rejections, Report, SCHEMA, expect,
+    Attack, Bans, Breach, Certified, Evidence, Malicious, NodeRecord, Recording, Rejections,
+    Report, SCHEMA, expect,
 };
 use crate::scenario::{Facts, Verdict};
 
@@ -32,7 +33,7 @@ pub fn judge(run: &Recording) -> Report {
         broken: violations(false),
         overdue: violations(true),
         missed: report.expectations.iter().filter(|one| !one.pass).count() as u64,
-        not_exercised: report.not_exercised.clone(),
+        idle_liars: report.idle_liars.len() as u64,
     });
     report
 }
@@ -56,6 +57,7 @@ fn describe(run: &Recording, tally: &Tally, attribution: &Attribution<'_>) -> Re
         within_bound: liars().count() <= run.f,
         honest: run.nodes.len() - liars().count(),
         dead: dead.collect(),
+        idle_liars: idle(run, &attacks),
         malicious: liars()
             .map(|(number, liar)| Malicious {
                 node: liar.name.clone(),
@@ -84,6 +86,15 @@ fn describe(run: &Recording, tally: &Tally, attribution: &Attribution<'_>) -> Re
         expected_verdict: run.expected_verdict,
         reproduce: run.reproduce.clone(),
     }
+}
+
+/// Liars none of whose behaviours reached an honest node, whoever tried them: of those that a SPEC
+/// joins, one may keep another from its turn, as whoever forges is banned before it can tamper.
+fn idle(run: &Recording, attacks: &BTreeMap<String, Attack>) -> Vec<String> {
+    let reached = |kind: &String| attacks.get(kind).is_some_and(|all| all.reached_honest > 0);
+    let idle = |node: &&NodeRecord| !node.kinds.is_empty() && !node.kinds.iter().any(reached);
+    let liars = run.nodes.iter().filter(|node| !node.honest());
+    liars.filter(idle).map(|liar| liar.name.clone()).collect()
 }
 
 fn rejections(run: &Recording, attribution: &Attribution<'_>) -> Rejections {

@@ -268,10 +268,23 @@ fn an_honest_node_banned_by_an_honest_node_breaks_safety() {
 #[test]
 fn what_reached_nobody_is_not_exercised() {
     let mut run = clean();
+    run.nodes[3].kinds = vec!["forge".into()];
     run.nodes[1].rejections.clear();
     let report = judge(&run);
     assert_eq!(report.verdict, Verdict::NotExercised);
     assert_eq!(report.not_exercised, ["forge"]);
+    assert_eq!(report.idle_liars, ["n3"]);
+}
+
+#[test]
+fn a_spec_is_exercised_when_one_of_what_it_joins_is() {
+    let mut run = clean();
+    run.nodes[3].kinds = vec!["forge".into(), "tamper".into()];
+    let report = judge(&run);
+    assert_eq!(report.not_exercised, ["tamper"], "it never got its turn, and is listed");
+    assert_eq!((report.verdict, report.idle_liars.len()), (Verdict::Pass, 0));
+    run.nodes[1].rejections.clear();
+    assert_eq!(judge(&run).verdict, Verdict::NotExercised);
 }
 
 #[test]

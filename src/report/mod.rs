@@ -5,6 +5,7 @@ mod attribution;
 mod diff;
 mod escape;
 mod expect;
+mod headline;
 mod html;
 mod judge;
 mod junit;

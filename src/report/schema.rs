@@ -73,6 +73,9 @@ pub struct Report {
     pub expectations: Vec<Expectation>,
     /// Behaviours that reached no honest node.
     pub not_exercised: Vec<String>,
+    /// Liars none of whose behaviours reached an honest node: nothing is proven about them.
+    #[serde(default)]
+    pub idle_liars: Vec<String>,
     /// Invariants that did not hold, as the oracle of a simulated run saw them; the first
     /// thousand.
     #[serde(default)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
+use super::headline::{sentence, word};
 use super::junit::{actual, limit};
 use super::{Attack, Backend, Delivery, Hops, Report, Theory};
 use crate::scenario::Verdict;
@@ -40,31 +41,20 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 fn headline(out: &mut String, report: &Report) -> fmt::Result {
-    let (colour, word, sentence) = verdict(report.verdict);
+    let colour = match report.verdict {
+        Verdict::Pass if report.within_bound => GREEN,
+        Verdict::Pass | Verdict::NotExercised => YELLOW,
+        Verdict::Liveness | Verdict::Safety => RED,
+    };
+    let (word, sentence) = (word(report.verdict), plain(&sentence(report)));
     writeln!(out, "{BOLD}{colour}{word}{OFF}  {BOLD}{sentence}{OFF}")?;
     if report.verdict != report.expected_verdict {
-        let (_, expected, _) = verdict(report.expected_verdict);
+        let expected = self::word(report.expected_verdict);
         writeln!(out, "  {RED}expected   {expected}{OFF}")?;
     } else if report.verdict != Verdict::Pass {
         writeln!(out, "  {GREEN}expected   as the scenario declares{OFF}")?;
     }
     members(out, report)
-}
-
-/// Colour, name and meaning of a verdict.
-fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
-    match verdict {
-        Verdict::Pass => {
-            (GREEN, "PASS", "every message reached every honest node; nothing false did")
-        }
-        Verdict::Liveness => (RED, "LIVENESS MISSED", "messages are missing at honest nodes"),
-        Verdict::Safety => {
-            (RED, "SAFETY BROKEN", "an honest node accepted or banned what it must not")
-        }
-        Verdict::NotExercised => {
-            (YELLOW, "NOT EXERCISED", "an attack never reached an honest node")
-        }
-    }
 }
 
 fn members(out: &mut String, report: &Report) -> fmt::Result {
@@ -81,7 +71,8 @@ fn members(out: &mut String, report: &Report) -> fmt::Result {
     )?;
     if !report.not_exercised.is_empty() {
         let kinds = report.not_exercised.join(", ");
-        writeln!(out, "  {YELLOW}untried    {kinds}: reached no honest node{OFF}")?;
+        let colour = if report.idle_liars.is_empty() { DIM } else { YELLOW };
+        writeln!(out, "  {colour}untried    {kinds}: reached no honest node{OFF}")?;
     }
     Ok(())
 }
@@ -379,6 +370,7 @@ mod tests {
             resources: Default::default(),
             expectations: vec![],
             not_exercised: vec![],
+            idle_liars: vec![],
             violations: vec![],
             counted: BTreeMap::new(),
             not_modelled: vec![],

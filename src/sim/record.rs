@@ -43,7 +43,7 @@ impl World {
         let liars = self.cast.iter().any(Option::is_some);
         liars
             && self.places.len() <= SMALL
-            && !judge(&self.recording(Digest::ZERO)).not_exercised.is_empty()
+            && !judge(&self.recording(Digest::ZERO)).idle_liars.is_empty()
     }
 
     /// The oracle's last look.

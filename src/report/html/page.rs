@@ -1,5 +1,6 @@
 //! The page: headline, figures, plots, tables.
 
+use super::super::headline::{sentence, word};
 use super::super::tally::Tally;
 use super::super::{Backend, Recording, Report, story};
 use super::text::{count, cut, figure, percent, safe, time};
@@ -98,24 +99,6 @@ fn hops_note(report: &Report) -> String {
     )
 }
 
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "PASS",
-        Verdict::Liveness => "LIVENESS MISSED",
-        Verdict::Safety => "SAFETY BROKEN",
-        Verdict::NotExercised => "NOT EXERCISED",
-    }
-}
-
-fn sentence(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "Every message reached every honest node; nothing false did.",
-        Verdict::Liveness => "Messages are missing at honest nodes, or a limit was missed.",
-        Verdict::Safety => "An honest node accepted or banned what it must not.",
-        Verdict::NotExercised => "An attack never reached an honest node: nothing is proven of it.",
-    }
-}
-
 fn header(report: &Report) -> String {
     let expected = match (report.verdict, report.expected_verdict) {
         (Verdict::Pass, Verdict::Pass) => String::new(),
@@ -143,7 +126,7 @@ fn header(report: &Report) -> String {
         report.verdict.name(),
         word(report.verdict),
         safe(&report.name),
-        sentence(report.verdict),
+        safe(&sentence(report)),
         count(report.nodes as u64),
         count(report.honest as u64),
         count(report.malicious.len() as u64),

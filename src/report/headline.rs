@@ -1,0 +1,112 @@
+//! The verdict in a word and a sentence, which says what was missed.
+
+use super::Report;
+use super::junit::{actual, limit};
+use crate::scenario::Verdict;
+
+/// What a verdict is called where people read it.
+pub(super) fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Liveness => "LIVENESS MISSED",
+        Verdict::Safety => "SAFETY BROKEN",
+        Verdict::NotExercised => "NOT EXERCISED",
+    }
+}
+
+/// What it rests on. Names in it are those of the run: escape before printing.
+pub(super) fn sentence(report: &Report) -> String {
+    match report.verdict {
+        Verdict::Pass if !report.within_bound => "beyond the bound: nothing was promised".into(),
+        Verdict::Pass => "every message reached every honest node; nothing false did".into(),
+        Verdict::Liveness => missed(report).join("; "),
+        Verdict::Safety => broken(report).join("; "),
+        Verdict::NotExercised => {
+            let liars = report.idle_liars.join(", ");
+            format!("no behaviour of {liars} reached an honest node")
+        }
+    }
+}
+
+/// Deliveries, or a limit and which.
+fn missed(report: &Report) -> Vec<String> {
+    let mut missed = Vec::new();
+    let (delivered, expected) = (report.delivery.delivered, report.delivery.expected);
+    if delivered < expected {
+        let lacking = expected - delivered;
+        missed.push(format!("{lacking} of {expected} deliveries are missing at honest nodes"));
+    }
+    if report.refused_posts > 0 {
+        missed.push(format!("{} posts were not taken", report.refused_posts));
+    }
+    let limits = report.expectations.iter().filter(|one| !one.pass);
+    missed.extend(limits.map(|one| format!("{} was missed: it is {}", limit(one), actual(one))));
+    missed.extend(invariants(report, true));
+    missed
+}
+
+fn broken(report: &Report) -> Vec<String> {
+    let mut broken = Vec::new();
+    let accepted: u64 = report.attacks.values().map(|attack| attack.accepted).sum();
+    if accepted > 0 {
+        broken.push(format!("honest nodes accepted {accepted} messages that they must refuse"));
+    }
+    if report.bans.honest > 0 {
+        broken.push(format!("{} honest nodes were banned by honest ones", report.bans.honest));
+    }
+    broken.extend(invariants(report, false));
+    if broken.is_empty() {
+        broken.push("an honest node accepted or banned what it must not".into());
+    }
+    broken
+}
+
+/// The invariants that did not hold, each once.
+fn invariants(report: &Report, liveness: bool) -> Option<String> {
+    let of_kind = report.violations.iter().filter(|one| one.liveness == liveness);
+    let mut names: Vec<&str> = of_kind.map(|one| &*one.invariant).collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| format!("{} did not hold", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::judge_tests::clean;
+    use super::*;
+    use crate::report::{Violation, judge};
+    use crate::scenario::{Expect, Limit};
+
+    #[test]
+    fn a_headline_says_what_was_missed() {
+        let mut run = clean();
+        assert!(sentence(&judge(&run)).starts_with("every message"));
+        run.f = 0;
+        let beyond = judge(&run);
+        assert_eq!(beyond.verdict, Verdict::Pass);
+        assert_eq!(sentence(&beyond), "beyond the bound: nothing was promised");
+        let limit = Limit::AtMost(-1.0);
+        run.expects.push(Expect { metric: "delivery.latency_ms.max".into(), limit });
+        let text = sentence(&judge(&run));
+        assert!(text.starts_with("delivery.latency_ms.max ≤ -1 was missed: it is "), "{text}");
+        let violation = Violation {
+            invariant: "L7".into(),
+            liveness: true,
+            at: 1,
+            node: None,
+            what: "x".into(),
+        };
+        run.violations.push(violation);
+        assert!(sentence(&judge(&run)).ends_with("; L7 did not hold"));
+        run.violations[0].liveness = false;
+        assert_eq!(sentence(&judge(&run)), "L7 did not hold");
+    }
+
+    #[test]
+    fn a_liar_that_reached_nobody_is_named() {
+        let mut run = clean();
+        run.nodes[3].kinds = vec!["forge".into()];
+        run.nodes[1].rejections.clear();
+        assert_eq!(sentence(&judge(&run)), "no behaviour of n3 reached an honest node");
+    }
+}
