@@ -60,7 +60,30 @@ pub(super) fn faults(
         lost += usize::from(fault.kind == FaultKind::Wipe);
         fault.kind != FaultKind::Wipe || lost == 1
     });
-    drawn
+    let mut kept: Vec<Fault> = Vec::new();
+    for fault in drawn {
+        if !lasts_too_long(&kept, &fault) {
+            kept.push(fault);
+        }
+    }
+    kept
+}
+
+/// Whether a node that both strike may be down for longer than a client tries, as one outage runs
+/// into the other.
+fn lasts_too_long(kept: &[Fault], fault: &Fault) -> bool {
+    let down = |fault: &Fault| match fault.kind {
+        FaultKind::Kill | FaultKind::Wipe | FaultKind::Pause => fault.until,
+        _ => None,
+    };
+    let Some(until) = down(fault) else { return false };
+    kept.iter().any(|other| {
+        down(other).is_some_and(|end| {
+            let meets = fault.at <= end && other.at <= until;
+            let span = until.max(end).saturating_sub(fault.at.min(other.at));
+            meets && span > Duration::from_millis(LONGEST)
+        })
+    })
 }
 
 fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) -> Fault {
@@ -146,5 +169,29 @@ mod tests {
             }
         }
         assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
+    }
+
+    #[test]
+    fn no_two_outages_make_one_that_is_longer_than_a_client_tries() {
+        let (mut several, minute) = (0, Duration::from_secs(60));
+        for seed in 0..2000 {
+            let all = faults(&mut Dice::new(seed), 10, 3, minute);
+            for (place, fault) in all.iter().enumerate() {
+                assert!(!lasts_too_long(&all[..place], fault), "{seed}: {all:?}");
+            }
+            let kills = all.iter().filter(|fault| fault.kind == FaultKind::Kill).count();
+            several += usize::from(kills > 1);
+        }
+        assert!(several > 20, "{several}");
+        let (mut one, mut two) = (None, None);
+        for seed in 0..2000 {
+            let all = faults(&mut Dice::new(seed), 10, 3, minute);
+            let kill = all.into_iter().find(|fault| fault.kind == FaultKind::Kill);
+            (one, two) = (kill.clone().or(one), two.or(kill));
+        }
+        let (mut one, mut two) = (one.expect("a kill"), two.expect("another"));
+        (one.at, one.until) = (Duration::from_secs(4), Some(Duration::from_secs(17)));
+        (two.at, two.until) = (Duration::from_secs(15), Some(Duration::from_secs(29)));
+        assert!(lasts_too_long(&[one], &two), "25 seconds");
     }
 }
