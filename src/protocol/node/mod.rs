@@ -7,6 +7,7 @@ mod fetching;
 mod frames;
 mod linking;
 mod occupancy;
+mod probing;
 mod publishing;
 mod recovering;
 mod rejecting;

@@ -1,5 +1,6 @@
 //! Liars that hold up what is missing, or make use of what was given up.
 
+use super::answering::lacks;
 use super::recovering::{pruned, tip_of};
 use super::{Victim, identity, list};
 use crate::crypto::Digest;
@@ -50,11 +51,6 @@ fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_
             assert_eq!(victim.holes[&identity(1).public()].1, [gone]);
         }
     }
-}
-
-fn lacks(want: &Want, next: u64) -> Frame {
-    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
-    Frame::Missing(Missing { ticket, why, floor: 0, next })
 }
 
 /// An author voids slots by a restart header, everybody gives them up, and honest members say that

@@ -1,0 +1,60 @@
+//! Probing: what was given up is asked for again, of members that may have it.
+
+use rand::RngExt as _;
+
+use super::state::Node;
+use crate::protocol::LinkId;
+use crate::protocol::lanes::Lane;
+use crate::wire::limits::{MAX_WANTS, RECOVERING_PER_LINK};
+
+/// Holes that were given up and are looked at when one member could be asked for them.
+const PROBED: usize = 64;
+
+impl Node {
+    /// Asks a member for the first slots of holes that were given up, but for those that it said
+    /// that it lacks: it may have been away when all others were asked, or cut off with us.
+    pub(super) fn probe_holes(&mut self, link: LinkId) {
+        let Some(held) = self.links.get(link) else { return };
+        let (member, now) = (held.number, self.now);
+        let room = RECOVERING_PER_LINK.saturating_sub(self.recovery.open_on(link));
+        let room = room.min(MAX_WANTS).min(held.room_for_wants()).min(self.recovery.room());
+        if room == 0 || !held.may_recover() {
+            return;
+        }
+        let (probed, patience) = (self.some_given_up(member), self.patience());
+        let asked = |author, seq| self.recovery.asked(author, seq);
+        let unasked = |(author, seq): &(u32, u64)| {
+            self.recovery.lacking(*author, member, *seq, now).is_none()
+                && self.recovery.can_say(*author, member, now)
+                && !self.recovery.is_asked(*author, *seq, member)
+                && asked(*author, *seq).is_none_or(|(_, last)| now.since(last) >= patience)
+        };
+        let planned: Vec<(u32, u64)> = probed.into_iter().filter(unasked).take(room).collect();
+        for (author, seq) in &planned {
+            self.recovery.asks(*author, *seq, link, member, now);
+        }
+        self.ask_holes(link, member, &planned);
+    }
+
+    /// First slots of holes that were given up, beginning anywhere: a liar's lanes may have as many
+    /// as there may be.
+    fn some_given_up(&mut self, member: u32) -> Vec<(u32, u64)> {
+        let lanes =
+            self.lanes.holed().filter(|(a, _)| !self.recovery.is_known_well(*a, member, self.now));
+        let lanes: Vec<(u32, &Lane)> = lanes.collect();
+        let first = self.rng.random_range(0..lanes.len().max(1));
+        let turn = lanes.iter().cycle().skip(first).take(lanes.len());
+        let mut some = Vec::new();
+        for (author, lane) in turn {
+            let gone: Vec<u64> = lane.holes().gone().collect();
+            let first = self.rng.random_range(0..gone.len().max(1));
+            let (before, after) = gone.split_at(first);
+            some.extend(after.iter().chain(before).map(|seq| (*author, *seq)));
+            if some.len() >= PROBED {
+                break;
+            }
+        }
+        some.truncate(PROBED);
+        some
+    }
+}
