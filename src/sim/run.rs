@@ -16,8 +16,6 @@ const LINKING: Duration = Duration::from_secs(60);
 const LINGER: Duration = Duration::from_secs(1);
 /// The same where nobody lies, so that quiet is seen: the oracle asserts it from 2 s on.
 const QUIET: Duration = Duration::from_secs(4);
-/// How much later where disks lost something: all are asked once for what nobody has any more.
-const LOST: Duration = Duration::from_secs(4);
 /// How much longer it goes on for an attack that has reached nobody yet.
 const EXERCISE: Duration = Duration::from_secs(3);
 /// How often the oracle looks at everybody.
@@ -186,15 +184,12 @@ impl Sim {
         if honest && world.places.len() > LARGE {
             return self.stop();
         }
-        let loses = |fault: &Fault| matches!(fault.kind, FaultKind::Wipe | FaultKind::Rot(_));
-        let lost = honest && world.scenario.faults.iter().any(loses);
-        let calm = now.after(if lost { LOST } else { Duration::ZERO });
         if is_calm(&world.scenario) {
-            world.oracle.quiet(calm);
+            world.oracle.quiet(now);
         }
         self.phase = Phase::Lingering;
         self.lingers = now;
-        self.until = if honest { calm.after(QUIET) } else { now.after(LINGER) };
+        self.until = now.after(if honest { QUIET } else { LINGER });
         world.queue.put_global(self.until, Event::Phase);
     }
 

@@ -16,6 +16,7 @@ mod level;
 mod links;
 #[cfg(test)]
 mod mutations;
+mod quiet;
 mod reads;
 mod set;
 mod shown;

@@ -10,6 +10,7 @@ use super::frames::Frames;
 use super::keys::Keys;
 use super::level::Level;
 use super::links::Links;
+use super::quiet::Quiet;
 use super::reads::Reads;
 use super::set::NodeSet;
 use super::shown::Shown;
@@ -31,9 +32,6 @@ const SENT_SLACK: u64 = 4 << 20;
 const BATCH_OVERHEAD: usize = 2 + 1 + 160 + 64 + 4;
 /// Copies of a delivered batch beside one for each chosen link: what is asked for twice.
 const SENT_BESIDE: u64 = 2;
-/// What is under way when everything is delivered has passed after this: late answers, and
-/// announcements that waited for credit.
-const QUIET_AFTER: Duration = Duration::from_secs(2);
 
 /// Watches the honest nodes of one run. See the module.
 #[derive(Debug)]
@@ -51,7 +49,7 @@ pub struct Oracle {
     level: Level,
     /// Links that a node chooses, and pushes to.
     fan_out: u64,
-    quiet_from: Option<Time>,
+    quiet: Quiet,
     checkpoints: usize,
 }
 
@@ -72,7 +70,7 @@ impl Oracle {
             shown: Shown::default(),
             level: Level::vouched_by(if nodes <= SMALL { network.f() + 1 } else { 0 }),
             fan_out: 3,
-            quiet_from: None,
+            quiet: Quiet::default(),
             checkpoints: 0,
         }
     }
@@ -127,7 +125,7 @@ impl Oracle {
                 self.sends(now, node, *link, (*kind, *class), frame);
             }
             Output::Deliver(delivery) => {
-                self.quiet_from = self.quiet_from.map(|from| from.max(now.after(QUIET_AFTER)));
+                self.quiet.disturb(now);
                 let bytes = (delivery.stored.batch.body.len() + BATCH_OVERHEAD) as u64;
                 self.facts.add(Fact::BatchBytesDelivered, bytes);
                 self.slots.delivered(now, node, &delivery.stored, &self.keys, &mut self.facts);
@@ -169,11 +167,14 @@ impl Oracle {
     fn writes(&mut self, now: Time, node: usize, record: &Record, output: &Output) {
         match record {
             Record::Batch(stored) if self.signs(node, stored) => {
-                self.quiet_from = None;
+                self.quiet.ends();
                 self.checks.signed(node, &stored.batch);
                 self.slots.signed(now, node, stored, &self.shown, &mut self.facts);
             }
-            Record::Batch(_) | Record::Holes { .. } => {}
+            Record::Batch(_) => {}
+            Record::Holes { author, holes, .. } => {
+                self.quiet.holes(node, *author, holes.iter().any(|hole| hole.gone));
+            }
             Record::Ban(_) => {
                 self.facts.count(Fact::Bans);
                 self.blames(now, node, output);
@@ -211,9 +212,8 @@ impl Oracle {
         if matches!(kind, Kind::Reply | Kind::Missing) {
             self.reads.answered(link, frame);
         }
-        let calm =
-            matches!(kind, Kind::Hello | Kind::Credit | Kind::Ping | Kind::Compare | Kind::Differ);
-        if !calm && self.quiet_from.is_some_and(|from| now >= from) {
+        let to = to.and_then(|to| usize::try_from(to).ok());
+        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes()) {
             let what = || format!("sends a {} frame though nothing is new", kind.name());
             self.facts.broken("L5", now, Some(node), what);
         }
@@ -261,7 +261,7 @@ impl Oracle {
         self.level.unsettled();
         self.slots.unsettled(until);
         self.links.unsettled(until);
-        self.quiet_from = None;
+        self.quiet.ends();
     }
 
     /// An honest node is gone at once, and the writes that were not synced with it.
@@ -282,7 +282,7 @@ impl Oracle {
     pub fn damaged(&mut self, node: usize, rows: &[Record]) {
         self.slots.damaged(node, rows, &self.keys);
         self.shown.forgets(node);
-        self.quiet_from = None;
+        self.quiet.ends();
     }
 
     /// A record of an honest node cannot be written.
@@ -322,7 +322,7 @@ impl Oracle {
     /// that crashed may find a batch on its disk that nobody has.
     pub fn quiet(&mut self, now: Time) {
         if self.keys.all_honest() {
-            self.quiet_from = Some(now.after(QUIET_AFTER));
+            self.quiet.begins(now);
         }
     }
 
