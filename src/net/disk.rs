@@ -69,7 +69,8 @@ impl Disk {
     pub fn write(&mut self, token: Token, record: Record, durability: Durability) {
         let body = match &record {
             Record::Batch(stored) => Some(stored.batch.body.len()),
-            Record::Holes { .. } | Record::Ban(_) => Some(0),
+            Record::Holes { holes, .. } => Some(size_of_val(&holes[..])),
+            Record::Ban(_) => Some(0),
             // The store bounds these itself, and may take its time: they must hold nobody back.
             Record::Rejection(_) => None,
         };

@@ -89,6 +89,7 @@ impl Image {
             }
             Record::Holes { author, tip, holes } => {
                 self.holes.insert(author, (tip, holes));
+                return self.follow_tip(author);
             }
             Record::Rejection(_) => {}
         }
@@ -119,6 +120,13 @@ impl Image {
         let over = of.bytes > shares.of(&author);
         self.rows.insert(place, Row::Whole(stored));
         over.then(|| (author, self.prune(author, shares.of(&author))))
+    }
+
+    /// A tip has moved: the floor may pass holes between slots that are pruned already.
+    fn follow_tip(&mut self, author: PublicKey) -> Option<(PublicKey, u64)> {
+        let before = self.authors.get(&author).filter(|of| of.pruned_below > of.floor)?.floor;
+        let floor = self.prune(author, self.shares?.of(&author));
+        (floor > before).then_some((author, floor))
     }
 
     /// Drops an author's oldest payloads, but the newest slot's, until it is within its share;
@@ -206,14 +214,23 @@ impl Image {
         })
     }
 
-    /// Sets a bad row aside; gives it back.
+    /// Sets a bad row aside, and with a slot's first batch its second; gives it back.
     pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<StoredBatch> {
         let place = [(author, seq, false), (author, seq, true)].into_iter().find(
             |place| matches!(self.rows.get(place), Some(Row::Whole(stored)) if stored.id == id),
         )?;
         let Some(Row::Whole(stored)) = self.rows.remove(&place) else { return None };
+        let second = match place.2 {
+            false => self.rows.remove(&(author, seq, true)),
+            true => None,
+        };
         if let Some(of) = self.authors.get_mut(&author) {
-            of.bytes = of.bytes.saturating_sub(stored.batch.body.len() as u64 + ROW_COST);
+            for row in [Some(&Row::Whole(stored.clone())), second.as_ref()].into_iter().flatten() {
+                if let Row::Whole(stored) = row {
+                    let bytes = stored.batch.body.len() as u64 + ROW_COST;
+                    of.bytes = of.bytes.saturating_sub(bytes);
+                }
+            }
             let left = self.rows.range((author, 0, false)..=(author, u64::MAX, true)).next_back();
             of.newest = left.map_or(of.floor, |((_, seq, _), _)| (*seq).max(of.floor));
         }

@@ -44,6 +44,8 @@ pub(super) struct Author {
     pub(super) tip: i64,
     bytes: i64,
     gone: Option<(i64, i64)>,
+    /// The highest slot whose payload is pruned, but for late ones; `None` until it was looked for.
+    pruned: Option<i64>,
 }
 
 /// The authors of a store, as its one writer knows them.
@@ -85,6 +87,7 @@ impl Authors {
                 bytes: row.get(4)?,
                 gone: (to > 0).then_some((from, to)),
                 tip: row.get(7)?,
+                pruned: None,
             };
             Ok((rows::key(row, 0)?, author))
         })?;
@@ -135,11 +138,15 @@ impl Authors {
         self.known.get(key).copied()
     }
 
-    /// The node knows of every hole up to this slot.
+    /// The node knows of every hole up to this slot: the floor may pass those between slots that
+    /// are pruned already.
     pub(super) fn set_tip(&mut self, key: &PublicKey, tip: i64) {
         if let Some(author) = self.known.get_mut(key)
             && author.tip != tip
         {
+            if tip > author.floor && author.pruned.is_none_or(|pruned| pruned > author.floor) {
+                self.over.insert(*key);
+            }
             author.tip = tip;
             self.changed.insert(*key);
         }
@@ -194,7 +201,7 @@ impl Authors {
     }
 
     /// One bounded step: the oldest payloads of one author that is over its share. Gives who that
-    /// is, and its floor.
+    /// is, and its floor, if it changed.
     pub(super) fn prune(&mut self, db: &Connection) -> rusqlite::Result<Option<(PublicKey, u64)>> {
         let Some(key) = self.over.pop_first() else { return Ok(None) };
         let share = self.share(&key);
@@ -210,7 +217,7 @@ impl Authors {
         if deleted == STEP || (pruned > 0 && bytes > share) {
             self.over.insert(key);
         }
-        Ok(Some((key, floor.unsigned_abs())))
+        Ok((risen || pruned > 0).then_some((key, floor.unsigned_abs())))
     }
 }
 
@@ -252,6 +259,7 @@ impl Author {
             .prepare_cached("SELECT max(seq) FROM batches WHERE author = ?1 AND seq < ?2")?
             .query_row([self.number, lowest.unwrap_or(i64::MAX)], |row| row.get(0))?;
         let pruned = pruned.unwrap_or(0);
+        self.pruned = Some(pruned);
         // The node takes nothing above its window, and so has its tip at least there.
         let passable = self.tip.max(self.newest - WINDOW.cast_signed());
         let before = self.floor;

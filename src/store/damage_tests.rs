@@ -134,10 +134,8 @@ fn what_is_damaged_is_set_aside_told_to_the_node_and_comes_back() {
     assert_eq!(bench.damaged(), [(key, 2, Digest::ZERO)], "told once");
     let reader = bench.store.reader();
     assert_eq!(reader.quarantined(), 1);
-    // It comes again, by another neighbour, and is the slot's first as before.
-    (rows[1].from, rows[1].first) = (None, false);
+    rows[1].from = None; // it comes again, by another neighbour
     assert!(bench.put_batch(&rows[1]));
-    rows[1].first = true;
     assert_eq!(bench.get(2, 2, Some(rows[1].id)), Some(rows[1].clone()));
     let after = super::MessageQuery { after: Some(before), ..query(None, 9) };
     let page = reader.messages(&after).expect("reads");
@@ -291,15 +289,42 @@ fn the_quarantine_stays_small_and_counts_on() {
 }
 
 #[test]
-fn of_two_batches_in_a_slot_the_damaged_one_is_named() {
+fn with_a_slot_s_first_batch_its_second_goes_and_what_comes_then_is_delivered() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
     let bench = Bench::open(dir.path(), &net);
     let first = lane(&net, 2, 1).remove(0);
     let mut second = stored(batch(&net, 2, 1, &[entry("t", b"evidence")]), Some(3));
     second.first = false;
     assert!(bench.put_batch(&first) && bench.put_batch(&second));
+    damage(dir.path(), 2, "signature = zeroblob(64)");
+    assert_eq!(bench.get(2, 1, Some(second.id)), None);
+    assert_eq!(bench.damaged(), [(identity(2).public(), 1, second.id)], "the damaged one is named");
+    assert_eq!(bench.get(2, 1, None), Some(first.clone()));
+    assert!(bench.put_batch(&second));
     damage(dir.path(), 1, "signature = zeroblob(64)");
     assert_eq!(bench.get(2, 1, None), None);
-    assert_eq!(bench.damaged(), [(identity(2).public(), 1, first.id)]);
-    assert_eq!(bench.get(2, 1, Some(second.id)), Some(second));
+    assert_eq!(bench.damaged().last(), Some(&(identity(2).public(), 1, Digest::ZERO)));
+    assert_eq!(bench.get(2, 1, Some(second.id)), None);
+    // Whoever was asked for the slot gave the other one.
+    second.first = true;
+    assert!(bench.put_batch(&second));
+    let page = bench.store.reader().messages(&query(None, 9)).expect("reads");
+    assert_eq!(page.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [of(&second)]);
+}
+
+#[test]
+fn a_start_sets_aside_a_second_batch_whose_first_is_gone() {
+    let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+    let bench = Bench::open(dir.path(), &net);
+    let first = lane(&net, 2, 1).remove(0);
+    let mut second = stored(batch(&net, 2, 1, &[entry("t", b"evidence")]), Some(3));
+    second.first = false;
+    assert!(bench.put_batch(&first) && bench.put_batch(&second));
+    bench.store.close();
+    damage(dir.path(), 1, "id = zeroblob(32)");
+    let bench = Bench::open(dir.path(), &net);
+    assert_eq!(bench.restored.lanes.iter().map(|lane| lane.slots.len()).sum::<usize>(), 0);
+    second.first = true;
+    assert!(bench.put_batch(&second));
+    assert_eq!(bench.get(2, 1, None), Some(second));
 }

@@ -108,14 +108,14 @@ fn what_was_never_written_is_found_after_a_death() {
 fn holes_of_a_lane_are_few_whatever_happened_to_it() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
     let bench = Bench::open(dir.path(), &net);
-    put(&bench, &net, (1..=1500).map(|number| number * 2));
+    put(&bench, &net, (1..=2500).map(|number| number * 2));
     let many: Vec<Hole> =
-        (1..=1500).map(|number| hole(number * 2 - 1, number * 2 - 1, true)).collect();
-    assert!(bench.put(holes(3000, &many), Durability::Lazy));
+        (1..=2500).map(|number| hole(number * 2 - 1, number * 2 - 1, true)).collect();
+    assert!(bench.put(holes(5000, &many), Durability::Lazy));
     let after = Bench::open(killed(dir.path()).path(), &net);
     let found = lane(&after).holes;
     assert_eq!(found.len(), MAX_HOLES);
-    assert_eq!(found.last().map(|hole| hole.to), Some(2999));
+    assert_eq!(found.last().map(|hole| hole.to), Some(4999));
 }
 
 #[test]
@@ -165,6 +165,67 @@ fn a_window_gap_holds_the_floor_back_and_a_hole_does_not() {
         bench.settle();
         assert_eq!(bench.told(2), Some(floor));
     }
+}
+
+/// Payloads above the tip went while a slot that may yet come held the floor back. Then the slot is
+/// given up, and nothing else is written.
+#[test]
+fn the_floor_follows_a_tip_over_what_is_pruned_already() {
+    let net = network(2);
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = Options { max_bytes: 8 << 10, ..Options::default() };
+    for starts in [1, 2] {
+        let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
+        if starts == 1 {
+            let of = |seq| stored(batch(&net, 2, seq, &[entry("", &[1; 1000])]), Some(2));
+            for seq in (1..=10).filter(|seq| *seq != 3 && *seq != 5) {
+                assert!(bench.put_batch(&of(seq)));
+            }
+            bench.settle();
+            assert_eq!(bench.told(2), Some(2));
+        }
+        let tip = 2 * starts + 2;
+        let gone = [hole(3, 3, true), hole(5, 5, true)];
+        let upto = usize::try_from(starts).expect("small");
+        assert!(bench.put(holes(tip, &gone[..upto]), Durability::Lazy));
+        bench.settle();
+        assert_eq!(bench.told(2), Some(if starts == 1 { 4 } else { 8 }), "tip {tip}");
+        bench.store.close();
+    }
+}
+
+#[test]
+fn a_lane_of_many_holes_is_written_as_it_changes() {
+    let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+    drop(Bench::open(dir.path(), &net));
+    let db = Connection::open(schema::database(dir.path())).expect("opens");
+    let shares = super::author::Shares::new(1 << 30, 3);
+    let mut authors =
+        super::author::Authors::load(&db, identity(1).public(), shares).expect("loads");
+    let key = identity(2).public();
+    let most = MAX_HOLES as u64;
+    let mut all: Vec<Hole> =
+        (1..=most).map(|number| hole(3 * number, 3 * number + 1, true)).collect();
+    let mut write = |all: &[Hole]| {
+        let before = db.total_changes();
+        super::holes::put(&db, &mut authors, &key, 9 * most, all).expect("writes");
+        db.total_changes() - before
+    };
+    assert!(write(&all) >= most);
+    assert_eq!(write(&all), 0, "nothing has changed");
+    let at = all.len() / 2;
+    all[at].to -= 1;
+    let changed = write(&all);
+    assert!(changed <= 8, "{changed} rows for one hole that has changed");
+    let wide = hole(3 * most, 3 * most + 9, true);
+    *all.last_mut().expect("many") = wide;
+    let changed = write(&all);
+    assert!(changed <= 8, "{changed} rows for one hole that has grown");
+    let number: i64 = db
+        .query_row("SELECT number FROM authors WHERE key = ?1", [key.to_string()], |r| r.get(0))
+        .expect("an author");
+    let restored = super::holes::missing(&db, number, (0, 9 * most), false).expect("reads");
+    assert!(restored == all, "what was changed is what is found");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Holes: slots up to a lane's tip that are not held; and what readers are told of those that are
 //! given up.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::author::Authors;
 use super::rows;
@@ -26,19 +26,43 @@ pub(super) fn put(
     let floor = known.floor.unsigned_abs();
     let cut = |hole: &Hole| Hole { from: hole.from.max(floor + 1), to: hole.to.min(tip), ..*hole };
     let holes: Vec<Hole> = holes.iter().map(cut).filter(|hole| hole.from <= hole.to).collect();
-    for hole in holes.iter().filter(|hole| hole.gone) {
+    let before = kept(db, known.number)?;
+    for hole in holes.iter().filter(|hole| hole.gone && before.binary_search(hole).is_err()) {
         tell(db, authors, author, rows::saturated(hole.from), rows::saturated(hole.to))?;
     }
-    replace(db, known.number, &holes)
+    trim_gaps(db, authors, author, known.number)?;
+    change(db, known.number, &before, holes)
+}
+
+/// The holes of an author that are kept, ascending.
+fn kept(db: &Connection, author: i64) -> rusqlite::Result<Vec<Hole>> {
+    db.prepare_cached(
+        "SELECT from_slot, to_slot, gone FROM holes WHERE author = ?1 ORDER BY from_slot",
+    )?
+    .query_map([author], |row| {
+        let (from, to) = (rows::unsigned(row, 0)?, rows::unsigned(row, 1)?);
+        Ok(Hole { from, to, gone: row.get(2)? })
+    })?
+    .collect()
 }
 
 /// Writes the holes of an author in place of those that are kept.
 pub(super) fn replace(db: &Connection, author: i64, holes: &[Hole]) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM holes WHERE author = ?1")?.execute([author])?;
+    change(db, author, &kept(db, author)?, holes.to_vec())
+}
+
+/// Writes what is new of an author's holes, and deletes what is not among them any more: a lane may
+/// have thousands, and a slot that comes changes one.
+fn change(db: &Connection, author: i64, before: &[Hole], holes: Vec<Hole>) -> rusqlite::Result<()> {
+    let holes = few(holes);
+    let mut delete = db.prepare_cached("DELETE FROM holes WHERE author = ?1 AND from_slot = ?2")?;
+    for hole in before.iter().filter(|hole| holes.binary_search(hole).is_err()) {
+        delete.execute([author, rows::saturated(hole.from)])?;
+    }
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO holes (author, from_slot, to_slot, gone) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for hole in few(holes.to_vec()) {
+    for hole in holes.iter().filter(|hole| before.binary_search(hole).is_err()) {
         let (from, to) = (rows::saturated(hole.from), rows::saturated(hole.to));
         insert.execute([author, from, to, i64::from(hole.gone)])?;
     }
@@ -77,6 +101,7 @@ pub(super) fn pass(
     for (from, to) in passed {
         tell(db, authors, author, from, to.min(floor))?;
     }
+    trim_gaps(db, authors, author, number)?;
     db.prepare_cached("DELETE FROM holes WHERE author = ?1 AND to_slot <= ?2")?
         .execute([number, floor])?;
     db.prepare_cached("UPDATE holes SET from_slot = ?2 + 1 WHERE author = ?1 AND from_slot <= ?2")?
@@ -109,12 +134,22 @@ fn tell(
     if from <= to {
         insert(db, number, from, to)?;
     }
+    Ok(())
+}
+
+/// Drops what readers were told longest ago, beyond what is kept.
+fn trim_gaps(
+    db: &Connection,
+    authors: &mut Authors,
+    author: &PublicKey,
+    number: i64,
+) -> rusqlite::Result<()> {
     let oldest: Option<i64> = db
         .prepare_cached(
-            "SELECT max(row) FROM (SELECT row FROM gaps WHERE author = ?1 ORDER BY row DESC \
-             LIMIT -1 OFFSET ?2)",
+            "SELECT row FROM gaps WHERE author = ?1 ORDER BY row DESC LIMIT 1 OFFSET ?2",
         )?
-        .query_row([number, MAX_GAPS], |row| row.get(0))?;
+        .query_row([number, MAX_GAPS], |row| row.get(0))
+        .optional()?;
     if let Some(oldest) = oldest {
         db.prepare_cached("DELETE FROM gaps WHERE author = ?1 AND row <= ?2")?
             .execute([number, oldest])?;
@@ -146,15 +181,7 @@ pub(super) fn missing(
     (floor, base): (u64, u64),
     scan: bool,
 ) -> rusqlite::Result<Vec<Hole>> {
-    let recorded: Vec<Hole> = db
-        .prepare_cached(
-            "SELECT from_slot, to_slot, gone FROM holes WHERE author = ?1 ORDER BY from_slot",
-        )?
-        .query_map([author], |row| {
-            let (from, to) = (rows::unsigned(row, 0)?, rows::unsigned(row, 1)?);
-            Ok(Hole { from, to, gone: row.get(2)? })
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+    let recorded = kept(db, author)?;
     let mut parts = Vec::with_capacity(recorded.len());
     let mut next = floor.saturating_add(1);
     for hole in recorded {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::author::Authors;
-use super::{holes, quarantine, rows};
+use super::{holes, rows};
 use crate::protocol::{Record, StoredBatch};
 
 /// Promises that are kept, counted from the highest.
@@ -45,7 +45,6 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
     };
     // Below the floor only the id matters: as evidence.
     let body = (seq > author.floor).then_some(&stored.batch.body[..]);
-    let first = stored.first || quarantine::was_first(db, &stored.id)?;
     let added = db
         .prepare_cached(
             "INSERT INTO batches (author, seq, id, first, delivered_at, hops, sender, created_at, \
@@ -56,7 +55,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
             author.number,
             seq,
             stored.id.0,
-            first,
+            stored.first,
             rows::saturated(stored.delivered_at.0),
             stored.hops,
             sender,

@@ -50,15 +50,6 @@ pub(super) fn count(db: &Connection) -> rusqlite::Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-/// Whether a batch that is not its slot's first is known to have been that before its row was
-/// damaged.
-pub(super) fn was_first(db: &Connection, id: &Digest) -> rusqlite::Result<bool> {
-    let first: Option<bool> = db
-        .prepare_cached("SELECT max(first = 1) FROM quarantine WHERE id = ?1")?
-        .query_row([id.0], |row| row.get(0))?;
-    Ok(first.unwrap_or(false))
-}
-
 /// Looks again, in the writer's transaction; a row that is damaged is set aside.
 pub(super) fn examine(
     db: &Connection,
@@ -120,15 +111,20 @@ fn is_empty(
     Ok(slot > known.floor && !held)
 }
 
-/// Moves a row out of `batches`. What is missing below the newest slots is looked for at the next
-/// start.
+/// Moves a row out of `batches`, if it is there. With a slot's first batch the second goes: what
+/// comes next in its place is the first. What is missing below the newest slots is looked for at
+/// the next start.
 pub(super) fn set_aside(db: &Connection, authors: &mut Authors, row: i64) -> rusqlite::Result<()> {
-    let (author, bytes): (Option<i64>, Option<i64>) = db
+    let found = db
         .prepare_cached(
-            "SELECT CASE typeof(author) WHEN 'integer' THEN author END, length(body) FROM batches \
-             WHERE row = ?1",
+            "SELECT CASE typeof(author) WHEN 'integer' THEN author END, \
+             CASE typeof(seq) WHEN 'integer' THEN seq END, length(body) FROM batches WHERE row = ?1",
         )?
-        .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([row], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((author, seq, bytes)): Option<(Option<i64>, Option<i64>, Option<i64>)> = found else {
+        return Ok(());
+    };
     db.execute(
         "INSERT INTO quarantine (row, author, seq, id, first, delivered_at, hops, sender, \
          created_at, count, length, base, prev, content, signature, body) SELECT row, author, seq, \
@@ -142,10 +138,35 @@ pub(super) fn set_aside(db: &Connection, authors: &mut Authors, row: i64) -> rus
     )?;
     delete(db, row)?;
     schema::put_meta(db, "scan", "1")?;
-    match author {
-        Some(author) => authors.removed(db, author, bytes),
+    let Some(author) = author else { return Ok(()) };
+    authors.removed(db, author, bytes)?;
+    match seq {
+        Some(seq) => drop_seconds(db, authors, author, seq),
         None => Ok(()),
     }
+}
+
+/// Deletes what is left of a slot that has no first batch.
+fn drop_seconds(
+    db: &Connection,
+    authors: &mut Authors,
+    author: i64,
+    seq: i64,
+) -> rusqlite::Result<()> {
+    let left: Vec<(i64, bool, Option<i64>)> = db
+        .prepare_cached(
+            "SELECT row, first = 1, length(body) FROM batches WHERE author = ?1 AND seq = ?2",
+        )?
+        .query_map([author, seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    if left.iter().any(|(_, first, _)| *first) {
+        return Ok(());
+    }
+    for (row, _, bytes) in left {
+        delete(db, row)?;
+        authors.removed(db, author, bytes)?;
+    }
+    Ok(())
 }
 
 fn delete(db: &Connection, row: i64) -> rusqlite::Result<()> {

@@ -95,8 +95,10 @@ fn slots(db: &Connection, network: &Network) -> rusqlite::Result<(Lanes, Vec<i64
         let mut slots: Vec<(i64, RestoredSlot)> = vec![];
         for one in found {
             match one? {
-                (row, Some(slot)) => slots.push((row, slot)),
-                (row, None) => suspects.push(row),
+                (row, Some(slot)) if slot.first || last_seq(&slots) == Some(slot.seq) => {
+                    slots.push((row, slot));
+                }
+                (row, _) => suspects.push(row),
             }
         }
         check_tips(&mut slots, &mut suspects, known.key, &network.id());
@@ -106,6 +108,10 @@ fn slots(db: &Connection, network: &Network) -> rusqlite::Result<(Lanes, Vec<i64
         lanes.push((known, lane));
     }
     Ok((lanes, suspects))
+}
+
+fn last_seq(slots: &[(i64, RestoredSlot)]) -> Option<u64> {
+    slots.last().map(|(_, slot)| slot.seq)
 }
 
 /// A slot whose id is that of its header.

@@ -71,6 +71,7 @@ CREATE TABLE gaps (
     to_slot INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX gaps_by_slot ON gaps (author, from_slot);
+CREATE INDEX gaps_by_row ON gaps (author, row);
 
 -- Rows of `batches` that were no longer what was written, as they were found: whatever type their
 -- columns have become. The newest thousand, without long bodies.
