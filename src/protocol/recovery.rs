@@ -80,6 +80,8 @@ pub(super) struct Recovery {
     /// By author and member: links that ended while it had not answered or could not be asked, and
     /// when the last did.
     unanswered: BTreeMap<(u32, u32), (u32, Time)>,
+    /// By author: the highest slot that was ever asked for.
+    tried: BTreeMap<u32, u64>,
     batches: Bucket,
     bytes: Bucket,
     voices: Bucket,
@@ -103,6 +105,7 @@ impl Recovery {
         note("recovery.asked", self.asked.len(), RECOVERING);
         note("recovery.lacks", self.lacks.len(), keys * members);
         note("recovery.unanswered", self.unanswered.len(), keys * members);
+        note("recovery.tried", self.tried.len(), keys);
         let fullest = self.lacks.values().map(|lack| lack.ranges.len()).max();
         note("recovery.ranges", fullest.unwrap_or(0), MAX_LACKED);
     }
@@ -141,6 +144,22 @@ impl Recovery {
     pub fn asked(&self, author: u32, seq: u64) -> Option<(usize, Time)> {
         let asks = self.asked.get(&(author, seq))?;
         Some((asks.len(), asks.last()?.at))
+    }
+
+    /// Slots of an author that are asked for and not answered, ascending.
+    pub fn slots_asked(&self, author: u32) -> Vec<u64> {
+        self.asked.range((author, 0)..=(author, u64::MAX)).map(|((_, seq), _)| *seq).collect()
+    }
+
+    /// The highest slot of an author that was ever asked for, since something is missing of it.
+    pub fn tried(&self, author: u32) -> Option<u64> {
+        self.tried.get(&author).copied()
+    }
+
+    /// A slot is asked for.
+    pub fn tries(&mut self, author: u32, seq: u64) {
+        let highest = self.tried.entry(author).or_default();
+        *highest = seq.max(*highest);
     }
 
     /// Whether a member is asked for a slot and has not answered.
@@ -276,6 +295,7 @@ impl Recovery {
         self.lacks.retain(|(of, _), _| *of != author);
         self.unanswered.retain(|(of, _), _| *of != author);
         self.asked.retain(|(of, _), _| *of != author);
+        self.tried.remove(&author);
     }
 
     /// Forgets a link: what it was asked for may be asked of others. Of some lanes its member could

@@ -62,6 +62,8 @@ struct Search {
     /// Links that should have it and were not asked yet, in the order in which they said so.
     sources: Vec<LinkId>,
     asked: Vec<(LinkId, Asked)>,
+    /// A link that never named that batch.
+    unnamed: Option<LinkId>,
     /// When it was first to be asked for.
     since: Time,
     /// Whoever was asked has until then.
@@ -93,10 +95,28 @@ pub(super) struct Relay {
 }
 
 impl Relay {
+    /// Notes that a link may have a batch that it did not name.
+    pub fn want_unnamed(&mut self, wanted: Wanted, source: LinkId, due: Time) {
+        let is_source = |search: &Search| {
+            search.sources.contains(&source) || search.asked.iter().any(|(link, _)| *link == source)
+        };
+        let named = self.searches.get(&wanted).is_some_and(is_source);
+        self.want(wanted, source, due);
+        if let Some(search) = self.searches.get_mut(&wanted).filter(|_| !named) {
+            search.unnamed = Some(source);
+        }
+    }
+
+    /// Whether a link said itself that it has what is looked for, so that it should give it.
+    pub fn was_named(&self, wanted: &Wanted, link: LinkId) -> bool {
+        self.searches.get(wanted).is_some_and(|search| search.unnamed != Some(link))
+    }
+
     /// Notes that a link has a slot that is looked for; asks it at `due` unless somebody else is
     /// asked sooner. Beyond the bounds the note is dropped: repair will find the gap again.
     pub fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         if let Some(search) = self.searches.get_mut(&wanted) {
+            search.unnamed = search.unnamed.filter(|link| *link != source);
             let asked = search.asked.iter().any(|(link, _)| *link == source);
             // As many as there are links: of fewer places, liars that say so first would take all.
             if !asked && !search.sources.contains(&source) {
@@ -118,6 +138,7 @@ impl Relay {
             owner: source,
             sources: vec![source],
             asked: Vec::new(),
+            unnamed: None,
             since: due,
             patient: due,
             last: due,

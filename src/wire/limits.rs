@@ -71,8 +71,12 @@ pub const MAX_OPEN_WANTS: usize = REQUEST_FRAMES as usize * MAX_WANTS;
 pub const WINDOW: u64 = 1024;
 /// Slots at and below the tip whose ids a lane keeps.
 pub const RECENT: u64 = 1024;
-/// Ranges of slots below its tip that a lane may lack: room for all between the slots of a window.
-pub const MAX_HOLES: usize = 1024;
+/// Ranges of slots below its tip that a lane may lack.
+pub const MAX_HOLES: usize = 2048;
+/// With so many of them its tip passes no missing slot: twice as many as fit between the slots of a
+/// window. The other half of the room is for slots that come late and split a range: whoever moved
+/// its tip further than it can note what others hold below would end with other slots than they.
+pub const TIP_HOLES: usize = MAX_HOLES / 2;
 /// Visits at once: links that a node dialled and has not chosen, each to compare lanes with a
 /// random member. So an honest node keeps at most this many links that it dialled beside those that
 /// it chose (`Config::links`, and one more while that is exchanged for another), and `n` of them

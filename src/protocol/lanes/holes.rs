@@ -65,12 +65,26 @@ impl Holes {
         self.at(seq).is_some()
     }
 
-    /// Whether a missing slot may be filled: it splits no range, or one more has room. Half of the
-    /// room is kept for tips that jump.
+    /// Whether the last range is open and ends there: the next one would join it.
+    pub fn ends_open(&self, seq: u64) -> bool {
+        self.ranges.last().is_some_and(|last| last.to == seq && !last.gone)
+    }
+
+    /// How many ranges there may be once somebody was found for every second slot of those that are
+    /// open.
+    pub fn may_become(&self) -> usize {
+        let most = |hole: &Hole| match hole.gone {
+            true => 1,
+            false => usize::try_from((hole.to - hole.from) / 2 + 1).unwrap_or(usize::MAX),
+        };
+        self.ranges.iter().map(most).fold(0, usize::saturating_add)
+    }
+
+    /// Whether a missing slot may be filled: it splits no range, or there is room for one more.
     pub fn may_fill(&self, seq: u64) -> bool {
         self.at(seq).is_some_and(|at| {
             let Hole { from, to, .. } = self.ranges[at];
-            seq == from || seq == to || self.ranges.len() < MAX_HOLES / 2
+            seq == from || seq == to || self.ranges.len() < MAX_HOLES
         })
     }
 
@@ -131,29 +145,25 @@ impl Holes {
         Some(hole.from.max(seq))
     }
 
-    /// Gives up the slots `from..=to` as far as they are missing. Where that would take more ranges
-    /// than there may be, the whole range is given up.
+    /// Gives up the slots `from..=to` as far as they are missing. A range that would have to be
+    /// divided while there is no room stays open: others may hold some of it.
     pub fn give_up(&mut self, from: u64, to: u64) {
-        let mut ranges = Vec::with_capacity(self.ranges.len() + 2);
-        let room = self.ranges.len() + 2 <= MAX_HOLES;
-        for hole in self.ranges.drain(..) {
+        let mut left = MAX_HOLES.saturating_sub(self.ranges.len());
+        for hole in std::mem::take(&mut self.ranges) {
             let (start, end) = (hole.from.max(from), hole.to.min(to));
-            if start > end || hole.gone {
-                ranges.push(hole);
-            } else if room {
-                if hole.from < start {
-                    ranges.push(Hole { to: start - 1, ..hole });
-                }
-                ranges.push(Hole { from: start, to: end, gone: true });
-                if end < hole.to {
-                    ranges.push(Hole { from: end + 1, ..hole });
-                }
-            } else {
-                ranges.push(Hole { gone: true, ..hole });
+            let parts = usize::from(hole.from < start) + usize::from(end < hole.to);
+            if start > end || hole.gone || parts > left {
+                self.push(hole);
+                continue;
             }
-        }
-        for hole in ranges {
-            self.push(hole);
+            left -= parts;
+            if hole.from < start {
+                self.push(Hole { to: start - 1, ..hole });
+            }
+            self.push(Hole { from: start, to: end, gone: true });
+            if end < hole.to {
+                self.push(Hole { from: end + 1, ..hole });
+            }
         }
     }
 }
@@ -193,8 +203,15 @@ mod tests {
                 filled += 1;
             }
         }
-        assert_eq!((filled, holes.len()), (MAX_HOLES / 2 - 1, MAX_HOLES / 2));
+        assert_eq!((filled, holes.len()), (MAX_HOLES - 1, MAX_HOLES));
         assert!(holes.may_fill(1), "the ends of a range may always be filled");
+        let before = holes.clone();
+        holes.give_up(6000, 7000);
+        assert_eq!(holes, before, "what others may hold is not given up with the rest");
+        holes.give_up(1, 5);
+        let gone: Vec<u64> = holes.gone().collect();
+        assert_eq!(gone, [1, 3, 5], "whole ranges take no room");
+        assert_eq!(holes.may_become(), MAX_HOLES + (100_000 - 2 * MAX_HOLES) / 2);
         for seq in (3..100_000).step_by(7) {
             holes.give_up(seq, seq);
         }

@@ -7,8 +7,8 @@ use super::holes::Holes;
 use super::window::Window;
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::protocol::{Hole, RestoredSlot, Time};
-use crate::wire::BatchId;
-use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
+use crate::wire::limits::{RECENT, TIP_HOLES, WINDOW};
+use crate::wire::{BatchId, SignedSlot};
 
 const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
 
@@ -42,9 +42,6 @@ pub(super) struct Slot {
     pub base: u64,
     /// Whether its signature was checked since the start: what a disk gives back may have rotted.
     pub checked: bool,
-    /// Whether the batch that was delivered is lost, and this is the second one: the next is
-    /// delivered.
-    pub unread: bool,
     /// Until then it is not named to others: it could not be read.
     pub unnamed: Time,
     /// Members, by key number, that sent this id.
@@ -55,8 +52,8 @@ impl Slot {
     /// One batch, as yet unchecked, from nowhere.
     fn held(id: BatchId, rest: Digest, signature: Signature) -> Self {
         let (at, unnamed) = (Time(0), Time(0));
-        let (second, checked, unread, base, givers) = (None, false, false, 0, Vec::new());
-        Self { id, rest, signature, second, at, base, checked, unread, unnamed, givers }
+        let (second, checked, base, givers) = (None, false, 0, Vec::new());
+        Self { id, rest, signature, second, at, base, checked, unnamed, givers }
     }
 }
 
@@ -67,6 +64,14 @@ pub(super) struct Claim {
     pub solid: u64,
     /// It has pruned everything up to here.
     pub floor: u64,
+}
+
+/// What an author signed in a slot, whether it is held or not.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    seq: u64,
+    rest: Digest,
+    signature: Signature,
 }
 
 /// One author's lane: what is in its slots, and what is missing.
@@ -87,8 +92,12 @@ pub(in crate::protocol) struct Lane {
     pub(super) restarts: bool,
     /// The highest slot whose signature by the author was checked.
     heard: u64,
-    /// More than `f` members hold every slot up to here: it has passed an honest node's quota.
+    /// The highest one of which that signature is kept.
+    proof: Option<Proof>,
+    /// More than `f` members say that they hold every slot up to here, or have pruned it.
     vouched: u64,
+    /// They do not say so of slots up to here: some pruned them, or gave them up.
+    unvouched: u64,
     /// The highest slot that was ever given up: nobody had it.
     pub(super) given_up: u64,
     /// By key number; only of members that are ahead.
@@ -123,11 +132,6 @@ impl Lane {
         self.slots.above(self.tip)
     }
 
-    /// Whether a batch that goes into a slot is to be delivered: nothing was, or it is lost.
-    pub fn is_unread(&self, seq: u64) -> bool {
-        self.slots.get(seq).is_none_or(|slot| slot.unread)
-    }
-
     /// What a member may say of what it cannot give: everything up to here is pruned or given up.
     pub fn out_of_reach(&self) -> u64 {
         let next = self.floor.saturating_add(1);
@@ -156,9 +160,10 @@ impl Lane {
     }
 
     /// Whether a slot has passed an honest node's quota: more than `f` members vouch for it, and it
-    /// is none of those that all gave up, which they vouch for as well.
+    /// is none of those that all gave up, which they vouch for as well; nor one that they may have
+    /// given up themselves, which is below their floors.
     pub fn vouches(&self, seq: u64) -> bool {
-        self.given_up < seq && seq <= self.vouched
+        self.given_up.max(self.unvouched) < seq && seq <= self.vouched
     }
 
     /// Whether the author is known to have signed so much more that it may not fit the window soon.
@@ -175,6 +180,13 @@ impl Lane {
     /// The highest slot of which a signature by the author was checked.
     pub fn heard(&self) -> u64 {
         self.heard.max(self.tip)
+    }
+
+    /// Up to which slot a member says that it holds, gave up or has pruned all, if that is more than
+    /// we know of.
+    pub fn passed_by(&self, member: u32) -> u64 {
+        let claim = self.claims.get(&member).copied().unwrap_or_default();
+        claim.solid.max(claim.floor).min(self.heard())
     }
 
     /// How many members' claims are kept.
@@ -228,15 +240,14 @@ impl Lane {
         Digest::of(&[LEAF_DOMAIN, &bytes])
     }
 
-    /// A slot that a start found.
+    /// A slot that a start found. A second batch alone is none: nobody would ask for the first.
     pub(super) fn restore_slot(&mut self, found: &RestoredSlot) {
         match self.slots.get_mut(found.seq) {
+            None if !found.first => {}
             None => {
-                let RestoredSlot { seq, base, id, rest, signature, first } = *found;
+                let RestoredSlot { seq, base, id, rest, signature, .. } = *found;
                 self.restarts |= base.saturating_add(1) < seq;
-                let (at, unread) = (Time(0), !first);
-                let slot = Slot { base, at, unread, ..Slot::held(id, rest, signature) };
-                self.slots.insert(seq, slot);
+                self.slots.insert(seq, Slot { base, ..Slot::held(id, rest, signature) });
                 self.holes.fill(seq);
             }
             Some(held) => {
@@ -250,7 +261,7 @@ impl Lane {
     pub(super) fn put(&mut self, seq: u64, filling: &Filling) -> bool {
         let Filling { id, rest, signature, base, at, giver, .. } = *filling;
         if let Some(held) = self.slots.get_mut(seq) {
-            (held.second, held.unread) = (Some(id), false);
+            held.second = Some(id);
             return true;
         }
         self.restarts |= base.saturating_add(1) < seq;
@@ -310,35 +321,66 @@ impl Lane {
         above.find(|(_, slot)| slot.base <= self.tip).map(|(seq, _)| seq)
     }
 
-    /// Moves the tip up over slots that are not held: they become holes. Gives whether there was
-    /// room to note them.
+    /// Moves the tip up over slots that are not held, which become holes, as far as there is room
+    /// to note them. Gives whether it moved.
     pub(super) fn jump(&mut self, to: u64) -> bool {
-        if to <= self.tip {
-            return false;
-        }
-        let mut holes = Vec::new();
-        let mut from = self.tip + 1;
-        for (seq, _) in self.slots.iter_above(self.tip).take_while(|(seq, _)| *seq <= to) {
-            if from < seq {
-                holes.push(Hole { from, to: seq - 1, gone: false });
+        self.move_tip(to, TIP_HOLES.saturating_sub(self.holes.len()))
+    }
+
+    /// The same on the word of too few: only as far as all the holes would fit that may be left of
+    /// what is missing below. So the tips of all come to stand at the same slot.
+    pub(super) fn pass(&mut self, to: u64) -> bool {
+        self.move_tip(to, TIP_HOLES.saturating_sub(self.holes.may_become()))
+    }
+
+    fn move_tip(&mut self, to: u64, mut room: usize) -> bool {
+        let (before, mut joins) = (self.tip, self.holes.ends_open(self.tip));
+        let held = self.slots.iter_above(before).map(|(seq, _)| seq);
+        let held: Vec<u64> = held.take_while(|seq| *seq <= to).collect();
+        for seq in held.into_iter().map(Some).chain([None]) {
+            let Some(from) = self.tip.checked_add(1) else { break };
+            let end = seq.map_or(to, |seq| seq - 1);
+            if from <= end {
+                if room == 0 && !joins {
+                    break;
+                }
+                room = room.saturating_sub(usize::from(!joins));
+                self.holes.push(Hole { from, to: end, gone: false });
             }
-            from = seq + 1;
+            (self.tip, joins) = (seq.unwrap_or(end.max(self.tip)), false);
         }
-        if from <= to {
-            holes.push(Hole { from, to, gone: false });
+        if self.tip > before {
+            self.tip_id = self.slots.get(self.tip).map(|slot| slot.id);
         }
-        if self.holes.len() + holes.len() > MAX_HOLES {
-            return false;
-        }
-        holes.into_iter().for_each(|hole| self.holes.push(hole));
-        self.tip = to;
-        self.tip_id = self.slots.get(to).map(|slot| slot.id);
-        true
+        self.tip > before
     }
 
     /// A signature of the author for a slot was checked.
     pub(super) fn hear(&mut self, seq: u64) {
         self.heard = self.heard.max(seq);
+    }
+
+    /// The same, and here it is.
+    pub(super) fn prove(&mut self, seq: u64, rest: Digest, signature: Signature) {
+        self.hear(seq);
+        if self.proof.is_none_or(|proof| proof.seq < seq) {
+            self.proof = Some(Proof { seq, rest, signature });
+        }
+    }
+
+    /// A slot signed by the author, to be shown as the lane's tip: that, or where it is not held a
+    /// higher one, or else the highest held. Others take nothing that lies far above what they
+    /// know to be signed. And whether the signature was checked since the start.
+    pub(super) fn shown(&self, author: PublicKey) -> Option<(SignedSlot, bool)> {
+        let signed = |seq, rest, signature| SignedSlot { author, seq, rest, signature };
+        let held =
+            |(seq, slot): (u64, &Slot)| (signed(seq, slot.rest, slot.signature), slot.checked);
+        if let Some(slot) = self.slots.get(self.tip) {
+            return Some(held((self.tip, slot)));
+        }
+        let proof = self.proof.filter(|proof| proof.seq >= self.tip);
+        let proven = proof.map(|proof| (signed(proof.seq, proof.rest, proof.signature), true));
+        proven.or_else(|| self.slots.last_upto(u64::MAX).map(held))
     }
 
     /// Takes what a member says of its lane, bounded by what the author is known to have signed,
@@ -352,9 +394,18 @@ impl Lane {
         }
         let claim = self.claims.entry(member).or_default();
         *claim = Claim { solid: claim.solid.max(solid), floor: claim.floor.max(floor) };
-        self.vouched = self.vouched.max(agreed(self.claims.values().map(|c| c.solid), f));
         let pruned = agreed(self.claims.values().map(|claim| claim.floor), f);
-        self.vouched = self.vouched.max(pruned);
+        let vouched = agreed(self.claims.values().map(|claim| claim.solid), f).max(pruned);
+        let risen = vouched > self.vouched;
+        self.vouched = self.vouched.max(vouched);
+        let by = self.claims.values().filter(|claim| claim.solid >= self.vouched);
+        let mut floors: Vec<u64> = by.map(|claim| claim.floor).collect();
+        floors.sort_unstable();
+        match floors.get(f) {
+            Some(floor) => self.unvouched = *floor,
+            None if risen => self.unvouched = self.vouched,
+            None => {}
+        }
         // Within half a window what is new still fits above the tip.
         let far = self.vouched > self.tip.saturating_add(WINDOW / 2);
         let to = if far { self.vouched } else { pruned };

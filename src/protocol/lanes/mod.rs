@@ -12,7 +12,7 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::holes::Holes;
+pub(super) use self::holes::Holes;
 pub(super) use self::lane::{Lane, Place};
 use super::tree::Tree;
 use super::{Hole, Note, RestoredLane, Time};
@@ -194,6 +194,16 @@ impl Lanes {
         }
     }
 
+    /// The same on the word of too few: see [`Lane::pass`].
+    pub fn pass(&mut self, author: u32, to: u64) {
+        let lane = self.lanes.entry(author).or_default();
+        if lane.pass(to) {
+            lane.advance();
+            self.changed.insert(author);
+            self.note(author);
+        }
+    }
+
     /// Fills a slot with a verified batch; says whether the lane is in conflict for the first time.
     /// The caller has asked for the place: it is `Empty` or `Second`.
     pub fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
@@ -203,7 +213,7 @@ impl Lanes {
         let news = (second || unchained) && !lane.conflicted();
         lane.split |= second;
         lane.unchained |= unchained;
-        lane.hear(seq);
+        lane.prove(seq, filling.rest, filling.signature);
         lane.holes.fill(seq);
         if lane.tip == seq && lane.tip_id.is_none() {
             lane.tip_id = Some(filling.id);
@@ -275,21 +285,18 @@ impl Lanes {
         self.lanes.get(&author).map_or(0, |lane| lane.next_held(seq))
     }
 
-    /// The signed tip, if it is still kept and was checked since the start.
+    /// The tip as it is shown to others, if a signature is known that was checked since the start.
     pub fn signed_tip(&self, author: u32, key: PublicKey) -> Option<Tip> {
         let lane = self.lanes.get(&author)?;
-        let held = lane.slots.get(lane.tip).filter(|held| held.checked)?;
-        let (rest, signature) = (held.rest, held.signature);
-        let slot = SignedSlot { author: key, seq: lane.tip, rest, signature };
-        Some(Tip { slot, solid: lane.solid(), floor: lane.out_of_reach() })
+        let (slot, checked) = lane.shown(key)?;
+        let (solid, floor) = (lane.solid().min(slot.seq), lane.out_of_reach().min(slot.seq));
+        checked.then_some(Tip { slot, solid, floor })
     }
 
-    /// A tip that a start found and nobody checked yet.
+    /// What would be shown as the tip, if a start found it and nobody checked it yet.
     pub fn unchecked_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
-        let lane = self.lanes.get(&author)?;
-        let held = lane.slots.get(lane.tip).filter(|held| !held.checked)?;
-        let (rest, signature) = (held.rest, held.signature);
-        Some(SignedSlot { author: key, seq: lane.tip, rest, signature })
+        let (slot, checked) = self.lanes.get(&author)?.shown(key)?;
+        (!checked).then_some(slot)
     }
 
     /// A slot could not be read: a full store drops payloads above the tip, too. It is not named to
@@ -334,6 +341,12 @@ impl Lanes {
             lane.advance();
             self.note(author);
         }
+    }
+
+    /// A slot signed by the author was checked.
+    pub fn prove(&mut self, author: u32, slot: &SignedSlot) {
+        let lane = self.lanes.entry(author).or_default();
+        lane.prove(slot.seq, slot.rest, slot.signature);
     }
 
     /// A signature of the author for that slot was checked.

@@ -1,6 +1,7 @@
 //! What lanes take, know and forget.
 
 use super::*;
+use crate::wire::limits::TIP_HOLES;
 
 fn filling(seq: u64, id: u8, prev: u8) -> Filling {
     Filling {
@@ -95,4 +96,63 @@ fn a_lane_comes_back_with_its_holes() {
     assert!(!lanes.filled(7, 900) && lanes.filled(7, 950) && !lanes.filled(7, 3000));
     lanes.fill(7, 3001, filling(3001, 1, 0));
     assert_eq!(lanes.tip(7), 3001);
+}
+
+/// A lane in which each of those slots is held, and no other.
+fn held(seqs: impl Iterator<Item = u64>) -> Lanes {
+    let mut lanes = Lanes::default();
+    for seq in seqs {
+        lanes.fill(0, seq, filling(seq, 1, 0));
+    }
+    lanes
+}
+
+#[test]
+fn a_tip_passes_as_many_holes_as_may_be_whatever_moves_it() {
+    let most = TIP_HOLES as u64;
+    let even = || (1..=2 * WINDOW).map(|slot| 2 * slot);
+    let (mut at_once, mut by_one) = (held(even()), held(even()));
+    at_once.jump(0, 4 * WINDOW);
+    (1..=4 * WINDOW).for_each(|to| by_one.pass(0, to));
+    for lanes in [&at_once, &by_one] {
+        assert_eq!((lanes.tip(0), lanes.lanes[&0].holes.len()), (2 * most, TIP_HOLES));
+    }
+    // Somebody has the first half of a window's odd slots: there is room again.
+    for slot in 1..=most / 2 {
+        at_once.fill(0, 2 * slot - 1, filling(slot, 2, 0));
+    }
+    at_once.jump(0, 4 * WINDOW);
+    assert_eq!(at_once.tip(0), 3 * most);
+}
+
+#[test]
+fn one_voice_moves_no_tip_beyond_what_can_be_noted_of_a_long_hole() {
+    let mut lanes = held([9000, 9002].into_iter());
+    lanes.jump(0, 8000);
+    assert_eq!(lanes.tip(0), 8000, "more than f said so");
+    lanes.pass(0, 9001);
+    assert_eq!(lanes.tip(0), 9000, "what is passed joins the hole below");
+    for seq in (2..=8000).step_by(2).take(MAX_HOLES - 2) {
+        assert_eq!(lanes.place(0, seq, &Digest::ZERO), Place::Empty, "others hold it");
+        lanes.fill(0, seq, filling(seq, 1, 0));
+    }
+    assert!(lanes.lanes[&0].holes.len() >= MAX_HOLES - 1);
+    lanes.jump(0, 9001);
+    assert_eq!(lanes.tip(0), 9000, "there is no room for one more");
+    lanes.give_up(0, 1, u64::MAX);
+    assert_eq!(lanes.lanes[&0].holes.first_open(), None, "whole ranges take none");
+}
+
+#[test]
+fn nobody_vouches_for_what_is_below_its_floor() {
+    let mut lanes = Lanes::default();
+    lanes.hear(0, 100);
+    lanes.claim(0, 1, 100, 60, 1);
+    lanes.claim(0, 2, 100, 40, 1);
+    let vouches = |lanes: &Lanes| (1..=101).filter(|seq| lanes.vouches(0, *seq)).collect();
+    let vouched: Vec<u64> = vouches(&lanes);
+    assert_eq!(vouched, (61..=100).collect::<Vec<u64>>());
+    lanes.claim(0, 3, 100, 0, 1);
+    let vouched: Vec<u64> = vouches(&lanes);
+    assert_eq!(vouched, (41..=100).collect::<Vec<u64>>(), "one of two is honest");
 }

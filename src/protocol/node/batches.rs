@@ -263,7 +263,7 @@ impl Node {
             hops,
             from: Some(from.peer),
             delivered_at: self.now,
-            first: self.lanes.get(author).is_none_or(|lane| lane.is_unread(seq)),
+            first: place != Place::Second,
         };
         let token = Token(self.name());
         let record = Record::Batch(stored.clone());
@@ -285,7 +285,7 @@ impl Node {
     fn seek_other_base(&mut self, header: &Header, author: u32, link: LinkId) {
         if self.lanes.chained(author, header.base, &header.prev) == Some(false) {
             let due = self.now.after(self.config.ask_after);
-            self.relay.want((author, header.base, Some(header.prev)), link, due);
+            self.relay.want_unnamed((author, header.base, Some(header.prev)), link, due);
         }
     }
 
@@ -297,7 +297,7 @@ impl Node {
         (length, restarts): (u64, bool),
     ) {
         let wait = self.quotas.wait(wanted.0, self.now, length, restarts);
-        self.relay.want(wanted, link, self.now.after(wait.min(Duration::from_secs(60))));
+        self.relay.want_unnamed(wanted, link, self.now.after(wait.min(Duration::from_secs(60))));
     }
 
     /// Puts a verified batch into its lane, delivers it if it is the slot's first, and relays it.
@@ -322,8 +322,11 @@ impl Node {
         };
         self.lanes.fill(author, seq, filling);
         self.recovery.found(author, seq);
+        let open = self.lanes.get(author).and_then(|lane| lane.holes().first_open());
         if self.lanes.get(author).is_some_and(|lane| lane.holes().is_empty()) {
             self.recovery.forget_lane(author);
+        } else if open.is_some() && self.recovery.due.is_none() {
+            self.recover_soon(); // what is left of a hole that was given up is open again
         }
         self.write_holes();
         self.last_news = self.now;

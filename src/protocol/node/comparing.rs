@@ -281,6 +281,7 @@ impl Node {
             let detail = "a tip that its author did not sign";
             return self.reject(from, Reason::BadSignature, claims, detail);
         }
+        self.lanes.prove(author, slot);
         self.hear_tip(author, from.number, tip);
         if self.links.get(from.link).is_none() {
             return; // nobody is there to ask for it, and nothing would end the search
@@ -302,7 +303,7 @@ impl Node {
             && self.is_stuck(author, seq, tip.floor)
         {
             // What it has pruned or given up is asked of all, as what is below a tip.
-            self.lanes.jump(author, tip.floor);
+            self.lanes.pass(author, tip.floor);
             self.write_holes();
             return self.recover_soon();
         }

@@ -264,10 +264,11 @@ impl Node {
         };
         self.recovery.closed(want.author, want.seq, from.number);
         self.note_lack(&want, from.number, from.link, missing);
-        if want.id.is_some() {
+        let wanted = (want.author, want.seq, want.id);
+        if want.id.is_some() && self.relay.was_named(&wanted, from.link) {
             self.breaks_promise(from.link); // it said itself that it has it
         }
-        self.relay.missing(&(want.author, want.seq, want.id), from.link, self.now);
+        self.relay.missing(&wanted, from.link, self.now);
         self.close_want(from.link, &want);
         self.ask_what_is_due();
         self.go_on_comparing(from.link);

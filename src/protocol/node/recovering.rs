@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::batches::Checking;
 use super::state::Node;
 use crate::crypto::PublicKey;
-use crate::protocol::lanes::Lane;
+use crate::protocol::lanes::{Holes, Lane};
 use crate::protocol::links::{Link, OpenWant};
 use crate::protocol::recovery::SILENCE;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
@@ -109,9 +109,6 @@ impl Node {
         let (sources, checking) = (self.sources(), self.being_checked());
         let mut plan = Plan { sources, checking, asked: false, looks: LOOKS };
         for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
-            if plan.looks == 0 {
-                break;
-            }
             self.plan_lane(author, &mut plan);
             self.recovery.turn = author.saturating_add(1);
         }
@@ -164,18 +161,43 @@ impl Node {
         self.checks.values().filter_map(slot).collect()
     }
 
-    /// Plans whom to ask for the oldest missing slots of a lane.
+    /// Plans whom to ask for missing slots of a lane: first of others for those that are not
+    /// answered; then for those that were never asked for, where few vouch for the lane, as a few
+    /// slots that nobody has may not hold up the others; then for the oldest.
     fn plan_lane(&mut self, author: u32, plan: &mut Plan) {
-        let Some(lane) = self.lanes.get(author) else { return };
-        let (holes, mut next) = (lane.holes().clone(), lane.holes().first_open());
-        let (mut turn, mut looked) = (0, 0);
+        let Some(holes) = self.lanes.get(author).map(|lane| lane.holes().clone()) else { return };
+        let mut turn = 0;
+        for seq in self.recovery.slots_asked(author) {
+            if holes.contains(seq) {
+                self.plan_slot(author, seq, plan, &mut turn);
+            }
+        }
+        let untried = self.recovery.tried(author).and_then(|seq| holes.next_open(seq));
+        let untried = untried.filter(|seq| !self.lanes.vouches(author, *seq));
+        for first in [untried, holes.first_open()] {
+            self.plan_from(author, first, (plan, &holes), &mut turn);
+        }
+    }
+
+    /// The same for the missing slots from one on.
+    fn plan_from(
+        &mut self,
+        author: u32,
+        mut next: Option<u64>,
+        (plan, holes): (&mut Plan, &Holes),
+        turn: &mut usize,
+    ) {
+        let mut looked = 0;
         while let Some(seq) = next {
             if looked >= MAX_LACKED || !self.may_recover(author, seq) {
                 return;
             }
             looked += 1;
-            next = match self.plan_slot(author, seq, plan, &mut turn) {
-                Next::Slot => holes.next_open(seq),
+            next = match self.plan_slot(author, seq, plan, turn) {
+                Next::Slot => {
+                    self.recovery.tries(author, seq);
+                    holes.next_open(seq)
+                }
                 Next::Busy | Next::Nobody if plan.looks == 0 => return,
                 Next::Busy => {
                     plan.looks -= 1;
@@ -275,7 +297,7 @@ impl Node {
             let upto = if lowest == u64::MAX { u64::MAX } else { lowest - 1 };
             let heard = self.lanes.get(author).map_or(0, Lane::heard);
             if lowest <= heard {
-                self.lanes.jump(author, upto);
+                self.lanes.pass(author, upto);
             }
             self.lanes.give_up(author, seq, upto);
             self.counters.given_up += 1;
@@ -351,8 +373,8 @@ impl Node {
         }
         let Some(lane) = self.lanes.get(author) else { return };
         let offered = if missing.next > seq { missing.next } else { u64::MAX };
-        let (stuck, asked) =
-            (self.is_stuck(author, seq, missing.floor), lane.holes().contains(seq));
+        let passed = lane.passed_by(member);
+        let (stuck, asked) = (self.is_stuck(author, seq, passed), lane.holes().contains(seq));
         if missing.why == WhyMissing::Busy {
             if asked {
                 self.recovery.is_busy(author, member, seq, self.now);
@@ -382,14 +404,20 @@ impl Node {
     /// A member lacks a slot below the tip, or one at which its lane is stuck, and may offer one
     /// above it.
     fn take_offer(&mut self, (author, seq): (u32, u64), member: u32, link: LinkId) {
+        let Some(lane) = self.lanes.get(author) else { return };
         let offered = self.recovery.lacking(author, member, seq, self.now).unwrap_or(u64::MAX);
+        if lane.tip() < seq {
+            // What is passed is asked of all, as what is below a tip: many gaps at once where the
+            // lane lies far behind, or each would take an answer.
+            let upto = match offered {
+                u64::MAX => lane.passed_by(member),
+                offered => offered.min(lane.heard()) - 1,
+            };
+            let near = lane.heard().saturating_sub(WINDOW / 2);
+            return self.lanes.pass(author, upto.max(near));
+        }
         if offered == u64::MAX {
             return;
-        }
-        if self.lanes.tip(author) < seq {
-            // What is passed is asked of all, as what is below a tip.
-            let heard = self.lanes.get(author).map_or(0, Lane::heard);
-            return self.lanes.jump(author, offered.min(heard) - 1);
         }
         let given_up = self.lanes.get(author).and_then(|lane| lane.holes().next_gone(offered));
         if let Some(seq) =
@@ -401,15 +429,15 @@ impl Node {
     }
 
     /// Whether a lane may not go on by itself: the slot after the tip is old, a member that has
-    /// more, and has pruned up to `floor`, lacks it, and too few vouch for the slots above. Two
-    /// nodes that come back together from a long absence may find that the author alone knows what
-    /// they missed, and has pruned it.
-    pub(super) fn is_stuck(&self, author: u32, seq: u64, floor: u64) -> bool {
+    /// more, and has pruned or given up what is missing up to `passed`, lacks it, and too few vouch
+    /// for the slots above. Two nodes that come back together from a long absence may find that the
+    /// author alone knows what they missed, and has pruned it.
+    pub(super) fn is_stuck(&self, author: u32, seq: u64, passed: u64) -> bool {
         let stuck = |lane: &Lane| {
             lane.tip().checked_add(1) == Some(seq)
                 && seq < lane.heard()
                 && seq > lane.vouched()
-                && (floor >= seq || lane.lies_far_behind())
+                && (passed >= seq || lane.lies_far_behind())
         };
         self.lanes.get(author).is_some_and(stuck)
     }

@@ -4,6 +4,7 @@ use super::answering::lacks;
 use super::recovering::{pruned, tip_of};
 use super::{Victim, identity, list};
 use crate::crypto::Digest;
+use crate::protocol::lanes::Lane;
 use crate::protocol::{Hole, Input, LinkId};
 use crate::wire::limits::VERSION;
 use crate::wire::{Batch, Class, Compare, Entry, Frame, Missing, Tip, Want, WhyMissing};
@@ -335,8 +336,8 @@ fn whoever_grants_no_credit_holds_up_nothing() {
             let now = victim.now.since(began);
             late = late.or((victim.delivered.len() == held.len()).then_some(now));
             let gone = [Hole { from: 1, to: 300, gone: true }];
-            let holes = victim.holes.get(&identity(4).public());
-            let holds = holes.is_some_and(|(_, holes)| *holes == gone);
+            let holds = |lane: &Lane| lane.holes().ranges() == gone;
+            let holds = victim.node.lanes.get(4).is_some_and(holds);
             given_up = given_up.or(holds.then_some(now));
         }
         let late = late.expect("what others hold comes");

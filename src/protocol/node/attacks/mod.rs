@@ -18,11 +18,13 @@ use crate::wire::{
 
 mod answering;
 mod comparing;
+mod differing;
 mod holding_up;
 mod linking;
 mod recovering;
 mod searching;
 mod serving;
+mod starving;
 mod submitting;
 mod trouble;
 

@@ -245,3 +245,39 @@ fn a_moment_of_failing_reads_gives_nothing_up() {
         assert_eq!(victim.delivered.len(), 300, "after {failing}");
     }
 }
+
+/// The only holder of fifty slots was away while a liar showed a floor, and all others were asked.
+/// It comes back, and is slower than two milliseconds.
+#[test]
+fn what_is_left_of_a_hole_is_asked_for_once_some_of_it_came() {
+    let mut victim = Victim::among(4, 1);
+    victim.leave_alone();
+    let all = victim.chain(4, 60);
+    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
+    let mut later: Vec<(u64, LinkId, Want)> = vec![];
+    for ms in (0..20_000).step_by(5) {
+        if ms == 5000 {
+            victim.link(3);
+        }
+        victim.run(5, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Compare(Compare { ticket, .. }), 1 | 3) => {
+                let floor = if link.0 == 1 { 59 } else { 0 };
+                victim.tips(link, *ticket, vec![Tip { floor, ..tip_of(&all[59]) }]);
+            }
+            (Frame::Compare(asked), _) => victim.agree(link, asked),
+            (Frame::Request(request), 3) => {
+                let due = victim.now.0 + 20_000;
+                later.extend(request.wants.iter().map(|want| (due, link, *want)));
+            }
+            (Frame::Request(request), _) => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+            }
+            _ => {}
+        });
+        let now = victim.now.0;
+        let (due, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|(due, ..)| *due <= now);
+        later = rest;
+        due.iter().for_each(|(_, link, want)| victim.reply(*link, want, &all));
+    }
+    assert_eq!(victim.delivered.len(), 60);
+}

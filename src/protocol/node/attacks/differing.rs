@@ -1,0 +1,110 @@
+//! Lying authors that would have two honest nodes end with different slots.
+
+use super::answering::lacks;
+use super::recovering::tip_of;
+use super::{Victim, identity};
+use crate::crypto::Digest;
+use crate::protocol::{Down, Input, LinkId};
+use crate::wire::{Batch, Compare, Frame, Tip};
+
+/// A victim whose tip a liar moved far up, over slots that nobody has, and that delivered one slot
+/// above it. The liar is gone.
+fn led_far_up(missing: &Batch, shown: &Batch) -> Victim {
+    let mut victim = Victim::among(4, 1);
+    victim.leave_alone();
+    let liar = victim.link(1);
+    victim.run(3000, |victim, link, frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => {
+            let tip = Tip { floor: 5000, solid: 0, ..tip_of(missing) };
+            victim.tips(link, *ticket, vec![tip]);
+        }
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+        }
+        _ => {}
+    });
+    victim.push(liar, shown);
+    assert_eq!(victim.delivered, [shown.id()]);
+    victim.give(Input::LinkDown { link: liar, cause: Down::Lost });
+    victim
+}
+
+/// What an honest member that has nothing answers.
+fn has_nothing(victim: &mut Victim, link: LinkId, frame: &Frame) {
+    match frame {
+        Frame::Compare(asked) => victim.agree(link, asked),
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+        }
+        _ => {}
+    }
+}
+
+/// Whoever knows of no signature takes nothing that lies far above its tip.
+#[test]
+fn a_lane_whose_tip_slot_is_missing_is_shown_all_the_same() {
+    let mut one = Victim::among(4, 1);
+    let missing = one.batch(4, 6000, Digest([1; 32]), "never given");
+    let shown = one.batch(4, 5010, Digest([2; 32]), "shown to one");
+    one = led_far_up(&missing, &shown);
+    let mut two = Victim::among(4, 1);
+    two.leave_alone();
+    let (to_two, to_one) = (one.link(2), two.link(2));
+    for _ in 0..1500 {
+        let (mut asks, mut answers): (Vec<Frame>, Vec<Frame>) = (vec![], vec![]);
+        two.run(20, |_, link, frame| {
+            if link == to_one && matches!(frame, Frame::Compare(_) | Frame::Request(_)) {
+                asks.push(frame);
+            }
+        });
+        asks.iter().for_each(|frame| one.say(to_two, frame));
+        one.run(20, |victim, link, frame| match frame {
+            _ if link != to_two => {}
+            Frame::Differ(_) | Frame::Reply(_) | Frame::Missing(_) => answers.push(frame),
+            asked => has_nothing(victim, link, &asked),
+        });
+        answers.iter().for_each(|frame| two.say(to_one, frame));
+        if !two.delivered.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(two.delivered, [shown.id()]);
+}
+
+/// A batch names one that nobody has as what it follows. Whoever relays it is asked for that, and
+/// never said that it has it.
+#[test]
+fn a_lying_author_makes_no_relayer_late() {
+    let mut victim = Victim::among(4, 1);
+    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    let all = [
+        victim.batch(4, 1, Digest::ZERO, "one"),
+        victim.batch(4, 2, Digest([9; 32]), "follows an invented one"),
+    ];
+    all.iter().for_each(|batch| victim.push(links[0], batch));
+    let mut asked = 0;
+    victim.run(3000, |victim, link, frame| match &frame {
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                let is = |batch: &&Batch| {
+                    batch.header.seq == want.seq && want.id.is_none_or(|id| id == batch.id())
+                };
+                match all.iter().any(|batch| is(&batch)) {
+                    true => victim.reply(link, want, &all),
+                    false => victim.say(link, &lacks(want, 0)),
+                }
+                asked += usize::from(want.id == Some(Digest([9; 32])));
+            }
+        }
+        _ => has_nothing(victim, link, &frame),
+    });
+    assert!(asked > 0, "it may have it");
+    let relayer = victim.network.index_of(&identity(1).public()).expect("a member");
+    assert!(!victim.node.promises.rank(relayer, victim.now).late);
+    // Whoever announces that id said that it has it.
+    let (announced, liar) = (victim.batch(4, 3, Digest([8; 32]), "announced"), links[1]);
+    victim.announce(liar, std::slice::from_ref(&announced));
+    victim.run(3000, |victim, link, frame| has_nothing(victim, link, &frame));
+    let liar = victim.network.index_of(&identity(2).public()).expect("a member");
+    assert!(victim.node.promises.rank(liar, victim.now).late);
+}

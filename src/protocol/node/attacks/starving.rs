@@ -1,0 +1,162 @@
+//! Liars that take the room, the turns or the quota of recovery.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::answering::lacks;
+use super::recovering::tip_of;
+use super::{Victim, identity};
+use crate::crypto::Digest;
+use crate::protocol::LinkId;
+use crate::wire::limits::{AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, MAX_WANTS};
+use crate::wire::{Batch, Compare, Entry, Frame, Tip};
+
+fn entry() -> [Entry; 1] {
+    [Entry { topic: String::new(), payload: vec![1] }]
+}
+
+/// How long a victim takes for 600 slots of a lane that few vouch for. Liars show a floor, so that
+/// its tip moves, and are asked first; one honest holder comes 20 ms later.
+fn unvouched(members: u16, liars: u16, silent: bool) -> Duration {
+    let mut victim = Victim::among(members, 1);
+    victim.leave_alone();
+    let all = victim.chain(members, 600);
+    for n in 1..=liars {
+        victim.link(n);
+    }
+    let is_liar = |link: LinkId| link.0 % 1000 <= u64::from(liars);
+    let began = victim.now;
+    let mut linked = false;
+    while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 400 {
+        for (link, _) in std::mem::take(&mut victim.closed) {
+            let liar = u16::try_from(link.0 % 1000).expect("a liar");
+            victim.link_as(liar, LinkId(link.0 + 1000)); // it comes again
+        }
+        victim.run(20, |victim, link, frame| match &frame {
+            Frame::Compare(Compare { ticket, .. }) if is_liar(link) => {
+                let tip = Tip { floor: 599, solid: 0, ..tip_of(&all[599]) };
+                victim.tips(link, *ticket, vec![tip]);
+            }
+            Frame::Request(_) if is_liar(link) && silent => {}
+            Frame::Request(request) if is_liar(link) => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+            }
+            _ => victim.holder(link, &frame, &all),
+        });
+        if !linked && victim.now.since(began).as_millis() >= 20 {
+            victim.link(liars + 1);
+            linked = true;
+        }
+    }
+    victim.now.since(began)
+}
+
+#[test]
+fn silent_liars_keep_no_slot_of_an_author_from_being_asked_of_others() {
+    for (members, liars) in [(4, 1), (31, 10)] {
+        let (lack, silent) = (unvouched(members, liars, false), unvouched(members, liars, true));
+        assert!(silent < lack + Duration::from_secs(5), "{members}: {silent:?}, not {lack:?}");
+    }
+}
+
+/// Of a lane that many vouch for, all that may be asked for at once is left open by liars.
+#[test]
+fn silent_liars_do_not_fill_all_the_room_of_recovery() {
+    let took = [false, true].map(|silent| {
+        let mut victim = Victim::among(31, 1);
+        victim.leave_alone();
+        let all = victim.chain(31, 2000);
+        for n in 1..=30 {
+            victim.link(n);
+        }
+        let began = victim.now;
+        while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 200 {
+            victim.run(20, |victim, link, frame| match &frame {
+                Frame::Request(_) if link.0 <= 10 && silent => {}
+                Frame::Request(request) if link.0 <= 10 => {
+                    request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+                }
+                _ => victim.holder(link, &frame, &all),
+            });
+        }
+        victim.now.since(began)
+    });
+    assert!(took[1] < took[0] + Duration::from_secs(5), "{took:?}");
+}
+
+/// How long 3000 slots of an honest author take beside so many lanes of 150 holes each, which
+/// cannot be given up, as most members are never met.
+fn beside(lying: u16) -> Duration {
+    let mut victim = Victim::among(31, 17);
+    let links: Vec<LinkId> = (1..=12).map(|n| victim.link(n)).collect();
+    let honest = 47;
+    let all = victim.chain(honest, 3000);
+    let shown = Cell::new(false);
+    let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) if shown.get() => {
+            victim.tips(link, *ticket, vec![tip_of(&all[2999])]);
+        }
+        Frame::Compare(asked) => victim.agree(link, asked),
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                match want.author == identity(honest).public() {
+                    true => victim.reply(link, want, &all),
+                    false => victim.say(link, &lacks(want, want.seq + 1)),
+                }
+            }
+        }
+        _ => {}
+    };
+    let (network, start) = (victim.network.id(), (0, Digest::ZERO));
+    for author in 31..31 + lying {
+        let some = victim.chain(author, 300);
+        let even = some.iter().filter(|batch| batch.header.seq % 2 == 0);
+        even.for_each(|batch| victim.push(links[0], batch));
+        let restart = Batch::sign_after(&identity(author), network, 301, start, 9, &entry());
+        victim.push(links[0], &restart.expect("fits"));
+    }
+    victim.run(20_000, react);
+    shown.set(true);
+    let (began, before) = (victim.now, victim.delivered.len());
+    while victim.delivered.len() < before + 3000 && victim.now.since(began).as_secs() < 200 {
+        victim.run(20, react);
+    }
+    victim.now.since(began)
+}
+
+#[test]
+fn lanes_of_liars_take_no_turns_of_others() {
+    let (alone, beside) = (beside(0), beside(16));
+    assert!(beside < alone + Duration::from_secs(3), "{beside:?}, not {alone:?}");
+}
+
+/// Two honest members gave up what a restart header voids, as a liar told them that it lacks it. It
+/// gives the victim all of that.
+#[test]
+fn what_others_gave_up_is_charged_to_its_author() {
+    let mut victim = Victim::among(4, 1);
+    let network = victim.network.id();
+    let old = victim.chain(4, 5000);
+    let start = (0, Digest::ZERO);
+    let restart = Batch::sign_after(&identity(4), network, 5001, start, 9, &entry());
+    let restart = restart.expect("fits");
+    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    victim.push(links[1], &restart);
+    let began = victim.now;
+    victim.run(3000, |victim, link, frame| match (&frame, link == links[0]) {
+        (Frame::Compare(Compare { ticket, .. }), liar) => {
+            let floor = if liar { 0 } else { 5000 };
+            victim.tips(link, *ticket, vec![Tip { solid: 5001, floor, ..tip_of(&restart) }]);
+        }
+        (Frame::Request(_), true) => victim.holder(link, &frame, &old),
+        (Frame::Request(request), false) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 5001)));
+        }
+        _ => {}
+    });
+    let took = victim.now.since(began).as_secs();
+    let most = AUTHOR_BATCH_BURST + took * AUTHOR_BATCHES_PER_S + MAX_WANTS as u64;
+    let taken = victim.delivered.len() as u64;
+    assert!(taken <= most, "{taken} in {took} s");
+    assert!(taken > most / 2, "they are taken all the same: {taken}");
+}
