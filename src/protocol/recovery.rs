@@ -146,6 +146,11 @@ impl Recovery {
         Some((asks.len(), asks.last()?.at))
     }
 
+    /// Slots that are asked for and not answered: author and slot.
+    pub fn all_asked(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.asked.keys().copied()
+    }
+
     /// Slots of an author that are asked for and not answered, ascending.
     pub fn slots_asked(&self, author: u32) -> Vec<u64> {
         self.asked.range((author, 0)..=(author, u64::MAX)).map(|((_, seq), _)| *seq).collect()

@@ -142,6 +142,10 @@ pub const SERVE_BYTES_PER_S: u64 = 16 << 20;
 pub const SERVE_BYTE_BURST: u64 = 2 << 20;
 /// Slots below tips that a node asks for at once.
 pub const RECOVERING: usize = 256;
+/// Of these, slots for which few vouch, so that lying authors leave room for others.
+pub const RECOVERING_UNVOUCHED: usize = RECOVERING / 2;
+/// Of those, of one author: where an answer takes half a second, as many as its quota lets pass.
+pub const RECOVERING_OF_AUTHOR: usize = 64;
 /// Slots of a lane, lowest first, that are looked at in one turn; and ranges that a member is known
 /// to lack of one.
 pub const MAX_LACKED: usize = 256;

@@ -93,6 +93,7 @@ fn the_threats_page_names_tests_that_exist() {
             "src/http",
             "src/api",
             "src/protocol",
+            "src/protocol/lanes",
             "src/protocol/node/attacks",
             "src/scenario",
             "src/sim/oracle/mutations",

@@ -11,7 +11,9 @@ use crate::protocol::lanes::{Holes, Lane};
 use crate::protocol::links::{Link, OpenWant};
 use crate::protocol::recovery::SILENCE;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
-use crate::wire::limits::{ASKED_OF_ALL, MAX_LACKED, MAX_WANTS, RECOVERING_PER_LINK, WINDOW};
+use crate::wire::limits::{
+    MAX_LACKED, MAX_WANTS, RECOVERING_OF_AUTHOR, RECOVERING_PER_LINK, RECOVERING_UNVOUCHED, WINDOW,
+};
 use crate::wire::{BatchId, Frame, List, Missing, Request, Want, WhyMissing};
 
 /// Between two looks at what is missing: often enough to fill a link, seldom enough to cost little.
@@ -49,6 +51,8 @@ struct Plan {
     asked: bool,
     /// How many more slots that no link has may be looked at.
     looks: usize,
+    /// Slots asked for, in this turn and before, for which few vouch.
+    unvouched: usize,
 }
 
 impl Plan {
@@ -107,7 +111,9 @@ impl Node {
         }
         let first = lanes.partition_point(|author| *author < self.recovery.turn);
         let (sources, checking) = (self.sources(), self.being_checked());
-        let mut plan = Plan { sources, checking, asked: false, looks: LOOKS };
+        let unvouched =
+            self.recovery.all_asked().filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
+        let mut plan = Plan { sources, checking, asked: false, looks: LOOKS, unvouched };
         for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
             self.plan_lane(author, &mut plan);
             self.recovery.turn = author.saturating_add(1);
@@ -189,7 +195,7 @@ impl Node {
     ) {
         let mut looked = 0;
         while let Some(seq) = next {
-            if looked >= MAX_LACKED || !self.may_recover(author, seq) {
+            if looked >= MAX_LACKED || !self.may_recover(author, seq, plan) {
                 return;
             }
             looked += 1;
@@ -211,9 +217,10 @@ impl Node {
         }
     }
 
-    fn may_recover(&self, author: u32, seq: u64) -> bool {
+    fn may_recover(&self, author: u32, seq: u64, plan: &Plan) -> bool {
         let of_author = || {
-            self.recovery.open(author) < ASKED_OF_ALL
+            plan.unvouched < RECOVERING_UNVOUCHED
+                && self.recovery.open(author) < RECOVERING_OF_AUTHOR
                 && self.quotas.wait(author, self.now, 1, false).is_zero()
         };
         self.recovery.may_ask(self.now) && (self.lanes.vouches(author, seq) || of_author())
@@ -261,6 +268,7 @@ impl Node {
                 source.room -= 1;
                 source.planned.push((author, seq));
                 self.recovery.asks(author, seq, source.link, source.member, now);
+                plan.unvouched += usize::from(!self.lanes.vouches(author, seq));
                 // A frame's worth to each in turn.
                 *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
                 (plan.asked, count) = (true, count - 1);

@@ -35,8 +35,8 @@ struct Return {
 #[derive(Debug, Default)]
 pub(super) struct Level {
     slack: Duration,
-    /// So many honest members must be level to vouch for what another missed, or it comes at the
-    /// pace of its author's quota; 0 where that is not looked at.
+    /// So many honest members must be level to vouch for what another missed, and hold it still, or
+    /// it comes at the pace of its author's quota; 0 where that is not looked at.
     vouching: usize,
     died: BTreeMap<usize, Time>,
     returns: Vec<Return>,
@@ -90,7 +90,7 @@ impl Level {
         facts: &mut Facts,
     ) {
         let is_level = |node: usize, of: Time| {
-            slots.lacks(node, (Time::default(), of), up, (keys, holds)).is_none()
+            slots.lacks(node, (Time::default(), of), up, (keys, holds, 1)).is_none()
         };
         for one in &mut self.returns {
             let nobody = NodeSet::default();
@@ -104,7 +104,9 @@ impl Level {
         let due = |one: &mut Return| one.from.after(one.bound) <= now;
         let due: Vec<Return> = self.returns.extract_if(.., due).collect();
         for one in due.into_iter().filter(|one| up.contains(one.node)) {
-            let lacks = slots.lacks(one.node, (one.after, one.until), up, (keys, holds));
+            // Where all but a few have pruned a slot, it comes once one of those few is met.
+            let of = (keys, holds, self.vouching);
+            let lacks = slots.lacks(one.node, (one.after, one.until), up, of);
             if let Some((author, seq, others)) = lacks {
                 let (away, bound) = (one.away.as_millis(), one.bound.as_millis());
                 facts.broken("L7", now, Some(one.node), || {

@@ -120,8 +120,9 @@ impl Links {
             .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))
             .saturating_add(body.saturating_mul(1_000_000));
         *then = now;
-        // A unit more: the node's bucket rounds nanoseconds.
-        let most = SERVE_BYTE_BURST + (MAX_READS_PER_PEER * MAX_BODY) as u64 + 1;
+        // One body from memory beside those that are being read; and a unit more, as the node's
+        // bucket rounds nanoseconds.
+        let most = SERVE_BYTE_BURST + ((MAX_READS_PER_PEER + 1) * MAX_BODY) as u64 + 1;
         if *level > most * 1_000_000 {
             facts.broken("R4", now, Some(node as usize), || {
                 format!("serves node {peer} more than {most} bytes and what time adds")

@@ -279,14 +279,29 @@ impl Slots {
         Lacking { first, others, skipped: skipped.len() as u64 }
     }
 
+    /// Whether so many of those that are up can give a slot, but at least one.
+    fn is_given(
+        &self,
+        slot: &Slot,
+        by: usize,
+        up: &NodeSet,
+        (keys, holds): (&Keys, Holds<'_>),
+    ) -> bool {
+        let (Some(key), nobody) = (keys.key(slot.author), NodeSet::default()) else {
+            return false;
+        };
+        let gives = |node: &usize| holds(*node, key, slot.seq) == Held::Readable;
+        up.without(&nobody).filter(gives).take(by.max(1)).count() >= by.max(1)
+    }
+
     /// The first of the honest authors' slots, first delivered in that time, that a node lacks
-    /// while another can give it: author, slot, and how many others.
+    /// while so many others can give it: author, slot, and how many more.
     pub fn lacks(
         &self,
         node: usize,
         (after, until): (Time, Time),
         up: &NodeSet,
-        (keys, holds): (&Keys, Holds<'_>),
+        (keys, holds, by): (&Keys, Holds<'_>, usize),
     ) -> Option<(u32, u64, usize)> {
         let mut lacking = self.slots.iter().filter(|slot| {
             keys.is_honest(slot.author)
@@ -295,6 +310,7 @@ impl Slots {
                 && !slot.delivered.contains(node)
                 && !(slot.author as usize == node && slot.own.is_some())
                 && self.lacking(slot, up, (keys, holds)).first.is_some()
+                && self.is_given(slot, by, up, (keys, holds))
         });
         let first = lacking.next()?;
         Some((first.author, first.seq, lacking.count()))
