@@ -72,6 +72,7 @@ mod tests {
             "/v1/messages/stream",
             "/v1/messages/signed",
             "/v1/rejections",
+            "/v1/rejections/{row}",
             "/v1/rejections/summary",
             "/v1/rejections/stream",
             "/v1/peers",

@@ -2,11 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::Failure;
-use super::input::{self, Params};
+use super::input::{self, Params, Segment};
 use super::router::App;
 use crate::crypto::hex;
 use crate::http::{ListDto, Problem, RejectionDto, SummaryRow};
@@ -30,6 +32,9 @@ pub(super) struct RejectionParams {
     cursor: Option<String>,
     /// Rows, 1 to 1000; 100 without it.
     limit: Option<usize>,
+    /// Give what is kept of each frame, too; a page then has at most 100 rows.
+    #[serde(default)]
+    frames: bool,
 }
 
 impl RejectionParams {
@@ -43,6 +48,7 @@ impl RejectionParams {
             since: input::since(self.since.as_deref(), handle.now())?,
             after: input::cursor(self.cursor.as_deref())?,
             limit: input::limit(self.limit)?,
+            frames: self.frames,
         })
     }
 }
@@ -66,6 +72,27 @@ pub(super) async fn list(
     let items = page.rows.into_iter().map(rejection_dto).collect();
     let (next, gaps) = (page.next.to_string(), vec![]);
     Ok(Json(ListDto { items, next, more: page.more, gap: page.gap, gaps }))
+}
+
+/// One rejection, with what is kept of its frame.
+#[utoipa::path(
+    get, path = "/v1/rejections/{row}",
+    params(("row" = i64, Path, description = "The row's number in this store, from 1")),
+    responses(
+        (status = 200, body = RejectionDto),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn one(
+    State(app): State<App>,
+    Segment(row): Segment,
+) -> Result<Json<RejectionDto>, Failure> {
+    let row: i64 = row.parse().map_err(|_| Failure::bad("a row is a number, from 1"))?;
+    match app.read(move |reader| reader.rejection(row)).await? {
+        Some(row) => Ok(Json(rejection_dto(row))),
+        None => Err(Failure::absent("the log has no such row, or has dropped it")),
+    }
 }
 
 /// The next page with a row in it, if there is one: the log is bounded, and so is this.
@@ -130,6 +157,8 @@ pub fn rejection_dto(row: RejectionRow) -> RejectionDto {
         detail: rejection.detail,
         frame: rejection.frame.to_string(),
         head: hex(&rejection.head),
+        frame_kept: row.kept,
+        frame_base64: rejection.bytes.map(|bytes| STANDARD.encode(bytes)),
         count: rejection.count,
         cursor: row.cursor.to_string(),
     }

@@ -119,6 +119,7 @@ pub(super) fn described() -> OpenApiRouter<App> {
         .routes(routes!(signed::submit))
         .routes(routes!(stream::messages))
         .routes(routes!(rejections::list))
+        .routes(routes!(rejections::one))
         .routes(routes!(rejections::summary))
         .routes(routes!(stream::rejections))
         .routes(routes!(peers::peers))

@@ -129,8 +129,7 @@ fn end_of_messages(reader: &Reader) -> Result<Cursor, StoreError> {
 /// The place after the newest rejection.
 fn end_of_rejections(reader: &Reader) -> Result<Cursor, StoreError> {
     let since = Some(Time(u64::MAX));
-    let mut query =
-        RejectionQuery { reason: None, peer: None, author: None, since, after: None, limit: 1 };
+    let mut query = RejectionQuery { since, limit: 1, ..RejectionQuery::default() };
     loop {
         let page = reader.rejections(&query)?;
         if !page.more {

@@ -91,6 +91,8 @@ mod tests {
         };
         let mut nodes = vec![node(0), node(1)];
         nodes[1].rejections.push(Refused {
+            row: Some(1),
+            bytes: None,
             at: 3,
             reason: "replayed".into(),
             link: Some(0),

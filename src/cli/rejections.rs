@@ -54,6 +54,7 @@ fn filter(args: &args::Rejections) -> RejectionFilter {
         peer: args.peer.clone(),
         author: args.author.clone(),
         since: args.since.clone(),
+        frames: false,
     }
 }
 
@@ -100,6 +101,7 @@ fn stopped(args: &args::Rejections, dir: &Path) -> anyhow::Result<()> {
         since: args.since.as_deref().map(|since| moment(since, now())).transpose()?,
         after: None,
         limit: PAGE,
+        frames: false,
     };
     let name = |key: &str| Some(network.as_ref()?.get(&PublicKey::from_hex(key)?)?.name.clone());
     if args.summary {

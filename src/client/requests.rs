@@ -34,6 +34,8 @@ pub struct RejectionFilter {
     pub peer: Option<String>,
     pub author: Option<String>,
     pub since: Option<String>,
+    /// With what is kept of each frame.
+    pub frames: bool,
 }
 
 /// A client of one node. Cloning is cheap and shares the connections.
@@ -166,6 +168,14 @@ impl Client {
         self.get(&filter.path("/v1/rejections", after, Some(&limit.to_string()))).await
     }
 
+    /// One rejection, with what is kept of its frame; `None` if the log has no such row.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn rejection(&self, row: i64) -> Result<Option<RejectionDto>, ClientError> {
+        absent(self.get(&format!("/v1/rejections/{row}")).await)
+    }
+
     /// Rejections counted by reason and link.
     ///
     /// # Errors
@@ -226,6 +236,7 @@ impl RejectionFilter {
                 ("since", self.since.as_deref()),
                 ("cursor", after),
                 ("limit", limit),
+                ("frames", self.frames.then_some("true")),
             ],
         )
     }

@@ -168,6 +168,13 @@ pub struct RejectionDto {
     pub frame: String,
     /// Its first bytes, hex.
     pub head: String,
+    /// Bytes of the frame that are kept: all of it, but 4096 at most; `null` where none came or
+    /// none is kept any more.
+    #[serde(default)]
+    pub frame_kept: Option<u64>,
+    /// Those bytes; `null` in lists, unless they are asked for by `frames=true`.
+    #[serde(default)]
+    pub frame_base64: Option<String>,
     /// Equal rejections that the row stands for.
     pub count: u64,
     /// Where a list or stream goes on after it.

@@ -14,6 +14,8 @@ use crate::http::MessageDto;
 
 /// Rows asked for at once.
 const PAGE: usize = 1000;
+/// Refused frames that are read of one node, in bytes of text.
+const FRAMES: usize = 4 << 20;
 /// Bytes of payloads asked for at once.
 const PAGE_BYTES: usize = 8 << 20;
 /// Most rows that are read from one list: a bound on time and memory, far above any run.
@@ -82,12 +84,15 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
         }
     }
     if seen.honest() {
-        let (filter, mut after) = (RejectionFilter::default(), None);
+        let (mut filter, mut after, mut kept) = (RejectionFilter::default(), None, 0);
         while seen.rejections.len() < MAX_ROWS {
+            filter.frames = kept < FRAMES;
             let page = client.rejections(&filter, after.as_deref(), PAGE).await?;
             if page.items.is_empty() {
                 break;
             }
+            let frames = page.items.iter().filter_map(|row| row.frame_base64.as_ref());
+            kept += frames.map(String::len).sum::<usize>();
             seen.rejections.extend(page.items);
             after = Some(page.next);
         }

@@ -2,6 +2,10 @@
 //! fills too, so that both worlds are judged by the same code.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use super::posts::Posts;
 use super::{NodeEntry, Sent};
@@ -194,7 +198,9 @@ fn key(hex: &str) -> Option<PublicKey> {
 }
 
 fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
+    let bytes = |row: &RejectionDto| STANDARD.decode(row.frame_base64.as_deref()?).ok();
     let refused = |row: &RejectionDto| Refused {
+        row: Some(row.row),
         at: row.time.saturating_sub(zero),
         reason: row.reason.clone(),
         link: row.link.as_deref().and_then(|key| names.get(key)),
@@ -206,6 +212,7 @@ fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
         size: row.size,
         detail: row.detail.clone(),
         frame: Digest::from_hex(&row.frame).unwrap_or(Digest::ZERO),
+        bytes: bytes(row).map(Arc::from),
         count: row.count,
     };
     let ban = |(key, reason): &(String, Option<String>)| {

@@ -43,6 +43,8 @@ fn rejection(link: &str, reason: &str, frame: &str, count: u64) -> RejectionDto 
         detail: String::new(),
         frame: hex(frame),
         head: String::new(),
+        frame_kept: None,
+        frame_base64: None,
         count,
         cursor: String::new(),
     }

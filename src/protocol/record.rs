@@ -126,8 +126,16 @@ pub struct Rejection {
     pub frame: Digest,
     /// The frame's first bytes, at most 64.
     pub head: Vec<u8>,
+    /// The frame, cut off after [`Rejection::MOST_BYTES`]; the first one's if several are folded.
+    /// `None` where no frame came, as for a link under a ban.
+    pub bytes: Option<Arc<[u8]>>,
     /// Equal rejections that this row stands for.
     pub count: u64,
+}
+
+impl Rejection {
+    /// Bytes of its frame that a rejection keeps at most.
+    pub const MOST_BYTES: usize = 4096;
 }
 
 /// A range of slots below a lane's tip that a node does not hold.

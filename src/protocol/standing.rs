@@ -131,6 +131,8 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::crypto::Digest;
 
@@ -192,6 +194,7 @@ mod tests {
             detail: String::new(),
             frame: Digest::ZERO,
             head: vec![],
+            bytes: Some(Arc::from(at.0.to_be_bytes())),
             count: 1,
         };
         let mut total = 0;
@@ -199,6 +202,11 @@ mod tests {
         for ms in 0..5000u64 {
             let now = Time(ms * 1000);
             for row in standing.unfold(now) {
+                assert_eq!(
+                    row.bytes.as_deref(),
+                    Some(&row.at.0.to_be_bytes()[..]),
+                    "the first one's"
+                );
                 (rows, total) = (rows + 1, total + row.count);
             }
             if let Some(row) = standing.log(link, Reason::Replayed, now, || row(now)) {

@@ -27,6 +27,8 @@ pub fn node(number: u8) -> NodeRecord {
 
 pub fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
     Refused {
+        row: None,
+        bytes: None,
         at: 1200,
         reason: reason.into(),
         link: Some(link),

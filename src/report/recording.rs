@@ -2,6 +2,7 @@
 //! report of it, so that real and simulated runs are judged by the same code.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Backend, Resources};
 use crate::crypto::{Digest, PublicKey};
@@ -116,6 +117,8 @@ pub struct BanRecord {
 /// A row of a rejection log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
+    /// Its number in the node's store; `None` where the run kept none.
+    pub row: Option<i64>,
     /// When, of the first if several are folded.
     pub at: u64,
     /// The reason's name.
@@ -138,6 +141,8 @@ pub struct Refused {
     pub detail: String,
     /// SHA-256 of the frame.
     pub frame: Digest,
+    /// What is kept of the frame, from its beginning.
+    pub bytes: Option<Arc<[u8]>>,
     /// Equal rejections that it stands for.
     pub count: u64,
 }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::attribution::Attribution;
@@ -133,6 +135,10 @@ pub struct BatchLine {
 pub struct RefusalLine {
     /// Who refused.
     pub node: String,
+    /// The row's number in that node's store, for `loyal rejections show`; `null` of a simulated
+    /// node.
+    #[serde(default)]
+    pub row: Option<i64>,
     /// When, in microseconds since the run's zero.
     pub time: u64,
     /// Why.
@@ -160,6 +166,9 @@ pub struct RefusalLine {
     pub detail: String,
     /// SHA-256 of the frame.
     pub frame: String,
+    /// What is kept of the frame: all of it, but its first 4096 bytes at most.
+    #[serde(default)]
+    pub frame_base64: Option<String>,
     /// Equal rejections that it stands for.
     pub count: u64,
 }
@@ -279,6 +288,7 @@ fn refusal(
     let link = row.link.and_then(|link| run.nodes.get(link as usize));
     RefusalLine {
         node: run.node_name(node).to_owned(),
+        row: row.row,
         time: row.at,
         reason: row.reason.clone(),
         link: link.map(|link| link.key.to_string()),
@@ -292,6 +302,7 @@ fn refusal(
         size: row.size,
         detail: row.detail.clone(),
         frame: row.frame.to_string(),
+        frame_base64: row.bytes.as_ref().map(|bytes| STANDARD.encode(bytes)),
         count: row.count,
     }
 }

@@ -53,7 +53,7 @@ impl World {
             let honest = cast[node].is_none();
             // Liars are as fast as can be.
             let cpu = scenario.cpu.check.filter(|_| honest).map(Cpu::new);
-            Place::new(keys[node], honest, floods(node), shares(node), cpu)
+            Place::new(keys[node], honest, floods(node), shares(node), cpu, keys.len())
         };
         let places: Vec<Place> = (0..keys.len()).map(place).collect();
         let honest: Vec<bool> = cast.iter().map(Option::is_none).collect();

@@ -14,6 +14,11 @@ use crate::wire::Entry;
 /// Rows of a rejection log that are kept one by one; later ones are added up by link and reason.
 const MAX_ROWS: usize = 4096;
 
+/// Bytes of refused frames that are kept: of all nodes together, and of each at least and at most.
+const FRAMES: usize = 64 << 20;
+const LEAST: usize = 4 << 10;
+const MOST: usize = 1 << 20;
+
 /// What runs at a place.
 pub(super) enum Machine {
     /// A node.
@@ -71,12 +76,20 @@ impl Machine {
 /// A rejection log of bounded length.
 #[derive(Default)]
 pub(super) struct Log {
+    /// Bytes of frames that it may still keep.
+    room: usize,
     rows: Vec<Rejection>,
     sums: BTreeMap<(Option<PublicKey>, Reason), Rejection>,
 }
 
 impl Log {
-    pub fn push(&mut self, row: Rejection) {
+    pub fn push(&mut self, mut row: Rejection) {
+        if let Some(bytes) = &row.bytes {
+            match self.room.checked_sub(bytes.len()) {
+                Some(left) if self.rows.len() < MAX_ROWS => self.room = left,
+                _ => row.bytes = None,
+            }
+        }
         if self.rows.len() < MAX_ROWS {
             return self.rows.push(row);
         }
@@ -138,6 +151,7 @@ impl Place {
         floods: bool,
         shares: Option<Shares>,
         cpu: Option<Cpu>,
+        nodes: usize,
     ) -> Self {
         Self {
             machine: Machine::Down,
@@ -159,7 +173,7 @@ impl Place {
             duplicates: 0,
             held: 0,
             bans: Vec::new(),
-            log: Log::default(),
+            log: Log { room: (FRAMES / nodes.max(1)).clamp(LEAST, MOST), ..Log::default() },
             tried: Vec::new(),
             posted: std::collections::VecDeque::new(),
         }
@@ -174,5 +188,43 @@ impl Place {
     pub fn all_duplicates(&self) -> u64 {
         let now = self.machine.node().map_or(0, |node| node.counters().duplicates);
         self.duplicates.saturating_add(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::crypto::Digest;
+
+    #[test]
+    fn a_log_keeps_so_many_bytes_of_frames_and_all_of_its_rows() {
+        let mut log = Log { room: 10, ..Log::default() };
+        let row = |bytes: usize| Rejection {
+            at: Time(0),
+            reason: Reason::Malformed,
+            link: None,
+            author: None,
+            proven: false,
+            seq: None,
+            id: None,
+            topic: None,
+            hops: None,
+            size: 1,
+            detail: String::new(),
+            frame: Digest::ZERO,
+            head: vec![],
+            bytes: Some(Arc::from(vec![1; bytes])),
+            count: 1,
+        };
+        [6, 6, 4, 1].into_iter().for_each(|bytes| log.push(row(bytes)));
+        let kept: Vec<_> = log.rows().map(|row| row.bytes.as_deref().map(<[u8]>::len)).collect();
+        assert_eq!(kept, [Some(6), None, Some(4), None]);
+        log.room = usize::MAX;
+        (0..2 * MAX_ROWS).for_each(|_| log.push(row(1)));
+        let rows = log.rows().fold((0, 0), |(n, all), row| (n + 1, all + row.count));
+        assert_eq!(rows, (MAX_ROWS + 1, 2 * MAX_ROWS as u64 + 4));
+        assert!(log.sums.values().all(|sum| sum.bytes.is_none()));
     }
 }

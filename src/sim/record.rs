@@ -147,6 +147,7 @@ impl World {
 
     fn refused(&self, row: &Rejection, zero: Time) -> Refused {
         Refused {
+            row: None,
             at: since(row.at, zero),
             reason: row.reason.name().to_owned(),
             link: self.number(row.link.as_ref()),
@@ -158,6 +159,7 @@ impl World {
             size: row.size,
             detail: row.detail.clone(),
             frame: row.frame,
+            bytes: row.bytes.clone(),
             count: row.count,
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rusqlite::Connection;
 
+use super::frames::{Framed, Frames};
 use super::rows;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{Network, Reason, Rejection, Time, Token};
@@ -29,6 +30,7 @@ pub(super) struct Log {
     max_rows: i64,
     first: i64,
     last: i64,
+    frames: Frames,
     waiting: VecDeque<(Token, Box<Rejection>)>,
     overflow: BTreeMap<(Reason, Option<PublicKey>), (Time, u64)>,
     overflow_tokens: Vec<Token>,
@@ -50,6 +52,7 @@ impl Log {
             max_rows: rows::saturated(max_rows.max(1)),
             first: first.unwrap_or(0),
             last: last.unwrap_or(0),
+            frames: Frames::load(db)?,
             waiting: VecDeque::new(),
             overflow: BTreeMap::new(),
             overflow_tokens: vec![],
@@ -98,12 +101,16 @@ impl Log {
 
     /// Writes lines and drops the oldest over the limit.
     pub(super) fn write(&self, db: &Connection, lines: &[Rejection]) -> rusqlite::Result<Span> {
-        let mut span = Span { first: self.first, last: self.last };
+        let mut span = Span { first: self.first, last: self.last, framed: vec![] };
         for rejection in lines {
             let name = rejection.link.and_then(|link| self.names.get(&link));
             span.last = rows::put_rejection(db, rejection, name.map(String::as_str))?;
             if span.first == 0 {
                 span.first = span.last;
+            }
+            if let Some(frame) = &rejection.bytes {
+                let (row, reason, bytes) = (span.last, rejection.reason, frame.len() as u64);
+                span.framed.push(Framed { row, reason, bytes });
             }
         }
         let excess = (span.last - span.first + 1 - self.max_rows).min(DROP_STEP);
@@ -111,12 +118,20 @@ impl Log {
             span.first += excess;
             db.prepare_cached("DELETE FROM rejections WHERE row < ?1")?.execute([span.first])?;
         }
+        self.frames.drop_oldest(db, &span.framed)?;
         Ok(span)
+    }
+
+    /// With other bounds on the bytes of frames.
+    #[cfg(test)]
+    fn limit_frames(&mut self, shares: [u64; 3]) {
+        self.frames.limit(shares);
     }
 
     /// What was written is committed.
     pub(super) fn committed(&mut self, span: Span) {
         (self.first, self.last) = (span.first, span.last);
+        self.frames.committed(&span.framed, span.first);
     }
 }
 
@@ -130,11 +145,12 @@ pub(super) struct Lines {
     pub(super) counted: usize,
 }
 
-/// The rows of the log: first and last; zeros if there is none.
-#[derive(Clone, Copy, Debug)]
+/// The rows of the log: first and last, zeros if there is none; and the frames that are new in it.
+#[derive(Debug)]
 pub(super) struct Span {
     first: i64,
     last: i64,
+    framed: Vec<Framed>,
 }
 
 fn summary(((reason, link), (at, count)): ((Reason, Option<PublicKey>), (Time, u64))) -> Rejection {
@@ -152,6 +168,84 @@ fn summary(((reason, link), (at, count)): ((Reason, Option<PublicKey>), (Time, u
         detail: "a summary: these came faster than the log is written".into(),
         frame: Digest::ZERO,
         head: vec![],
+        bytes: None,
         count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::schema;
+    use super::super::testing::{Bench, identity, network, rejection};
+    use super::*;
+
+    fn line(reason: Reason, at: u64, bytes: usize) -> Rejection {
+        Rejection { bytes: Some(Arc::from(vec![3; bytes])), ..rejection(reason, 2, at, 1) }
+    }
+
+    /// Row and length of every frame that is there.
+    fn frames(db: &Connection) -> Vec<(i64, i64)> {
+        let sql = "SELECT row, length(bytes) FROM rejections WHERE bytes IS NOT NULL ORDER BY row";
+        let mut query = db.prepare(sql).expect("a query");
+        let found = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("reads");
+        found.collect::<rusqlite::Result<_>>().expect("numbers")
+    }
+
+    #[test]
+    fn frames_have_bounds_and_noise_pushes_out_no_proof() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        Bench::open(dir.path(), &net).store.close();
+        let db = Connection::open(schema::database(dir.path())).expect("opens");
+        let load = || {
+            let mut log = Log::load(&db, &net, 20).expect("loads");
+            log.limit_frames([1000, 500, 500]);
+            log
+        };
+        let mut log = load();
+        let write = |log: &mut Log, lines: &[Rejection]| {
+            let span = log.write(&db, lines).expect("writes");
+            log.committed(span);
+        };
+        write(&mut log, &[line(Reason::BadSignature, 1, 400), line(Reason::BadSignature, 2, 400)]);
+        for at in 3..=9 {
+            write(&mut log, &[line(Reason::Replayed, at, 200)]);
+        }
+        assert_eq!(frames(&db), [(1, 400), (2, 400), (8, 200), (9, 200)]);
+        // A start counts what it finds.
+        log = load();
+        write(&mut log, &[line(Reason::Equivocation, 10, 300), line(Reason::Malformed, 11, 300)]);
+        assert_eq!(frames(&db), [(2, 400), (8, 200), (9, 200), (10, 300), (11, 300)]);
+        // One step may bring more than there is room for.
+        let many: Vec<_> = (12..=17).map(|at| line(Reason::Malformed, at, 499)).collect();
+        write(&mut log, &many);
+        let kept = [(8, 200), (9, 200), (10, 300), (16, 499), (17, 499)];
+        assert_eq!(frames(&db), kept);
+        // What is rolled back never counted.
+        let tx = db.unchecked_transaction().expect("a transaction");
+        log.write(&tx, &many).expect("writes");
+        tx.rollback().expect("rolls back");
+        assert_eq!(frames(&db), kept);
+        // Rows that go take their frames along, and their room is free again.
+        for at in 18..=40 {
+            write(&mut log, &[Rejection { bytes: None, ..line(Reason::Replayed, at, 0) }]);
+        }
+        assert_eq!(frames(&db), []);
+        write(&mut log, &[line(Reason::Oversize, 41, 900), line(Reason::Pruned, 42, 500)]);
+        assert_eq!(frames(&db).iter().map(|(_, bytes)| *bytes).sum::<i64>(), 1400);
+    }
+
+    #[test]
+    fn no_row_keeps_more_of_a_frame_than_it_may() {
+        let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
+        let bench = Bench::open(dir.path(), &net);
+        assert!(bench.put_rejection(line(Reason::Malformed, 1, 100_000)));
+        let row = bench.store.reader().rejection(1).expect("reads").expect("a row");
+        assert_eq!(row.rejection.link, Some(identity(2).public()));
+        let kept = row.rejection.bytes.expect("a frame");
+        assert_eq!((kept.len(), row.kept), (Rejection::MOST_BYTES, Some(4096)));
+        assert!(bench.store.reader().rejection(2).expect("reads").is_none());
+        assert!(bench.store.reader().rejection(i64::MIN).expect("reads").is_none());
     }
 }

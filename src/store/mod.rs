@@ -22,6 +22,7 @@ mod cursor;
 #[cfg(test)]
 mod damage_tests;
 mod error;
+mod frames;
 mod handle;
 mod health;
 #[cfg(test)]

@@ -378,17 +378,17 @@ mod tests {
 
         fs::write(&path, &good).expect("writes");
         let db = Connection::open(&path).expect("opens");
-        db.pragma_update(None, "user_version", 3).expect("a pragma");
+        db.pragma_update(None, "user_version", 4).expect("a pragma");
         db.close().expect("closes");
-        assert!(matches!(refused(), StoreError::Newer { found: 3, known: 2, .. }));
-        let db = Connection::open(&path).expect("opens");
-        db.pragma_update(None, "user_version", 1).expect("a pragma");
-        db.close().expect("closes");
-        let error = refused();
-        assert!(matches!(error, StoreError::Older { found: 1, known: 2, .. }));
-        assert!(error.to_string().contains("a new data folder"), "{error}");
+        assert!(matches!(refused(), StoreError::Newer { found: 4, known: 3, .. }));
         let db = Connection::open(&path).expect("opens");
         db.pragma_update(None, "user_version", 2).expect("a pragma");
+        db.close().expect("closes");
+        let error = refused();
+        assert!(matches!(error, StoreError::Older { found: 2, known: 3, .. }));
+        assert!(error.to_string().contains("a new data folder"), "{error}");
+        let db = Connection::open(&path).expect("opens");
+        db.pragma_update(None, "user_version", 3).expect("a pragma");
         db.pragma_update(None, "application_id", 5).expect("a pragma");
         db.close().expect("closes");
         assert!(matches!(refused(), StoreError::Corrupt { .. }));

@@ -1,6 +1,6 @@
 //! Reading the rejection log.
 
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use super::cursor::{self, Cursor, Page};
 use super::{Reader, StoreError, rows};
@@ -9,6 +9,8 @@ use crate::protocol::{Reason, Rejection, Time};
 
 /// Rows of a page at most.
 const MAX_LIMIT: usize = 1000;
+/// Rows of a page with frames at most.
+const MAX_FRAMES: usize = 100;
 /// Rows that one page looks at.
 const SCAN_ROWS: i64 = 20_000;
 /// Rows of a summary at most.
@@ -27,8 +29,10 @@ pub struct RejectionQuery {
     pub since: Option<Time>,
     /// Only after this place; without it, from the oldest on.
     pub after: Option<Cursor>,
-    /// How many at most, 1 to 1000. A summary has no such limit.
+    /// How many at most, 1 to 1000, or 100 with frames. A summary has no such limit.
     pub limit: usize,
+    /// Whether to read what is kept of frames, too.
+    pub frames: bool,
 }
 
 /// A line of the rejection log.
@@ -36,8 +40,10 @@ pub struct RejectionQuery {
 pub struct RejectionRow {
     /// Its number in this store, from 1.
     pub row: i64,
-    /// What it says.
+    /// What it says; without what is kept of the frame, unless that was asked for.
     pub rejection: Rejection,
+    /// Bytes that are kept of the frame.
+    pub kept: Option<u64>,
     /// The name of the link's member in the network file.
     pub link_name: Option<String>,
     /// The place after it.
@@ -98,6 +104,23 @@ impl Reader {
         self.with(|db, generation| page(db, generation, query))
     }
 
+    /// One line, with what is kept of its frame; `None` if there is none, or none any more.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn rejection(&self, row: i64) -> Result<Option<RejectionRow>, StoreError> {
+        self.with(|db, generation| {
+            let sql = format!(
+                "SELECT {}, {} FROM rejections WHERE row = ?1",
+                rows::REJECTION,
+                rows::FRAME
+            );
+            db.prepare_cached(&sql)?
+                .query_row([row], |row| rows::rejection(row, generation))
+                .optional()
+        })
+    }
+
     /// The lines that a query finds, added up by reason and neighbour, most frequent first.
     ///
     /// # Errors
@@ -141,7 +164,7 @@ fn page(
     generation: [u8; 8],
     query: &RejectionQuery,
 ) -> rusqlite::Result<Page<RejectionRow>> {
-    let limit = query.limit.clamp(1, MAX_LIMIT);
+    let limit = query.limit.clamp(1, if query.frames { MAX_FRAMES } else { MAX_LIMIT });
     let last = last(db)?;
     let (start, mut gap) = cursor::start(query.after, generation, last);
     let first: Option<i64> =
@@ -154,8 +177,9 @@ fn page(
     let from = start.row.max(before);
     let to = last.min(from.saturating_add(SCAN_ROWS));
     let sql = format!(
-        "SELECT {} FROM rejections WHERE row > ?1 AND row <= ?2 AND {FILTER} ORDER BY row LIMIT {}",
+        "SELECT {}, {} FROM rejections WHERE row > ?1 AND row <= ?2 AND {FILTER} ORDER BY row LIMIT {}",
         rows::REJECTION,
+        if query.frames { rows::FRAME } else { "NULL" },
         MAX_LIMIT + 1,
     );
     let filter = Filter::new(query);
@@ -169,9 +193,7 @@ fn page(
             next = lines.last().map_or(next, |row: &RejectionRow| row.cursor);
             break;
         }
-        let (row, rejection, link_name) = rows::rejection(row)?;
-        let cursor = Cursor { generation, row, index: 0 };
-        lines.push(RejectionRow { row, rejection, link_name, cursor });
+        lines.push(rows::rejection(row, generation)?);
     }
     Ok(Page { rows: lines, gaps: vec![], next, gap, more })
 }
@@ -193,7 +215,7 @@ mod tests {
         let bench = Bench::open(dir.path(), &net);
         let mut bare = rejection(Reason::Oversize, 3, 30, 1);
         (bare.link, bare.author, bare.seq, bare.id) = (None, None, None, None);
-        (bare.topic, bare.hops, bare.head) = (None, None, vec![]);
+        (bare.topic, bare.hops, bare.head, bare.bytes) = (None, None, vec![], None);
         let lines = [
             rejection(Reason::BadSignature, 2, 10, 1),
             rejection(Reason::Replayed, 2, 20, 7000),
@@ -205,9 +227,15 @@ mod tests {
             assert!(bench.put_rejection(line.clone()));
         }
         let reader = bench.store.reader();
-        let page = reader.rejections(&query(10)).expect("reads");
+        let whole = RejectionQuery { frames: true, ..query(10) };
+        let page = reader.rejections(&whole).expect("reads");
         let found: Vec<_> = page.rows.iter().map(|row| row.rejection.clone()).collect();
         assert_eq!(found, lines);
+        let bare = reader.rejections(&query(10)).expect("reads");
+        assert!(bare.rows.iter().all(|row| row.rejection.bytes.is_none()), "nobody asked for them");
+        let kept: Vec<_> = bare.rows.iter().map(|row| row.kept).collect();
+        assert_eq!(kept, [Some(300), Some(300), None, Some(300), Some(300)]);
+        assert_eq!(reader.rejection(4).expect("reads").as_ref(), Some(&page.rows[3]));
         let names: Vec<_> = page.rows.iter().map(|row| row.link_name.as_deref()).collect();
         assert_eq!(names, [Some("n2"), Some("n2"), None, Some("n3"), Some("n2")]);
 

@@ -1,8 +1,12 @@
 //! Records to rows and back.
 
+use std::sync::Arc;
+
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
+use super::cursor::Cursor;
+use super::rejections::RejectionRow;
 use crate::crypto::{Digest, PublicKey, Signature, hex};
 use crate::protocol::{Ban, DiskRow, Reason, Rejection, RestoredSlot, StoredBatch, Time};
 use crate::wire::{Batch, Blob, Header};
@@ -25,7 +29,9 @@ pub(super) const KEYS: &str = "LEFT JOIN authors a ON a.number = b.author \
      LEFT JOIN authors s ON s.number = b.sender";
 /// Columns of a rejection, for [`rejection`].
 pub(super) const REJECTION: &str = "row, time, reason, link, link_name, author, seq, id, topic, hops, \
-     size, detail, frame, head, count, proven";
+     size, detail, frame, head, count, proven, length(bytes)";
+/// The column after those: what is kept of the frame, bounded whoever wrote the file.
+pub(super) const FRAME: &str = "substr(bytes, 1, 4096)";
 
 /// A number as SQLite holds it; what is too high becomes the highest.
 pub(super) fn saturated(number: u64) -> i64 {
@@ -153,10 +159,12 @@ pub(super) fn put_rejection(
         detail = &detail[..detail.floor_char_boundary(MAX_DETAIL)];
     }
     let head = &rejection.head[..rejection.head.len().min(MAX_HEAD)];
+    let frame = rejection.bytes.as_deref();
+    let frame = frame.map(|bytes| &bytes[..bytes.len().min(Rejection::MOST_BYTES)]);
     db.prepare_cached(
         "INSERT INTO rejections (time, reason, link, link_name, author, seq, id, topic, hops, size, \
-         detail, frame, head, count, proven) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-         ?12, ?13, ?14, ?15)",
+         detail, frame, head, count, proven, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+         ?11, ?12, ?13, ?14, ?15, ?16)",
     )?
     .insert(rusqlite::params![
         saturated(rejection.at.0),
@@ -174,11 +182,13 @@ pub(super) fn put_rejection(
         hex(head),
         saturated(rejection.count),
         rejection.proven,
+        frame,
     ])
 }
 
-/// A line of the rejection log, from the columns [`REJECTION`]: row, line, name of the link.
-pub(super) fn rejection(row: &Row<'_>) -> rusqlite::Result<(i64, Rejection, Option<String>)> {
+/// A line of the rejection log, from the columns [`REJECTION`] and one for the frame, which may be
+/// left out.
+pub(super) fn rejection(row: &Row<'_>, generation: [u8; 8]) -> rusqlite::Result<RejectionRow> {
     let digest =
         |column: usize, text: &str| Digest::from_hex(text).ok_or_else(|| broken(column, "no hash"));
     let rejection = Rejection {
@@ -196,8 +206,16 @@ pub(super) fn rejection(row: &Row<'_>) -> rusqlite::Result<(i64, Rejection, Opti
         frame: digest(12, row.get_ref(12)?.as_str()?)?,
         head: bytes(row.get_ref(13)?.as_str()?).ok_or_else(|| broken(13, "no hex"))?,
         count: unsigned(row, 14)?,
+        bytes: row.get_ref(17)?.as_blob_or_null()?.map(Arc::from),
     };
-    Ok((row.get(0)?, rejection, row.get(4)?))
+    let (number, kept) = (row.get(0)?, row.get::<_, Option<i64>>(16)?);
+    Ok(RejectionRow {
+        row: number,
+        rejection,
+        kept: kept.map(i64::unsigned_abs),
+        link_name: row.get(4)?,
+        cursor: Cursor { generation, row: number, index: 0 },
+    })
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 /// `application_id` of our databases: "loyl".
 pub(super) const APPLICATION_ID: i64 = 0x6c6f_796c;
 /// The newest format that this program reads and writes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE meta (
@@ -82,7 +82,9 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX quarantine_by_id ON quarantine (id);
 
--- Times are microseconds since 1970; a `seq` above 2^63 - 1 shows as 2^63 - 1.
+-- Times are microseconds since 1970; a `seq` above 2^63 - 1 shows as 2^63 - 1. `frame` is the frame's
+-- SHA-256, `head` its first 64 bytes in hex, `bytes` the frame itself, cut off after 4096 bytes: NULL
+-- where no frame came, and of the oldest rows once all frames take more than 64 MiB.
 CREATE TABLE rejections (
     row INTEGER PRIMARY KEY AUTOINCREMENT,
     time INTEGER NOT NULL,
@@ -99,7 +101,8 @@ CREATE TABLE rejections (
     detail TEXT NOT NULL,
     frame TEXT NOT NULL,
     head TEXT NOT NULL,
-    count INTEGER NOT NULL
+    count INTEGER NOT NULL,
+    bytes BLOB
 ) STRICT;
 
 CREATE TABLE bans (

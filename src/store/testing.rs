@@ -69,6 +69,7 @@ pub(super) fn rejection(reason: Reason, link: u8, at: u64, count: u64) -> Reject
         detail: "forged".into(),
         frame: Digest([6; 32]),
         head: vec![0, 1, 0xff],
+        bytes: Some(Arc::from([7; 300])),
         count,
     }
 }

@@ -277,7 +277,9 @@ impl Writer {
             tx.commit()?;
             Ok(span)
         });
-        self.unmerged += COMMIT_COST + batch.lines.len() * ROW_COST;
+        let frames = batch.lines.iter().filter_map(|line| line.bytes.as_deref());
+        self.unmerged +=
+            COMMIT_COST + batch.lines.len() * ROW_COST + frames.map(<[u8]>::len).sum::<usize>();
         self.shared.logged.fetch_sub(batch.counted, Ordering::Relaxed);
         let kept = match result {
             Ok(span) => {

@@ -87,10 +87,8 @@ impl Rig {
         let query = || RejectionQuery {
             reason: Some(reason),
             peer: Some(member.public()),
-            author: None,
-            since: None,
-            after: None,
             limit: 10,
+            ..RejectionQuery::default()
         };
         let found = async {
             let reader = self.handle.reader();

@@ -19,6 +19,7 @@ mod node_liars;
 mod node_mesh;
 mod node_refuses;
 mod process;
+mod rejected_frames;
 mod seeds;
 mod support;
 mod surroundings;

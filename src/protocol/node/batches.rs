@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::frames::cost;
 use super::publishing::Writing;
-use super::rejecting::{Arrival, Claims};
+use super::rejecting::{Arrival, Came, Claims};
 use super::relaying::Spread;
 use super::state::Node;
 use crate::crypto::{Signature, Verdict};
@@ -366,9 +366,9 @@ impl Node {
         };
         let hops = from.map(|(_, hops)| hops);
         let claims = || Claims::of(batch, hops).signed();
-        let (peer, frame) =
-            from.map_or((None, &[][..]), |(from, _)| (Some(from.peer), &from.bytes[..]));
-        self.log_rejection(peer, frame, Reason::Equivocation, claims, detail);
+        let (peer, came) = from
+            .map_or((None, Came::Nothing), |(from, _)| (Some(from.peer), Came::Frame(&from.bytes)));
+        self.log_rejection(peer, came, Reason::Equivocation, claims, detail);
     }
 
     fn count_duplicate(&mut self, link: LinkId) {
@@ -410,7 +410,7 @@ impl Node {
         claims: impl FnOnce() -> Claims,
         reason: Reason,
     ) {
-        self.log_rejection(None, &[], reason, claims, "posted through the API");
+        self.log_rejection(None, Came::Nothing, reason, claims, "posted through the API");
         self.emit(Output::Submitted { ticket, result: Err(Refusal::Rejected(reason)) });
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rejecting::{Arrival, Claims};
+use super::rejecting::{Arrival, Came, Claims};
 use super::state::Node;
 use crate::protocol::bucket::Rate;
 use crate::protocol::{CloseWhy, LinkId, Reason};
@@ -51,9 +51,10 @@ fn reason_of(error: WireError) -> Reason {
 
 impl Node {
     pub(super) fn on_oversize(&mut self, link: LinkId, length: u32) {
-        let Some(from) = self.arrival(link, Arc::from(length.to_be_bytes())) else { return };
+        let Some(held) = self.links.get(link) else { return };
+        let (peer, prefix) = (held.peer, length.to_be_bytes());
         let detail = format!("a frame of {length} bytes is announced");
-        self.reject(&from, Reason::Oversize, Claims::default, &detail);
+        self.refuse(peer, Came::Prefix(&prefix), Reason::Oversize, Claims::default, &detail);
     }
 
     fn arrival(&self, link: LinkId, bytes: Arc<[u8]>) -> Option<Arrival> {

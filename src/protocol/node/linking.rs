@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::frames::IDLE_WORK;
-use super::rejecting::Claims;
+use super::rejecting::{Came, Claims};
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::links::{Link, Purpose, Verdict};
@@ -112,7 +112,8 @@ impl Node {
         if self.standing.is_banned(&peer, self.now) {
             self.standing.count(&peer, Reason::Banned);
             let detail = "a link by a peer under a ban";
-            self.log_rejection(Some(peer), &[], Reason::Banned, Claims::default, detail);
+            let came = Came::Nothing;
+            self.log_rejection(Some(peer), came, Reason::Banned, Claims::default, detail);
             return self.emit(Output::Close { link, why: CloseWhy::Banned });
         }
         self.links.up(link, peer, number, dialled, self.now);

@@ -22,6 +22,37 @@ pub(super) struct Arrival {
     pub bytes: Arc<[u8]>,
 }
 
+/// What came that is refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Came<'a> {
+    /// A frame, without its length prefix.
+    Frame(&'a Arc<[u8]>),
+    /// A length prefix whose frame was never read.
+    Prefix(&'a [u8]),
+    /// Nothing from a link.
+    Nothing,
+}
+
+impl<'a> Came<'a> {
+    fn seen(self) -> &'a [u8] {
+        match self {
+            Self::Frame(bytes) => bytes,
+            Self::Prefix(bytes) => bytes,
+            Self::Nothing => &[],
+        }
+    }
+
+    /// What a row keeps of a frame. A short one is shared with whoever has it; of a long one only
+    /// the beginning is copied, as a row may wait for the disk and must not hold a megabyte.
+    fn kept(self) -> Option<Arc<[u8]>> {
+        match self {
+            Self::Frame(bytes) if bytes.len() <= Rejection::MOST_BYTES => Some(Arc::clone(bytes)),
+            Self::Frame(bytes) => Some(Arc::from(&bytes[..Rejection::MOST_BYTES])),
+            Self::Prefix(_) | Self::Nothing => None,
+        }
+    }
+}
+
 /// What a refused frame says of itself: all claims.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
@@ -53,7 +84,7 @@ impl Claims {
 }
 
 impl Node {
-    /// Refuses what a link sent.
+    /// Refuses a frame that a link sent.
     pub(super) fn reject(
         &mut self,
         from: &Arrival,
@@ -61,10 +92,22 @@ impl Node {
         claims: impl FnOnce() -> Claims,
         detail: &str,
     ) {
-        self.standing.count(&from.peer, reason);
-        self.log_rejection(Some(from.peer), &from.bytes, reason, claims, detail);
+        self.refuse(from.peer, Came::Frame(&from.bytes), reason, claims, detail);
+    }
+
+    /// Refuses what a peer sent on a link.
+    pub(super) fn refuse(
+        &mut self,
+        peer: PublicKey,
+        came: Came<'_>,
+        reason: Reason,
+        claims: impl FnOnce() -> Claims,
+        detail: &str,
+    ) {
+        self.standing.count(&peer, reason);
+        self.log_rejection(Some(peer), came, reason, claims, detail);
         if reason.blame() == Blame::Link {
-            self.ban(from.peer, reason);
+            self.ban(peer, reason);
         }
     }
 
@@ -72,7 +115,7 @@ impl Node {
     pub(super) fn log_rejection(
         &mut self,
         link: Option<PublicKey>,
-        frame: &[u8],
+        came: Came<'_>,
         reason: Reason,
         claims: impl FnOnce() -> Claims,
         detail: &str,
@@ -80,7 +123,7 @@ impl Node {
         *self.counters.rejected.entry(reason).or_default() += 1;
         let now = self.now;
         let row = self.standing.log(link, reason, now, || {
-            let claims = claims();
+            let (claims, frame) = (claims(), came.seen());
             Rejection {
                 at: now,
                 reason,
@@ -95,6 +138,7 @@ impl Node {
                 detail: detail.to_owned(),
                 frame: if frame.is_empty() { Digest::ZERO } else { Digest::of(&[frame]) },
                 head: frame[..frame.len().min(HEAD)].to_vec(),
+                bytes: came.kept(),
                 count: 1,
             }
         });

@@ -64,7 +64,9 @@ impl Rules {
             }
             Record::Rejection(row) => {
                 self.rejected.clone_from(&row.detail);
-                let bounded = row.head.len() <= 64 && row.detail.len() <= 200 && row.count > 0;
+                let kept = row.bytes.as_deref().map_or(0, <[u8]>::len) <= 4096;
+                let short = row.head.len() <= 64 && row.detail.len() <= 200;
+                let bounded = kept && short && row.count > 0;
                 if bounded { Ok(()) } else { Err(format!("an unbounded rejection: {row:?}")) }
             }
         }
