@@ -67,7 +67,7 @@ pub enum Verb {
     #[command(
         after_help = "Examples: loyal rejections --reason bad_signature --since 10m\n          \
                             loyal rejections --follow\n          loyal rejections --data data/n0 \
-                            --summary"
+                            --summary\n          loyal rejections show 12"
     )]
     Rejections(Rejections),
     /// Tell one message's story: who had it when, from whom, and who refused it
@@ -316,7 +316,10 @@ pub struct Messages {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Rejections {
+    #[command(subcommand)]
+    pub verb: Option<RejectionsVerb>,
     #[command(flatten)]
     pub client: Client,
     /// Read this data folder instead; its node may run or not
@@ -343,6 +346,31 @@ pub struct Rejections {
     /// Count by reason and link
     #[arg(long)]
     pub summary: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RejectionsVerb {
+    /// Show one rejection: its frame field by field, and the check that failed, done again
+    #[command(
+        after_help = "Examples: loyal rejections show 12\n          loyal rejections show 12 \
+                            --data data/n0 --network net/network.toml"
+    )]
+    Show(ShowRejection),
+}
+
+#[derive(Debug, Args)]
+pub struct ShowRejection {
+    /// The number of its row, as `loyal rejections` lists it
+    #[arg(value_name = "ROW", value_parser = clap::value_parser!(i64).range(1..))]
+    pub row: i64,
+    #[command(flatten)]
+    pub client: Client,
+    /// Read this data folder instead; its node may run or not
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The network file, for which keys it has, with --data
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub network: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ mod pages;
 mod post;
 mod read;
 mod recorded;
+mod rejection;
 mod rejections;
 mod report;
 mod scenarios;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::api_client::{block_on, client};
 use super::exit::Usage;
-use super::{args, escape, keys, output, read};
+use super::{args, escape, keys, output, read, rejection};
 use crate::api;
 use crate::client::{RejectionFilter, StreamEvent};
 use crate::crypto::PublicKey;
@@ -23,6 +23,9 @@ const SHOWN: usize = 60;
 
 /// Prints the log.
 pub fn run(args: &args::Rejections) -> anyhow::Result<ExitCode> {
+    if let Some(args::RejectionsVerb::Show(args)) = &args.verb {
+        return rejection::run(args);
+    }
     if let Some(reason) = &args.reason {
         check_reason(reason)?;
     }
@@ -183,17 +186,34 @@ fn author(row: &RejectionDto) -> String {
     row.author.as_deref().map_or_else(|| "-".into(), |key| format!("{}{doubt}", output::short(key)))
 }
 
+/// The first digits of the frame's hash; nothing where no frame came.
+fn frame(row: &RejectionDto) -> String {
+    let none = row.frame.bytes().all(|digit| digit == b'0');
+    if none { "-".into() } else { escape::escape(output::short(&row.frame), 12) }
+}
+
 fn table(rows: &[RejectionDto]) -> String {
-    let mut table =
-        output::table(&["time", "reason", "from", "author (? claimed)", "slot", "count", "detail"]);
+    let mut table = output::table(&[
+        "row",
+        "time",
+        "reason",
+        "from",
+        "author (? claimed)",
+        "slot",
+        "count",
+        "frame",
+        "detail",
+    ]);
     for row in rows {
         table.add_row([
+            row.row.to_string(),
             output::time(row.time),
             row.reason.clone(),
             sender(row.link.as_deref(), row.link_name.as_deref()),
             author(row),
             row.seq.map_or_else(|| "-".into(), |seq| seq.to_string()),
             row.count.to_string(),
+            frame(row),
             escape::escape(&row.detail, SHOWN),
         ]);
     }
@@ -202,12 +222,14 @@ fn table(rows: &[RejectionDto]) -> String {
 
 fn one_line(row: &RejectionDto) -> String {
     format!(
-        "{}  \x1b[31m{}\x1b[0m  from {}  author {}  ×{}  {}",
+        "{}  {}  \x1b[31m{}\x1b[0m  from {}  author {}  ×{}  frame {}  {}",
+        row.row,
         output::time(row.time),
         escape::escape(&row.reason, 32),
         sender(row.link.as_deref(), row.link_name.as_deref()),
         author(row),
         row.count,
+        frame(row),
         escape::escape(&row.detail, 200)
     )
 }

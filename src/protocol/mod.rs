@@ -12,6 +12,7 @@
 mod bucket;
 mod cache;
 mod config;
+mod examine;
 mod io;
 mod lanes;
 mod links;
@@ -35,6 +36,7 @@ mod tree;
 #[cfg(feature = "shell")]
 pub(crate) use bucket::{Bucket, Rate};
 pub use config::Config;
+pub use examine::{Check, Examination, Known, Outcome, examine};
 pub use io::{
     CloseWhy, Delivery, Down, Input, LinkId, Output, PublishError, Refusal, Ticket, Timer, Token,
 };

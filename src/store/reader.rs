@@ -113,6 +113,11 @@ impl Reader {
         hex(&self.0.generation)
     }
 
+    /// The id of the network that the store is of.
+    pub fn network(&self) -> Digest {
+        self.0.network
+    }
+
     /// Closes the connections that nobody uses; they are opened again when they are needed.
     pub(super) fn rest(&self) {
         let mut pool = self.0.pool();

@@ -94,6 +94,11 @@ pub(super) fn decode<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, WireErro
     }
 }
 
+/// What stands at the beginning of bytes. It decides nothing: what follows may be anything.
+pub(super) fn decode_start<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
+    bincode::decode_from_slice::<T, _>(bytes, CONFIG).ok().map(|(value, _)| value)
+}
+
 /// A list of `MIN` to `MAX` elements: a `u16` count, then the elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T, const MIN: usize, const MAX: usize>(Vec<T>);

@@ -5,11 +5,13 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod codec;
+mod fields;
 mod frame;
 pub mod limits;
 mod statement;
 
 pub use codec::{Blob, List, WireError};
+pub use fields::{Field, Shown, batch_start, fields};
 pub use frame::{
     Announce, Class, Compare, Credit, Differ, Frame, Grant, Hello, Instance, Kind, Missing, Push,
     RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,

@@ -22,17 +22,17 @@ use crate::vectors;
 const MEMBERS: u8 = 40;
 
 /// A node at work, and everything that goes with it.
-struct Rig {
+pub struct Rig {
     running: Running,
-    handle: Handle,
-    network: Arc<Network>,
+    pub handle: Handle,
+    pub network: Arc<Network>,
     at: SocketAddr,
-    _dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     next: u8,
 }
 
 impl Rig {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = free.local_addr().expect("bound");
         drop(free);
@@ -59,7 +59,7 @@ impl Rig {
         };
         let running = net::start(settings).await.expect("it starts");
         let handle = running.handle();
-        Self { running, handle, network, at, _dir: dir, next: 2 }
+        Self { running, handle, network, at, dir, next: 2 }
     }
 
     /// The next member that has done no wrong yet.
@@ -107,7 +107,7 @@ impl Rig {
     }
 
     /// Sends a frame on a new link of a new member: refused for that reason, banned, hung up on.
-    async fn expect_refused(&mut self, frame: &[u8], reason: Reason) {
+    pub async fn expect_refused(&mut self, frame: &[u8], reason: Reason) {
         let member = self.member();
         let mut raw = self.link(&member).await;
         raw.say(frame).await;
@@ -140,13 +140,13 @@ impl Rig {
         assert!(posted.is_ok(), "{posted:?}");
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         let stopped = timeout(PATIENCE, self.running.stop()).await;
         assert!(stopped.is_ok(), "it stops in time");
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub fn run(test: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().expect("a runtime").block_on(test);
 }

@@ -1,13 +1,17 @@
 //! With which bytes? What a rejection keeps of the frame that was refused.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use loyal::api::{ApiOptions, bind, serve};
 use loyal::crypto::Digest;
 use loyal::protocol::{Reason, Rejection};
 use loyal::wire::{Batch, limits::MAX_FRAME};
+use serde_json::Value;
 
-use crate::support::{entry, flipped, identity, push};
+use crate::hostile::{Rig, run};
+use crate::support::{batch, entry, flipped, identity, push};
 use crate::world::{Rules, World};
 
 const RAW: usize = 3;
@@ -59,4 +63,85 @@ fn where_no_frame_came_none_is_kept() {
     let knock = knocks.iter().find(|row| row.reason == Reason::Banned).expect("it is banned");
     assert_eq!(knock.bytes, None);
     assert!(knocks.iter().any(|row| row.bytes.as_deref() == Some(&[9, 9, 9])));
+}
+
+async fn loyal(arguments: &[&str]) -> (String, Option<i32>) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_loyal"));
+    let ran = command.args(arguments).stdin(Stdio::null()).output().await.expect("it runs");
+    let (out, err) = (String::from_utf8(ran.stdout), String::from_utf8(ran.stderr));
+    (out.expect("text") + &err.expect("text"), ran.status.code())
+}
+
+/// The line of a check, in the text of `rejections show`.
+fn line<'a>(shown: &'a str, check: &str) -> &'a str {
+    let named = |line: &&str| line.split_whitespace().nth(1) == Some(check);
+    shown.lines().find(named).unwrap_or_else(|| panic!("no {check} in {shown}"))
+}
+
+fn expect_shown(shown: &str, forged: &Batch) {
+    let signature = line(shown, "signature");
+    assert!(signature.contains("FAILS"), "{shown}");
+    assert!(signature.ends_with("<- refused here: bad_signature"), "{shown}");
+    assert_eq!(shown.matches("<- refused here").count(), 1, "{shown}");
+    assert!(line(shown, "network").contains("ok") && line(shown, "content").contains("ok"));
+    assert!(line(shown, "link").contains('?'), "the credit is not in the frame: {shown}");
+    assert!(shown.contains("claimed, not proven"), "{shown}");
+    assert!(shown.contains(&forged.signature.to_string()), "{shown}");
+    assert!(shown.ends_with("it is refused for the same reason.\n"), "{shown}");
+}
+
+#[test]
+fn a_forged_frame_is_shown_field_by_field_and_its_check_done_again() {
+    run(async {
+        let mut rig = Rig::start().await;
+        let good = batch(&identity(2), rig.network.id(), 1, Digest::ZERO, "genuine \u{1b}[2J");
+        let signature = identity(9).sign(&good.header.statement());
+        let forged = Batch { signature, ..good };
+        let frame = push(forged.clone()).encode();
+        rig.expect_refused(&frame, Reason::BadSignature).await;
+
+        let options =
+            ApiOptions { listen: ([127, 0, 0, 1], 0).into(), token: None, lab_token: None };
+        let listener = bind(&options).await.expect("binds");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let shutdown = async { drop(stopped.await) };
+        let serving = tokio::spawn(serve(listener, options, rig.handle.clone(), shutdown));
+
+        // The list names the row, the frame and whom it claims.
+        let (list, _) = loyal(&["rejections", "--api", &url, "--reason", "bad_signature"]).await;
+        let hash = Digest::of(&[&frame]).to_string();
+        let row = list.lines().find(|line| line.contains(&hash[..12])).expect("the row");
+        let claimed = format!("{}?", &identity(2).public().to_string()[..12]);
+        assert!(row.contains(&claimed), "{list}");
+        let row = row.split_whitespace().next().expect("its number");
+
+        let (shown, code) = loyal(&["rejections", "show", row, "--api", &url]).await;
+        assert_eq!(code, Some(0), "{shown}");
+        expect_shown(&shown, &forged);
+        assert!(line(&shown, "authors").contains("ok"), "the node told its keys: {shown}");
+        assert!(!shown.contains('\u{1b}'), "a payload moves no cursor");
+        let dir = rig.dir.path().to_str().expect("UTF-8");
+        let (stopped, code) = loyal(&["rejections", "show", row, "--data", dir]).await;
+        assert_eq!(code, Some(0), "{stopped}");
+        expect_shown(&stopped, &forged);
+        assert!(line(&stopped, "authors").contains('?'), "no network file: {stopped}");
+
+        let (json, _) = loyal(&["rejections", "show", row, "--api", &url, "--json"]).await;
+        let json: Value = serde_json::from_str(&json).expect("an object");
+        let checks = json["checks"].as_array().expect("a list");
+        let refused: Vec<_> = checks.iter().filter(|check| check["refused"] == true).collect();
+        assert_eq!((refused.len(), &refused[0]["outcome"]), (1, &Value::from("failed")));
+        assert_eq!((&json["agrees"], &json["hash_fits"]), (&true.into(), &true.into()));
+        assert_eq!(json["rejection"]["frame_kept"], frame.len());
+
+        let (none, code) = loyal(&["rejections", "show", "999", "--api", &url]).await;
+        assert_eq!(code, Some(1), "{none}");
+        assert!(none.contains("no row 999"), "{none}");
+        let (bad, code) = loyal(&["rejections", "show", "0", "--api", &url]).await;
+        assert_eq!(code, Some(2), "{bad}");
+        drop(stop);
+        serving.await.expect("ends").expect("served");
+        rig.stop().await;
+    });
 }

@@ -1,0 +1,314 @@
+//! A refused frame, examined again: the checks of `docs/PROTOCOL.md`, section 9, in their order, as
+//! far as the frame alone can tell. What rests on what the node knew then, such as the credit of
+//! the link or the slots that it held, is named and not guessed.
+
+use std::collections::BTreeSet;
+
+use super::tree::level_of;
+use super::{Reason, Rejection};
+use crate::crypto::{Digest, PublicKey, Signature, check};
+use crate::wire::limits::{MAX_FRAME, VERSION};
+use crate::wire::{Class, Frame, Header, Kind, WireError, batch_start};
+
+/// What is known of the network without its node.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Its id.
+    pub network: Option<Digest>,
+    /// All keys in its file.
+    pub keys: Option<BTreeSet<PublicKey>>,
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The frame passes.
+    Passed,
+    /// The frame fails.
+    Failed,
+    /// The frame alone does not tell.
+    Unknown,
+}
+
+/// One check, done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is checked.
+    pub name: &'static str,
+    /// Reasons that it gives.
+    pub reasons: &'static [Reason],
+    /// What came of it.
+    pub outcome: Outcome,
+    /// More of that, in words.
+    pub words: String,
+}
+
+/// All checks of a frame, and the one at which it was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examination {
+    /// In the order in which a node does them.
+    pub checks: Vec<Check>,
+    /// The check that gave the row's reason; `None` if none of them can have.
+    pub refused: Option<usize>,
+    /// Whether the frame is the one whose hash the row has; `None` of a frame that is cut off.
+    pub hash_fits: Option<bool>,
+}
+
+impl Examination {
+    /// Whether what can be done again agrees with the row: nothing fails before the check that
+    /// refused the frame, and that one does not pass.
+    pub fn agrees(&self) -> bool {
+        let before = |refused: usize| {
+            let failed = |check: &Check| check.outcome == Outcome::Failed;
+            !self.checks.iter().take(refused).any(failed)
+        };
+        self.hash_fits != Some(false)
+            && self.refused.is_some_and(|at| {
+                before(at)
+                    && self.checks.get(at).is_some_and(|check| check.outcome != Outcome::Passed)
+            })
+    }
+}
+
+/// Examines the frame of a rejection, or what is kept of it: `bytes`.
+pub fn examine(row: &Rejection, bytes: &[u8], known: &Known) -> Examination {
+    let mut work = Work { bytes, size: row.size, known, checks: vec![] };
+    work.all();
+    let checks = work.checks;
+    let whole = bytes.len() as u64 == row.size;
+    let hash_fits = whole.then(|| Digest::of(&[bytes]) == row.frame);
+    Examination { refused: refused(&checks, row), checks, hash_fits }
+}
+
+/// The check that gave the row's reason: one that fails if there is any, else one that the frame
+/// alone cannot decide. Where there are two of those, the later one comes after the signature.
+fn refused(checks: &[Check], row: &Rejection) -> Option<usize> {
+    let of = |outcome| {
+        let gives =
+            move |check: &Check| check.outcome == outcome && check.reasons.contains(&row.reason);
+        (0..checks.len()).filter(move |at| gives(&checks[*at]))
+    };
+    let malformed = row.reason == Reason::Malformed && !row.detail.contains("hello");
+    let mut unknown = of(Outcome::Unknown);
+    let unknown = if row.proven || malformed { unknown.next_back() } else { unknown.next() };
+    of(Outcome::Failed).next().or(unknown)
+}
+
+struct Work<'a> {
+    bytes: &'a [u8],
+    size: u64,
+    known: &'a Known,
+    checks: Vec<Check>,
+}
+
+impl Work<'_> {
+    fn put(
+        &mut self,
+        name: &'static str,
+        reasons: &'static [Reason],
+        outcome: Outcome,
+        words: impl Into<String>,
+    ) {
+        self.checks.push(Check { name, reasons, outcome, words: words.into() });
+    }
+
+    fn decide(
+        &mut self,
+        name: &'static str,
+        reasons: &'static [Reason],
+        good: bool,
+        words: impl Into<String>,
+    ) {
+        let outcome = if good { Outcome::Passed } else { Outcome::Failed };
+        self.put(name, reasons, outcome, words);
+    }
+
+    fn state(&mut self, name: &'static str, reasons: &'static [Reason], words: &str) {
+        self.put(name, reasons, Outcome::Unknown, words);
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes.len() as u64 == self.size
+    }
+
+    fn all(&mut self) {
+        let most = MAX_FRAME as u64;
+        let words = format!("{} bytes, of at most {most}", self.size);
+        self.decide("size", &[Reason::Oversize], (2..=most).contains(&self.size), words);
+        let kind = self.bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
+        if kind.is_some_and(|kind| kind.class().window().is_some()) {
+            let words = "how much the link had been granted";
+            self.state("link credit", &[Reason::CreditOverrun], words);
+        }
+        let [version, number, ..] = self.bytes else {
+            return self.decide("version", &[Reason::Malformed], false, "under two bytes");
+        };
+        let (is, words) = (*version == VERSION, format!("{version}, of {VERSION}"));
+        self.decide("version", &[Reason::WrongVersion], is, words);
+        let words = kind.map_or_else(|| format!("{number} is none"), |kind| kind.name().to_owned());
+        self.decide("kind", &[Reason::Malformed], kind.is_some(), words);
+        let Some(kind) = kind else { return };
+        let words = format!("a {} has at most {} bytes", kind.name(), kind.max_len());
+        let fits = self.size <= kind.max_len() as u64;
+        self.decide("length of its kind", &[Reason::Oversize], fits, words);
+        let Some(frame) = self.decode() else { return };
+        let words = "whether a hello was said on the link";
+        self.state("hello rule", &[Reason::Malformed], words);
+        match frame {
+            Some(frame) => self.inside(&frame),
+            None => self.beginning(kind),
+        }
+    }
+
+    /// `None` if it is no frame; `Some(None)` if that cannot be told.
+    fn decode(&mut self) -> Option<Option<Frame>> {
+        const GIVES: &[Reason] = &[Reason::Malformed, Reason::NonCanonical, Reason::Oversize];
+        if !self.is_whole() {
+            let words = format!("only the first {} bytes are kept", self.bytes.len());
+            self.put("canonical form", GIVES, Outcome::Unknown, words);
+            return Some(None);
+        }
+        let (reason, error) = match Frame::decode(self.bytes) {
+            Ok(frame) => {
+                self.decide("canonical form", GIVES, true, "it encodes to the same bytes");
+                return Some(Some(frame));
+            }
+            Err(error @ WireError::Malformed(_)) => (&[Reason::Malformed][..], error),
+            Err(error @ WireError::NonCanonical(_)) => (&[Reason::NonCanonical][..], error),
+            Err(error @ WireError::Oversize(_)) => (&[Reason::Oversize][..], error),
+            Err(error @ WireError::WrongVersion(_)) => (&[Reason::WrongVersion][..], error),
+        };
+        self.decide("canonical form", reason, false, error.to_string());
+        None
+    }
+
+    fn inside(&mut self, frame: &Frame) {
+        const ANSWERS: &str = "whether it answers what the node asked";
+        const QUESTION: &[Reason] = &[Reason::CreditOverrun];
+        match frame {
+            Frame::Hello(_) | Frame::Ping => {}
+            Frame::Credit(_) => {
+                let words = "whether it grants more than was sent, and more than before";
+                self.state("grants", QUESTION, words);
+            }
+            Frame::Push(push) => {
+                let matches = push.batch.content_matches();
+                self.batch(&push.batch.header, &push.batch.signature, Some(matches));
+            }
+            Frame::Reply(reply) => {
+                self.state("question", QUESTION, ANSWERS);
+                let matches = reply.batch.content_matches();
+                self.batch(&reply.batch.header, &reply.batch.signature, Some(matches));
+            }
+            Frame::Announce(all) => self.authors(all.items.iter().map(|item| item.author)),
+            Frame::Request(request) => {
+                self.authors(request.wants.iter().map(|want| want.author));
+                let tickets: BTreeSet<u32> = request.wants.iter().map(|want| want.ticket).collect();
+                const GIVES: &[Reason] = &[Reason::Malformed];
+                match tickets.len() == request.wants.len() {
+                    true => self.state("tickets", GIVES, "which wants of the link were open"),
+                    false => self.decide("tickets", GIVES, false, "one of them twice"),
+                }
+            }
+            Frame::Missing(_) => self.state("question", QUESTION, ANSWERS),
+            Frame::Compare(compare) => {
+                let keys = self.known.keys.as_ref().map(|keys| keys.len() as u32);
+                const GIVES: &[Reason] = &[Reason::Malformed];
+                let Some(keys) = keys else {
+                    return self.state("blocks", GIVES, "how many keys the network file has");
+                };
+                let block = |start, end| level_of(keys, start, end).is_some();
+                let all = compare.ranges.iter().all(|range| block(range.start, range.end));
+                self.decide("blocks", GIVES, all, format!("ranges that are blocks of {keys} keys"));
+            }
+            Frame::Differ(differ) => {
+                self.state("question", QUESTION, ANSWERS);
+                let tips = differ.tips.iter().map(|tip| tip.slot.author);
+                self.authors(tips.chain(differ.above.iter().map(|item| item.author)));
+                let words = "which ranges the node asked about";
+                self.state("ranges", &[Reason::Malformed], words);
+                let Some(network) = self.known.network else {
+                    let words = "the network's id, which is signed";
+                    return self.state("signatures", &[Reason::BadSignature], words);
+                };
+                let forged = differ.tips.iter().map(|tip| tip.slot).find(|slot| {
+                    !check(&slot.author, &slot.statement(&network), &slot.signature).is_good()
+                });
+                let words = match &forged {
+                    None => format!("{} tips, each signed by its author", differ.tips.len()),
+                    Some(slot) => format!("{} did not sign slot {}", slot.author, slot.seq),
+                };
+                self.decide("signatures", &[Reason::BadSignature], forged.is_none(), words);
+            }
+        }
+    }
+
+    /// What is kept of a frame that is cut off.
+    fn beginning(&mut self, kind: Kind) {
+        if kind == Kind::Reply {
+            let words = "whether it answers what the node asked";
+            self.state("question", &[Reason::CreditOverrun], words);
+        }
+        if let Some((header, signature)) = batch_start(self.bytes) {
+            return self.batch(&header, &signature, None);
+        }
+        if kind.class() == Class::Link {
+            return;
+        }
+        const GIVES: &[Reason] = &[
+            Reason::UnknownAuthor,
+            Reason::Malformed,
+            Reason::CreditOverrun,
+            Reason::BadSignature,
+        ];
+        self.state("what it says", GIVES, "the bytes that are not kept");
+    }
+
+    fn authors(&mut self, mut all: impl Iterator<Item = PublicKey>) {
+        const GIVES: &[Reason] = &[Reason::UnknownAuthor];
+        let Some(keys) = &self.known.keys else {
+            return self.state("authors", GIVES, "which keys the network file has");
+        };
+        let stranger = all.find(|author| !keys.contains(author));
+        let words = match &stranger {
+            None => "all of them in the network file".to_owned(),
+            Some(key) => format!("{key} is not in the network file"),
+        };
+        self.decide("authors", GIVES, stranger.is_none(), words);
+    }
+
+    fn batch(&mut self, header: &Header, signature: &Signature, matches: Option<bool>) {
+        match self.known.network {
+            None => self.state("network", &[Reason::WrongNetwork], "the network's id"),
+            Some(id) => {
+                let words = format!("it names {}, the node's is {id}", header.network);
+                let is = header.network == id;
+                self.decide("network", &[Reason::WrongNetwork], is, words);
+            }
+        }
+        self.authors(std::iter::once(header.author));
+        self.state("window", &[Reason::TooFarAhead], "how far its author's lane was");
+        let words = "which slots of its author the node held";
+        self.state("seen", &[Reason::Replayed, Reason::Pruned, Reason::Equivocation], words);
+        self.state("quota", &[Reason::AuthorRate], "how much its author had published");
+        const CONTENT: &[Reason] = &[Reason::ContentMismatch];
+        match matches {
+            None => self.state("content", CONTENT, "the bytes that are not kept"),
+            Some(good) => {
+                let words = if good { "the body is" } else { "the body is not" };
+                let words = format!("{words} the one that the header names");
+                self.decide("content", CONTENT, good, words);
+            }
+        }
+        let good = check(&header.author, &header.statement(), signature).is_good();
+        let words = if good { "signed" } else { "did not sign" };
+        let words = format!("{} {words} slot {}", header.author, header.seq);
+        self.decide("signature", &[Reason::BadSignature], good, words);
+        const CHAIN: &[Reason] = &[Reason::Equivocation, Reason::TooFarAhead, Reason::AuthorRate];
+        self.state("chain", CHAIN, "what else its author had signed");
+    }
+}
+
+#[cfg(test)]
+#[path = "examine_tests.rs"]
+mod tests;
