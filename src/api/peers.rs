@@ -47,9 +47,19 @@ pub(super) async fn network(State(app): State<App>) -> Json<NetworkDto> {
     })
 }
 
-/// Counts by reason, as the interface shows them.
-pub(super) fn by_reason(counts: &BTreeMap<Reason, u64>) -> BTreeMap<String, u64> {
-    counts.iter().map(|(reason, count)| (reason.name().to_owned(), *count)).collect()
+/// Counts by reason, as the interface shows them: without knocks, which are given apart, and
+/// without so many plain copies.
+pub(super) fn by_reason(
+    counts: &BTreeMap<Reason, u64>,
+    copies: u64,
+) -> (BTreeMap<String, u64>, u64) {
+    let mut counts = counts.clone();
+    let knocks = counts.remove(&Reason::Banned).unwrap_or_default();
+    if let Some(replayed) = counts.get_mut(&Reason::Replayed) {
+        *replayed = replayed.saturating_sub(copies);
+    }
+    let some = counts.into_iter().filter(|(_, count)| *count > 0);
+    (some.map(|(reason, count)| (reason.name().to_owned(), count)).collect(), knocks)
 }
 
 fn dto(peer: PeerView, now: Time, network: &Network) -> PeerDto {
@@ -60,6 +70,7 @@ fn dto(peer: PeerView, now: Time, network: &Network) -> PeerDto {
         (None, Some(_)) => "linked",
         (None, None) => "unlinked",
     };
+    let (rejected, knocks) = by_reason(&peer.rejected, 0);
     PeerDto {
         key: peer.peer.to_string(),
         name: member.map(|member| member.name.clone()).unwrap_or_default(),
@@ -70,7 +81,8 @@ fn dto(peer: PeerView, now: Time, network: &Network) -> PeerDto {
         ban_reason: peer.ban.map(|ban| ban.reason.name().to_owned()),
         strikes: peer.ban.map_or(0, |ban| ban.strikes),
         failed_dials: peer.failed_dials,
-        rejected: by_reason(&peer.rejected),
+        rejected,
+        knocks,
     }
 }
 
@@ -106,11 +118,15 @@ mod tests {
         let network = Network::new([0; 32], vec![member]).expect("a network");
         let (at, until) = (Time(1), Time(10));
         let ban = Some(Ban { peer: key, reason: Reason::BadSignature, at, until, strikes: 2 });
-        let rejected = BTreeMap::from([(Reason::BadSignature, 3)]);
+        let rejected = BTreeMap::from([(Reason::BadSignature, 3), (Reason::Banned, 60)]);
         let peer = PeerView { peer: key, link: None, ban, failed_dials: 1, rejected };
         let during = dto(peer.clone(), Time(9), &network);
         assert_eq!((during.state.as_str(), during.banned_until), ("banned", Some(10)));
-        assert_eq!(during.rejected["bad_signature"], 3);
+        assert_eq!(during.rejected, BTreeMap::from([("bad_signature".to_owned(), 3)]));
+        assert_eq!(during.knocks, 60);
+        let all = BTreeMap::from([(Reason::Replayed, 9), (Reason::Pruned, 1)]);
+        assert_eq!(by_reason(&all, 9).0, BTreeMap::from([("pruned".to_owned(), 1)]));
+        assert_eq!(by_reason(&all, 4).0["replayed"], 5);
         let after = dto(peer, Time(10), &network);
         assert_eq!(
             (after.state.as_str(), after.banned_until, after.strikes),

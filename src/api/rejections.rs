@@ -108,7 +108,7 @@ fn search(reader: &Reader, mut query: RejectionQuery) -> Result<Page<RejectionRo
     }
 }
 
-/// Rejections counted by reason and link.
+/// Rejections counted by reason and link: lies first, knocks last.
 #[utoipa::path(
     get, path = "/v1/rejections/summary", params(RejectionParams),
     responses(
@@ -131,6 +131,7 @@ pub fn summary_dto(row: crate::store::SummaryRow) -> SummaryRow {
         reason: row.reason.name().to_owned(),
         link: row.link.map(|key| key.to_string()),
         link_name: row.link_name,
+        counts_as: row.counts_as.name().to_owned(),
         count: row.count,
         proven: row.proven,
         first: row.first.0,
@@ -157,6 +158,7 @@ pub fn rejection_dto(row: RejectionRow) -> RejectionDto {
         detail: rejection.detail,
         frame: rejection.frame.to_string(),
         head: hex(&rejection.head),
+        counts_as: rejection.counts_as.name().to_owned(),
         frame_kept: row.kept,
         frame_base64: rejection.bytes.map(|bytes| STANDARD.encode(bytes)),
         count: rejection.count,

@@ -23,6 +23,8 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Fa
     let network = handle.network();
     let traffic = handle.traffic();
     let tips = snapshot.lanes.iter().map(|lane| (lane.author.to_string(), lane.tip));
+    let counters = &snapshot.counters;
+    let (rejected, knocks) = by_reason(&counters.rejected, counters.copies);
     Ok(Json(StatusDto {
         key: handle.key().to_string(),
         name: network.get(&handle.key()).map(|key| key.name.clone()).unwrap_or_default(),
@@ -42,7 +44,9 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Fa
         delivered: snapshot.counters.delivered,
         duplicates: snapshot.counters.duplicates,
         waiting: snapshot.waiting,
-        rejected: by_reason(&snapshot.counters.rejected),
+        rejected,
+        knocks,
+        copies: snapshot.counters.copies,
         bytes_sent: traffic.bytes_sent,
         bytes_received: traffic.bytes_received,
         tips: tips.collect(),

@@ -93,6 +93,7 @@ mod tests {
         nodes[1].rejections.push(Refused {
             row: Some(1),
             bytes: None,
+            counts_as: crate::protocol::CountsAs::Lie,
             at: 3,
             reason: "replayed".into(),
             link: Some(0),

@@ -136,6 +136,7 @@ fn status_text(s: &StatusDto) -> String {
     let ready = if s.ready { "ready" } else { "not linked" };
     let rejected: Vec<String> = s.rejected.iter().map(|(why, n)| format!("{why} {n}")).collect();
     let rejected = if rejected.is_empty() { "none".into() } else { rejected.join(", ") };
+    let apart = format!("{} plain copies, {} knocks of the banned", s.copies, s.knocks);
     let liar = s
         .malicious
         .as_ref()
@@ -148,6 +149,7 @@ fn status_text(s: &StatusDto) -> String {
          store      {} damaged rows set aside\n\
          messages   {} published, {} delivered, {} copies, {} waiting\n\
          rejected   {rejected}\n\
+         apart      {apart}\n\
          bytes      {} sent, {} received\n",
         escape::escape(&s.name, 64),
         s.key,

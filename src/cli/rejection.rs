@@ -17,7 +17,9 @@ use crate::api;
 use crate::client::Client;
 use crate::crypto::{Digest, PublicKey, hex};
 use crate::http::RejectionDto;
-use crate::protocol::{Check, Examination, Known, Outcome, Reason, Rejection, Time, examine};
+use crate::protocol::{
+    Check, CountsAs, Examination, Known, Outcome, Reason, Rejection, Time, examine,
+};
 use crate::store::Reader;
 use crate::wire::{Field, Shown, fields};
 
@@ -98,6 +100,7 @@ fn rejection(row: &RejectionDto) -> anyhow::Result<Rejection> {
         frame: Digest::from_hex(&row.frame).unwrap_or(Digest::ZERO),
         head: vec![],
         bytes: None::<Arc<[u8]>>,
+        counts_as: CountsAs::of(reason, row.proven),
         count: row.count,
     })
 }

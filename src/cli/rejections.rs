@@ -13,7 +13,7 @@ use crate::api;
 use crate::client::{RejectionFilter, StreamEvent};
 use crate::crypto::PublicKey;
 use crate::http::{RejectionDto, SummaryRow};
-use crate::protocol::{Network, Reason, Time};
+use crate::protocol::{CountsAs, Network, Reason, Time};
 use crate::store::{Reader, RejectionQuery};
 
 /// Rows asked for at once.
@@ -192,7 +192,34 @@ fn frame(row: &RejectionDto) -> String {
     if none { "-".into() } else { escape::escape(output::short(&row.frame), 12) }
 }
 
+/// How a row counts; an older node does not say.
+fn counts_as(said: &str, reason: &str, proven: bool) -> CountsAs {
+    let of = || Reason::from_name(reason).map(|reason| CountsAs::of(reason, proven));
+    CountsAs::from_name(said).or_else(of).unwrap_or(CountsAs::Refusal)
+}
+
+/// The rows of each kind in order of time: what proves a lie comes first, knocks last.
 fn table(rows: &[RejectionDto]) -> String {
+    let kind = |row: &RejectionDto| counts_as(&row.counts_as, &row.reason, row.proven);
+    let mut text = String::new();
+    for one in CountsAs::ALL {
+        let these: Vec<&RejectionDto> = rows.iter().filter(|row| kind(row) == one).collect();
+        if these.is_empty() {
+            continue;
+        }
+        let heading = match one {
+            CountsAs::Lie => "Lies, each proven by what was sent",
+            CountsAs::Refusal => "Refused, and nobody proven to have lied",
+            CountsAs::Copy => "Counted apart: plain copies of what was held already",
+            CountsAs::Knock => "Counted apart: knocks of the banned",
+        };
+        let space = if text.is_empty() { "" } else { "\n" };
+        text += &format!("{space}{heading}:\n{}", one_table(&these));
+    }
+    if text.is_empty() { one_table(&[]) } else { text }
+}
+
+fn one_table(rows: &[&RejectionDto]) -> String {
     let mut table = output::table(&[
         "row",
         "time",
@@ -238,9 +265,19 @@ fn print_summary(rows: &[SummaryRow], json: bool) -> anyhow::Result<()> {
     if json {
         return rows.iter().try_for_each(output::json);
     }
-    let mut table = output::table(&["reason", "from", "count", "proven", "first", "last"]);
-    for row in rows {
+    output::text(&summary(rows)).context("cannot print")
+}
+
+/// Lies first, knocks last, and a line with the sums.
+fn summary(rows: &[SummaryRow]) -> String {
+    let kind = |row: &SummaryRow| counts_as(&row.counts_as, &row.reason, row.proven == row.count);
+    let mut sorted: Vec<&SummaryRow> = rows.iter().collect();
+    sorted.sort_by_key(|row| kind(row));
+    let mut table =
+        output::table(&["counts as", "reason", "from", "count", "proven", "first", "last"]);
+    for row in sorted {
         table.add_row([
+            kind(row).name().to_owned(),
             escape::escape(&row.reason, 32),
             sender(row.link.as_deref(), row.link_name.as_deref()),
             row.count.to_string(),
@@ -249,7 +286,18 @@ fn print_summary(rows: &[SummaryRow], json: bool) -> anyhow::Result<()> {
             output::time(row.last),
         ]);
     }
-    output::text(&output::render(&table)).context("cannot print")
+    let sum = |one: CountsAs| {
+        let these = rows.iter().filter(|row| kind(row) == one);
+        these.fold(0u64, |sum, row| sum.saturating_add(row.count))
+    };
+    let lies = sum(CountsAs::Lie);
+    let all = lies.saturating_add(sum(CountsAs::Refusal));
+    let (copies, knocks) = (sum(CountsAs::Copy), sum(CountsAs::Knock));
+    format!(
+        "{}{all} rejections, {lies} of them prove a lie; counted apart: {copies} plain copies, \
+         {knocks} knocks of the banned\n",
+        output::render(&table)
+    )
 }
 
 #[cfg(test)]
@@ -292,5 +340,34 @@ mod tests {
         assert!(key(Some("n0"), None, "--peer").expect_err("is none").is::<Usage>());
         assert!(key(Some(&"0a".repeat(32)), None, "--peer").expect("is one").is_some());
         assert_eq!(key(None, None, "--peer").expect("is none"), None);
+    }
+
+    #[test]
+    fn lies_come_first_and_copies_and_knocks_are_counted_apart() {
+        let row = |reason: &str, counts_as: &str, count: u64, proven: u64| SummaryRow {
+            reason: reason.into(),
+            link: None,
+            link_name: Some(format!("by-{reason}")),
+            counts_as: counts_as.into(),
+            count,
+            proven,
+            first: 1,
+            last: 2,
+        };
+        let rows = [
+            row("banned", "knock", 900, 0),
+            row("replayed", "copy", 50, 0),
+            row("pruned", "refusal", 3, 0),
+            row("bad_signature", "lie", 4, 0),
+            row("equivocation", "", 2, 2), // of an older node
+        ];
+        let text = summary(&rows);
+        let order: Vec<_> =
+            text.lines().skip(1).filter_map(|l| l.split_whitespace().nth(1)).collect();
+        let named = ["bad_signature", "equivocation", "pruned", "replayed", "banned"];
+        assert_eq!(order[..5], named, "{text}");
+        let sums = "9 rejections, 6 of them prove a lie; counted apart: 50 plain copies, 900 knocks \
+                    of the banned\n";
+        assert!(text.ends_with(sums), "{text}");
     }
 }

@@ -168,6 +168,10 @@ pub struct RejectionDto {
     pub frame: String,
     /// Its first bytes, hex.
     pub head: String,
+    /// How it counts: `lie`, `refusal`, `copy` of what is held already, or `knock` by a peer under
+    /// a ban; the last two are counted apart from rejections.
+    #[serde(default)]
+    pub counts_as: String,
     /// Bytes of the frame that are kept: all of it, but 4096 at most; `null` where none came or
     /// none is kept any more.
     #[serde(default)]
@@ -190,6 +194,9 @@ pub struct SummaryRow {
     pub link: Option<String>,
     /// Its name.
     pub link_name: Option<String>,
+    /// How they count: see `RejectionDto`.
+    #[serde(default)]
+    pub counts_as: String,
     /// How many, folded ones counted in full.
     pub count: u64,
     /// How many of them are proven to be their author's own: see `RejectionDto`.
@@ -241,8 +248,11 @@ pub struct PeerDto {
     pub strikes: u32,
     /// Failed dials in a row.
     pub failed_dials: u32,
-    /// Rejections of its frames, by reason.
+    /// Rejections of its frames, by reason; plain copies and knocks apart.
     pub rejected: BTreeMap<String, u64>,
+    /// Links that it tried under a ban.
+    #[serde(default)]
+    pub knocks: u64,
 }
 
 /// `GET /v1/status`.
@@ -285,8 +295,14 @@ pub struct StatusDto {
     pub duplicates: u64,
     /// Messages waiting to be signed.
     pub waiting: u64,
-    /// Rejections by reason.
+    /// Rejections by reason; plain copies and knocks apart.
     pub rejected: BTreeMap<String, u64>,
+    /// Links that were tried under a ban.
+    #[serde(default)]
+    pub knocks: u64,
+    /// Plain copies in the rejection log: late ones, and those that one peer sent again.
+    #[serde(default)]
+    pub copies: u64,
     /// Bytes sent and received on links.
     pub bytes_sent: u64,
     /// See `bytes_sent`.

@@ -11,6 +11,7 @@ use super::posts::Posts;
 use super::{NodeEntry, Sent};
 use crate::crypto::{Digest, PublicKey, parse_hex};
 use crate::http::{AttemptsDto, RejectionDto, StatusDto};
+use crate::protocol::CountsAs;
 use crate::report::{
     Backend, BanRecord, FaultRecord, NodeRecord, Recording, Refused, Resources, Tried, TriedOne,
 };
@@ -213,6 +214,7 @@ fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
         detail: row.detail.clone(),
         frame: Digest::from_hex(&row.frame).unwrap_or(Digest::ZERO),
         bytes: bytes(row).map(Arc::from),
+        counts_as: CountsAs::from_name(&row.counts_as).unwrap_or(CountsAs::Refusal),
         count: row.count,
     };
     let ban = |(key, reason): &(String, Option<String>)| {

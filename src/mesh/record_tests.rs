@@ -43,6 +43,7 @@ fn rejection(link: &str, reason: &str, frame: &str, count: u64) -> RejectionDto 
         detail: String::new(),
         frame: hex(frame),
         head: String::new(),
+        counts_as: if reason == "replayed" { "copy" } else { "lie" }.into(),
         frame_kept: None,
         frame_base64: None,
         count,
@@ -196,8 +197,8 @@ fn rows_are_put_down_by_frame_then_by_reason() {
     let report = report(&run);
     let reached = |kind: &str| report.attacks[kind].reached_honest;
     assert_eq!((reached("forge"), reached("flood"), reached("tamper")), (1, 10, 100));
-    assert_eq!(report.rejections.by_behaviour["honest"], 1000);
-    assert_eq!(report.rejections.total, 1111);
+    assert_eq!(report.rejections.by_behaviour.get("honest"), None);
+    assert_eq!((report.rejections.total, report.rejections.copies), (111, 1000));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::crypto::Identity;
-use crate::protocol::Time;
+use crate::protocol::{CountsAs, Time};
 use crate::wire::{Announce, Batch, Compare, Entry, List, RangeHash, SlotId};
 
 fn identity(n: u8) -> Identity {
@@ -33,6 +33,7 @@ fn row(reason: Reason, frame: &[u8]) -> Rejection {
         head: vec![],
         bytes: Some(Arc::from(frame)),
         count: 1,
+        counts_as: CountsAs::of(reason, false),
     }
 }
 

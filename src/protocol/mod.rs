@@ -43,7 +43,7 @@ pub use io::{
 pub use network::{Member, Network, NetworkError, Role};
 pub use node::Node;
 use node::Note;
-pub use reason::{Blame, Reason};
+pub use reason::{Blame, CountsAs, Reason};
 pub use record::{
     Ban, DiskRow, Durability, Hole, Record, Rejection, Restored, RestoredLane, RestoredSlot,
     StoredBatch, Verified,

@@ -33,6 +33,57 @@ pub enum Blame {
     Nobody,
 }
 
+/// How a rejection counts, worst first: what proves a lie comes before all else wherever
+/// rejections are shown, and knocks and copies, of which there are most, are counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CountsAs {
+    /// The link's frame proves that its peer broke the rules, or an author's own signature that the
+    /// author did.
+    Lie,
+    /// Refused, and nobody is proven to have lied.
+    Refusal,
+    /// A plain copy: a batch by the id that is held already.
+    Copy,
+    /// A link by a peer under a ban.
+    Knock,
+}
+
+impl CountsAs {
+    /// All of them, worst first.
+    pub const ALL: [Self; 4] = [Self::Lie, Self::Refusal, Self::Copy, Self::Knock];
+
+    /// What a rejection for that reason counts as; `proven` if the author's own signature over what
+    /// is refused is good. Of `replayed` only the node knows which are plain copies.
+    pub fn of(reason: Reason, proven: bool) -> Self {
+        match (reason, reason.blame()) {
+            (Reason::Banned, _) => Self::Knock,
+            (_, Blame::Link) => Self::Lie,
+            (_, Blame::Author) if proven => Self::Lie,
+            (_, Blame::Author | Blame::Nobody) => Self::Refusal,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lie => "lie",
+            Self::Refusal => "refusal",
+            Self::Copy => "copy",
+            Self::Knock => "knock",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// Whether it is counted apart from rejections.
+    pub fn is_apart(self) -> bool {
+        matches!(self, Self::Copy | Self::Knock)
+    }
+}
+
 impl Reason {
     /// Every reason.
     pub const ALL: [Self; 15] = [

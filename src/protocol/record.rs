@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Reason, Time};
+use super::{CountsAs, Reason, Time};
 use crate::crypto::{Digest, PublicKey, Signature, Verdict, check};
 use crate::wire::{Batch, BatchId, SignedSlot};
 
@@ -129,6 +129,8 @@ pub struct Rejection {
     /// The frame, cut off after [`Rejection::MOST_BYTES`]; the first one's if several are folded.
     /// `None` where no frame came, as for a link under a ban.
     pub bytes: Option<Arc<[u8]>>,
+    /// How it counts.
+    pub counts_as: CountsAs,
     /// Equal rejections that this row stands for.
     pub count: u64,
 }

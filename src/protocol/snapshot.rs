@@ -17,6 +17,8 @@ pub struct Counters {
     pub duplicates: u64,
     /// Rejections by reason.
     pub rejected: BTreeMap<Reason, u64>,
+    /// How many of those are plain copies.
+    pub copies: u64,
     /// Deliveries of messages by claimed hops, 0 to 15; the last stands for more.
     pub hops: [u64; 16],
     /// Frames that were not sent for want of credit or room, by class name.

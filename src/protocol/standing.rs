@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Ban, Note, Reason, Rejection, Time};
+use super::{Ban, CountsAs, Note, Reason, Rejection, Time};
 use crate::crypto::PublicKey;
 
 /// Equal rejections of one link within this time become one row.
@@ -14,7 +14,7 @@ const FOLD: Duration = Duration::from_secs(1);
 pub(super) struct Standing {
     bans: BTreeMap<PublicKey, Ban>,
     rejected: BTreeMap<(PublicKey, Reason), u64>,
-    folds: BTreeMap<(Option<PublicKey>, Reason), Fold>,
+    folds: BTreeMap<(Option<PublicKey>, Reason, CountsAs), Fold>,
 }
 
 #[derive(Debug)]
@@ -83,13 +83,14 @@ impl Standing {
     pub fn log(
         &mut self,
         link: Option<PublicKey>,
-        reason: Reason,
+        (reason, counts_as): (Reason, CountsAs),
         now: Time,
         make: impl FnOnce() -> Rejection,
     ) -> Option<Rejection> {
-        match self.folds.get_mut(&(link, reason)) {
+        let kind = (link, reason, counts_as);
+        match self.folds.get_mut(&kind) {
             None => {
-                self.folds.insert((link, reason), Fold { since: now, row: None });
+                self.folds.insert(kind, Fold { since: now, row: None });
                 Some(make())
             }
             Some(Fold { row: Some(row), .. }) => {
@@ -120,7 +121,8 @@ impl Standing {
     pub fn occupy(&self, note: Note, members: usize) {
         note("standing.bans", self.bans.len(), members);
         note("standing.rejected", self.rejected.len(), members * Reason::ALL.len());
-        note("standing.folds", self.folds.len(), (members + 1) * Reason::ALL.len());
+        // An equivocation may be proven or not, what is replayed a plain copy or not.
+        note("standing.folds", self.folds.len(), (members + 1) * (Reason::ALL.len() + 2));
     }
 
     /// When the next second is over.
@@ -195,6 +197,7 @@ mod tests {
             frame: Digest::ZERO,
             head: vec![],
             bytes: Some(Arc::from(at.0.to_be_bytes())),
+            counts_as: CountsAs::Copy,
             count: 1,
         };
         let mut total = 0;
@@ -209,7 +212,9 @@ mod tests {
                 );
                 (rows, total) = (rows + 1, total + row.count);
             }
-            if let Some(row) = standing.log(link, Reason::Replayed, now, || row(now)) {
+            if let Some(row) =
+                standing.log(link, (Reason::Replayed, CountsAs::Copy), now, || row(now))
+            {
                 (rows, total) = (rows + 1, total + row.count);
             }
         }

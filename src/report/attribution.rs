@@ -37,8 +37,8 @@ pub struct Attribution<'a> {
     liars: Vec<Option<BTreeMap<String, Attack>>>,
     /// Frames that liars recorded, ascending.
     frames: Vec<(u32, Digest, &'a str)>,
-    /// Rejections by behaviour; `honest` where an honest neighbour or the own API was refused,
-    /// `other` where nothing that the liar was told to do shows so, as when it dials under a ban.
+    /// Rejections by behaviour, plain copies and knocks apart; `honest` where an honest neighbour
+    /// or the own API was refused, `other` where nothing that the liar was told to do shows so.
     pub behaviours: BTreeMap<String, u64>,
 }
 
@@ -75,6 +75,9 @@ impl<'a> Attribution<'a> {
         let attack = kinds.and_then(|kinds| kinds.get_mut(kind));
         if let Some(attack) = attack.filter(|_| !SILENT.contains(&kind)) {
             attack.reached_honest = attack.reached_honest.saturating_add(row.count);
+        }
+        if row.counts_as.is_apart() {
+            return;
         }
         match self.behaviours.get_mut(kind) {
             Some(count) => *count = count.saturating_add(row.count),

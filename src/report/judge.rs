@@ -9,6 +9,7 @@ use super::{
     Attack, Bans, Breach, Certified, Evidence, Malicious, NodeRecord, Recording, Rejections,
     Report, SCHEMA, expect,
 };
+use crate::protocol::CountsAs;
 use crate::scenario::{Facts, Verdict};
 
 /// Violations that a report names; its verdict counts all.
@@ -100,6 +101,18 @@ fn idle(run: &Recording, attacks: &BTreeMap<String, Attack>) -> Vec<String> {
 fn rejections(run: &Recording, attribution: &Attribution<'_>) -> Rejections {
     let mut all = Rejections { by_behaviour: attribution.behaviours.clone(), ..Default::default() };
     for row in run.nodes.iter().filter(|node| node.honest()).flat_map(|node| &node.rejections) {
+        let apart = match row.counts_as {
+            CountsAs::Copy => Some(&mut all.copies),
+            CountsAs::Knock => Some(&mut all.knocks),
+            CountsAs::Lie | CountsAs::Refusal => None,
+        };
+        if let Some(apart) = apart {
+            *apart = apart.saturating_add(row.count);
+            continue;
+        }
+        if row.counts_as == CountsAs::Lie {
+            all.lies = all.lies.saturating_add(row.count);
+        }
         all.total = all.total.saturating_add(row.count);
         match all.by_reason.get_mut(&row.reason) {
             Some(count) => *count = count.saturating_add(row.count),

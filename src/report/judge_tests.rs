@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Bans, Recording, judge};
 use crate::crypto::{Digest, PublicKey};
+use crate::protocol::{CountsAs, Reason};
 use crate::report::{
     Arrival, Attack, Backend, BanRecord, BatchRecord, NodeRecord, Post, Refused, Resources, Tried,
     TriedOne, Violation,
@@ -29,6 +30,10 @@ pub fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
     Refused {
         row: None,
         bytes: None,
+        counts_as: match Reason::from_name(reason) {
+            Some(Reason::Replayed) => CountsAs::Copy,
+            reason => CountsAs::of(reason.expect("a reason"), false),
+        },
         at: 1200,
         reason: reason.into(),
         link: Some(link),
@@ -123,7 +128,8 @@ fn a_lane_with_gaps_counts_by_what_was_taken_of_it_and_silent_lies_by_what_they_
     assert_eq!(reached("gap"), 1 + 4, "one that several took, and four refusals");
     assert_eq!(reached("false-floor"), 5);
     assert_eq!(reached("false-credit"), 2 + 1, "what it withheld, and where it gave too much");
-    assert_eq!(report.rejections.by_behaviour["other"], 7);
+    assert_eq!(report.rejections.by_behaviour.get("other"), None, "copies are counted apart");
+    assert_eq!((report.rejections.total, report.rejections.copies), (5, 7));
 }
 
 #[test]
@@ -302,8 +308,15 @@ fn rows_are_put_down_by_frame_then_by_reason() {
     let report = judge(&run);
     let reached = |kind: &str| report.attacks[kind].reached_honest;
     assert_eq!((reached("forge"), reached("flood"), reached("tamper")), (1, 10, 100));
-    assert_eq!(report.rejections.by_behaviour["honest"], 1000);
-    assert_eq!(report.rejections.total, 1111);
+    assert_eq!(report.rejections.by_behaviour.get("honest"), None);
+    let all = &report.rejections;
+    assert_eq!((all.total, all.lies, all.copies, all.knocks), (111, 111, 1000, 0));
+    assert!(!all.by_reason.contains_key("replayed"));
+    let knock = refused(3, "banned", 0xf5, 9);
+    run.nodes[1].rejections.push(knock);
+    let all = judge(&run).rejections;
+    assert_eq!((all.total, all.knocks), (111, 9), "whoever knocks adds nothing");
+    assert!(!all.by_reason.contains_key("banned") && !all.by_behaviour.contains_key("other"));
 }
 
 #[test]

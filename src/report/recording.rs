@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Backend, Resources};
 use crate::crypto::{Digest, PublicKey};
+use crate::protocol::CountsAs;
 use crate::scenario::{Expect, Verdict};
 use crate::wire::BatchId;
 
@@ -143,6 +144,8 @@ pub struct Refused {
     pub frame: Digest,
     /// What is kept of the frame, from its beginning.
     pub bytes: Option<Arc<[u8]>>,
+    /// How it counts.
+    pub counts_as: CountsAs,
     /// Equal rejections that it stands for.
     pub count: u64,
 }

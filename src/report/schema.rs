@@ -207,8 +207,17 @@ impl std::ops::AddAssign for Attack {
 /// Rejections at honest nodes, folded rows counted in full.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejections {
-    /// All.
+    /// All; plain copies and knocks apart.
     pub total: u64,
+    /// How many of those prove a lie.
+    #[serde(default)]
+    pub lies: u64,
+    /// Plain copies of what was held already, in no other number here.
+    #[serde(default)]
+    pub copies: u64,
+    /// Links that were tried under a ban, in no other number here.
+    #[serde(default)]
+    pub knocks: u64,
     /// By reason.
     pub by_reason: BTreeMap<String, u64>,
     /// By the behaviour that they are put down to; `honest` for those of honest neighbours.

@@ -169,6 +169,9 @@ pub struct RefusalLine {
     /// What is kept of the frame: all of it, but its first 4096 bytes at most.
     #[serde(default)]
     pub frame_base64: Option<String>,
+    /// How it counts: `lie`, `refusal`, `copy` or `knock`.
+    #[serde(default)]
+    pub counts_as: String,
     /// Equal rejections that it stands for.
     pub count: u64,
 }
@@ -303,6 +306,7 @@ fn refusal(
         detail: row.detail.clone(),
         frame: row.frame.to_string(),
         frame_base64: row.bytes.as_ref().map(|bytes| STANDARD.encode(bytes)),
+        counts_as: row.counts_as.name().to_owned(),
         count: row.count,
     }
 }

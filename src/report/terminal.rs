@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use super::headline::{sentence, word};
 use super::junit::{actual, limit};
 use super::{Attack, Backend, Delivery, Hops, Report, Theory};
+use crate::protocol::{CountsAs, Reason};
 use crate::scenario::Verdict;
 
 const BOLD: &str = "\x1b[1m";
@@ -260,17 +261,26 @@ fn attack_line(out: &mut String, node: &str, kind: &str, attack: &Attack) -> fmt
 
 fn rejections(out: &mut String, report: &Report) -> fmt::Result {
     let mut reasons: Vec<_> = report.rejections.by_reason.iter().collect();
-    reasons.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    reasons.sort_by(|a, b| rank(a.0).cmp(&rank(b.0)).then(b.1.cmp(a.1)).then(a.0.cmp(b.0)));
     let list: Vec<String> =
         reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     let list = if list.is_empty() { "none".into() } else { list.join(" · ") };
     writeln!(out, "  rejected   {list}")?;
+    let (knocks, copies) = (report.rejections.knocks, report.rejections.copies);
+    if knocks > 0 || copies > 0 {
+        writeln!(out, "  apart      {copies} plain copies · {knocks} knocks of the banned")?;
+    }
     let honest = match report.bans.honest {
         0 => format!("{GREEN}no honest node{OFF}"),
         count => format!("{RED}{count} honest{OFF}"),
     };
     let liars = report.malicious.len();
     writeln!(out, "  banned     {} of {liars} malicious, {honest}", report.bans.malicious)
+}
+
+/// Reasons that prove a lie come first.
+pub(super) fn rank(reason: &str) -> CountsAs {
+    Reason::from_name(reason).map_or(CountsAs::Refusal, |reason| CountsAs::of(reason, true))
 }
 
 fn cost(out: &mut String, report: &Report) -> fmt::Result {
@@ -361,6 +371,9 @@ mod tests {
             attacks,
             rejections: Rejections {
                 total: 80,
+                lies: 80,
+                copies: 7,
+                knocks: 3,
                 by_reason: BTreeMap::from([("bad_signature".into(), 80)]),
                 by_behaviour: BTreeMap::from([("forge".into(), 80)]),
             },

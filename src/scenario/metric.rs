@@ -4,7 +4,7 @@ use crate::adversary::KINDS;
 use crate::protocol::Reason;
 
 /// Dotted paths into `report.json`.
-const PLAIN: [&str; 35] = [
+const PLAIN: [&str; 38] = [
     "nodes",
     "f",
     "quorum",
@@ -23,6 +23,9 @@ const PLAIN: [&str; 35] = [
     "certified.delivered",
     "certified.ratio",
     "rejections.total",
+    "rejections.lies",
+    "rejections.copies",
+    "rejections.knocks",
     "rejections.by_behaviour.honest",
     "rejections.by_behaviour.other",
     "evidence.equivocations",

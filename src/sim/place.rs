@@ -197,6 +197,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::Digest;
+    use crate::protocol::CountsAs;
 
     #[test]
     fn a_log_keeps_so_many_bytes_of_frames_and_all_of_its_rows() {
@@ -216,6 +217,7 @@ mod tests {
             frame: Digest::ZERO,
             head: vec![],
             bytes: Some(Arc::from(vec![1; bytes])),
+            counts_as: CountsAs::Lie,
             count: 1,
         };
         [6, 6, 4, 1].into_iter().for_each(|bytes| log.push(row(bytes)));

@@ -160,6 +160,7 @@ impl World {
             detail: row.detail.clone(),
             frame: row.frame,
             bytes: row.bytes.clone(),
+            counts_as: row.counts_as,
             count: row.count,
         }
     }

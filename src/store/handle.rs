@@ -188,7 +188,9 @@ impl Store {
                 } else {
                     let (at, reason) = (rejection.at, rejection.reason);
                     let (link, count) = (rejection.link, rejection.count);
-                    Command::Overflow { token, line: Overflow { at, reason, link, count } }
+                    let counts_as = rejection.counts_as;
+                    let line = Overflow { at, reason, link, counts_as, count };
+                    Command::Overflow { token, line }
                 }
             }
             record => Command::Write { token, record, durability },

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::frames::{Framed, Frames};
 use super::rows;
 use crate::crypto::{Digest, PublicKey};
-use crate::protocol::{Network, Reason, Rejection, Time, Token};
+use crate::protocol::{CountsAs, Network, Reason, Rejection, Time, Token};
 
 /// Lines that one commit writes at most.
 const STEP: usize = 128;
@@ -21,8 +21,12 @@ pub(super) struct Overflow {
     pub(super) at: Time,
     pub(super) reason: Reason,
     pub(super) link: Option<PublicKey>,
+    pub(super) counts_as: CountsAs,
     pub(super) count: u64,
 }
+
+/// What lines must have in common to be added up.
+type Kind = (Reason, Option<PublicKey>, CountsAs);
 
 /// The log, as the writer knows it.
 pub(super) struct Log {
@@ -32,7 +36,7 @@ pub(super) struct Log {
     last: i64,
     frames: Frames,
     waiting: VecDeque<(Token, Box<Rejection>)>,
-    overflow: BTreeMap<(Reason, Option<PublicKey>), (Time, u64)>,
+    overflow: BTreeMap<Kind, (Time, u64)>,
     overflow_tokens: Vec<Token>,
 }
 
@@ -66,7 +70,8 @@ impl Log {
 
     /// Takes note of a line that is not kept.
     pub(super) fn push_overflow(&mut self, token: Token, line: Overflow) {
-        let (_, count) = self.overflow.entry((line.reason, line.link)).or_insert((line.at, 0));
+        let kind = (line.reason, line.link, line.counts_as);
+        let (_, count) = self.overflow.entry(kind).or_insert((line.at, 0));
         *count = count.saturating_add(line.count);
         self.overflow_tokens.push(token);
     }
@@ -153,7 +158,7 @@ pub(super) struct Span {
     framed: Vec<Framed>,
 }
 
-fn summary(((reason, link), (at, count)): ((Reason, Option<PublicKey>), (Time, u64))) -> Rejection {
+fn summary(((reason, link, counts_as), (at, count)): (Kind, (Time, u64))) -> Rejection {
     Rejection {
         at,
         reason,
@@ -169,6 +174,7 @@ fn summary(((reason, link), (at, count)): ((Reason, Option<PublicKey>), (Time, u
         frame: Digest::ZERO,
         head: vec![],
         bytes: None,
+        counts_as,
         count,
     }
 }

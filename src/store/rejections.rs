@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, ToSql};
 use super::cursor::{self, Cursor, Page};
 use super::{Reader, StoreError, rows};
 use crate::crypto::PublicKey;
-use crate::protocol::{Reason, Rejection, Time};
+use crate::protocol::{CountsAs, Reason, Rejection, Time};
 
 /// Rows of a page at most.
 const MAX_LIMIT: usize = 1000;
@@ -50,7 +50,7 @@ pub struct RejectionRow {
     pub cursor: Cursor,
 }
 
-/// All rejections of one neighbour for one reason.
+/// All rejections of one neighbour for one reason that count alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
     /// Why.
@@ -59,6 +59,8 @@ pub struct SummaryRow {
     pub link: Option<PublicKey>,
     /// Its name in the network file.
     pub link_name: Option<String>,
+    /// How they count.
+    pub counts_as: CountsAs,
     /// How many, folded ones counted in full.
     pub count: u64,
     /// How many of them are proven to be their author's own.
@@ -71,6 +73,10 @@ pub struct SummaryRow {
 
 const FILTER: &str = "(?3 IS NULL OR reason = ?3) AND (?4 IS NULL OR link = ?4) \
      AND (?5 IS NULL OR author = ?5) AND (?6 IS NULL OR time >= ?6)";
+
+/// Orders rows by how they count, worst first.
+const WORST: &str = "CASE counts_as WHEN 'lie' THEN 0 WHEN 'refusal' THEN 1 WHEN 'copy' THEN 2 \
+     ELSE 3 END";
 
 /// The filter's values.
 struct Filter {
@@ -121,7 +127,8 @@ impl Reader {
         })
     }
 
-    /// The lines that a query finds, added up by reason and neighbour, most frequent first.
+    /// The lines that a query finds, added up by reason and neighbour: lies first, knocks
+    /// last, and of those the most frequent first.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -131,8 +138,9 @@ impl Reader {
             // Sums are taken as floating-point numbers, which cannot overflow.
             let sql = format!(
                 "SELECT reason, link, max(link_name), total(count), min(time), max(time), \
-                 total(CASE WHEN proven THEN count ELSE 0 END) FROM rejections \
-                 WHERE row > ?1 AND row <= ?2 AND {FILTER} GROUP BY reason, link ORDER BY 4 DESC, 1, 2 LIMIT {MAX_SUMMARY}"
+                 total(CASE WHEN proven THEN count ELSE 0 END), counts_as FROM rejections \
+                 WHERE row > ?1 AND row <= ?2 AND {FILTER} GROUP BY reason, link, counts_as \
+                 ORDER BY {WORST}, 4 DESC, 1, 2 LIMIT {MAX_SUMMARY}"
             );
             let filter = Filter::new(query);
             db.prepare_cached(&sql)?
@@ -145,6 +153,7 @@ impl Reader {
                         first: Time(rows::unsigned(row, 4)?),
                         last: Time(rows::unsigned(row, 5)?),
                         proven: row.get::<_, f64>(6)? as u64,
+                        counts_as: rows::counts_as(row, 7)?,
                     })
                 })?
                 .collect()
@@ -260,16 +269,18 @@ mod tests {
         assert_eq!(
             counts,
             [
-                (Reason::Replayed, two, 7000),
                 (Reason::BadSignature, two, 2),
                 (Reason::BadSignature, three, 2),
                 (Reason::Oversize, None, 1),
+                (Reason::Replayed, two, 7000),
             ]
         );
         let proven: Vec<_> = summary.iter().map(|row| row.proven).collect();
-        assert_eq!(proven, [0, 0, 2, 0]);
-        assert_eq!((summary[1].first, summary[1].last), (Time(10), Time(50)));
-        assert_eq!(summary[1].link_name.as_deref(), Some("n2"));
+        assert_eq!(proven, [0, 2, 0, 0]);
+        let counts: Vec<_> = summary.iter().map(|row| row.counts_as.name()).collect();
+        assert_eq!(counts, ["lie", "lie", "lie", "copy"]);
+        assert_eq!((summary[0].first, summary[0].last), (Time(10), Time(50)));
+        assert_eq!(summary[0].link_name.as_deref(), Some("n2"));
     }
 
     #[test]

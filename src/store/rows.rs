@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 use super::cursor::Cursor;
 use super::rejections::RejectionRow;
 use crate::crypto::{Digest, PublicKey, Signature, hex};
-use crate::protocol::{Ban, DiskRow, Reason, Rejection, RestoredSlot, StoredBatch, Time};
+use crate::protocol::{Ban, CountsAs, DiskRow, Reason, Rejection, RestoredSlot, StoredBatch, Time};
 use crate::wire::{Batch, Blob, Header};
 
 /// Longest detail of a rejection that is kept, in bytes.
@@ -29,7 +29,7 @@ pub(super) const KEYS: &str = "LEFT JOIN authors a ON a.number = b.author \
      LEFT JOIN authors s ON s.number = b.sender";
 /// Columns of a rejection, for [`rejection`].
 pub(super) const REJECTION: &str = "row, time, reason, link, link_name, author, seq, id, topic, hops, \
-     size, detail, frame, head, count, proven, length(bytes)";
+     size, detail, frame, head, count, proven, length(bytes), counts_as";
 /// The column after those: what is kept of the frame, bounded whoever wrote the file.
 pub(super) const FRAME: &str = "substr(bytes, 1, 4096)";
 
@@ -63,6 +63,12 @@ pub(super) fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Opt
 /// A reason by its name.
 pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Reason> {
     Reason::from_name(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no reason"))
+}
+
+/// How a rejection counts, by its name.
+pub(super) fn counts_as(row: &Row<'_>, column: usize) -> rusqlite::Result<CountsAs> {
+    let name = row.get_ref(column)?.as_str()?;
+    CountsAs::from_name(name).ok_or_else(|| broken(column, "no way to count"))
 }
 
 /// A batch's row as it was read, of the right shape and no more.
@@ -163,8 +169,8 @@ pub(super) fn put_rejection(
     let frame = frame.map(|bytes| &bytes[..bytes.len().min(Rejection::MOST_BYTES)]);
     db.prepare_cached(
         "INSERT INTO rejections (time, reason, link, link_name, author, seq, id, topic, hops, size, \
-         detail, frame, head, count, proven, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
-         ?11, ?12, ?13, ?14, ?15, ?16)",
+         detail, frame, head, count, proven, bytes, counts_as) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+         ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?
     .insert(rusqlite::params![
         saturated(rejection.at.0),
@@ -183,6 +189,7 @@ pub(super) fn put_rejection(
         saturated(rejection.count),
         rejection.proven,
         frame,
+        rejection.counts_as.name(),
     ])
 }
 
@@ -206,7 +213,8 @@ pub(super) fn rejection(row: &Row<'_>, generation: [u8; 8]) -> rusqlite::Result<
         frame: digest(12, row.get_ref(12)?.as_str()?)?,
         head: bytes(row.get_ref(13)?.as_str()?).ok_or_else(|| broken(13, "no hex"))?,
         count: unsigned(row, 14)?,
-        bytes: row.get_ref(17)?.as_blob_or_null()?.map(Arc::from),
+        counts_as: counts_as(row, 17)?,
+        bytes: row.get_ref(18)?.as_blob_or_null()?.map(Arc::from),
     };
     let (number, kept) = (row.get(0)?, row.get::<_, Option<i64>>(16)?);
     Ok(RejectionRow {

@@ -84,7 +84,8 @@ CREATE INDEX quarantine_by_id ON quarantine (id);
 
 -- Times are microseconds since 1970; a `seq` above 2^63 - 1 shows as 2^63 - 1. `frame` is the frame's
 -- SHA-256, `head` its first 64 bytes in hex, `bytes` the frame itself, cut off after 4096 bytes: NULL
--- where no frame came, and of the oldest rows once all frames take more than 64 MiB.
+-- where no frame came, and of the oldest rows once all frames take more than 64 MiB. `counts_as` is
+-- lie, refusal, copy (of what is held already) or knock (by a peer under a ban).
 CREATE TABLE rejections (
     row INTEGER PRIMARY KEY AUTOINCREMENT,
     time INTEGER NOT NULL,
@@ -102,6 +103,7 @@ CREATE TABLE rejections (
     frame TEXT NOT NULL,
     head TEXT NOT NULL,
     count INTEGER NOT NULL,
+    counts_as TEXT NOT NULL,
     bytes BLOB
 ) STRICT;
 

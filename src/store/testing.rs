@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{MessageQuery, Options, Store, StoreError};
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{
-    Durability, Input, Member, Network, Reason, Record, Rejection, Restored, Role, StoredBatch,
-    Time, Token, Verified,
+    CountsAs, Durability, Input, Member, Network, Reason, Record, Rejection, Restored, Role,
+    StoredBatch, Time, Token, Verified,
 };
 use crate::wire::{Batch, BatchId, Entry};
 
@@ -71,6 +71,10 @@ pub(super) fn rejection(reason: Reason, link: u8, at: u64, count: u64) -> Reject
         head: vec![0, 1, 0xff],
         bytes: Some(Arc::from([7; 300])),
         count,
+        counts_as: match reason {
+            Reason::Replayed => CountsAs::Copy,
+            _ => CountsAs::of(reason, false),
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use loyal::api::{ApiOptions, bind, serve};
 use loyal::crypto::Digest;
-use loyal::protocol::{Reason, Rejection};
+use loyal::protocol::{CountsAs, Reason, Rejection};
 use loyal::wire::{Batch, limits::MAX_FRAME};
 use serde_json::Value;
 
@@ -144,4 +144,30 @@ fn a_forged_frame_is_shown_field_by_field_and_its_check_done_again() {
         serving.await.expect("ends").expect("served");
         rig.stop().await;
     });
+}
+
+#[test]
+fn copies_and_knocks_count_as_such_and_lies_as_lies() {
+    let rows = refused(|world, link| {
+        let good = batch(&identity(2), world.network.id(), 1, Digest::ZERO, "once");
+        let copy = push(good.clone()).encode();
+        for _ in 0..3 {
+            world.say(link, &copy);
+            world.run(Duration::from_millis(50));
+        }
+        let other = push(batch(&identity(2), world.network.id(), 1, Digest::ZERO, "or twice"));
+        world.say(link, &other.encode());
+        world.run(Duration::from_millis(50));
+        world.say(link, &[9, 9, 9]);
+        world.run(Duration::from_millis(50));
+        world.join(RAW, 0);
+    });
+    let counted = |reason| {
+        let of = rows.iter().filter(|row| row.reason == reason);
+        of.map(|row| row.counts_as).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(counted(Reason::Replayed), [CountsAs::Copy].into());
+    assert_eq!(counted(Reason::Equivocation), [CountsAs::Lie].into(), "signed by its author");
+    assert_eq!(counted(Reason::WrongVersion), [CountsAs::Lie].into());
+    assert_eq!(counted(Reason::Banned), [CountsAs::Knock].into());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::frames::cost;
 use super::publishing::Writing;
-use super::rejecting::{Arrival, Came, Claims};
+use super::rejecting::{Arrival, Came, Claims, Ground};
 use super::relaying::Spread;
 use super::state::Node;
 use crate::crypto::{Signature, Verdict};
@@ -91,7 +91,7 @@ impl Node {
         let place = self.lanes.place_of(author, &batch.header, &id);
         if let Some((reason, detail)) = refusal_of(place) {
             let known = (author, batch.header.seq, place);
-            self.note_known(&from, known, claims, (reason, detail));
+            self.note_known(&from, known, claims, (reason.into(), detail));
             return self.settle_frame(&from, charged, false);
         }
         let (seq, length) = (batch.header.seq, batch.body.len() as u64);
@@ -227,7 +227,8 @@ impl Node {
         }
         let place = self.lanes.place_of(author, &batch.header, &id); // it may have changed meanwhile
         if let Some((reason, detail)) = refusal_of(place) {
-            self.note_known(from, (author, seq, place), claims, (reason, detail));
+            let ground = Ground::proven(reason);
+            self.note_known(from, (author, seq, place), claims, (ground, detail));
             return false;
         }
         if self.writes_another(author, seq, &id) {
@@ -368,7 +369,7 @@ impl Node {
         let claims = || Claims::of(batch, hops).signed();
         let (peer, came) = from
             .map_or((None, Came::Nothing), |(from, _)| (Some(from.peer), Came::Frame(&from.bytes)));
-        self.log_rejection(peer, came, Reason::Equivocation, claims, detail);
+        self.log_rejection(peer, came, Ground::proven(Reason::Equivocation), claims, detail);
     }
 
     fn count_duplicate(&mut self, link: LinkId) {
@@ -383,7 +384,7 @@ impl Node {
         from: &Arrival,
         (author, seq, place): (u32, u64, Place),
         claims: impl FnOnce() -> Claims,
-        (reason, detail): (Reason, &str),
+        (mut ground, detail): (Ground, &str),
     ) {
         if place == Place::Known {
             self.count_duplicate(from.link);
@@ -391,8 +392,9 @@ impl Node {
             if !self.lanes.given_again(author, seq, from.number, stale) {
                 return;
             }
+            ground = Ground::copy(ground.reason);
         }
-        self.reject(from, reason, claims, detail);
+        self.reject(from, ground, claims, detail);
     }
 
     /// Gives back what a frame was charged.
@@ -410,7 +412,9 @@ impl Node {
         claims: impl FnOnce() -> Claims,
         reason: Reason,
     ) {
-        self.log_rejection(None, Came::Nothing, reason, claims, "posted through the API");
+        let claims = claims();
+        let ground = if claims.proven { Ground::proven(reason) } else { reason.into() };
+        self.log_rejection(None, Came::Nothing, ground, || claims, "posted through the API");
         self.emit(Output::Submitted { ticket, result: Err(Refusal::Rejected(reason)) });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{
-    Blame, CloseWhy, Durability, LinkId, Output, Reason, Record, Rejection, Token,
+    Blame, CloseWhy, CountsAs, Durability, LinkId, Output, Reason, Record, Rejection, Token,
 };
 use crate::wire::{Batch, BatchId};
 
@@ -53,6 +53,31 @@ impl<'a> Came<'a> {
     }
 }
 
+/// A reason, and how a rejection for it counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground {
+    pub reason: Reason,
+    pub counts_as: CountsAs,
+}
+
+impl Ground {
+    /// The author's own signature over what is refused is good.
+    pub fn proven(reason: Reason) -> Self {
+        Self { reason, counts_as: CountsAs::of(reason, true) }
+    }
+
+    /// A plain copy.
+    pub fn copy(reason: Reason) -> Self {
+        Self { reason, counts_as: CountsAs::Copy }
+    }
+}
+
+impl From<Reason> for Ground {
+    fn from(reason: Reason) -> Self {
+        Self { reason, counts_as: CountsAs::of(reason, false) }
+    }
+}
+
 /// What a refused frame says of itself: all claims.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
@@ -88,11 +113,11 @@ impl Node {
     pub(super) fn reject(
         &mut self,
         from: &Arrival,
-        reason: Reason,
+        ground: impl Into<Ground>,
         claims: impl FnOnce() -> Claims,
         detail: &str,
     ) {
-        self.refuse(from.peer, Came::Frame(&from.bytes), reason, claims, detail);
+        self.refuse(from.peer, Came::Frame(&from.bytes), ground, claims, detail);
     }
 
     /// Refuses what a peer sent on a link.
@@ -100,12 +125,15 @@ impl Node {
         &mut self,
         peer: PublicKey,
         came: Came<'_>,
-        reason: Reason,
+        ground: impl Into<Ground>,
         claims: impl FnOnce() -> Claims,
         detail: &str,
     ) {
-        self.standing.count(&peer, reason);
-        self.log_rejection(Some(peer), came, reason, claims, detail);
+        let ground @ Ground { reason, counts_as } = ground.into();
+        if counts_as != CountsAs::Copy {
+            self.standing.count(&peer, reason);
+        }
+        self.log_rejection(Some(peer), came, ground, claims, detail);
         if reason.blame() == Blame::Link {
             self.ban(peer, reason);
         }
@@ -116,13 +144,15 @@ impl Node {
         &mut self,
         link: Option<PublicKey>,
         came: Came<'_>,
-        reason: Reason,
+        ground: impl Into<Ground>,
         claims: impl FnOnce() -> Claims,
         detail: &str,
     ) {
+        let Ground { reason, counts_as } = ground.into();
         *self.counters.rejected.entry(reason).or_default() += 1;
+        self.counters.copies += u64::from(counts_as == CountsAs::Copy);
         let now = self.now;
-        let row = self.standing.log(link, reason, now, || {
+        let row = self.standing.log(link, (reason, counts_as), now, || {
             let (claims, frame) = (claims(), came.seen());
             Rejection {
                 at: now,
@@ -139,6 +169,7 @@ impl Node {
                 frame: if frame.is_empty() { Digest::ZERO } else { Digest::of(&[frame]) },
                 head: frame[..frame.len().min(HEAD)].to_vec(),
                 bytes: came.kept(),
+                counts_as,
                 count: 1,
             }
         });

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use super::super::junit::{actual, limit};
+use super::super::terminal::rank;
 use super::super::{Attack, Recording, Report, Resources};
 use super::chart::rows;
 use super::text::{count, cut, figure, safe, time};
+use crate::protocol::CountsAs;
 
 /// Bars of one list.
 const MOST_BARS: usize = 20;
@@ -14,14 +16,32 @@ const MOST_ROWS: usize = 100;
 
 /// Rejections by reason.
 pub fn by_reason(report: &Report) -> String {
-    bars(report.rejections.by_reason.iter().map(|(reason, n)| (reason.clone(), *n, "one")))
+    let all = &report.rejections;
+    let (lies, others): (Vec<_>, Vec<_>) =
+        all.by_reason.iter().partition(|(reason, _)| rank(reason) == CountsAs::Lie);
+    let of = |list: Vec<(&String, &u64)>, class| {
+        bars(list.into_iter().map(|(reason, n)| (reason.clone(), *n, class)))
+    };
+    let mut out = of(lies, "bad");
+    if !others.is_empty() {
+        out += &of(others, "one");
+    }
+    if all.copies > 0 || all.knocks > 0 {
+        let (copies, knocks) = (count(all.copies), count(all.knocks));
+        let _ = write!(
+            out,
+            "<p class=\"note\">Counted apart: {copies} plain copies, {knocks} knocks of the banned</p>"
+        );
+    }
+    out
 }
 
 /// Rejections by the neighbour that sent what was refused.
 pub fn by_liar(run: &Recording) -> String {
     let mut counts = vec![0u64; run.nodes.len()];
     let mut own = 0u64;
-    for row in run.nodes.iter().filter(|node| node.honest()).flat_map(|node| &node.rejections) {
+    let rows = run.nodes.iter().filter(|node| node.honest()).flat_map(|node| &node.rejections);
+    for row in rows.filter(|row| !row.counts_as.is_apart()) {
         match row.link.and_then(|link| counts.get_mut(link as usize)) {
             Some(count) => *count = count.saturating_add(row.count),
             None => own = own.saturating_add(row.count),
