@@ -81,7 +81,7 @@ pub fn parse_list(text: &str) -> Result<Vec<Spec>, SpecError> {
         };
         return Ok(in_turn().cycle().take(count).collect());
     }
-    let specs: Vec<Spec> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
+    let specs: Vec<Spec> = text.split(',').map(spec).collect::<Result<_, _>>()?;
     if specs.len() > MAX_LIARS {
         return refuse(text, format!("lists too many liars; at most {MAX_LIARS} can be"));
     }
@@ -99,34 +99,43 @@ impl FromStr for Spec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        if text.trim().is_empty() {
-            return refuse(text, format!("names no behaviour; there are {}", KINDS.join(", ")));
-        }
-        if text.len() > MAX_TEXT {
-            return refuse(text, format!("is longer than {MAX_TEXT} bytes"));
-        }
-        if text.contains(',') {
-            return refuse(
-                text,
-                "is several SPECs; a single node takes one: join behaviours by `+`",
-            );
-        }
-        let behaviours: Vec<_> =
-            text.split('+').map(|part| behaviour(part.trim())).collect::<Result<_, _>>()?;
-        for (number, later) in behaviours.iter().enumerate() {
-            for earlier in &behaviours[..number] {
-                contradiction(text.trim(), earlier, later)?;
-            }
-        }
-        Ok(Self { behaviours })
+        // Where a single SPEC is asked for, a list of two would be refused as well.
+        spec(text).map_err(|error| SpecError {
+            suggestion: error.suggestion.filter(|meant| !meant.contains(',')),
+            ..error
+        })
     }
+}
+
+fn spec(text: &str) -> Result<Spec, SpecError> {
+    if text.trim().is_empty() {
+        return refuse(text, format!("names no behaviour; there are {}", KINDS.join(", ")));
+    }
+    if text.len() > MAX_TEXT {
+        return refuse(text, format!("is longer than {MAX_TEXT} bytes"));
+    }
+    if text.contains(',') {
+        return refuse(text, "is several SPECs; a single node takes one: join behaviours by `+`");
+    }
+    let behaviours: Vec<_> =
+        text.split('+').map(|part| behaviour(part.trim())).collect::<Result<_, _>>()?;
+    for (number, later) in behaviours.iter().enumerate() {
+        for earlier in &behaviours[..number] {
+            contradiction(text.trim(), earlier, later)?;
+        }
+    }
+    Ok(Spec { behaviours })
 }
 
 fn contradiction(text: &str, one: &Behaviour, two: &Behaviour) -> Result<(), SpecError> {
     let (a, b) = (one.kind.name(), two.kind.name());
     if a == b {
-        let why = format!("has {a} twice; a node has one of each, so give them to two nodes");
-        return Err(SpecError::new(text, why, Some(format!("{one},{two}"))));
+        let same = (one == two).then(|| one.to_string());
+        let why = match same {
+            Some(_) => format!("has {a} twice, which is the same as once"),
+            None => format!("has {a} twice; a node has one of each, so give them to two nodes"),
+        };
+        return Err(SpecError::new(text, why, same.or(Some(format!("{one},{two}")))));
     }
     if a == "stall" || b == "stall" {
         let why = "contradicts itself: a node that stalls neither sends nor relays anything else";
@@ -230,9 +239,15 @@ pub(super) fn duration(text: &str, most: Duration) -> Result<Duration, SpecError
         _ => None,
     };
     let (Some(number), Some(scale)) = (digits(number), scale) else {
-        let suggestion = digits(text).map(|number| format!("{number}s"));
-        let why = "is no duration; write it like 250ms, 5s or 10m";
-        return Err(SpecError::new(text, why, suggestion));
+        if let Some(number) = digits(text) {
+            let why = format!("has no unit; write {number}ms, {number}s or {number}m");
+            return refuse(text, why);
+        }
+        let why = match text.starts_with('-') {
+            true => "is negative, and no duration is; write it like 250ms, 5s or 10m",
+            false => "is no duration; write it like 250ms, 5s or 10m",
+        };
+        return refuse(text, why);
     };
     let span = Duration::from_millis(number.saturating_mul(scale));
     if span > most {

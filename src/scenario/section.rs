@@ -200,13 +200,22 @@ pub(super) fn time(
 ) -> Result<Found<Duration>, Wrong> {
     let said = match &node.kind {
         Kind::Text(said) => said,
-        Kind::Whole(number) => {
-            let why = format!("`{key}` is a duration; did you mean \"{number}s\"?");
-            return wrong(node.at, why);
+        Kind::Whole(number) if *number >= 0 => {
+            return wrong(node.at, no_unit(key, &number.to_string()));
         }
+        Kind::Float(number) if *number >= 0.0 && number.is_finite() => {
+            return wrong(node.at, no_unit(key, &number.to_string()));
+        }
+        Kind::Whole(_) | Kind::Float(_) => return wrong(node.at, negative(key)),
         _ => return wrong(node.at, format!("`{key}` is a duration, not {}", node.what())),
     };
     let Some(value) = duration(said) else {
+        if said.parse::<f64>().is_ok_and(|number| number >= 0.0 && number.is_finite()) {
+            return wrong(node.at, no_unit(key, &shown(said)));
+        }
+        if said.trim_start().starts_with('-') {
+            return wrong(node.at, negative(key));
+        }
         let why = "is no duration; write it like 250ms, 5s or 10m";
         return wrong(node.at, format!("`{key}`: `{}` {why}", shown(said)));
     };
@@ -215,6 +224,15 @@ pub(super) fn time(
         return wrong(node.at, why);
     }
     Ok(Found { at: node.at, value })
+}
+
+/// A number alone may mean seconds or milliseconds: who wrote it knows.
+fn no_unit(key: &str, number: &str) -> String {
+    format!("`{key}` is a duration and {number} has no unit; write \"{number}ms\" or \"{number}s\"")
+}
+
+fn negative(key: &str) -> String {
+    format!("`{key}` is a duration, and none is negative; write it like 250ms, 5s or 10m")
 }
 
 fn show(duration: Duration) -> String {

@@ -242,8 +242,11 @@ fn wrong_types_and_numbers_are_told_their_bounds() {
     told("name = 'x'\n[mesh]\nnodes = 4\nf = 1", 4, 1, &["both", "`nodes`", "`f`"]);
     told("name = 'x'\n[mesh]\nlinks = 65\nnodes = 4", 3, 9, &["from 1 to 64"]);
     told("name = 'x'\nmesh = 4", 2, 8, &["[mesh] is a table"]);
-    told("name = 'x'\nduration = 20", 2, 12, &["did you mean \"20s\"?"]);
-    told("name = 'x'\nduration = '20'", 2, 12, &["no duration"]);
+    told("name = 'x'\nduration = 20", 2, 12, &["has no unit", "\"20ms\" or \"20s\""]);
+    told("name = 'x'\nduration = '20'", 2, 12, &["no unit"]);
+    told("name = 'x'\nduration = -20", 2, 12, &["none is negative"]);
+    told("name = 'x'\nduration = '-2s'", 2, 12, &["none is negative"]);
+    told("name = 'x'\nduration = 0.5", 2, 12, &["0.5 has no unit"]);
     told("name = 'x'\nduration = '25h'", 2, 12, &["from 0s to 24h"]);
     told("name = 'x'\nsettle = '0s'", 2, 10, &["from 1ms"]);
     told("name = 'x'\nseed = 18446744073709551616", 2, 8, &["`seed`"]);
