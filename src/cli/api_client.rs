@@ -2,9 +2,9 @@
 
 use anyhow::Context as _;
 
-use super::args;
-use super::keys;
-use crate::client::Client;
+use super::exit::Usage;
+use super::{args, keys};
+use crate::client::{Client, ClientError};
 
 /// The client.
 pub fn client(args: &args::Client) -> anyhow::Result<Client> {
@@ -12,7 +12,18 @@ pub fn client(args: &args::Client) -> anyhow::Result<Client> {
         None => None,
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
     };
-    Ok(Client::new(&args.api, token)?)
+    watchful(&args.api, token)
+}
+
+/// A client for a person who waits.
+///
+/// # Errors
+/// [`Usage`] for an address that is none.
+pub fn watchful(base: &str, token: Option<String>) -> anyhow::Result<Client> {
+    Client::watchful(base, token).map_err(|error| match error {
+        ClientError::Broken(why) => Usage(format!("--api (or LOYAL_API): {why}")).into(),
+        other => other.into(),
+    })
 }
 
 /// Runs a client verb to its end on this thread.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::api_client::{block_on, client};
+use super::api_client::{block_on, client, watchful};
 use super::exit::Usage;
 use super::{args, escape, output, recorded, story};
 use crate::client::{Client, RejectionFilter};
@@ -81,7 +81,7 @@ async fn sources(args: &args::Explain) -> anyhow::Result<(Vec<Source>, Names)> {
         return Ok((vec![source], names));
     };
     let nodes = MeshFile::read(dir)?.nodes.into_iter().map(|node| {
-        let (malicious, client) = (node.malicious.is_some(), Client::new(&node.api, None)?);
+        let (malicious, client) = (node.malicious.is_some(), watchful(&node.api, None)?);
         Ok(Source { name: node.name, key: node.key, malicious, client })
     });
     let sources = nodes.collect::<anyhow::Result<Vec<_>>>()?;

@@ -21,10 +21,19 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 type Sender = SendRequest<Full<Bytes>>;
 
+/// How long a server may say nothing before it is asked whether it is one, and how long it has to
+/// say so.
+const SILENCE: Duration = Duration::from_millis(2500);
+const SIGN_OF_LIFE: Duration = Duration::from_millis(1500);
+/// Longest name of a server in a message.
+const MAX_NAME: usize = 60;
+
 /// An answer that was read to its end.
 pub(super) struct Answer {
     /// Its HTTP status.
     pub status: u16,
+    /// What it says of its kind and of its server, for messages.
+    pub origin: String,
     /// Its whole body.
     pub body: Bytes,
 }
@@ -42,6 +51,8 @@ pub(super) struct Bounds {
 pub(super) struct Connections {
     target: Target,
     token: Option<HeaderValue>,
+    /// Whether a server that says nothing is given up long before an answer is due.
+    watchful: bool,
     idle: Mutex<Vec<Sender>>,
 }
 
@@ -58,7 +69,13 @@ impl Connections {
                 Some(value)
             }
         };
-        Ok(Self { target, token, idle: Mutex::new(Vec::new()) })
+        Ok(Self { target, token, watchful: false, idle: Mutex::new(Vec::new()) })
+    }
+
+    /// The same, but a server that says nothing at all is soon given up.
+    pub fn watchful(mut self) -> Self {
+        self.watchful = true;
+        self
     }
 
     /// The full URL of a path.
@@ -75,12 +92,38 @@ impl Connections {
         let url = self.url(&request.uri().to_string());
         let exchange = async {
             let (response, sender) = self.send(request, &url).await?;
-            let status = response.status().as_u16();
+            let (status, origin) = (response.status().as_u16(), origin(&response));
             let body = read(response.into_body(), bounds.bytes, &url).await?;
             self.keep(sender);
-            Ok(Answer { status, body })
+            Ok(Answer { status, origin, body })
         };
-        timeout(bounds.time, exchange).await.unwrap_or_else(|_| Err(late(&url, bounds.time)))
+        let exchange = timeout(bounds.time, exchange);
+        let answer = if self.watchful {
+            tokio::select! {
+                answer = exchange => answer,
+                () = self.silent() => return Err(silent(&url)),
+            }
+        } else {
+            exchange.await
+        };
+        answer.unwrap_or_else(|_| Err(late(&url, bounds.time)))
+    }
+
+    /// Returns when the server has said nothing for a while and does not answer `/healthz` either;
+    /// one that is slow, but there, is waited for.
+    async fn silent(&self) {
+        tokio::time::sleep(SILENCE).await;
+        let url = self.url("/healthz");
+        let ask = async {
+            let mut sender = self.connect(&url).await?;
+            let request = Request::get("/healthz").body(Full::default());
+            let request = request.map_err(|error| ClientError::Broken(error.to_string()))?;
+            let sent = sender.send_request(self.complete(request)).await;
+            sent.map(|_| ()).map_err(|error| broke(&url, &error))
+        };
+        if timeout(SIGN_OF_LIFE, ask).await.is_ok_and(|answer| answer.is_ok()) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// One request whose answer is a stream, on a connection of its own. The limit is on its head.
@@ -192,6 +235,29 @@ fn late(url: &str, limit: Duration) -> ClientError {
     ClientError::Unreachable(format!("{url}: no answer within {limit}"))
 }
 
+fn silent(url: &str) -> ClientError {
+    ClientError::Unreachable(format!(
+        "{url}: it takes connections and answers nothing, not even /healthz; does a node listen \
+         there, and is it stopped?"
+    ))
+}
+
+/// What an answer says of its kind and of who gave it, as it came but for what does not print.
+pub(super) fn origin<T>(response: &Response<T>) -> String {
+    let header = |name: &str| {
+        let value = response.headers().get(name)?;
+        let text = String::from_utf8_lossy(value.as_bytes());
+        Some(text.chars().take(MAX_NAME).collect::<String>().escape_debug().to_string())
+    };
+    let kind = header("content-type").unwrap_or_else(|| "no content type".into());
+    header("server").map_or_else(|| kind.clone(), |server| format!("{kind}, from {server}"))
+}
+
 fn broke(url: &str, error: &hyper::Error) -> ClientError {
+    if error.is_parse() {
+        return ClientError::Broken(format!(
+            "{url}: what answers there speaks no HTTP, so it is no loyal node's API ({error})"
+        ));
+    }
     ClientError::Unreachable(format!("{url}: the connection broke: {error}"))
 }

@@ -13,12 +13,12 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ClientError;
-use super::connection::{Answer, Connections};
+use super::connection::{Answer, Connections, origin};
 use super::requests::{refusal, request};
 use crate::http::GapDto;
 
 /// How long the answer's head may take.
-const OPEN_LIMIT: Duration = Duration::from_secs(10);
+const OPEN_LIMIT: Duration = Duration::from_secs(4);
 /// A stream that is silent for this long is dead: servers send a heartbeat every ten seconds.
 const SILENCE: Duration = Duration::from_secs(35);
 /// How long a lost stream is tried again before the caller is told.
@@ -138,12 +138,12 @@ impl<T: DeserializeOwned> EventStream<T> {
             request.headers_mut().insert("last-event-id", id);
         }
         let response = self.connections.open(request, OPEN_LIMIT).await?;
-        let status = response.status().as_u16();
+        let (status, origin) = (response.status().as_u16(), origin(&response));
         if status != 200 {
             let body = http_body_util::Limited::new(response.into_body(), MAX_REFUSAL).collect();
             let body = timeout(OPEN_LIMIT, body).await;
             let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes());
-            let answer = Answer { status, body: body.unwrap_or_default() };
+            let answer = Answer { status, origin, body: body.unwrap_or_default() };
             return Err(refusal(&answer, self.connections.url(&self.path)));
         }
         self.parser = Parser::default();

@@ -54,6 +54,16 @@ impl Client {
         Ok(Self { connections: Arc::new(connections) })
     }
 
+    /// The same for a person who waits: a server that says nothing is given up within 5 s, also
+    /// where an answer may take longer.
+    ///
+    /// # Errors
+    /// When the address or the token cannot be used.
+    pub fn watchful(base: &str, token: Option<String>) -> Result<Self, ClientError> {
+        let connections = Connections::new(Target::parse(base)?, token)?.watchful();
+        Ok(Self { connections: Arc::new(connections) })
+    }
+
     /// Whether the node answers `/healthz` within two seconds.
     pub async fn healthy(&self) -> bool {
         self.probe("/healthz").await
@@ -220,8 +230,7 @@ impl Client {
         if !(200..300).contains(&answer.status) {
             return Err(refusal(&answer, url));
         }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| ClientError::Broken(format!("{url}: unexpected answer: {error}")))
+        serde_json::from_slice(&answer.body).map_err(|error| foreign(&url, &answer, &error))
     }
 }
 
@@ -258,13 +267,23 @@ pub(super) fn request(
         .map_err(|error| ClientError::Broken(format!("{path}: no valid request: {error}")))
 }
 
+/// An answer that no node gives names who gave it.
+fn foreign(url: &str, answer: &Answer, error: &serde_json::Error) -> ClientError {
+    let (status, origin) = (answer.status, &answer.origin);
+    ClientError::Broken(format!(
+        "{url}: answered {status} ({origin}), and not as a loyal node does: {error}; is --api right?"
+    ))
+}
+
 /// What an answer with an error status says, also if it is no problem document.
 pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
+    // Every error of a node is a problem document.
     let problem = serde_json::from_slice(&answer.body).unwrap_or_else(|_| {
         let status =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let text: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
-        Problem::of(status, text.escape_debug().to_string())
+        let (text, origin) = (text.escape_debug(), &answer.origin);
+        Problem::of(status, format!("{text} ({origin}: no loyal node answers so; is --api right?)"))
     });
     let problem = Problem { status: answer.status, instance: Some(url), ..problem };
     ClientError::Refused(Box::new(problem))

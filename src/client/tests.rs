@@ -149,3 +149,58 @@ async fn streams_go_on_after_a_break() {
     assert_eq!(ids.collect::<Vec<_>>(), [Some("st"), Some("c1"), Some("c1"), Some("c2")]);
     assert!(heads[0].starts_with("get /v1/rejections/stream?peer=n1 "), "{}", heads[0]);
 }
+
+#[tokio::test]
+async fn who_answers_and_is_no_node_is_named() {
+    let html = "HTTP/1.1 200 OK\r\nServer: nginx/9\r\nContent-Type: text/html\r\n\
+                Content-Length: 6\r\n\r\n<html>";
+    let lost = html.replace("200 OK", "404 Not Found");
+    let server = scripted(vec![vec![html.into(), lost], vec!["SSH-2.0-x\r\n".into()]]).await;
+    let client = Client::new(&server.base, None).expect("a client");
+    for status in ["200", "404"] {
+        let error = client.status().await.expect_err("no node").to_string();
+        assert!(error.contains(status) && error.contains("text/html, from nginx/9"), "{error}");
+        assert!(error.contains("is --api right?"), "{error}");
+    }
+    let error = client.status().await.expect_err("no HTTP").to_string();
+    assert!(error.contains("speaks no HTTP"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_and_one_that_is_slow_is_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    let alive = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let lives = Arc::clone(&alive);
+    let task = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if lives.load(std::sync::atomic::Ordering::SeqCst) {
+                let mut head = [0; 13];
+                stream.read_exact(&mut head).await.expect("a head");
+                let wait = if head.starts_with(b"GET /healthz") { 0 } else { 6 };
+                let answer = answer("503 Service Unavailable", "{}");
+                open.push(tokio::spawn(async move {
+                    tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    std::future::pending::<()>().await;
+                }));
+            } else {
+                open.push(tokio::spawn(async move {
+                    let _stream = stream;
+                    std::future::pending::<()>().await;
+                }));
+            }
+        }
+    });
+    let begun = tokio::time::Instant::now();
+    let client = Client::watchful(&base, None).expect("a client");
+    let error = client.status().await.expect_err("silent").to_string();
+    assert!(error.contains("answers nothing"), "{error}");
+    assert!(begun.elapsed() <= std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    alive.store(true, std::sync::atomic::Ordering::SeqCst);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(client.status().await.expect_err("busy").status(), Some(503));
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(6), "{:?}", begun.elapsed());
+    task.abort();
+}
