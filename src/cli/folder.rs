@@ -7,6 +7,19 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::report::{Recording, Report, delivery_lines, html, junit, rejection_lines};
+use crate::store::Made;
+
+/// Makes the folder of a report, if one is asked for: before the run, and not after minutes of it.
+/// A run that is refused leaves no empty folder.
+///
+/// # Errors
+/// Names the folder that cannot be made.
+pub fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
+    let made = |dir: &Path| {
+        Made::folder(dir).with_context(|| format!("cannot write a report into {}", dir.display()))
+    };
+    dir.map(made).transpose()
+}
 
 /// Writes the files of a run into a folder, which is made if it is not there; `scenario.toml` is
 /// left out where there is no text of it. Those of an earlier run are replaced, each at once, so

@@ -17,7 +17,7 @@ use super::sim::INTERRUPTED;
 use super::{args, folder, live, output};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
-use crate::mesh::{Liar, Load, Mesh, Plan, Progress, measure_run};
+use crate::mesh::{Liar, Load, Mesh, MeshError, Plan, Progress, measure_run};
 use crate::protocol::{Member, Network, Role, Time};
 use crate::report::{Recording, Report, terminal};
 
@@ -29,10 +29,7 @@ const NAME: &str = "mesh up";
 /// Runs a mesh.
 pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     let (nodes, liars) = members(&args)?;
-    if let Some(dir) = &args.report {
-        // Now, and not after a run of minutes.
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    }
+    let _report = folder::prepare(args.report.as_deref())?;
     let folder = Folder::new(args.dir.as_deref(), args.keep)?;
     let plan = Plan {
         nodes,
@@ -47,7 +44,7 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start")?;
     let result = runtime.block_on(up(&args, &plan));
-    folder.close(result.as_ref().is_err_and(|error| !output::is_broken_pipe(error)));
+    folder.close(result.as_ref().err());
     result
 }
 
@@ -113,11 +110,14 @@ impl Folder {
     /// `dir` if it is given, else a temporary folder, which goes away unless it is to be kept.
     pub fn new(dir: Option<&Path>, keep: bool) -> anyhow::Result<Self> {
         if let Some(dir) = dir {
-            return Ok(Self { path: std::path::absolute(dir)?, temporary: false, keep: true });
+            let path = std::path::absolute(dir)?;
+            named(&path).map_err(|why| Usage(format!("--dir: {why}")))?;
+            return Ok(Self { path, temporary: false, keep: true });
         }
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("loyal-mesh-{}-{:06}", std::process::id(), elapsed.subsec_micros());
         let path = std::env::temp_dir().join(name);
+        named(&path).map_err(|why| Usage(format!("the folder for temporary files: {why}")))?;
         // Private, as keys are in it; an error if somebody was there first.
         fs::DirBuilder::new()
             .mode(0o700)
@@ -128,10 +128,15 @@ impl Folder {
 
     /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of
     /// use.
-    pub fn close(self, failed: bool) {
+    pub fn close(self, failure: Option<&anyhow::Error>) {
         if !self.temporary {
             return;
         }
+        let of_use = |error: &anyhow::Error| match error.downcast_ref::<MeshError>() {
+            Some(error) => error.has_logs(),
+            None => !output::is_broken_pipe(error),
+        };
+        let failed = failure.is_some_and(of_use);
         let mut err = anstream::stderr();
         if failed || self.keep {
             let _ = writeln!(err, "\x1b[2mkept {}\x1b[0m", self.path.display());
@@ -139,6 +144,13 @@ impl Folder {
             let _ = writeln!(err, "cannot remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// `mesh.json` names everything in the folder, and JSON is text.
+fn named(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let why = || format!("{shown} is not UTF-8, and mesh.json could not name it; give another");
+    path.to_str().map(|_| ()).ok_or_else(why)
 }
 
 async fn up(args: &args::MeshUp, plan: &Plan) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,5 @@
 //! `loyal mesh run`: a scenario on real processes, to its verdict.
 
-use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,10 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ))
         .into());
     }
-    if let Some(dir) = &args.report {
-        // Now, and not after a run of minutes.
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    }
+    let _report = folder::prepare(args.report.as_deref())?;
     let seed = args.seed.unwrap_or(scenario.seed);
     let folder = Folder::new(args.dir.as_deref(), args.keep)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -85,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         mesh.stop().await;
         result
     });
-    folder.close(result.is_err());
+    folder.close(result.as_ref().err());
     let Some((recording, report)) = result? else { return Ok(interrupted(begun)) };
     let text = if args.json { report.to_json()? } else { terminal(&report) };
     let mut copies = vec![output::text(&text).map_err(Into::into)];

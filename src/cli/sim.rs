@@ -1,6 +1,5 @@
 //! `loyal sim`: a scenario in the simulator; one seed, or a campaign over many.
 
-use std::fs;
 use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -109,10 +108,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Source::Fixed(scenario) = &source {
         pages::prefer_large(scenario.mesh.nodes);
     }
-    if let Some(dir) = &args.report {
-        // Now, and not after a run of minutes.
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    }
+    sound(args, &source)?;
+    let _folder = folder::prepare(args.report.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -127,6 +124,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(seeds) => campaigns::run(args, &source, seeds.clone(), &stop),
         None => single(args, &source, &stop),
     }
+}
+
+/// Refuses overlays that no scenario can be read with, before anything is made. What one seed draws
+/// may not go with them where what another draws does.
+fn sound(args: &Args, source: &Source) -> Result<(), Usage> {
+    let seeds = match (&args.seeds, args.seed) {
+        (Some(seeds), _) => *seeds.start()..=(*seeds.end()).min(seeds.start().saturating_add(15)),
+        (None, seed) => seed.unwrap_or(1)..=seed.unwrap_or(1),
+    };
+    let mut refused = None;
+    for seed in seeds {
+        match source.of(seed) {
+            Ok(_) => return Ok(()),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(()), |error| Err(Usage(error.to_string())))
 }
 
 fn source(args: &Args) -> anyhow::Result<Source> {
@@ -303,6 +317,8 @@ pub fn bar(length: u64, template: &str) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser as _;
 
     use super::*;

@@ -110,6 +110,11 @@ impl NodeProcess {
         }
     }
 
+    /// The last line of its log that is a warning or an error.
+    pub fn complaint(&self) -> Option<String> {
+        complaint(&tail(&self.log))
+    }
+
     /// Asks it to stop, also if it stands still.
     pub fn ask_to_stop(&mut self) {
         self.stdin = None;
@@ -183,6 +188,12 @@ fn tail(path: &Path) -> String {
     }
 }
 
+fn complaint(log: &str) -> Option<String> {
+    let levels = [" WARN ", " ERROR ", "\"WARN\"", "\"ERROR\""];
+    let complains = |line: &&str| levels.iter().any(|level| line.contains(level));
+    log.lines().rev().find(complains).map(|line| line.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,5 +207,14 @@ mod tests {
         fs::write(&path, "x".repeat(3000) + "\nlast\n").expect("writes");
         assert_eq!(tail(&path), "  last");
         assert!(tail(&dir.path().join("none")).contains("cannot be read"));
+    }
+
+    #[test]
+    fn the_last_complaint_is_told_and_none_is_made_up() {
+        let log = "  1  INFO node started\n  2  WARN a member cannot be reached\n  3  INFO x";
+        assert_eq!(complaint(log).as_deref(), Some("2  WARN a member cannot be reached"));
+        let json = r#"  {"level":"ERROR","message":"x"}"#;
+        assert_eq!(complaint(json).as_deref(), Some(json.trim()));
+        assert_eq!(complaint("  1  INFO node started"), None);
     }
 }

@@ -21,6 +21,9 @@ pub enum MeshError {
     /// There is a network file already.
     #[error("{} is there already, and never overwritten; give another folder with --dir", .0.display())]
     Exists(PathBuf),
+    /// There is no mesh file.
+    #[error("there is no {}; give the folder of a mesh, as in --dir of `mesh up`", .0.display())]
+    NoMesh(PathBuf),
     /// The folder has something in it.
     #[error("{} is not empty; give an empty or new folder with --dir", .0.display())]
     NotEmpty(PathBuf),
@@ -69,12 +72,14 @@ pub enum MeshError {
         tail: String,
     },
     /// Honest nodes did not get linked.
-    #[error("not linked after {seconds} s: {}; their node.log says why", names.join(", "))]
+    #[error("not linked after {seconds} s: {}; {why}", names.join(", "))]
     NotReady {
         /// Who.
         names: Vec<String>,
         /// How long it was waited.
         seconds: u64,
+        /// What one of them logged, or that none of them did.
+        why: String,
     },
     /// The HTTP interface of a node did not answer as it must.
     #[error("{name}: {why}")]
@@ -87,6 +92,11 @@ pub enum MeshError {
 }
 
 impl MeshError {
+    /// Whether nodes ran, so that their logs may say more.
+    pub fn has_logs(&self) -> bool {
+        matches!(self, Self::Died { .. } | Self::NotReady { .. } | Self::Node { .. })
+    }
+
     /// For `map_err` after a file operation.
     pub(super) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::File { what, path: path.to_owned(), error }

@@ -48,7 +48,10 @@ impl MeshFile {
     /// When it is not there or not one.
     pub fn read(dir: &Path) -> Result<Self, MeshError> {
         let path = dir.join("mesh.json");
-        let text = fs::read_to_string(&path).map_err(MeshError::file("read", &path))?;
+        let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => MeshError::NoMesh(path.clone()),
+            _ => MeshError::file("read", &path)(error),
+        })?;
         serde_json::from_str(&text).map_err(|error| MeshError::Malformed {
             path,
             what: "mesh file",

@@ -15,6 +15,7 @@ use super::{Created, MeshError, MeshFile, NodeEntry, create, decoys};
 use crate::client::Client;
 use crate::crypto::hex;
 use crate::protocol::{Network, Time};
+use crate::store::Made;
 
 /// How long nodes may take to get linked, plus a share for each node.
 const READY: Duration = Duration::from_secs(30);
@@ -84,6 +85,17 @@ impl Mesh {
     /// When the folder is not empty, an address is taken, or a process cannot be started.
     pub fn start(plan: &Plan, now: Time) -> Result<Self, MeshError> {
         refuse_if_not_empty(&plan.dir)?;
+        let _made = Made::folder(&plan.dir).map_err(MeshError::file("create", &plan.dir))?;
+        Self::start_in(plan, now).inspect_err(|_| {
+            // It was empty: all that is in it is ours, keys too. What cannot go stays.
+            for entry in fs::read_dir(&plan.dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+            }
+        })
+    }
+
+    fn start_in(plan: &Plan, now: Time) -> Result<Self, MeshError> {
         let made = create(&plan.dir, plan.nodes, 0)?;
         let (lab_token, token) = write_token(&plan.dir)?;
         let extras = Extras {
@@ -191,15 +203,32 @@ impl Mesh {
                 _ = look.tick() => {
                     self.check_alive()?;
                     if self.started.elapsed() > patience {
-                        let names = self.nodes.iter().zip(&late).filter(|(_, late)| **late);
-                        let names = names.map(|(node, _)| node.entry.name.clone()).collect();
-                        return Err(MeshError::NotReady { names, seconds: patience.as_secs() });
+                        return Err(self.not_ready(&late, patience.as_secs()));
                     }
                 }
             }
         }
         self.start_time = Some(self.started.elapsed());
         Ok(())
+    }
+
+    /// The error that those who are late are.
+    fn not_ready(&self, late: &[bool], seconds: u64) -> MeshError {
+        let late = || self.nodes.iter().zip(late).filter(|(_, late)| **late).map(|(node, _)| node);
+        let said = late().find_map(|node| Some((&node.entry, node.process.complaint()?)));
+        let why = match said {
+            Some((entry, line)) => {
+                let log = entry.data.join("node.log");
+                format!(
+                    "the last that {} complained of, in {}:\n  {line}",
+                    entry.name,
+                    log.display()
+                )
+            }
+            None => "their logs say nothing of why; LOYAL_LOG=loyal=debug says more".into(),
+        };
+        let names = late().map(|node| node.entry.name.clone()).collect();
+        MeshError::NotReady { names, seconds, why }
     }
 
     /// # Errors

@@ -9,7 +9,7 @@ use rand::TryRng as _;
 use super::{MeshError, Place, places};
 use crate::crypto::Identity;
 use crate::protocol::{Member, Network, Role};
-use crate::store::keys;
+use crate::store::{Made, keys};
 
 /// What was made.
 pub struct Created {
@@ -40,7 +40,8 @@ pub struct CreatedKey {
 /// # Errors
 /// When there is a network file already, or a file cannot be written.
 pub fn create(dir: &Path, nodes: usize, authors: usize) -> Result<Created, MeshError> {
-    fs::create_dir_all(dir).map_err(MeshError::file("create", dir))?;
+    let free = places(nodes)?;
+    let _made = Made::folder(dir).map_err(MeshError::file("create", dir))?;
     let file = dir.join("network.toml");
     // First of all, so that nothing is half made beside an older network.
     let mut out =
@@ -50,16 +51,37 @@ pub fn create(dir: &Path, nodes: usize, authors: usize) -> Result<Created, MeshE
             io::ErrorKind::AlreadyExists => MeshError::Exists(file.clone()),
             _ => MeshError::file("create", &file)(error),
         })?;
-    let free = places(nodes)?;
-    let members: Vec<CreatedKey> = free
-        .iter()
-        .enumerate()
-        .map(|(number, place)| key(dir, format!("n{number}"), Some(*place)))
-        .collect::<Result<_, _>>()?;
-    let authors: Vec<CreatedKey> = (0..authors)
-        .map(|number| key(dir, format!("a{number}"), None))
-        .collect::<Result<_, _>>()?;
-    let listed = members.iter().chain(&authors).map(|key| Member {
+    let mut keys = Vec::new();
+    let result = fill(dir, &free, authors, &mut keys).and_then(|network| {
+        let written = out.write_all(network.to_toml().as_bytes());
+        written.map(|()| network).map_err(MeshError::file("write", &file))
+    });
+    let network = result.inspect_err(|_| {
+        // What cannot be removed stays.
+        keys.iter()
+            .map(|key| &key.file)
+            .chain([&file])
+            .for_each(|path| drop(fs::remove_file(path)));
+    })?;
+    let authors = keys.split_off(nodes);
+    Ok(Created { network, file, members: keys, authors })
+}
+
+/// Makes the keys, members' first, and the network of them; those that were made are in `keys` also
+/// when it fails.
+fn fill(
+    dir: &Path,
+    free: &[Place],
+    authors: usize,
+    keys: &mut Vec<CreatedKey>,
+) -> Result<Network, MeshError> {
+    for (number, place) in free.iter().enumerate() {
+        keys.push(key(dir, format!("n{number}"), Some(*place))?);
+    }
+    for number in 0..authors {
+        keys.push(key(dir, format!("a{number}"), None)?);
+    }
+    let listed = keys.iter().map(|key| Member {
         key: key.identity.public(),
         name: key.name.clone(),
         role: if key.place.is_some() { Role::Member } else { Role::Author },
@@ -69,10 +91,7 @@ pub fn create(dir: &Path, nodes: usize, authors: usize) -> Result<Created, MeshE
     rand::rngs::SysRng
         .try_fill_bytes(&mut nonce)
         .map_err(|error| MeshError::Key(error.to_string()))?;
-    let network = Network::new(nonce, listed.collect())
-        .map_err(|error| MeshError::Network(error.to_string()))?;
-    out.write_all(network.to_toml().as_bytes()).map_err(MeshError::file("write", &file))?;
-    Ok(Created { network, file, members, authors })
+    Network::new(nonce, listed.collect()).map_err(|error| MeshError::Network(error.to_string()))
 }
 
 fn key(dir: &Path, name: String, place: Option<Place>) -> Result<CreatedKey, MeshError> {
@@ -97,5 +116,12 @@ mod tests {
         assert!(dir.path().join("a1.pem").exists());
         assert!(create(dir.path(), 4, 2).is_err());
         assert_eq!(fs::read_to_string(&made.file).expect("is there"), text);
+        // A key that is in the way: what was made before it was met goes again, and it stays.
+        let other = dir.path().join("other");
+        fs::create_dir(&other).expect("makes");
+        fs::write(other.join("n2.pem"), "mine").expect("writes");
+        assert!(create(&other, 4, 2).is_err());
+        let left: Vec<_> = fs::read_dir(&other).expect("lists").flatten().collect();
+        assert_eq!((left.len(), left[0].file_name().to_str()), (1, Some("n2.pem")));
     }
 }

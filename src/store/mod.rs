@@ -22,6 +22,7 @@ mod cursor;
 #[cfg(test)]
 mod damage_tests;
 mod error;
+mod folders;
 mod frames;
 mod handle;
 mod health;
@@ -45,6 +46,7 @@ mod writer;
 
 pub use cursor::{Cursor, CursorError, LaneGap, Page};
 pub use error::StoreError;
+pub use folders::Made;
 pub use handle::{Answer, Options, Store};
 pub use health::Health;
 pub use keys::{KeyError, KeyLock};
