@@ -155,10 +155,10 @@ pub struct Node {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Where to listen for links; the network file's address if not given
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub gossip: Option<SocketAddr>,
     /// Where to serve HTTP
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = address)]
     pub api: SocketAddr,
     /// Ask every HTTP request for the bearer token in this file; needed off loopback
     #[arg(long, value_name = "FILE")]
@@ -252,6 +252,16 @@ pub struct MeshUp {
     /// Let nodes write their logs as JSON
     #[arg(long)]
     pub log_json: bool,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let bare = bare.replace("localhost", "127.0.0.1");
+        let near = bare.parse::<SocketAddr>().map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_default();
+        format!("an address is an IP address and a port up to 65535, as in 127.0.0.1:7700{near}")
+    })
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -1,7 +1,10 @@
 //! From arguments to an exit code. Every failure is one message on standard error.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, MeshVerb, Verb};
@@ -9,6 +12,9 @@ use super::{
     explain, keygen, mesh, mesh_run, network, node, output, post, read, rejections, report,
     scenarios, sim,
 };
+
+/// For the reader of the last words.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the user asked for makes no sense: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -19,23 +25,65 @@ pub struct Usage(pub String);
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to standard output with code 0, the rest to standard error with
-            // 2.
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let _ = error.print();
-            return code.into();
-        }
+        Err(error) => return unparsed(&error, std::env::args_os().skip(1)),
     };
     match run(cli.verb) {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write as _;
             let code = if error.is::<Usage>() { 2 } else { 1 };
-            let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {}", message(&error));
+            complain(message(&error));
             code.into()
         }
+    }
+}
+
+/// Arguments that make no sense. Help and version go to standard output with code 0.
+fn unparsed(error: &clap::Error, mut given: impl Iterator<Item = OsString>) -> ExitCode {
+    let why = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::InvalidUtf8, _) => {
+            given.find(|argument| argument.to_str().is_none()).map(|it| {
+                let shown = it.to_string_lossy().escape_debug().to_string();
+                format!(
+                    "the argument `{shown}` is not UTF-8; paths after options may be, this may not"
+                )
+            })
+        }
+        // Of `-5m` the parser names `-5`, and takes it for an option.
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(named))) => {
+            let number = |text: &str| {
+                let digits = text.strip_prefix('-');
+                digits.is_some_and(|digits| digits.starts_with(|c: char| c.is_ascii_digit()))
+            };
+            let whole = given.filter_map(|argument| argument.into_string().ok());
+            let whole = whole.filter(|argument| number(argument) && argument.starts_with(named));
+            let whole = if number(named) { whole.last() } else { None };
+            whole.map(|text| {
+                let text = text.escape_debug();
+                format!("`{text}`: numbers, times and durations are never negative here")
+            })
+        }
+        _ => None,
+    };
+    match why {
+        Some(why) => complain(why),
+        None => drop(error.print()),
+    }
+    u8::try_from(error.exit_code()).unwrap_or(2).into()
+}
+
+/// Writes what went wrong to standard error. The process ends soon whoever reads it, and so it does
+/// if that reader stands still.
+fn complain(why: String) {
+    use std::io::Write as _;
+    let (done, written) = std::sync::mpsc::channel();
+    let write = move || {
+        let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {why}");
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().name("complaint".into()).spawn(write).is_ok() {
+        // Late or not, there is nothing else to do.
+        let _ = written.recv_timeout(PATIENCE);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::store::keys as files;
 #[derive(Serialize)]
 struct Made<'a> {
     key: String,
-    file: &'a std::path::Path,
+    file: std::borrow::Cow<'a, str>,
     encrypted: bool,
 }
 
@@ -28,7 +28,11 @@ pub fn run(args: &Keygen) -> anyhow::Result<ExitCode> {
     files::write(&args.out, &identity, passphrase.as_ref().map(|text| text.as_str()))?;
     let key = identity.public().to_string();
     if args.json {
-        output::json(&Made { key, file: &args.out, encrypted: passphrase.is_some() })?;
+        output::json(&Made {
+            key,
+            file: args.out.to_string_lossy(),
+            encrypted: passphrase.is_some(),
+        })?;
     } else {
         output::line(&key)?;
     }

@@ -1,5 +1,6 @@
 //! `loyal network new` and `loyal network check`
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use crate::protocol::{Network, Role};
 
 #[derive(Serialize)]
 struct Summary<'a> {
-    file: &'a Path,
+    file: Cow<'a, str>,
     id: String,
     members: usize,
     authors: usize,
@@ -35,7 +36,7 @@ pub fn run(verb: &NetworkVerb) -> anyhow::Result<ExitCode> {
 fn print(file: &Path, network: &Network, json: bool) -> anyhow::Result<()> {
     let authors = network.keys().iter().filter(|key| key.role == Role::Author).count();
     let summary = Summary {
-        file,
+        file: file.to_string_lossy(),
         id: network.id().to_string(),
         members: network.n(),
         authors,

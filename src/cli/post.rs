@@ -1,6 +1,6 @@
 //! `loyal post`: publish through a node, or sign here and post the envelope.
 
-use std::io::{self, Read as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,6 +20,9 @@ use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 /// How long a signed batch is posted again when there is no answer or no room.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+const EMPTY: &str = "nothing to publish: no TEXT, no --file FILE, and standard input is empty; \
+                     an empty message is written `loyal post \"\"`";
+
 /// Publishes one message.
 pub fn run(args: &args::Post) -> anyhow::Result<ExitCode> {
     if args.topic.len() > MAX_TOPIC {
@@ -28,7 +31,8 @@ pub fn run(args: &args::Post) -> anyhow::Result<ExitCode> {
     }
     let payload = payload(args)?;
     if payload.len() > MAX_PAYLOAD {
-        bail!("the message is longer than {MAX_PAYLOAD} bytes, the most that one may have");
+        let why = format!("the message is longer than {MAX_PAYLOAD} bytes, the most that one has");
+        bail!(Usage(why));
     }
     let client = client(&args.client)?;
     let posted = match (&args.key, &args.network) {
@@ -61,12 +65,19 @@ fn payload(args: &args::Post) -> anyhow::Result<Vec<u8>> {
             file.and_then(|file| file.take(most).read_to_end(&mut bytes))
                 .with_context(|| format!("cannot read {}", path.display()))?;
         }
-        _ => {
+        given => {
+            if given.is_none() && io::stdin().is_terminal() {
+                let hint = "reading the message from this terminal; end it with Ctrl-D";
+                let _ = writeln!(anstream::stderr(), "\x1b[2m{hint}\x1b[0m");
+            }
             io::stdin()
                 .lock()
                 .take(most)
                 .read_to_end(&mut bytes)
                 .context("cannot read standard input")?;
+            if given.is_none() && bytes.is_empty() {
+                bail!(Usage(EMPTY.into()));
+            }
         }
     }
     Ok(bytes)

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ const MAX_REFUSED: usize = 10_000;
 pub fn report(dir: &Path) -> anyhow::Result<Report> {
     let path = dir.join("report.json");
     let mut text = String::new();
-    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = open(&path)?;
     file.take(MAX_FILE)
         .read_to_string(&mut text)
         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -142,9 +142,18 @@ fn refused(dir: &Path, id: Option<&str>) -> anyhow::Result<Vec<RefusalLine>> {
     Ok(found)
 }
 
+fn open(path: &Path) -> anyhow::Result<File> {
+    File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            anyhow!("there is no {}; give a folder that a run wrote with --report", path.display())
+        }
+        _ => anyhow::Error::from(error).context(format!("cannot read {}", path.display())),
+    })
+}
+
 fn lines(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<String>> + use<>> {
     let context = format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(|| context.clone())?;
+    let file = open(path)?;
     let lines = BufReader::new(file.take(MAX_FILE)).lines();
     Ok(lines.map(move |line| line.with_context(|| context.clone())))
 }

@@ -1,7 +1,7 @@
 //! The integration tests: one binary, a module a behaviour.
 //!
-//! `LOYAL_BLESS=1` writes what is pinned under `tests/vectors/` and `fuzz/corpus/` anew; without it
-//! the files are only compared.
+//! `LOYAL_BLESS=1` writes what is pinned under `tests/vectors/`, `tests/golden/` and `fuzz/corpus/`
+//! anew; without it the files are only compared.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod codec;
@@ -27,4 +27,5 @@ mod tidy;
 mod tls;
 mod vectors;
 mod world;
+mod wrong_usage;
 mod zip215;

@@ -1,8 +1,10 @@
 //! Real processes while what is around them goes wrong: folders that go, readers that stand still
 //! or leave, clients that hold connections, programs and keys that are replaced or edited.
 
-use std::io::Read as _;
+use std::ffi::OsStr;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -126,4 +128,58 @@ fn a_campaign_gives_its_result_though_its_copies_cannot_be_written() {
         (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert_eq!(ran.status.code(), Some(3), "{text}{errors}");
     assert!(text.contains("0 of 2 seeds") && errors.contains("loyal-failures"), "{text}{errors}");
+}
+
+#[test]
+fn an_error_at_the_start_ends_the_process_though_nobody_reads_it() {
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    let full = writer.try_clone().expect("a handle");
+    // Fills the pipe, and stays in its last write for as long as nobody reads.
+    std::thread::spawn(move || writer.write_all(&vec![b'x'; 8 << 20]));
+    std::thread::sleep(Duration::from_millis(300));
+    let mut command = Command::new(LOYAL);
+    command.args(["node", "--network", "none", "--key", "none", "--data", "none"]);
+    let mut child = command.stdin(Stdio::null()).stderr(full).spawn().expect("it starts");
+    let until = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if Instant::now() > until {
+            child.kill().expect("a child");
+            panic!("it waits for its reader");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
+fn folders_may_have_names_that_are_no_text() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let odd = dir.path().join(OsStr::from_bytes(b"n\xff"));
+    std::fs::create_dir(&odd).expect("made");
+    let node = alone(&odd);
+    assert_eq!(post(&node), 201);
+    drop(node);
+    let run = |arguments: &[&OsStr]| {
+        let ran = Command::new(LOYAL).args(arguments).stdin(Stdio::null()).output();
+        let ran = ran.expect("it runs");
+        assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    let os = OsStr::new;
+    run(&[os("rejections"), os("--json"), os("--data"), odd.join("n0").as_os_str()]);
+    let made = run(&[os("keygen"), os("--json"), os("--out"), odd.join("k.pem").as_os_str()]);
+    assert!(made.contains("k.pem") && odd.join("k.pem").exists(), "{made}");
+    let network = odd.join("net");
+    run(&[
+        os("network"),
+        os("new"),
+        os("--nodes=1"),
+        os("--json"),
+        os("--dir"),
+        network.as_os_str(),
+    ]);
+    run(&[os("network"), os("check"), os("--json"), network.join("network.toml").as_os_str()]);
 }
