@@ -22,6 +22,14 @@ impl Actor {
         }
     }
 
+    /// The node stops: what it still keeps to itself is to be written.
+    pub fn conclude(&mut self) {
+        match self {
+            Self::Honest(node) => node.conclude(),
+            Self::Liar(_) => {} // nobody reads what it refused
+        }
+    }
+
     pub fn drained(&mut self, now: Time, link: LinkId) {
         match self {
             Self::Honest(_) => {}

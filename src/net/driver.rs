@@ -357,6 +357,8 @@ impl Driver {
     async fn finish(mut self) {
         // Whoever still waits learns that the node stops: their senders are dropped.
         self.commands.close();
+        self.actor.conclude();
+        self.drain();
         drop(self.waiters);
         drop(self.dialer);
         for entry in self.links.values() {

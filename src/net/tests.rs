@@ -131,6 +131,35 @@ async fn liars_are_refused_and_the_rest_goes_on() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_folded_when_a_node_stops_is_in_its_log() {
+    let (network, folder) = (network(4), TempDir::new().expect("a folder"));
+    let mut liar = settings(&network, 3, &folder);
+    let spec = "flood:rate=200:what=duplicate".parse().expect("a specification");
+    liar.malicious = Some(Malice { spec, decoys: vec![] });
+    let liar = start(liar).await.expect("starts");
+    let honest = settings(&network, 0, &folder);
+    let data = honest.data.clone();
+    let node = start(honest).await.expect("starts");
+    node.handle().publish(entry("x".into())).await.expect("published");
+    let refused = async || {
+        let snapshot = node.handle().snapshot().await.expect("at work");
+        snapshot.counters.rejected.values().sum::<u64>()
+    };
+    let begun = Instant::now();
+    while refused().await < 100 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the flood comes");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let counted = refused().await;
+    node.stop().await;
+    let reader = store::Reader::open_stopped(&data).expect("opens");
+    let all = reader.rejection_summary(&store::RejectionQuery::default()).expect("reads");
+    let written: u64 = all.iter().map(|row| row.count).sum();
+    assert!(written >= counted, "{written} of {counted}");
+    liar.stop().await;
+}
+
 #[tokio::test]
 async fn a_node_that_cannot_start_says_why() {
     let (network, folder) = (network(2), TempDir::new().expect("a folder"));

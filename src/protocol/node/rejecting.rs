@@ -178,6 +178,14 @@ impl Node {
         }
     }
 
+    /// Writes down what is still folded. To be called when the node stops, and drained afterwards:
+    /// nothing else is to come.
+    pub fn conclude(&mut self) {
+        for row in self.standing.unfold_all() {
+            self.write_rejection(row);
+        }
+    }
+
     pub(super) fn write_rejection(&mut self, row: Rejection) {
         let token = Token(self.name());
         let record = Record::Rejection(Box::new(row));
