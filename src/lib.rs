@@ -14,6 +14,7 @@
 //! | `report` | pure | from what a run recorded to its report: JSON, terminal text, HTML, JUnit |
 //! | `sim` | pure | the same nodes and adversaries in virtual time, under an oracle |
 //! | `diagnostics` | shell | what is logged of what repeats; whether threads are at work |
+//! | `clock` | shell | a clock that does not jump, and what is noticed of one that does |
 //! | `store` | shell | SQLite, key files, locks |
 //! | `net` | shell | links over TCP and TLS, the driver, the checkers |
 //! | `http`, `api`, `client` | shell | the HTTP interface, and the client for it |
@@ -35,6 +36,8 @@ pub mod campaign;
 pub mod cli;
 #[cfg(feature = "shell")]
 pub mod client;
+#[cfg(feature = "shell")]
+mod clock;
 pub mod crypto;
 #[cfg(feature = "shell")]
 mod diagnostics;

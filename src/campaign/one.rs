@@ -34,8 +34,8 @@ pub enum Ending {
     Judged(Box<Judged>),
     /// Two runs differ.
     Differs(Difference),
-    /// The watcher stopped it.
-    Stopped,
+    /// The watcher stopped it; what was measured until then.
+    Stopped(Box<Judged>),
 }
 
 /// A run and its verdict.
@@ -88,16 +88,15 @@ impl Order<'_> {
                 }
             }
         }
-        if stopped {
-            return Ending::Stopped;
-        }
         let stepping = stepping.wall();
         let mut recording = sim.finish();
         recording.reproduce.clone_from(&self.reproduce);
+        recording.interrupted = stopped;
         let runs = if self.verify { 2 } else { 1 };
         clock.fill(&mut recording.resources, runs, stepping);
         let report = judge(&recording);
-        Ending::Judged(Box::new(Judged { recording, report }))
+        let judged = Box::new(Judged { recording, report });
+        if stopped { Ending::Stopped(judged) } else { Ending::Judged(judged) }
     }
 
     /// Runs it for its figures only; `None` if it was stopped. A panic is a failure.
@@ -112,7 +111,7 @@ impl Order<'_> {
             Ok(Ending::Differs(difference)) => {
                 failed(Kind::NotDeterministic, difference.to_string())
             }
-            Ok(Ending::Stopped) => None,
+            Ok(Ending::Stopped(_)) => None,
             Err(what) => failed(Kind::Panicked, what),
         }
     }
@@ -178,6 +177,7 @@ fn words(report: &Report, expected: Verdict) -> String {
             let liars = report.idle_liars.join(", ");
             found.push(format!("no behaviour of {liars} reached an honest node"));
         }
+        Verdict::Interrupted => found.push("interrupted".into()),
         Verdict::Pass => found.push(format!("passed, but {} was expected", expected.name())),
     }
     found.join("; ")

@@ -56,7 +56,7 @@ impl Kind {
             Self::NotDeterministic => 4,
             Self::Panicked => 3,
             Self::Verdict(Verdict::Liveness, _) => 2,
-            Self::Verdict(Verdict::NotExercised | Verdict::Pass, _) => 1,
+            Self::Verdict(_, _) => 1,
             Self::Unusable => 0,
         }
     }

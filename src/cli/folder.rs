@@ -148,6 +148,8 @@ mod tests {
             settle_us: None,
             real_crypto: true,
             resources: Default::default(),
+            clock_steps: vec![],
+            interrupted: false,
         }
     }
 

@@ -17,9 +17,10 @@ use super::sim::INTERRUPTED;
 use super::{args, folder, live, output};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
-use crate::mesh::{Liar, Load, Mesh, MeshError, Plan, Progress, measure_run};
+use crate::mesh::{Halt, Liar, Load, Mesh, MeshError, Plan, Progress, measure_run};
 use crate::protocol::{Member, Network, Role, Time};
 use crate::report::{Recording, Report, terminal};
+use crate::scenario::Verdict;
 
 /// Nodes where none are asked for: the fewest that tolerate a liar.
 const DEFAULT_NODES: u16 = 4;
@@ -54,6 +55,17 @@ pub(super) fn interrupted(begun: Instant) -> ExitCode {
     let line = format!("interrupted after {seconds:.1} s: nothing is judged");
     let _ = writeln!(anstream::stderr(), "\x1b[1;33m{line}\x1b[0m");
     INTERRUPTED.into()
+}
+
+/// A run that was interrupted and of which nothing could be read is no failure.
+pub(super) fn or_interrupted<T>(result: anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
+    match result {
+        Err(error) if matches!(error.downcast_ref(), Some(MeshError::Interrupted(_))) => {
+            let _ = writeln!(anstream::stderr(), "{error}");
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 /// Liars are the last of all nodes.
@@ -123,6 +135,9 @@ impl Folder {
             .mode(0o700)
             .create(&path)
             .with_context(|| format!("cannot create {}", path.display()))?;
+        if !keep {
+            signals::temporary(&path);
+        }
         Ok(Self { path, temporary: true, keep })
     }
 
@@ -157,13 +172,9 @@ async fn up(args: &args::MeshUp, plan: &Plan) -> anyhow::Result<ExitCode> {
     let stop = signals::listen(false).context("cannot listen for signals")?;
     let begun = Instant::now();
     let mut mesh = Mesh::start(plan, now())?;
-    let result = tokio::select! {
-        biased;
-        () = stopped(stop.clone()), if args.messages.is_some() => Ok(interrupted(begun)),
-        result = work(args, plan, &mut mesh, stop) => result,
-    };
+    let result = work(args, plan, &mut mesh, stop).await;
     mesh.stop().await;
-    result
+    Ok(or_interrupted(result)?.unwrap_or_else(|| interrupted(begun)))
 }
 
 async fn work(
@@ -171,13 +182,14 @@ async fn work(
     plan: &Plan,
     mesh: &mut Mesh,
     stop: Stop,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Option<ExitCode>> {
+    let begun = Instant::now();
     let bar = bar(plan.nodes as u64, "starting");
     tokio::select! {
         ready = mesh.ready(|count| bar.set_position(count as u64)) => ready?,
         () = stopped(stop.clone()) => {
             bar.finish_and_clear();
-            return Ok(ExitCode::SUCCESS);
+            return Ok(args.messages.is_none().then_some(ExitCode::SUCCESS));
         }
     }
     bar.finish_and_clear();
@@ -189,25 +201,30 @@ async fn work(
     let Some(messages) = args.messages else {
         introduced?;
         live::watch(mesh, stop).await?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Some(ExitCode::SUCCESS));
     };
     let load = Load { messages, rate: args.rate, size: usize::try_from(args.size)? };
-    let (recording, report) = measured(mesh, &load, reproduce(args, plan)).await?;
+    let (recording, report) =
+        measured(mesh, &load, reproduce(args, plan), &Halt::new(stop)).await?;
+    if report.verdict == Verdict::Interrupted {
+        interrupted(begun);
+    }
     let text = if args.json { report.to_json()? } else { terminal(&report) };
     let mut copies = vec![introduced, output::text(&text).map_err(Into::into)];
     if let Some(dir) = &args.report {
         copies.push(folder::write(dir, "", &recording, &report));
     }
-    Ok(output::outcome(report.verdict.exit_code(), copies))
+    Ok(Some(output::outcome(report.verdict.exit_code(), copies)))
 }
 
 async fn measured(
     mesh: &mut Mesh,
     load: &Load,
     again: String,
+    halt: &Halt,
 ) -> anyhow::Result<(Recording, Report)> {
     let bar = bar(load.messages, "posting");
-    let result = measure_run(mesh, load, (NAME.into(), again), |progress| match progress {
+    let result = measure_run(mesh, load, (NAME.into(), again), halt, |progress| match progress {
         Progress::Posted(count) => bar.set_position(count),
         Progress::Complete(nodes) => bar.set_message(format!("{nodes} nodes complete")),
         Progress::Watching => bar.set_message("watching"),

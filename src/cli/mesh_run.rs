@@ -9,12 +9,11 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 
 use super::exit::Usage;
-use super::mesh::{Folder, bar, interrupted, now};
-use super::signals::{self, stopped};
-use super::{folder, output, scenarios};
-use crate::mesh::{Mesh, Playing, Progress, messages, plan, play};
+use super::mesh::{Folder, bar, interrupted, now, or_interrupted};
+use super::{folder, output, scenarios, signals};
+use crate::mesh::{Halt, Mesh, Playing, Progress, messages, plan, play};
 use crate::report::{Recording, Report, terminal};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Verdict};
 
 /// Most processes that one machine is asked to run.
 const MOST_NODES: usize = 200;
@@ -73,16 +72,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(async {
         let stop = signals::listen(false).context("cannot listen for signals")?;
         let mut mesh = Mesh::start(&plan, now())?;
-        let result = tokio::select! {
-            biased;
-            () = stopped(stop) => Ok(None),
-            result = watched(args, &scenario, seed, &mut mesh) => result.map(Some),
-        };
+        let result = watched(args, &scenario, seed, &mut mesh, &Halt::new(stop)).await;
         mesh.stop().await;
         result
     });
+    let result = or_interrupted(result);
     folder.close(result.as_ref().err());
     let Some((recording, report)) = result? else { return Ok(interrupted(begun)) };
+    if report.verdict == Verdict::Interrupted {
+        interrupted(begun);
+    }
     let text = if args.json { report.to_json()? } else { terminal(&report) };
     let mut copies = vec![output::text(&text).map_err(Into::into)];
     if let Some(dir) = &args.report {
@@ -98,10 +97,11 @@ async fn watched(
     scenario: &Scenario,
     seed: u64,
     mesh: &mut Mesh,
-) -> anyhow::Result<(Recording, Report)> {
+    halt: &Halt,
+) -> anyhow::Result<Option<(Recording, Report)>> {
     let mut screen = Screen::new(scenario, seed);
-    let result =
-        play(mesh, scenario, seed, reproduce(args, seed), |playing| screen.show(playing)).await;
+    let again = reproduce(args, seed);
+    let result = play(mesh, scenario, seed, again, halt, |playing| screen.show(playing)).await;
     screen.bar.finish_and_clear();
     Ok(result?)
 }

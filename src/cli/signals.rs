@@ -1,6 +1,8 @@
 //! The one shutdown signal: SIGINT, SIGTERM, SIGHUP, or the end of the launcher's pipe.
 
 use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,6 +10,22 @@ use tokio::sync::watch;
 
 /// Signals so close together count as one.
 const SAME_WISH: Duration = Duration::from_millis(500);
+
+/// Folders that go away with the process, keys in them, also when it is told to end at once.
+static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Notes such a folder.
+pub fn temporary(path: &Path) {
+    TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+}
+
+/// The end at once. Children see it, and may write a little meanwhile.
+fn end() -> ! {
+    for path in &*TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner) {
+        let _ = std::fs::remove_dir_all(path).or_else(|_| std::fs::remove_dir_all(path));
+    }
+    std::process::exit(130);
+}
 
 /// Becomes true once, when it is time to stop.
 pub type Stop = watch::Receiver<bool>;
@@ -41,7 +59,7 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        std::process::exit(130);
+        end();
     });
     if with_parent {
         // One that stands still does not see the end of its standard input: it must go on first.

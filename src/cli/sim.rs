@@ -218,9 +218,9 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
             let _ = writeln!(err, "  again  {}", failure.reproduce);
             Some(failure)
         }
-        Ok(Ending::Stopped) => {
-            let _ = writeln!(err, "stopped{last}; nothing is judged");
-            return Ok(INTERRUPTED.into());
+        Ok(Ending::Stopped(judged)) => {
+            let _ = writeln!(err, "interrupted{last}: nothing is judged");
+            return Ok(output::outcome(INTERRUPTED, show(args, &order, &judged)));
         }
         Err(panic) => {
             return Err(anyhow!(

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
+use super::halt::GRACE;
 use super::lives::Lives;
 use super::load::Sent;
 use super::observe::{held, observe};
-use super::{Mesh, MeshError, Observed, Terms, record};
+use super::steps::Watch;
+use super::{Halt, Mesh, MeshError, Observed, Terms, record};
 use crate::http::StatusDto;
 use crate::report::{Recording, Report, judge};
 
@@ -32,7 +34,7 @@ pub enum Progress {
 }
 
 /// A run whose load is posted and whose faults are over.
-pub(super) struct Ending {
+pub(super) struct Ending<'a> {
     /// Every message.
     pub sent: Vec<Sent>,
     /// Bytes of the largest payload.
@@ -43,43 +45,61 @@ pub(super) struct Ending {
     pub last: Instant,
     /// Until when everything must be everywhere.
     pub deadline: Instant,
+    /// Whether it is to stop.
+    pub halt: &'a Halt,
+    /// What was noticed of the wall clock.
+    pub clock: Watch,
 }
 
 /// Waits until every message is everywhere and every attack was tried on somebody, both with a
-/// deadline; then reads what was delivered and refused, and judges it.
+/// deadline; then reads what was delivered and refused, and judges it. A run that is to stop waits
+/// for nothing, and is judged by nothing.
 ///
 /// # Errors
 /// When a node dies or an honest one does not answer.
 pub(super) async fn conclude(
     mesh: &mut Mesh,
-    ending: Ending,
+    ending: Ending<'_>,
     terms: &Terms,
     lives: &Lives,
     mut progress: impl FnMut(Progress),
 ) -> Result<(Recording, Report), MeshError> {
-    let Ending { sent, size, bytes_before, last, deadline } = ending;
-    settle(mesh, &sent, deadline, &mut progress).await?;
+    let Ending { sent, size, bytes_before, last, deadline, halt, clock } = ending;
+    settle(mesh, &sent, (deadline, halt), &mut progress).await?;
     if mesh.honest().count() < mesh.nodes.len() {
         progress(Progress::Watching);
-        tokio::time::sleep_until((last + LINGER).into()).await;
+        halt.sleep_until((last + LINGER).into()).await;
     }
     let start_s = mesh.start_time.map(|time| time.as_secs_f64());
     let mut run = Observed { sent, start_s, ..Observed::default() };
     let patience = Instant::now() + EXERCISE;
     loop {
-        run.nodes = observe(&mesh.nodes).await?;
+        run.nodes = tokio::select! {
+            seen = observe(&mesh.nodes) => seen?,
+            () = halt.overdue() => return Err(MeshError::Interrupted(GRACE)),
+        };
         for node in &mut run.nodes {
             node.bytes_before = bytes_before.get(&node.key).copied().unwrap_or(0);
         }
         lives.complete(mesh, &mut run.nodes);
-        if judge(&record(&run, terms)).idle_liars.is_empty() || Instant::now() > patience {
+        if judge(&record(&run, terms)).idle_liars.is_empty()
+            || Instant::now() > patience
+            || halt.asked()
+        {
             break;
         }
-        tokio::time::sleep(ASK * 2).await;
+        halt.sleep(ASK * 2).await;
     }
-    collect(mesh, &mut run, terms, (size, deadline)).await?;
+    tokio::select! {
+        read = collect(mesh, &mut run, terms, (size, deadline), halt) => read?,
+        () = halt.overdue() => return Err(MeshError::Interrupted(GRACE)),
+    }
     run.wall_s = mesh.started.elapsed().as_secs_f64();
-    mesh.check_alive()?;
+    run.interrupted = halt.asked();
+    run.clock_steps = clock.found(terms.zero);
+    if !run.interrupted {
+        mesh.check_alive()?;
+    }
     let recording = record(&run, terms);
     let report = judge(&recording);
     Ok((recording, report))
@@ -92,6 +112,7 @@ async fn collect(
     run: &mut Observed,
     terms: &Terms,
     (size, deadline): (usize, Instant),
+    halt: &Halt,
 ) -> Result<(), MeshError> {
     let authors: Vec<String> = mesh.honest().map(|node| node.entry.key.clone()).collect();
     loop {
@@ -100,10 +121,11 @@ async fn collect(
             node.held = list;
         }
         let delivery = judge(&record(run, terms)).delivery;
-        if delivery.delivered >= delivery.expected || Instant::now() > deadline {
+        let enough = delivery.delivered >= delivery.expected || Instant::now() > deadline;
+        if enough || halt.asked() {
             return Ok(());
         }
-        tokio::time::sleep(ASK).await;
+        halt.sleep(ASK).await;
     }
 }
 
@@ -112,7 +134,7 @@ async fn collect(
 async fn settle(
     mesh: &mut Mesh,
     sent: &[Sent],
-    deadline: Instant,
+    (deadline, halt): (Instant, &Halt),
     progress: &mut impl FnMut(Progress),
 ) -> Result<(), MeshError> {
     let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
@@ -120,12 +142,16 @@ async fn settle(
         let slot = wanted.entry(&one.author).or_default();
         *slot = (*slot).max(one.seq);
     }
-    loop {
+    while !halt.asked() {
         let mut seen: Vec<Option<StatusDto>> = Vec::new();
         for node in mesh.honest().filter(|node| !node.killed) {
             // A node that is stuck must not hold up the verdict on the others.
-            let status = timeout_at(deadline.into(), node.client.status()).await;
-            seen.push(status.ok().and_then(Result::ok));
+            let status = timeout_at(deadline.into(), node.client.status());
+            let status = tokio::select! {
+                status = status => status.ok().and_then(Result::ok),
+                () = halt.wait() => return Ok(()),
+            };
+            seen.push(status);
         }
         mesh.check_alive()?;
         let tip = |status: &StatusDto, author: &str| status.tips.get(author).copied().unwrap_or(0);
@@ -143,8 +169,9 @@ async fn settle(
         if complete == seen.len() || Instant::now() >= deadline {
             return Ok(());
         }
-        tokio::time::sleep(ASK).await;
+        halt.sleep(ASK).await;
     }
+    Ok(())
 }
 
 /// Link bytes that each node has received, by key.

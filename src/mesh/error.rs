@@ -71,6 +71,9 @@ pub enum MeshError {
         /// The last lines of it.
         tail: String,
     },
+    /// A run was to stop, and nodes did not tell in time what they had seen.
+    #[error("nodes did not tell within {0:?} what they had seen: there is no report")]
+    Interrupted(std::time::Duration),
     /// Honest nodes did not get linked.
     #[error("not linked after {seconds} s: {}; {why}", names.join(", "))]
     NotReady {

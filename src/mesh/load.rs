@@ -3,12 +3,14 @@
 //! often.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::halt::Halt;
+use super::steps::now;
 use crate::client::{Client, ClientError};
 use crate::crypto::Digest;
 
@@ -56,18 +58,13 @@ pub struct Sent {
     pub excused: bool,
 }
 
-/// Microseconds since 1970.
-pub fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl Load {
     /// Posts everything, to each of `authors` (key, client) in turn; `progress` is told how many
-    /// are done.
+    /// are done. When the run is to stop, nothing more is posted.
     pub async fn publish(
         &self,
         authors: &[(String, Client)],
+        halt: &Halt,
         mut progress: impl FnMut(u64),
     ) -> Vec<Sent> {
         let mut posts = JoinSet::new();
@@ -79,7 +76,10 @@ impl Load {
         for number in 0..self.messages {
             let due = Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX);
             if let Some(due) = start.checked_add(due) {
-                tokio::time::sleep_until(due).await;
+                halt.sleep_until(due).await;
+            }
+            if halt.asked() {
+                break;
             }
             let turn = usize::try_from(number).unwrap_or(0) % authors.len().max(1);
             let (Some((key, client)), Some(places)) = (authors.get(turn), places.get(turn)) else {
@@ -97,11 +97,27 @@ impl Load {
             }
             progress(sent.len() as u64);
         }
-        while let Some(done) = posts.join_next().await {
-            sent.extend(done.ok());
-            progress(sent.len() as u64);
-        }
+        finish(posts, &mut sent, halt, progress).await;
         sent
+    }
+}
+
+/// Waits for what is under way; not for long, when the run is to stop.
+pub(super) async fn finish(
+    mut posts: JoinSet<Sent>,
+    sent: &mut Vec<Sent>,
+    halt: &Halt,
+    mut progress: impl FnMut(u64),
+) {
+    loop {
+        tokio::select! {
+            done = posts.join_next() => match done {
+                Some(done) => sent.extend(done.ok()),
+                None => return,
+            },
+            () = halt.overdue() => return,
+        }
+        progress(sent.len() as u64);
     }
 }
 
@@ -195,8 +211,10 @@ mod tests {
             }
             *seen.lock().expect("no panic") = open.len();
         });
+        let (_never, stop) = tokio::sync::watch::channel(false);
+        let halt = Halt::new(stop);
         let load = Load { messages: 1000, rate: 1e6, size: 10 };
-        let sent = load.publish(&[("a".into(), client)], |_| {}).await;
+        let sent = load.publish(&[("a".into(), client)], &halt, |_| {}).await;
         assert_eq!((sent.len(), sent.iter().filter(|one| one.id.is_ok()).count()), (1000, 0));
         assert_eq!(*most.lock().expect("no panic"), AT_ONCE);
     }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::load::{AT_ONCE, AT_ONCE_BYTES, PATIENCE, Sent, WAITING, now, payload, post};
+use super::halt::Halt;
+use super::load::{AT_ONCE, AT_ONCE_BYTES, PATIENCE, Sent, WAITING, finish, payload, post};
 use super::roster::Roster;
+use super::steps::now;
 use crate::crypto::Digest;
 use crate::scenario::Scenario;
 
@@ -40,10 +42,12 @@ pub fn messages(scenario: &Scenario) -> u64 {
 }
 
 /// Publishes all loads; times count from `zero`. `progress` is told how many messages are done.
+/// When the run is to stop, nothing more is posted.
 pub(super) async fn publish(
     scenario: &Scenario,
     roster: &Roster,
     zero: Instant,
+    halt: &Halt,
     mut progress: impl FnMut(u64),
 ) -> Vec<Sent> {
     let publishers: Vec<Arc<Vec<usize>>> =
@@ -55,7 +59,10 @@ pub(super) async fn publish(
     let mut number = 0;
     while let Some((at, load, k)) = next.pop_first() {
         if let Some(at) = zero.checked_add(at) {
-            tokio::time::sleep_until(at).await;
+            halt.sleep_until(at).await;
+        }
+        if halt.asked() {
+            break;
         }
         next.extend(due(load, k + 1));
         let size = scenario.loads[load].size;
@@ -72,10 +79,7 @@ pub(super) async fn publish(
         }
         progress(sent.len() as u64);
     }
-    while let Some(done) = posts.join_next().await {
-        sent.extend(done.ok());
-        progress(sent.len() as u64);
-    }
+    finish(posts, &mut sent, halt, progress).await;
     sent
 }
 

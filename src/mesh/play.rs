@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 
 use super::ending::{Ending, Progress, bytes_received, conclude};
 use super::lives::Lives;
-use super::load::now;
 use super::loads::{places, publish};
 use super::roster::{Roster, roster};
+use super::steps::{Watch, now};
 use super::weather::{Weather, not_modelled};
-use super::{Liar, Mesh, MeshError, Plan, Terms};
+use super::{Halt, Liar, Mesh, MeshError, Plan, Terms};
 use crate::report::{FaultRecord, Recording, Report};
 use crate::scenario::{Act, Scenario, Start, Strike};
 
@@ -54,7 +54,8 @@ pub fn plan(scenario: &Scenario, dir: PathBuf, log_json: bool) -> Plan {
 }
 
 /// Runs a scenario on a mesh that was just started, to its verdict. To be awaited on the thread
-/// that outlives all others, as [`Mesh::start_again`] says.
+/// that outlives all others, as [`Mesh::start_again`] says. One that is to stop tells what was seen
+/// until then; `None` if it had not begun.
 ///
 /// # Errors
 /// When a node dies that nobody killed, does not get linked, or an honest one does not answer.
@@ -63,15 +64,20 @@ pub async fn play(
     scenario: &Scenario,
     seed: u64,
     reproduce: String,
+    halt: &Halt,
     mut progress: impl FnMut(Playing),
-) -> Result<(Recording, Report), MeshError> {
+) -> Result<Option<(Recording, Report)>, MeshError> {
     let roster = roster(mesh, places(scenario));
     let mut starting = JoinSet::new();
     (0..mesh.nodes.len()).for_each(|number| watch_start(&mut starting, &roster, number));
     let mut weather = Weather::new(mesh, scenario, seed);
     let mut bytes_before = BTreeMap::new();
     if scenario.mesh.start == Start::Linked {
-        mesh.ready(|count| progress(Playing::Linked(count))).await?;
+        tokio::select! {
+            biased;
+            () = halt.wait() => return Ok(None),
+            ready = mesh.ready(|count| progress(Playing::Linked(count))) => ready?,
+        }
         weather.told().await?;
         bytes_before = bytes_received(mesh).await;
     }
@@ -79,6 +85,7 @@ pub async fn play(
         Start::Linked => Instant::now(),
         Start::Cold => mesh.started,
     };
+    let clock = Watch::start();
     let mut terms = terms(mesh, scenario, seed, reproduce);
     terms.zero = now().saturating_sub(micros(zero.elapsed()));
     progress(Playing::Begun);
@@ -94,18 +101,19 @@ pub async fn play(
         strikes,
     };
     let posted = Cell::new(0);
-    let loads =
-        async { Ok(publish(scenario, &roster, zero.into(), |count| posted.set(count)).await) };
-    let faults = stage.strike_all(zero, &posted, &mut progress);
+    let loads = async {
+        Ok(publish(scenario, &roster, zero.into(), halt, |count| posted.set(count)).await)
+    };
+    let faults = stage.strike_all(zero, &posted, halt, &mut progress);
     let (sent, ()) = tokio::try_join!(loads, faults)?;
     let Stage { mesh, lives, weather, .. } = stage;
     let last = Instant::now();
     let deadline = last + scenario.settle;
-    let ending = Ending { sent, size, bytes_before, last, deadline };
+    let ending = Ending { sent, size, bytes_before, last, deadline, halt, clock };
     let told = |ending| progress(Playing::Ending(ending));
     let result = conclude(mesh, ending, &terms, &lives, told).await;
     drop(weather);
-    result
+    result.map(Some)
 }
 
 fn micros(time: Duration) -> u64 {
@@ -154,11 +162,13 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Lets everything strike that is to, until the scenario's duration is over as well.
+    /// Lets everything strike that is to, until the scenario's duration is over as well. When the
+    /// run is to stop, those who stand still go on, so that they can tell what they saw.
     async fn strike_all(
         &mut self,
         zero: Instant,
         posted: &Cell<u64>,
+        halt: &Halt,
         progress: &mut impl FnMut(Playing),
     ) -> Result<(), MeshError> {
         let mut next = 0;
@@ -167,7 +177,11 @@ impl Stage<'_> {
             let at = strike.map_or(self.scenario.duration, |strike| strike.at);
             while zero.elapsed() < at {
                 let left = at.saturating_sub(zero.elapsed());
-                tokio::time::sleep(left.min(LOOK)).await;
+                halt.sleep(left.min(LOOK)).await;
+                if halt.asked() {
+                    (0..self.mesh.nodes.len()).for_each(|number| self.pause(number, false));
+                    return Ok(());
+                }
                 self.mesh.check_alive()?;
                 progress(Playing::At(zero.elapsed(), posted.get()));
             }

@@ -13,7 +13,8 @@ use crate::crypto::{Digest, PublicKey, parse_hex};
 use crate::http::{AttemptsDto, RejectionDto, StatusDto};
 use crate::protocol::CountsAs;
 use crate::report::{
-    Backend, BanRecord, FaultRecord, NodeRecord, Recording, Refused, Resources, Tried, TriedOne,
+    Backend, BanRecord, ClockStep, FaultRecord, NodeRecord, Recording, Refused, Resources, Tried,
+    TriedOne,
 };
 use crate::scenario::{Expect, Verdict};
 
@@ -141,6 +142,10 @@ pub struct Observed {
     pub wall_s: f64,
     /// From the first process being started to all being linked, in seconds.
     pub start_s: Option<f64>,
+    /// What was noticed of the wall clock.
+    pub clock_steps: Vec<ClockStep>,
+    /// It was stopped before its end.
+    pub interrupted: bool,
 }
 
 /// The recording of a run.
@@ -178,6 +183,8 @@ pub fn record(run: &Observed, terms: &Terms) -> Recording {
         settle_us: terms.settle_us,
         real_crypto: true,
         resources: resources(run),
+        clock_steps: run.clock_steps.clone(),
+        interrupted: run.interrupted,
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::ending::{Ending, Progress, bytes_received, conclude};
 use super::lives::Lives;
-use super::load::{Load, now};
-use super::{Mesh, MeshError, Terms};
+use super::load::Load;
+use super::steps::{Watch, now};
+use super::{Halt, Mesh, MeshError, Terms};
 use crate::client::Client;
 use crate::report::{Recording, Report};
 
@@ -15,7 +16,8 @@ const SETTLE: Duration = Duration::from_secs(10);
 const BYTES_PER_S: u64 = 8 << 20;
 
 /// Publishes the load through the honest nodes, waits until it is everywhere and every attack was
-/// tried on somebody (both with a deadline), and tells what was observed, and the verdict on it.
+/// tried on somebody (both with a deadline), and tells what was observed, and the verdict on it. A
+/// run that is to stop tells what was observed until then.
 ///
 /// # Errors
 /// When a node dies or an honest one does not answer.
@@ -23,6 +25,7 @@ pub async fn measure_run(
     mesh: &mut Mesh,
     load: &Load,
     (name, reproduce): (String, String),
+    halt: &Halt,
     mut progress: impl FnMut(Progress),
 ) -> Result<(Recording, Report), MeshError> {
     let authors: Vec<(String, Client)> =
@@ -30,12 +33,13 @@ pub async fn measure_run(
     let bytes_before = bytes_received(mesh).await;
     let mut terms = Terms::plain(name, reproduce, mesh.network.f());
     terms.zero = now();
-    let sent = load.publish(&authors, |count| progress(Progress::Posted(count))).await;
+    let clock = Watch::start();
+    let sent = load.publish(&authors, halt, |count| progress(Progress::Posted(count))).await;
     mesh.check_alive()?;
     let (last, size) = (Instant::now(), load.size);
     let bulk = (size as u64).saturating_mul(sent.len() as u64).saturating_mul(authors.len() as u64);
     let deadline = last + SETTLE + Duration::from_secs(bulk / BYTES_PER_S);
-    let ending = Ending { sent, size, bytes_before, last, deadline };
+    let ending = Ending { sent, size, bytes_before, last, deadline, halt, clock };
     let lives = Lives::new(mesh, size);
     conclude(mesh, ending, &terms, &lives, progress).await
 }

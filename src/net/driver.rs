@@ -17,7 +17,6 @@ use tokio_rustls::TlsStream;
 
 use super::actor::Actor;
 use super::checkers::{self, Checkers};
-use super::clock::{Clock, Steps};
 use super::dialer::Dialer;
 use super::disk::Disk;
 use super::fair::Fair;
@@ -30,6 +29,7 @@ use super::mailbox::{Arrival, Mailbox};
 use super::records::Paced;
 use super::traffic::Meter;
 use super::waiters::Waiters;
+use crate::clock::{Clock, Steps};
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId, Time};
 
@@ -293,9 +293,10 @@ impl Driver {
         }
         self.next_look = Instant::now() + CLOCK_PAUSE;
         if let Some(step) = self.steps.look(&self.clock) {
-            let seconds = step / 1_000_000;
+            let (seconds, slept) = (step.by / 1_000_000, step.slept / 1_000_000);
             tracing::warn!(
                 seconds,
+                slept,
                 "the wall clock was set, or the machine slept; times of this node go on without"
             );
         }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::clock::Clock;
 use super::impairment::Impairments;
 use super::mailbox::Mailbox;
 use super::traffic::{Meter, Traffic};
 use crate::adversary::{Attempts, Spec};
+use crate::clock::Clock;
 use crate::crypto::PublicKey;
 use crate::diagnostics::Pulse;
 use crate::protocol::{Network, PublishError, Refusal, Snapshot, Time};

@@ -9,7 +9,6 @@
 mod actor;
 mod acts;
 mod checkers;
-mod clock;
 mod dialer;
 mod disk;
 mod driver;

@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use super::actor::Actor;
 use super::checkers::Checkers;
-use super::clock::Clock;
 use super::dialer::Dialer;
 use super::disk::Disk;
 use super::driver::{Driver, Parts};
@@ -24,6 +23,7 @@ use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
 use super::traffic::Meter;
 use crate::adversary::Adversary;
+use crate::clock::Clock;
 use crate::crypto::PublicKey;
 use crate::protocol::{Input, Network, Node};
 use crate::store::Store;

@@ -1,7 +1,7 @@
 //! The verdict in a word and a sentence, which says what was missed.
 
-use super::Report;
 use super::junit::{actual, limit};
+use super::{ClockStep, Report};
 use crate::scenario::Verdict;
 
 /// What a verdict is called where people read it.
@@ -11,6 +11,7 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
         Verdict::Liveness => "LIVENESS MISSED",
         Verdict::Safety => "SAFETY BROKEN",
         Verdict::NotExercised => "NOT EXERCISED",
+        Verdict::Interrupted => "INTERRUPTED",
     }
 }
 
@@ -25,6 +26,33 @@ pub(super) fn sentence(report: &Report) -> String {
             let liars = report.idle_liars.join(", ");
             format!("no behaviour of {liars} reached an honest node")
         }
+        Verdict::Interrupted => {
+            let (done, due) = (report.delivery.delivered, report.delivery.expected);
+            let sent = report.published;
+            format!(
+                "nothing is judged; {sent} messages were published, {done} of {due} deliveries made"
+            )
+        }
+    }
+}
+
+impl ClockStep {
+    /// What happened to the clock, and what that means for the numbers.
+    pub fn words(&self) -> String {
+        let (at, by, slept) = (self.at_ms / 1e3, self.by_ms / 1e3, self.slept_ms / 1e3);
+        let set = by - slept;
+        let mut what = Vec::new();
+        if slept >= 1.0 {
+            what.push(format!("the machine slept for {slept:.1} s"));
+        }
+        if set.abs() >= 1.0 {
+            let way = if set < 0.0 { "back" } else { "forward" };
+            what.push(format!("the wall clock was set {:.1} s {way}", set.abs()));
+        }
+        format!(
+            "{}, {at:.1} s into the run: latencies leave that out, but of nodes that started after it",
+            what.join(" and ")
+        )
     }
 }
 
@@ -100,6 +128,40 @@ mod tests {
         assert!(sentence(&judge(&run)).ends_with("; L7 did not hold"));
         run.violations[0].liveness = false;
         assert_eq!(sentence(&judge(&run)), "L7 did not hold");
+    }
+
+    #[test]
+    fn what_was_interrupted_passes_nothing() {
+        let mut run = clean();
+        run.interrupted = true;
+        let report = judge(&run);
+        assert_eq!((report.verdict.name(), report.verdict.exit_code()), ("interrupted", 130));
+        assert!(sentence(&report).starts_with("nothing is judged; "), "{}", sentence(&report));
+        let text = crate::report::terminal(&report);
+        assert!(text.contains("INTERRUPTED") && !text.contains("PASS"), "{text}");
+        assert!(crate::report::junit(&report).contains("failures=\"1\""));
+        assert!(crate::report::html(&run, &report).contains("badge interrupted"));
+        let json = report.to_json().expect("JSON");
+        assert_eq!(serde_json::from_str::<Report>(&json).expect("reads"), report);
+    }
+
+    #[test]
+    fn a_step_of_the_clock_is_told_with_its_cause() {
+        let words = |by_ms, slept_ms| ClockStep { at_ms: 3200.0, by_ms, slept_ms }.words();
+        let set = words(7_200_000.0, 0.0);
+        assert!(set.starts_with("the wall clock was set 7200.0 s forward, 3.2 s into"), "{set}");
+        assert!(words(-60_000.0, 0.0).contains("60.0 s back"));
+        let slept = words(60_000.0, 60_000.0);
+        assert!(slept.starts_with("the machine slept for 60.0 s, "), "{slept}");
+        assert!(
+            words(0.0, 60_000.0)
+                .contains("slept for 60.0 s and the wall clock was set 60.0 s back")
+        );
+        let mut run = clean();
+        run.clock_steps.push(ClockStep { at_ms: 3200.0, by_ms: 7_200_000.0, slept_ms: 0.0 });
+        assert!(
+            crate::report::terminal(&judge(&run)).contains("clock      the wall clock was set")
+        );
     }
 
     #[test]

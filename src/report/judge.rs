@@ -25,7 +25,7 @@ pub fn judge(run: &Recording) -> Report {
     let violations = |liveness: bool| {
         run.violations.iter().filter(|one| one.liveness == liveness).count() as u64
     };
-    report.verdict = Verdict::of(&Facts {
+    let verdict = Verdict::of(&Facts {
         accepted: tally.accepted.len() as u64,
         honest_banned: report.bans.honest,
         refused_posts: tally.refused,
@@ -36,6 +36,7 @@ pub fn judge(run: &Recording) -> Report {
         missed: report.expectations.iter().filter(|one| !one.pass).count() as u64,
         idle_liars: report.idle_liars.len() as u64,
     });
+    report.verdict = if run.interrupted { Verdict::Interrupted } else { verdict };
     report
 }
 
@@ -85,6 +86,7 @@ fn describe(run: &Recording, tally: &Tally, attribution: &Attribution<'_>) -> Re
         settle_s: run.settle_us.map(|micros| micros as f64 / 1e6),
         verdict: Verdict::Pass,
         expected_verdict: run.expected_verdict,
+        clock_steps: run.clock_steps.clone(),
         reproduce: run.reproduce.clone(),
     }
 }

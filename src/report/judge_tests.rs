@@ -101,6 +101,8 @@ pub fn clean() -> Recording {
         settle_us: Some(2_000_000),
         real_crypto: true,
         resources: Resources::default(),
+        clock_steps: vec![],
+        interrupted: false,
     }
 }
 

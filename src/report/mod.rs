@@ -28,8 +28,8 @@ pub use recording::{
     TriedOne, Violation,
 };
 pub use schema::{
-    Attack, Backend, Bans, Breach, Certified, Delivery, Evidence, Expectation, Hops, Latency,
-    Malicious, Rejections, Report, Resources, SCHEMA,
+    Attack, Backend, Bans, Breach, Certified, ClockStep, Delivery, Evidence, Expectation, Hops,
+    Latency, Malicious, Rejections, Report, Resources, SCHEMA,
 };
 pub use story::{
     BatchLine, Cast, CastNode, Had, Refusal, RefusalLine, Step, Story, delivery_lines,

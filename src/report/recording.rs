@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Backend, Resources};
+use super::{Backend, ClockStep, Resources};
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::CountsAs;
 use crate::scenario::{Expect, Verdict};
@@ -58,6 +58,10 @@ pub struct Recording {
     pub real_crypto: bool,
     /// What it cost.
     pub resources: Resources,
+    /// When the wall clock was set, or the machine slept, while it went on.
+    pub clock_steps: Vec<ClockStep>,
+    /// It was stopped before its end.
+    pub interrupted: bool,
 }
 
 impl Recording {

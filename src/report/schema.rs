@@ -97,6 +97,9 @@ pub struct Report {
     /// The verdict that was expected.
     #[serde(default = "pass")]
     pub expected_verdict: Verdict,
+    /// When the wall clock was set, or the machine slept, while the run went on.
+    #[serde(default)]
+    pub clock_steps: Vec<ClockStep>,
     /// A command line that runs it again.
     pub reproduce: String,
 }
@@ -107,6 +110,17 @@ fn yes() -> bool {
 
 fn pass() -> Verdict {
     Verdict::Pass
+}
+
+/// A step of the wall clock against the clock by which a run is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClockStep {
+    /// When it was noticed, in milliseconds since the run's zero.
+    pub at_ms: f64,
+    /// How far, in milliseconds; below 0 backwards.
+    pub by_ms: f64,
+    /// How much of it the machine was asleep.
+    pub slept_ms: f64,
 }
 
 /// A liar.

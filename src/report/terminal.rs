@@ -44,12 +44,15 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
 fn headline(out: &mut String, report: &Report) -> fmt::Result {
     let colour = match report.verdict {
         Verdict::Pass if report.within_bound => GREEN,
-        Verdict::Pass | Verdict::NotExercised => YELLOW,
+        Verdict::Pass | Verdict::NotExercised | Verdict::Interrupted => YELLOW,
         Verdict::Liveness | Verdict::Safety => RED,
     };
     let (word, sentence) = (word(report.verdict), plain(&sentence(report)));
     writeln!(out, "{BOLD}{colour}{word}{OFF}  {BOLD}{sentence}{OFF}")?;
-    if report.verdict != report.expected_verdict {
+    if report.verdict == Verdict::Interrupted {
+        let what = "of what was measured until then, nothing is judged";
+        writeln!(out, "  {YELLOW}expected   {what}{OFF}")?;
+    } else if report.verdict != report.expected_verdict {
         let expected = self::word(report.expected_verdict);
         writeln!(out, "  {RED}expected   {expected}{OFF}")?;
     } else if report.verdict != Verdict::Pass {
@@ -87,6 +90,9 @@ fn world(out: &mut String, report: &Report) -> fmt::Result {
     }
     if !report.real_crypto {
         writeln!(out, "  {YELLOW}modelled   signatures: none was checked for real{OFF}")?;
+    }
+    for step in report.clock_steps.iter().take(MOST_LINES) {
+        writeln!(out, "  {YELLOW}clock      {}{OFF}", step.words())?;
     }
     let lists = [("faults", &report.faults), ("no model", &report.not_modelled)];
     for (name, list) in lists {
@@ -389,6 +395,7 @@ mod tests {
             not_modelled: vec![],
             real_crypto: true,
             settle_s: None,
+            clock_steps: vec![],
             verdict: Verdict::Pass,
             expected_verdict: Verdict::Pass,
             reproduce: "loyal mesh up --nodes 4 --malicious forge --messages 100".into(),

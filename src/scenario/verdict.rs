@@ -16,6 +16,8 @@ pub enum Verdict {
     NotExercised,
     /// Every message is everywhere, nothing false is anywhere, and every attack was tried.
     Pass,
+    /// It was stopped before its end: what was measured until then is judged by nothing.
+    Interrupted,
 }
 
 /// What the verdict rests on. Everything is counted at honest nodes.
@@ -65,16 +67,19 @@ impl Verdict {
             Self::Liveness => "liveness",
             Self::NotExercised => "not_exercised",
             Self::Pass => "pass",
+            Self::Interrupted => "interrupted",
         }
     }
 
-    /// The program's exit code: 0 pass, 3 liveness missed, 4 safety broken, 5 not exercised.
+    /// The program's exit code: 0 pass, 3 liveness missed, 4 safety broken, 5 not exercised, 130
+    /// interrupted, as shells have it: 128 and the number of SIGINT.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Pass => 0,
             Self::Liveness => 3,
             Self::Safety => 4,
             Self::NotExercised => 5,
+            Self::Interrupted => 130,
         }
     }
 
@@ -82,7 +87,7 @@ impl Verdict {
     /// it ended as expected; 1 if it passed where it must not; else the code of this verdict.
     pub fn exit_code_against(self, expected: Self) -> u8 {
         match self {
-            _ if self == expected => 0,
+            _ if self == expected && self != Self::Interrupted => 0,
             Self::Pass => 1,
             _ => self.exit_code(),
         }
@@ -137,6 +142,8 @@ mod tests {
                 assert_ne!(verdict.exit_code_against(other), 0, "{verdict:?} for {other:?}");
             }
         }
+        assert!(all.into_iter().all(|one| Verdict::Interrupted.exit_code_against(one) == 130));
+        assert_eq!(Verdict::Interrupted.exit_code_against(Verdict::Interrupted), 130);
         assert_eq!(Pass.exit_code_against(Liveness), 1);
         assert_eq!(Safety.exit_code_against(Liveness), 4);
     }

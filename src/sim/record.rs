@@ -116,6 +116,8 @@ impl World {
                 events: Some(self.events),
                 ..Resources::default()
             },
+            clock_steps: vec![],
+            interrupted: false,
         }
     }
 

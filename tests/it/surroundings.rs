@@ -90,13 +90,57 @@ fn end(mut child: Child) -> (Option<i32>, String) {
 fn an_interrupted_run_says_so_and_leaves_no_keys() {
     let dir = tempfile::tempdir().expect("a folder");
     let child = mesh(dir.path(), &["--messages", "2000", "--rate", "50"]);
-    std::thread::sleep(Duration::from_secs(2));
-    let pid = child.id().to_string();
-    Command::new("kill").args(["-TERM", &pid]).status().expect("it runs");
-    let (code, errors) = end(child);
+    let (code, errors) = interrupt(child, Duration::from_secs(2));
     assert_eq!(code, Some(130), "{errors}");
     assert!(errors.contains("nothing is judged"), "{errors}");
     assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
+}
+
+/// Sends SIGTERM after a while, and waits for the end.
+fn interrupt(child: Child, after: Duration) -> (Option<i32>, String) {
+    std::thread::sleep(after);
+    let pid = child.id().to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().expect("it runs");
+    end(child)
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn whatever_is_interrupted_leaves_what_it_measured_and_no_pass() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (line, file, key, value) in [
+        ("mesh up --nodes 2 --messages 2000 --rate 50", "report.json", "verdict", "interrupted"),
+        ("mesh run three-liars --set duration=60s", "report.json", "verdict", "interrupted"),
+        ("sim three-liars --set duration=24h", "report.json", "verdict", "interrupted"),
+        ("sim three-liars --set duration=24h --verify", "report.json", "verdict", "interrupted"),
+        ("sim swarm --seeds 1..1000000", "campaign.json", "interrupted", "true"),
+    ] {
+        let report = dir.path().join(line.replace(' ', "_"));
+        let mut command = Command::new(LOYAL);
+        command.args(line.split(' ')).arg("--report").arg(&report).env("TMPDIR", dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        let (code, errors) = interrupt(child, Duration::from_secs(4));
+        assert_eq!(code, Some(130), "{line}: {errors}");
+        let written = json(&report.join(file));
+        assert_eq!(written[key].to_string().trim_matches('"'), value, "{line}: {errors}");
+        if file == "report.json" {
+            assert!(errors.contains("nothing is judged"), "{line}: {errors}");
+            assert!(report.join("report.html").exists(), "{line}");
+            assert!(written["delivery"]["expected"].is_u64(), "{line}: {written}");
+            assert_eq!(written["delivery"]["unpublished"], 0, "{line}: {written}");
+        }
+        if line.starts_with("mesh") {
+            assert!(written["published"].as_u64() > Some(0), "{line}: {written}");
+        }
+    }
+    let left = std::fs::read_dir(dir.path()).expect("a folder").flatten();
+    let left = left.filter(|one| one.file_name().to_string_lossy().starts_with("loyal-mesh"));
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// Who may import whom, inside the crate: docs/ARCHITECTURE.md has the picture.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("crypto", &[]),
     ("wire", &["crypto"]),
     ("protocol", &["crypto", "wire"]),
@@ -18,8 +18,9 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("sim", &["crypto", "wire", "protocol", "adversary", "scenario", "report"]),
     ("campaign", &["crypto", "wire", "protocol", "adversary", "scenario", "report", "sim"]),
     ("diagnostics", &[]),
+    ("clock", &["crypto", "wire", "protocol"]),
     ("store", &["crypto", "wire", "protocol", "diagnostics"]),
-    ("net", &["crypto", "wire", "protocol", "store", "adversary", "diagnostics"]),
+    ("net", &["crypto", "wire", "protocol", "store", "adversary", "diagnostics", "clock"]),
     ("http", &["crypto", "wire"]),
     ("api", &["crypto", "wire", "protocol", "adversary", "store", "net", "http", "diagnostics"]),
     ("client", &["crypto", "wire", "http"]),
@@ -30,6 +31,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
             "wire",
             "protocol",
             "adversary",
+            "clock",
             "store",
             "http",
             "client",

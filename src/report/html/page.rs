@@ -101,7 +101,7 @@ fn hops_note(report: &Report) -> String {
 
 fn header(report: &Report) -> String {
     let expected = match (report.verdict, report.expected_verdict) {
-        (Verdict::Pass, Verdict::Pass) => String::new(),
+        (Verdict::Pass, Verdict::Pass) | (Verdict::Interrupted, _) => String::new(),
         (found, expected) if found == expected => {
             "<p class=\"good\">As the scenario declares.</p>".into()
         }
