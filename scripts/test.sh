@@ -19,10 +19,12 @@ step() {
 
 tools() {
     local missing=() tool
-    declare -A package=([cc]=gcc [openssl]=openssl [sqlite3]=sqlite3)
+    declare -A package=([cc]=gcc [curl]=curl [openssl]=openssl [python3]=python3 [sqlite3]=sqlite3)
     for tool in "${!package[@]}"; do
         command -v "$tool" >/dev/null || missing+=("${package[$tool]}")
     done
+    # Debian has what `python3 -m venv` needs in a package of its own.
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     if [ "${#missing[@]}" -gt 0 ]; then
         if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
             apt-get update -qq
@@ -56,6 +58,7 @@ step "the pure half alone" cargo clippy --locked --no-default-features -- -D war
 # The node's own binary first: the tests start it as a process.
 step "build" cargo build --locked --bins
 step "tests: units, integration, golden vectors, fuzz replay" cargo test --locked
+step "the interface and its description" scripts/openapi.sh
 step "simulation: swarm seeds, two runs of a seed" simulation
 step "documentation" documentation
 

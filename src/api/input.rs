@@ -20,9 +20,9 @@ use crate::protocol::{Network, Reason, Time};
 use crate::store::Cursor;
 
 /// Rows of a page, unless the client says.
-const USUAL_LIMIT: usize = 100;
+pub(super) const USUAL_LIMIT: usize = 100;
 /// Most rows of a page.
-const MAX_LIMIT: usize = 1000;
+pub(super) const MAX_LIMIT: usize = 1000;
 /// How long a body may take to come.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// What is read of a body that is too long, so that its sender gets to read the answer…

@@ -20,7 +20,7 @@ use crate::net::{Handle, Impairment, Impairments};
 /// Longest body: room for every peer of a mesh of some thousands.
 const MAX_JSON: usize = 1 << 20;
 /// Longest delay and jitter, in milliseconds: no link lives with more.
-const MAX_LATE_MS: u64 = 60_000;
+pub(super) const MAX_LATE_MS: u64 = 60_000;
 
 /// The routes, to be put behind the lab token.
 pub(super) fn described() -> OpenApiRouter<App> {

@@ -14,6 +14,7 @@
 //! | `metrics`, `openapi` | for Prometheus; for generators of clients |
 
 mod connections;
+mod describe;
 #[cfg(test)]
 mod end_to_end;
 mod error;

@@ -9,6 +9,7 @@ use axum::routing::get;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
+use super::describe::complete;
 use super::router::App;
 use crate::http::{GapDto, PostMessage, Problem};
 
@@ -30,7 +31,7 @@ pub(super) fn frame() -> OpenApi {
 
 /// `/openapi.json` and `/`, which do not describe themselves.
 pub(super) fn routes(description: &OpenApi) -> Router<App> {
-    let json = Bytes::from(description.to_json().unwrap_or_default());
+    let json = Bytes::from(complete(description).to_string());
     let list = Bytes::from(list(description));
     Router::new()
         .route(

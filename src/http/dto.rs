@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::wire::Batch;
@@ -18,11 +18,16 @@ pub struct PostMessage {
     #[serde(default)]
     pub topic: String,
     /// The payload as text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
     /// The payload as base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub payload_base64: Option<String>,
+}
+
+/// A field that may be left out, but is not `null` when it is there.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(field).map(Some)
 }
 
 /// `PUT` and `GET /v1/lab/impairments`: what is done to the links with one peer. What is left out

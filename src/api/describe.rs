@@ -1,0 +1,220 @@
+//! What every operation shares, added to the description once: who may ask, which errors all give,
+//! names, and bounds that a type does not say.
+
+use serde_json::{Value, json};
+use utoipa::openapi::OpenApi;
+
+use super::input::{MAX_LIMIT, USUAL_LIMIT};
+use super::lab::MAX_LATE_MS;
+use crate::wire::limits::MAX_PAYLOAD;
+
+/// Operations that anybody may ask for, and that are bounded by nothing.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// What each operation may answer beside what it describes itself.
+const SHARED: [(&str, &str); 5] = [
+    ("400", "A parameter, body or `Host` that makes no sense"),
+    ("403", "A foreign `Origin`"),
+    ("421", "A foreign `Host`"),
+    ("500", "The store cannot be read"),
+    ("503", "Too much is under way, or the node stops; see `Retry-After` where it is given"),
+];
+/// Words for statuses that say enough.
+const WORDS: [(&str, &str); 6] = [
+    ("200", "As asked for"),
+    ("400", "A parameter or body that makes no sense"),
+    ("404", "Not held by this node"),
+    ("413", "The body is too long"),
+    ("415", "A body that is not `application/json`"),
+    ("503", "The node is busy or stops"),
+];
+
+/// The whole description: valid OpenAPI 3.1.
+pub(super) fn complete(description: &OpenApi) -> Value {
+    // Never fails: every part of it has a JSON form.
+    let mut all = serde_json::to_value(description).unwrap_or_default();
+    all["components"]["securitySchemes"] = json!({
+        "api_token": {
+            "type": "http", "scheme": "bearer",
+            "description": "The token of --api-token-file. A node on loopback may have none, and then asks for none."
+        },
+        "lab_token": {
+            "type": "http", "scheme": "bearer",
+            "description": "The token of --lab-token-file. Without one a node has no such route."
+        }
+    });
+    for (path, operations) in object(&mut all["paths"]) {
+        for (method, operation) in object(operations) {
+            finish(&path, &method, operation);
+        }
+    }
+    bound(&mut all["components"]["schemas"]);
+    all
+}
+
+fn object(value: &mut Value) -> Vec<(String, &mut Value)> {
+    value.as_object_mut().map_or_else(Vec::new, |map| {
+        map.iter_mut().map(|(key, value)| (key.clone(), value)).collect()
+    })
+}
+
+fn finish(path: &str, method: &str, operation: &mut Value) {
+    operation["operationId"] = json!(name(path, method));
+    let security = match path {
+        _ if OPEN.contains(&path) => json!([]),
+        _ if path.starts_with("/v1/lab/") => json!([{ "lab_token": [] }]),
+        // Without a token the node asks for none.
+        _ => json!([{ "api_token": [] }, {}]),
+    };
+    operation["security"] = security;
+    answers(path, operation);
+    let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+    for parameter in &mut parameters {
+        if parameter["name"] == "limit" {
+            parameter["schema"] = json!({
+                "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": USUAL_LIMIT
+            });
+        }
+        if parameter["in"] == "path" && parameter["name"] == "id" {
+            parameter["schema"] =
+                json!({ "type": "string", "pattern": "^[0-9a-f]{64}\\.[0-9]{1,3}$" });
+        }
+    }
+    if path.ends_with("/stream") {
+        parameters.push(json!({
+            "name": "Last-Event-ID", "in": "header", "required": false,
+            "description": "The id of the last event that was seen; goes before `cursor`.",
+            "schema": { "type": "string" }
+        }));
+    }
+    if !parameters.is_empty() {
+        operation["parameters"] = json!(parameters);
+    }
+    // A payload may be empty, and a POST without any body is one with an empty payload.
+    if path == "/v1/messages" && method == "post" {
+        operation["requestBody"]["required"] = json!(false);
+        let content = &mut operation["requestBody"]["content"];
+        let bytes = json!({ "type": "string", "format": "binary", "maxLength": MAX_PAYLOAD });
+        content["application/octet-stream"] = json!({ "schema": bytes });
+    }
+}
+
+/// `get_v1_messages_id` and the like: one for each operation.
+fn name(path: &str, method: &str) -> String {
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.fold(method.to_owned(), |name, word| format!("{name}_{word}"))
+}
+
+/// All answers, each with a description and every error with its body.
+fn answers(path: &str, operation: &mut Value) {
+    let body = json!({
+        "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } }
+    });
+    let problem = |why: &str| json!({ "description": why, "content": body.clone() });
+    let mut answers = operation["responses"].as_object().cloned().unwrap_or_default();
+    for (status, why) in SHARED {
+        answers.entry(status).or_insert_with(|| problem(why));
+    }
+    if !OPEN.contains(&path) {
+        answers.entry("401").or_insert_with(|| problem("Without the token"));
+    }
+    if operation.get("requestBody").is_some() {
+        answers.entry("408").or_insert_with(|| problem("The body took too long"));
+    }
+    for (status, answer) in &mut answers {
+        let silent = answer["description"].as_str().is_none_or(str::is_empty);
+        if silent {
+            let word = WORDS.iter().find(|(known, _)| known == status);
+            answer["description"] = json!(word.map_or("See the schema", |(_, why)| why));
+        }
+        if ["429", "503"].contains(&status.as_str()) {
+            answer["headers"] = json!({ "Retry-After": {
+                "description": "Seconds to wait before the next try.", "required": false,
+                "schema": { "type": "integer", "minimum": 1 }
+            } });
+        }
+        if status == "401" {
+            answer["headers"] = json!({ "WWW-Authenticate": {
+                "description": "`Bearer`.", "schema": { "type": "string" }
+            } });
+        }
+    }
+    operation["responses"] = Value::Object(answers);
+}
+
+/// What types do not say.
+fn bound(schemas: &mut Value) {
+    let message = &mut schemas["PostMessage"];
+    message["oneOf"] = json!([{ "required": ["payload"] }, { "required": ["payload_base64"] }]);
+    message["properties"]["topic"]["maxLength"] = json!(64);
+    for name in ["payload", "payload_base64"] {
+        message["properties"][name]["type"] = json!("string");
+    }
+    message["properties"]["payload"]["maxLength"] = json!(MAX_PAYLOAD);
+    message["properties"]["payload_base64"]["contentEncoding"] = json!("base64");
+    let signed = &mut schemas["SignedDto"]["properties"];
+    for (name, digits) in
+        [("network", 64), ("author", 64), ("prev", 64), ("content", 64), ("signature", 128)]
+    {
+        signed[name]["pattern"] = json!(format!("^[0-9a-f]{{{digits}}}$"));
+    }
+    signed["body_base64"]["contentEncoding"] = json!("base64");
+    for name in ["delay_ms", "jitter_ms"] {
+        let field = schemas.pointer_mut(&format!("/ImpairmentDto/properties/{name}"));
+        if let Some(field) = field {
+            field["maximum"] = json!(MAX_LATE_MS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::api::lab;
+    use crate::api::router::described;
+
+    #[test]
+    fn a_payload_is_left_out_or_text_as_the_schema_says() {
+        let read = serde_json::from_str::<crate::http::PostMessage>;
+        assert!(read(r#"{"payload":"x"}"#).is_ok());
+        assert!(read(r#"{"payload":"x","payload_base64":null}"#).is_err());
+    }
+
+    #[test]
+    fn every_operation_says_all_that_a_client_may_meet() {
+        let (_, mut description) = described().split_for_parts();
+        description.merge(lab::described().split_for_parts().1);
+        let mut all = complete(&description);
+        let schemes = &all["components"]["securitySchemes"];
+        assert!(schemes["api_token"].is_object() && schemes["lab_token"].is_object());
+        assert_eq!(
+            all["components"]["schemas"]["ImpairmentDto"]["properties"]["delay_ms"]["maximum"],
+            MAX_LATE_MS
+        );
+        let mut names = BTreeSet::new();
+        for (path, operations) in object(&mut all["paths"]) {
+            for (method, operation) in object(operations) {
+                let what = format!("{method} {path}");
+                assert!(names.insert(operation["operationId"].to_string()), "{what}");
+                assert!(operation["summary"].is_string(), "{what}");
+                assert!(operation["security"].is_array(), "{what}");
+                let stream = operation["parameters"].to_string().contains("Last-Event-ID");
+                assert_eq!(stream, path.ends_with("/stream"), "{what}");
+                let answers = operation["responses"].as_object().expect("an object");
+                for status in ["400", "403", "421", "500", "503"] {
+                    assert!(answers.contains_key(status), "{what}: {status}");
+                }
+                assert_eq!(answers.contains_key("401"), !OPEN.contains(&path.as_str()), "{what}");
+                for (status, answer) in answers {
+                    let described = answer["description"].as_str().is_some_and(|it| !it.is_empty());
+                    assert!(described && answer["content"].is_object(), "{what}: {status}");
+                }
+            }
+        }
+        let publish = &all["paths"]["/v1/messages"]["post"]["requestBody"];
+        assert_eq!(publish["required"], false);
+        let bytes = &publish["content"]["application/octet-stream"]["schema"];
+        assert_eq!((&bytes["type"], &bytes["format"]), (&json!("string"), &json!("binary")));
+    }
+}
