@@ -21,6 +21,7 @@ mod node_mesh;
 mod node_refuses;
 mod process;
 mod rejected_frames;
+mod samples;
 mod seeds;
 mod support;
 mod surroundings;
