@@ -22,7 +22,7 @@ use crate::store::{Page, Reader, RejectionQuery, RejectionRow, StoreError};
 pub(super) struct RejectionParams {
     /// Only for this reason.
     reason: Option<String>,
-    /// Only from this neighbour: a key, or a name of the network file.
+    /// Only from this peer: a key, or a name of the network file.
     peer: Option<String>,
     /// Only naming this author: a key, or a name of the network file.
     author: Option<String>,

@@ -10,7 +10,7 @@ use super::exit::Usage;
 use super::signals::{self, stopped};
 use super::{args, keys, logs};
 use crate::adversary::Spec;
-use crate::api::{self, ApiOptions};
+use crate::api::{self, ApiError, ApiOptions};
 use crate::mesh::read_decoys;
 use crate::net::{self, Malice, Settings};
 use crate::protocol::{Config, Network, Role};
@@ -100,7 +100,10 @@ async fn serve(
     with_parent: bool,
 ) -> anyhow::Result<ExitCode> {
     let stop = signals::listen(with_parent).context("cannot listen for signals")?;
-    let listener = api::bind(&options).await?;
+    let listener = api::bind(&options).await.map_err(|error| match error {
+        ApiError::NoToken(_) | ApiError::BadToken(_) => Usage(error.to_string()).into(),
+        other => anyhow::Error::from(other),
+    })?;
     let network = Arc::clone(&settings.network);
     let mut running = tokio::select! {
         running = net::start(settings) => running?,

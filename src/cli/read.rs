@@ -54,7 +54,7 @@ pub fn warn_of_gap(gap: Option<&str>) {
 
 fn message_table(rows: &[MessageDto]) -> String {
     let mut table =
-        output::table(&["delivered", "author", "seq", "hops", "topic", "payload", "id"]);
+        output::table(&["delivered", "author", "slot", "hops", "topic", "payload", "id"]);
     for row in rows {
         let payload = match row.payload_base64.as_deref().map(|text| STANDARD.decode(text)) {
             None => "(pruned)".into(),
@@ -63,7 +63,7 @@ fn message_table(rows: &[MessageDto]) -> String {
         };
         table.add_row([
             output::time(row.delivered_at),
-            escape::escape(&row.author_name, 16),
+            format!("{} {}", escape::escape(&row.author_name, 16), output::short(&row.author)),
             row.seq.to_string(),
             row.hops.to_string(),
             escape::escape(&row.topic, 16),
@@ -169,4 +169,20 @@ fn status_text(s: &StatusDto) -> String {
         output::size(s.bytes_sent),
         output::size(s.bytes_received),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authors_are_shown_by_name_and_key() {
+        let row = serde_json::json!({
+            "id": "ab.0", "author": "0a".repeat(32), "author_name": "n1", "seq": 7, "index": 0,
+            "topic": "t", "payload_base64": "eA==", "created_at": 1, "delivered_at": 2, "hops": 1,
+            "from": null, "cursor": "c",
+        });
+        let table = message_table(&[serde_json::from_value(row).expect("a row")]);
+        assert!(table.contains("SLOT") && table.contains("n1 0a0a0a0a0a0a"), "{table}");
+    }
 }

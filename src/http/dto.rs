@@ -133,7 +133,7 @@ pub struct MessageDto {
     pub delivered_at: u64,
     /// Links crossed, as claimed; 0 at its author's node.
     pub hops: u8,
-    /// Key of the neighbour that it came from first; `null` if it was published here.
+    /// Key of the peer that it came from first; `null` if it was published here.
     pub from: Option<String>,
     /// Where a list or stream goes on after it.
     pub cursor: String,
@@ -148,7 +148,7 @@ pub struct RejectionDto {
     pub time: u64,
     /// Why, in snake case.
     pub reason: String,
-    /// Key of the neighbour that sent it; `null` for what came through this node's API.
+    /// Key of the peer that sent it; `null` for what came through this node's API.
     pub link: Option<String>,
     /// Its name in the network file.
     pub link_name: Option<String>,

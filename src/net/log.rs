@@ -27,18 +27,18 @@ impl Log {
         let key = (rejection.link, rejection.reason);
         let Some(count) = self.rejections.add(key, rejection.count, Instant::now()) else { return };
         let reason = rejection.reason.name();
-        let link = rejection.link.map(tracing::field::display);
+        let from = rejection.link.map(tracing::field::display);
         let author = rejection.author.map(tracing::field::display);
         let id = rejection.id.map(tracing::field::display);
-        let seq = rejection.seq;
+        let slot = rejection.seq;
         let detail = escape(&rejection.detail);
         // A level must be a constant.
         match rejection.reason.blame() {
             Blame::Link | Blame::Author => tracing::warn!(
-                target: "loyal::rejection", reason, link, author, seq, id, detail, count, "rejected"
+                target: "loyal::rejection", reason, from, author, slot, id, detail, count, "rejected"
             ),
             Blame::Nobody => tracing::info!(
-                target: "loyal::rejection", reason, link, author, seq, id, detail, count, "rejected"
+                target: "loyal::rejection", reason, from, author, slot, id, detail, count, "rejected"
             ),
         }
     }
