@@ -1,10 +1,15 @@
 //! Real processes under a wall clock that is set while they run.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use loyal::protocol::{Member, Network, Role};
 use serde_json::Value;
+
+use crate::process::{Process, free_address, request};
+use crate::support::identity;
 
 const LOYAL: &str = env!("CARGO_BIN_EXE_loyal");
 
@@ -62,4 +67,85 @@ fn a_step_of_the_wall_clock_is_told_and_spoils_no_figure() {
     assert!(steps.iter().any(|step| step["by_ms"].as_f64() > Some(7_190_000.0)), "{steps:?}");
     let slowest = json["delivery"]["latency_ms"]["max"].as_f64().expect("measured");
     assert!((0.0..60_000.0).contains(&slowest), "{json}");
+}
+
+fn rows(node: &Process, path: &str) -> usize {
+    let answer = request(node.api, "GET", path, b"").map(|(_, body)| body);
+    answer.and_then(|body| body["items"].as_array().map(Vec::len)).unwrap_or(0)
+}
+
+/// Starts a node of two; under `clock`, if there is one.
+fn node(dir: &Path, number: u8, clock: Option<&Clock>, more: &[&str]) -> Process {
+    let addresses = (gossip(dir, number), free_address());
+    Process::start_with(dir, &format!("n{number}"), addresses, |command| {
+        command.args(more);
+        if let Some(clock) = clock {
+            clock.under(command);
+        }
+    })
+}
+
+fn gossip(dir: &Path, number: u8) -> SocketAddr {
+    let text = std::fs::read_to_string(dir.join("network.toml")).expect("it is there");
+    let network = Network::parse(&text).expect("sound");
+    let member = network.get(&identity(number + 1).public()).expect("a member");
+    member.gossip.expect("an address")
+}
+
+fn two(dir: &Path) {
+    let member = |number: u8| Member {
+        key: identity(number + 1).public(),
+        name: format!("n{number}"),
+        role: Role::Member,
+        gossip: Some(free_address()),
+    };
+    let network = Network::new([5; 32], vec![member(0), member(1)]).expect("sound");
+    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
+    for number in 0..2 {
+        let key = dir.join(format!("n{number}.pem"));
+        loyal::store::keys::write(&key, &identity(number + 1), None).expect("written");
+    }
+}
+
+fn wait(what: &str, until: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !until() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_hour_ago_is_an_hour_ago_though_the_clock_was_set() {
+    let dir = tempfile::tempdir().expect("a folder");
+    two(dir.path());
+    let clock = Clock::new(dir.path());
+    let honest = node(dir.path(), 0, Some(&clock), &[]);
+    clock.set(7200);
+    let _liar = node(dir.path(), 1, None, &["--malicious", "malformed"]);
+    wait("a rejection", || rows(&honest, "/v1/rejections") > 0);
+    assert!(rows(&honest, "/v1/rejections?since=1h") > 0);
+}
+
+#[test]
+fn a_ban_of_a_clock_that_was_ahead_is_over_in_its_term() {
+    let dir = tempfile::tempdir().expect("a folder");
+    two(dir.path());
+    let clock = Clock::new(dir.path());
+    let year = 365 * 24 * 3600;
+    clock.set(year);
+    let mut honest = node(dir.path(), 0, Some(&clock), &[]);
+    let mut liar = node(dir.path(), 1, None, &["--malicious", "malformed"]);
+    let banned = |node: &Process| {
+        let (_, peers) = request(node.api, "GET", "/v1/peers", b"").expect("an answer");
+        peers[0]["banned_until"].as_u64()
+    };
+    wait("a ban", || banned(&honest).is_some());
+    liar.kill();
+    honest.kill();
+    // The wall clock is right again.
+    let honest = node(dir.path(), 0, None, &[]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
+    let until = banned(&honest).map_or(0, u128::from);
+    assert!(until < now + 3_600_000_000, "for another {} s", until.saturating_sub(now) / 1_000_000);
 }

@@ -27,6 +27,16 @@ pub struct Process {
 impl Process {
     /// Starts `loyal node` with what lies in `dir`, and waits until its API answers.
     pub fn start(dir: &Path, name: &str, gossip: SocketAddr, api: SocketAddr) -> Self {
+        Self::start_with(dir, name, (gossip, api), |_| {})
+    }
+
+    /// The same with more arguments, or another environment.
+    pub fn start_with(
+        dir: &Path,
+        name: &str,
+        (gossip, api): (SocketAddr, SocketAddr),
+        more: impl FnOnce(&mut Command),
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loyal"));
         command
             .arg("node")
@@ -34,6 +44,7 @@ impl Process {
             .args([Path::new("--key"), &dir.join(format!("{name}.pem"))])
             .args([Path::new("--data"), &dir.join(name)])
             .args(["--gossip", &gossip.to_string(), "--api", &api.to_string()]);
+        more(&mut command);
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = Self { child: quiet.spawn().expect("it starts"), api };
         let until = Instant::now() + PATIENCE;

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -62,6 +62,154 @@ fn idle_connections_shut_nobody_out() {
     assert_eq!(held.len(), 600);
     assert_eq!(request(node.api, "GET", "/healthz", b"").expect("an answer").0, 200);
     assert_eq!(post(&node), 201);
+}
+
+/// A node of two and a liar beside it, as processes with standard error of their own.
+struct Pair {
+    dir: tempfile::TempDir,
+    api: SocketAddr,
+    gossip: [SocketAddr; 2],
+}
+
+impl Pair {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let gossip = [free_address(), free_address()];
+        let member = |number: u8| Member {
+            key: identity(number + 1).public(),
+            name: format!("n{number}"),
+            role: Role::Member,
+            gossip: Some(gossip[usize::from(number)]),
+        };
+        let network = Network::new([5; 32], vec![member(0), member(1)]).expect("sound");
+        std::fs::write(dir.path().join("network.toml"), network.to_toml()).expect("written");
+        for number in 0..2 {
+            let key = dir.path().join(format!("n{number}.pem"));
+            loyal::store::keys::write(&key, &identity(number + 1), None).expect("written");
+        }
+        Self { dir, api: free_address(), gossip }
+    }
+
+    fn start(&self, number: usize, more: &[&str], errors: Stdio) -> Running {
+        let path = |name: String| self.dir.path().join(name);
+        let api = if number == 0 { self.api } else { free_address() };
+        let mut command = Command::new(LOYAL);
+        command.arg("node").arg("--network").arg(path("network.toml".into()));
+        command.arg("--key").arg(path(format!("n{number}.pem")));
+        command.arg("--data").arg(path(format!("n{number}"))).args(more);
+        command.args(["--gossip", &self.gossip[number].to_string(), "--api", &api.to_string()]);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        Running(quiet.spawn().expect("it starts"))
+    }
+
+    fn wait(&self, path: &str, until: impl Fn(u16, &serde_json::Value) -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = request(self.api, "GET", path, b"");
+            if answer.as_ref().is_some_and(|(status, body)| until(*status, body)) {
+                return;
+            }
+            assert!(Instant::now() < end, "{path}: {answer:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The first node answers, and its log had much to say: a member was banned and knocks.
+    fn survives(&self, mut node: Running) {
+        self.wait("/healthz", |status, _| status == 200);
+        let _liar = self.start(1, &["--malicious", "malformed"], Stdio::null());
+        let all = |body: &serde_json::Value| body["items"].as_array().map_or(0, Vec::len);
+        self.wait("/v1/rejections", |status, body| status == 200 && all(body) > 2);
+        assert_eq!(request(self.api, "POST", "/v1/messages", b"x").map(|it| it.0), Some(201));
+        assert_eq!(node.terminate(), Some(0));
+    }
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Running {
+    /// SIGTERM, and how it ends: soon.
+    fn terminate(&mut self) -> Option<i32> {
+        Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().expect("it runs");
+        let until = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().expect("a child") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A pipe that is full, and whose reader stands still as long as the first part lives.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let full = writer.try_clone().expect("a handle");
+    // Stays in its last write for as long as nobody reads.
+    std::thread::spawn(move || writer.write_all(&vec![b'x'; 8 << 20]));
+    std::thread::sleep(Duration::from_millis(300));
+    (reader, full)
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_no_node() {
+    // A full disk.
+    let pair = Pair::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+    pair.survives(pair.start(0, &[], full.into()));
+    // A reader that stands still, from the first line on.
+    let pair = Pair::new();
+    let (_reader, writer) = full_pipe();
+    pair.survives(pair.start(0, &[], writer.into()));
+    // A reader that has left.
+    let pair = Pair::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    pair.survives(pair.start(0, &[], writer.into()));
+}
+
+#[test]
+fn a_banned_member_that_knocks_fills_no_log() {
+    let pair = Pair::new();
+    let log = pair.dir.path().join("log");
+    let errors = std::fs::File::create(&log).expect("made");
+    let _node = pair.start(0, &[], errors.into());
+    pair.wait("/healthz", |status, _| status == 200);
+    let _liar = pair.start(1, &["--malicious", "malformed"], Stdio::null());
+    let knocks = |body: &serde_json::Value| {
+        let items = body["items"].as_array().cloned().unwrap_or_default();
+        items.iter().filter(|row| row["reason"] == "banned").count()
+    };
+    pair.wait("/v1/rejections", |_, body| knocks(body) > 4);
+    let text = std::fs::read_to_string(&log).expect("text");
+    let lines = text.lines().filter(|line| line.contains("banned\"")).count();
+    assert!((1..=3).contains(&lines), "{text}");
+}
+
+#[test]
+fn a_program_that_is_replaced_goes_on_with_its_run() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (program, next) = (dir.path().join("loyal"), dir.path().join("next"));
+    std::fs::copy(LOYAL, &program).expect("copied");
+    let mut command = Command::new(&program);
+    command.args(["mesh", "run", "kill-and-restart", "--set", "mesh.nodes=7", "--json"]);
+    command.env("TMPDIR", dir.path()).stdin(Stdio::null());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    std::fs::write(&next, "no program").expect("written");
+    std::fs::rename(&next, &program).expect("replaced");
+    let (code, errors) = end(child);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.contains("start n"), "a node was started after that: {errors}");
 }
 
 /// A mesh that is judged, with its temporary folder in `dir`.
@@ -176,11 +324,7 @@ fn a_campaign_gives_its_result_though_its_copies_cannot_be_written() {
 
 #[test]
 fn an_error_at_the_start_ends_the_process_though_nobody_reads_it() {
-    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
-    let full = writer.try_clone().expect("a handle");
-    // Fills the pipe, and stays in its last write for as long as nobody reads.
-    std::thread::spawn(move || writer.write_all(&vec![b'x'; 8 << 20]));
-    std::thread::sleep(Duration::from_millis(300));
+    let (_reader, full) = full_pipe();
     let mut command = Command::new(LOYAL);
     command.args(["node", "--network", "none", "--key", "none", "--data", "none"]);
     let mut child = command.stdin(Stdio::null()).stderr(full).spawn().expect("it starts");
