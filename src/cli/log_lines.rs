@@ -241,6 +241,10 @@ mod tests {
             let begun = Instant::now();
             for number in 0..MAX_LINES + 1000 {
                 bench.lines.write_all(format!("line {number}\n").as_bytes()).expect("never fails");
+                // The thread holds the first line, and takes no other before it is told to.
+                while number == 0 && !bench.lines.shared.lock().busy {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
             bench.lines.write_all(&vec![b'x'; MAX_BYTES]).expect("never fails");
             drop(bench.flush.take());
@@ -248,6 +252,9 @@ mod tests {
             bench.flush = Some(Flush { shared: bench.lines.shared.clone() });
             bench.tell.send(Ok(usize::MAX)).expect("it waits");
             bench.seen.recv().expect("the first line");
+            while bench.lines.shared.lock().items.len() >= MAX_LINES {
+                std::thread::sleep(Duration::from_millis(1)); // until there is room
+            }
             bench.lines.write_all(b"news\n").expect("never fails");
             let rest = bench.rest();
             let (before, after) = rest.split_once("lost").expect("it says so");
