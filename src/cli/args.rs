@@ -194,7 +194,7 @@ pub enum MeshVerb {
     #[command(after_help = "Examples: loyal mesh up --nodes 10 --malicious forge,drop,flood \
                             --messages 100\n          loyal mesh up --f 1 --dir mesh\n\nExit codes: \
                             0 pass, 1 failed to run, 2 bad usage, 3 liveness missed, 4 safety \
-                            broken,\n5 an attack reached no honest node.")]
+                            broken,\n5 an attack reached no honest node, 130 interrupted.")]
     Up(MeshUp),
     /// Run a scenario on real processes, to its verdict
     #[command(
@@ -202,7 +202,7 @@ pub enum MeshVerb {
                             mine.toml --seed 7 --set mesh.nodes=20 --report run\n\nExit codes: 0 the \
                             verdict is the one that the scenario declares (pass, if none), 1 failed \
                             to run,\n2 bad usage or scenario, 3 liveness missed, 4 safety broken, 5 \
-                            an attack reached no honest node."
+                            an attack reached no honest node,\n130 interrupted."
     )]
     Run(mesh_run::Args),
 }
