@@ -68,6 +68,8 @@ pub(super) struct Slots {
     undone: BTreeSet<(usize, usize)>,
     /// Nothing of a liar's slots is late that soon after links were missing.
     unsettled: Time,
+    /// How much longer it may take in this network.
+    slack: Duration,
     recognised: BTreeMap<Signature, (Arc<Verified<Batch>>, BatchId)>,
     bytes: usize,
 }
@@ -333,9 +335,14 @@ impl Slots {
         }
         let takes = |(slots, bytes): (u64, u64)| {
             let quota = (slots / AUTHOR_BATCHES_PER_S).max(bytes / AUTHOR_BYTES_PER_S);
-            EVERYWHERE_WITHIN + Duration::from_secs(quota)
+            EVERYWHERE_WITHIN + Duration::from_secs(quota) + self.slack
         };
         all.into_iter().map(|(author, all)| (author, takes(all))).collect()
+    }
+
+    /// In networks that are slow it may take so much longer.
+    pub fn allow(&mut self, slack: Duration) {
+        self.slack = slack;
     }
 
     /// Links between honest nodes may have been missing until now.
@@ -368,7 +375,7 @@ impl Slots {
         for slot in &self.slots {
             let author = slot.author as usize;
             let published = slot.published && up.contains(author);
-            let within = patience.get(&slot.author).copied().unwrap_or(EVERYWHERE_WITHIN);
+            let within = patience.get(&slot.author).copied().unwrap_or_default();
             let due = slot.since.max(self.unsettled).after(within);
             let due = keys.is_honest(slot.author) || now >= due;
             let delivered = due && slot.delivered.meets(up);

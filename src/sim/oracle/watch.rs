@@ -76,11 +76,12 @@ impl Oracle {
     }
 
     /// What nodes of this run choose as links, 3 if nothing is said, and how much longer it may
-    /// take in this network until who comes back is level.
+    /// take in this network until who comes back is level, or all have what a liar showed.
     pub fn expect(&mut self, fan_out: usize, slack: Duration) {
         self.dials.choosing(fan_out);
         self.fan_out = fan_out as u64;
         self.level.allow(slack);
+        self.slots.allow(slack);
     }
 
     /// An input is about to be handed to an honest node.
