@@ -108,14 +108,14 @@ fn what_was_never_written_is_found_after_a_death() {
 fn holes_of_a_lane_are_few_whatever_happened_to_it() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
     let bench = Bench::open(dir.path(), &net);
-    put(&bench, &net, (1..=2500).map(|number| number * 2));
+    put(&bench, &net, (1..=9000).map(|number| number * 2));
     let many: Vec<Hole> =
-        (1..=2500).map(|number| hole(number * 2 - 1, number * 2 - 1, true)).collect();
-    assert!(bench.put(holes(5000, &many), Durability::Lazy));
+        (1..=9000).map(|number| hole(number * 2 - 1, number * 2 - 1, true)).collect();
+    assert!(bench.put(holes(18_000, &many), Durability::Lazy));
     let after = Bench::open(killed(dir.path()).path(), &net);
     let found = lane(&after).holes;
     assert_eq!(found.len(), MAX_HOLES);
-    assert_eq!(found.last().map(|hole| hole.to), Some(4999));
+    assert_eq!(found.last().map(|hole| hole.to), Some(17_999));
 }
 
 #[test]

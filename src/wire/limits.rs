@@ -72,10 +72,11 @@ pub const WINDOW: u64 = 1024;
 /// Slots at and below the tip whose ids a lane keeps.
 pub const RECENT: u64 = 1024;
 /// Ranges of slots below its tip that a lane may lack.
-pub const MAX_HOLES: usize = 2048;
-/// With so many of them its tip passes no missing slot: twice as many as fit between the slots of a
-/// window. The other half of the room is for slots that come late and split a range: whoever moved
-/// its tip further than it can note what others hold below would end with other slots than they.
+pub const MAX_HOLES: usize = 8192;
+/// With so many of them its tip passes no missing slot, but where more than `f` members have: an
+/// author takes a minute at its quota to leave so many. The rest of the room is for slots that come
+/// late and divide a range: whoever moved its tip further than it can note what others hold below
+/// would end with other slots than they.
 pub const TIP_HOLES: usize = MAX_HOLES / 2;
 /// Visits at once: links that a node dialled and has not chosen, each to compare lanes with a
 /// random member. So an honest node keeps at most this many links that it dialled beside those that

@@ -65,19 +65,23 @@ impl Holes {
         self.at(seq).is_some()
     }
 
-    /// Whether the last range is open and ends there: the next one would join it.
-    pub fn ends_open(&self, seq: u64) -> bool {
-        self.ranges.last().is_some_and(|last| last.to == seq && !last.gone)
+    /// Whether the last range ends there, and if so, whether it is gone.
+    pub fn ends(&self, seq: u64) -> Option<bool> {
+        self.ranges.last().filter(|last| last.to == seq).map(|last| last.gone)
     }
 
-    /// How many ranges there may be once somebody was found for every second slot of those that are
-    /// open.
+    /// How many runs of missing slots there may be once somebody was found for every second slot of
+    /// those that are not given up.
     pub fn may_become(&self) -> usize {
-        let most = |hole: &Hole| match hole.gone {
-            true => 1,
-            false => usize::try_from((hole.to - hole.from) / 2 + 1).unwrap_or(usize::MAX),
+        let adjoins = |a: &Hole, b: &Hole| a.to.saturating_add(1) == b.from;
+        let most = |run: &[Hole]| match (run.iter().all(|hole| hole.gone), run.first(), run.last())
+        {
+            (false, Some(first), Some(last)) => {
+                usize::try_from((last.to - first.from) / 2 + 1).unwrap_or(usize::MAX)
+            }
+            _ => 1,
         };
-        self.ranges.iter().map(most).fold(0, usize::saturating_add)
+        self.ranges.chunk_by(adjoins).map(most).fold(0, usize::saturating_add)
     }
 
     /// Whether a missing slot may be filled: it splits no range, or there is room for one more.
@@ -206,7 +210,7 @@ mod tests {
         assert_eq!((filled, holes.len()), (MAX_HOLES - 1, MAX_HOLES));
         assert!(holes.may_fill(1), "the ends of a range may always be filled");
         let before = holes.clone();
-        holes.give_up(6000, 7000);
+        holes.give_up(50_000, 51_000);
         assert_eq!(holes, before, "what others may hold is not given up with the rest");
         holes.give_up(1, 5);
         let gone: Vec<u64> = holes.gone().collect();

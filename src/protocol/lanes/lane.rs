@@ -7,7 +7,7 @@ use super::holes::Holes;
 use super::window::Window;
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::protocol::{Hole, RestoredSlot, Time};
-use crate::wire::limits::{RECENT, TIP_HOLES, WINDOW};
+use crate::wire::limits::{MAX_HOLES, RECENT, TIP_HOLES, WINDOW};
 use crate::wire::{BatchId, SignedSlot};
 
 const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
@@ -298,7 +298,7 @@ impl Lane {
                 (self.tip, self.tip_id) = (next, Some(slot.id));
             }
             match self.next_restart() {
-                Some(seq) if self.jump(seq - 1) => holes = true,
+                Some(seq) if self.pass(seq - 1) => holes = true,
                 _ => break,
             }
         }
@@ -324,17 +324,19 @@ impl Lane {
     /// Moves the tip up over slots that are not held, which become holes, as far as there is room
     /// to note them. Gives whether it moved.
     pub(super) fn jump(&mut self, to: u64) -> bool {
-        self.move_tip(to, TIP_HOLES.saturating_sub(self.holes.len()))
+        let joins = self.holes.ends(self.tip).is_some_and(|gone| !gone);
+        self.move_tip(to, MAX_HOLES.saturating_sub(self.holes.len()), joins)
     }
 
     /// The same on the word of too few: only as far as all the holes would fit that may be left of
     /// what is missing below. So the tips of all come to stand at the same slot.
     pub(super) fn pass(&mut self, to: u64) -> bool {
-        self.move_tip(to, TIP_HOLES.saturating_sub(self.holes.may_become()))
+        let joins = self.holes.ends(self.tip).is_some() && self.holes.len() < MAX_HOLES;
+        self.move_tip(to, TIP_HOLES.saturating_sub(self.holes.may_become()), joins)
     }
 
-    fn move_tip(&mut self, to: u64, mut room: usize) -> bool {
-        let (before, mut joins) = (self.tip, self.holes.ends_open(self.tip));
+    fn move_tip(&mut self, to: u64, mut room: usize, mut joins: bool) -> bool {
+        let before = self.tip;
         let held = self.slots.iter_above(before).map(|(seq, _)| seq);
         let held: Vec<u64> = held.take_while(|seq| *seq <= to).collect();
         for seq in held.into_iter().map(Some).chain([None]) {

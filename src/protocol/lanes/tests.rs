@@ -110,35 +110,38 @@ fn held(seqs: impl Iterator<Item = u64>) -> Lanes {
 #[test]
 fn a_tip_passes_as_many_holes_as_may_be_whatever_moves_it() {
     let most = TIP_HOLES as u64;
-    let even = || (1..=2 * WINDOW).map(|slot| 2 * slot);
+    let even = || (1..=2 * most).map(|slot| 2 * slot);
     let (mut at_once, mut by_one) = (held(even()), held(even()));
-    at_once.jump(0, 4 * WINDOW);
-    (1..=4 * WINDOW).for_each(|to| by_one.pass(0, to));
+    at_once.pass(0, 4 * most);
+    (1..=4 * most).for_each(|to| by_one.pass(0, to));
     for lanes in [&at_once, &by_one] {
         assert_eq!((lanes.tip(0), lanes.lanes[&0].holes.len()), (2 * most, TIP_HOLES));
     }
-    // Somebody has the first half of a window's odd slots: there is room again.
+    // Somebody has the first half of the odd slots: there is room again.
     for slot in 1..=most / 2 {
         at_once.fill(0, 2 * slot - 1, filling(slot, 2, 0));
     }
-    at_once.jump(0, 4 * WINDOW);
+    at_once.pass(0, 4 * most);
     assert_eq!(at_once.tip(0), 3 * most);
+    by_one.jump(0, 4 * most);
+    assert_eq!(by_one.tip(0), 4 * most, "where more than f say that it is, others are");
 }
 
 #[test]
 fn one_voice_moves_no_tip_beyond_what_can_be_noted_of_a_long_hole() {
-    let mut lanes = held([9000, 9002].into_iter());
-    lanes.jump(0, 8000);
-    assert_eq!(lanes.tip(0), 8000, "more than f said so");
-    lanes.pass(0, 9001);
-    assert_eq!(lanes.tip(0), 9000, "what is passed joins the hole below");
-    for seq in (2..=8000).step_by(2).take(MAX_HOLES - 2) {
+    let far = 4 * MAX_HOLES as u64;
+    let mut lanes = held([far + 1000, far + 1002].into_iter());
+    lanes.jump(0, far);
+    assert_eq!(lanes.tip(0), far, "more than f said so");
+    lanes.pass(0, far + 1001);
+    assert_eq!(lanes.tip(0), far + 1000, "what is passed joins the hole below");
+    for seq in (2..=far).step_by(2).take(MAX_HOLES - 2) {
         assert_eq!(lanes.place(0, seq, &Digest::ZERO), Place::Empty, "others hold it");
         lanes.fill(0, seq, filling(seq, 1, 0));
     }
     assert!(lanes.lanes[&0].holes.len() >= MAX_HOLES - 1);
-    lanes.jump(0, 9001);
-    assert_eq!(lanes.tip(0), 9000, "there is no room for one more");
+    lanes.pass(0, far + 1001);
+    assert_eq!(lanes.tip(0), far + 1000, "there is no room for one more");
     lanes.give_up(0, 1, u64::MAX);
     assert_eq!(lanes.lanes[&0].holes.first_open(), None, "whole ranges take none");
 }
