@@ -89,6 +89,8 @@ pub(super) struct Recovery {
     pub turn: u32,
     /// When to look again.
     pub due: Option<Time>,
+    /// How long after something has changed.
+    pub pace: Duration,
     /// Whether something was asked of all who are linked in vain, and others may have it.
     pub lacks_voices: bool,
     /// How often all members were looked at for a slot.
@@ -174,8 +176,18 @@ impl Recovery {
     }
 
     /// Slots of an author that are asked for.
+    #[cfg(test)]
     pub fn open(&self, author: u32) -> usize {
         self.asked.range((author, 0)..=(author, u64::MAX)).count()
+    }
+
+    /// Slots that each link is asked for.
+    pub fn open_by_link(&self) -> BTreeMap<LinkId, usize> {
+        let mut open = BTreeMap::new();
+        for ask in self.asked.values().flatten() {
+            *open.entry(ask.link).or_default() += 1;
+        }
+        open
     }
 
     /// Slots that a link is asked for.

@@ -182,8 +182,8 @@ impl Lane {
         self.heard.max(self.tip)
     }
 
-    /// Up to which slot a member says that it holds, gave up or has pruned all, if that is more than
-    /// we know of.
+    /// Up to which slot a member says that it holds, gave up or has pruned all; 0 if that is no
+    /// more than we know of.
     pub fn passed_by(&self, member: u32) -> u64 {
         let claim = self.claims.get(&member).copied().unwrap_or_default();
         claim.solid.max(claim.floor).min(self.heard())
@@ -380,7 +380,10 @@ impl Lane {
         if let Some(slot) = self.slots.get(self.tip) {
             return Some(held((self.tip, slot)));
         }
-        let proof = self.proof.filter(|proof| proof.seq >= self.tip);
+        // Above the tip only where something is held there, or all would be asked for it for ever.
+        let above = self.above() > 0;
+        let fits = |proof: &Proof| proof.seq == self.tip || (above && proof.seq > self.tip);
+        let proof = self.proof.filter(fits);
         let proven = proof.map(|proof| (signed(proof.seq, proof.rest, proof.signature), true));
         proven.or_else(|| self.slots.last_upto(u64::MAX).map(held))
     }

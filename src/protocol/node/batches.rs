@@ -322,14 +322,7 @@ impl Node {
             giver: giver.map(|(_, number)| number),
         };
         self.lanes.fill(author, seq, filling);
-        self.recovery.found(author, seq);
-        let open = self.lanes.get(author).and_then(|lane| lane.holes().first_open());
-        if self.lanes.get(author).is_some_and(|lane| lane.holes().is_empty()) {
-            self.recovery.forget_lane(author);
-        } else if open.is_some() && self.recovery.due.is_none() {
-            self.recover_soon(); // what is left of a hole that was given up is open again
-        }
-        self.write_holes();
+        self.recovered(author, seq);
         self.last_news = self.now;
         let mut holders = self.relay.holders(&(author, seq, Some(stored.id)));
         holders.extend(giver.map(|(link, _)| link));

@@ -16,7 +16,9 @@ use crate::wire::limits::{
 };
 use crate::wire::{BatchId, Frame, List, Missing, Request, Want, WhyMissing};
 
-/// Between two looks at what is missing: often enough to fill a link, seldom enough to cost little.
+/// Between two looks at what is missing, where answers come at once: often enough to fill a link,
+/// seldom enough to cost little. Where they take longer, a sixteenth of a neighbour's patience, and
+/// at most ten times as long.
 const PACE: Duration = Duration::from_millis(2);
 /// Between two looks while nothing can be asked for.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -51,8 +53,11 @@ struct Plan {
     asked: bool,
     /// How many more slots that no link has may be looked at.
     looks: usize,
-    /// Slots asked for, in this turn and before, for which few vouch.
+    /// How long an answer may take before others are asked.
+    patience: Duration,
+    /// Slots asked for, in this turn and before, for which few vouch; and of the lane in turn.
     unvouched: usize,
+    of_author: usize,
 }
 
 impl Plan {
@@ -80,7 +85,7 @@ enum Next {
 impl Node {
     /// Looks at what is missing soon.
     pub(super) fn recover_soon(&mut self) {
-        let due = self.now.after(PACE);
+        let due = self.now.after(self.recovery.pace.max(PACE));
         self.recovery.due = Some(self.recovery.due.map_or(due, |other| other.min(due)));
     }
 
@@ -113,7 +118,9 @@ impl Node {
         let (sources, checking) = (self.sources(), self.being_checked());
         let unvouched =
             self.recovery.all_asked().filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
-        let mut plan = Plan { sources, checking, asked: false, looks: LOOKS, unvouched };
+        let (patience, of_author) = (self.patience(), 0);
+        let mut plan =
+            Plan { sources, checking, asked: false, looks: LOOKS, patience, unvouched, of_author };
         for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
             self.plan_lane(author, &mut plan);
             self.recovery.turn = author.saturating_add(1);
@@ -124,10 +131,25 @@ impl Node {
             }
             self.ask_holes(source.link, source.member, &source.planned);
         }
-        let wait = if plan.asked { PACE } else { PAUSE };
+        self.recovery.pace = (plan.patience / 16).clamp(PACE, 10 * PACE);
+        let wait = if plan.asked { self.recovery.pace } else { PAUSE };
         self.recovery.due = Some(now.after(wait.max(self.recovery.wait(now).min(PAUSE))));
         self.write_holes();
         self.pace_visits();
+    }
+
+    /// A slot came, from wherever.
+    pub(super) fn recovered(&mut self, author: u32, seq: u64) {
+        self.recovery.found(author, seq);
+        let holes = self.lanes.get(author).map(Lane::holes);
+        if holes.is_some_and(Holes::is_empty) {
+            self.recovery.forget_lane(author);
+        } else if holes.is_some_and(|holes| holes.first_open().is_some())
+            && self.recovery.due.is_none()
+        {
+            self.recover_soon(); // what is left of a hole that was given up is open again
+        }
+        self.write_holes();
     }
 
     /// Lanes with slots that are missing and not given up.
@@ -146,8 +168,9 @@ impl Node {
 
     /// The links that can be asked, those last whose peers are late with what they are asked for.
     fn sources(&self) -> Vec<Source> {
+        let open = self.recovery.open_by_link();
         let ready = self.links.ready().map(|(link, held)| {
-            let open = self.recovery.open_on(link);
+            let open = open.get(&link).copied().unwrap_or(0);
             let room = RECOVERING_PER_LINK.saturating_sub(open).min(MAX_WANTS);
             let credit = held.may_recover();
             let room = if credit { room.min(held.room_for_wants()) } else { 0 };
@@ -173,7 +196,9 @@ impl Node {
     fn plan_lane(&mut self, author: u32, plan: &mut Plan) {
         let Some(holes) = self.lanes.get(author).map(|lane| lane.holes().clone()) else { return };
         let mut turn = 0;
-        for seq in self.recovery.slots_asked(author) {
+        let asked = self.recovery.slots_asked(author);
+        plan.of_author = asked.len();
+        for seq in asked {
             if holes.contains(seq) {
                 self.plan_slot(author, seq, plan, &mut turn);
             }
@@ -220,7 +245,7 @@ impl Node {
     fn may_recover(&self, author: u32, seq: u64, plan: &Plan) -> bool {
         let of_author = || {
             plan.unvouched < RECOVERING_UNVOUCHED
-                && self.recovery.open(author) < RECOVERING_OF_AUTHOR
+                && plan.of_author < RECOVERING_OF_AUTHOR
                 && self.quotas.wait(author, self.now, 1, false).is_zero()
         };
         self.recovery.may_ask(self.now) && (self.lanes.vouches(author, seq) || of_author())
@@ -239,7 +264,7 @@ impl Node {
         let asked = self.recovery.asked(author, seq);
         let mut count = match asked {
             None => 1,
-            Some((_, last)) if now.since(last) < self.patience() => return Next::Slot,
+            Some((_, last)) if now.since(last) < plan.patience => return Next::Slot,
             Some((open, _)) => (self.network.f() + 1).saturating_sub(open).max(1),
         };
         let mut busy = false;
@@ -268,7 +293,9 @@ impl Node {
                 source.room -= 1;
                 source.planned.push((author, seq));
                 self.recovery.asks(author, seq, source.link, source.member, now);
-                plan.unvouched += usize::from(!self.lanes.vouches(author, seq));
+                let fresh = usize::from(asked.is_none());
+                plan.of_author += fresh;
+                plan.unvouched += if self.lanes.vouches(author, seq) { 0 } else { fresh };
                 // A frame's worth to each in turn.
                 *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
                 (plan.asked, count) = (true, count - 1);

@@ -1,6 +1,6 @@
 //! Quiet: once all is everywhere, traffic stops but for what keeps links and lanes level. L5.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::crypto::PublicKey;
@@ -15,10 +15,11 @@ const QUIET_AFTER: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     from: Option<Time>,
-    /// Lanes with holes that are given up, by node: it asks whoever it could not ask before, once.
-    gone: BTreeMap<usize, BTreeSet<PublicKey>>,
+    /// Slots in holes, by node and lane. Nobody has them: a node asks everybody for each once, and
+    /// later whoever it could not ask.
+    holes: BTreeMap<(usize, PublicKey), u64>,
     /// Requests of such nodes since it is quiet.
-    probes: BTreeMap<usize, usize>,
+    probes: BTreeMap<usize, u64>,
 }
 
 impl Quiet {
@@ -38,13 +39,9 @@ impl Quiet {
         self.from = self.from.map(|from| from.max(now.after(QUIET_AFTER)));
     }
 
-    /// A node wrote down a lane's holes, some of which it gave up or none.
-    pub fn holes(&mut self, node: usize, author: PublicKey, gone: bool) {
-        let lanes = self.gone.entry(node).or_default();
-        match gone {
-            true => lanes.insert(author),
-            false => lanes.remove(&author),
-        };
+    /// A node wrote down how many slots are missing in the holes of a lane.
+    pub fn holes(&mut self, node: usize, author: PublicKey, slots: u64) {
+        self.holes.insert((node, author), slots);
     }
 
     /// Whether a node may send that frame, to a node if it is known which, in a mesh of so many.
@@ -58,14 +55,18 @@ impl Quiet {
         if self.from.is_none_or(|from| now < from) {
             return true;
         }
-        let lacks = |node| self.gone.get(&node).is_some_and(|lanes| !lanes.is_empty());
+        let lacks = |node| -> u64 {
+            let lanes = (node, PublicKey([0; 32]))..=(node, PublicKey([255; 32]));
+            self.holes.range(lanes).map(|(_, slots)| *slots).fold(0, u64::saturating_add)
+        };
         match kind {
             Kind::Hello | Kind::Credit | Kind::Ping | Kind::Compare | Kind::Differ => true,
-            Kind::Missing => to.is_some_and(lacks),
-            Kind::Request if lacks(node) => {
+            Kind::Missing => to.is_some_and(|to| lacks(to) > 0),
+            Kind::Request => {
+                let most = lacks(node).saturating_mul(nodes.saturating_sub(1) as u64);
                 let probes = self.probes.entry(node).or_default();
                 *probes += 1;
-                *probes < nodes
+                *probes <= most
             }
             _ => false,
         }
@@ -77,20 +78,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_gave_up_a_hole_asks_each_other_node_once() {
+    fn whoever_has_a_hole_asks_each_other_node_once() {
         let (now, author) = (Time(9_000_000), PublicKey([1; 32]));
         let mut quiet = Quiet::default();
         assert!(quiet.allows(now, (0, None), Kind::Request, 4), "it has not begun");
         quiet.begins(Time(0));
         assert!(!quiet.allows(now, (0, Some(1)), Kind::Request, 4));
-        quiet.holes(0, author, true);
+        quiet.holes(0, author, 1);
+        quiet.begins(Time(0));
         for asked in 1..=5 {
             assert_eq!(quiet.allows(now, (0, Some(1)), Kind::Request, 4), asked < 4, "{asked}");
         }
+        quiet.holes(0, PublicKey([2; 32]), 2);
+        assert!(quiet.allows(now, (0, Some(1)), Kind::Request, 4), "for each slot");
         assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4));
         assert!(!quiet.allows(now, (0, Some(1)), Kind::Missing, 4));
         assert!(!quiet.allows(now, (1, Some(0)), Kind::Reply, 4), "that would be news");
-        quiet.holes(0, author, false);
+        quiet.holes(0, author, 0);
+        quiet.holes(0, PublicKey([2; 32]), 0);
         assert!(!quiet.allows(now, (1, Some(0)), Kind::Missing, 4));
     }
 }

@@ -174,7 +174,8 @@ impl Oracle {
             }
             Record::Batch(_) => {}
             Record::Holes { author, holes, .. } => {
-                self.quiet.holes(node, *author, holes.iter().any(|hole| hole.gone));
+                let slots = holes.iter().map(|hole| (hole.to - hole.from).saturating_add(1));
+                self.quiet.holes(node, *author, slots.fold(0, u64::saturating_add));
             }
             Record::Ban(_) => {
                 self.facts.count(Fact::Bans);
