@@ -108,7 +108,7 @@ fn what_was_never_written_is_found_after_a_death() {
 fn holes_of_a_lane_are_few_whatever_happened_to_it() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
     let bench = Bench::open(dir.path(), &net);
-    put(&bench, &net, (1..=9000).map(|number| number * 2));
+    put(&bench, &net, (1..=10).chain([9000]).map(|number| number * 2));
     let many: Vec<Hole> =
         (1..=9000).map(|number| hole(number * 2 - 1, number * 2 - 1, true)).collect();
     assert!(bench.put(holes(18_000, &many), Durability::Lazy));
@@ -203,7 +203,7 @@ fn a_lane_of_many_holes_is_written_as_it_changes() {
     let mut authors =
         super::author::Authors::load(&db, identity(1).public(), shares).expect("loads");
     let key = identity(2).public();
-    let most = MAX_HOLES as u64;
+    let most = 2000;
     let mut all: Vec<Hole> =
         (1..=most).map(|number| hole(3 * number, 3 * number + 1, true)).collect();
     let mut write = |all: &[Hole]| {

@@ -113,7 +113,7 @@ fn a_tip_passes_as_many_holes_as_may_be_whatever_moves_it() {
     let even = || (1..=2 * most).map(|slot| 2 * slot);
     let (mut at_once, mut by_one) = (held(even()), held(even()));
     at_once.pass(0, 4 * most);
-    (1..=4 * most).for_each(|to| by_one.pass(0, to));
+    (1..=4 * most).step_by(127).for_each(|to| by_one.pass(0, to));
     for lanes in [&at_once, &by_one] {
         assert_eq!((lanes.tip(0), lanes.lanes[&0].holes.len()), (2 * most, TIP_HOLES));
     }
