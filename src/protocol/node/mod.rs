@@ -5,6 +5,7 @@ mod batches;
 mod comparing;
 mod fetching;
 mod frames;
+mod lacking;
 mod linking;
 mod occupancy;
 mod probing;

@@ -12,9 +12,9 @@ use crate::protocol::links::{Link, OpenWant};
 use crate::protocol::recovery::SILENCE;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
 use crate::wire::limits::{
-    MAX_LACKED, MAX_WANTS, RECOVERING_OF_AUTHOR, RECOVERING_PER_LINK, RECOVERING_UNVOUCHED, WINDOW,
+    MAX_LACKED, MAX_WANTS, RECOVERING_OF_AUTHOR, RECOVERING_PER_LINK, RECOVERING_UNVOUCHED,
 };
-use crate::wire::{BatchId, Frame, List, Missing, Request, Want, WhyMissing};
+use crate::wire::{Frame, List, Request, Want};
 
 /// Between two looks at what is missing, where answers come at once: often enough to fill a link,
 /// seldom enough to cost little. Where they take longer, a sixteenth of a neighbour's patience, and
@@ -389,129 +389,6 @@ impl Node {
                 held.wants.retain(|ticket, _| !tickets.contains(ticket));
             }
             planned.iter().for_each(|(author, seq)| self.recovery.closed(*author, *seq, member));
-        }
-    }
-
-    /// A member does not serve a slot that it was asked for.
-    pub(super) fn note_lack(
-        &mut self,
-        want: &OpenWant,
-        member: u32,
-        link: LinkId,
-        missing: &Missing,
-    ) {
-        let OpenWant { author, seq, id, .. } = *want;
-        self.lanes.claim(author, member, 0, missing.floor, self.network.f());
-        self.write_holes();
-        if id.is_some() {
-            return;
-        }
-        let Some(lane) = self.lanes.get(author) else { return };
-        let offered = if missing.next > seq { missing.next } else { u64::MAX };
-        let passed = lane.passed_by(member);
-        let (stuck, asked) = (self.is_stuck(author, seq, passed), lane.holes().contains(seq));
-        if missing.why == WhyMissing::Busy {
-            if asked {
-                self.recovery.is_busy(author, member, seq, self.now);
-                self.recover_soon();
-            }
-            return;
-        }
-        if asked || stuck {
-            let lowest = lane.holes().first_open().unwrap_or(seq);
-            self.recovery.lacks((author, seq), member, (offered, lowest), self.now);
-            self.take_offer((author, seq), member, link);
-            self.recover_soon();
-        } else if seq > lane.tip() && seq <= lane.vouched() {
-            // More than `f` members are past it: it is asked for as what is below a tip.
-            let to = lane.vouched();
-            self.lanes.jump(author, to);
-        } else if offered <= lane.heard().min(lane.tip().saturating_add(WINDOW))
-            && !self.lanes.filled(author, offered)
-        {
-            // Its author may have left slots out, or restarted above them.
-            let due = self.now.after(self.config.ask_after);
-            self.relay.want((author, offered, None), link, due);
-        }
-        self.write_holes();
-    }
-
-    /// A member lacks a slot below the tip, or one at which its lane is stuck, and may offer one
-    /// above it.
-    fn take_offer(&mut self, (author, seq): (u32, u64), member: u32, link: LinkId) {
-        let Some(lane) = self.lanes.get(author) else { return };
-        let offered = self.recovery.lacking(author, member, seq, self.now).unwrap_or(u64::MAX);
-        if lane.tip() < seq {
-            // What is passed is asked of all, as what is below a tip: many gaps at once where the
-            // lane lies far behind, or each would take an answer.
-            let upto = match offered {
-                u64::MAX => lane.passed_by(member),
-                offered => offered.min(lane.heard()) - 1,
-            };
-            let near = lane.heard().saturating_sub(WINDOW / 2);
-            return self.lanes.pass(author, upto.max(near));
-        }
-        if offered == u64::MAX {
-            return;
-        }
-        let given_up = self.lanes.get(author).and_then(|lane| lane.holes().next_gone(offered));
-        if let Some(seq) =
-            given_up.filter(|_| !self.recovery.is_known_well(author, member, self.now))
-        {
-            let due = self.now.after(self.config.ask_after);
-            self.relay.want((author, seq, None), link, due);
-        }
-    }
-
-    /// Whether a lane may not go on by itself: the slot after the tip is old, a member that has
-    /// more, and has pruned or given up what is missing up to `passed`, lacks it, and too few vouch
-    /// for the slots above. Two nodes that come back together from a long absence may find that the
-    /// author alone knows what they missed, and has pruned it.
-    pub(super) fn is_stuck(&self, author: u32, seq: u64, passed: u64) -> bool {
-        let stuck = |lane: &Lane| {
-            lane.tip().checked_add(1) == Some(seq)
-                && seq < lane.heard()
-                && seq > lane.vouched()
-                && (passed >= seq || lane.lies_far_behind())
-        };
-        self.lanes.get(author).is_some_and(stuck)
-    }
-
-    /// A row of the store is not what was written: the slot is missing again, and asked for.
-    pub(super) fn on_damaged(&mut self, author: u32, seq: u64, id: BatchId) {
-        self.counters.damaged += 1;
-        self.cache.remove(&id);
-        if self.lanes.lose(author, seq, &id) {
-            self.write_holes();
-            self.recover_soon();
-        }
-    }
-
-    /// Whether more members should be heard than the usual visits reach: some say that a lane lies
-    /// far behind, and too few to be believed; or nobody who was asked has what is missing.
-    pub(super) fn wants_voices(&self) -> bool {
-        self.recovery.lacks_voices || self.behind.iter().any(|author| self.lies_far_behind(*author))
-    }
-
-    fn lies_far_behind(&self, author: u32) -> bool {
-        self.lanes.get(author).is_some_and(Lane::lies_far_behind)
-    }
-
-    /// A verified tip of a member's lane, and what it says of the slots below.
-    pub(super) fn hear_tip(&mut self, author: u32, member: u32, tip: &crate::wire::Tip) {
-        self.lanes.hear(author, tip.slot.seq);
-        self.lanes.claim(author, member, tip.solid, tip.floor, self.network.f());
-        if author == self.own {
-            self.lanes.jump(author, tip.slot.seq);
-        }
-        self.write_holes();
-        let far = self.lies_far_behind(author);
-        if far != self.behind.contains(&author) {
-            match far {
-                true => self.behind.insert(author),
-                false => self.behind.remove(&author),
-            };
-            self.pace_visits();
         }
     }
 }
