@@ -302,7 +302,9 @@ impl Lane {
                 _ => break,
             }
         }
-        self.slots.forget(self.tip.saturating_sub(RECENT));
+        // The highest slot held stays, however far below the tip: it is what is shown of the lane.
+        let last = self.slots.last_upto(self.tip).map_or(0, |(seq, _)| seq);
+        self.slots.forget(self.tip.saturating_sub(RECENT).min(last.saturating_sub(1)));
         if !self.claims.is_empty() {
             let solid = self.solid();
             self.claims.retain(|_, claim| claim.solid.max(claim.floor) > solid);

@@ -7,12 +7,13 @@ use crate::crypto::Digest;
 use crate::protocol::{Down, Input, LinkId};
 use crate::wire::{Batch, Compare, Frame, Tip};
 
-/// A victim whose tip a liar moved far up, over slots that nobody has, and that delivered one slot
-/// above it. The liar is gone.
-fn led_far_up(missing: &Batch, shown: &Batch) -> Victim {
+/// A victim whose tip a liar moved far up, over slots that nobody has, and that delivered some
+/// slots below and some above it. The liar is gone.
+fn led_far_up(missing: &Batch, below: &[Batch], above: &[Batch]) -> Victim {
     let mut victim = Victim::among(4, 1);
     victim.leave_alone();
     let liar = victim.link(1);
+    below.iter().for_each(|batch| victim.push(liar, batch));
     victim.run(3000, |victim, link, frame| match &frame {
         Frame::Compare(Compare { ticket, .. }) => {
             let tip = Tip { floor: 5000, solid: 0, ..tip_of(missing) };
@@ -23,10 +24,33 @@ fn led_far_up(missing: &Batch, shown: &Batch) -> Victim {
         }
         _ => {}
     });
-    victim.push(liar, shown);
-    assert_eq!(victim.delivered, [shown.id()]);
+    above.iter().for_each(|batch| victim.push(liar, batch));
+    assert_eq!(victim.delivered.len(), below.len() + above.len());
+    assert!(victim.node.tip(&identity(4).public()).0 >= 5000);
     victim.give(Input::LinkDown { link: liar, cause: Down::Lost });
     victim
+}
+
+/// Two honest nodes meet, until the second has delivered something and a little longer.
+fn meet(one: &mut Victim, two: &mut Victim) {
+    let (to_two, to_one) = (one.link(2), two.link(2));
+    let mut left = 1500;
+    while left > 0 {
+        let (mut asks, mut answers): (Vec<Frame>, Vec<Frame>) = (vec![], vec![]);
+        two.run(20, |_, link, frame| {
+            if link == to_one && matches!(frame, Frame::Compare(_) | Frame::Request(_)) {
+                asks.push(frame);
+            }
+        });
+        asks.iter().for_each(|frame| one.say(to_two, frame));
+        one.run(20, |victim, link, frame| match frame {
+            _ if link != to_two => {}
+            Frame::Differ(_) | Frame::Reply(_) | Frame::Missing(_) => answers.push(frame),
+            asked => has_nothing(victim, link, &asked),
+        });
+        answers.iter().for_each(|frame| two.say(to_one, frame));
+        left = if two.delivered.is_empty() { left - 1 } else { left.min(100) - 1 };
+    }
 }
 
 /// What an honest member that has nothing answers.
@@ -43,32 +67,25 @@ fn has_nothing(victim: &mut Victim, link: LinkId, frame: &Frame) {
 /// Whoever knows of no signature takes nothing that lies far above its tip.
 #[test]
 fn a_lane_whose_tip_slot_is_missing_is_shown_all_the_same() {
-    let mut one = Victim::among(4, 1);
-    let missing = one.batch(4, 6000, Digest([1; 32]), "never given");
-    let shown = one.batch(4, 5010, Digest([2; 32]), "shown to one");
-    one = led_far_up(&missing, &shown);
     let mut two = Victim::among(4, 1);
     two.leave_alone();
-    let (to_two, to_one) = (one.link(2), two.link(2));
-    for _ in 0..1500 {
-        let (mut asks, mut answers): (Vec<Frame>, Vec<Frame>) = (vec![], vec![]);
-        two.run(20, |_, link, frame| {
-            if link == to_one && matches!(frame, Frame::Compare(_) | Frame::Request(_)) {
-                asks.push(frame);
-            }
-        });
-        asks.iter().for_each(|frame| one.say(to_two, frame));
-        one.run(20, |victim, link, frame| match frame {
-            _ if link != to_two => {}
-            Frame::Differ(_) | Frame::Reply(_) | Frame::Missing(_) => answers.push(frame),
-            asked => has_nothing(victim, link, &asked),
-        });
-        answers.iter().for_each(|frame| two.say(to_one, frame));
-        if !two.delivered.is_empty() {
-            break;
-        }
-    }
+    let missing = two.batch(4, 6000, Digest([1; 32]), "never given");
+    let shown = two.batch(4, 5600, Digest([2; 32]), "shown to one");
+    let mut one = led_far_up(&missing, &[], std::slice::from_ref(&shown));
+    meet(&mut one, &mut two);
     assert_eq!(two.delivered, [shown.id()]);
+}
+
+/// What a node delivered lies so far below the tip to which a liar led it that no id near the tip
+/// is held.
+#[test]
+fn a_lane_that_is_held_only_far_below_its_tip_is_shown_all_the_same() {
+    let mut two = Victim::among(4, 1);
+    two.leave_alone();
+    let missing = two.batch(4, 6000, Digest([1; 32]), "never given");
+    let mut one = led_far_up(&missing, &two.chain(4, 100), &[]);
+    meet(&mut one, &mut two);
+    assert_eq!(two.delivered.len(), 100);
 }
 
 /// A batch names one that nobody has as what it follows. Whoever relays it is asked for that, and
