@@ -92,6 +92,11 @@ impl Holes {
         })
     }
 
+    /// A missing slot's range, if the slot may not be filled: there is no room to divide it.
+    pub fn undivided(&self, seq: u64) -> Option<Hole> {
+        self.at(seq).filter(|_| !self.may_fill(seq)).map(|at| self.ranges[at])
+    }
+
     /// A slot is held now. What is left of a range that was gone is open again: somebody has some
     /// of it.
     pub fn fill(&mut self, seq: u64) {
@@ -150,9 +155,11 @@ impl Holes {
     }
 
     /// Gives up the slots `from..=to` as far as they are missing. A range that would have to be
-    /// divided while there is no room stays open: others may hold some of it.
-    pub fn give_up(&mut self, from: u64, to: u64) {
+    /// divided while there is no room stays open: others may hold some of it. Gives whether any
+    /// was given up.
+    pub fn give_up(&mut self, from: u64, to: u64) -> bool {
         let mut left = MAX_HOLES.saturating_sub(self.ranges.len());
+        let mut any = false;
         for hole in std::mem::take(&mut self.ranges) {
             let (start, end) = (hole.from.max(from), hole.to.min(to));
             let parts = usize::from(hole.from < start) + usize::from(end < hole.to);
@@ -160,7 +167,7 @@ impl Holes {
                 self.push(hole);
                 continue;
             }
-            left -= parts;
+            (left, any) = (left - parts, true);
             if hole.from < start {
                 self.push(Hole { to: start - 1, ..hole });
             }
@@ -169,6 +176,7 @@ impl Holes {
                 self.push(Hole { from: end + 1, ..hole });
             }
         }
+        any
     }
 }
 
@@ -212,6 +220,8 @@ mod tests {
         assert!(holes.may_fill(1), "the ends of a range may always be filled");
         let before = holes.clone();
         holes.give_up(last - 2000, last - 1000);
+        assert_eq!(holes.undivided(last - 9).map(|hole| hole.to), Some(last));
+        assert_eq!([1, 2, last].map(|seq| holes.undivided(seq)), [None; 3]);
         assert_eq!(holes, before, "what others may hold is not given up with the rest");
         holes.give_up(1, 5);
         let gone: Vec<u64> = holes.gone().collect();

@@ -171,10 +171,10 @@ impl Lane {
         self.heard() > self.tip.saturating_add(WINDOW / 2)
     }
 
-    /// Gives up missing slots: all who can be reached were asked.
-    pub(super) fn give_up(&mut self, from: u64, to: u64) {
+    /// Gives up missing slots: all who can be reached were asked. Gives whether there were any.
+    pub(super) fn give_up(&mut self, from: u64, to: u64) -> bool {
         self.given_up = self.given_up.max(to.min(self.tip));
-        self.holes.give_up(from, to);
+        self.holes.give_up(from, to)
     }
 
     /// The highest slot of which a signature by the author was checked.

@@ -366,8 +366,7 @@ impl Lanes {
 
     /// Gives up missing slots: all who can be reached were asked.
     pub fn give_up(&mut self, author: u32, from: u64, to: u64) {
-        if let Some(lane) = self.lanes.get_mut(&author) {
-            lane.give_up(from, to);
+        if self.lanes.get_mut(&author).is_some_and(|lane| lane.give_up(from, to)) {
             self.changed.insert(author);
         }
     }

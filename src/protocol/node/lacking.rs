@@ -71,7 +71,9 @@ impl Node {
         if offered == u64::MAX {
             return;
         }
-        let given_up = self.lanes.get(author).and_then(|lane| lane.holes().next_gone(offered));
+        let holes = self.lanes.get(author).map(Lane::holes);
+        let given_up =
+            holes.and_then(|holes| holes.next_gone(offered).filter(|seq| holes.may_fill(*seq)));
         if let Some(seq) =
             given_up.filter(|_| !self.recovery.is_known_well(author, member, self.now))
         {

@@ -199,7 +199,7 @@ impl Node {
         let asked = self.recovery.slots_asked(author);
         plan.of_author = asked.len();
         for seq in asked {
-            if holes.contains(seq) {
+            if holes.may_fill(seq) {
                 self.plan_slot(author, seq, plan, &mut turn);
             }
         }
@@ -220,6 +220,8 @@ impl Node {
     ) {
         let mut looked = 0;
         while let Some(seq) = next {
+            // What could not be taken is not asked for.
+            let seq = holes.undivided(seq).map_or(seq, |hole| hole.to);
             if looked >= MAX_LACKED || !self.may_recover(author, seq, plan) {
                 return;
             }
@@ -330,11 +332,13 @@ impl Node {
         if all_lack {
             // Where nobody offers anything above, the last slot that there is goes too.
             let upto = if lowest == u64::MAX { u64::MAX } else { lowest - 1 };
-            let heard = self.lanes.get(author).map_or(0, Lane::heard);
-            if lowest <= heard {
+            let lane = self.lanes.get(author)?;
+            // An offer that could not be taken keeps no hole open.
+            let full = lane.holes().undivided(lowest).filter(|hole| hole.from <= seq);
+            if lowest <= lane.heard() {
                 self.lanes.pass(author, upto);
             }
-            self.lanes.give_up(author, seq, upto);
+            self.lanes.give_up(author, seq, full.map_or(upto, |hole| hole.to));
             self.counters.given_up += 1;
         } else {
             self.recovery.lacks_voices = true;

@@ -19,6 +19,7 @@ use crate::wire::{
 mod answering;
 mod comparing;
 mod differing;
+mod full;
 mod holding_up;
 mod linking;
 mod recovering;
@@ -75,6 +76,11 @@ fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MA
 impl Victim {
     /// Among `members` in all; identities from there on are those of `authors`.
     fn among(members: u16, authors: u16) -> Self {
+        Self::with(members, authors, Restored::default())
+    }
+
+    /// The same with what a start found.
+    fn with(members: u16, authors: u16, restored: Restored) -> Self {
         let key = |n: u16| Member {
             key: identity(n).public(),
             name: format!("n{n}"),
@@ -84,8 +90,7 @@ impl Victim {
         let keys = (0..members + authors).map(key).collect();
         let network = Arc::new(Network::new([3; 32], keys).expect("sound"));
         let (config, now) = (Config::default(), Time(1_000_000));
-        let node =
-            Node::new(identity(0), network.clone(), config, Restored::default(), [1; 32], now);
+        let node = Node::new(identity(0), network.clone(), config, restored, [1; 32], now);
         let mut victim = Self {
             node,
             network,

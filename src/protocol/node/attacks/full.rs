@@ -1,0 +1,68 @@
+//! Lanes with as many holes as may be, and what a start finds of lanes with holes.
+
+use super::answering::lacks;
+use super::{Victim, identity};
+use crate::crypto::Digest;
+use crate::protocol::{Hole, Restored, RestoredLane};
+use crate::wire::Frame;
+use crate::wire::limits::MAX_HOLES;
+
+/// The last hole of a full lane, in which one slot is held by a member.
+const LAST: Hole = Hole { from: 2 * MAX_HOLES as u64, to: 20_000, gone: false };
+const HELD: u64 = 18_000;
+
+/// A lane of as many holes as may be: single slots that were given up, and a long one.
+fn full(author: u16) -> Restored {
+    let single = (1..MAX_HOLES as u64).map(|n| Hole { from: 2 * n, to: 2 * n, gone: true });
+    let holes = single.chain([LAST]).collect();
+    let author = identity(author).public();
+    let lane = RestoredLane { tip: LAST.to, holes, ..RestoredLane::new(author) };
+    Restored { lanes: vec![lane], bans: vec![] }
+}
+
+/// Members 2 and 3 have nothing of the last hole; member 1 has one slot of it, which would divide
+/// it. Gives how often it was asked for that.
+fn beside_a_holder(victim: &mut Victim, author: u16, seconds: u64) -> usize {
+    let held = victim.batch(author, HELD, Digest([1; 32]), "divides a hole");
+    let mut asked = 0;
+    victim.run(seconds * 1000, |victim, link, frame| match &frame {
+        Frame::Compare(compare) => victim.agree(link, compare),
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                match (link.0, want.seq) {
+                    (1, HELD) => {
+                        asked += 1;
+                        victim.reply(link, want, std::slice::from_ref(&held));
+                    }
+                    (1, seq) if seq < HELD => victim.say(link, &lacks(want, HELD)),
+                    _ => victim.say(link, &lacks(want, 0)),
+                }
+            }
+        }
+        _ => {}
+    });
+    asked
+}
+
+#[test]
+fn what_does_not_fit_a_full_lane_is_not_fetched_again_and_again() {
+    let mut victim = Victim::with(4, 1, full(4));
+    for n in 1..4 {
+        victim.link(n);
+    }
+    let asked = beside_a_holder(&mut victim, 4, 20);
+    assert!(asked < 10, "{asked}");
+    let holes = &victim.holes[&identity(4).public()].1;
+    assert!(holes.iter().all(|hole| hole.gone), "what nobody has that fits is given up");
+}
+
+#[test]
+fn a_full_lane_of_its_own_keeps_no_author_from_going_on() {
+    let mut victim = Victim::with(4, 0, full(0));
+    for n in 1..4 {
+        victim.link(n);
+    }
+    victim.publish();
+    beside_a_holder(&mut victim, 0, 60);
+    assert_eq!(victim.own().len(), 1);
+}
