@@ -76,7 +76,9 @@ impl Lanes {
             if lane.tip_id.is_none() && restored.tip == lane.tip && lane.tip > restored.floor {
                 lane.holes.lose(lane.tip);
             }
-            lane.advance();
+            if lane.advance() {
+                lanes.changed.insert(author); // a crash came before the record of those holes
+            }
             lanes.note(author);
         }
         lanes

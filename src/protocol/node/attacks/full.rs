@@ -3,9 +3,9 @@
 use super::answering::lacks;
 use super::{Victim, identity};
 use crate::crypto::Digest;
-use crate::protocol::{Hole, Restored, RestoredLane};
-use crate::wire::Frame;
+use crate::protocol::{Hole, Restored, RestoredLane, RestoredSlot};
 use crate::wire::limits::MAX_HOLES;
+use crate::wire::{Batch, Entry, Frame};
 
 /// The last hole of a full lane, in which one slot is held by a member.
 const LAST: Hole = Hole { from: 2 * MAX_HOLES as u64, to: 20_000, gone: false };
@@ -65,4 +65,30 @@ fn a_full_lane_of_its_own_keeps_no_author_from_going_on() {
     victim.publish();
     beside_a_holder(&mut victim, 0, 60);
     assert_eq!(victim.own().len(), 1);
+}
+
+/// A crash came between the batch with which a restart header's base was reached and the record of
+/// what that header voids.
+#[test]
+fn holes_that_a_start_makes_are_written_down() {
+    let probe = Victim::among(4, 1);
+    let mut all = probe.chain(4, 5);
+    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
+    let base = (5, all[4].id());
+    let restart = Batch::sign_after(&identity(4), probe.network.id(), 10, base, 9, &entry);
+    all.push(restart.expect("fits"));
+    let slot = |batch: &Batch| RestoredSlot {
+        seq: batch.header.seq,
+        base: batch.header.base,
+        id: batch.id(),
+        rest: batch.header.rest(),
+        signature: batch.signature,
+        first: true,
+    };
+    let author = identity(4).public();
+    let slots = all.iter().map(slot).collect();
+    let lanes = vec![RestoredLane { slots, ..RestoredLane::new(author) }];
+    let mut victim = Victim::with(4, 1, Restored { lanes, bans: vec![] });
+    victim.run(1000, |_, _, _| ());
+    assert_eq!(victim.holes.get(&author), Some(&(10, vec![Hole { from: 6, to: 9, gone: false }])));
 }
