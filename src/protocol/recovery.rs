@@ -85,8 +85,8 @@ pub(super) struct Recovery {
     batches: Bucket,
     bytes: Bucket,
     voices: Bucket,
-    /// The lane whose turn is next.
-    pub turn: u32,
+    /// How many turns there were.
+    turns: usize,
     /// When to look again.
     pub due: Option<Time>,
     /// How long after something has changed.
@@ -102,6 +102,15 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
+    /// At which of so many lanes a turn begins in which some are looked at. Each round begins one
+    /// lane later: the first of a turn may take all that may be asked for.
+    pub fn next_turn(&mut self, lanes: usize, looked_at: usize) -> usize {
+        let turns_a_round = lanes.div_ceil(looked_at);
+        let (round, turn) = (self.turns / turns_a_round, self.turns % turns_a_round);
+        self.turns = self.turns.wrapping_add(1);
+        (round % lanes + turn * looked_at) % lanes
+    }
+
     /// How full it is, with its limits.
     pub fn occupy(&self, note: Note, keys: usize, members: usize) {
         note("recovery.asked", self.asked.len(), RECOVERING);
@@ -379,6 +388,27 @@ mod tests {
         assert_eq!(recovery.lacking(0, 2, 5, now), None);
         let late = now.after(BELIEVED);
         assert_eq!(recovery.lacking(0, 1, 5, late), None, "it is not believed for ever");
+    }
+
+    #[test]
+    fn every_lane_is_looked_at_each_round_and_is_the_first_in_its_turn() {
+        for lanes in [1usize, 2, 15, 16, 17, 32, 33, 48, 1000] {
+            let mut recovery = Recovery::default();
+            let mut began = BTreeSet::new();
+            for _ in 0..lanes {
+                let turns: Vec<usize> =
+                    (0..lanes.div_ceil(16)).map(|_| recovery.next_turn(lanes, 16)).collect();
+                let seen: BTreeSet<usize> = turns
+                    .iter()
+                    .flat_map(|first| (0..16).map(move |at| (first + at) % lanes))
+                    .collect();
+                assert_eq!(seen.len(), lanes);
+                began.extend(turns);
+            }
+            assert_eq!(began.len(), lanes);
+        }
+        let mut recovery = Recovery { turns: usize::MAX, ..Recovery::default() };
+        assert!(recovery.next_turn(3, 16) < 3 && recovery.next_turn(3, 16) < 3);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Node {
             self.links.await_none();
             return self.pace_visits();
         }
-        let first = lanes.partition_point(|author| *author < self.recovery.turn);
+        let first = self.recovery.next_turn(lanes.len(), LANES);
         let (sources, checking) = (self.sources(), self.being_checked());
         let unvouched =
             self.recovery.all_asked().filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
@@ -123,7 +123,6 @@ impl Node {
             Plan { sources, checking, asked: false, looks: LOOKS, patience, unvouched, of_author };
         for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
             self.plan_lane(author, &mut plan);
-            self.recovery.turn = author.saturating_add(1);
         }
         for source in plan.sources {
             if let Some(held) = self.links.get_mut(source.link) {

@@ -1,11 +1,12 @@
 //! Lanes with as many holes as may be, and what a start finds of lanes with holes.
 
 use super::answering::lacks;
+use super::recovering::tip_of;
 use super::{Victim, identity};
 use crate::crypto::Digest;
 use crate::protocol::{Hole, Restored, RestoredLane, RestoredSlot};
 use crate::wire::limits::MAX_HOLES;
-use crate::wire::{Batch, Entry, Frame};
+use crate::wire::{Batch, Compare, Entry, Frame};
 
 /// The last hole of a full lane, in which one slot is held by a member.
 const LAST: Hole = Hole { from: 2 * MAX_HOLES as u64, to: 20_000, gone: false };
@@ -91,4 +92,49 @@ fn holes_that_a_start_makes_are_written_down() {
     let mut victim = Victim::with(4, 1, Restored { lanes, bans: vec![] });
     victim.run(1000, |_, _, _| ());
     assert_eq!(victim.holes.get(&author), Some(&(10, vec![Hole { from: 6, to: 9, gone: false }])));
+}
+
+/// How long 3000 slots of an honest author take beside lanes in which every second slot is missing,
+/// and each of twelve linked members is asked for it.
+fn beside_holes(beside: bool) -> u64 {
+    let holes: Vec<Hole> =
+        (1..=4000).map(|n| Hole { from: 2 * n, to: 2 * n, gone: false }).collect();
+    let mut authors: Vec<u16> = (13..17).collect();
+    authors.sort_unstable_by_key(|n| identity(*n).public());
+    let honest = authors.remove(1); // neither the first nor the last in the order of keys
+    authors.retain(|_| beside);
+    let lane = |author: &u16| {
+        let author = identity(*author).public();
+        RestoredLane { tip: 8001, holes: holes.clone(), ..RestoredLane::new(author) }
+    };
+    let found = Restored { lanes: authors.iter().map(lane).collect(), bans: vec![] };
+    let mut victim = Victim::with(13, 4, found);
+    let all = victim.chain(honest, 3000);
+    for n in 1..13 {
+        victim.link(n);
+    }
+    let began = victim.now;
+    while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 100 {
+        victim.run(20, |victim, link, frame| match &frame {
+            Frame::Compare(Compare { ticket, .. }) => {
+                victim.tips(link, *ticket, vec![tip_of(&all[2999])]);
+            }
+            Frame::Request(request) => {
+                for want in request.wants.iter() {
+                    match want.author == identity(honest).public() {
+                        true => victim.reply(link, want, &all),
+                        false => victim.say(link, &lacks(want, want.seq + 1)),
+                    }
+                }
+            }
+            _ => {}
+        });
+    }
+    victim.now.since(began).as_millis() as u64
+}
+
+#[test]
+fn lanes_full_of_holes_take_no_more_than_their_turns_of_what_may_be_asked_for() {
+    let (alone, beside) = (beside_holes(false), beside_holes(true));
+    assert!(beside < 4 * alone + 2000, "{beside} ms, not {alone}");
 }
