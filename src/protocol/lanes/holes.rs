@@ -70,6 +70,13 @@ impl Holes {
         self.ranges.last().filter(|last| last.to == seq).map(|last| last.gone)
     }
 
+    /// The last range is open again: what comes after it may join it.
+    pub fn reopen_last(&mut self) {
+        if let Some(last) = self.ranges.last_mut() {
+            last.gone = false;
+        }
+    }
+
     /// How many runs of missing slots there may be once somebody was found for every second slot of
     /// those that are not given up.
     pub fn may_become(&self) -> usize {

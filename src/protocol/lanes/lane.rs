@@ -326,15 +326,25 @@ impl Lane {
     /// Moves the tip up over slots that are not held, which become holes, as far as there is room
     /// to note them. Gives whether it moved.
     pub(super) fn jump(&mut self, to: u64) -> bool {
-        let joins = self.holes.ends(self.tip).is_some_and(|gone| !gone);
+        let joins = self.joins(to) && self.holes.ends(self.tip) == Some(false);
         self.move_tip(to, MAX_HOLES.saturating_sub(self.holes.len()), joins)
     }
 
     /// The same on the word of too few: only as far as all the holes would fit that may be left of
     /// what is missing below. So the tips of all come to stand at the same slot.
     pub(super) fn pass(&mut self, to: u64) -> bool {
-        let joins = self.holes.ends(self.tip).is_some() && self.holes.len() < MAX_HOLES;
+        let joins = self.joins(to);
         self.move_tip(to, TIP_HOLES.saturating_sub(self.holes.may_become()), joins)
+    }
+
+    /// Whether what is passed above the tip adjoins the range that ends there. Where no room is
+    /// left, that is open again, to become one with it.
+    fn joins(&mut self, to: u64) -> bool {
+        let Some(gone) = self.holes.ends(self.tip) else { return false };
+        if gone && to > self.tip && self.holes.len() >= MAX_HOLES {
+            self.holes.reopen_last();
+        }
+        true
     }
 
     fn move_tip(&mut self, to: u64, mut room: usize, mut joins: bool) -> bool {

@@ -144,6 +144,15 @@ fn one_voice_moves_no_tip_beyond_what_can_be_noted_of_a_long_hole() {
     assert_eq!(lanes.tip(0), far + 1000, "there is no room for one more");
     lanes.give_up(0, 1, u64::MAX);
     assert_eq!(lanes.lanes[&0].holes.first_open(), None, "whole ranges take none");
+    let mut lanes = held((2..=2 * MAX_HOLES as u64).filter(|seq| seq % 2 == 1));
+    lanes.jump(0, 2 * MAX_HOLES as u64);
+    lanes.give_up(0, 1, u64::MAX);
+    for to in [0, 1, 2 * MAX_HOLES as u64] {
+        lanes.pass(0, to);
+        assert_eq!(lanes.lanes[&0].holes.first_open(), None, "nothing is passed");
+    }
+    lanes.pass(0, u64::MAX - 1);
+    assert_eq!((lanes.tip(0), lanes.lanes[&0].holes.len()), (u64::MAX - 1, MAX_HOLES));
 }
 
 #[test]

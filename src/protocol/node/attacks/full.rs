@@ -64,8 +64,11 @@ fn a_full_lane_of_its_own_keeps_no_author_from_going_on() {
         victim.link(n);
     }
     victim.publish();
-    beside_a_holder(&mut victim, 0, 60);
-    assert_eq!(victim.own().len(), 1);
+    beside_a_holder(&mut victim, 0, 30);
+    victim.publish();
+    beside_a_holder(&mut victim, 0, 30);
+    assert_eq!(victim.own().len(), 2);
+    assert_eq!(victim.delivered.len(), 2);
 }
 
 /// A crash came between the batch with which a restart header's base was reached and the record of
