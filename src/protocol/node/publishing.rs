@@ -19,6 +19,10 @@ use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
 /// Batches of clients that may be under check or being written at once.
 pub(super) const MAX_SUBMITTED: usize = 256;
 
+/// With something to sign, so long is waited for slots of our own that others have shown us:
+/// whoever gives one now and then may not keep us from going on.
+const OLD_SLOTS: Duration = Duration::from_secs(60);
+
 /// What is being written before it leaves.
 #[derive(Debug)]
 pub(super) struct Writing {
@@ -169,7 +173,10 @@ impl Node {
         if !self.publisher.may_sign() {
             return;
         }
-        let Some((seq, base)) = self.next_own_slot() else { return };
+        let Some((seq, base)) = self.next_own_slot() else {
+            self.awaits_own.get_or_insert(self.now);
+            return;
+        };
         let (size, restarts) = (self.publisher.next_size() as u64, base.0 + 1 < seq);
         if !self.own_quota.wait(self.now, size, restarts).is_zero() {
             return;
@@ -184,6 +191,7 @@ impl Node {
             return;
         };
         self.own_quota.charge(self.now, size, restarts);
+        self.awaits_own = self.awaits_own.filter(|_| restarts);
         let stored = StoredBatch {
             id: batch.id(),
             batch: Arc::new(Verified::trusted(batch)),
@@ -199,15 +207,16 @@ impl Node {
 
     /// The slot that comes next, and the slot and id that it follows. `None` while slots of ours
     /// that others have shown us, and that we lost, are asked for. If nobody has the highest of
-    /// them, the lane goes on by a restart header, above all that we may have signed: at most a
-    /// window of slots beyond the highest that was shown.
+    /// them, or it does not come for a minute, the lane goes on by a restart header, above all that
+    /// we may have signed: at most a window of slots beyond the highest that was shown.
     fn next_own_slot(&self) -> Option<(u64, (u64, BatchId))> {
         let Some(lane) = self.lanes.get(self.own).filter(|lane| lane.tip() > 0) else {
             return Some((1, (0, Digest::ZERO)));
         };
+        let waited = self.awaits_own.is_some_and(|since| self.now.since(since) >= OLD_SLOTS);
         let next = match lane.tip_id() {
             Some(id) => (lane.tip() + 1, (lane.tip(), id)),
-            None if lane.holes().first_open().is_some() => return None,
+            None if lane.holes().first_open().is_some() && !waited => return None,
             None => (lane.tip() + WINDOW + 1, lane.highest_known()),
         };
         Some(next).filter(|(seq, _)| *seq <= MAX_SLOT)

@@ -58,6 +58,8 @@ pub struct Node {
     pub(super) quotas: Quotas,
     pub(super) own_quota: Quota,
     pub(super) publisher: Publisher,
+    /// Since when something waits to be signed until slots of ours that we lost have come.
+    pub(super) awaits_own: Option<Time>,
     pub(super) cache: Cache,
     // Questions that are not answered yet.
     pub(super) checks: BTreeMap<Token, Checking>,
@@ -127,6 +129,7 @@ impl Node {
             quotas: Quotas::default(),
             own_quota: Quota::own(),
             publisher: Publisher::default(),
+            awaits_own: None,
             cache: Cache::default(),
             checks: BTreeMap::new(),
             under_check: BTreeMap::new(),

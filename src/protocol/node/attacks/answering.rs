@@ -293,3 +293,42 @@ fn slots_that_wait_for_credit_cost_little() {
     }
     assert!(plans[1] < plans[0] * 3, "{plans:?} slots were planned for");
 }
+
+/// The author lost its store. One member holds all that it published but the last, and takes nine
+/// seconds for each answer; the others have pruned it.
+#[test]
+fn a_member_that_trickles_an_author_s_old_slots_keeps_it_from_going_on_for_a_while_only() {
+    let mut victim = Victim::among(4, 0);
+    victim.leave_alone();
+    let old = victim.chain(0, 3000);
+    for n in 1..4 {
+        victim.link(n);
+    }
+    let mut later: Vec<(u64, Want)> = vec![];
+    let began = victim.now;
+    while victim.own().is_empty() && victim.now.since(began).as_secs() < 2000 {
+        victim.run(100, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Compare(Compare { ticket, .. }), 1) => {
+                victim.tips(link, *ticket, vec![tip_of(&old[2999])]);
+            }
+            (Frame::Compare(asked), _) => victim.agree(link, asked),
+            (Frame::Request(request), 1) => {
+                let due = victim.now.0 + 9_000_000;
+                later.extend(request.wants.iter().map(|want| (due, *want)));
+            }
+            (Frame::Request(request), _) => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+            }
+            _ => {}
+        });
+        if victim.now.since(began).as_millis() == 5000 {
+            victim.publish();
+        }
+        let now = victim.now.0;
+        for (_, want) in later.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>() {
+            victim.reply(LinkId(1), &want, &old[..2999]);
+        }
+    }
+    let took = victim.now.since(began).as_secs();
+    assert!(took < 90, "{took} s, {} of its slots came", victim.rows.len());
+}
