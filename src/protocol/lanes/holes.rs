@@ -70,6 +70,12 @@ impl Holes {
         self.ranges.last().filter(|last| last.to == seq).map(|last| last.gone)
     }
 
+    /// Forgets the lowest range, if there is no room for another. Gives whether it did.
+    pub fn drop_lowest(&mut self) -> bool {
+        let full = self.ranges.len() >= MAX_HOLES;
+        full.then(|| self.ranges.remove(0)).is_some()
+    }
+
     /// The last range is open again: what comes after it may join it.
     pub fn reopen_last(&mut self) {
         if let Some(last) = self.ranges.last_mut() {

@@ -196,6 +196,19 @@ impl Lanes {
         }
     }
 
+    /// The same of the node's own lane, whatever room there is for holes: no slot up to there may
+    /// be signed again. Where there is none, the lowest are forgotten.
+    pub fn jump_own(&mut self, author: u32, to: u64) {
+        let lane = self.lanes.entry(author).or_default();
+        if lane.tip >= to {
+            return;
+        }
+        while lane.tip < to && (lane.jump(to) || lane.holes.drop_lowest()) {}
+        lane.advance();
+        self.changed.insert(author);
+        self.note(author);
+    }
+
     /// The same on the word of too few: see [`Lane::pass`].
     pub fn pass(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();

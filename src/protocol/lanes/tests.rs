@@ -156,6 +156,20 @@ fn one_voice_moves_no_tip_beyond_what_can_be_noted_of_a_long_hole() {
 }
 
 #[test]
+fn a_tip_of_ones_own_moves_whatever_room_there_is() {
+    let most = 2 * MAX_HOLES as u64;
+    let mut lanes = held((1..=most + 500).filter(|seq| seq % 2 == 1));
+    lanes.jump(0, most + 1);
+    assert_eq!((lanes.tip(0), lanes.lanes[&0].holes.len()), (most + 1, MAX_HOLES));
+    for to in [0, most + 1, most + 499, u64::MAX] {
+        lanes.jump_own(0, to);
+        assert_eq!(lanes.tip(0), to.max(most + 1));
+        assert_eq!(lanes.lanes[&0].holes.len(), MAX_HOLES);
+    }
+    assert!(lanes.lanes[&0].holes.contains(most + 2), "the lowest are forgotten");
+}
+
+#[test]
 fn nobody_vouches_for_what_is_below_its_floor() {
     let mut lanes = Lanes::default();
     lanes.hear(0, 100);

@@ -223,7 +223,7 @@ impl Node {
         let claims = || Claims::of(&batch, Some(hops)).signed();
         if author == self.own {
             // We signed it and do not know of it: no slot up to here is signed again.
-            self.lanes.jump(author, seq);
+            self.lanes.jump_own(author, seq);
         }
         let place = self.lanes.place_of(author, &batch.header, &id); // it may have changed meanwhile
         if let Some((reason, detail)) = refusal_of(place) {

@@ -121,7 +121,7 @@ impl Node {
         self.lanes.hear(author, tip.slot.seq);
         self.lanes.claim(author, member, tip.solid, tip.floor, self.network.f());
         if author == self.own {
-            self.lanes.jump(author, tip.slot.seq);
+            self.lanes.jump_own(author, tip.slot.seq);
         }
         self.write_holes();
         let far = self.lies_far_behind(author);

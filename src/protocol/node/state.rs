@@ -147,7 +147,7 @@ impl Node {
         node.check_restored_tips();
         // A crash may have come between a restart header of ours and the record of what it voids.
         if let Some(highest) = node.lanes.get(node.own).map(Lane::highest) {
-            node.lanes.jump(node.own, highest);
+            node.lanes.jump_own(node.own, highest);
         }
         if node.lanes.holed().next().is_some() {
             node.recover_soon();

@@ -71,6 +71,46 @@ fn a_full_lane_of_its_own_keeps_no_author_from_going_on() {
     assert_eq!(victim.delivered.len(), 2);
 }
 
+/// Every second slot of its own came back, and the last. Only then is it shown that it signed more.
+#[test]
+fn a_full_lane_of_its_own_makes_no_author_sign_twice() {
+    let probe = Victim::among(4, 0);
+    let (tip, shown) = (2 * MAX_HOLES as u64 + 1, 2 * MAX_HOLES as u64 + 5);
+    let of = |seq| probe.batch(0, seq, Digest([1; 32]), "before the disk was lost");
+    let holes = (1..=MAX_HOLES as u64).map(|n| Hole { from: 2 * n, to: 2 * n, gone: true });
+    let author = identity(0).public();
+    let (holes, slots) = (holes.collect(), vec![slot_of(&of(tip))]);
+    let lanes = vec![RestoredLane { tip, holes, slots, ..RestoredLane::new(author) }];
+    let mut victim = Victim::with(4, 0, Restored { lanes, bans: vec![] });
+    for n in 1..4 {
+        victim.link(n);
+    }
+    victim.run(3000, |victim, link, frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => {
+            victim.tips(link, *ticket, vec![tip_of(&of(shown))]);
+        }
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+        }
+        _ => {}
+    });
+    victim.publish();
+    victim.run(3000, |_, _, _| ());
+    assert!(victim.own().iter().all(|(seq, _)| *seq > shown), "{:?}", victim.own());
+    assert_eq!((victim.own().len(), victim.delivered.len()), (1, 1));
+}
+
+fn slot_of(batch: &Batch) -> RestoredSlot {
+    RestoredSlot {
+        seq: batch.header.seq,
+        base: batch.header.base,
+        id: batch.id(),
+        rest: batch.header.rest(),
+        signature: batch.signature,
+        first: true,
+    }
+}
+
 /// A crash came between the batch with which a restart header's base was reached and the record of
 /// what that header voids.
 #[test]
@@ -81,16 +121,8 @@ fn holes_that_a_start_makes_are_written_down() {
     let base = (5, all[4].id());
     let restart = Batch::sign_after(&identity(4), probe.network.id(), 10, base, 9, &entry);
     all.push(restart.expect("fits"));
-    let slot = |batch: &Batch| RestoredSlot {
-        seq: batch.header.seq,
-        base: batch.header.base,
-        id: batch.id(),
-        rest: batch.header.rest(),
-        signature: batch.signature,
-        first: true,
-    };
     let author = identity(4).public();
-    let slots = all.iter().map(slot).collect();
+    let slots = all.iter().map(slot_of).collect();
     let lanes = vec![RestoredLane { slots, ..RestoredLane::new(author) }];
     let mut victim = Victim::with(4, 1, Restored { lanes, bans: vec![] });
     victim.run(1000, |_, _, _| ());
