@@ -1,6 +1,7 @@
 //! Reads: what peers make a node read from its disk. R7.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::facts::{Fact, Facts};
 use super::links::Links;
@@ -20,7 +21,6 @@ struct Open {
 /// in its inbox comes before that.
 #[derive(Debug)]
 struct Asked {
-    node: usize,
     peer: u32,
     wants: Vec<Open>,
 }
@@ -28,11 +28,17 @@ struct Asked {
 /// Wants that are open, reads under way, and what was read for whom.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
-    open: BTreeMap<LinkId, Asked>,
+    /// By node and its end of the link.
+    open: BTreeMap<(usize, LinkId), Asked>,
     /// For which node and peer, by node.
     under_way: BTreeMap<(usize, Token), u32>,
     /// Bytes read, by node and peer, that count still, times a million; and when that was.
     read: BTreeMap<(usize, u32), (u64, Time)>,
+}
+
+/// All ends of a node's links.
+fn links_of(node: usize) -> RangeInclusive<(usize, LinkId)> {
+    (node, LinkId(0))..=(node, LinkId(u64::MAX))
 }
 
 impl Reads {
@@ -42,27 +48,27 @@ impl Reads {
             // It may be gone for the world already.
             let peer = links.end(end).map_or(u32::MAX, |held| held.peer);
             let open = |want: &Want| Open { want: *want, reading: false };
-            let asked = self.open.entry(end).or_insert(Asked { node, peer, wants: Vec::new() });
+            let asked = self.open.entry((node, end)).or_insert(Asked { peer, wants: Vec::new() });
             asked.wants.extend(request.wants.iter().map(open));
         }
     }
 
     /// A reply, or a missing, is sent there; its ticket comes first.
-    pub fn answered(&mut self, end: LinkId, frame: &[u8]) {
+    pub fn answered(&mut self, node: usize, end: LinkId, frame: &[u8]) {
         let ticket = frame.get(2..6).and_then(|bytes| bytes.try_into().ok());
         let ticket = ticket.map(u32::from_be_bytes);
-        if let Some(asked) = self.open.get_mut(&end)
+        if let Some(asked) = self.open.get_mut(&(node, end))
             && let Some(place) = asked.wants.iter().position(|o| Some(o.want.ticket) == ticket)
         {
-            let (node, gone) = (asked.node, asked.wants.remove(place));
+            let gone = asked.wants.remove(place);
             self.release(node, &gone);
         }
     }
 
     /// The node hears that a link is gone, or closes it.
-    pub fn down(&mut self, end: LinkId) {
-        let Some(asked) = self.open.remove(&end) else { return };
-        asked.wants.iter().for_each(|gone| self.release(asked.node, gone));
+    pub fn down(&mut self, node: usize, end: LinkId) {
+        let Some(asked) = self.open.remove(&(node, end)) else { return };
+        asked.wants.iter().for_each(|gone| self.release(node, gone));
     }
 
     /// A want is over. Several may have asked for its slot: what was read for it may have been put
@@ -73,8 +79,8 @@ impl Reads {
         }
         let (author, seq) = (gone.want.author, gone.want.seq);
         let same = |o: &&mut Open| o.reading && o.want.author == author && o.want.seq == seq;
-        let mut others = self.open.values_mut().filter(|asked| asked.node == node);
-        if let Some(other) = others.find_map(|asked| asked.wants.iter_mut().find(same)) {
+        let mut others = self.open.range_mut(links_of(node));
+        if let Some(other) = others.find_map(|(_, asked)| asked.wants.iter_mut().find(same)) {
             other.reading = false;
         }
     }
@@ -90,11 +96,10 @@ impl Reads {
         facts.count(Fact::Reads);
         let fits =
             |open: &Open| !open.reading && open.want.author == *author && open.want.seq == seq;
-        let asks = |asked: &&mut Asked| asked.node == node && asked.wants.iter().any(fits);
-        let least =
-            self.open.values_mut().filter(asks).min_by_key(|asked| {
-                self.read.get(&(node, asked.peer)).map_or(0, |(level, _)| *level)
-            });
+        let ends = self.open.range_mut(links_of(node)).map(|(_, asked)| asked);
+        let least = ends
+            .filter(|asked| asked.wants.iter().any(fits))
+            .min_by_key(|asked| self.read.get(&(node, asked.peer)).map_or(0, |(level, _)| *level));
         let Some(asked) = least else {
             return facts.broken("R7", now, Some(node), || {
                 format!("reads slot {seq} of {author}, which nobody asks for")
@@ -127,7 +132,7 @@ impl Reads {
 
     /// A node that starts again reads nothing, and has forgotten what it read.
     pub fn restarted(&mut self, node: usize) {
-        self.open.retain(|_, asked| asked.node != node);
+        self.open.retain(|(of, _), _| *of != node);
         self.under_way.retain(|(of, _), _| *of != node);
         self.read.retain(|(of, _), _| *of != node);
     }

@@ -1,5 +1,7 @@
 //! One step of a node: an input, and what came of it. I3, O2, R1, R2.
 
+use std::collections::BTreeMap;
+
 use super::facts::{Fact, Facts};
 use super::keys::Keys;
 use super::links::Links;
@@ -53,19 +55,34 @@ pub(super) struct Step {
     took: bool,
     /// Whether one was signed.
     signed: bool,
-    /// Entries of each collection before, in small networks.
+    /// Entries of each collection by node, in small networks: as they were left by the input that
+    /// was handled last, as long as that was the network's. Nothing else changes a node.
+    counted: BTreeMap<usize, Vec<usize>>,
+    /// Those of the node that handles an input now.
     before: Vec<usize>,
 }
 
 impl Step {
     /// An input is about to be handed in; `count` if collections are to be counted.
-    pub fn begin(&mut self, cause: Cause, of: &Node, count: bool) {
-        let mut before = std::mem::take(&mut self.before);
-        before.clear();
-        if count && cause.is_network() {
+    pub fn begin(&mut self, cause: Cause, node: usize, of: &Node, count: bool) {
+        let counted = std::mem::take(&mut self.counted);
+        *self = Self { cause, counted, ..Self::default() };
+        if !count {
+            return;
+        }
+        let before = self.counted.entry(node).or_default();
+        if !cause.is_network() {
+            return before.clear();
+        }
+        if before.is_empty() {
             of.occupy(&mut |_, entries, _| before.push(entries));
         }
-        *self = Self { cause, before, ..Self::default() };
+        self.before = std::mem::take(before);
+    }
+
+    /// A node begins anew.
+    pub fn restarted(&mut self, node: usize) {
+        self.counted.remove(&node);
     }
 
     /// An output came.
@@ -133,17 +150,16 @@ impl Step {
             self.cause = Cause::Other;
             return;
         }
-        let (mut place, mut worst, mut grown) = (0, None, None);
+        let (mut places, mut worst, mut grown) = (self.before.iter_mut(), None, None);
         of.occupy(&mut |name, entries, limit| {
             if entries > limit {
                 worst = Some((name, entries, limit));
             }
-            if self.before.get(place).is_some_and(|before| entries > *before)
-                && !EXEMPT.iter().any(|exempt| name.starts_with(exempt))
-            {
+            let Some(before) = places.next() else { return };
+            if entries > *before && !EXEMPT.iter().any(|exempt| name.starts_with(exempt)) {
                 grown = Some(name);
             }
-            place += 1;
+            *before = entries;
         });
         over(now, node, worst, facts);
         if let (Some(reason), Some(name), false) = (self.fatal, grown, self.signed) {
@@ -152,7 +168,7 @@ impl Step {
             facts.broken("R2", now, Some(node), what);
         }
         self.cause = Cause::Other;
-        self.before.clear();
+        self.counted.insert(node, std::mem::take(&mut self.before));
     }
 }
 

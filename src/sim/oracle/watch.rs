@@ -109,14 +109,14 @@ impl Oracle {
                 Cause::Other
             }
             Input::LinkDown { link, .. } => {
-                self.reads.down(*link);
+                self.reads.down(node, *link);
                 Cause::Other
             }
             Input::Oversize { link, .. } => Cause::Frame(*link),
             Input::Checked { .. } => Cause::Checked,
             _ => Cause::Other,
         };
-        self.step.begin(cause, of, self.keys.nodes() <= SMALL);
+        self.step.begin(cause, node, of, self.keys.nodes() <= SMALL);
     }
 
     /// An honest node wants this done.
@@ -145,7 +145,7 @@ impl Oracle {
                 self.blames(now, node, output);
                 self.links.closed(*link);
                 self.dials.gone(*link);
-                self.reads.down(*link);
+                self.reads.down(node, *link);
             }
             Output::Read { token, author, seq, .. } => {
                 self.reads.begins((now, node, *token), (author, *seq), &mut self.facts);
@@ -212,7 +212,7 @@ impl Oracle {
             self.links.serves(now, link, frame.len(), &mut self.facts);
         }
         if matches!(kind, Kind::Reply | Kind::Missing) {
-            self.reads.answered(link, frame);
+            self.reads.answered(node, link, frame);
         }
         let to = to.and_then(|to| usize::try_from(to).ok());
         if !self.quiet.allows(now, (node, to), kind, self.keys.nodes()) {
@@ -312,6 +312,7 @@ impl Oracle {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
         self.reads.restarted(node);
+        self.step.restarted(node);
         self.checks.restarted(node);
         self.shown.restarted(node);
         self.unsettled(now);
