@@ -8,10 +8,10 @@ use super::cpu::Cpu;
 use super::ends::Ends;
 use super::faults::Impairments;
 use super::image::Shares;
-use super::oracle::Oracle;
+use super::oracle::{Oracle, Slack};
 use super::place::Place;
 use super::queue::Queue;
-use super::run::is_calm;
+use super::run::{is_calm, slowest};
 use super::seed::identity;
 use super::trace::Trace;
 use super::watch::Watch;
@@ -100,9 +100,12 @@ impl World {
     }
 }
 
-/// How much later than elsewhere a node may be level in a network that is not calm.
-fn slack(scenario: &Scenario) -> Duration {
-    if is_calm(scenario) { Duration::ZERO } else { SLACK }
+/// How much later than elsewhere a node may be level, and all have what a liar showed.
+fn slack(scenario: &Scenario) -> Slack {
+    match is_calm(scenario) {
+        true => Slack::default(),
+        false => Slack { constant: SLACK, round_trip: slowest(&scenario.net).saturating_mul(2) },
+    }
 }
 
 /// Microseconds that any message between two nodes takes at the least.

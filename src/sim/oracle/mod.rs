@@ -26,6 +26,7 @@ mod step;
 mod testing;
 mod watch;
 
+pub(super) use level::Slack;
 pub(super) use set::NodeSet;
 pub(super) use slots::Held;
 pub use watch::Oracle;
