@@ -56,7 +56,7 @@ pub(super) struct Step {
     /// Whether one was signed.
     signed: bool,
     /// Entries of each collection by node, in small networks: as they were left by the input that
-    /// was handled last, as long as that was the network's. Nothing else changes a node.
+    /// was handled last, as long as that was the network's.
     counted: BTreeMap<usize, Vec<usize>>,
     /// Those of the node that handles an input now.
     before: Vec<usize>,
@@ -70,14 +70,14 @@ impl Step {
         if !count {
             return;
         }
-        let before = self.counted.entry(node).or_default();
+        let mut before = self.counted.remove(&node).unwrap_or_default();
         if !cause.is_network() {
-            return before.clear();
+            return;
         }
         if before.is_empty() {
             of.occupy(&mut |_, entries, _| before.push(entries));
         }
-        self.before = std::mem::take(before);
+        self.before = before;
     }
 
     /// A node begins anew.
@@ -148,6 +148,7 @@ impl Step {
         }
         if self.before.is_empty() {
             self.cause = Cause::Other;
+            self.counted.remove(&node); // a client may have changed it, too
             return;
         }
         let (mut places, mut worst, mut grown) = (self.before.iter_mut(), None, None);
