@@ -32,6 +32,7 @@ mod snapshot;
 mod standing;
 mod time;
 mod tree;
+mod under_way;
 
 #[cfg(feature = "shell")]
 pub(crate) use bucket::{Bucket, Rate};

@@ -1,6 +1,5 @@
-//! Recovery: who was asked for what is missing below the tips, and what is under way.
+//! Recovery: whom to ask for what is missing below the tips, and how much of it at once.
 //!
-//! Slots are asked for oldest first, of one member at first and of more if that one takes long.
 //! What a member said that it lacks is remembered, so that all are asked before a slot is given up,
 //! and nobody is asked twice before everybody was asked once.
 
@@ -8,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::bucket::{Bucket, Rate};
+use super::under_way::UnderWay;
 use super::{LinkId, Note, Time};
 use crate::wire::limits::{
     MAX_LACKED, MAX_WANTS, RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST,
-    RECOVER_BYTES_PER_S, RECOVERING, VOICE_BURST, VOICES_PER_S,
+    RECOVER_BYTES_PER_S, RECOVERING, RECOVERING_PER_LINK, VOICE_BURST, VOICES_PER_S,
 };
 
 const BATCHES: Rate = Rate { per_s: RECOVER_BATCHES_PER_S, burst: RECOVER_BATCH_BURST };
@@ -62,25 +62,17 @@ struct Lack {
     busy_until: Time,
 }
 
-/// A member that was asked for a slot.
-#[derive(Clone, Copy, Debug)]
-struct Ask {
-    link: LinkId,
-    member: u32,
-    at: Time,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
-    /// Slots that are asked for, by author and slot.
-    asked: BTreeMap<(u32, u64), Vec<Ask>>,
+    /// Slots that are asked for.
+    pub under_way: UnderWay,
     /// By author and member.
     lacks: BTreeMap<(u32, u32), Lack>,
     /// By author and member: links that ended while it had not answered or could not be asked, and
     /// when the last did.
     unanswered: BTreeMap<(u32, u32), (u32, Time)>,
-    /// By author: the highest slot that was ever asked for.
+    /// By author: the slot that had its turn last, among those for which few vouch.
     tried: BTreeMap<u32, u64>,
     batches: Bucket,
     bytes: Bucket,
@@ -112,8 +104,9 @@ impl Recovery {
     }
 
     /// How full it is, with its limits.
-    pub fn occupy(&self, note: Note, keys: usize, members: usize) {
-        note("recovery.asked", self.asked.len(), RECOVERING);
+    pub fn occupy(&self, note: Note, (keys, members, links): (usize, usize, usize)) {
+        note("recovery.turns", self.under_way.turns(), RECOVERING);
+        note("recovery.under_way", self.under_way.len(), links * RECOVERING_PER_LINK);
         note("recovery.lacks", self.lacks.len(), keys * members);
         note("recovery.unanswered", self.unanswered.len(), keys * members);
         note("recovery.tried", self.tried.len(), keys);
@@ -123,12 +116,12 @@ impl Recovery {
 
     /// Whether one more slot may be asked for now.
     pub fn may_ask(&self, now: Time) -> bool {
-        self.asked.len() < RECOVERING && self.wait(now).is_zero()
+        self.under_way.turns() < RECOVERING && self.wait(now).is_zero()
     }
 
     /// How many more slots may be under way.
     pub fn room(&self) -> usize {
-        RECOVERING.saturating_sub(self.asked.len())
+        RECOVERING.saturating_sub(self.under_way.turns())
     }
 
     /// When one more slot may be asked for, rates alone.
@@ -151,83 +144,25 @@ impl Recovery {
         self.voices.take(VOICES, now, 1)
     }
 
-    /// How many members are asked for a slot and have not answered, and when the last was asked.
-    pub fn asked(&self, author: u32, seq: u64) -> Option<(usize, Time)> {
-        let asks = self.asked.get(&(author, seq))?;
-        Some((asks.len(), asks.last()?.at))
-    }
-
-    /// Slots that are asked for and not answered: author and slot.
-    pub fn all_asked(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.asked.keys().copied()
-    }
-
-    /// Slots of an author that are asked for and not answered, ascending.
-    pub fn slots_asked(&self, author: u32) -> Vec<u64> {
-        self.asked.range((author, 0)..=(author, u64::MAX)).map(|((_, seq), _)| *seq).collect()
-    }
-
-    /// The highest slot of an author that was ever asked for, since something is missing of it.
+    /// Which of an author's slots had its turn last, among those for which few vouch.
     pub fn tried(&self, author: u32) -> Option<u64> {
         self.tried.get(&author).copied()
     }
 
-    /// A slot is asked for.
+    /// A slot had its turn.
     pub fn tries(&mut self, author: u32, seq: u64) {
-        let highest = self.tried.entry(author).or_default();
-        *highest = seq.max(*highest);
-    }
-
-    /// Whether a member is asked for a slot and has not answered.
-    pub fn is_asked(&self, author: u32, seq: u64, member: u32) -> bool {
-        let mut asks = self.asked.get(&(author, seq)).into_iter().flatten();
-        asks.any(|ask| ask.member == member)
-    }
-
-    /// Slots of an author that are asked for.
-    #[cfg(test)]
-    pub fn open(&self, author: u32) -> usize {
-        self.asked.range((author, 0)..=(author, u64::MAX)).count()
-    }
-
-    /// Slots that each link is asked for.
-    pub fn open_by_link(&self) -> BTreeMap<LinkId, usize> {
-        let mut open = BTreeMap::new();
-        for ask in self.asked.values().flatten() {
-            *open.entry(ask.link).or_default() += 1;
-        }
-        open
-    }
-
-    /// Slots that a link is asked for.
-    pub fn open_on(&self, link: LinkId) -> usize {
-        self.asked.values().flatten().filter(|ask| ask.link == link).count()
+        self.tried.insert(author, seq);
     }
 
     /// A member was asked for a slot.
     pub fn asks(&mut self, author: u32, seq: u64, link: LinkId, member: u32, now: Time) {
         self.charge_ask(now);
-        self.asked.entry((author, seq)).or_default().push(Ask { link, member, at: now });
-    }
-
-    /// A member was not asked after all, or has answered.
-    pub fn closed(&mut self, author: u32, seq: u64, member: u32) {
-        if let Some(asks) = self.asked.get_mut(&(author, seq)) {
-            asks.retain(|ask| ask.member != member);
-            if asks.is_empty() {
-                self.asked.remove(&(author, seq));
-            }
-        }
-    }
-
-    /// A slot came, from wherever.
-    pub fn found(&mut self, author: u32, seq: u64) {
-        self.asked.remove(&(author, seq));
+        self.under_way.asks(author, seq, link, member, now);
     }
 
     /// A member gave a slot. If it lacked that before, it has got more since than it said.
     pub fn gave(&mut self, author: u32, member: u32, seq: u64, now: Time) {
-        self.closed(author, seq, member);
+        self.under_way.closed(author, seq, member);
         self.unanswered.remove(&(author, member));
         if self.lacking(author, member, seq, now).is_some() {
             self.lacks.remove(&(author, member));
@@ -240,7 +175,7 @@ impl Recovery {
 
     /// A member has a slot, or not: it cannot say.
     pub fn is_busy(&mut self, author: u32, member: u32, seq: u64, now: Time) {
-        self.closed(author, seq, member);
+        self.under_way.closed(author, seq, member);
         let lack = self.lacks.entry((author, member)).or_default();
         if lack.busy_until <= now {
             let factor = 1u32.checked_shl(lack.busy).unwrap_or(u32::MAX);
@@ -263,7 +198,7 @@ impl Recovery {
         (next, lowest): (u64, u64),
         now: Time,
     ) {
-        self.closed(author, seq, member);
+        self.under_way.closed(author, seq, member);
         let lack = self.lacks.entry((author, member)).or_default();
         if lack.again <= now {
             let factor = 1u32.checked_shl(lack.times).unwrap_or(u32::MAX);
@@ -320,24 +255,15 @@ impl Recovery {
     pub fn forget_lane(&mut self, author: u32) {
         self.lacks.retain(|(of, _), _| *of != author);
         self.unanswered.retain(|(of, _), _| *of != author);
-        self.asked.retain(|(of, _), _| *of != author);
+        self.under_way.forget_lane(author);
         self.tried.remove(&author);
     }
 
     /// Forgets a link: what it was asked for may be asked of others. Of some lanes its member could
     /// not be asked.
     pub fn link_down(&mut self, link: LinkId, (member, lanes): (u32, Vec<u32>), now: Time) {
-        let mut silent: BTreeSet<(u32, u32)> =
-            lanes.into_iter().map(|author| (author, member)).collect();
-        self.asked.retain(|(author, _), asks| {
-            asks.retain(|ask| {
-                if ask.link == link && now.since(ask.at) >= SILENCE {
-                    silent.insert((*author, ask.member));
-                }
-                ask.link != link
-            });
-            !asks.is_empty()
-        });
+        let mut silent = self.under_way.link_down(link, SILENCE, now);
+        silent.extend(lanes.into_iter().map(|author| (author, member)));
         for lane in silent {
             let (times, at) = self.unanswered.get(&lane).copied().unwrap_or((0, now));
             let times = if now.since(at) < BELIEVED { times.saturating_add(1) } else { 1 };
@@ -370,6 +296,7 @@ impl Lack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::under_way::Open;
 
     #[test]
     fn offers_that_are_not_kept_end_to_count() {
@@ -464,14 +391,13 @@ mod tests {
         }
         assert_eq!(seq as usize, RECOVERING);
         recovery.asks(0, 1, LinkId(2), 3, now);
-        assert_eq!(recovery.asked(0, 1), Some((2, now)));
+        let open = Open { members: 2, last: now, rests: false };
+        assert_eq!(recovery.under_way.get(0, 1), Some(open));
         let late = now.after(SILENCE);
         recovery.link_down(LinkId(0), (1, vec![]), late);
         recovery.link_down(LinkId(2), (3, vec![]), late);
-        assert_eq!(
-            (recovery.open(0), recovery.open_on(LinkId(1))),
-            (RECOVERING / 2, RECOVERING / 2)
-        );
+        let open = (recovery.under_way.len(), recovery.under_way.on(LinkId(1)));
+        assert_eq!(open, (RECOVERING / 2, RECOVERING / 2));
         assert!(!recovery.is_silent(0, 1, now), "once is no rule");
         recovery.asks(0, 2, LinkId(3), 1, late);
         recovery.link_down(LinkId(3), (1, vec![]), late);

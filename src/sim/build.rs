@@ -18,7 +18,7 @@ use super::watch::Watch;
 use super::world::{Event, START, World, micros};
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role};
-use crate::scenario::{Dice, Latency, Net, Scenario};
+use crate::scenario::{Dice, Latency, Net, Ppm, Scenario};
 use crate::wire::{Batch, Entry};
 
 /// Nodes are started within this time, as processes of one launcher are.
@@ -100,11 +100,13 @@ impl World {
     }
 }
 
-/// How much later than elsewhere a node may be level, and all have what a liar showed.
+/// How much later than elsewhere a node may be level, and all have what a liar showed. A segment
+/// that is lost once comes two round trips later.
 fn slack(scenario: &Scenario) -> Slack {
+    let ways = if scenario.net.loss == Ppm(0) { 2 } else { 10 };
     match is_calm(scenario) {
         true => Slack::default(),
-        false => Slack { constant: SLACK, round_trip: slowest(&scenario.net).saturating_mul(2) },
+        false => Slack { constant: SLACK, round_trip: slowest(&scenario.net).saturating_mul(ways) },
     }
 }
 

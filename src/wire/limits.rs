@@ -145,7 +145,8 @@ pub const SERVE_BYTE_BURST: u64 = 2 << 20;
 pub const RECOVERING: usize = 256;
 /// Of these, slots for which few vouch, so that lying authors leave room for others.
 pub const RECOVERING_UNVOUCHED: usize = RECOVERING / 2;
-/// Of those, of one author: where an answer takes half a second, as many as its quota lets pass.
+/// Of those, of one author, each in its turn: where an answer takes half a second, as many as its
+/// quota lets pass.
 pub const RECOVERING_OF_AUTHOR: usize = 64;
 /// Slots of a lane, lowest first, that are looked at in one turn; and ranges that a member is known
 /// to lack of one.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::RngExt as _;
 
 use super::batches::Checking;
-use super::fetching::LONGEST_PATIENCE;
+use super::fetching::LONGEST_ANSWER;
 use super::frames::cost;
 use super::rejecting::{Arrival, Claims};
 use super::state::Node;
@@ -192,7 +192,7 @@ impl Node {
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         }
         if let Some((_, since)) = held.comparing.take() {
-            held.answered(self.now.since(since).min(LONGEST_PATIENCE));
+            held.answered(self.now.since(since).min(LONGEST_ANSWER));
         }
         let asked = std::mem::take(&mut held.compared);
         if let Some(author) = authors(&differ).find(|key| self.network.index_of(key).is_none()) {

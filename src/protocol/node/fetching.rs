@@ -20,7 +20,9 @@ const PATIENT: Duration = Duration::from_secs(1);
 /// Every answer may take this long: a read of the disk, and a turn of a busy peer.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(20);
 /// No answer is waited for any longer than this before others are asked.
-pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
+/// No answer counts as one that took longer.
+pub(super) const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
 impl Node {
     /// Gives whether any of it was news.
@@ -98,11 +100,17 @@ impl Node {
     /// link's answers take. Liars among the links may stretch or shrink that; it costs some copies
     /// or some delay, never more than the bounds.
     pub(super) fn patience(&self) -> Duration {
+        self.patience_below_tips().min(LONGEST_PATIENCE)
+    }
+
+    /// The same for what is missing below tips, which is in no such hurry: where all answers take
+    /// longer than a patience, each slot would be asked of `f + 1`, and they would take longer yet.
+    pub(super) fn patience_below_tips(&self) -> Duration {
         let links = self.links.ready().filter_map(|(_, link)| link.took);
         let mut times: Vec<Duration> = links.collect();
         times.sort_unstable();
         let Some(median) = times.get(times.len() / 2) else { return self.config.ask_again_after };
-        (*median * 3 / 2).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
+        (*median * 3 / 2).clamp(SHORTEST_PATIENCE, LONGEST_ANSWER)
     }
 
     /// Notes who leaves wants open for too long, though others may have met them since.
@@ -246,7 +254,7 @@ impl Node {
             let detail = "a reply that answers no open want";
             return self.reject(&from, Reason::CreditOverrun, claims, detail);
         };
-        held.answered(self.now.since(want.since).min(LONGEST_PATIENCE));
+        held.answered(self.now.since(want.since).min(LONGEST_ANSWER));
         held.wants.remove(&reply.ticket);
         held.given += 1;
         self.recovery.gave(want.author, from.number, want.seq, self.now);
@@ -262,7 +270,7 @@ impl Node {
             let detail = "an answer to nothing that was asked";
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         };
-        self.recovery.closed(want.author, want.seq, from.number);
+        self.recovery.under_way.closed(want.author, want.seq, from.number);
         self.note_lack(&want, from.number, from.link, missing);
         let wanted = (want.author, want.seq, want.id);
         if want.id.is_some() && self.relay.was_named(&wanted, from.link) {

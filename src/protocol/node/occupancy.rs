@@ -38,7 +38,7 @@ impl Node {
         self.promises.occupy(note, members);
         self.asking.occupy(note, links);
         self.serving.occupy(note, links);
-        self.recovery.occupy(note, keys, members);
+        self.recovery.occupy(note, (keys, members, links));
         note("behind", self.behind.len(), keys);
         note("catching_up", self.catching_up.len(), links);
         note("visits", self.visits().len(), VISITS_AT_ONCE);

@@ -16,18 +16,18 @@ impl Node {
     pub(super) fn probe_holes(&mut self, link: LinkId) {
         let Some(held) = self.links.get(link) else { return };
         let (member, now) = (held.number, self.now);
-        let room = RECOVERING_PER_LINK.saturating_sub(self.recovery.open_on(link));
+        let room = RECOVERING_PER_LINK.saturating_sub(self.recovery.under_way.on(link));
         let room = room.min(MAX_WANTS).min(held.room_for_wants()).min(self.recovery.room());
         if room == 0 || !held.may_recover() {
             return;
         }
         let (probed, patience) = (self.some_given_up(member), self.patience());
-        let asked = |author, seq| self.recovery.asked(author, seq);
+        let under_way = &self.recovery.under_way;
         let unasked = |(author, seq): &(u32, u64)| {
             self.recovery.lacking(*author, member, *seq, now).is_none()
                 && self.recovery.can_say(*author, member, now)
-                && !self.recovery.is_asked(*author, *seq, member)
-                && asked(*author, *seq).is_none_or(|(_, last)| now.since(last) >= patience)
+                && !under_way.is_asked(*author, *seq, member)
+                && under_way.get(*author, *seq).is_none_or(|open| now.since(open.last) >= patience)
         };
         let planned: Vec<(u32, u64)> = probed.into_iter().filter(unasked).take(room).collect();
         for (author, seq) in &planned {

@@ -116,9 +116,10 @@ impl Node {
         }
         let first = self.recovery.next_turn(lanes.len(), LANES);
         let (sources, checking) = (self.sources(), self.being_checked());
-        let unvouched =
-            self.recovery.all_asked().filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
-        let (patience, of_author) = (self.patience(), 0);
+        let (patience, of_author) = (self.patience_below_tips(), 0);
+        self.recovery.under_way.end_turns(self.network.f() + 1, patience, now);
+        let in_turn = self.recovery.under_way.in_turn();
+        let unvouched = in_turn.filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
         let mut plan =
             Plan { sources, checking, asked: false, looks: LOOKS, patience, unvouched, of_author };
         for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
@@ -139,7 +140,7 @@ impl Node {
 
     /// A slot came, from wherever.
     pub(super) fn recovered(&mut self, author: u32, seq: u64) {
-        self.recovery.found(author, seq);
+        self.recovery.under_way.found(author, seq);
         let holes = self.lanes.get(author).map(Lane::holes);
         if holes.is_some_and(Holes::is_empty) {
             self.recovery.forget_lane(author);
@@ -167,7 +168,7 @@ impl Node {
 
     /// The links that can be asked, those last whose peers are late with what they are asked for.
     fn sources(&self) -> Vec<Source> {
-        let open = self.recovery.open_by_link();
+        let open = self.recovery.under_way.by_link();
         let ready = self.links.ready().map(|(link, held)| {
             let open = open.get(&link).copied().unwrap_or(0);
             let room = RECOVERING_PER_LINK.saturating_sub(open).min(MAX_WANTS);
@@ -190,47 +191,49 @@ impl Node {
     }
 
     /// Plans whom to ask for missing slots of a lane: first of others for those that are not
-    /// answered; then for those that were never asked for, where few vouch for the lane, as a few
-    /// slots that nobody has may not hold up the others; then for the oldest.
+    /// answered; then for those for which few vouch, in turn, as slots that nobody has may not hold
+    /// up those that a few have; then for the oldest.
     fn plan_lane(&mut self, author: u32, plan: &mut Plan) {
         let Some(holes) = self.lanes.get(author).map(|lane| lane.holes().clone()) else { return };
         let mut turn = 0;
-        let asked = self.recovery.slots_asked(author);
+        let asked = self.recovery.under_way.in_turn_of(author);
         plan.of_author = asked.len();
         for seq in asked {
             if holes.may_fill(seq) {
                 self.plan_slot(author, seq, plan, &mut turn);
             }
         }
-        let untried = self.recovery.tried(author).and_then(|seq| holes.next_open(seq));
-        let untried = untried.filter(|seq| !self.lanes.vouches(author, *seq));
-        for first in [untried, holes.first_open()] {
-            self.plan_from(author, first, (plan, &holes), &mut turn);
+        let next = self.recovery.tried(author).and_then(|seq| holes.next_open(seq));
+        let next = next.filter(|seq| !self.lanes.vouches(author, *seq));
+        if next.is_some() && !self.plan_from(author, next, (plan, &holes), &mut turn) {
+            plan.of_author = RECOVERING_OF_AUTHOR; // the turn of those below comes later
         }
+        self.plan_from(author, holes.first_open(), (plan, &holes), &mut turn);
     }
 
-    /// The same for the missing slots from one on.
+    /// The same for the missing slots from one on; whether it came to the last.
     fn plan_from(
         &mut self,
         author: u32,
         mut next: Option<u64>,
         (plan, holes): (&mut Plan, &Holes),
         turn: &mut usize,
-    ) {
+    ) -> bool {
         let mut looked = 0;
         while let Some(seq) = next {
             // What could not be taken is not asked for.
             let seq = holes.undivided(seq).map_or(seq, |hole| hole.to);
             if looked >= MAX_LACKED || !self.may_recover(author, seq, plan) {
-                return;
+                return false;
             }
             looked += 1;
-            next = match self.plan_slot(author, seq, plan, turn) {
-                Next::Slot => {
-                    self.recovery.tries(author, seq);
-                    holes.next_open(seq)
-                }
-                Next::Busy | Next::Nobody if plan.looks == 0 => return,
+            let planned = self.plan_slot(author, seq, plan, turn);
+            if !matches!(planned, Next::Busy) && !self.lanes.vouches(author, seq) {
+                self.recovery.tries(author, seq);
+            }
+            next = match planned {
+                Next::Slot => holes.next_open(seq),
+                Next::Busy | Next::Nobody if plan.looks == 0 => return false,
                 Next::Busy => {
                     plan.looks -= 1;
                     self.next_offered(author, self.offered_by(plan, author, seq))
@@ -241,6 +244,7 @@ impl Node {
                 }
             };
         }
+        true
     }
 
     fn may_recover(&self, author: u32, seq: u64, plan: &Plan) -> bool {
@@ -252,9 +256,10 @@ impl Node {
         self.recovery.may_ask(self.now) && (self.lanes.vouches(author, seq) || of_author())
     }
 
-    /// Plans whom to ask for a slot: one member, and once that takes longer than a neighbour's
-    /// answer, as many more as make `f + 1`: so that whoever answers nothing holds up nothing that
-    /// another has. A member that lacked it is asked again only once no other is left.
+    /// Plans whom to ask for a slot: one member, at its next turns twice as many as are known to
+    /// lack it, and once that takes longer than a neighbour's answer, as many more as make `f + 1`:
+    /// so that whoever answers nothing holds up nothing that another has. A member that lacked it
+    /// is asked again only once no other is left.
     fn plan_slot(&mut self, author: u32, seq: u64, plan: &mut Plan, turn: &mut usize) -> Next {
         #[cfg(test)]
         (self.recovery.plans += 1);
@@ -262,22 +267,28 @@ impl Node {
             return Next::Slot;
         }
         let now = self.now;
-        let asked = self.recovery.asked(author, seq);
+        let asked = self.recovery.under_way.get(author, seq);
+        let most = self.network.f() + 1;
         let mut count = match asked {
-            None => 1,
-            Some((_, last)) if now.since(last) < plan.patience => return Next::Slot,
-            Some((open, _)) => (self.network.f() + 1).saturating_sub(open).max(1),
+            Some(open) if now.since(open.last) < plan.patience => return Next::Slot,
+            Some(open) if !open.rests => most.saturating_sub(open.members).max(1),
+            _ => {
+                let lacks = |source: &&Source| {
+                    self.recovery.lacking(author, source.member, seq, now).is_some()
+                };
+                (2 * plan.sources.iter().filter(lacks).count()).clamp(1, most)
+            }
         };
-        let mut busy = false;
+        let (mut busy, mut any) = (false, false);
         for again in [false, true] {
-            if again && (busy || asked.is_some()) {
+            if again && (busy || any || asked.is_some()) {
                 break;
             }
             while count > 0 {
                 let fits = |source: &Source| {
                     let member = source.member;
                     let lacks = self.recovery.lacking(author, member, seq, now).is_some();
-                    !self.recovery.is_asked(author, seq, member)
+                    !self.recovery.under_way.is_asked(author, seq, member)
                         && self.recovery.can_say(author, member, now)
                         && lacks == again
                         && (!again || self.recovery.may_ask_again(author, member, now))
@@ -294,18 +305,18 @@ impl Node {
                 source.room -= 1;
                 source.planned.push((author, seq));
                 self.recovery.asks(author, seq, source.link, source.member, now);
-                let fresh = usize::from(asked.is_none());
+                let fresh = usize::from(asked.is_none_or(|open| open.rests));
                 plan.of_author += fresh;
                 plan.unvouched += if self.lanes.vouches(author, seq) { 0 } else { fresh };
                 // A frame's worth to each in turn.
                 *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
-                (plan.asked, count) = (true, count - 1);
-            }
-            if count == 0 {
-                return Next::Slot;
+                (plan.asked, any, count) = (true, true, count - 1);
             }
         }
-        match (asked.is_some() || self.recovery.asked(author, seq).is_some(), busy) {
+        if any {
+            return Next::Slot;
+        }
+        match (asked.is_some(), busy) {
             (false, true) => Next::Busy,
             (true, true) => Next::Slot,
             (_, false) => Next::Nobody,
@@ -391,7 +402,8 @@ impl Node {
             if let Some(held) = self.links.get_mut(link) {
                 held.wants.retain(|ticket, _| !tickets.contains(ticket));
             }
-            planned.iter().for_each(|(author, seq)| self.recovery.closed(*author, *seq, member));
+            let under_way = &mut self.recovery.under_way;
+            planned.iter().for_each(|(author, seq)| under_way.closed(*author, *seq, member));
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Liars that take the room, the turns or the quota of recovery.
 
 use std::cell::Cell;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::answering::lacks;
 use super::recovering::tip_of;
 use super::{Victim, identity};
 use crate::crypto::Digest;
-use crate::protocol::LinkId;
+use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, MAX_WANTS};
 use crate::wire::{Batch, Compare, Entry, Frame, Tip};
 
@@ -159,4 +160,41 @@ fn what_others_gave_up_is_charged_to_its_author() {
     let taken = victim.delivered.len() as u64;
     assert!(taken <= most, "{taken} in {took} s");
     assert!(taken > most / 2, "they are taken all the same: {taken}");
+}
+
+/// Of 1000 slots of a lane for which few vouch its author gave the odd ones to nobody. Each answer
+/// takes two seconds. One shows a floor, so that the tip moves.
+#[test]
+fn slots_that_nobody_has_hold_up_no_others() {
+    let mut victim = Victim::among(31, 1);
+    victim.leave_alone();
+    let all = victim.chain(31, 1000);
+    for n in 1..=20 {
+        victim.link(n);
+    }
+    let (began, mut waiting) = (victim.now, VecDeque::<(Time, LinkId, Frame)>::new());
+    let mut asked = BTreeSet::new();
+    while victim.now.since(began).as_secs() < 40 {
+        while let Some((_, link, frame)) =
+            waiting.pop_front_if(|(at, ..)| victim.now.since(*at).as_secs() >= 2)
+        {
+            match &frame {
+                Frame::Compare(Compare { ticket, .. }) => {
+                    let floor = if link.0 == 1 { 999 } else { 0 };
+                    let tip = Tip { floor, solid: 0, ..tip_of(&all[999]) };
+                    victim.tips(link, *ticket, vec![tip]);
+                }
+                Frame::Request(request) => request.wants.iter().for_each(|want| {
+                    asked.insert(want.seq);
+                    match want.seq.is_multiple_of(2) {
+                        true => victim.reply(link, want, &all),
+                        false => victim.say(link, &lacks(want, want.seq + 1)),
+                    }
+                }),
+                _ => {}
+            }
+        }
+        victim.run(20, |victim, link, frame| waiting.push_back((victim.now, link, frame)));
+    }
+    assert_eq!((asked.len(), victim.delivered.len()), (1000, 500));
 }
