@@ -3,13 +3,16 @@
 //! A hole is no loss yet: what is in it is asked for, oldest first, and taken whenever somebody
 //! offers it. It is *gone* once every member that can be reached was asked in vain.
 
+use std::sync::Arc;
+
 use crate::protocol::Hole;
 use crate::wire::limits::MAX_HOLES;
 
 /// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; where one ends, another may begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Holes {
-    ranges: Vec<Hole>,
+    /// Shared with whoever plans from them: that is far more often than they change.
+    ranges: Arc<Vec<Hole>>,
 }
 
 impl Holes {
@@ -32,11 +35,12 @@ impl Holes {
         if from > hole.to || from == 0 {
             return;
         }
-        match self.ranges.last_mut() {
+        let ranges = Arc::make_mut(&mut self.ranges);
+        match ranges.last_mut() {
             Some(last) if last.to.saturating_add(1) == from && last.gone == hole.gone => {
                 last.to = hole.to
             }
-            _ => self.ranges.push(Hole { from, ..hole }),
+            _ => ranges.push(Hole { from, ..hole }),
         }
     }
 
@@ -73,12 +77,12 @@ impl Holes {
     /// Forgets the lowest range, if there is no room for another. Gives whether it did.
     pub fn drop_lowest(&mut self) -> bool {
         let full = self.ranges.len() >= MAX_HOLES;
-        full.then(|| self.ranges.remove(0)).is_some()
+        full.then(|| Arc::make_mut(&mut self.ranges).remove(0)).is_some()
     }
 
     /// The last range is open again: what comes after it may join it.
     pub fn reopen_last(&mut self) {
-        if let Some(last) = self.ranges.last_mut() {
+        if let Some(last) = Arc::make_mut(&mut self.ranges).last_mut() {
             last.gone = false;
         }
     }
@@ -117,7 +121,7 @@ impl Holes {
         let Hole { from, to, .. } = self.ranges[at];
         let below = (from < seq).then(|| Hole { from, to: seq - 1, gone: false });
         let above = (seq < to).then(|| Hole { from: seq + 1, to, gone: false });
-        self.ranges.splice(at..=at, below.into_iter().chain(above));
+        Arc::make_mut(&mut self.ranges).splice(at..=at, below.into_iter().chain(above));
     }
 
     /// A slot that was held is lost. Gives whether there was room to note it.
@@ -126,13 +130,16 @@ impl Holes {
             return self.contains(seq);
         }
         let at = self.ranges.partition_point(|hole| hole.to < seq);
-        self.ranges.insert(at, Hole { from: seq, to: seq, gone: false });
+        Arc::make_mut(&mut self.ranges).insert(at, Hole { from: seq, to: seq, gone: false });
         true
     }
 
     /// Everything up to a slot is pruned: nothing there is waited for.
     pub fn forget(&mut self, upto: u64) {
-        self.ranges.retain_mut(|hole| {
+        if self.ranges.first().is_none_or(|lowest| lowest.from > upto) {
+            return;
+        }
+        Arc::make_mut(&mut self.ranges).retain_mut(|hole| {
             hole.from = hole.from.max(upto.saturating_add(1));
             hole.from <= hole.to
         });
@@ -173,7 +180,7 @@ impl Holes {
     pub fn give_up(&mut self, from: u64, to: u64) -> bool {
         let mut left = MAX_HOLES.saturating_sub(self.ranges.len());
         let mut any = false;
-        for hole in std::mem::take(&mut self.ranges) {
+        for hole in std::mem::take(&mut self.ranges).iter().copied() {
             let (start, end) = (hole.from.max(from), hole.to.min(to));
             let parts = usize::from(hole.from < start) + usize::from(end < hole.to);
             if start > end || hole.gone || parts > left {
