@@ -2,7 +2,6 @@
 
 use super::checkers::Job;
 use super::driver::Driver;
-use super::log;
 use super::outbox::Chunk;
 use crate::adversary::Act;
 use crate::protocol::{CloseWhy, LinkId, Output, Reason, Record};
@@ -47,7 +46,7 @@ impl Driver {
             Output::Write { token, record, durability } => {
                 match &record {
                     Record::Rejection(rejection) => self.log.rejection(rejection),
-                    Record::Ban(ban) => log::ban(ban),
+                    Record::Ban(ban) => self.log.ban(ban),
                     Record::Batch(_) | Record::Holes { .. } => {}
                 }
                 self.disk.write(token, record, durability);

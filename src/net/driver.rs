@@ -94,11 +94,12 @@ pub(super) struct Parts {
     pub disk: Disk,
     pub dialer: Dialer,
     pub lab: Option<Impairments>,
+    pub log: Log,
 }
 
 impl Driver {
     pub fn new(parts: Parts) -> Self {
-        let Parts { actor, clock, mail, meter, commands, checkers, disk, dialer, lab } = parts;
+        let Parts { actor, clock, mail, meter, commands, checkers, disk, dialer, lab, log } = parts;
         Self {
             actor,
             clock,
@@ -112,7 +113,7 @@ impl Driver {
             waiters: Waiters::default(),
             links: BTreeMap::new(),
             tasks: JoinSet::new(),
-            log: Log::default(),
+            log,
             steps: Steps::default(),
             next_look: Instant::now(),
             fair: Fair::default(),

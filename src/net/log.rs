@@ -1,10 +1,11 @@
 //! What goes to the log. Whatever a peer may have written is escaped and cut first.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::crypto::PublicKey;
 use crate::diagnostics::Folds;
-use crate::protocol::{Ban, Blame, Reason, Rejection};
+use crate::protocol::{Ban, Blame, Network, Reason, Rejection};
 
 /// Longest text of a peer in the log, in characters after escaping.
 const MAX_TEXT: usize = 200;
@@ -15,18 +16,30 @@ fn escape(text: &str) -> String {
 }
 
 /// What was logged of peers. Equal lines, of one peer and reason, come once a minute.
-#[derive(Default)]
 pub(super) struct Log {
+    network: Arc<Network>,
     rejections: Folds<(Option<PublicKey>, Reason)>,
     closed: Folds<(PublicKey, Reason)>,
 }
 
 impl Log {
+    pub fn new(network: Arc<Network>) -> Self {
+        Self { network, rejections: Folds::default(), closed: Folds::default() }
+    }
+
+    /// What the network file calls a key.
+    fn name(&self, key: &PublicKey) -> Option<&str> {
+        self.network.get(key).map(|member| member.name.as_str())
+    }
+
     /// Rejections, with how many came since the last line about their like.
     pub fn rejection(&mut self, rejection: &Rejection) {
         let key = (rejection.link, rejection.reason);
         let Some(count) = self.rejections.add(key, rejection.count, Instant::now()) else { return };
         let reason = rejection.reason.name();
+        let name = |key: Option<&PublicKey>| key.and_then(|key| self.name(key));
+        let from_name = name(rejection.link.as_ref());
+        let author_name = name(rejection.author.as_ref());
         let from = rejection.link.map(tracing::field::display);
         let author = rejection.author.map(tracing::field::display);
         let id = rejection.id.map(tracing::field::display);
@@ -35,10 +48,12 @@ impl Log {
         // A level must be a constant.
         match rejection.reason.blame() {
             Blame::Link | Blame::Author => tracing::warn!(
-                target: "loyal::rejection", reason, from, author, slot, id, detail, count, "rejected"
+                target: "loyal::rejection",
+                reason, from_name, from, author_name, author, slot, id, detail, count, "rejected"
             ),
             Blame::Nobody => tracing::info!(
-                target: "loyal::rejection", reason, from, author, slot, id, detail, count, "rejected"
+                target: "loyal::rejection",
+                reason, from_name, from, author_name, author, slot, id, detail, count, "rejected"
             ),
         }
     }
@@ -46,16 +61,17 @@ impl Log {
     /// A link was closed as its peer is to blame, or is banned.
     pub fn closed(&mut self, link: u64, peer: PublicKey, reason: Reason) {
         if let Some(count) = self.closed.add((peer, reason), 1, Instant::now()) {
-            tracing::info!(link, %peer, reason = reason.name(), count, "link closed");
+            let (name, reason) = (self.name(&peer), reason.name());
+            tracing::info!(link, name, %peer, reason, count, "link closed");
         }
     }
-}
 
-/// A peer is banned: terms double, so that these lines are few.
-pub(super) fn ban(ban: &Ban) {
-    let (peer, reason, strikes) = (ban.peer, ban.reason.name(), ban.strikes);
-    let seconds = ban.until.since(ban.at).as_secs();
-    tracing::warn!(%peer, reason, strikes, seconds, "member banned");
+    /// A peer is banned: terms double, so that these lines are few.
+    pub fn ban(&self, ban: &Ban) {
+        let (peer, reason, strikes) = (ban.peer, ban.reason.name(), ban.strikes);
+        let (name, seconds) = (self.name(&peer), ban.until.since(ban.at).as_secs());
+        tracing::warn!(name, %peer, reason, strikes, seconds, "member banned");
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::gate::Gate;
 use super::handle::{COMMANDS, Handle, Inner};
 use super::impairment::Impairments;
 use super::listener::{HANDSHAKE, Listener, bind};
+use super::log::Log;
 use super::mailbox::Mailbox;
 use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
@@ -103,10 +104,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         deadline: HANDSHAKE,
         lab: lab.clone(),
     };
+    let log = Log::new(network.clone());
     let dialer = Dialer::new(tls, network, gossip, mail.clone(), lab.clone());
-    let disk = Disk::new(store);
-    let mail2 = mail.clone();
-    let parts = Parts { actor, clock, mail: mail2, meter, commands, checkers, disk, dialer, lab };
+    let (disk, mail2) = (Disk::new(store), mail.clone());
+    let parts =
+        Parts { actor, clock, mail: mail2, meter, commands, checkers, disk, dialer, lab, log };
     let driver = tokio::spawn(Driver::new(parts).run());
     let listener = tokio::spawn(listener.run());
     tracing::info!(%key, %gossip, "node started");
