@@ -165,10 +165,12 @@ fn moment(text: &str, now: Time) -> anyhow::Result<Time> {
     let stamp: Result<jiff::Timestamp, _> = text.parse();
     let micros = stamp.ok().and_then(|stamp| u64::try_from(stamp.as_microsecond()).ok());
     micros.map(Time).ok_or_else(|| {
+        let number = !text.is_empty() && text.chars().all(|digit| digit.is_ascii_digit());
         let text = escape::escape(text, 40);
-        anyhow!(Usage(format!(
-            "--since: `{text}` is neither like 5m nor like 2026-11-22T10:00:00Z"
-        )))
+        anyhow!(Usage(match number {
+            true => format!("--since: `{text}` has no unit: write {text}s, {text}m or {text}h"),
+            false => format!("--since: `{text}` is neither like 5m nor like 2026-11-22T10:00:00Z"),
+        }))
     })
 }
 
