@@ -16,10 +16,11 @@ use crate::wire::limits::{
 };
 use crate::wire::{Frame, List, Request, Want};
 
-/// Between two looks at what is missing, where answers come at once: often enough to fill a link,
-/// seldom enough to cost little. Where they take longer, a sixteenth of a neighbour's patience, and
-/// at most ten times as long.
-const PACE: Duration = Duration::from_millis(2);
+/// Between two looks at what is missing, where answers come at once: often enough to fill a link
+/// (16 slots a look are as many as may be asked for in all), seldom enough to cost little. Where
+/// they take longer, a sixteenth of a neighbour's patience, within these bounds.
+const PACE: Duration = Duration::from_millis(8);
+const LONGEST_PACE: Duration = Duration::from_millis(20);
 /// Between two looks while nothing can be asked for.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Lanes looked at in one turn.
@@ -38,6 +39,8 @@ struct Source {
     /// Whether it grants credit to be asked, and whether it would be.
     credit: bool,
     awaited: bool,
+    /// Whether it is known to lack the slot that is planned.
+    lacks: bool,
     room: usize,
     planned: Vec<(u32, u64)>,
 }
@@ -131,7 +134,7 @@ impl Node {
             }
             self.ask_holes(source.link, source.member, &source.planned);
         }
-        self.recovery.pace = (plan.patience / 16).clamp(PACE, 10 * PACE);
+        self.recovery.pace = (plan.patience / 16).clamp(PACE, LONGEST_PACE);
         let wait = if plan.asked { self.recovery.pace } else { PAUSE };
         self.recovery.due = Some(now.after(wait.max(self.recovery.wait(now).min(PAUSE))));
         self.write_holes();
@@ -175,7 +178,8 @@ impl Node {
             let credit = held.may_recover();
             let room = if credit { room.min(held.room_for_wants()) } else { 0 };
             let (member, late) = (held.number, self.promises.rank(held.number, self.now).late);
-            Source { link, member, late, credit, awaited: false, room, planned: Vec::new() }
+            let (awaited, lacks, planned) = (false, false, Vec::new());
+            Source { link, member, late, credit, awaited, lacks, room, planned }
         });
         let mut sources: Vec<Source> = ready.collect();
         sources.sort_by_key(|source| source.late);
@@ -268,16 +272,16 @@ impl Node {
         }
         let now = self.now;
         let asked = self.recovery.under_way.get(author, seq);
+        if asked.is_some_and(|open| now.since(open.last) < plan.patience) {
+            return Next::Slot;
+        }
+        for source in &mut plan.sources {
+            source.lacks = self.recovery.lacking(author, source.member, seq, now).is_some();
+        }
         let most = self.network.f() + 1;
-        let mut count = match asked {
-            Some(open) if now.since(open.last) < plan.patience => return Next::Slot,
-            Some(open) if !open.rests => most.saturating_sub(open.members).max(1),
-            _ => {
-                let lacks = |source: &&Source| {
-                    self.recovery.lacking(author, source.member, seq, now).is_some()
-                };
-                (2 * plan.sources.iter().filter(lacks).count()).clamp(1, most)
-            }
+        let mut count = match asked.filter(|open| !open.rests) {
+            Some(open) => most.saturating_sub(open.members).max(1),
+            None => (2 * plan.sources.iter().filter(|source| source.lacks).count()).clamp(1, most),
         };
         let (mut busy, mut any) = (false, false);
         for again in [false, true] {
@@ -287,10 +291,9 @@ impl Node {
             while count > 0 {
                 let fits = |source: &Source| {
                     let member = source.member;
-                    let lacks = self.recovery.lacking(author, member, seq, now).is_some();
-                    !self.recovery.under_way.is_asked(author, seq, member)
+                    source.lacks == again
+                        && !self.recovery.under_way.is_asked(author, seq, member)
                         && self.recovery.can_say(author, member, now)
-                        && lacks == again
                         && (!again || self.recovery.may_ask_again(author, member, now))
                 };
                 for source in plan.sources.iter_mut().filter(|source| source.room == 0) {
