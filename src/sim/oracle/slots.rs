@@ -46,6 +46,8 @@ struct Slot {
     /// Whether its honest author told its client that it is published.
     published: bool,
     delivered: NodeSet,
+    /// Who wrote another batch of it down after that, where there are two.
+    second: NodeSet,
 }
 
 /// What a node's disk has of an author's slot.
@@ -210,6 +212,21 @@ impl Slots {
             }
             Some(_) => {}
         }
+    }
+
+    /// A node writes a batch down. Gives whether it is news though the slot was delivered before.
+    pub fn written(&mut self, node: usize, stored: &StoredBatch, keys: &Keys) -> bool {
+        let header = &stored.batch.header;
+        let Some(number) = keys.number(&header.author) else { return false };
+        let at = self.slot(number, header.seq);
+        let slot = &mut self.slots[at];
+        slot.conflict && slot.delivered.contains(node) && slot.second.insert(node)
+    }
+
+    /// Whether somebody who delivered one of a slot's two batches has yet to get the other.
+    pub fn awaits_second(&self) -> bool {
+        let lacks = |slot: &&Slot| slot.delivered.without(&slot.second).next().is_some();
+        self.slots.iter().filter(|slot| slot.conflict).any(|slot| lacks(&slot))
     }
 
     /// A crash lost those writes: the deliveries that rested on them are undone.

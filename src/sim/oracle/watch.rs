@@ -172,7 +172,11 @@ impl Oracle {
                 self.checks.signed(node, &stored.batch);
                 self.slots.signed(now, node, stored, &self.shown, &mut self.facts);
             }
-            Record::Batch(_) => {}
+            Record::Batch(stored) => {
+                if self.slots.written(node, stored, &self.keys) {
+                    self.quiet.disturb(now);
+                }
+            }
             Record::Holes { author, holes, .. } => {
                 let slots = holes.iter().map(|hole| (hole.to - hole.from).saturating_add(1));
                 self.quiet.holes(node, *author, slots.fold(0, u64::saturating_add));
@@ -215,7 +219,9 @@ impl Oracle {
             self.reads.answered(node, link, frame);
         }
         let to = to.and_then(|to| usize::try_from(to).ok());
-        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes()) {
+        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes())
+            && !self.slots.awaits_second()
+        {
             let what = || format!("sends a {} frame though nothing is new", kind.name());
             self.facts.broken("L5", now, Some(node), what);
         }
