@@ -8,17 +8,17 @@ use super::cpu::Cpu;
 use super::ends::Ends;
 use super::faults::Impairments;
 use super::image::Shares;
-use super::oracle::{Oracle, Slack};
+use super::oracle::Oracle;
 use super::place::Place;
 use super::queue::Queue;
-use super::run::{is_calm, slowest};
+use super::run::is_calm;
 use super::seed::identity;
 use super::trace::Trace;
 use super::watch::Watch;
 use super::world::{Event, START, World, micros};
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role};
-use crate::scenario::{Dice, Latency, Net, Ppm, Scenario};
+use crate::scenario::{Dice, Latency, Net, Scenario};
 use crate::wire::{Batch, Entry};
 
 /// Nodes are started within this time, as processes of one launcher are.
@@ -100,14 +100,9 @@ impl World {
     }
 }
 
-/// How much later than elsewhere a node may be level, and all have what a liar showed. A segment
-/// that is lost once comes two round trips later.
-fn slack(scenario: &Scenario) -> Slack {
-    let ways = if scenario.net.loss == Ppm(0) { 2 } else { 10 };
-    match is_calm(scenario) {
-        true => Slack::default(),
-        false => Slack { constant: SLACK, round_trip: slowest(&scenario.net).saturating_mul(ways) },
-    }
+/// How much later than elsewhere a node may be level in a network that is not calm.
+fn slack(scenario: &Scenario) -> Duration {
+    if is_calm(scenario) { Duration::ZERO } else { SLACK }
 }
 
 /// Microseconds that any message between two nodes takes at the least.

@@ -8,7 +8,7 @@ use super::world::{Event, START, World};
 use crate::crypto::Digest;
 use crate::protocol::Time;
 use crate::report::{Recording, Violation};
-use crate::scenario::{Fault, FaultKind, Latency, Net, Ppm, Scenario, Start};
+use crate::scenario::{Fault, FaultKind, Latency, Ppm, Scenario, Start};
 
 /// How long honest nodes may take to get linked.
 const LINKING: Duration = Duration::from_secs(60);
@@ -45,15 +45,7 @@ pub(super) fn is_calm(scenario: &Scenario) -> bool {
     let slows = |fault: &Fault| {
         matches!(fault.kind, FaultKind::Loss(_) | FaultKind::Delay(_) | FaultKind::Cap(_))
     };
-    !scenario.faults.iter().any(slows)
-        && net.loss == Ppm(0)
-        && net.bandwidth.is_none()
-        && slowest(net) <= Duration::from_millis(500)
-}
-
-/// How long a frame takes at most if it is not lost and waits for none before it.
-pub(super) fn slowest(net: &Net) -> Duration {
-    let way = match &net.latency {
+    let slowest = match &net.latency {
         Latency::Constant(one_way) => *one_way,
         Latency::Uniform { max, .. } | Latency::LongTailed { max, .. } => *max,
         Latency::Normal { mean, sd } => mean.saturating_add(sd.saturating_mul(6)),
@@ -61,7 +53,10 @@ pub(super) fn slowest(net: &Net) -> Duration {
             matrix.iter().flatten().max().copied().unwrap_or_default()
         }
     };
-    way.saturating_add(net.jitter)
+    !scenario.faults.iter().any(slows)
+        && net.loss == Ppm(0)
+        && net.bandwidth.is_none()
+        && slowest.saturating_add(net.jitter) <= Duration::from_millis(500)
 }
 
 /// How far a run is.

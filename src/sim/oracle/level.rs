@@ -14,15 +14,6 @@ use crate::protocol::Time;
 const CONSTANT: Duration = Duration::from_secs(5);
 const SHARE: u32 = 5;
 
-/// How much longer things may take where frames are slow or lost.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::sim) struct Slack {
-    /// Once.
-    pub constant: Duration,
-    /// For as many slots of one author as a node asks for at once where few vouch for them.
-    pub round_trip: Duration,
-}
-
 #[derive(Debug)]
 struct Return {
     node: usize,
@@ -58,8 +49,8 @@ impl Level {
     }
 
     /// In networks that are slow it may take so much longer.
-    pub fn allow(&mut self, slack: Slack) {
-        self.slack = slack.constant;
+    pub fn allow(&mut self, slack: Duration) {
+        self.slack = slack;
     }
 
     /// A node died.

@@ -26,7 +26,6 @@ mod step;
 mod testing;
 mod watch;
 
-pub(super) use level::Slack;
 pub(super) use set::NodeSet;
 pub(super) use slots::Held;
 pub use watch::Oracle;

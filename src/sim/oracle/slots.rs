@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use super::facts::{Fact, Facts};
 use super::keys::Keys;
-use super::level::Slack;
 use super::set::NodeSet;
 use super::shown::Shown;
 use crate::crypto::{PublicKey, Signature};
 use crate::protocol::{Record, StoredBatch, Time, Verified};
-use crate::wire::limits::{
-    AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, RECOVERING_OF_AUTHOR, RESTART_BATCHES, WINDOW,
-};
+use crate::wire::limits::{AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, RESTART_BATCHES, WINDOW};
 use crate::wire::{Batch, BatchId};
 
 /// A slot of an author that lies, or of one that is no node, is everywhere this long after its
@@ -74,7 +71,7 @@ pub(super) struct Slots {
     /// Nothing of a liar's slots is late that soon after links were missing.
     unsettled: Time,
     /// How much longer it may take in this network.
-    slack: Slack,
+    slack: Duration,
     recognised: BTreeMap<Signature, (Arc<Verified<Batch>>, BatchId)>,
     bytes: usize,
 }
@@ -355,15 +352,13 @@ impl Slots {
         }
         let takes = |(slots, bytes): (u64, u64)| {
             let quota = (slots / AUTHOR_BATCHES_PER_S).max(bytes / AUTHOR_BYTES_PER_S);
-            let rounds = u32::try_from(slots / RECOVERING_OF_AUTHOR as u64).unwrap_or(u32::MAX);
-            let answers = self.slack.round_trip.saturating_mul(rounds);
-            EVERYWHERE_WITHIN + Duration::from_secs(quota) + self.slack.constant + answers
+            EVERYWHERE_WITHIN + Duration::from_secs(quota) + self.slack
         };
         all.into_iter().map(|(author, all)| (author, takes(all))).collect()
     }
 
     /// In networks that are slow it may take so much longer.
-    pub fn allow(&mut self, slack: Slack) {
+    pub fn allow(&mut self, slack: Duration) {
         self.slack = slack;
     }
 

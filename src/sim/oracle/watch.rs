@@ -8,7 +8,7 @@ use super::dials::Dials;
 use super::facts::{Fact, Facts};
 use super::frames::Frames;
 use super::keys::Keys;
-use super::level::{Level, Slack};
+use super::level::Level;
 use super::links::Links;
 use super::quiet::Quiet;
 use super::reads::Reads;
@@ -77,7 +77,7 @@ impl Oracle {
 
     /// What nodes of this run choose as links, 3 if nothing is said, and how much longer it may
     /// take in this network until who comes back is level, or all have what a liar showed.
-    pub fn expect(&mut self, fan_out: usize, slack: Slack) {
+    pub fn expect(&mut self, fan_out: usize, slack: Duration) {
         self.dials.choosing(fan_out);
         self.fan_out = fan_out as u64;
         self.level.allow(slack);
