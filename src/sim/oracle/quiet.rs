@@ -10,6 +10,9 @@ use crate::wire::Kind;
 /// What is under way when everything is delivered has passed after this: late answers, and
 /// announcements that waited for credit.
 const QUIET_AFTER: Duration = Duration::from_secs(2);
+/// A slot that was signed anew has two batches, and both go round. Until then traffic may go on,
+/// for this much longer: as the second one may have been held by a node that came back last.
+const SECONDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether nothing is new, and who may still ask for what nobody has any more.
 #[derive(Debug, Default)]
@@ -45,14 +48,17 @@ impl Quiet {
     }
 
     /// Whether a node may send that frame, to a node if it is known which, in a mesh of so many.
+    /// `awaits_second`: whether somebody who has one of a slot's two batches lacks the other.
     pub fn allows(
         &mut self,
         now: Time,
         (node, to): (usize, Option<usize>),
         kind: Kind,
         nodes: usize,
+        awaits_second: impl FnOnce() -> bool,
     ) -> bool {
-        if self.from.is_none_or(|from| now < from) {
+        let Some(from) = self.from.filter(|from| now >= *from) else { return true };
+        if now < from.after(SECONDS_WITHIN) && awaits_second() {
             return true;
         }
         let lacks = |node| -> u64 {
@@ -81,21 +87,39 @@ mod tests {
     fn whoever_has_a_hole_asks_each_other_node_once() {
         let (now, author) = (Time(9_000_000), PublicKey([1; 32]));
         let mut quiet = Quiet::default();
-        assert!(quiet.allows(now, (0, None), Kind::Request, 4), "it has not begun");
+        assert!(quiet.allows(now, (0, None), Kind::Request, 4, || false), "it has not begun");
         quiet.begins(Time(0));
-        assert!(!quiet.allows(now, (0, Some(1)), Kind::Request, 4));
+        assert!(!quiet.allows(now, (0, Some(1)), Kind::Request, 4, || false));
         quiet.holes(0, author, 1);
         quiet.begins(Time(0));
         for asked in 1..=5 {
-            assert_eq!(quiet.allows(now, (0, Some(1)), Kind::Request, 4), asked < 4, "{asked}");
+            assert_eq!(
+                quiet.allows(now, (0, Some(1)), Kind::Request, 4, || false),
+                asked < 4,
+                "{asked}"
+            );
         }
         quiet.holes(0, PublicKey([2; 32]), 2);
-        assert!(quiet.allows(now, (0, Some(1)), Kind::Request, 4), "for each slot");
-        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4));
-        assert!(!quiet.allows(now, (0, Some(1)), Kind::Missing, 4));
-        assert!(!quiet.allows(now, (1, Some(0)), Kind::Reply, 4), "that would be news");
+        assert!(quiet.allows(now, (0, Some(1)), Kind::Request, 4, || false), "for each slot");
+        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4, || false));
+        assert!(!quiet.allows(now, (0, Some(1)), Kind::Missing, 4, || false));
+        assert!(!quiet.allows(now, (1, Some(0)), Kind::Reply, 4, || false), "that would be news");
         quiet.holes(0, author, 0);
         quiet.holes(0, PublicKey([2; 32]), 0);
-        assert!(!quiet.allows(now, (1, Some(0)), Kind::Missing, 4));
+        assert!(!quiet.allows(now, (1, Some(0)), Kind::Missing, 4, || false));
+    }
+
+    #[test]
+    fn second_batches_may_go_round_for_a_while() {
+        let now = |ms: u64| Time(ms * 1_000_000);
+        let mut quiet = Quiet::default();
+        quiet.begins(now(0));
+        let over = (QUIET_AFTER + SECONDS_WITHIN).as_millis() as u64;
+        for (ms, awaits, allowed) in
+            [(5000, true, true), (5000, false, false), (over - 1, true, true), (over, true, false)]
+        {
+            let may = quiet.allows(now(ms), (0, Some(1)), Kind::Reply, 4, || awaits);
+            assert_eq!(may, allowed, "{ms} ms, {awaits}");
+        }
     }
 }

@@ -219,9 +219,8 @@ impl Oracle {
             self.reads.answered(node, link, frame);
         }
         let to = to.and_then(|to| usize::try_from(to).ok());
-        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes())
-            && !self.slots.awaits_second()
-        {
+        let awaits_second = || self.slots.awaits_second();
+        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes(), awaits_second) {
             let what = || format!("sends a {} frame though nothing is new", kind.name());
             self.facts.broken("L5", now, Some(node), what);
         }
