@@ -11,10 +11,10 @@ use super::stage::{Fate, Sending, Stage};
 use crate::crypto::PublicKey;
 use crate::protocol::LinkId;
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_TIPS};
-use crate::wire::{Frame, List, Missing, Tip, WhyMissing};
+use crate::wire::{Frame, Lacked, List, Missing, Tip, WhyMissing};
 
-const VARIANTS: [&str; 8] =
-    ["huge", "exact", "above", "growing", "shrinking", "below", "next", "busy"];
+const VARIANTS: [&str; 9] =
+    ["huge", "exact", "above", "growing", "shrinking", "below", "next", "lacked", "busy"];
 
 #[derive(Default)]
 pub(super) struct FalseFloor {
@@ -53,7 +53,8 @@ impl FalseFloor {
         self.count = self.count.wrapping_add(1);
         let place = usize::try_from(self.count % VARIANTS.len() as u64).unwrap_or(0);
         let (why, floor, next) = self.lie(stage, place, seq);
-        sending.rewrite(Frame::Missing(Missing { ticket, why, floor, next }));
+        let lacked = Lacked(if VARIANTS[place] == "lacked" { [255; 32] } else { [0; 32] });
+        sending.rewrite(Frame::Missing(Missing { ticket, why, floor, next, lacked }));
         stage.record(("false-floor", VARIANTS[place]), link, Some(&sending.bytes), id, 1);
         Fate::Sent(sending)
     }
@@ -69,6 +70,7 @@ impl FalseFloor {
             4 => pruned(seq.saturating_add((1_000_000_u64).saturating_sub(self.count)), u64::MAX),
             5 => pruned(seq.saturating_sub(more.min(2)), seq),
             6 => (WhyMissing::Unknown, 0, seq.saturating_add(more)),
+            7 => (WhyMissing::Unknown, 0, seq.saturating_add(1)),
             _ => (WhyMissing::Busy, u64::MAX, seq.saturating_add(1)),
         }
     }

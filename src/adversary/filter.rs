@@ -2,7 +2,7 @@
 
 use super::stage::{Fate, Sending, Stage};
 use crate::crypto::PublicKey;
-use crate::wire::{Announce, Frame, List, Missing, SlotId, WhyMissing};
+use crate::wire::{Announce, Frame, Lacked, List, Missing, SlotId, WhyMissing};
 
 /// Swallows pushes and announcements of batches that `unwanted` says it of, and answers requests
 /// for them as if they were unknown: a peer that never answered would be taken for a staller.
@@ -31,6 +31,7 @@ pub(super) fn swallow(
                 why: WhyMissing::Unknown,
                 floor: 0,
                 next: 0,
+                lacked: Lacked::default(),
             }));
             stage.record((kind, "reply"), sending.link, None, Some(id), 1);
             Fate::Sent(sending)

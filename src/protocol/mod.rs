@@ -5,7 +5,8 @@
 //! later: signature checks, durable writes, reads of old batches.
 //!
 //! The parts (`links`, `lanes`, `relay`, `repair`, `recovery`, `promises`, `standing`, `quotas`,
-//! `publisher`, `cache`) never import one another; `bucket` and `tree` are there for all of them.
+//! `publisher`, `cache`) never import one another; `bucket` and `tree` are there for all of them,
+//! `lack` and `under_way` for `recovery`.
 //! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
@@ -14,6 +15,7 @@ mod cache;
 mod config;
 mod examine;
 mod io;
+mod lack;
 mod lanes;
 mod links;
 mod network;

@@ -11,10 +11,12 @@ use super::time::Time;
 
 /// A member that was asked for a slot.
 #[derive(Clone, Copy, Debug)]
-struct Ask {
-    link: LinkId,
-    member: u32,
-    at: Time,
+pub(super) struct Ask {
+    pub link: LinkId,
+    pub member: u32,
+    /// Whether it had said that it lacks it.
+    pub again: bool,
+    pub at: Time,
 }
 
 /// A slot that somebody was asked for. It is forgotten once nothing is open.
@@ -85,6 +87,18 @@ impl UnderWay {
         slot.is_some_and(|slot| slot.open.iter().any(|ask| ask.member == member))
     }
 
+    /// Members that are asked for slots of an author: for how many, and whether for one that they
+    /// lacked.
+    pub fn asked_of(&self, author: u32) -> BTreeMap<u32, (usize, bool)> {
+        let mut asked: BTreeMap<u32, (usize, bool)> = BTreeMap::new();
+        let slots = self.slots.range((author, 0)..=(author, u64::MAX));
+        for ask in slots.flat_map(|(_, slot)| &slot.open) {
+            let (open, again) = asked.entry(ask.member).or_default();
+            (*open, *again) = (*open + 1, *again || ask.again);
+        }
+        asked
+    }
+
     /// Slots that each link is asked for.
     pub fn by_link(&self) -> BTreeMap<LinkId, usize> {
         let mut open = BTreeMap::new();
@@ -100,12 +114,12 @@ impl UnderWay {
     }
 
     /// A member was asked for a slot; if that rested, its next turn begins.
-    pub fn asks(&mut self, author: u32, seq: u64, link: LinkId, member: u32, now: Time) {
-        let slot = self.slots.entry((author, seq)).or_default();
+    pub fn asks(&mut self, slot: (u32, u64), ask: Ask) {
+        let slot = self.slots.entry(slot).or_default();
         if std::mem::take(&mut slot.rests) {
             (slot.asked, self.resting) = (0, self.resting - 1);
         }
-        slot.open.push(Ask { link, member, at: now });
+        slot.open.push(ask);
         slot.asked += 1;
     }
 

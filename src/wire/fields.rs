@@ -142,7 +142,8 @@ impl Walk<'_> {
                 self.number("ticket", 4)?;
                 self.word("why", 4, why)?;
                 self.number("floor", 8)?;
-                self.number("next", 8).map(drop)
+                self.number("next", 8)?;
+                self.hex("lacked above next", 32)
             }
             Kind::Compare => {
                 self.number("ticket", 4)?;

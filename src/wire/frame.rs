@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::codec::{List, WireError, decode, encode};
+use super::lacked::Lacked;
 use super::limits::{
     ANNOUNCE_FRAMES, CONTROL_FRAMES, MAX_ABOVE, MAX_ANNOUNCED, MAX_FRAME, MAX_RANGES, MAX_SLOT,
     MAX_TIPS, MAX_WANTS, PUSH_BYTES, PUSH_FRAMES, REPAIR_FRAMES, REQUEST_FRAMES, VERSION,
@@ -124,6 +125,9 @@ pub struct Missing {
     pub floor: u64,
     /// The lowest slot above the one asked for that the answerer can serve; 0 if none. A claim.
     pub next: u64,
+    /// Which slots above `next` it cannot serve; of others it says nothing. None if `next` is 0. A
+    /// claim.
+    pub lacked: Lacked,
 }
 
 /// Where the answerer's lane of one author stands.
@@ -261,7 +265,7 @@ impl Kind {
             Self::Push | Self::Reply => MAX_FRAME - 2,
             Self::Announce => 2 + MAX_ANNOUNCED * 72,
             Self::Request => 2 + MAX_WANTS * (4 + 32 + 8 + 33),
-            Self::Missing => 24,
+            Self::Missing => 24 + 32,
             Self::Compare => 6 + MAX_RANGES * 40,
             Self::Differ => 10 + MAX_RANGES * 40 + MAX_TIPS * 152 + MAX_ABOVE * 72,
         }
@@ -439,7 +443,11 @@ impl Frame {
                 canonical(ascending, "tips are not in order")?;
                 canonical(differ.above.is_sorted_by(|a, b| a < b), "slots are not in order")
             }
-            Self::Hello(_) | Self::Ping | Self::Missing(_) => Ok(()),
+            Self::Missing(missing) => {
+                let all = missing.next != 0 || missing.lacked.is_empty();
+                canonical(all, "slots that are lacked above none")
+            }
+            Self::Hello(_) | Self::Ping => Ok(()),
         }
     }
 }

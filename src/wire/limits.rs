@@ -13,7 +13,7 @@
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 // ---- constants of the protocol: crossing one is hard blame -------------------------------------
 
@@ -157,7 +157,12 @@ pub const RECOVERING_PER_LINK: usize = MAX_OPEN_WANTS / 2;
 pub const RECOVER_BATCHES_PER_S: u64 = 2000;
 /// Such batches at once after a pause.
 pub const RECOVER_BATCH_BURST: u64 = 512;
-/// Bytes of them a second.
+/// Slots a second, for which few vouch, that a node asks for below tips: they go to their author's
+/// quota when they come, but most of a liar's never do.
+pub const ASK_UNVOUCHED_PER_S: u64 = RECOVER_BATCHES_PER_S / 2;
+/// Such slots at once after a pause.
+pub const ASK_UNVOUCHED_BURST: u64 = RECOVER_BATCH_BURST / 2;
+/// Bytes of recovered batches a second.
 pub const RECOVER_BYTES_PER_S: u64 = 32 << 20;
 /// Bytes of them at once after a pause.
 pub const RECOVER_BYTE_BURST: u64 = 16 << 20;

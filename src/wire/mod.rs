@@ -7,6 +7,7 @@
 mod codec;
 mod fields;
 mod frame;
+mod lacked;
 pub mod limits;
 mod statement;
 
@@ -16,6 +17,7 @@ pub use frame::{
     Announce, Class, Compare, Credit, Differ, Frame, Grant, Hello, Instance, Kind, Missing, Push,
     RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
 };
+pub use lacked::Lacked;
 pub use statement::{
     Batch, BatchId, BodyError, Entry, Header, MessageId, SignedSlot, decode_body, encode_body,
 };

@@ -6,8 +6,8 @@ use loyal::wire::limits::{
 };
 use loyal::wire::{
     Announce, Batch, Blob, Class, Compare, Credit, Differ, Entry, Frame, Grant, Header, Hello,
-    Instance, Kind, List, Missing, Push, RangeHash, Reply, Request, SignedSlot, SlotId, Tip, Want,
-    WhyMissing, WireError, encode_body,
+    Instance, Kind, Lacked, List, Missing, Push, RangeHash, Reply, Request, SignedSlot, SlotId,
+    Tip, Want, WhyMissing, WireError, encode_body,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -108,6 +108,10 @@ fn grants() -> impl Strategy<Value = List<Grant, 1, 5>> {
     })
 }
 
+fn lacked() -> impl Strategy<Value = Lacked> {
+    any::<[u8; 32]>().prop_map(Lacked)
+}
+
 /// Any frame that can be.
 pub fn frame() -> impl Strategy<Value = Frame> {
     let why =
@@ -124,9 +128,12 @@ pub fn frame() -> impl Strategy<Value = Frame> {
         wants().prop_map(|wants| Frame::Request(Request { wants })),
         (any::<u32>(), any::<u8>(), batch())
             .prop_map(|(ticket, hops, batch)| Frame::Reply(Reply { ticket, hops, batch }.into())),
-        (any::<u32>(), why, any::<(u64, u64)>()).prop_map(|(ticket, why, (floor, next))| {
-            Frame::Missing(Missing { ticket, why, floor, next })
-        }),
+        (any::<u32>(), why, any::<(u64, u64)>(), lacked()).prop_map(
+            |(ticket, why, (floor, next), lacked)| {
+                let lacked = if next > 0 { lacked } else { Lacked::default() };
+                Frame::Missing(Missing { ticket, why, floor, next, lacked })
+            }
+        ),
         (any::<u32>(), ranges(MAX_RANGES).prop_filter("not empty", some))
             .prop_map(|(ticket, r)| Frame::Compare(Compare { ticket, ranges: list(r) })),
         (any::<u32>(), ranges(MAX_RANGES), tips(), above()).prop_map(|(ticket, r, tips, above)| {

@@ -6,8 +6,8 @@ use loyal::crypto::Digest;
 use loyal::protocol::{Blame, LinkId, Reason};
 use loyal::wire::limits::{AUTHOR_BATCH_BURST, MAX_FRAME, MAX_SLOT, PUSH_FRAMES, WINDOW};
 use loyal::wire::{
-    Announce, Batch, Compare, Credit, Differ, Frame, Grant, Missing, Push, RangeHash, Reply,
-    Request, SlotId, Tip, Want, WhyMissing,
+    Announce, Batch, Compare, Credit, Differ, Frame, Grant, Lacked, Missing, Push, RangeHash,
+    Reply, Request, SlotId, Tip, Want, WhyMissing,
 };
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config as Runs, RngSeed, TestRunner};
@@ -340,7 +340,13 @@ fn extreme_frames() -> Vec<Frame> {
     let item = |seq| SlotId { author: key, seq, id: zero };
     let want = |ticket, seq| Want { ticket, author: key, seq, id: None };
     let batch = batch(&identity(RAW as u8 + 1), zero, big, zero, "x");
-    let floor = |floor| Missing { ticket: u32::MAX, why: WhyMissing::Pruned, floor, next: floor };
+    let floor = |floor| Missing {
+        ticket: u32::MAX,
+        why: WhyMissing::Pruned,
+        floor,
+        next: floor,
+        lacked: Lacked([if floor > 0 { 255 } else { 0 }; 32]),
+    };
     vec![
         Frame::Announce(Announce { items: list((0..128).map(|i| item(big - i)).collect()) }),
         Frame::Announce(Announce { items: list((1..129).map(item).collect()) }),

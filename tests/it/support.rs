@@ -6,8 +6,8 @@ use loyal::crypto::{Digest, Identity, PublicKey, Signature};
 use loyal::protocol::{Member, Network, Role};
 use loyal::wire::limits::VERSION;
 use loyal::wire::{
-    Announce, Batch, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance, List, Missing,
-    Push, RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
+    Announce, Batch, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance, Lacked, List,
+    Missing, Push, RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
 };
 
 /// The identity number `n` of every test: its seed is `n`, 32 times.
@@ -106,7 +106,15 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
         |batch: &Batch, floor| Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor };
     let mut tips = vec![tip(&one, 0), tip(&two, 1)];
     tips.sort_by_key(|tip| tip.slot.author);
-    let missing = |why| Frame::Missing(Missing { ticket: 0x0102_0304, why, floor: 12, next: 40 });
+    let missing = |why| {
+        Frame::Missing(Missing {
+            ticket: 0x0102_0304,
+            why,
+            floor: 12,
+            next: 40,
+            lacked: Lacked(std::array::from_fn(|i| [0b101, 0x80][i / 31] * u8::from(i % 31 == 0))),
+        })
+    };
     vec![
         ("hello", hello(&network, 0xaa)),
         ("credit of one class", Frame::Credit(Credit { grants: list(vec![grant(5)]) })),

@@ -69,6 +69,23 @@ impl Holes {
         self.at(seq).is_some()
     }
 
+    /// The lowest slot from this one on that is not missing.
+    pub fn end_of(&self, seq: u64) -> u64 {
+        let mut next = seq;
+        for hole in self.ranges.iter().skip(self.ranges.partition_point(|hole| hole.to < seq)) {
+            if hole.from > next {
+                break;
+            }
+            next = hole.to.saturating_add(1); // where one ends, another may begin
+        }
+        next
+    }
+
+    /// The ranges with slots above this one, ascending.
+    pub fn above(&self, seq: u64) -> impl Iterator<Item = &Hole> {
+        self.ranges.iter().skip(self.ranges.partition_point(|hole| hole.to <= seq))
+    }
+
     /// Whether the last range ends there, and if so, whether it is gone.
     pub fn ends(&self, seq: u64) -> Option<bool> {
         self.ranges.last().filter(|last| last.to == seq).map(|last| last.gone)

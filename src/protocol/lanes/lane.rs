@@ -8,7 +8,7 @@ use super::window::Window;
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::protocol::{Hole, RestoredSlot, Time};
 use crate::wire::limits::{MAX_HOLES, RECENT, TIP_HOLES, WINDOW};
-use crate::wire::{BatchId, SignedSlot};
+use crate::wire::{BatchId, Lacked, SignedSlot};
 
 const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
 
@@ -132,6 +132,11 @@ impl Lane {
         self.slots.above(self.tip)
     }
 
+    /// Whether nothing is missing below the highest slot held.
+    pub fn is_whole(&self) -> bool {
+        self.holes.is_empty() && self.above() == 0
+    }
+
     /// What a member may say of what it cannot give: everything up to here is pruned or given up.
     pub fn out_of_reach(&self) -> u64 {
         let next = self.floor.saturating_add(1);
@@ -211,13 +216,28 @@ impl Lane {
 
     /// The lowest slot above this one that can be served; 0 if none.
     pub fn next_held(&self, seq: u64) -> u64 {
-        let Some(mut next) = seq.max(self.floor).checked_add(1) else { return 0 };
-        for hole in self.holes.ranges() {
-            if hole.from <= next && next <= hole.to {
-                next = hole.to.saturating_add(1); // where one ends, another may begin
+        let Some(above) = seq.max(self.floor).checked_add(1) else { return 0 };
+        let next = self.holes.end_of(above);
+        if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
+    }
+
+    /// Which slots above this one cannot be served, up to the highest that can.
+    pub fn lacked_above(&self, seq: u64) -> Lacked {
+        let mut lacked = Lacked::default();
+        let last = seq.saturating_add(Lacked::SLOTS);
+        for hole in self.holes.above(seq).take_while(|hole| hole.from <= last) {
+            let from = hole.from.max(seq.saturating_add(1));
+            (from..=hole.to.min(last)).for_each(|missing| lacked.mark(missing - seq));
+        }
+        let mut next = seq.max(self.tip).saturating_add(1);
+        for (held, _) in self.slots.iter_above(next - 1) {
+            (next..held.min(last.saturating_add(1))).for_each(|slot| lacked.mark(slot - seq));
+            next = held.saturating_add(1);
+            if next > last {
+                break;
             }
         }
-        if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
+        lacked
     }
 
     /// What of it two nodes compare: the tip, and the slots held above; zeros if nothing is held.

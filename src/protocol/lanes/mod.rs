@@ -18,7 +18,7 @@ use super::tree::Tree;
 use super::{Hole, Note, RestoredLane, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
-use crate::wire::{BatchId, Header, SignedSlot, SlotId, Tip};
+use crate::wire::{BatchId, Header, Lacked, SignedSlot, SlotId, Tip};
 
 /// All lanes that are not empty, by key number.
 #[derive(Debug, Default)]
@@ -295,9 +295,12 @@ impl Lanes {
         slot.is_some_and(|slot| slot.id != *id && slot.second != Some(*id))
     }
 
-    /// The lowest slot above this one that can be served; 0 if none.
-    pub fn next_held(&self, author: u32, seq: u64) -> u64 {
-        self.lanes.get(&author).map_or(0, |lane| lane.next_held(seq))
+    /// The lowest slot above this one that can be served, 0 if none; and which above that cannot.
+    pub fn next_held(&self, author: u32, seq: u64) -> (u64, Lacked) {
+        match self.lanes.get(&author).map(|lane| (lane, lane.next_held(seq))) {
+            Some((lane, next)) if next > 0 => (next, lane.lacked_above(next)),
+            _ => (0, Lacked::default()),
+        }
     }
 
     /// The tip as it is shown to others, if a signature is known that was checked since the start.

@@ -82,7 +82,7 @@ fn extreme_claims_and_slots_harm_nothing() {
     lanes.fill(0, u64::MAX, filling(u64::MAX, 1, 0));
     lanes.raise_floor(0, u64::MAX);
     assert!(lanes.get(0).is_some_and(|lane| lane.holes().is_empty()));
-    assert_eq!((lanes.next_held(0, 5), lanes.missing(0, u64::MAX, 9)), (0, vec![]));
+    assert_eq!((lanes.next_held(0, 5).0, lanes.missing(0, u64::MAX, 9)), (0, vec![]));
 }
 
 #[test]

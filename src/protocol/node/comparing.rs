@@ -307,7 +307,19 @@ impl Node {
             self.write_holes();
             return self.recover_soon();
         }
-        missing.retain(|seq| *seq > tip.floor);
+        // Of what nobody says to hold, little is asked for before more is known, and not what was
+        // lacked a moment ago; but for the first: the tip may move on the word of whoever lacks it.
+        let (known, first) = (self.recovery.known(author), missing.first().copied());
+        let lack = known.and_then(|known| known.get(&from.number));
+        let mut open = 0;
+        missing.retain(|seq| {
+            let lacks = || lack.is_some_and(|lack| lack.said_lately(*seq, self.now));
+            let allows = |open| lack.map_or(open == 0, |lack| lack.allows(*seq, open));
+            let certain = *seq <= tip.solid || self.lanes.vouches(author, *seq);
+            let asked = Some(*seq) == first || certain || (!lacks() && allows(open));
+            open += usize::from(asked && !certain);
+            *seq > tip.floor && asked
+        });
         if missing.is_empty() {
             return;
         }

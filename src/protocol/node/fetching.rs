@@ -56,9 +56,14 @@ impl Node {
     /// Asks for what is due, in as few frames as it takes. Nothing is asked for that could not be
     /// taken now.
     pub(super) fn ask_what_is_due(&mut self) {
-        let (now, patience) = (self.now, self.patience());
+        let now = self.now;
+        let due = self.relay.take_due(now);
+        if due.is_empty() {
+            return;
+        }
+        let patience = self.patience();
         let mut asks: BTreeMap<LinkId, Vec<Wanted>> = BTreeMap::new();
-        for (since, wanted) in self.relay.take_due(now) {
+        for (since, wanted) in due {
             if self.is_settled(&wanted) {
                 self.relay.found(&wanted);
                 continue;

@@ -3,6 +3,7 @@
 
 use super::state::Node;
 use crate::protocol::LinkId;
+use crate::protocol::lack::Offer;
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
 use crate::wire::limits::WINDOW;
@@ -24,7 +25,8 @@ impl Node {
             return;
         }
         let Some(lane) = self.lanes.get(author) else { return };
-        let offered = if missing.next > seq { missing.next } else { u64::MAX };
+        let next = if missing.next > seq { missing.next } else { u64::MAX };
+        let offer = Offer { next, lacked: missing.lacked };
         let passed = lane.passed_by(member);
         let (stuck, asked) = (self.is_stuck(author, seq, passed), lane.holes().contains(seq));
         if missing.why == WhyMissing::Busy {
@@ -34,21 +36,23 @@ impl Node {
             }
             return;
         }
-        if asked || stuck {
+        if !self.lanes.filled(author, seq) {
             let lowest = lane.holes().first_open().unwrap_or(seq);
-            self.recovery.lacks((author, seq), member, (offered, lowest), self.now);
+            self.recovery.lacks((author, seq), member, (&offer, lowest), self.now);
+        }
+        if asked || stuck {
             self.take_offer((author, seq), member, link);
             self.recover_soon();
         } else if seq > lane.tip() && seq <= lane.vouched() {
             // More than `f` members are past it: it is asked for as what is below a tip.
             let to = lane.vouched();
             self.lanes.jump(author, to);
-        } else if offered <= lane.heard().min(lane.tip().saturating_add(WINDOW))
-            && !self.lanes.filled(author, offered)
+        } else if next <= lane.heard().min(lane.tip().saturating_add(WINDOW))
+            && !self.lanes.filled(author, next)
         {
             // Its author may have left slots out, or restarted above them.
             let due = self.now.after(self.config.ask_after);
-            self.relay.want((author, offered, None), link, due);
+            self.relay.want((author, next, None), link, due);
         }
         self.write_holes();
     }

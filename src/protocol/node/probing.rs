@@ -5,6 +5,7 @@ use rand::RngExt as _;
 use super::state::Node;
 use crate::protocol::LinkId;
 use crate::protocol::lanes::Lane;
+use crate::protocol::under_way::Ask;
 use crate::wire::limits::{MAX_WANTS, RECOVERING_PER_LINK};
 
 /// Holes that were given up and are looked at when one member could be asked for them.
@@ -31,7 +32,8 @@ impl Node {
         };
         let planned: Vec<(u32, u64)> = probed.into_iter().filter(unasked).take(room).collect();
         for (author, seq) in &planned {
-            self.recovery.asks(*author, *seq, link, member, now);
+            let ask = Ask { link, member, again: false, at: now };
+            self.recovery.asks((*author, *seq), false, ask);
         }
         self.ask_holes(link, member, &planned);
     }

@@ -10,6 +10,7 @@ use crate::crypto::PublicKey;
 use crate::protocol::lanes::{Holes, Lane};
 use crate::protocol::links::{Link, OpenWant};
 use crate::protocol::recovery::SILENCE;
+use crate::protocol::under_way::Ask;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
 use crate::wire::limits::{
     MAX_LACKED, MAX_WANTS, RECOVERING_OF_AUTHOR, RECOVERING_PER_LINK, RECOVERING_UNVOUCHED,
@@ -39,10 +40,23 @@ struct Source {
     /// Whether it grants credit to be asked, and whether it would be.
     credit: bool,
     awaited: bool,
-    /// Whether it is known to lack the slot that is planned.
+    /// Whether it is known to lack the slot that is planned, and whether it may be asked again.
     lacks: bool,
+    again: bool,
+    /// For how many slots of the lane in turn it is asked, and whether for one that it lacked.
+    open: usize,
+    asked_again: bool,
+    /// Whether the slot that is planned has to wait for its answer.
+    waits: bool,
     room: usize,
     planned: Vec<(u32, u64)>,
+}
+
+impl Source {
+    /// Whether it can be asked now for the slot that is planned.
+    fn is_free(&self) -> bool {
+        self.room > 0 && !self.waits
+    }
 }
 
 /// One turn of asking.
@@ -56,6 +70,8 @@ struct Plan {
     asked: bool,
     /// How many more slots that no link has may be looked at.
     looks: usize,
+    /// The other members, and whether each is out of reach; known once somebody asks.
+    others: Option<Vec<(u32, bool)>>,
     /// How long an answer may take before others are asked.
     patience: Duration,
     /// Slots asked for, in this turn and before, for which few vouch; and of the lane in turn.
@@ -123,8 +139,16 @@ impl Node {
         self.recovery.under_way.end_turns(self.network.f() + 1, patience, now);
         let in_turn = self.recovery.under_way.in_turn();
         let unvouched = in_turn.filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
-        let mut plan =
-            Plan { sources, checking, asked: false, looks: LOOKS, patience, unvouched, of_author };
+        let mut plan = Plan {
+            sources,
+            checking,
+            asked: false,
+            looks: LOOKS,
+            others: None,
+            patience,
+            unvouched,
+            of_author,
+        };
         for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
             self.plan_lane(author, &mut plan);
         }
@@ -144,8 +168,9 @@ impl Node {
     /// A slot came, from wherever.
     pub(super) fn recovered(&mut self, author: u32, seq: u64) {
         self.recovery.under_way.found(author, seq);
-        let holes = self.lanes.get(author).map(Lane::holes);
-        if holes.is_some_and(Holes::is_empty) {
+        let lane = self.lanes.get(author);
+        let holes = lane.map(Lane::holes);
+        if lane.is_some_and(Lane::is_whole) {
             self.recovery.forget_lane(author);
         } else if holes.is_some_and(|holes| holes.first_open().is_some())
             && self.recovery.due.is_none()
@@ -178,8 +203,20 @@ impl Node {
             let credit = held.may_recover();
             let room = if credit { room.min(held.room_for_wants()) } else { 0 };
             let (member, late) = (held.number, self.promises.rank(held.number, self.now).late);
-            let (awaited, lacks, planned) = (false, false, Vec::new());
-            Source { link, member, late, credit, awaited, lacks, room, planned }
+            Source {
+                link,
+                member,
+                late,
+                credit,
+                awaited: false,
+                lacks: false,
+                again: false,
+                open: 0,
+                asked_again: false,
+                waits: false,
+                room,
+                planned: Vec::new(),
+            }
         });
         let mut sources: Vec<Source> = ready.collect();
         sources.sort_by_key(|source| source.late);
@@ -200,6 +237,11 @@ impl Node {
     fn plan_lane(&mut self, author: u32, plan: &mut Plan) {
         let Some(holes) = self.lanes.get(author).map(|lane| lane.holes().clone()) else { return };
         let mut turn = 0;
+        let members = self.recovery.under_way.asked_of(author);
+        for source in &mut plan.sources {
+            let asked = members.get(&source.member).copied();
+            (source.open, source.asked_again) = asked.unwrap_or_default();
+        }
         let asked = self.recovery.under_way.in_turn_of(author);
         plan.of_author = asked.len();
         for seq in asked {
@@ -244,7 +286,8 @@ impl Node {
                 }
                 Next::Nobody => {
                     plan.looks -= 1;
-                    self.pass_over(author, seq)
+                    let others = plan.others.get_or_insert_with(|| self.others_and_reach());
+                    self.pass_over(author, seq, others)
                 }
             };
         }
@@ -257,7 +300,8 @@ impl Node {
                 && plan.of_author < RECOVERING_OF_AUTHOR
                 && self.quotas.wait(author, self.now, 1, false).is_zero()
         };
-        self.recovery.may_ask(self.now) && (self.lanes.vouches(author, seq) || of_author())
+        let vouched = self.lanes.vouches(author, seq);
+        self.recovery.may_ask(vouched, self.now) && (vouched || of_author())
     }
 
     /// Plans whom to ask for a slot: one member, at its next turns twice as many as are known to
@@ -275,8 +319,13 @@ impl Node {
         if asked.is_some_and(|open| now.since(open.last) < plan.patience) {
             return Next::Slot;
         }
+        let (known, vouched) = (self.recovery.known(author), self.lanes.vouches(author, seq));
         for source in &mut plan.sources {
-            source.lacks = self.recovery.lacking(author, source.member, seq, now).is_some();
+            let lack = known.and_then(|known| known.get(&source.member));
+            source.lacks = lack.is_some_and(|lack| lack.lacks(seq, now));
+            let allowed = lack.map_or(source.open == 0, |lack| lack.allows(seq, source.open));
+            source.waits = !vouched && !allowed;
+            source.again = source.lacks && lack.is_some_and(|lack| lack.may_ask_again(seq, now));
         }
         let most = self.network.f() + 1;
         let mut count = match asked.filter(|open| !open.rests) {
@@ -294,23 +343,25 @@ impl Node {
                     source.lacks == again
                         && !self.recovery.under_way.is_asked(author, seq, member)
                         && self.recovery.can_say(author, member, now)
-                        && (!again || self.recovery.may_ask_again(author, member, now))
+                        && (!again || (source.again && !source.asked_again))
                 };
-                for source in plan.sources.iter_mut().filter(|source| source.room == 0) {
+                for source in plan.sources.iter_mut().filter(|source| !source.is_free()) {
                     if !again && fits(source) {
-                        (busy, source.awaited) = (true, !source.credit);
+                        (busy, source.awaited) = (true, source.awaited || !source.credit);
                     }
                 }
-                let Some(at) = plan.find(*turn, |source| source.room > 0 && fits(source)) else {
+                let Some(at) = plan.find(*turn, |source| source.is_free() && fits(source)) else {
                     break;
                 };
                 let source = &mut plan.sources[at];
                 source.room -= 1;
                 source.planned.push((author, seq));
-                self.recovery.asks(author, seq, source.link, source.member, now);
+                (source.open, source.asked_again) = (source.open + 1, source.asked_again || again);
+                let (link, member) = (source.link, source.member);
+                self.recovery.asks((author, seq), vouched, Ask { link, member, again, at: now });
                 let fresh = usize::from(asked.is_none_or(|open| open.rests));
                 plan.of_author += fresh;
-                plan.unvouched += if self.lanes.vouches(author, seq) { 0 } else { fresh };
+                plan.unvouched += if vouched { 0 } else { fresh };
                 // A frame's worth to each in turn.
                 *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
                 (plan.asked, any, count) = (true, true, count - 1);
@@ -329,16 +380,17 @@ impl Node {
     /// None of the linked members has a slot: gives up what nobody offers, once all who can be
     /// reached were asked, and hurries to ask them until then. Gives the lowest missing slot above
     /// that is offered.
-    fn pass_over(&mut self, author: u32, seq: u64) -> Option<u64> {
+    fn pass_over(&mut self, author: u32, seq: u64, others: &[(u32, bool)]) -> Option<u64> {
         #[cfg(test)]
         (self.recovery.looks += 1);
         let now = self.now;
         let (mut lowest, mut all_lack) = (u64::MAX, true);
-        for (number, peer) in self.other_members() {
-            match self.recovery.lacking(author, number, seq, now) {
+        let known = self.recovery.known(author);
+        for (number, out_of_reach) in others.iter().copied() {
+            let lack = known.and_then(|known| known.get(&number));
+            match lack.and_then(|lack| lack.next(seq, now)) {
                 Some(next) => lowest = lowest.min(next),
-                None if self.recovery.is_silent(author, number, now) => {}
-                None if self.is_out_of_reach(&peer) => {}
+                None if out_of_reach || self.recovery.is_silent(author, number, now) => {}
                 None => all_lack = false,
             }
         }
@@ -362,7 +414,7 @@ impl Node {
     /// The lowest slot above that is offered by those who can be asked now, and lack this one:
     /// whoever has no room, as it grants no credit, must not hold up what others have.
     fn offered_by(&self, plan: &Plan, author: u32, seq: u64) -> u64 {
-        let with_room = plan.sources.iter().filter(|source| source.room > 0);
+        let with_room = plan.sources.iter().filter(|source| source.is_free());
         let offers =
             with_room.filter_map(|by| self.recovery.lacking(author, by.member, seq, self.now));
         offers.min().unwrap_or(u64::MAX)
@@ -373,8 +425,9 @@ impl Node {
         if lowest == u64::MAX { None } else { holes.next_open(lowest - 1) }
     }
 
-    fn other_members(&self) -> impl Iterator<Item = (u32, PublicKey)> + use<'_> {
-        self.overlay.others().filter_map(|key| Some((self.network.index_of(&key)?, key)))
+    fn others_and_reach(&self) -> Vec<(u32, bool)> {
+        let member = |key| Some((self.network.index_of(&key)?, self.is_out_of_reach(&key)));
+        self.overlay.others().filter_map(member).collect()
     }
 
     fn is_out_of_reach(&self, peer: &PublicKey) -> bool {

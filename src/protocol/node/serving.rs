@@ -267,8 +267,8 @@ impl Node {
         let Some(link) = asked.map(|asked| asked.link) else { return };
         let (ticket, seq, author) = (waiting.want.ticket, waiting.want.seq, waiting.author);
         let floor = self.lanes.get(author).map_or(0, |lane| lane.floor());
-        let next = self.lanes.next_held(author, seq);
-        self.send(link, &Frame::Missing(Missing { ticket, why, floor, next }));
+        let (next, lacked) = self.lanes.next_held(author, seq);
+        self.send(link, &Frame::Missing(Missing { ticket, why, floor, next, lacked }));
         self.answered(waiting);
     }
 

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn second_batches_may_go_round_for_a_while() {
-        let now = |ms: u64| Time(ms * 1_000_000);
+        let now = |ms: u64| Time(0).after(Duration::from_millis(ms));
         let mut quiet = Quiet::default();
         quiet.begins(now(0));
         let over = (QUIET_AFTER + SECONDS_WITHIN).as_millis() as u64;

@@ -3,7 +3,7 @@
 use loyal::crypto::{Digest, PublicKey, Signature};
 use loyal::wire::limits::{MAX_ABOVE, MAX_SLOT, MAX_TIPS, MAX_WANTS, VERSION};
 use loyal::wire::{
-    Announce, Batch, BatchId, Compare, Credit, Differ, Frame, Grant, Hello, Instance, List,
+    Announce, Batch, BatchId, Compare, Credit, Differ, Frame, Grant, Hello, Instance, Lacked, List,
     Missing, Push, RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
 };
 
@@ -171,7 +171,10 @@ fn answer(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
         _ => u32::from(bytes.byte()),
     };
     let found = want.and_then(|want| pool.find(&want.author, want.seq, want.id));
-    let missing = |why, floor, next| Frame::Missing(Missing { ticket, why, floor, next });
+    let missing = |why, floor, next, lacked| {
+        let lacked = Lacked([if next > 0 { lacked } else { 0 }; 32]);
+        Frame::Missing(Missing { ticket, why, floor, next, lacked })
+    };
     if lie {
         let why = [WhyMissing::Unknown, WhyMissing::Pruned, WhyMissing::Busy][bytes.below(3)];
         return match bytes.below(3) {
@@ -179,14 +182,17 @@ fn answer(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
                 let (hops, batch) = (bytes.byte(), batch(bytes, pool, false));
                 Some(Frame::Reply(Box::new(Reply { ticket, hops, batch })))
             }
-            _ => Some(missing(why, seq(bytes).saturating_sub(1), seq(bytes).saturating_sub(1))),
+            _ => {
+                let (floor, next) = (seq(bytes).saturating_sub(1), seq(bytes).saturating_sub(1));
+                Some(missing(why, floor, next, bytes.byte()))
+            }
         };
     }
     match found {
         Some(batch) if bytes.byte() < 220 => {
             Some(Frame::Reply(Box::new(Reply { ticket, hops: 1, batch: batch.clone() })))
         }
-        _ => Some(missing(WhyMissing::Unknown, 0, 0)),
+        _ => Some(missing(WhyMissing::Unknown, 0, 0, 0)),
     }
 }
 
@@ -307,7 +313,13 @@ pub fn honest_answer(want: &Want, found: Option<&Batch>) -> Frame {
     let ticket = want.ticket;
     match found {
         Some(batch) => Frame::Reply(Box::new(Reply { ticket, hops: 1, batch: batch.clone() })),
-        None => Frame::Missing(Missing { ticket, why: WhyMissing::Unknown, floor: 0, next: 0 }),
+        None => Frame::Missing(Missing {
+            ticket,
+            why: WhyMissing::Unknown,
+            floor: 0,
+            next: 0,
+            lacked: Lacked::default(),
+        }),
     }
 }
 

@@ -138,6 +138,7 @@ fn non_canonical() -> Vec<(&'static str, Vec<u8>)> {
         ("announce: a byte left over", longer("announce of one")),
         ("request: a byte left over", longer(REQUEST)),
         ("reply: a byte left over", longer("reply")),
+        ("missing: slots lacked above none", with("missing, busy", 18, &[0; 8])),
         ("compare: a byte left over", longer("compare")),
         ("compare: out of order", swapped("compare", 8, 40)),
         ("compare: overlapping", with("compare", 8 + 40, &[0, 0, 0, 2])),

@@ -5,18 +5,29 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{Hole, LinkId};
 use crate::wire::{
-    Announce, Batch, Class, Compare, Credit, Entry, Frame, Grant, Missing, SlotId, Tip, Want,
-    WhyMissing,
+    Announce, Batch, Class, Compare, Credit, Entry, Frame, Grant, Lacked, Missing, SlotId, Tip,
+    Want, WhyMissing,
 };
 
 pub(super) fn lacks(want: &Want, next: u64) -> Frame {
     let (ticket, why) = (want.ticket, WhyMissing::Unknown);
-    Frame::Missing(Missing { ticket, why, floor: 0, next })
+    Frame::Missing(Missing { ticket, why, floor: 0, next, lacked: Lacked::default() })
+}
+
+/// What an honest member answers that lacks a slot and has some up to `last`.
+pub(super) fn lacks_all_but(want: &Want, last: u64, has: impl Fn(u64) -> bool) -> Frame {
+    let next = (want.seq + 1..=last).find(|seq| has(*seq)).unwrap_or(0);
+    let mut lacked = Lacked::default();
+    if next > 0 {
+        (next + 1..=last).filter(|seq| !has(*seq)).for_each(|seq| lacked.mark(seq - next));
+    }
+    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
+    Frame::Missing(Missing { ticket, why, floor: 0, next, lacked })
 }
 
 pub(super) fn busy(want: &Want) -> Frame {
     let (ticket, why) = (want.ticket, WhyMissing::Busy);
-    Frame::Missing(Missing { ticket, why, floor: 0, next: want.seq + 1 })
+    Frame::Missing(Missing { ticket, why, floor: 0, next: want.seq + 1, lacked: Lacked::default() })
 }
 
 /// A liar leaves a probe open, and links anew before that is too long.
@@ -84,7 +95,13 @@ fn invented_ids_do_not_keep_a_lane_from_going_on() {
                 (Frame::Request(request), 1) => {
                     for want in request.wants.iter() {
                         let (ticket, why, next) = (want.ticket, WhyMissing::Pruned, gap + 1);
-                        let missing = Frame::Missing(Missing { ticket, why, floor: gap, next });
+                        let missing = Frame::Missing(Missing {
+                            ticket,
+                            why,
+                            floor: gap,
+                            next,
+                            lacked: Lacked::default(),
+                        });
                         match want.seq <= gap {
                             true => victim.say(link, &missing),
                             false => victim.reply(link, want, &all),
@@ -147,7 +164,13 @@ fn a_busy_liar_keeps_no_author_from_going_on() {
                         let (ticket, why) = (want.ticket, WhyMissing::Pruned);
                         victim.say(
                             link,
-                            &Frame::Missing(Missing { ticket, why, floor: top, next: 0 }),
+                            &Frame::Missing(Missing {
+                                ticket,
+                                why,
+                                floor: top,
+                                next: 0,
+                                lacked: Lacked::default(),
+                            }),
                         );
                     }
                 }

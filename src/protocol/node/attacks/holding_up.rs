@@ -7,7 +7,7 @@ use crate::crypto::Digest;
 use crate::protocol::lanes::Lane;
 use crate::protocol::{Hole, Input, LinkId};
 use crate::wire::limits::VERSION;
-use crate::wire::{Batch, Class, Compare, Entry, Frame, Missing, Tip, Want, WhyMissing};
+use crate::wire::{Batch, Class, Compare, Entry, Frame, Lacked, Missing, Tip, Want, WhyMissing};
 
 /// Two nodes were away at once; member 1 is the author, has pruned what they missed, and is the
 /// only one ahead; member 2 was away too, or holds all of it; 3 is never there.
@@ -28,7 +28,13 @@ fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_
             (Frame::Request(request), 1) => {
                 for want in request.wants.iter() {
                     let (ticket, why, next) = (want.ticket, WhyMissing::Pruned, gap + 1);
-                    let missing = Frame::Missing(Missing { ticket, why, floor: gap, next });
+                    let missing = Frame::Missing(Missing {
+                        ticket,
+                        why,
+                        floor: gap,
+                        next,
+                        lacked: Lacked::default(),
+                    });
                     match want.seq <= gap {
                         true => victim.say(link, &missing),
                         false => victim.reply(link, want, &all),
@@ -399,37 +405,4 @@ fn a_restart_header_over_the_quota_moves_nothing() {
     let tip = victim.node.tip(&identity(4).public()).0;
     let highest = victim.rows.iter().map(|row| row.batch.header.seq).max();
     assert_eq!(Some(tip), highest, "of {} taken", victim.delivered.len());
-}
-
-/// An author leaves out every second slot of a window, members that are never met keep those from
-/// being given up, and all who are linked lack them.
-#[test]
-fn a_lane_of_many_holes_that_cannot_be_given_up_costs_little() {
-    let mut victim = Victim::among(31, 1);
-    let links: Vec<LinkId> = (1..=12).map(|n| victim.link(n)).collect();
-    let all = victim.chain(31, 1024);
-    let shown: Vec<Batch> = all.iter().filter(|b| b.header.seq % 2 == 0).cloned().collect();
-    let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
-        Frame::Compare(asked) => victim.agree(link, asked),
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, want.seq + 1)));
-        }
-        Frame::Ping => victim.say(link, &Frame::Ping),
-        _ => {}
-    };
-    for some in shown.chunks(100) {
-        some.iter().for_each(|batch| victim.push(links[0], batch));
-        victim.run(2000, react);
-    }
-    let entry = [Entry { topic: String::new(), payload: vec![1] }];
-    let (network, zero) = (victim.network.id(), (0, Digest::ZERO));
-    let restart = Batch::sign_after(&identity(31), network, 1025, zero, 9, &entry).expect("fits");
-    victim.push(links[0], &restart);
-    victim.run(5000, react);
-    let holes = victim.node.lanes.holed().next().map(|(_, lane)| lane.holes().len());
-    assert_eq!(holes, Some(512));
-    let before = victim.node.recovery.looks;
-    victim.run(2000, react);
-    let looks = victim.node.recovery.looks - before;
-    assert!((1..3000).contains(&looks), "{looks} in two seconds in which nothing comes");
 }

@@ -13,7 +13,7 @@ use crate::protocol::{
 use crate::wire::limits::VERSION;
 use crate::wire::{
     Announce, Batch, BatchId, Class, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance,
-    List, Missing, Push, Reply, SlotId, Want, WhyMissing,
+    Lacked, List, Missing, Push, Reply, SlotId, Want, WhyMissing,
 };
 
 mod answering;
@@ -283,7 +283,13 @@ impl Victim {
         let ticket = want.ticket;
         let answer = match found {
             Some(batch) => Frame::Reply(Box::new(Reply { ticket, hops: 1, batch: batch.clone() })),
-            None => Frame::Missing(Missing { ticket, why: WhyMissing::Unknown, floor: 0, next: 0 }),
+            None => Frame::Missing(Missing {
+                ticket,
+                why: WhyMissing::Unknown,
+                floor: 0,
+                next: 0,
+                lacked: Lacked::default(),
+            }),
         };
         self.say(link, &answer);
     }

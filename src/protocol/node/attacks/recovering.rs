@@ -4,10 +4,16 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{Hole, Input, LinkId, Reason};
 use crate::wire::limits::{AUTHOR_BATCH_BURST, MAX_SLOT};
-use crate::wire::{Batch, Compare, Differ, Entry, Frame, Missing, Tip, Want, WhyMissing};
+use crate::wire::{Batch, Compare, Differ, Entry, Frame, Lacked, Missing, Tip, Want, WhyMissing};
 
 pub(super) fn pruned(want: &Want, floor: u64) -> Frame {
-    Frame::Missing(Missing { ticket: want.ticket, why: WhyMissing::Pruned, floor, next: 0 })
+    Frame::Missing(Missing {
+        ticket: want.ticket,
+        why: WhyMissing::Pruned,
+        floor,
+        next: 0,
+        lacked: Lacked::default(),
+    })
 }
 
 pub(super) fn tip_of(batch: &Batch) -> Tip {
@@ -346,7 +352,16 @@ fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
                     true => {
                         let (ticket, why) = (want.ticket, WhyMissing::Unknown);
                         let next = want.seq + 1;
-                        victim.say(link, &Frame::Missing(Missing { ticket, why, floor: 0, next }));
+                        victim.say(
+                            link,
+                            &Frame::Missing(Missing {
+                                ticket,
+                                why,
+                                floor: 0,
+                                next,
+                                lacked: Lacked::default(),
+                            }),
+                        );
                     }
                 }
             }

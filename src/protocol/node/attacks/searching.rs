@@ -6,7 +6,9 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{LinkId, Reason, Time};
 use crate::wire::limits::{ASKED_OF_A_LINK, MAX_WANTED_PER_LINK};
-use crate::wire::{Announce, Batch, BatchId, Entry, Frame, Missing, SlotId, Want, WhyMissing};
+use crate::wire::{
+    Announce, Batch, BatchId, Entry, Frame, Lacked, Missing, SlotId, Want, WhyMissing,
+};
 
 #[test]
 fn a_neighbour_that_answers_nothing_does_not_hold_up_what_others_have() {
@@ -120,7 +122,8 @@ fn promised(liars: u16, lie: Lie, count: u64) -> (Vec<u64>, u64) {
                         replies += 1;
                         after.get_or_insert(victim.now.since(begun).as_millis() as u64);
                     } else if lie == Lie::Missing {
-                        let missing = Missing { ticket, why, floor: 0, next: 0 };
+                        let missing =
+                            Missing { ticket, why, floor: 0, next: 0, lacked: Lacked::default() };
                         victim.say(link, &Frame::Missing(missing));
                     }
                 }

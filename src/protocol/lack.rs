@@ -1,0 +1,335 @@
+//! Lack: what a member is known not to give of a lane below the tip, from its own answers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::time::Time;
+use crate::wire::Lacked;
+use crate::wire::limits::{MAX_LACKED, MAX_WANTS};
+
+/// A member that lacked something may be asked for it again after this, the next time after twice
+/// as long, and so on.
+const ASK_AGAIN_FIRST: Duration = Duration::from_secs(2);
+/// What a member said is believed for this long, and no pause before it is asked again is longer.
+pub(super) const BELIEVED: Duration = Duration::from_secs(600);
+/// A member is not asked for slots above the tip that it lacked less than so long ago, whatever its
+/// own tip is: it announces what comes.
+const LATELY: Duration = Duration::from_secs(5);
+/// After so many slots that a member offered and did not give, its offers count for nothing.
+const MAX_BROKEN: u32 = 8;
+/// A member that was busy so often in a row, with longer pauses each time, counts as one that
+/// cannot be reached.
+const MAX_BUSY: u32 = 4;
+/// Offers of a member that are remembered: as many as one request may bring.
+const MAX_OFFERS: usize = MAX_WANTS;
+
+/// What a member says of the slots above one that it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// The lowest that it has; `u64::MAX` if none.
+    pub next: u64,
+    /// Those above `next` that it lacks.
+    pub lacked: Lacked,
+}
+
+/// What a member said of the slots `from..end`; where that is `u64::MAX`, of all above.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    from: u64,
+    end: u64,
+    /// It lacks those below `next`, and those above that it marked.
+    offer: Offer,
+    /// When it said so.
+    at: Time,
+}
+
+impl Answer {
+    /// What a member says that lacks a slot. Above the last that it marks it may have nothing.
+    fn new(seq: u64, offer: Offer, at: Time) -> Self {
+        let last = offer.lacked.last().unwrap_or(0);
+        Self { from: seq, end: offer.next.saturating_add(last).saturating_add(1), offer, at }
+    }
+
+    fn lacks(&self, seq: u64) -> bool {
+        let Offer { next, lacked } = &self.offer;
+        seq < *next || *next == u64::MAX || lacked.contains(seq - next)
+    }
+
+    /// The lowest slot above that it may have; `u64::MAX` if none.
+    fn next(&self, seq: u64) -> u64 {
+        let Offer { next, lacked } = &self.offer;
+        if seq < *next || *next == u64::MAX {
+            return (*next).min(self.end);
+        }
+        let held = lacked.first_held(seq - next + 1).map(|above| next.saturating_add(above));
+        held.unwrap_or(self.end).min(self.end)
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lack {
+    /// Ascending; they do not overlap, and are at most `MAX_LACKED`. All are kept of what may be
+    /// asked for: whoever forgot one while asking for another would ask for both for ever.
+    answers: Vec<Answer>,
+    /// When it may be asked again for what it lacks: it may have got some of it since.
+    again: Time,
+    /// Since when that goes on: what it said before may be asked again.
+    round: Time,
+    /// How many such rounds there were.
+    times: u32,
+    /// Slots that it gave since it lacked one.
+    given: usize,
+    /// Slots that it offered lately, and how many it offered and did not give.
+    offered: BTreeSet<u64>,
+    broken: u32,
+    /// How often it was busy since it last gave something; once a pause.
+    busy: u32,
+    /// It is not asked before, as it was busy.
+    busy_until: Time,
+}
+
+impl Lack {
+    /// How many answers are kept.
+    pub fn answers(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// It gave a slot. If it lacked that before, it has got more since than it said.
+    pub fn gave(&mut self, seq: u64, now: Time) {
+        if self.next(seq, now).is_some() {
+            *self = Self::default();
+        }
+        (self.broken, self.busy, self.given) = (0, 0, self.given.saturating_add(1));
+        self.offered.clear();
+    }
+
+    /// It has a slot, or not: it cannot say.
+    pub fn is_busy(&mut self, now: Time) {
+        if self.busy_until <= now {
+            self.busy_until = now.after(pause(self.busy));
+            self.busy = self.busy.saturating_add(1);
+        }
+    }
+
+    /// Whether it may be asked: it was not busy lately.
+    pub fn can_say(&self, now: Time) -> bool {
+        self.busy_until <= now
+    }
+
+    /// Whether it was busy too often to be waited for.
+    pub fn is_silent(&self, now: Time) -> bool {
+        self.busy >= MAX_BUSY && now.since(self.busy_until) < BELIEVED
+    }
+
+    /// Whether it may be asked again for a slot that it lacked.
+    pub fn may_ask_again(&self, seq: u64, now: Time) -> bool {
+        self.again <= now || self.find(seq).is_none_or(|answer| answer.at < self.round)
+    }
+
+    /// Whether as much is known as is kept.
+    pub fn is_known_well(&self, now: Time) -> bool {
+        let fresh = self.answers.iter().filter(|answer| now.since(answer.at) < BELIEVED);
+        fresh.count() >= MAX_LACKED
+    }
+
+    /// Whether it may be asked for a slot beside so many others. For what it has said nothing of,
+    /// one is enough, as its answer tells of many, and one more for each slot that it gave.
+    pub fn allows(&self, seq: u64, open: usize) -> bool {
+        open <= self.given || self.find(seq).is_some()
+    }
+
+    /// Whether it said that it lacks a slot, and that is believed still.
+    pub fn lacks(&self, seq: u64, now: Time) -> bool {
+        self.lacking(seq, now).is_some()
+    }
+
+    fn lacking(&self, seq: u64, now: Time) -> Option<&Answer> {
+        let fresh = |answer: &&Answer| now.since(answer.at) < BELIEVED;
+        self.find(seq).filter(|answer| answer.lacks(seq)).filter(fresh)
+    }
+
+    /// If it said that it lacks a slot, and that is believed still: the lowest above that it has.
+    pub fn next(&self, seq: u64, now: Time) -> Option<u64> {
+        let mut next = self.lacking(seq, now)?.next(seq);
+        while let Some(answer) = self.lacking(next, now).filter(|_| next < u64::MAX) {
+            next = answer.next(next); // where one answer ends, another goes on
+        }
+        Some(next)
+    }
+
+    /// Whether it said lately that it lacks a slot: it would announce it if it came since.
+    pub fn said_lately(&self, seq: u64, now: Time) -> bool {
+        let lately = |answer: &Answer| answer.lacks(seq) && now.since(answer.at) < LATELY;
+        self.find(seq).is_some_and(lately)
+    }
+
+    fn find(&self, seq: u64) -> Option<&Answer> {
+        let after = self.answers.partition_point(|answer| answer.from <= seq);
+        let answer = self.answers.get(after.checked_sub(1)?)?;
+        (seq < answer.end || answer.end == u64::MAX).then_some(answer)
+    }
+
+    /// It lacks a slot, and said more with that. Nothing is open of the lane below `lowest`.
+    pub fn learn(&mut self, seq: u64, offer: &Offer, lowest: u64, now: Time) {
+        if self.again <= now {
+            (self.round, self.again) = (now, now.after(pause(self.times)));
+            self.times = self.times.saturating_add(1);
+        }
+        self.answers.retain(|answer| now.since(answer.at) < BELIEVED);
+        let next = offer.next.max(seq.saturating_add(1));
+        let lies = next != u64::MAX && self.next(next, now).is_some();
+        if self.offered.contains(&seq) || lies {
+            self.broken = self.broken.saturating_add(1);
+        }
+        let next = if self.broken < MAX_BROKEN { next } else { u64::MAX };
+        self.offered.insert(next);
+        if self.offered.len() > MAX_OFFERS {
+            self.offered.pop_first();
+        }
+        self.given = 0;
+        self.insert(Answer::new(seq, Offer { next, ..*offer }, now));
+        let settled = self.answers.partition_point(|answer| answer.end <= lowest);
+        let excess = self.answers.len().saturating_sub(MAX_LACKED);
+        self.answers.drain(..settled.min(excess));
+        self.answers.truncate(MAX_LACKED); // the lowest are decided first
+    }
+
+    /// Puts what was said last in place of what was said of those slots before.
+    fn insert(&mut self, new: Answer) {
+        let start = self.answers.partition_point(|answer| answer.end <= new.from);
+        let end = self.answers.partition_point(|answer| answer.from < new.end).max(start);
+        let covered = &self.answers[start..end];
+        let below = covered.first().filter(|answer| answer.from < new.from).copied();
+        let below = below.map(|answer| Answer { end: new.from, ..answer });
+        // Of whoever lacked all above and has some of it by now, nothing is known above.
+        let holds = |answer: &&Answer| answer.end > new.end && answer.offer.next != u64::MAX;
+        let above = covered.last().filter(holds).copied();
+        let above = above.map(|answer| Answer { from: new.end, ..answer });
+        self.answers.splice(start..end, below.into_iter().chain([new]).chain(above));
+    }
+}
+
+/// A pause before the next question, after so many.
+fn pause(times: u32) -> Duration {
+    let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
+    ASK_AGAIN_FIRST.saturating_mul(factor).min(BELIEVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Lacked = Lacked([0; 32]);
+
+    fn offer(next: u64) -> Offer {
+        Offer { next, lacked: NONE }
+    }
+
+    fn lacking(lack: &Lack, upto: u64) -> Vec<u64> {
+        (1..upto).filter(|seq| lack.next(*seq, Time(0)).is_some()).collect()
+    }
+
+    #[test]
+    fn offers_that_are_not_kept_end_to_count() {
+        for lacked in [NONE, Lacked([0x55; 32])] {
+            let (mut lack, now, mut offered) = (Lack::default(), Time(0), 1);
+            for _ in 0..100 {
+                lack.learn(offered, &Offer { next: offered + 1, lacked }, 1, now);
+                match lack.next(offered, now) {
+                    Some(u64::MAX) => break,
+                    next => offered = next.expect("it said so"),
+                }
+            }
+            assert!(offered <= u64::from(MAX_BROKEN) + 1, "{offered}");
+            assert_eq!(lack.next(u64::MAX - 1, now), Some(u64::MAX));
+            assert_eq!(lack.next(5, now.after(BELIEVED)), None, "it is not believed for ever");
+        }
+    }
+
+    #[test]
+    fn a_member_is_asked_again_later_each_time() {
+        let (mut lack, mut now) = (Lack::default(), Time(7));
+        for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
+            lack.learn(5, &offer(u64::MAX), 1, now);
+            let before = now.after(Duration::from_millis(wait * 1000 - 1));
+            assert!(!lack.may_ask_again(5, before), "{wait}");
+            assert!(lack.next(9, before).is_some());
+            now = now.after(Duration::from_secs(wait));
+            assert!(lack.may_ask_again(5, now), "it may have it by now");
+        }
+        lack.learn(5, &offer(u64::MAX), 1, now);
+        lack.gave(6, now);
+        assert_eq!(lack.next(5, now), None, "it has got some of it");
+        lack.learn(5, &offer(6), 1, now);
+        lack.gave(6, now);
+        assert_eq!(lack.next(5, now), Some(6), "as it said");
+    }
+
+    #[test]
+    fn a_round_of_questions_goes_on_until_all_is_said_anew() {
+        let (mut lack, now) = (Lack::default(), Time(7));
+        for seq in [5, 600, 1200] {
+            lack.learn(seq, &offer(seq + 1), 1, now);
+        }
+        let later = now.after(ASK_AGAIN_FIRST);
+        for (said, left) in [(5, vec![600, 1200]), (1200, vec![600]), (600, vec![])] {
+            lack.learn(said, &offer(said + 1), 1, later);
+            let again = [5, 600, 1200].into_iter().filter(|seq| lack.may_ask_again(*seq, later));
+            assert_eq!(again.collect::<Vec<_>>(), left);
+        }
+    }
+
+    #[test]
+    fn all_that_a_member_lacks_is_remembered_until_it_is_decided() {
+        let (mut lack, now) = (Lack::default(), Time(0));
+        for seq in [9, 3, 6, 12] {
+            lack.learn(seq, &offer(seq + 1), 1, now);
+        }
+        assert_eq!(lacking(&lack, 16), [3, 6, 9, 12]);
+        lack.learn(5, &offer(11), 1, now);
+        assert_eq!(lacking(&lack, 16), [3, 5, 6, 7, 8, 9, 10, 12]);
+        lack.learn(7, &offer(11), 1, now);
+        assert_eq!(lacking(&lack, 16), [3, 5, 6, 7, 8, 9, 10, 12]);
+        assert_eq!(lack.next(5, now), Some(11), "it offers no slot between");
+        assert!(!lack.is_known_well(now));
+        (0..5000).for_each(|i| lack.learn(20 + 2 * i, &offer(21 + 2 * i), 12, now));
+        assert!(lack.is_known_well(now));
+        assert_eq!(lack.answers(), MAX_LACKED);
+        assert_eq!(lacking(&lack, 16), [12], "what is decided goes first");
+        assert!(lack.next(20, now).is_some(), "the lowest of the others stay");
+        lack.learn(1, &offer(u64::MAX), 11, now);
+        assert_eq!(lack.next(u64::MAX, now), Some(u64::MAX));
+        assert_eq!(lack.answers(), 1);
+    }
+
+    #[test]
+    fn more_is_asked_once_something_is_known() {
+        let (mut lack, now) = (Lack::default(), Time(0));
+        assert!(lack.allows(1, 0) && !lack.allows(1, 1));
+        lack.gave(1, now);
+        assert!(lack.allows(2, 1) && lack.allows(u64::MAX, 1) && !lack.allows(2, 2));
+        let mut lacked = Lacked::default();
+        lacked.mark(7);
+        lack.learn(2, &Offer { next: 10, lacked }, 1, now);
+        let allowed = [1, 2, 10, 17, 18].map(|seq| lack.allows(seq, 1));
+        assert_eq!(allowed, [false, true, true, true, false]);
+    }
+
+    #[test]
+    fn one_answer_tells_of_many_slots() {
+        let (mut lack, now) = (Lack::default(), Time(0));
+        lack.learn(20, &offer(u64::MAX), 1, now);
+        let mut lacked = Lacked::default();
+        [1, 2, 5, Lacked::SLOTS].into_iter().for_each(|above| lacked.mark(above));
+        lack.learn(4, &Offer { next: 10, lacked }, 1, now);
+        assert_eq!(lacking(&lack, 300), [4, 5, 6, 7, 8, 9, 11, 12, 15, 266]);
+        assert_eq!(lack.next(11, now), Some(13));
+        assert_eq!(lack.next(400, now), None, "it has got some since it lacked all above");
+        for (seq, next) in [(0, 0), (u64::MAX, u64::MAX), (u64::MAX - 1, u64::MAX), (u64::MAX, 0)] {
+            lack.learn(seq, &Offer { next, lacked: Lacked([255; 32]) }, u64::MAX, now);
+            lack.learn(seq, &Offer { next: u64::MAX - 100, lacked: Lacked([0x55; 32]) }, 0, now);
+            assert!(lack.answers.is_sorted_by(|a, b| a.from <= a.end && a.end <= b.from));
+        }
+    }
+}

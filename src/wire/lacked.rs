@@ -1,0 +1,83 @@
+//! Which slots above one an answerer lacks, as bits.
+
+use bincode::{Decode, Encode};
+
+/// Of the [`Lacked::SLOTS`] slots above one, those that are lacked: bit `i % 8` of byte `i / 8`,
+/// counted from the lowest, is that of the slot `i + 1` above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Lacked(pub [u8; 32]);
+
+impl Lacked {
+    /// Slots that it tells of.
+    pub const SLOTS: u64 = 256;
+
+    /// Marks the slot that is so many above, from 1; any that it cannot tell of is left out.
+    pub fn mark(&mut self, above: u64) {
+        let at = above.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+        if let Some((byte, bit)) = at.and_then(|at| Some((self.0.get_mut(at / 8)?, at % 8))) {
+            *byte |= 1 << bit;
+        }
+    }
+
+    /// Whether none is lacked.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 32]
+    }
+
+    /// Whether the slot that is so many above is lacked.
+    pub fn contains(&self, above: u64) -> bool {
+        let at = above.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+        let byte = at.and_then(|at| Some((self.0.get(at / 8)?, at % 8)));
+        byte.is_some_and(|(byte, bit)| byte >> bit & 1 == 1)
+    }
+
+    /// The lowest from this one on that is not lacked, as so many above.
+    pub fn first_held(&self, from: u64) -> Option<u64> {
+        let first = from.checked_sub(1).filter(|at| *at < Self::SLOTS)?;
+        let bytes = self.0.iter().zip((0..Self::SLOTS).step_by(8));
+        let mut rest = bytes.skip(usize::try_from(first / 8).ok()?);
+        rest.find_map(|(byte, at)| {
+            let before = (1_u8 << first.saturating_sub(at).min(7)) - 1; // bits below the first
+            let held = at + u64::from((byte | before).trailing_ones());
+            (held < at + 8).then_some(held + 1)
+        })
+    }
+
+    /// The highest that is lacked, as so many above.
+    pub fn last(&self) -> Option<u64> {
+        (1..=Self::SLOTS).rev().find(|above| self.contains(*above))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_range_is_left_out() {
+        let mut lacked = Lacked::default();
+        [0, Lacked::SLOTS + 1, u64::MAX].into_iter().for_each(|above| lacked.mark(above));
+        assert!(lacked.is_empty() && lacked.last().is_none());
+        assert!(![0, 1, Lacked::SLOTS + 1, u64::MAX].iter().any(|above| lacked.contains(*above)));
+        [1, 2, 9, Lacked::SLOTS].into_iter().for_each(|above| lacked.mark(above));
+        assert_eq!((lacked.0[0], lacked.0[1], lacked.0[31]), (0b11, 1, 0x80));
+        assert_eq!(lacked.last(), Some(Lacked::SLOTS));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(marked in prop::collection::btree_set(1..=Lacked::SLOTS, 0..99)) {
+            let mut lacked = Lacked::default();
+            marked.iter().for_each(|above| lacked.mark(*above));
+            let found: Vec<u64> = (0..300).filter(|above| lacked.contains(*above)).collect();
+            prop_assert_eq!(lacked.last(), found.last().copied());
+            for from in 0..300 {
+                let held = (from..=Lacked::SLOTS).find(|above| !marked.contains(above));
+                prop_assert_eq!(lacked.first_held(from), held.filter(|_| from > 0));
+            }
+            prop_assert_eq!(found, marked.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
