@@ -318,7 +318,7 @@ impl Lane {
                 (self.tip, self.tip_id) = (next, Some(slot.id));
             }
             match self.next_restart() {
-                Some(seq) if self.pass(seq - 1) => holes = true,
+                Some(seq) if self.pass_void(seq - 1) => holes = true,
                 _ => break,
             }
         }
@@ -350,11 +350,26 @@ impl Lane {
         self.move_tip(to, MAX_HOLES.saturating_sub(self.holes.len()), joins)
     }
 
-    /// The same on the word of too few: only as far as all the holes would fit that may be left of
-    /// what is missing below. So the tips of all come to stand at the same slot.
-    pub(super) fn pass(&mut self, to: u64) -> bool {
+    /// The same over what a restart header voids: only as far as all the holes would fit that may be
+    /// left of what is missing below. So the tips of all come to stand at the same slot.
+    pub(super) fn pass_void(&mut self, to: u64) -> bool {
         let joins = self.joins(to);
-        self.move_tip(to, TIP_HOLES.saturating_sub(self.holes.may_become()), joins)
+        self.move_tip(to, self.room(), joins)
+    }
+
+    /// The same on the word of too few, and not at all without such room.
+    pub(super) fn pass(&mut self, to: u64) -> bool {
+        self.room() > 0 && self.pass_void(to)
+    }
+
+    /// Runs of missing slots that may be added below the tip.
+    fn room(&self) -> usize {
+        TIP_HOLES.saturating_sub(self.holes.may_become())
+    }
+
+    /// How far the tip may move so that all the holes would fit that may be left of what it passes.
+    pub fn fits(&self) -> u64 {
+        self.tip.saturating_add(2 * self.room() as u64)
     }
 
     /// Whether what is passed above the tip adjoins the range that ends there. Where no room is

@@ -179,7 +179,7 @@ impl Lanes {
     pub fn make_room(&mut self, author: u32, header: &Header) -> bool {
         let lane = self.lanes.entry(author).or_default();
         let reached = header.restarts() && header.base <= lane.tip && header.seq - 1 > lane.tip;
-        if reached && lane.pass(header.seq - 1) {
+        if reached && lane.pass_void(header.seq - 1) {
             self.changed.insert(author);
             self.note(author);
         }

@@ -5,8 +5,8 @@ use super::recovering::tip_of;
 use super::{Victim, identity};
 use crate::crypto::Digest;
 use crate::protocol::{Hole, Restored, RestoredLane, RestoredSlot};
-use crate::wire::limits::MAX_HOLES;
-use crate::wire::{Batch, Compare, Entry, Frame};
+use crate::wire::limits::{MAX_HOLES, TIP_HOLES};
+use crate::wire::{Batch, Compare, Entry, Frame, Tip};
 
 /// The last hole of a full lane, in which one slot is held by a member.
 const LAST: Hole = Hole { from: 2 * MAX_HOLES as u64, to: 20_000, gone: false };
@@ -172,4 +172,29 @@ fn beside_holes(beside: bool) -> u64 {
 fn lanes_full_of_holes_take_no_more_than_their_turns_of_what_may_be_asked_for() {
     let (alone, beside) = (beside_holes(false), beside_holes(true));
     assert!(beside < 4 * alone + 2000, "{beside} ms, not {alone}");
+}
+
+/// A lane of which nothing is held lies far behind a slot that its author signed. A member lacks all
+/// of it, and another does not answer.
+#[test]
+fn a_lane_far_behind_is_passed_no_further_than_its_holes_may_fit() {
+    let mut victim = Victim::among(4, 1);
+    let last = 5 * TIP_HOLES as u64;
+    let batch = victim.batch(4, last, Digest([1; 32]), "far ahead");
+    victim.leave_alone();
+    (1..3).for_each(|n| drop(victim.link(n)));
+    let moves = |victim: &mut Victim, seconds: u64| {
+        victim.run(seconds * 1000, |victim, link, frame| match &frame {
+            Frame::Compare(Compare { ticket, .. }) => {
+                let tip = Tip { solid: 0, floor: 0, ..tip_of(&batch) };
+                victim.tips(link, *ticket, vec![tip]);
+            }
+            Frame::Request(request) if link.0 == 1 => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+            }
+            _ => {}
+        });
+        victim.node.tip(&identity(4).public()).0
+    };
+    assert_eq!(moves(&mut victim, 5), 2 * TIP_HOLES as u64);
 }
