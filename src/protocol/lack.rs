@@ -55,6 +55,38 @@ impl Answer {
         seq < *next || *next == u64::MAX || lacked.contains(seq - next)
     }
 
+    /// The lowest slot from one on that it may have; the end if none.
+    fn held_from(&self, seq: u64) -> u64 {
+        if self.lacks(seq) { self.next(seq) } else { seq }
+    }
+
+    /// What is said of the slots from one on.
+    fn rest(&self, from: u64) -> Self {
+        let next = self.held_from(from);
+        let mut lacked = Lacked::default();
+        for seq in next.saturating_add(1)..self.end {
+            lacked.set(seq - next, self.lacks(seq));
+        }
+        Self { from, offer: Offer { next, lacked }, ..*self }
+    }
+
+    /// Takes in what was said later from a slot of it on, as far as it can tell of that: answers
+    /// about neighbouring slots say much the same, and would be many. Gives whether that fits: it
+    /// does not if the slot that it offers is lacked now, or one below was found.
+    fn takes(&mut self, new: &Answer) -> bool {
+        let next = self.offer.next;
+        if next >= new.from && new.held_from(new.from) != next.min(new.end) {
+            return false;
+        }
+        let first = new.from.max(next.saturating_add(1));
+        let upto = new.end.min(next.saturating_add(Lacked::SLOTS + 1));
+        for seq in first..upto {
+            self.offer.lacked.set(seq - next, new.lacks(seq));
+        }
+        (self.end, self.at) = (self.end.max(upto), new.at);
+        true
+    }
+
     /// The lowest slot above that it may have; `u64::MAX` if none.
     fn next(&self, seq: u64) -> u64 {
         let Offer { next, lacked } = &self.offer;
@@ -95,10 +127,12 @@ impl Lack {
         self.answers.len()
     }
 
-    /// It gave a slot. If it lacked that before, it has got more since than it said.
+    /// It gave a slot. If it lacked that before, it has got more since than it said: what it said
+    /// of the slots around it is forgotten, and it may soon be asked again for all others.
     pub fn gave(&mut self, seq: u64, now: Time) {
-        if self.next(seq, now).is_some() {
-            *self = Self::default();
+        if self.lacks(seq, now) {
+            self.answers.retain(|answer| seq < answer.from || answer.end <= seq);
+            (self.times, self.again) = (0, self.again.min(now.after(ASK_AGAIN_FIRST)));
         }
         (self.broken, self.busy, self.given) = (0, 0, self.given.saturating_add(1));
         self.offered.clear();
@@ -158,6 +192,13 @@ impl Lack {
         Some(next)
     }
 
+    /// The lowest of the slots `from..=to` that it said to have, if that is believed still.
+    pub fn offers(&self, from: u64, to: u64, now: Time) -> Option<u64> {
+        let seq = self.next(from, now).unwrap_or(from);
+        let fresh = |answer: &Answer| !answer.lacks(seq) && now.since(answer.at) < BELIEVED;
+        (seq <= to && self.find(seq).is_some_and(fresh)).then_some(seq)
+    }
+
     /// Whether it said lately that it lacks a slot: it would announce it if it came since.
     pub fn said_lately(&self, seq: u64, now: Time) -> bool {
         let lately = |answer: &Answer| answer.lacks(seq) && now.since(answer.at) < LATELY;
@@ -196,17 +237,41 @@ impl Lack {
     }
 
     /// Puts what was said last in place of what was said of those slots before.
-    fn insert(&mut self, new: Answer) {
-        let start = self.answers.partition_point(|answer| answer.end <= new.from);
-        let end = self.answers.partition_point(|answer| answer.from < new.end).max(start);
-        let covered = &self.answers[start..end];
-        let below = covered.first().filter(|answer| answer.from < new.from).copied();
-        let below = below.map(|answer| Answer { end: new.from, ..answer });
-        // Of whoever lacked all above and has some of it by now, nothing is known above.
-        let holds = |answer: &&Answer| answer.end > new.end && answer.offer.next != u64::MAX;
-        let above = covered.last().filter(holds).copied();
-        let above = above.map(|answer| Answer { from: new.end, ..answer });
-        self.answers.splice(start..end, below.into_iter().chain([new]).chain(above));
+    fn insert(&mut self, mut new: Answer) {
+        loop {
+            let at = self.answers.partition_point(|answer| answer.end <= new.from);
+            let Some(old) = self.answers.get_mut(at).filter(|old| old.from <= new.from) else {
+                self.clear(at, new.end);
+                return self.answers.insert(at, new);
+            };
+            let before = *old;
+            if old.takes(&new) {
+                let end = old.end;
+                self.clear(at + 1, end);
+                if end >= new.end {
+                    return;
+                }
+                new = new.rest(end);
+            } else {
+                // Of whoever lacked all above and has some of it now, nothing is known above.
+                let above = before.end > new.end && before.offer.next != u64::MAX;
+                let above = above.then_some(Answer { from: new.end, ..before });
+                let below = before.from < new.from;
+                let below = below.then_some(Answer { end: new.from, ..before });
+                self.answers.splice(at..=at, below.into_iter().chain(above));
+            }
+        }
+    }
+
+    /// Forgets what was said of slots below `end`, from the answer at a place on.
+    fn clear(&mut self, at: usize, end: u64) {
+        let upto = self.answers.partition_point(|answer| answer.end <= end).max(at);
+        self.answers.drain(at..upto);
+        let Some(old) = self.answers.get_mut(at).filter(|old| old.from < end) else { return };
+        match old.offer.next {
+            u64::MAX => drop(self.answers.remove(at)), // it has some of it now
+            _ => old.from = end,
+        }
     }
 }
 
@@ -218,6 +283,9 @@ fn pause(times: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::ChaCha8Rng;
+    use rand::{RngExt as _, SeedableRng as _};
+
     use super::*;
 
     const NONE: Lacked = Lacked([0; 32]);
@@ -261,6 +329,7 @@ mod tests {
         lack.learn(5, &offer(u64::MAX), 1, now);
         lack.gave(6, now);
         assert_eq!(lack.next(5, now), None, "it has got some of it");
+        assert!(lack.may_ask_again(5, now.after(ASK_AGAIN_FIRST)));
         lack.learn(5, &offer(6), 1, now);
         lack.gave(6, now);
         assert_eq!(lack.next(5, now), Some(6), "as it said");
@@ -316,6 +385,39 @@ mod tests {
         assert_eq!(allowed, [false, true, true, true, false]);
     }
 
+    /// A member with random slots of 3000 is asked for those that it lacks, in any order.
+    #[test]
+    fn answers_about_neighbours_become_one() {
+        let mut dice = ChaCha8Rng::seed_from_u64(1);
+        let has: Vec<bool> = (0..3000).map(|_| dice.random_bool(0.4)).collect();
+        let mut lack = Lack::default();
+        for turn in 0..4000 {
+            let seq = if turn < 2000 { turn + 500 } else { dice.random_range(1..3000) };
+            if has[seq] {
+                continue;
+            }
+            let next = (seq + 1..3000).find(|at| has[*at]);
+            let mut lacked = Lacked::default();
+            let above = next.map_or(3000, |next| next + 1)..3000;
+            let above = above.filter(|at| !has[*at]);
+            above.for_each(|at| lacked.mark((at - next.unwrap_or(0)) as u64));
+            let next = next.map_or(u64::MAX, |next| next as u64);
+            lack.learn(seq as u64, &Offer { next, lacked }, 1, Time(0));
+            assert!(lack.answers.is_sorted_by(|a, b| a.from < a.end && a.end <= b.from));
+        }
+        (1..3000).for_each(|at| {
+            assert_eq!(
+                lack.lacks(at as u64, Time(0)),
+                !has[at],
+                "{at} {:?} broken {}",
+                lack.find(at as u64),
+                lack.broken
+            )
+        });
+        assert!(lack.answers() < 40, "{}", lack.answers());
+        assert_eq!(lack.broken, 0);
+    }
+
     #[test]
     fn one_answer_tells_of_many_slots() {
         let (mut lack, now) = (Lack::default(), Time(0));
@@ -325,6 +427,9 @@ mod tests {
         lack.learn(4, &Offer { next: 10, lacked }, 1, now);
         assert_eq!(lacking(&lack, 300), [4, 5, 6, 7, 8, 9, 11, 12, 15, 266]);
         assert_eq!(lack.next(11, now), Some(13));
+        let offered = [(4, 9), (4, 10), (11, 20), (13, 13), (267, 300)];
+        let offered = offered.map(|(from, to)| lack.offers(from, to, now));
+        assert_eq!(offered, [None, Some(10), Some(13), Some(13), None]);
         assert_eq!(lack.next(400, now), None, "it has got some since it lacked all above");
         for (seq, next) in [(0, 0), (u64::MAX, u64::MAX), (u64::MAX - 1, u64::MAX), (u64::MAX, 0)] {
             lack.learn(seq, &Offer { next, lacked: Lacked([255; 32]) }, u64::MAX, now);

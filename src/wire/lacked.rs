@@ -13,9 +13,14 @@ impl Lacked {
 
     /// Marks the slot that is so many above, from 1; any that it cannot tell of is left out.
     pub fn mark(&mut self, above: u64) {
+        self.set(above, true);
+    }
+
+    /// Marks it, or takes the mark away.
+    pub fn set(&mut self, above: u64, lacked: bool) {
         let at = above.checked_sub(1).and_then(|at| usize::try_from(at).ok());
         if let Some((byte, bit)) = at.and_then(|at| Some((self.0.get_mut(at / 8)?, at % 8))) {
-            *byte |= 1 << bit;
+            *byte = *byte & !(1 << bit) | u8::from(lacked) << bit;
         }
     }
 

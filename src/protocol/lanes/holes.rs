@@ -179,9 +179,9 @@ impl Holes {
         Some(hole.from.max(seq.saturating_add(1)))
     }
 
-    /// First slots of the ranges that are gone.
-    pub fn gone(&self) -> impl Iterator<Item = u64> {
-        self.ranges.iter().filter(|hole| hole.gone).map(|hole| hole.from)
+    /// The ranges that are gone, ascending.
+    pub fn gone(&self) -> impl Iterator<Item = &Hole> {
+        self.ranges.iter().filter(|hole| hole.gone)
     }
 
     /// The lowest missing slot from this one on that was given up.
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!([1, 2, last].map(|seq| holes.undivided(seq)), [None; 3]);
         assert_eq!(holes, before, "what others may hold is not given up with the rest");
         holes.give_up(1, 5);
-        let gone: Vec<u64> = holes.gone().collect();
+        let gone: Vec<u64> = holes.gone().map(|hole| hole.from).collect();
         assert_eq!(gone, [1, 3, 5], "whole ranges take no room");
         assert_eq!(holes.may_become(), MAX_HOLES + MAX_HOLES / 2);
         for seq in (3..last).step_by(97) {

@@ -350,8 +350,8 @@ impl Lane {
         self.move_tip(to, MAX_HOLES.saturating_sub(self.holes.len()), joins)
     }
 
-    /// The same over what a restart header voids: only as far as all the holes would fit that may be
-    /// left of what is missing below. So the tips of all come to stand at the same slot.
+    /// The same over what a restart header voids: only as far as all the holes would fit that may
+    /// be left of what is missing below. So the tips of all come to stand at the same slot.
     pub(super) fn pass_void(&mut self, to: u64) -> bool {
         let joins = self.joins(to);
         self.move_tip(to, self.room(), joins)

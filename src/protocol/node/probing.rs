@@ -3,9 +3,9 @@
 use rand::RngExt as _;
 
 use super::state::Node;
-use crate::protocol::LinkId;
 use crate::protocol::lanes::Lane;
 use crate::protocol::under_way::Ask;
+use crate::protocol::{Hole, LinkId};
 use crate::wire::limits::{MAX_WANTS, RECOVERING_PER_LINK};
 
 /// Holes that were given up and are looked at when one member could be asked for them.
@@ -38,25 +38,30 @@ impl Node {
         self.ask_holes(link, member, &planned);
     }
 
-    /// First slots of holes that were given up, beginning anywhere: a liar's lanes may have as many
-    /// as there may be.
+    /// Slots of holes that were given up: first those that the member said to have, then the first
+    /// ones of holes, beginning anywhere: a liar's lanes may have as many as there may be.
     fn some_given_up(&mut self, member: u32) -> Vec<(u32, u64)> {
-        let lanes =
-            self.lanes.holed().filter(|(a, _)| !self.recovery.is_known_well(*a, member, self.now));
-        let lanes: Vec<(u32, &Lane)> = lanes.collect();
+        let now = self.now;
+        let lanes: Vec<(u32, &Lane)> = self.lanes.holed().collect();
         let first = self.rng.random_range(0..lanes.len().max(1));
-        let turn = lanes.iter().cycle().skip(first).take(lanes.len());
-        let mut some = Vec::new();
-        for (author, lane) in turn {
-            let gone: Vec<u64> = lane.holes().gone().collect();
-            let first = self.rng.random_range(0..gone.len().max(1));
-            let (before, after) = gone.split_at(first);
-            some.extend(after.iter().chain(before).map(|seq| (*author, *seq)));
-            if some.len() >= PROBED {
+        let (mut offered, mut some) = (Vec::new(), Vec::new());
+        for (author, lane) in lanes.iter().cycle().skip(first).take(lanes.len()) {
+            let gone: Vec<&Hole> = lane.holes().gone().collect();
+            let lack = self.recovery.known(*author).and_then(|known| known.get(&member));
+            let known = gone.iter().filter_map(|hole| lack?.offers(hole.from, hole.to, now));
+            offered
+                .extend(known.filter(|seq| lane.holes().may_fill(*seq)).map(|seq| (*author, seq)));
+            if some.len() < PROBED && !lack.is_some_and(|lack| lack.is_known_well(now)) {
+                let first = self.rng.random_range(0..gone.len().max(1));
+                let (before, after) = gone.split_at(first);
+                some.extend(after.iter().chain(before).map(|hole| (*author, hole.from)));
+            }
+            if offered.len() >= PROBED {
                 break;
             }
         }
         some.truncate(PROBED);
-        some
+        offered.extend(some);
+        offered
     }
 }

@@ -4,7 +4,7 @@ use super::answering::lacks;
 use super::recovering::tip_of;
 use super::{Victim, identity};
 use crate::crypto::Digest;
-use crate::protocol::{Hole, Restored, RestoredLane, RestoredSlot};
+use crate::protocol::{Hole, LinkId, Restored, RestoredLane, RestoredSlot};
 use crate::wire::limits::{MAX_HOLES, TIP_HOLES};
 use crate::wire::{Batch, Compare, Entry, Frame, Tip};
 
@@ -174,15 +174,15 @@ fn lanes_full_of_holes_take_no_more_than_their_turns_of_what_may_be_asked_for() 
     assert!(beside < 4 * alone + 2000, "{beside} ms, not {alone}");
 }
 
-/// A lane of which nothing is held lies far behind a slot that its author signed. A member lacks all
-/// of it, and another does not answer.
+/// A lane of which nothing is held lies far behind a slot that its author signed. A member lacks
+/// all of it, and another does not answer.
 #[test]
 fn a_lane_far_behind_is_passed_no_further_than_its_holes_may_fit() {
     let mut victim = Victim::among(4, 1);
     let last = 5 * TIP_HOLES as u64;
     let batch = victim.batch(4, last, Digest([1; 32]), "far ahead");
     victim.leave_alone();
-    (1..3).for_each(|n| drop(victim.link(n)));
+    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
     let moves = |victim: &mut Victim, seconds: u64| {
         victim.run(seconds * 1000, |victim, link, frame| match &frame {
             Frame::Compare(Compare { ticket, .. }) => {
