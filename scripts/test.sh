@@ -55,8 +55,7 @@ step "tools" tools
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
 step "the pure half alone" cargo clippy --locked --no-default-features -- -D warnings
-# The node's own binary first: the tests start it as a process.
-step "build" cargo build --locked --bins
+# All is compiled before the first test runs, the node's own binary too: tests start it as a process.
 step "tests: units, integration, golden vectors, fuzz replay" cargo test --locked
 step "the interface and its description" scripts/openapi.sh
 step "simulation: swarm seeds, two runs of a seed" simulation
