@@ -72,10 +72,12 @@ impl Answer {
 
     /// Takes in what was said later from a slot of it on, as far as it can tell of that: answers
     /// about neighbouring slots say much the same, and would be many. Gives whether that fits: it
-    /// does not if the slot that it offers is lacked now, or one below was found.
-    fn takes(&mut self, new: &Answer) -> bool {
-        let next = self.offer.next;
-        if next >= new.from && new.held_from(new.from) != next.min(new.end) {
+    /// does not if the slot that it offers is lacked now, or one below was found, or this one was
+    /// said before the round: what lies below the new one is to be said anew.
+    fn takes(&mut self, new: &Answer, round: Time) -> bool {
+        let (next, whole) = (self.offer.next, new.from == self.from);
+        let found = next >= new.from && new.held_from(new.from) != next.min(new.end);
+        if found || (self.at < round && !whole) {
             return false;
         }
         let first = new.from.max(next.saturating_add(1));
@@ -83,7 +85,7 @@ impl Answer {
         for seq in first..upto {
             self.offer.lacked.set(seq - next, new.lacks(seq));
         }
-        (self.end, self.at) = (self.end.max(upto), new.at);
+        (self.end, self.at) = (self.end.max(upto), if whole { new.at } else { self.at });
         true
     }
 
@@ -228,7 +230,9 @@ impl Lack {
         if self.offered.len() > MAX_OFFERS {
             self.offered.pop_first();
         }
-        self.given = 0;
+        if !self.lacks(seq, now) {
+            self.given = 0;
+        }
         self.insert(Answer::new(seq, Offer { next, ..*offer }, now));
         let settled = self.answers.partition_point(|answer| answer.end <= lowest);
         let excess = self.answers.len().saturating_sub(MAX_LACKED);
@@ -245,7 +249,7 @@ impl Lack {
                 return self.answers.insert(at, new);
             };
             let before = *old;
-            if old.takes(&new) {
+            if old.takes(&new, self.round) {
                 let end = old.end;
                 self.clear(at + 1, end);
                 if end >= new.end {
@@ -347,6 +351,19 @@ mod tests {
             let again = [5, 600, 1200].into_iter().filter(|seq| lack.may_ask_again(*seq, later));
             assert_eq!(again.collect::<Vec<_>>(), left);
         }
+    }
+
+    /// It lacks all from 1 on. A round begins with slot 2: what it said of slot 1 is no fresher.
+    #[test]
+    fn what_was_not_said_anew_is_asked_in_the_same_round() {
+        let (mut lack, mut now) = (Lack::default(), Time(0));
+        lack.learn(1, &offer(u64::MAX), 1, now);
+        for _ in 0..3 {
+            now = lack.again;
+            lack.learn(2, &offer(u64::MAX), 1, now);
+            assert!(lack.may_ask_again(1, now) && !lack.may_ask_again(2, now));
+        }
+        assert!(!lack.lacks(1, Time(0).after(BELIEVED)) && lack.lacks(2, now));
     }
 
     #[test]

@@ -160,7 +160,8 @@ impl Recovery {
         self.lack_of(author, member).learn(seq, offer, lowest, now);
     }
 
-    fn lack_of(&mut self, author: u32, member: u32) -> &mut Lack {
+    /// What a member is known to lack of a lane; from now on what it gives counts, too.
+    pub fn lack_of(&mut self, author: u32, member: u32) -> &mut Lack {
         self.lacks.entry(author).or_default().entry(member).or_default()
     }
 

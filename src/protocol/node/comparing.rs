@@ -307,24 +307,14 @@ impl Node {
             self.write_holes();
             return self.recover_soon();
         }
-        // Of what nobody says to hold, little is asked for before more is known, and not what was
-        // lacked a moment ago; but for the first: the tip may move on the word of whoever lacks it.
-        let (known, first) = (self.recovery.known(author), missing.first().copied());
-        let lack = known.and_then(|known| known.get(&from.number));
-        let mut open = 0;
-        missing.retain(|seq| {
-            let lacks = || lack.is_some_and(|lack| lack.said_lately(*seq, self.now));
-            let allows = |open| lack.map_or(open == 0, |lack| lack.allows(*seq, open));
-            let certain = *seq <= tip.solid || self.lanes.vouches(author, *seq);
-            let asked = Some(*seq) == first || certain || (!lacks() && allows(open));
-            open += usize::from(asked && !certain);
-            *seq > tip.floor && asked
-        });
+        missing.retain(|seq| *seq > tip.floor);
+        let long = missing.len() >= LONG_GAP;
+        self.keep_likely(author, tip, from.number, &mut missing);
         if missing.is_empty() {
             return;
         }
         // A few may be on their way to us anyway: that is no reason to compare again at once.
-        if missing.len() >= LONG_GAP {
+        if long {
             let given = self.links.get(link).map_or(0, |held| held.given);
             self.catching_up.insert(link, given);
             self.visit_pause = self.config.visit_every / 4;
@@ -336,5 +326,22 @@ impl Node {
             let due = if self.relay.seeks(author, seq) { later } else { soon };
             self.relay.want((author, seq, None), link, due);
         }
+    }
+
+    /// Of what nobody says to hold, little is asked for before more is known, and not what was lacked
+    /// a moment ago; but for the first: the tip may move on the word of whoever lacks it.
+    fn keep_likely(&mut self, author: u32, tip: &Tip, member: u32, missing: &mut Vec<u64>) {
+        let first = missing.first().copied();
+        let certain =
+            |seq| Some(seq) == first || seq <= tip.solid || self.lanes.vouches(author, seq);
+        if missing.iter().all(|seq| certain(*seq)) {
+            return;
+        }
+        let (lack, mut open) = (self.recovery.lack_of(author, member), 0);
+        missing.retain(|seq| {
+            let likely = !lack.said_lately(*seq, self.now) && lack.allows(*seq, open);
+            open += usize::from(likely && !certain(*seq));
+            likely || certain(*seq)
+        });
     }
 }

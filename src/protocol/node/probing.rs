@@ -8,8 +8,10 @@ use crate::protocol::under_way::Ask;
 use crate::protocol::{Hole, LinkId};
 use crate::wire::limits::{MAX_WANTS, RECOVERING_PER_LINK};
 
-/// Holes that were given up and are looked at when one member could be asked for them.
+/// Slots of such holes that one member might be asked for at once.
 const PROBED: usize = 64;
+/// Holes that are looked at for that.
+const LOOKED_AT: usize = 1024;
 
 impl Node {
     /// Asks a member for the first slots of holes that were given up, but for those that it said
@@ -19,7 +21,7 @@ impl Node {
         let (member, now) = (held.number, self.now);
         let room = RECOVERING_PER_LINK.saturating_sub(self.recovery.under_way.on(link));
         let room = room.min(MAX_WANTS).min(held.room_for_wants()).min(self.recovery.room());
-        if room == 0 || !held.may_recover() {
+        if room == 0 || !held.may_recover() || !self.recovery.may_ask(false, now) {
             return;
         }
         let (probed, patience) = (self.some_given_up(member), self.patience());
@@ -44,19 +46,21 @@ impl Node {
         let now = self.now;
         let lanes: Vec<(u32, &Lane)> = self.lanes.holed().collect();
         let first = self.rng.random_range(0..lanes.len().max(1));
-        let (mut offered, mut some) = (Vec::new(), Vec::new());
+        let (mut offered, mut some, mut left) = (Vec::new(), Vec::new(), LOOKED_AT);
         for (author, lane) in lanes.iter().cycle().skip(first).take(lanes.len()) {
-            let gone: Vec<&Hole> = lane.holes().gone().collect();
+            let all: Vec<&Hole> = lane.holes().gone().collect();
+            let first = self.rng.random_range(0..all.len().max(1));
+            let gone: Vec<&&Hole> =
+                all.iter().cycle().skip(first).take(all.len().min(left)).collect();
+            left -= gone.len();
             let lack = self.recovery.known(*author).and_then(|known| known.get(&member));
             let known = gone.iter().filter_map(|hole| lack?.offers(hole.from, hole.to, now));
             offered
                 .extend(known.filter(|seq| lane.holes().may_fill(*seq)).map(|seq| (*author, seq)));
             if some.len() < PROBED && !lack.is_some_and(|lack| lack.is_known_well(now)) {
-                let first = self.rng.random_range(0..gone.len().max(1));
-                let (before, after) = gone.split_at(first);
-                some.extend(after.iter().chain(before).map(|hole| (*author, hole.from)));
+                some.extend(gone.iter().map(|hole| (*author, hole.from)));
             }
-            if offered.len() >= PROBED {
+            if offered.len() >= PROBED || left == 0 {
                 break;
             }
         }

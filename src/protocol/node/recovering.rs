@@ -347,7 +347,9 @@ impl Node {
                 };
                 for source in plan.sources.iter_mut().filter(|source| !source.is_free()) {
                     if !again && fits(source) {
-                        (busy, source.awaited) = (true, source.awaited || !source.credit);
+                        // One that leaves open what it was asked for holds up nothing else.
+                        busy |= source.room == 0 || !source.late;
+                        source.awaited |= !source.credit;
                     }
                 }
                 let Some(at) = plan.find(*turn, |source| source.is_free() && fits(source)) else {
@@ -370,6 +372,9 @@ impl Node {
         if any {
             return Next::Slot;
         }
+        // What those lack is not given up on their old word while they are asked again.
+        let asked_again = |source: &&Source| source.again && source.asked_again && !source.late;
+        busy |= plan.sources.iter().any(|source| asked_again(&source));
         match (asked.is_some(), busy) {
             (false, true) => Next::Busy,
             (true, true) => Next::Slot,
