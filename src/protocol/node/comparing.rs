@@ -328,8 +328,8 @@ impl Node {
         }
     }
 
-    /// Of what nobody says to hold, little is asked for before more is known, and not what was lacked
-    /// a moment ago; but for the first: the tip may move on the word of whoever lacks it.
+    /// Of what nobody says to hold, little is asked for before more is known, and not what was
+    /// lacked a moment ago; but for the first: the tip may move on the word of whoever lacks it.
     fn keep_likely(&mut self, author: u32, tip: &Tip, member: u32, missing: &mut Vec<u64>) {
         let first = missing.first().copied();
         let certain =

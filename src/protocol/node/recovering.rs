@@ -319,14 +319,8 @@ impl Node {
         if asked.is_some_and(|open| now.since(open.last) < plan.patience) {
             return Next::Slot;
         }
-        let (known, vouched) = (self.recovery.known(author), self.lanes.vouches(author, seq));
-        for source in &mut plan.sources {
-            let lack = known.and_then(|known| known.get(&source.member));
-            source.lacks = lack.is_some_and(|lack| lack.lacks(seq, now));
-            let allowed = lack.map_or(source.open == 0, |lack| lack.allows(seq, source.open));
-            source.waits = !vouched && !allowed;
-            source.again = source.lacks && lack.is_some_and(|lack| lack.may_ask_again(seq, now));
-        }
+        let vouched = self.lanes.vouches(author, seq);
+        self.know_sources(author, seq, &mut plan.sources);
         let most = self.network.f() + 1;
         let mut count = match asked.filter(|open| !open.rests) {
             Some(open) => most.saturating_sub(open.members).max(1),
@@ -373,12 +367,25 @@ impl Node {
             return Next::Slot;
         }
         // What those lack is not given up on their old word while they are asked again.
-        let asked_again = |source: &&Source| source.again && source.asked_again && !source.late;
-        busy |= plan.sources.iter().any(|source| asked_again(&source));
+        let asked_again = |source: &Source| source.again && source.asked_again && !source.late;
+        busy |= plan.sources.iter().any(asked_again);
         match (asked.is_some(), busy) {
             (false, true) => Next::Busy,
             (true, true) => Next::Slot,
             (_, false) => Next::Nobody,
+        }
+    }
+
+    /// Notes what is known of the sources for a slot.
+    fn know_sources(&self, author: u32, seq: u64, sources: &mut [Source]) {
+        let (known, now) = (self.recovery.known(author), self.now);
+        let vouched = self.lanes.vouches(author, seq);
+        for source in sources {
+            let lack = known.and_then(|known| known.get(&source.member));
+            source.lacks = lack.is_some_and(|lack| lack.lacks(seq, now));
+            let allowed = lack.map_or(source.open == 0, |lack| lack.allows(seq, source.open));
+            source.waits = !vouched && !allowed;
+            source.again = source.lacks && lack.is_some_and(|lack| lack.may_ask_again(seq, now));
         }
     }
 
