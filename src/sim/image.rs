@@ -274,14 +274,15 @@ impl Image {
         });
         let mut bad: Vec<StoredBatch> = bad.collect();
         let mut followed = None;
-        for ((author, seq, _), row) in self.rows.iter().rev() {
+        for ((author, seq, second), row) in self.rows.iter().rev() {
             let slot = match row {
                 Row::Whole(stored) if stored.batch.id() == stored.id => slot_of(stored),
                 Row::Whole(_) => continue,
                 Row::Pruned(pruned) => pruned.0,
             };
             if followed == Some((*author, seq.saturating_add(1))) || is_signed(author, &slot) {
-                followed = Some((*author, *seq));
+                // A second batch goes with a first one that is bad, and then nothing follows.
+                followed = if *second { followed } else { Some((*author, *seq)) };
             } else if let Row::Whole(stored) = row {
                 bad.push(stored.clone());
             }

@@ -141,7 +141,8 @@ fn check_tips(
         let (row, slot) = slots[place];
         let followed = good.contains(&slot.seq.saturating_add(1));
         if followed || slot.is_signed(author, network) {
-            good.insert(slot.seq);
+            // A second batch goes with a first one that is bad, and then nothing follows.
+            good.extend(slot.first.then_some(slot.seq));
         } else {
             suspects.push(row);
             slots.remove(place);
