@@ -52,6 +52,10 @@ impl Driver {
                 self.disk.write(token, record, durability);
             }
             Output::Read { token, author, seq, id } => self.disk.read(token, author, seq, id),
+            // Whatever is read is checked, and a bad row set aside.
+            Output::Doubt { token, author, seq, id } => {
+                self.disk.read(token, author, seq, Some(id));
+            }
             // Streams are woken by the commit of its `Write`, which came just before.
             Output::Deliver(_) => {}
             Output::Published { ticket, id, seq } => {

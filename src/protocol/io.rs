@@ -216,6 +216,19 @@ pub enum Output {
         /// Which batch in it; without it, the first.
         id: Option<BatchId>,
     },
+    /// A batch that a start found is not what its author signed. Look at its row, and set it aside
+    /// (`Damaged`): what is kept would come back at the next start, and a sound copy finds no
+    /// place. A `Read` may answer it, or nothing.
+    Doubt {
+        /// The question.
+        token: Token,
+        /// Whose slot.
+        author: PublicKey,
+        /// Which slot.
+        seq: u64,
+        /// Which batch in it.
+        id: BatchId,
+    },
     /// A batch is delivered. Its `Write` came just before.
     Deliver(Box<Delivery>),
     /// A message that was published here is synced, and will reach the mesh whatever happens now.

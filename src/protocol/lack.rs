@@ -32,6 +32,15 @@ pub(super) struct Offer {
     pub lacked: Lacked,
 }
 
+/// What the node itself holds of a lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Own {
+    /// Below this slot nothing is asked for.
+    pub lowest: u64,
+    /// Whether it has the slot that is offered: no offer of that is tried.
+    pub has_next: bool,
+}
+
 /// What a member said of the slots `from..end`; where that is `u64::MAX`, of all above.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
@@ -213,15 +222,16 @@ impl Lack {
         (seq < answer.end || answer.end == u64::MAX).then_some(answer)
     }
 
-    /// It lacks a slot, and said more with that. Nothing is open of the lane below `lowest`.
-    pub fn learn(&mut self, seq: u64, offer: &Offer, lowest: u64, now: Time) {
+    /// It lacks a slot, and said more with that.
+    pub fn learn(&mut self, seq: u64, offer: &Offer, own: Own, now: Time) {
         if self.again <= now {
             (self.round, self.again) = (now, now.after(pause(self.times)));
             self.times = self.times.saturating_add(1);
         }
         self.answers.retain(|answer| now.since(answer.at) < BELIEVED);
         let next = offer.next.max(seq.saturating_add(1));
-        let lies = next != u64::MAX && self.next(next, now).is_some();
+        // What it lacked and has by now, another may have given us first.
+        let lies = next != u64::MAX && !own.has_next && self.next(next, now).is_some();
         if self.offered.contains(&seq) || lies {
             self.broken = self.broken.saturating_add(1);
         }
@@ -234,7 +244,7 @@ impl Lack {
             self.given = 0;
         }
         self.insert(Answer::new(seq, Offer { next, ..*offer }, now));
-        let settled = self.answers.partition_point(|answer| answer.end <= lowest);
+        let settled = self.answers.partition_point(|answer| answer.end <= own.lowest);
         let excess = self.answers.len().saturating_sub(MAX_LACKED);
         self.answers.drain(..settled.min(excess));
         self.answers.truncate(MAX_LACKED); // the lowest are decided first
@@ -294,6 +304,10 @@ mod tests {
 
     const NONE: Lacked = Lacked([0; 32]);
 
+    fn own(lowest: u64) -> Own {
+        Own { lowest, has_next: false }
+    }
+
     fn offer(next: u64) -> Offer {
         Offer { next, lacked: NONE }
     }
@@ -307,7 +321,7 @@ mod tests {
         for lacked in [NONE, Lacked([0x55; 32])] {
             let (mut lack, now, mut offered) = (Lack::default(), Time(0), 1);
             for _ in 0..100 {
-                lack.learn(offered, &Offer { next: offered + 1, lacked }, 1, now);
+                lack.learn(offered, &Offer { next: offered + 1, lacked }, own(1), now);
                 match lack.next(offered, now) {
                     Some(u64::MAX) => break,
                     next => offered = next.expect("it said so"),
@@ -319,22 +333,35 @@ mod tests {
         }
     }
 
+    /// A liar gives a member slots that it lacked, and the same ones to us.
+    #[test]
+    fn what_a_member_got_since_and_we_have_too_is_no_broken_offer() {
+        for has_next in [false, true] {
+            let (mut lack, mut now) = (Lack::default(), Time(7));
+            for slot in 1..20 {
+                lack.learn(1, &offer(100 - slot), Own { lowest: 1, has_next }, now);
+                now = now.after(ASK_AGAIN_FIRST);
+            }
+            assert_eq!(lack.next(1, now), Some(if has_next { 81 } else { u64::MAX }));
+        }
+    }
+
     #[test]
     fn a_member_is_asked_again_later_each_time() {
         let (mut lack, mut now) = (Lack::default(), Time(7));
         for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
-            lack.learn(5, &offer(u64::MAX), 1, now);
+            lack.learn(5, &offer(u64::MAX), own(1), now);
             let before = now.after(Duration::from_millis(wait * 1000 - 1));
             assert!(!lack.may_ask_again(5, before), "{wait}");
             assert!(lack.next(9, before).is_some());
             now = now.after(Duration::from_secs(wait));
             assert!(lack.may_ask_again(5, now), "it may have it by now");
         }
-        lack.learn(5, &offer(u64::MAX), 1, now);
+        lack.learn(5, &offer(u64::MAX), own(1), now);
         lack.gave(6, now);
         assert_eq!(lack.next(5, now), None, "it has got some of it");
         assert!(lack.may_ask_again(5, now.after(ASK_AGAIN_FIRST)));
-        lack.learn(5, &offer(6), 1, now);
+        lack.learn(5, &offer(6), own(1), now);
         lack.gave(6, now);
         assert_eq!(lack.next(5, now), Some(6), "as it said");
     }
@@ -343,11 +370,11 @@ mod tests {
     fn a_round_of_questions_goes_on_until_all_is_said_anew() {
         let (mut lack, now) = (Lack::default(), Time(7));
         for seq in [5, 600, 1200] {
-            lack.learn(seq, &offer(seq + 1), 1, now);
+            lack.learn(seq, &offer(seq + 1), own(1), now);
         }
         let later = now.after(ASK_AGAIN_FIRST);
         for (said, left) in [(5, vec![600, 1200]), (1200, vec![600]), (600, vec![])] {
-            lack.learn(said, &offer(said + 1), 1, later);
+            lack.learn(said, &offer(said + 1), own(1), later);
             let again = [5, 600, 1200].into_iter().filter(|seq| lack.may_ask_again(*seq, later));
             assert_eq!(again.collect::<Vec<_>>(), left);
         }
@@ -357,10 +384,10 @@ mod tests {
     #[test]
     fn what_was_not_said_anew_is_asked_in_the_same_round() {
         let (mut lack, mut now) = (Lack::default(), Time(0));
-        lack.learn(1, &offer(u64::MAX), 1, now);
+        lack.learn(1, &offer(u64::MAX), own(1), now);
         for _ in 0..3 {
             now = lack.again;
-            lack.learn(2, &offer(u64::MAX), 1, now);
+            lack.learn(2, &offer(u64::MAX), own(1), now);
             assert!(lack.may_ask_again(1, now) && !lack.may_ask_again(2, now));
         }
         assert!(!lack.lacks(1, Time(0).after(BELIEVED)) && lack.lacks(2, now));
@@ -370,21 +397,21 @@ mod tests {
     fn all_that_a_member_lacks_is_remembered_until_it_is_decided() {
         let (mut lack, now) = (Lack::default(), Time(0));
         for seq in [9, 3, 6, 12] {
-            lack.learn(seq, &offer(seq + 1), 1, now);
+            lack.learn(seq, &offer(seq + 1), own(1), now);
         }
         assert_eq!(lacking(&lack, 16), [3, 6, 9, 12]);
-        lack.learn(5, &offer(11), 1, now);
+        lack.learn(5, &offer(11), own(1), now);
         assert_eq!(lacking(&lack, 16), [3, 5, 6, 7, 8, 9, 10, 12]);
-        lack.learn(7, &offer(11), 1, now);
+        lack.learn(7, &offer(11), own(1), now);
         assert_eq!(lacking(&lack, 16), [3, 5, 6, 7, 8, 9, 10, 12]);
         assert_eq!(lack.next(5, now), Some(11), "it offers no slot between");
         assert!(!lack.is_known_well(now));
-        (0..5000).for_each(|i| lack.learn(20 + 2 * i, &offer(21 + 2 * i), 12, now));
+        (0..5000).for_each(|i| lack.learn(20 + 2 * i, &offer(21 + 2 * i), own(12), now));
         assert!(lack.is_known_well(now));
         assert_eq!(lack.answers(), MAX_LACKED);
         assert_eq!(lacking(&lack, 16), [12], "what is decided goes first");
         assert!(lack.next(20, now).is_some(), "the lowest of the others stay");
-        lack.learn(1, &offer(u64::MAX), 11, now);
+        lack.learn(1, &offer(u64::MAX), own(11), now);
         assert_eq!(lack.next(u64::MAX, now), Some(u64::MAX));
         assert_eq!(lack.answers(), 1);
     }
@@ -397,7 +424,7 @@ mod tests {
         assert!(lack.allows(2, 1) && lack.allows(u64::MAX, 1) && !lack.allows(2, 2));
         let mut lacked = Lacked::default();
         lacked.mark(7);
-        lack.learn(2, &Offer { next: 10, lacked }, 1, now);
+        lack.learn(2, &Offer { next: 10, lacked }, own(1), now);
         let allowed = [1, 2, 10, 17, 18].map(|seq| lack.allows(seq, 1));
         assert_eq!(allowed, [false, true, true, true, false]);
     }
@@ -419,7 +446,7 @@ mod tests {
             let above = above.filter(|at| !has[*at]);
             above.for_each(|at| lacked.mark((at - next.unwrap_or(0)) as u64));
             let next = next.map_or(u64::MAX, |next| next as u64);
-            lack.learn(seq as u64, &Offer { next, lacked }, 1, Time(0));
+            lack.learn(seq as u64, &Offer { next, lacked }, own(1), Time(0));
             assert!(lack.answers.is_sorted_by(|a, b| a.from < a.end && a.end <= b.from));
         }
         (1..3000).for_each(|at| {
@@ -438,10 +465,10 @@ mod tests {
     #[test]
     fn one_answer_tells_of_many_slots() {
         let (mut lack, now) = (Lack::default(), Time(0));
-        lack.learn(20, &offer(u64::MAX), 1, now);
+        lack.learn(20, &offer(u64::MAX), own(1), now);
         let mut lacked = Lacked::default();
         [1, 2, 5, Lacked::SLOTS].into_iter().for_each(|above| lacked.mark(above));
-        lack.learn(4, &Offer { next: 10, lacked }, 1, now);
+        lack.learn(4, &Offer { next: 10, lacked }, own(1), now);
         assert_eq!(lacking(&lack, 300), [4, 5, 6, 7, 8, 9, 11, 12, 15, 266]);
         assert_eq!(lack.next(11, now), Some(13));
         let offered = [(4, 9), (4, 10), (11, 20), (13, 13), (267, 300)];
@@ -449,8 +476,13 @@ mod tests {
         assert_eq!(offered, [None, Some(10), Some(13), Some(13), None]);
         assert_eq!(lack.next(400, now), None, "it has got some since it lacked all above");
         for (seq, next) in [(0, 0), (u64::MAX, u64::MAX), (u64::MAX - 1, u64::MAX), (u64::MAX, 0)] {
-            lack.learn(seq, &Offer { next, lacked: Lacked([255; 32]) }, u64::MAX, now);
-            lack.learn(seq, &Offer { next: u64::MAX - 100, lacked: Lacked([0x55; 32]) }, 0, now);
+            lack.learn(seq, &Offer { next, lacked: Lacked([255; 32]) }, own(u64::MAX), now);
+            lack.learn(
+                seq,
+                &Offer { next: u64::MAX - 100, lacked: Lacked([0x55; 32]) },
+                own(0),
+                now,
+            );
             assert!(lack.answers.is_sorted_by(|a, b| a.from <= a.end && a.end <= b.from));
         }
     }

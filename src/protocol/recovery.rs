@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Rate};
-use super::lack::{BELIEVED, Lack, Offer};
+use super::lack::{BELIEVED, Lack, Offer, Own};
 use super::under_way::{Ask, UnderWay};
 use super::{LinkId, Note, Time};
 use crate::wire::limits::{
-    ASK_UNVOUCHED_BURST, ASK_UNVOUCHED_PER_S, MAX_LACKED, RECOVER_BATCH_BURST,
-    RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S, RECOVERING,
-    RECOVERING_PER_LINK, VOICE_BURST, VOICES_PER_S,
+    ASK_UNVOUCHED_BURST, ASK_UNVOUCHED_PER_S, MAX_LACKED, PROBE_BURST, PROBES_PER_S,
+    RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
+    RECOVERING, RECOVERING_PER_LINK, VOICE_BURST, VOICES_PER_S,
 };
 
 const BATCHES: Rate = Rate { per_s: RECOVER_BATCHES_PER_S, burst: RECOVER_BATCH_BURST };
 const UNVOUCHED: Rate = Rate { per_s: ASK_UNVOUCHED_PER_S, burst: ASK_UNVOUCHED_BURST };
+const PROBES: Rate = Rate { per_s: PROBES_PER_S, burst: PROBE_BURST };
 const BYTES: Rate = Rate { per_s: RECOVER_BYTES_PER_S, burst: RECOVER_BYTE_BURST };
 const VOICES: Rate = Rate { per_s: VOICES_PER_S, burst: VOICE_BURST };
 /// What was not answered for so long when its link ended counts: no neighbour's patience is longer.
@@ -25,6 +26,17 @@ pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// A member whose links ended so often while it had not answered counts as one that cannot be
 /// reached: one that does not answer must not keep a slot open for ever.
 const MAX_UNANSWERED: u32 = 2;
+
+/// What a slot is asked for at the cost of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Budget {
+    /// More than `f` members vouch for it.
+    Vouched,
+    /// Few do.
+    Unvouched,
+    /// It was given up: whoever links anew is asked for some, as often as it does.
+    Probe,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -40,10 +52,13 @@ pub(super) struct Recovery {
     tried: BTreeMap<u32, u64>,
     batches: Bucket,
     unvouched: Bucket,
+    probes: Bucket,
     bytes: Bucket,
     voices: Bucket,
     /// How many turns there were.
     turns: usize,
+    /// When it may be written down that slots were given up.
+    pub given_up_due: Time,
     /// When to look again.
     pub due: Option<Time>,
     /// How long after something has changed.
@@ -79,11 +94,12 @@ impl Recovery {
         note("recovery.answers", lacks().map(Lack::answers).max().unwrap_or(0), MAX_LACKED);
     }
 
-    /// Whether one more slot may be asked for now, for which more than `f` members vouch or not.
-    pub fn may_ask(&self, vouched: bool, now: Time) -> bool {
-        let wait = match vouched {
-            true => self.wait(now),
-            false => self.unvouched.wait(UNVOUCHED, now, 1),
+    /// Whether one more slot may be asked for now.
+    pub fn may_ask(&self, budget: Budget, now: Time) -> bool {
+        let wait = match budget {
+            Budget::Vouched => self.wait(now),
+            Budget::Unvouched => self.unvouched.wait(UNVOUCHED, now, 1),
+            Budget::Probe => self.probes.wait(PROBES, now, 1),
         };
         self.under_way.turns() < RECOVERING && wait.is_zero()
     }
@@ -124,10 +140,11 @@ impl Recovery {
     }
 
     /// A member was asked for a slot below the tip.
-    pub fn asks(&mut self, slot: (u32, u64), vouched: bool, ask: Ask) {
-        match vouched {
-            true => self.charge_ask(ask.at),
-            false => self.unvouched.charge(UNVOUCHED, ask.at, 1),
+    pub fn asks(&mut self, slot: (u32, u64), budget: Budget, ask: Ask) {
+        match budget {
+            Budget::Vouched => self.charge_ask(ask.at),
+            Budget::Unvouched => self.unvouched.charge(UNVOUCHED, ask.at, 1),
+            Budget::Probe => self.probes.charge(PROBES, ask.at, 1),
         }
         self.lack_of(slot.0, ask.member);
         self.under_way.asks(slot, ask);
@@ -148,16 +165,16 @@ impl Recovery {
         self.lack_of(author, member).is_busy(now);
     }
 
-    /// A member lacks a slot. Nothing is open of that lane below `lowest`.
+    /// A member lacks a slot.
     pub fn lacks(
         &mut self,
         (author, seq): (u32, u64),
         member: u32,
-        (offer, lowest): (&Offer, u64),
+        (offer, own): (&Offer, Own),
         now: Time,
     ) {
         self.under_way.closed(author, seq, member);
-        self.lack_of(author, member).learn(seq, offer, lowest, now);
+        self.lack_of(author, member).learn(seq, offer, own, now);
     }
 
     /// What a member is known to lack of a lane; from now on what it gives counts, too.
@@ -253,14 +270,15 @@ mod tests {
     fn what_few_vouch_for_takes_no_budget_of_others() {
         let (mut recovery, now) = (Recovery::default(), Time(0));
         let mut seq = 0;
-        while recovery.may_ask(false, now) {
+        while recovery.may_ask(Budget::Unvouched, now) {
             seq += 1;
-            recovery.asks((0, seq), false, ask(LinkId(1), 1, now));
+            recovery.asks((0, seq), Budget::Unvouched, ask(LinkId(1), 1, now));
             recovery.under_way.found(0, seq);
         }
         assert_eq!(seq, ASK_UNVOUCHED_BURST);
-        assert!(recovery.may_ask(true, now) && recovery.wait(now).is_zero());
-        assert!(recovery.may_ask(false, now.after(Duration::from_millis(1))));
+        assert!(recovery.may_ask(Budget::Vouched, now) && recovery.wait(now).is_zero());
+        assert!(recovery.may_ask(Budget::Probe, now));
+        assert!(recovery.may_ask(Budget::Unvouched, now.after(Duration::from_millis(1))));
     }
 
     #[test]
@@ -268,12 +286,16 @@ mod tests {
         let mut recovery = Recovery::default();
         let now = Time(1_000_000_000);
         let mut seq = 0;
-        while recovery.may_ask(true, now) {
+        while recovery.may_ask(Budget::Vouched, now) {
             seq += 1;
-            recovery.asks((0, seq), true, ask(LinkId(seq % 2), 1 + (seq % 2) as u32, now));
+            recovery.asks(
+                (0, seq),
+                Budget::Vouched,
+                ask(LinkId(seq % 2), 1 + (seq % 2) as u32, now),
+            );
         }
         assert_eq!(seq as usize, RECOVERING);
-        recovery.asks((0, 1), true, ask(LinkId(2), 3, now));
+        recovery.asks((0, 1), Budget::Vouched, ask(LinkId(2), 3, now));
         let open = Open { members: 2, last: now, rests: false };
         assert_eq!(recovery.under_way.get(0, 1), Some(open));
         let late = now.after(SILENCE);
@@ -282,10 +304,10 @@ mod tests {
         let open = (recovery.under_way.len(), recovery.under_way.on(LinkId(1)));
         assert_eq!(open, (RECOVERING / 2, RECOVERING / 2));
         assert!(!recovery.is_silent(0, 1, now), "once is no rule");
-        recovery.asks((0, 2), true, ask(LinkId(3), 1, late));
+        recovery.asks((0, 2), Budget::Vouched, ask(LinkId(3), 1, late));
         recovery.link_down(LinkId(3), (1, vec![]), late);
         assert!(!recovery.is_silent(0, 1, now), "it had no time");
-        recovery.asks((0, 2), true, ask(LinkId(4), 1, now));
+        recovery.asks((0, 2), Budget::Vouched, ask(LinkId(4), 1, now));
         recovery.link_down(LinkId(4), (1, vec![0]), late);
         let now = late;
         assert!(recovery.is_silent(0, 1, now) && !recovery.is_silent(0, 2, now));
@@ -294,7 +316,7 @@ mod tests {
         assert!(recovery.is_silent(0, 2, now), "it could not be asked twice");
         assert!(!recovery.is_silent(0, 1, now.after(BELIEVED)));
         recovery.charge(now, u64::MAX);
-        assert!(!recovery.may_ask(true, now));
+        assert!(!recovery.may_ask(Budget::Vouched, now));
         recovery.forget_lane(0);
         assert_eq!(recovery.room(), RECOVERING);
     }

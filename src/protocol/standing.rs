@@ -26,13 +26,21 @@ struct Fold {
 
 impl Standing {
     /// With the bans that a start found. None lasts longer from now than its term, and no term is
-    /// longer than `max`: the clock may have been wrong when it was given, or be so now.
-    pub fn restore(bans: &[Ban], now: Time, max: Duration) -> Self {
-        let sound = |ban: &Ban| {
+    /// longer than `max`: the clock may have been wrong when it was given, or be so now. Such a ban
+    /// counts from now, which is to be written down, or it would begin anew with each start.
+    pub fn restore(bans: &[Ban], now: Time, max: Duration) -> (Self, Vec<Ban>) {
+        let mut changed = Vec::new();
+        let mut sound = |ban: &Ban| {
             let latest = now.after(ban.until.since(ban.at).min(max));
-            (ban.peer, Ban { until: ban.until.min(latest), ..*ban })
+            if ban.until <= latest {
+                return (ban.peer, *ban);
+            }
+            let ban = Ban { at: now, until: latest, ..*ban };
+            changed.push(ban);
+            (ban.peer, ban)
         };
-        Self { bans: bans.iter().map(sound).collect(), ..Self::default() }
+        let bans = bans.iter().map(&mut sound).collect();
+        (Self { bans, ..Self::default() }, changed)
     }
 
     /// Whether a ban is in force.
@@ -155,7 +163,9 @@ mod tests {
             let ban = standing.ban(peer, Reason::BadSignature, now, TERMS).expect("not banned");
             assert!(standing.ban(peer, Reason::Malformed, now, TERMS).is_none(), "one at a time");
             terms.push(ban.until.since(now).as_secs());
-            standing = Standing::restore(&[ban], now, TERMS.1);
+            let (restored, changed) = Standing::restore(&[ban], now, TERMS.1);
+            assert!(changed.is_empty());
+            standing = restored;
             assert!(standing.is_banned(&peer, now));
             now = ban.until;
             assert!(!standing.is_banned(&peer, now));
@@ -170,7 +180,7 @@ mod tests {
         let (year, now) = (Duration::from_secs(31_536_000), Time(0).after(Duration::from_secs(77)));
         let given = |at: Time, until: Time| {
             let ban = Ban { peer, reason: Reason::Malformed, at, until, strikes: 1 };
-            Standing::restore(&[ban], now, TERMS.1)
+            Standing::restore(&[ban], now, TERMS.1).0
         };
         let ahead = now.after(year);
         let standing = given(ahead, ahead.after(TERMS.0));
@@ -181,6 +191,20 @@ mod tests {
         assert!(!given(ahead, Time(0)).is_banned(&peer, now));
         let was = now.after(Duration::from_secs(3));
         assert!(!given(Time(0), was).is_banned(&peer, was), "it is over when it was to be");
+    }
+
+    #[test]
+    fn a_ban_that_was_cut_short_does_not_begin_anew_with_each_start() {
+        let (peer, now) = (PublicKey([1; 32]), Time(77));
+        let ahead = now.after(Duration::from_secs(31_536_000));
+        let until = ahead.after(TERMS.0);
+        let ban = Ban { peer, reason: Reason::Malformed, at: ahead, until, strikes: 1 };
+        let (_, changed) = Standing::restore(&[ban], now, TERMS.1);
+        let later = now.after(Duration::from_secs(4));
+        let (standing, again) = Standing::restore(&changed, later, TERMS.1);
+        assert_eq!((changed.len(), again.len()), (1, 0));
+        assert!(standing.is_banned(&peer, later));
+        assert!(!standing.is_banned(&peer, now.after(TERMS.0)), "its term goes on");
     }
 
     #[test]

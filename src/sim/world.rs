@@ -240,6 +240,9 @@ impl World {
                 self.write(node, token, record, durability);
             }
             Output::Read { token, author, seq, id } => self.read(node, token, (author, seq, id)),
+            Output::Doubt { token, author, seq, id } => {
+                self.read(node, token, (author, seq, Some(id)));
+            }
             Output::Deliver(delivery) => self.delivered(node, &delivery.stored),
             Output::Published { ticket, .. } => self.watch.acknowledged(node, ticket),
             Output::PublishFailed { ticket } => self.watch.failed(node, ticket),

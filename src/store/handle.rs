@@ -16,7 +16,7 @@ use super::quarantine::Damage;
 use super::writer::{Command, Writer};
 use super::{Health, Reader, StoreError, open};
 use crate::crypto::PublicKey;
-use crate::diagnostics::{Failing, Folds};
+use crate::diagnostics::Folds;
 use crate::protocol::{Durability, Input, Network, Record, Restored, Token};
 use crate::wire::BatchId;
 
@@ -111,7 +111,8 @@ impl Store {
         let commands = Arc::new(commands);
         let quarantined = Arc::default();
         let doubts = Arc::downgrade(&commands);
-        let reader = Reader::open(&path, doubts, Arc::clone(&quarantined))?;
+        let health = Health::of(&path).map_err(|error| StoreError::io(&path, error))?;
+        let reader = Reader::open(&path, doubts, Some(health.clone()), Arc::clone(&quarantined))?;
         let shared = Arc::new(Shared {
             answer: Mutex::new(answer),
             queued: AtomicUsize::new(0),
@@ -119,7 +120,6 @@ impl Store {
             #[cfg(test)]
             turns: AtomicUsize::new(0),
         });
-        let health = Health::of(&path).map_err(|error| StoreError::io(&path, error))?;
         let (commits, seen) = watch::channel(0);
         let (questions, asked) = channel();
         let mut store = Self {
@@ -286,21 +286,10 @@ fn join(threads: impl Iterator<Item = JoinHandle<()>>) {
 }
 
 fn answer_reads(questions: &Receiver<Question>, reader: &Reader, shared: &Shared, health: &Health) {
-    let (beat, mut failing) = (health.reader().beat(), Failing::default());
+    let beat = health.reader().beat();
     while let Ok(Question { token, author, seq, id }) = questions.recv() {
         beat.begins();
         let batch = reader.batch(author, seq, id);
-        match &batch {
-            Ok(_) => {
-                if let Some(failures) = failing.worked() {
-                    tracing::info!(failures, "batches can be read again");
-                }
-            }
-            Err(error) if failing.failed() => {
-                tracing::error!(%error, seq, "a batch cannot be read")
-            }
-            Err(_) => {}
-        }
         beat.ends();
         let batch = batch.unwrap_or_default();
         shared.answer(Input::Read { token, batch: batch.map(Box::new) });

@@ -4,14 +4,18 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::schema;
-use crate::diagnostics::Pulse;
+use crate::diagnostics::{Folds, Pulse};
 
 /// One commit or read that takes longer is stuck: ten times what a slow disk takes.
 const STUCK: Duration = Duration::from_secs(10);
+
+/// After a failure so long without another all is well again: where one page is damaged some reads
+/// fail and others do not.
+const CALM: Duration = Duration::from_secs(10);
 
 /// A view of a store's threads and files. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,8 +27,40 @@ pub struct Health {
 struct Inner {
     writer: Pulse,
     reader: Pulse,
+    writes: Mutex<Outcomes>,
+    reads: Mutex<Outcomes>,
     /// The files that are written, and what they were when they were opened: device and inode.
     files: Vec<(PathBuf, (u64, u64))>,
+}
+
+/// How writes or reads end.
+#[derive(Debug, Default)]
+struct Outcomes {
+    /// When the last failed, and why; forgotten once one was good after it.
+    failed: Option<(Instant, String)>,
+    count: u64,
+    /// Lines about it: whether it failed.
+    said: Folds<bool>,
+}
+
+impl Outcomes {
+    /// One failed; how many a line is to be written for now, this one included.
+    fn failed(&mut self, why: String, now: Instant) -> Option<u64> {
+        self.failed = Some((now, why));
+        self.count = self.count.saturating_add(1);
+        self.said.add(true, 1, now)
+    }
+
+    /// One was good; how many failed before, if that is over and a line is to be written.
+    fn good(&mut self, now: Instant) -> Option<u64> {
+        let (at, _) = self.failed.as_ref()?;
+        if now.saturating_duration_since(*at) < CALM {
+            return None;
+        }
+        self.failed = None;
+        let count = std::mem::take(&mut self.count);
+        self.said.add(false, 1, now).map(|_| count)
+    }
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -40,7 +76,8 @@ impl Health {
         let held = held.map(|path| identity(&path).map(|identity| (path, identity)));
         let files = held.collect::<io::Result<_>>()?;
         let (writer, reader) = (Pulse::default(), Pulse::default());
-        Ok(Self { inner: Arc::new(Inner { writer, reader, files }) })
+        let (writes, reads) = (Mutex::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { writer, reader, writes, reads, files }) })
     }
 
     pub(super) fn writer(&self) -> &Pulse {
@@ -49,6 +86,37 @@ impl Health {
 
     pub(super) fn reader(&self) -> &Pulse {
         &self.inner.reader
+    }
+
+    /// A commit was good, or failed: whoever writes says so in the log. Gives how many failed, if
+    /// that is over and worth a line.
+    pub(super) fn wrote(&self, result: Result<(), String>) -> Option<u64> {
+        let mut writes = self.inner.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) => writes.good(Instant::now()),
+            Err(why) => {
+                writes.failed(why, Instant::now());
+                None
+            }
+        }
+    }
+
+    /// A read was good, or failed; says so in the log, though not each time: whoever asks decides
+    /// how often that is.
+    pub(super) fn read(&self, result: Result<(), String>) {
+        let mut reads = self.inner.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) => {
+                if let Some(failures) = reads.good(Instant::now()) {
+                    tracing::info!(failures, "the database can be read again");
+                }
+            }
+            Err(error) => {
+                if let Some(times) = reads.failed(error.clone(), Instant::now()) {
+                    tracing::error!(%error, times, "the database cannot be read");
+                }
+            }
+        }
     }
 
     /// The file that is not where it was any more: removed, moved or replaced, so that nothing
@@ -71,8 +139,19 @@ impl Health {
                 return Some(format!("the thread that {name} the database hangs for {seconds} s"));
             }
         }
-        let path = self.lost()?.display();
-        Some(format!("{path} was removed or replaced; put it back, or restart the node"))
+        if let Some(path) = self.lost() {
+            let path = path.display();
+            return Some(format!(
+                "{path} was removed or replaced; put it back, or restart the node"
+            ));
+        }
+        let Inner { writes, reads, .. } = &*self.inner;
+        let why = |outcomes: &Mutex<Outcomes>| {
+            let outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+            outcomes.failed.as_ref().map(|(_, why)| why.clone())
+        };
+        let written = why(writes).map(|why| format!("the last write failed: {why}"));
+        written.or_else(|| why(reads).map(|why| format!("the database cannot be read: {why}")))
     }
 }
 
@@ -93,6 +172,22 @@ mod tests {
         assert_eq!(health.lost(), Some(&*path), "another one is no better");
         fs::rename(&away, &path).expect("moved");
         assert_eq!(health.trouble(), None);
+    }
+
+    #[test]
+    fn failures_are_noticed_until_all_is_well_for_a_while() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let health = Health::of(&dir.path().join("none")).expect("nothing to look at");
+        health.read(Err("no page".into()));
+        health.read(Ok(()));
+        assert!(health.trouble().is_some_and(|why| why.ends_with("cannot be read: no page")));
+        assert_eq!(health.wrote(Err("full".into())), None);
+        assert!(health.trouble().is_some_and(|why| why.ends_with("write failed: full")));
+        let (mut outcomes, now) = (Outcomes::default(), Instant::now());
+        let lines = (0..100).filter(|_| outcomes.failed("no page".into(), now).is_some());
+        assert_eq!(lines.count(), 1, "whoever asks does not decide how much is logged");
+        assert_eq!(outcomes.good(now), None);
+        assert_eq!((outcomes.good(now + CALM), outcomes.failed), (Some(100), None));
     }
 
     #[test]

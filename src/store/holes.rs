@@ -120,8 +120,10 @@ fn tell(
     let number = authors.get(db, author)?.number;
     let told: Vec<(i64, i64)> = db
         .prepare_cached(
+            // They do not overlap: only the last that begins below may reach up to there.
             "SELECT from_slot, to_slot FROM gaps WHERE author = ?1 AND from_slot <= ?3 \
-             AND to_slot >= ?2 ORDER BY from_slot",
+             AND from_slot >= ifnull((SELECT max(from_slot) FROM gaps \
+             WHERE author = ?1 AND from_slot <= ?2), ?2) AND to_slot >= ?2 ORDER BY from_slot",
         )?
         .query_map([number, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::quarantine::{self, Suspect};
 use super::rows::{Found, Kept};
 use super::writer::Command;
-use super::{StoreError, open, rows, schema};
+use super::{Health, StoreError, open, rows, schema};
 use crate::crypto::{Digest, PublicKey, Signature, check, hex, parse_hex};
 use crate::protocol::StoredBatch;
 use crate::wire::{Batch, BatchId};
@@ -38,6 +38,8 @@ struct Inner {
     generation: [u8; 8],
     /// Whom to tell of damaged rows; nobody in a folder that is only read.
     writer: Weak<Sender<Command>>,
+    /// Whom to tell whether reads are good.
+    health: Option<Health>,
     quarantined: Arc<AtomicU64>,
     signed: Mutex<Signed>,
     pool: Mutex<Pool>,
@@ -74,12 +76,13 @@ impl Reader {
             return Err(StoreError::Missing { path });
         }
         open::check(&path)?;
-        Self::open(&path, Weak::new(), Arc::default())
+        Self::open(&path, Weak::new(), None, Arc::default())
     }
 
     pub(super) fn open(
         path: &Path,
         writer: Weak<Sender<Command>>,
+        health: Option<Health>,
         quarantined: Arc<AtomicU64>,
     ) -> Result<Self, StoreError> {
         let fail = |error| StoreError::sqlite(path, error);
@@ -101,6 +104,7 @@ impl Reader {
             network,
             generation,
             writer,
+            health,
             quarantined,
             signed: Mutex::default(),
             pool,
@@ -128,6 +132,17 @@ impl Reader {
     /// Runs a query in a transaction of its own, so that all it reads is of one moment. It is told
     /// the generation of that moment.
     pub(super) fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection, [u8; 8]) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let result = self.query(query);
+        if let Some(health) = &self.0.health {
+            health.read(result.as_ref().map(drop).map_err(StoreError::to_string));
+        }
+        result
+    }
+
+    fn query<T>(
         &self,
         query: impl FnOnce(&Connection, [u8; 8]) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {

@@ -191,6 +191,9 @@ impl Writer {
         match written {
             Ok(_) if self.is_lost() => self.refuse(group), // it went meanwhile
             Ok(kept) => {
+                if let Some(failures) = self.health.wrote(Ok(())) {
+                    tracing::info!(path = %self.path.display(), failures, "records are written again");
+                }
                 let told =
                     |write: &Write| matches!(write.record, Record::Batch(_) | Record::Holes { .. });
                 if group.iter().any(told) {
@@ -327,6 +330,7 @@ impl Writer {
 
     /// The transaction is rolled back: what we know of the authors is what is on disk.
     fn failed(&mut self, what: &'static str, count: usize, error: &rusqlite::Error) {
+        self.health.wrote(Err(error.to_string()));
         if let Some(times) = self.failures.add(what, 1, Instant::now()) {
             let path = self.path.display();
             tracing::error!(%path, %error, count, times, "{what} could not be written");

@@ -10,6 +10,8 @@
 //! | bytes of unverified pushes | links × [`PUSH_BYTES`] |
 //! | open requests | links × [`MAX_OPEN_WANTS`] |
 //! | wanted ids | [`MAX_WANTED`] × (~200 B + 8 B for each link that names one) |
+//! | what members lack | lanes with gaps × members asked × [`MAX_LACKED`] × 64 to 128 B |
+//! | gaps below tips | lanes with gaps × [`MAX_HOLES`] × 24 B |
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.
@@ -78,6 +80,9 @@ pub const MAX_HOLES: usize = 8192;
 /// late and divide a range: whoever moved its tip further than it can note what others hold below
 /// would end with other slots than they.
 pub const TIP_HOLES: usize = MAX_HOLES / 2;
+/// With so many of them no slot that comes late divides a range any more: whoever gives what others
+/// have pruned must leave room for what its author does next.
+pub const FILLED_HOLES: usize = MAX_HOLES - MAX_HOLES / 8;
 /// Visits at once: links that a node dialled and has not chosen, each to compare lanes with a
 /// random member. So an honest node keeps at most this many links that it dialled beside those that
 /// it chose (`Config::links`, and one more while that is exchanged for another), and `n` of them
@@ -162,6 +167,13 @@ pub const RECOVER_BATCH_BURST: u64 = 512;
 pub const ASK_UNVOUCHED_PER_S: u64 = RECOVER_BATCHES_PER_S / 2;
 /// Such slots at once after a pause.
 pub const ASK_UNVOUCHED_BURST: u64 = RECOVER_BATCH_BURST / 2;
+/// Slots a second, which were given up, that a node asks for again.
+pub const PROBES_PER_S: u64 = ASK_UNVOUCHED_PER_S / 2;
+/// Such slots at once after a pause.
+pub const PROBE_BURST: u64 = ASK_UNVOUCHED_BURST / 2;
+/// Comparisons that a question about such slots counts for, when a link comes up: linking anew is
+/// no way to be asked more of them.
+pub const PROBE_COMPARES: u64 = COMPARES_PER_S;
 /// Bytes of recovered batches a second.
 pub const RECOVER_BYTES_PER_S: u64 = 32 << 20;
 /// Bytes of them at once after a pause.

@@ -421,6 +421,7 @@ impl World {
                 let batch = self.peers[number].disk.read(&author, seq, id).map(Box::new);
                 self.after(self.rules.write, answer(Input::Read { token, batch }));
             }
+            Output::Doubt { .. } => {} // its disks do not rot
             Output::Deliver(delivery) => {
                 let header = &delivery.stored.batch.header;
                 let slot = (header.author, header.seq, delivery.stored.id);

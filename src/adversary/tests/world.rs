@@ -228,6 +228,7 @@ impl World {
                 let batch = found.cloned().map(Box::new);
                 self.later(300, i, Event::Input(Input::Read { token, batch }));
             }
+            Output::Doubt { .. } => {}
             Output::Deliver(delivery) => {
                 assert!(self.delivered[i].insert(delivery.stored.id), "delivered twice");
             }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::protocol::Hole;
-use crate::wire::limits::MAX_HOLES;
+use crate::wire::limits::{FILLED_HOLES, MAX_HOLES};
 
 /// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; where one ends, another may begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Holes {
     pub fn may_fill(&self, seq: u64) -> bool {
         self.at(seq).is_some_and(|at| {
             let Hole { from, to, .. } = self.ranges[at];
-            seq == from || seq == to || self.ranges.len() < MAX_HOLES
+            seq == from || seq == to || self.ranges.len() < FILLED_HOLES
         })
     }
 
@@ -192,11 +192,11 @@ impl Holes {
     }
 
     /// Gives up the slots `from..=to` as far as they are missing. A range that would have to be
-    /// divided while there is no room stays open: others may hold some of it. Gives whether any
-    /// was given up.
-    pub fn give_up(&mut self, from: u64, to: u64) -> bool {
-        let mut left = MAX_HOLES.saturating_sub(self.ranges.len());
-        let mut any = false;
+    /// divided while there is no room stays open: others may hold some of it. Gives the highest
+    /// that was given up.
+    pub fn give_up(&mut self, from: u64, to: u64) -> Option<u64> {
+        let mut left = FILLED_HOLES.saturating_sub(self.ranges.len());
+        let mut highest = None;
         for hole in std::mem::take(&mut self.ranges).iter().copied() {
             let (start, end) = (hole.from.max(from), hole.to.min(to));
             let parts = usize::from(hole.from < start) + usize::from(end < hole.to);
@@ -204,7 +204,7 @@ impl Holes {
                 self.push(hole);
                 continue;
             }
-            (left, any) = (left - parts, true);
+            (left, highest) = (left - parts, Some(end));
             if hole.from < start {
                 self.push(Hole { to: start - 1, ..hole });
             }
@@ -213,7 +213,7 @@ impl Holes {
                 self.push(Hole { from: end + 1, ..hole });
             }
         }
-        any
+        highest
     }
 }
 
@@ -253,7 +253,12 @@ mod tests {
                 filled += 1;
             }
         }
-        assert_eq!((filled, holes.len()), (MAX_HOLES - 1, MAX_HOLES));
+        assert_eq!((filled, holes.len()), (FILLED_HOLES - 1, FILLED_HOLES));
+        // What is left is for the tip.
+        for seq in (last + 2..).step_by(2).take(MAX_HOLES - FILLED_HOLES) {
+            holes.push(hole(seq, seq, false));
+        }
+        assert_eq!(holes.len(), MAX_HOLES);
         assert!(holes.may_fill(1), "the ends of a range may always be filled");
         let before = holes.clone();
         holes.give_up(last - 2000, last - 1000);
@@ -263,7 +268,7 @@ mod tests {
         holes.give_up(1, 5);
         let gone: Vec<u64> = holes.gone().map(|hole| hole.from).collect();
         assert_eq!(gone, [1, 3, 5], "whole ranges take no room");
-        assert_eq!(holes.may_become(), MAX_HOLES + MAX_HOLES / 2);
+        assert_eq!(holes.may_become(), MAX_HOLES + MAX_HOLES / 2 + MAX_HOLES - FILLED_HOLES);
         for seq in (3..last).step_by(97) {
             holes.give_up(seq, seq);
         }

@@ -1,8 +1,7 @@
 //! One author's lane.
 
-use std::collections::BTreeMap;
-
 use super::Filling;
+use super::claims::{Claim, Claims};
 use super::holes::Holes;
 use super::window::Window;
 use crate::crypto::{Digest, PublicKey, Signature};
@@ -42,6 +41,8 @@ pub(super) struct Slot {
     pub base: u64,
     /// Whether its signature was checked since the start: what a disk gives back may have rotted.
     pub checked: bool,
+    /// Whether it was found bad, and its row is being looked at.
+    pub doubted: bool,
     /// Until then it is not named to others: it could not be read.
     pub unnamed: Time,
     /// Members, by key number, that sent this id.
@@ -52,18 +53,10 @@ impl Slot {
     /// One batch, as yet unchecked, from nowhere.
     fn held(id: BatchId, rest: Digest, signature: Signature) -> Self {
         let (at, unnamed) = (Time(0), Time(0));
-        let (second, checked, base, givers) = (None, false, 0, Vec::new());
-        Self { id, rest, signature, second, at, base, checked, unnamed, givers }
+        let (second, checked, doubted) = (None, false, false);
+        let (base, givers) = (0, Vec::new());
+        Self { id, rest, signature, second, at, base, checked, doubted, unnamed, givers }
     }
-}
-
-/// What a member says of its own lane of an author.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Claim {
-    /// It holds or has pruned everything up to here.
-    pub solid: u64,
-    /// It has pruned everything up to here.
-    pub floor: u64,
 }
 
 /// What an author signed in a slot, whether it is held or not.
@@ -94,21 +87,9 @@ pub(in crate::protocol) struct Lane {
     heard: u64,
     /// The highest one of which that signature is kept.
     proof: Option<Proof>,
-    /// More than `f` members say that they hold every slot up to here, or have pruned it.
-    vouched: u64,
-    /// They do not say so of slots up to here: some pruned them, or gave them up.
-    unvouched: u64,
     /// The highest slot that was ever given up: nobody had it.
     pub(super) given_up: u64,
-    /// By key number; only of members that are ahead.
-    claims: BTreeMap<u32, Claim>,
-}
-
-/// The `(f + 1)`-th highest: one honest member at least says so much.
-fn agreed(values: impl Iterator<Item = u64>, f: usize) -> u64 {
-    let mut values: Vec<u64> = values.collect();
-    values.sort_unstable_by(|a, b| b.cmp(a));
-    values.get(f).copied().unwrap_or(0)
+    claims: Claims,
 }
 
 impl Lane {
@@ -161,14 +142,14 @@ impl Lane {
 
     /// More than `f` members hold every slot up to here.
     pub fn vouched(&self) -> u64 {
-        self.vouched
+        self.claims.passed()
     }
 
     /// Whether a slot has passed an honest node's quota: more than `f` members vouch for it, and it
     /// is none of those that all gave up, which they vouch for as well; nor one that they may have
     /// given up themselves, which is below their floors.
     pub fn vouches(&self, seq: u64) -> bool {
-        self.given_up.max(self.unvouched) < seq && seq <= self.vouched
+        self.given_up < seq && self.claims.hold(seq)
     }
 
     /// Whether the author is known to have signed so much more that it may not fit the window soon.
@@ -178,8 +159,9 @@ impl Lane {
 
     /// Gives up missing slots: all who can be reached were asked. Gives whether there were any.
     pub(super) fn give_up(&mut self, from: u64, to: u64) -> bool {
-        self.given_up = self.given_up.max(to.min(self.tip));
-        self.holes.give_up(from, to)
+        let highest = self.holes.give_up(from, to);
+        self.given_up = self.given_up.max(highest.unwrap_or(0));
+        highest.is_some()
     }
 
     /// The highest slot of which a signature by the author was checked.
@@ -190,8 +172,7 @@ impl Lane {
     /// Up to which slot a member says that it holds, gave up or has pruned all; 0 if that is no
     /// more than we know of.
     pub fn passed_by(&self, member: u32) -> u64 {
-        let claim = self.claims.get(&member).copied().unwrap_or_default();
-        claim.solid.max(claim.floor).min(self.heard())
+        self.claims.of(member).end().min(self.heard())
     }
 
     /// How many members' claims are kept.
@@ -325,9 +306,8 @@ impl Lane {
         // The highest slot held stays, however far below the tip: it is what is shown of the lane.
         let last = self.slots.last_upto(self.tip).map_or(0, |(seq, _)| seq);
         self.slots.forget(self.tip.saturating_sub(RECENT).min(last.saturating_sub(1)));
-        if !self.claims.is_empty() {
-            let solid = self.solid();
-            self.claims.retain(|_, claim| claim.solid.max(claim.floor) > solid);
+        if self.claims.len() > 0 {
+            self.claims.forget(self.solid());
         }
         holes
     }
@@ -357,19 +337,16 @@ impl Lane {
         self.move_tip(to, self.room(), joins)
     }
 
-    /// The same on the word of too few, and not at all without such room.
+    /// The same on the word of too few: no further than all would fit that may be left of what it
+    /// passes.
     pub(super) fn pass(&mut self, to: u64) -> bool {
-        self.room() > 0 && self.pass_void(to)
+        let room = self.room() as u64;
+        room > 0 && self.pass_void(to.min(self.tip.saturating_add(2 * room)))
     }
 
     /// Runs of missing slots that may be added below the tip.
     fn room(&self) -> usize {
         TIP_HOLES.saturating_sub(self.holes.may_become())
-    }
-
-    /// How far the tip may move so that all the holes would fit that may be left of what it passes.
-    pub fn fits(&self) -> u64 {
-        self.tip.saturating_add(2 * self.room() as u64)
     }
 
     /// Whether what is passed above the tip adjoins the range that ends there. Where no room is
@@ -409,6 +386,14 @@ impl Lane {
         self.heard = self.heard.max(seq);
     }
 
+    /// Whether that one is kept.
+    pub(super) fn proves(&self, slot: &SignedSlot) -> bool {
+        let same = |proof: Proof| {
+            (proof.seq, proof.rest, proof.signature) == (slot.seq, slot.rest, slot.signature)
+        };
+        self.proof.is_some_and(same)
+    }
+
     /// The same, and here it is.
     pub(super) fn prove(&mut self, seq: u64, rest: Digest, signature: Signature) {
         self.hear(seq);
@@ -441,26 +426,13 @@ impl Lane {
     pub(super) fn claim(&mut self, member: u32, solid: u64, floor: u64, f: usize) -> bool {
         let heard = self.heard();
         let (solid, floor) = (solid.min(heard), floor.min(heard));
-        if solid.max(floor) <= self.solid() && solid <= self.vouched {
+        if solid.max(floor) <= self.solid() && solid <= self.vouched() {
             return false;
         }
-        let claim = self.claims.entry(member).or_default();
-        *claim = Claim { solid: claim.solid.max(solid), floor: claim.floor.max(floor) };
-        let pruned = agreed(self.claims.values().map(|claim| claim.floor), f);
-        let vouched = agreed(self.claims.values().map(|claim| claim.solid), f).max(pruned);
-        let risen = vouched > self.vouched;
-        self.vouched = self.vouched.max(vouched);
-        let by = self.claims.values().filter(|claim| claim.solid >= self.vouched);
-        let mut floors: Vec<u64> = by.map(|claim| claim.floor).collect();
-        floors.sort_unstable();
-        match floors.get(f) {
-            Some(floor) => self.unvouched = *floor,
-            None if risen => self.unvouched = self.vouched,
-            None => {}
-        }
+        let pruned = self.claims.take(member, Claim { solid, floor }, f);
         // Within half a window what is new still fits above the tip.
-        let far = self.vouched > self.tip.saturating_add(WINDOW / 2);
-        let to = if far { self.vouched } else { pruned };
+        let far = self.vouched() > self.tip.saturating_add(WINDOW / 2);
+        let to = if far { self.vouched() } else { pruned };
         to > self.tip && self.jump(to) && {
             self.advance();
             true

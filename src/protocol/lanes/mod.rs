@@ -4,6 +4,7 @@
 //! for ever. Per lane the tip, a window above it, the holes below it and the ids of recent slots
 //! are kept; authors that never spoke cost nothing.
 
+mod claims;
 mod holes;
 mod lane;
 #[cfg(test)]
@@ -26,6 +27,8 @@ pub(super) struct Lanes {
     lanes: BTreeMap<u32, Lane>,
     /// Lanes whose holes changed and are to be written down.
     changed: BTreeSet<u32>,
+    /// Lanes whose holes only changed in that some were given up.
+    given_up: BTreeSet<u32>,
     /// Lanes with holes.
     holed: BTreeSet<u32>,
     /// Hashes over them.
@@ -114,7 +117,11 @@ impl Lanes {
         note("lanes.fullest", fullest, kept);
         note("lanes.claims", claims, self.lanes.len() * members);
         note("lanes.holes", holes, MAX_HOLES);
-        note("lanes.holed", self.holed.len().max(self.changed.len()), keys);
+        note(
+            "lanes.holed",
+            self.holed.len().max(self.changed.len()).max(self.given_up.len()),
+            keys,
+        );
         note("lanes.stale", self.stale.len(), self.lanes.len());
         self.tree.occupy(note, self.lanes.len());
     }
@@ -230,8 +237,8 @@ impl Lanes {
         lane.unchained |= unchained;
         lane.prove(seq, filling.rest, filling.signature);
         lane.holes.fill(seq);
-        if lane.tip == seq && lane.tip_id.is_none() {
-            lane.tip_id = Some(filling.id);
+        if lane.tip == seq && !second {
+            lane.tip_id = Some(filling.id); // it was lost, or passed
         }
         if lane.advance() {
             self.changed.insert(author);
@@ -255,7 +262,8 @@ impl Lanes {
             _ => {}
         }
         lane.slots.remove(seq);
-        if seq <= lane.tip && lane.holes.lose(seq) {
+        // Nothing is taken at or below the floor: it is no hole either.
+        if lane.floor < seq && seq <= lane.tip && lane.holes.lose(seq) {
             self.changed.insert(author);
         }
         self.note(author);
@@ -313,8 +321,18 @@ impl Lanes {
 
     /// What would be shown as the tip, if a start found it and nobody checked it yet.
     pub fn unchecked_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
-        let (slot, checked) = self.lanes.get(&author)?.shown(key)?;
-        (!checked).then_some(slot)
+        let lane = self.lanes.get(&author)?;
+        let (slot, checked) = lane.shown(key)?;
+        let doubted = lane.slots.get(slot.seq).is_some_and(|held| held.doubted);
+        (!checked && !doubted).then_some(slot)
+    }
+
+    /// A slot's signature is bad: whether its row is, too, is being looked at.
+    pub fn doubt(&mut self, author: u32, seq: u64) {
+        let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
+        if let Some(slot) = slot {
+            slot.doubted = true;
+        }
     }
 
     /// A slot could not be read: a full store drops payloads above the tip, too. It is not named to
@@ -367,6 +385,11 @@ impl Lanes {
         lane.prove(slot.seq, slot.rest, slot.signature);
     }
 
+    /// Whether a lane's highest slot with a signature that was checked is this one.
+    pub fn proves(&self, author: u32, slot: &SignedSlot) -> bool {
+        self.lanes.get(&author).is_some_and(|lane| lane.proves(slot))
+    }
+
     /// A signature of the author for that slot was checked.
     pub fn hear(&mut self, author: u32, seq: u64) {
         self.lanes.entry(author).or_default().hear(seq);
@@ -385,13 +408,24 @@ impl Lanes {
     /// Gives up missing slots: all who can be reached were asked.
     pub fn give_up(&mut self, author: u32, from: u64, to: u64) {
         if self.lanes.get_mut(&author).is_some_and(|lane| lane.give_up(from, to)) {
-            self.changed.insert(author);
+            self.given_up.insert(author);
         }
     }
 
-    /// Lanes whose holes are to be written down: author, tip, holes.
-    pub fn take_changed(&mut self) -> Vec<(u32, u64, Vec<Hole>)> {
-        let changed = std::mem::take(&mut self.changed);
+    /// Whether slots were given up that are not written down as such. A start that does not know
+    /// only asks for them once more.
+    pub fn has_given_up(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
+    /// Lanes whose holes are to be written down: author, tip, holes. Those in which some were given
+    /// up, too, or not.
+    pub fn take_changed(&mut self, given_up: bool) -> Vec<(u32, u64, Vec<Hole>)> {
+        let mut changed = std::mem::take(&mut self.changed);
+        match given_up {
+            true => changed.append(&mut self.given_up),
+            false => self.given_up.retain(|author| !changed.contains(author)),
+        }
         let lane = |author| Some((author, self.lanes.get(&author)?));
         let record =
             |(author, lane): (u32, &Lane)| (author, lane.tip, lane.holes.ranges().to_vec());

@@ -1,7 +1,7 @@
 //! What lanes take, know and forget.
 
 use super::*;
-use crate::wire::limits::TIP_HOLES;
+use crate::wire::limits::{FILLED_HOLES, TIP_HOLES};
 
 fn filling(seq: u64, id: u8, prev: u8) -> Filling {
     Filling {
@@ -70,7 +70,7 @@ fn what_members_say_counts_when_one_of_them_is_honest_and_up_to_what_was_signed(
     lanes.give_up(0, 1, 40);
     assert_eq!(lanes.place(0, 40, &Digest::ZERO), Place::Empty);
     let gone = Hole { from: 1, to: 40, gone: true };
-    assert_eq!(lanes.take_changed(), [(0, 40, vec![gone])]);
+    assert_eq!(lanes.take_changed(true), [(0, 40, vec![gone])]);
 }
 
 #[test]
@@ -135,11 +135,11 @@ fn one_voice_moves_no_tip_beyond_what_can_be_noted_of_a_long_hole() {
     assert_eq!(lanes.tip(0), far, "more than f said so");
     lanes.pass(0, far + 1001);
     assert_eq!(lanes.tip(0), far, "too many may be left of the long one, which it would join");
-    for seq in (2..=far).step_by(2).take(MAX_HOLES - 2) {
+    for seq in (2..=far).step_by(2).take(FILLED_HOLES - 2) {
         assert_eq!(lanes.place(0, seq, &Digest::ZERO), Place::Empty, "others hold it");
         lanes.fill(0, seq, filling(seq, 1, 0));
     }
-    assert!(lanes.lanes[&0].holes.len() >= MAX_HOLES - 1);
+    assert!(lanes.lanes[&0].holes.len() >= FILLED_HOLES - 1);
     lanes.pass(0, far + 1001);
     assert_eq!(lanes.tip(0), far, "there is no room for one more");
     lanes.give_up(0, 1, u64::MAX);
@@ -183,4 +183,56 @@ fn nobody_vouches_for_what_is_below_its_floor() {
     lanes.claim(0, 3, 100, 0, 1);
     let vouched: Vec<u64> = vouches(&lanes);
     assert_eq!(vouched, (41..=100).collect::<Vec<u64>>(), "one of two is honest");
+}
+
+#[test]
+fn one_voice_moves_no_tip_further_than_all_may_fit_that_is_left_of_what_it_passes() {
+    let most = TIP_HOLES as u64;
+    let tips = [1_000_000, 100_000].map(|to| {
+        let mut lanes = held((1..most).map(|slot| 2 * slot)); // one more fits
+        lanes.pass(0, 2 * most - 2);
+        lanes.give_up(0, 1, u64::MAX);
+        lanes.pass(0, to);
+        lanes.give_up(0, 1, u64::MAX);
+        lanes.pass(0, to);
+        lanes.tip(0)
+    });
+    assert_eq!(tips, [2 * most; 2], "whatever it says");
+}
+
+#[test]
+fn whoever_gives_old_slots_leaves_room_for_what_comes() {
+    let far = 4 * MAX_HOLES as u64;
+    let mut lanes = Lanes::default();
+    lanes.hear(0, 2 * far);
+    lanes.jump(0, far);
+    for seq in (2..far).step_by(2) {
+        if lanes.place(0, seq, &Digest::ZERO) == Place::Empty {
+            lanes.fill(0, seq, filling(seq, 1, 0));
+        }
+    }
+    lanes.fill(0, far, filling(far, 1, 0));
+    assert_eq!(lanes.lanes[&0].holes.len(), FILLED_HOLES);
+    (1..3).for_each(|member| lanes.claim(0, member, 2 * far, 0, 1));
+    assert_eq!(lanes.tip(0), 2 * far, "more than f are there");
+}
+
+#[test]
+fn slots_given_up_are_written_down_in_their_turn_or_with_others() {
+    let mut lanes = held((1..9).map(|slot| 2 * slot));
+    lanes.jump(0, 16);
+    assert_eq!(lanes.take_changed(false).len(), 1);
+    for more in [false, true] {
+        lanes.give_up(0, 1, 5);
+        lanes.give_up(0, 7, 9);
+        assert!(lanes.has_given_up() && lanes.take_changed(false).is_empty());
+        if more {
+            lanes.jump(0, 20);
+        }
+        assert_eq!(lanes.take_changed(!more).len(), 1);
+        assert!(!lanes.has_given_up());
+        lanes.fill(0, 3, filling(3, 1, 0));
+        lanes.lose(0, 3, &Digest::ZERO);
+        lanes.take_changed(true);
+    }
 }

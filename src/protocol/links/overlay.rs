@@ -117,6 +117,14 @@ impl Overlay {
         self.backoff.remove(peer).is_some()
     }
 
+    /// A member that was dialled has answered: whatever becomes of the link, it can be reached, and
+    /// not only after two more dials that fail.
+    pub fn reached(&mut self, peer: &PublicKey) {
+        if let Some(backoff) = self.backoff.get_mut(peer) {
+            backoff.failures = backoff.failures.min(1);
+        }
+    }
+
     /// A dial failed, or its link ended at once: wait, twice as long on each repeat, with a random
     /// part so that peers do not retry in step.
     pub fn failed(&mut self, peer: PublicKey, rng: &mut ChaCha8Rng, now: Time) {

@@ -24,7 +24,7 @@ const SLOTS_PER_TIP: usize = 128;
 /// So many missing slots are a gap that is closed at the pace of the link, not of the timer.
 const LONG_GAP: usize = 16;
 /// Comparisons with one link.
-const COMPARES: Rate = Rate { per_s: COMPARES_PER_S, burst: COMPARE_BURST };
+pub(super) const COMPARES: Rate = Rate { per_s: COMPARES_PER_S, burst: COMPARE_BURST };
 
 impl Node {
     /// Compares with a random linked peer.
@@ -179,9 +179,17 @@ impl Node {
     }
 
     pub(super) fn on_restored_checked(&mut self, author: u32, seq: u64, id: BatchId, good: bool) {
+        let pruned = self.lanes.get(author).is_some_and(|lane| seq <= lane.floor());
         match good {
             true => self.lanes.checked(author, seq),
-            false => self.on_damaged(author, seq, id),
+            // Of what is pruned nothing is kept that could be taken again.
+            false if pruned => self.on_damaged(author, seq, id),
+            // It counts as held until its row is set aside, or a sound copy would find that there.
+            false => {
+                self.lanes.doubt(author, seq);
+                let (token, author) = (Token(self.name()), self.key_of(author));
+                self.emit(Output::Doubt { token, author, seq, id });
+            }
         }
     }
 
@@ -249,7 +257,7 @@ impl Node {
         let Some(author) = self.network.index_of(&slot.author) else { return };
         let network = self.network.id();
         let place = self.lanes.place(author, slot.seq, &slot.id(&network));
-        if place == Place::Known {
+        if place == Place::Known || (place != Place::Second && self.lanes.proves(author, &slot)) {
             // It was verified when it came; there may be a gap below it all the same.
             self.hear_tip(author, from.number, &tip);
             return self.seek(author, &tip, from);

@@ -3,7 +3,7 @@
 
 use super::state::Node;
 use crate::protocol::LinkId;
-use crate::protocol::lack::Offer;
+use crate::protocol::lack::{Offer, Own};
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
 use crate::wire::limits::WINDOW;
@@ -38,7 +38,8 @@ impl Node {
         }
         if !self.lanes.filled(author, seq) {
             let lowest = lane.holes().first_open().unwrap_or(seq);
-            self.recovery.lacks((author, seq), member, (&offer, lowest), self.now);
+            let own = Own { lowest, has_next: self.lanes.filled(author, next) };
+            self.recovery.lacks((author, seq), member, (&offer, own), self.now);
         }
         if asked || stuck {
             self.take_offer((author, seq), member, link);
@@ -69,8 +70,7 @@ impl Node {
                 u64::MAX => lane.passed_by(member),
                 offered => offered.min(lane.heard()) - 1,
             };
-            // Nobody says that what lies below is passed: no further than its holes may fit.
-            let near = lane.heard().saturating_sub(WINDOW / 2).min(lane.fits());
+            let near = lane.heard().saturating_sub(WINDOW / 2);
             return self.lanes.pass(author, upto.max(near));
         }
         if offered == u64::MAX {

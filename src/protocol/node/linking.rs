@@ -139,13 +139,14 @@ impl Node {
         }
         let Some(held) = self.links.get(link) else { return };
         if held.dialled {
+            self.overlay.reached(&held.peer);
             if !held.chosen() {
                 self.end_visits_before(link);
             }
             self.compare(link);
             self.finish_rotation();
         }
-        self.probe_holes(link);
+        self.probe_newcomer(link);
         if self.lanes.holed().next().is_some() {
             self.recover_soon();
         }

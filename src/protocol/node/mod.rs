@@ -8,6 +8,7 @@ mod frames;
 mod lacking;
 mod linking;
 mod occupancy;
+mod plan;
 mod probing;
 mod publishing;
 mod recovering;

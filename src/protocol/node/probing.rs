@@ -2,11 +2,13 @@
 
 use rand::RngExt as _;
 
+use super::comparing::COMPARES;
 use super::state::Node;
 use crate::protocol::lanes::Lane;
+use crate::protocol::recovery::Budget;
 use crate::protocol::under_way::Ask;
 use crate::protocol::{Hole, LinkId};
-use crate::wire::limits::{MAX_WANTS, RECOVERING_PER_LINK};
+use crate::wire::limits::{MAX_WANTS, PROBE_COMPARES, RECOVERING_PER_LINK};
 
 /// Slots of such holes that one member might be asked for at once.
 const PROBED: usize = 64;
@@ -14,6 +16,17 @@ const PROBED: usize = 64;
 const LOOKED_AT: usize = 1024;
 
 impl Node {
+    /// The same of a member that has just linked, unless it does so too often.
+    pub(super) fn probe_newcomer(&mut self, link: LinkId) {
+        let now = self.now;
+        let may_ask = self.recovery.may_ask(Budget::Probe, now);
+        let any = may_ask && self.lanes.holed().next().is_some();
+        let held = self.links.get_mut(link).filter(|_| any);
+        if held.is_some_and(|held| held.compares.take(COMPARES, now, PROBE_COMPARES)) {
+            self.probe_holes(link);
+        }
+    }
+
     /// Asks a member for the first slots of holes that were given up, but for those that it said
     /// that it lacks: it may have been away when all others were asked, or cut off with us.
     pub(super) fn probe_holes(&mut self, link: LinkId) {
@@ -21,13 +34,14 @@ impl Node {
         let (member, now) = (held.number, self.now);
         let room = RECOVERING_PER_LINK.saturating_sub(self.recovery.under_way.on(link));
         let room = room.min(MAX_WANTS).min(held.room_for_wants()).min(self.recovery.room());
-        if room == 0 || !held.may_recover() || !self.recovery.may_ask(false, now) {
+        if room == 0 || !held.may_recover() || !self.recovery.may_ask(Budget::Probe, now) {
             return;
         }
         let (probed, patience) = (self.some_given_up(member), self.patience());
         let under_way = &self.recovery.under_way;
         let unasked = |(author, seq): &(u32, u64)| {
-            self.recovery.lacking(*author, member, *seq, now).is_none()
+            self.has_room_for_old(*author)
+                && self.recovery.lacking(*author, member, *seq, now).is_none()
                 && self.recovery.can_say(*author, member, now)
                 && !under_way.is_asked(*author, *seq, member)
                 && under_way.get(*author, *seq).is_none_or(|open| now.since(open.last) >= patience)
@@ -35,14 +49,14 @@ impl Node {
         let planned: Vec<(u32, u64)> = probed.into_iter().filter(unasked).take(room).collect();
         for (author, seq) in &planned {
             let ask = Ask { link, member, again: false, at: now };
-            self.recovery.asks((*author, *seq), false, ask);
+            self.recovery.asks((*author, *seq), Budget::Probe, ask);
         }
         self.ask_holes(link, member, &planned);
     }
 
     /// Slots of holes that were given up: first those that the member said to have, then the first
     /// ones of holes, beginning anywhere: a liar's lanes may have as many as there may be.
-    fn some_given_up(&mut self, member: u32) -> Vec<(u32, u64)> {
+    pub(super) fn some_given_up(&mut self, member: u32) -> Vec<(u32, u64)> {
         let now = self.now;
         let lanes: Vec<(u32, &Lane)> = self.lanes.holed().collect();
         let first = self.rng.random_range(0..lanes.len().max(1));

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::batches::Checking;
+use super::plan::{Next, Plan, Source};
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::lanes::{Holes, Lane};
 use crate::protocol::links::{Link, OpenWant};
-use crate::protocol::recovery::SILENCE;
+use crate::protocol::recovery::{Budget, SILENCE};
 use crate::protocol::under_way::Ask;
 use crate::protocol::{Durability, LinkId, Output, Record, Token};
 use crate::wire::limits::{
@@ -24,82 +25,14 @@ const PACE: Duration = Duration::from_millis(8);
 const LONGEST_PACE: Duration = Duration::from_millis(20);
 /// Between two looks while nothing can be asked for.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Between two records of holes for no other reason than that some were given up.
+const GIVEN_UP_EVERY: Duration = Duration::from_secs(1);
 /// Lanes looked at in one turn.
 const LANES: usize = 16;
 /// Slots that no link has and that are looked at in one turn: each costs a look at every member.
 const LOOKS: usize = 64;
 /// Dials that must fail before a member counts as one that cannot be reached.
 const TRIES: u32 = 2;
-
-/// A link that can be asked, and what is planned for it in this turn.
-struct Source {
-    link: LinkId,
-    member: u32,
-    /// Whether its peer is late with what it was asked for.
-    late: bool,
-    /// Whether it grants credit to be asked, and whether it would be.
-    credit: bool,
-    awaited: bool,
-    /// Whether it is known to lack the slot that is planned, and whether it may be asked again.
-    lacks: bool,
-    again: bool,
-    /// For how many slots of the lane in turn it is asked, and whether for one that it lacked.
-    open: usize,
-    asked_again: bool,
-    /// Whether the slot that is planned has to wait for its answer.
-    waits: bool,
-    room: usize,
-    planned: Vec<(u32, u64)>,
-}
-
-impl Source {
-    /// Whether it can be asked now for the slot that is planned.
-    fn is_free(&self) -> bool {
-        self.room > 0 && !self.waits
-    }
-}
-
-/// One turn of asking.
-struct Plan {
-    /// Those that are late come last.
-    sources: Vec<Source>,
-    /// Slots that came and are missing until their signature is checked: asked for again
-    /// meanwhile, they would come twice.
-    checking: BTreeSet<(u32, u64)>,
-    /// Whether anything is asked for.
-    asked: bool,
-    /// How many more slots that no link has may be looked at.
-    looks: usize,
-    /// The other members, and whether each is out of reach; known once somebody asks.
-    others: Option<Vec<(u32, bool)>>,
-    /// How long an answer may take before others are asked.
-    patience: Duration,
-    /// Slots asked for, in this turn and before, for which few vouch; and of the lane in turn.
-    unvouched: usize,
-    of_author: usize,
-}
-
-impl Plan {
-    /// The first source that fits, from a place on; one that is late only if no other does.
-    fn find(&self, from: usize, fits: impl Fn(&Source) -> bool) -> Option<usize> {
-        let count = self.sources.len();
-        let fit = |late: bool| {
-            let all = (0..count).map(move |i| (from + i) % count);
-            all.into_iter().find(|at| self.sources[*at].late == late && fits(&self.sources[*at]))
-        };
-        fit(false).or_else(|| fit(true))
-    }
-}
-
-/// What follows a slot.
-enum Next {
-    /// The next missing one.
-    Slot,
-    /// What somebody offers: those who may have this one have no room now.
-    Busy,
-    /// What somebody offers: no link has this one.
-    Nobody,
-}
 
 impl Node {
     /// Looks at what is missing soon.
@@ -109,15 +42,25 @@ impl Node {
     }
 
     /// Writes down holes that changed. Before any batch that lies above them is written, or a start
-    /// would take them for held.
+    /// would take them for held. Those that were given up go with them or wait for their turn: a
+    /// lane may have thousands, and an author can have some given up again and again.
     pub(super) fn write_holes(&mut self) {
-        for (author, tip, holes) in self.lanes.take_changed() {
+        let now = self.now;
+        let given_up = self.lanes.has_given_up() && self.recovery.given_up_due <= now;
+        if given_up {
+            self.recovery.given_up_due = now.after(GIVEN_UP_EVERY);
+        }
+        for (author, tip, holes) in self.lanes.take_changed(given_up) {
             self.relay.end_below(author, tip);
             let author = self.network.keys()[author as usize].key;
             let token = Token(self.name());
             let record = Record::Holes { author, tip, holes };
             self.emit(Output::Write { token, record, durability: Durability::Lazy });
             self.recover_soon();
+        }
+        if self.lanes.has_given_up() {
+            let due = self.recovery.given_up_due;
+            self.recovery.due = Some(self.recovery.due.map_or(due, |other| other.min(due)));
         }
     }
 
@@ -130,6 +73,7 @@ impl Node {
         (self.recovery.due, self.recovery.lacks_voices) = (None, false);
         let lanes: Vec<u32> = self.open_lanes().collect();
         if lanes.is_empty() {
+            self.write_holes();
             self.links.await_none();
             return self.pace_visits();
         }
@@ -298,10 +242,20 @@ impl Node {
         let of_author = || {
             plan.unvouched < RECOVERING_UNVOUCHED
                 && plan.of_author < RECOVERING_OF_AUTHOR
-                && self.quotas.wait(author, self.now, 1, false).is_zero()
+                && self.has_room_for_old(author)
         };
-        let vouched = self.lanes.vouches(author, seq);
-        self.recovery.may_ask(vouched, self.now) && (vouched || of_author())
+        let budget = self.budget_of(author, seq);
+        self.recovery.may_ask(budget, self.now) && (budget == Budget::Vouched || of_author())
+    }
+
+    fn budget_of(&self, author: u32, seq: u64) -> Budget {
+        if self.lanes.vouches(author, seq) { Budget::Vouched } else { Budget::Unvouched }
+    }
+
+    /// Whether an author's quota has room for old batches: as many as a restart header counts for
+    /// are left to what is new, or whoever gives what others have pruned would keep that out.
+    pub(super) fn has_room_for_old(&self, author: u32) -> bool {
+        self.quotas.wait(author, self.now, 1, true).is_zero()
     }
 
     /// Plans whom to ask for a slot: one member, at its next turns twice as many as are known to
@@ -319,17 +273,24 @@ impl Node {
         if asked.is_some_and(|open| now.since(open.last) < plan.patience) {
             return Next::Slot;
         }
-        let vouched = self.lanes.vouches(author, seq);
+        let budget = self.budget_of(author, seq);
         self.know_sources(author, seq, &mut plan.sources);
         let most = self.network.f() + 1;
         let mut count = match asked.filter(|open| !open.rests) {
             Some(open) => most.saturating_sub(open.members).max(1),
             None => (2 * plan.sources.iter().filter(|source| source.lacks).count()).clamp(1, most),
         };
+        let in_time = |source: &Source| {
+            !source.late && self.recovery.under_way.is_asked(author, seq, source.member)
+        };
+        let answers = plan.sources.iter().any(in_time);
         let (mut busy, mut any) = (false, false);
         for again in [false, true] {
-            if again && (busy || any || asked.is_some()) {
+            if again && (busy || answers || plan.asks_in_time(author, seq)) {
                 break;
+            }
+            if again {
+                count = count.max(1);
             }
             while count > 0 {
                 let fits = |source: &Source| {
@@ -354,10 +315,10 @@ impl Node {
                 source.planned.push((author, seq));
                 (source.open, source.asked_again) = (source.open + 1, source.asked_again || again);
                 let (link, member) = (source.link, source.member);
-                self.recovery.asks((author, seq), vouched, Ask { link, member, again, at: now });
+                self.recovery.asks((author, seq), budget, Ask { link, member, again, at: now });
                 let fresh = usize::from(asked.is_none_or(|open| open.rests));
                 plan.of_author += fresh;
-                plan.unvouched += if vouched { 0 } else { fresh };
+                plan.unvouched += if budget == Budget::Vouched { 0 } else { fresh };
                 // A frame's worth to each in turn.
                 *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
                 (plan.asked, any, count) = (true, true, count - 1);
@@ -395,23 +356,18 @@ impl Node {
     fn pass_over(&mut self, author: u32, seq: u64, others: &[(u32, bool)]) -> Option<u64> {
         #[cfg(test)]
         (self.recovery.looks += 1);
-        let now = self.now;
-        let (mut lowest, mut all_lack) = (u64::MAX, true);
-        let known = self.recovery.known(author);
-        for (number, out_of_reach) in others.iter().copied() {
-            let lack = known.and_then(|known| known.get(&number));
-            match lack.and_then(|lack| lack.next(seq, now)) {
-                Some(next) => lowest = lowest.min(next),
-                None if out_of_reach || self.recovery.is_silent(author, number, now) => {}
-                None => all_lack = false,
-            }
-        }
+        let (lowest, all_lack) = self.lowest_offer(author, seq, others);
         if all_lack {
             // Where nobody offers anything above, the last slot that there is goes too.
             let upto = if lowest == u64::MAX { u64::MAX } else { lowest - 1 };
             let lane = self.lanes.get(author)?;
             // An offer that could not be taken keeps no hole open.
             let full = lane.holes().undivided(lowest).filter(|hole| hole.from <= seq);
+            if let Some(hole) = full.filter(|hole| seq < hole.to)
+                && !self.lowest_offer(author, hole.to, others).1
+            {
+                return Some(hole.to); // its upper end takes no room
+            }
             if lowest <= lane.heard() {
                 self.lanes.pass(author, upto);
             }
@@ -421,6 +377,22 @@ impl Node {
             self.recovery.lacks_voices = true;
         }
         self.next_offered(author, lowest)
+    }
+
+    /// The lowest slot above one that is offered by those who lack it, and whether all who can be
+    /// reached do.
+    fn lowest_offer(&self, author: u32, seq: u64, others: &[(u32, bool)]) -> (u64, bool) {
+        let (now, known) = (self.now, self.recovery.known(author));
+        let (mut lowest, mut all_lack) = (u64::MAX, true);
+        for (number, out_of_reach) in others.iter().copied() {
+            let lack = known.and_then(|known| known.get(&number));
+            match lack.and_then(|lack| lack.next(seq, now)) {
+                Some(next) => lowest = lowest.min(next),
+                None if out_of_reach || self.recovery.is_silent(author, number, now) => {}
+                None => all_lack = false,
+            }
+        }
+        (lowest, all_lack)
     }
 
     /// The lowest slot above that is offered by those who can be asked now, and lack this one:

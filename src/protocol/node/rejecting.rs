@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{
-    Blame, CloseWhy, CountsAs, Durability, LinkId, Output, Reason, Record, Rejection, Token,
+    Ban, Blame, CloseWhy, CountsAs, Durability, LinkId, Output, Reason, Record, Rejection, Token,
 };
 use crate::wire::{Batch, BatchId};
 
@@ -192,13 +192,17 @@ impl Node {
         self.emit(Output::Write { token, record, durability: Durability::Lazy });
     }
 
+    pub(super) fn write_ban(&mut self, ban: Ban) {
+        let token = Token(self.name());
+        let record = Record::Ban(ban);
+        self.emit(Output::Write { token, record, durability: Durability::Synced });
+    }
+
     /// Hard blame: a ban, and an end to every link of the peer.
     fn ban(&mut self, peer: PublicKey, reason: Reason) {
         let terms = (self.config.ban_min, self.config.ban_max);
         if let Some(ban) = self.standing.ban(peer, reason, self.now, terms) {
-            let token = Token(self.name());
-            let record = Record::Ban(ban);
-            self.emit(Output::Write { token, record, durability: Durability::Synced });
+            self.write_ban(ban);
         }
         for link in self.links.to(peer) {
             self.close(link, CloseWhy::Blamed(reason));

@@ -103,12 +103,13 @@ impl Node {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let key = identity.public();
         let mut lanes = Lanes::restore(&restored.lanes, |author| network.index_of(author));
+        let (standing, bans) = Standing::restore(&restored.bans, now, config.ban_max);
         lanes.set_keys(u32::try_from(network.keys().len()).unwrap_or(u32::MAX));
         let mut node = Self {
             own: network.index_of(&key).unwrap_or(u32::MAX),
             instance: Instance(rand::RngExt::random(&mut rng)),
             overlay: Overlay::new(network.clone(), key, (config.redial_min, config.redial_max)),
-            standing: Standing::restore(&restored.bans, now, config.ban_max),
+            standing,
             next_compare: now.after(config.compare_every),
             last_news: now,
             next_visit: now.after(config.visit_every / 2),
@@ -144,6 +145,7 @@ impl Node {
             catching_up: BTreeMap::new(),
             counters: Counters::default(),
         };
+        bans.into_iter().for_each(|ban| node.write_ban(ban));
         node.check_restored_tips();
         // A crash may have come between a restart header of ours and the record of what it voids.
         if let Some(highest) = node.lanes.get(node.own).map(Lane::highest) {

@@ -106,7 +106,7 @@ impl Step {
             Output::Deliver(_) => "delivers",
             Output::Send { .. } => "sends",
             Output::Check { .. } => "asks for a check",
-            Output::Read { .. } => "reads",
+            Output::Read { .. } | Output::Doubt { .. } => "reads",
             Output::Published { .. } | Output::PublishFailed { .. } | Output::Submitted { .. } => {
                 "answers a client"
             }

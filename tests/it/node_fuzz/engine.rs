@@ -184,6 +184,9 @@ impl Engine {
             Output::Read { token, author, seq, id } => {
                 self.reads.push_back((token, author, seq, id));
             }
+            Output::Doubt { token, author, seq, id } => {
+                self.reads.push_back((token, author, seq, Some(id)));
+            }
             Output::Deliver(delivery) => {
                 let times = 1 + usize::from(self.broken == Broken::Deliveries);
                 for _ in 0..times {

@@ -186,3 +186,20 @@ fn a_lane_with_many_slots_above_its_tip_hides_none_with_few() {
         assert_eq!((of(few), of(many)), (2, 126));
     }
 }
+
+#[test]
+fn a_tip_that_was_checked_is_not_checked_at_each_comparison() {
+    let mut victim = Victim::among(4, 1);
+    victim.leave_alone();
+    victim.link(1);
+    let slot = victim.batch(4, 5000, Digest([1; 32]), "x").signed_slot();
+    let mut compared = 0;
+    victim.run(20_000, |victim, link, frame| {
+        if let Frame::Compare(asked) = frame {
+            compared += 1;
+            victim.tips(link, asked.ticket, vec![Tip { slot, solid: 0, floor: 0 }]);
+        }
+    });
+    assert!(compared > 5, "{compared}");
+    assert_eq!(victim.node.counters().checks, 1);
+}

@@ -198,3 +198,60 @@ fn a_lane_far_behind_is_passed_no_further_than_its_holes_may_fit() {
     };
     assert_eq!(moves(&mut victim, 5), 2 * TIP_HOLES as u64);
 }
+
+/// One member holds the last 300 slots of a full lane's last hole, the others nothing: no room is
+/// taken if they come from the top down.
+#[test]
+fn what_is_held_at_the_upper_end_of_a_hole_is_not_given_up_with_its_middle() {
+    let mut victim = Victim::with(4, 1, full(4));
+    for n in 1..4 {
+        victim.link(n);
+    }
+    let first = LAST.to - 299;
+    let of = |seq| victim.batch(4, seq, Digest([1; 32]), "at the end of a hole");
+    let held: Vec<Batch> = (first..=LAST.to).map(of).collect();
+    victim.run(20_000, |victim, link, frame| match &frame {
+        Frame::Compare(compare) => victim.agree(link, compare),
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                match (link.0, want.seq >= first) {
+                    (1, true) => victim.reply(link, want, &held),
+                    (1, false) => victim.say(link, &lacks(want, first)),
+                    _ => victim.say(link, &lacks(want, 0)),
+                }
+            }
+        }
+        _ => {}
+    });
+    assert_eq!(victim.delivered.len(), 300);
+}
+
+/// An author gives the lowest slot of a long hole of its lane, and the next, and so on: each opens
+/// it again, and all lack the rest.
+#[test]
+fn slots_given_up_again_and_again_cost_few_records() {
+    let mut victim = Victim::with(4, 1, full(4));
+    for n in 1..4 {
+        victim.link(n);
+    }
+    let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Compare(compare) => victim.agree(link, compare),
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+        }
+        _ => {}
+    };
+    victim.run(5000, &mut react);
+    let before = victim.hole_records;
+    for seq in LAST.from..LAST.from + 300 {
+        let batch = victim.batch(4, seq, Digest([1; 32]), "the next one");
+        victim.push(LinkId(1), &batch);
+        victim.run(10, &mut react);
+    }
+    assert_eq!(victim.delivered.len(), 300);
+    let records = victim.hole_records - before;
+    assert!((1..=4).contains(&records), "{records} in three seconds");
+    victim.run(2000, &mut react);
+    let holes = &victim.holes[&identity(4).public()].1;
+    assert_eq!(holes.last(), Some(&Hole { from: LAST.from + 300, to: LAST.to, gone: true }));
+}

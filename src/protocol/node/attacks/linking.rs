@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Victim, identity};
 use crate::crypto::PublicKey;
-use crate::protocol::{Down, Input, LinkId, Time};
+use crate::protocol::{Ban, Down, Input, LinkId, Reason, Restored, Time};
 use crate::wire::limits::{IDLE_WORK_BURST, VERSION, VISITS_AT_ONCE};
 use crate::wire::{Differ, Frame, Hello, Instance};
 
@@ -216,4 +216,19 @@ fn an_inbound_hello_ends_no_link_to_another_peer() {
     victim.run(1100, |_, _, _| ());
     assert_eq!(victim.closed.len(), 1, "and the exchange is finished by the clock");
     assert_eq!(victim.node.chosen().count(), 3);
+}
+
+/// The clock was a year ahead when the ban was given.
+#[test]
+fn a_ban_that_a_start_cuts_short_is_written_down_as_that() {
+    let (year, term) = (Duration::from_secs(31_536_000), Duration::from_secs(20));
+    let peer = identity(1).public();
+    let at = Time(1_000_000).after(year);
+    let ban = Ban { peer, reason: Reason::Malformed, at, until: at.after(term), strikes: 1 };
+    let restored = Restored { lanes: vec![], bans: vec![ban] };
+    let victim = Victim::with(4, 0, restored);
+    let until = victim.now.after(term);
+    assert_eq!(victim.bans, [Ban { at: victim.now, until, ..ban }]);
+    let again = Victim::with(4, 0, Restored { lanes: vec![], bans: victim.bans });
+    assert_eq!(again.bans, []);
 }

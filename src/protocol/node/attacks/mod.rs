@@ -17,6 +17,7 @@ use crate::wire::{
 };
 
 mod answering;
+mod asking_again;
 mod comparing;
 mod differing;
 mod full;
@@ -53,6 +54,10 @@ struct Victim {
     alone: bool,
     /// What was last written of holes.
     holes: BTreeMap<PublicKey, (u64, Vec<Hole>)>,
+    /// How often.
+    hole_records: u64,
+    /// Slots and batches whose rows are to be looked at.
+    doubts: Vec<(u64, BatchId)>,
     /// Whether checks and writes wait for [`Victim::answer`].
     slow: bool,
     waiting: VecDeque<Input>,
@@ -108,6 +113,8 @@ impl Victim {
             submitted: vec![],
             alone: false,
             holes: BTreeMap::new(),
+            hole_records: 0,
+            doubts: vec![],
             slow: false,
             waiting: VecDeque::new(),
             unreadable: false,
@@ -144,6 +151,7 @@ impl Victim {
                         }
                         Record::Holes { author, tip, holes } => {
                             self.holes.insert(author, (tip, holes));
+                            self.hole_records += 1;
                         }
                         Record::Ban(ban) => self.bans.push(ban),
                         Record::Rejection(row) => self.log.push(*row),
@@ -154,6 +162,7 @@ impl Victim {
                     let batch = self.row(author, seq, id).map(Box::new);
                     self.waiting.push_back(Input::Read { token, batch });
                 }
+                Output::Doubt { seq, id, .. } => self.doubts.push((seq, id)),
                 Output::Dial { peer } => {
                     self.dials.push(peer);
                     if self.alone {

@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::answering::{busy, lacks};
 use super::recovering::tip_of;
 use super::{Victim, identity, list};
-use crate::protocol::{Down, Hole, Input, LinkId};
+use crate::crypto::Digest;
+use crate::protocol::{Down, Hole, Input, LinkId, Restored, RestoredLane, RestoredSlot};
 use crate::wire::{
-    Batch, Class, Compare, Credit, Entry, Frame, Grant, Lacked, Missing, Tip, Want, WhyMissing,
+    Batch, Class, Compare, Credit, Entry, Frame, Grant, Lacked, Missing, RangeHash, Tip, Want,
+    WhyMissing,
 };
 
 /// An author restarted once: a hole for ever. Member 2 came with an empty disk, and has all by now.
@@ -288,4 +290,36 @@ fn what_is_left_of_a_hole_is_asked_for_once_some_of_it_came() {
         due.iter().for_each(|(_, link, want)| victim.reply(*link, want, &all));
     }
     assert_eq!(victim.delivered.len(), 60);
+}
+
+/// A start believed the lower of two rows as the higher one follows it; that one is lost.
+#[test]
+fn a_batch_that_a_start_believed_counts_as_held_until_its_bad_row_is_set_aside() {
+    let (author, all) = (identity(4).public(), Victim::among(4, 1).chain(4, 2));
+    let slot = |batch: &Batch| RestoredSlot {
+        seq: batch.header.seq,
+        base: batch.header.base,
+        id: batch.id(),
+        rest: batch.header.rest(),
+        signature: batch.signature,
+        first: true,
+    };
+    let mut slots: Vec<RestoredSlot> = all.iter().map(slot).collect();
+    slots[0].signature.0[0] ^= 1;
+    let lanes = vec![RestoredLane { slots, ..RestoredLane::new(author) }];
+    let mut victim = Victim::with(4, 1, Restored { lanes, bans: vec![] });
+    let link = victim.link(1);
+    victim.give(Input::Damaged { author, seq: 2, id: all[1].id() });
+    for ticket in 1..4 {
+        let end = victim.network.keys().len() as u32;
+        let whole = RangeHash { start: 0, end, hash: Digest([9; 32]) };
+        victim.say(link, &Frame::Compare(Compare { ticket, ranges: list(vec![whole]) }));
+        victim.run(1000, |_, _, _| ());
+    }
+    assert_eq!(victim.doubts, [(1, all[0].id())], "and once");
+    victim.push(link, &all[0]);
+    assert_eq!(victim.delivered, [], "the bad row would be in its way");
+    victim.give(Input::Damaged { author, seq: 1, id: all[0].id() });
+    victim.push(link, &all[0]);
+    assert_eq!(victim.delivered, [all[0].id()]);
 }

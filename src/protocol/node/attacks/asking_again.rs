@@ -1,0 +1,219 @@
+//! What is missing, or was given up, is asked for again: liars neither stop that nor make it dear.
+
+use std::time::Duration;
+
+use super::answering::lacks_all_but;
+use super::recovering::tip_of;
+use super::{Victim, identity};
+use crate::crypto::Digest;
+use crate::protocol::lack::{Offer, Own};
+use crate::protocol::{Hole, Input, LinkId, Restored, RestoredLane, Time};
+use crate::wire::limits::{PROBE_BURST, PROBES_PER_S, VERSION};
+use crate::wire::{Batch, Compare, Entry, Frame, Hello, Instance, Lacked, Tip};
+
+fn is_even(seq: u64) -> bool {
+    seq.is_multiple_of(2)
+}
+
+impl Victim {
+    /// Has it take the even ones of so many slots of each of some authors, and a restart header
+    /// above; those who are linked lack all others.
+    fn leave_out_odd_slots(&mut self, authors: std::ops::Range<u16>, slots: u64) {
+        for author in authors {
+            let all = self.chain(author, slots);
+            for some in all.chunks(100) {
+                let even = some.iter().filter(|batch| is_even(batch.header.seq));
+                even.for_each(|batch| self.push(LinkId(1), batch));
+                self.run(1000, |victim, link, frame| victim.lacking_odd(link, &frame, slots));
+            }
+            self.restart_above(LinkId(1), author, slots);
+            self.run(1000, |victim, link, frame| victim.lacking_odd(link, &frame, slots));
+        }
+    }
+
+    /// Pushes a restart header that voids all slots up to one.
+    fn restart_above(&mut self, link: LinkId, author: u16, slots: u64) {
+        let entry = [Entry { topic: String::new(), payload: vec![1] }];
+        let (network, start) = (self.network.id(), (0, Digest::ZERO));
+        let restart = Batch::sign_after(&identity(author), network, slots + 1, start, 9, &entry);
+        self.push(link, &restart.expect("fits"));
+    }
+
+    /// What a member says that took what such an author gave.
+    fn lacking_odd(&mut self, link: LinkId, frame: &Frame, slots: u64) {
+        match frame {
+            Frame::Compare(asked) => self.agree(link, asked),
+            Frame::Request(request) => {
+                let answer = |want| lacks_all_but(want, slots + 1, is_even);
+                request.wants.iter().for_each(|want| self.say(link, &answer(want)));
+            }
+            Frame::Ping => self.say(link, &Frame::Ping),
+            _ => {}
+        }
+    }
+
+    fn given_up(&self) -> usize {
+        self.node.lanes.holed().map(|(_, lane)| lane.holes().gone().count()).sum()
+    }
+}
+
+/// Lanes of many gaps, each given up. Members link anew, again and again, and leave open what they
+/// are asked for of those.
+#[test]
+fn what_was_given_up_is_asked_for_within_the_budget() {
+    const AUTHORS: u16 = 4;
+    let mut victim = Victim::among(31, AUTHORS);
+    victim.leave_alone();
+    victim.link(1);
+    victim.link(2);
+    victim.leave_out_odd_slots(31..31 + AUTHORS, 300);
+    victim.run(5000, |victim, link, frame| victim.lacking_odd(link, &frame, 300));
+    assert_eq!(victim.given_up(), usize::from(AUTHORS) * 150);
+    let (mut asked, began) = (0, victim.now);
+    for round in 0..100 {
+        for n in 3..31 {
+            victim.link_as(n, LinkId(100 * (round + 1) + u64::from(n)));
+        }
+        victim.run(10, |victim, link, frame| match &frame {
+            Frame::Request(request) => asked += request.wants.len() as u64,
+            _ => victim.lacking_odd(link, &frame, 300),
+        });
+    }
+    let took = u64::try_from(victim.now.since(began).as_millis()).expect("short");
+    // The last of the budget may be overdrawn by one request.
+    let most = PROBE_BURST + PROBES_PER_S * took / 1000 + 16;
+    assert!((most / 2..=most).contains(&asked), "{asked} in {took} ms, at most {most}");
+}
+
+/// A liar says to have every other gap of lanes with as many as there may be.
+#[test]
+fn a_bounded_number_of_gaps_is_looked_at_for_what_a_member_offers() {
+    const SLOTS: u64 = 4000;
+    let gone = |seq| Hole { from: seq, to: seq, gone: true };
+    let lane = |author: u16| RestoredLane {
+        tip: SLOTS,
+        holes: (1..SLOTS).step_by(2).map(gone).collect(),
+        ..RestoredLane::new(identity(author).public())
+    };
+    let found = Restored { lanes: (4..6).map(lane).collect(), bans: vec![] };
+    let mut victim = Victim::with(4, 2, found);
+    assert_eq!(victim.given_up(), 4000);
+    let (member, now) =
+        (victim.network.index_of(&identity(1).public()).expect("known"), victim.now);
+    for author in 4..6 {
+        for seq in (1..SLOTS).step_by(256) {
+            let mut lacked = Lacked::default();
+            (1..256).step_by(2).for_each(|above| lacked.mark(above));
+            let offer = Offer { next: seq + 2, lacked };
+            victim.node.recovery.lacks((author, seq), member, (&offer, Own::default()), now);
+        }
+    }
+    let probed = victim.node.some_given_up(member).len();
+    assert!((64..=1024 + 64).contains(&probed), "{probed}");
+}
+
+/// One of two that are linked leaves open what it is asked for, and links anew before that is too
+/// long. The other got later what it lacked; a third is not met.
+#[test]
+fn whoever_leaves_a_want_open_keeps_nobody_from_being_asked_again() {
+    for silent in [false, true] {
+        let mut victim = Victim::among(4, 1);
+        victim.link(1);
+        victim.link(2);
+        let all = victim.chain(4, 20);
+        let even = all.iter().filter(|batch| is_even(batch.header.seq));
+        even.for_each(|batch| victim.push(LinkId(2), batch));
+        victim.restart_above(LinkId(2), 4, 20);
+        for round in 0..10 {
+            victim.run(7000, |victim, link, frame| match (&frame, link.0) {
+                (Frame::Request(_), 2) if round > 0 => victim.holder(link, &frame, &all),
+                (Frame::Request(_), other) if other != 2 && silent => {}
+                _ => victim.lacking_odd(link, &frame, 20),
+            });
+            victim.link_as(1, LinkId(100 + round));
+        }
+        assert_eq!(victim.delivered.len(), 21, "silent {silent}");
+    }
+}
+
+/// All slots but the first are with one member, which therefore says of none that it has all below.
+#[test]
+fn a_member_that_gives_is_asked_for_more_above_the_tip() {
+    let mut victim = Victim::among(4, 1);
+    victim.leave_alone();
+    let all = victim.chain(4, 400);
+    victim.link(1);
+    victim.run(4000, |victim, link, frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => {
+            victim.tips(link, *ticket, vec![Tip { solid: 0, ..tip_of(&all[399]) }]);
+        }
+        _ => victim.holder(link, &frame, &all[1..]),
+    });
+    assert_eq!(victim.delivered.len(), 399);
+}
+
+/// Two lacked all. One got it since, and is asked again when the third, who was not met before,
+/// says that it lacks all as well.
+#[test]
+fn nothing_is_given_up_while_whoever_lacked_it_is_asked_again() {
+    let mut victim = Victim::among(4, 1);
+    let all = victim.chain(4, 20);
+    victim.link(1);
+    victim.link(2);
+    victim.restart_above(LinkId(2), 4, 20);
+    victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, 0));
+    assert_eq!(victim.given_up(), 0, "one was not asked");
+    let (mut asked, mut met) = (Vec::new(), false);
+    for _ in 0..100 {
+        victim.run(100, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Request(request), 2) => asked.push((victim.now, request.clone())),
+            _ => victim.lacking_odd(link, &frame, 0),
+        });
+        if !asked.is_empty() && !met {
+            (_, met) = (victim.link(3), true);
+        }
+        let now = victim.now;
+        let due = |(at, _): &mut (Time, _)| now.since(*at) >= Duration::from_millis(400);
+        for (_, request) in asked.extract_if(.., due).collect::<Vec<_>>() {
+            victim.holder(LinkId(2), &Frame::Request(request), &all);
+        }
+    }
+    assert_eq!((victim.delivered.len(), victim.node.counters().given_up), (21, 0));
+}
+
+/// One member gives slots that all others have pruned, as fast as the quota of their author lets
+/// pass, who goes on meanwhile.
+#[test]
+fn whoever_gives_what_others_have_pruned_delays_nothing_new() {
+    let holes = vec![Hole { from: 1, to: 4000, gone: false }];
+    let lane = RestoredLane { tip: 4000, holes, ..RestoredLane::new(identity(4).public()) };
+    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    victim.leave_alone();
+    let all = victim.chain(4, 4500);
+    for n in 1..4 {
+        victim.link(n);
+    }
+    for news in &all[4000..] {
+        victim.push(LinkId(2), news);
+        assert!(victim.delivered.contains(&news.id()), "slot {}", news.header.seq);
+        victim.run(20, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Request(_), 1) => victim.holder(link, &frame, &all[..4000]),
+            _ => victim.lacking_odd(link, &frame, 0),
+        });
+    }
+    let old = victim.delivered.len() - 500;
+    assert!(old > 500, "they come as well: {old}");
+}
+
+#[test]
+fn whoever_answered_a_dial_is_not_out_of_reach() {
+    let mut victim = Victim::among(4, 1);
+    let peer = identity(3).public();
+    (0..2).for_each(|_| victim.give(Input::DialFailed { peer }));
+    assert_eq!(victim.node.overlay.failures(&peer), 2);
+    let link = LinkId(3);
+    victim.give(Input::LinkUp { link, peer, dialled: true });
+    let (network, instance) = (victim.network.id(), Instance([3; 16]));
+    victim.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
+    assert_eq!(victim.node.overlay.failures(&peer), 1);
+}
