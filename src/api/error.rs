@@ -86,6 +86,13 @@ impl Failure {
         Self::named(status, "busy", "Too much is under way", detail).retry(Duration::from_secs(1))
     }
 
+    /// 503 while the node cannot do its work.
+    pub fn unready(detail: impl Into<String>) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::named(status, "not-ready", "The node is not ready", detail)
+            .retry(Duration::from_secs(1))
+    }
+
     /// Says when to try again: whole seconds, at least one.
     pub fn retry(mut self, after: Duration) -> Self {
         let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
@@ -167,7 +174,6 @@ impl From<SubmitFailure> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "the store cannot be read");
         Self::of(StatusCode::INTERNAL_SERVER_ERROR, format!("the store cannot be read: {error}"))
     }
 }

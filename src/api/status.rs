@@ -104,11 +104,11 @@ pub(super) async fn healthz() -> &'static str {
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Failure> {
     if let Some(trouble) = app.handle().trouble() {
-        return Err(Failure::busy(trouble));
+        return Err(Failure::unready(trouble));
     }
     let snapshot = app.snapshot().await?;
     if is_ready(app.handle().network().n(), &snapshot) {
         return Ok("ready\n");
     }
-    Err(Failure::busy("no link is ready yet"))
+    Err(Failure::unready("no link is ready yet"))
 }

@@ -16,6 +16,8 @@ const STUCK: Duration = Duration::from_secs(10);
 /// After a failure so long without another all is well again: where one page is damaged some reads
 /// fail and others do not.
 const CALM: Duration = Duration::from_secs(10);
+/// A failure so long ago says nothing of now: it may be that nobody wrote or read since.
+const STALE: Duration = Duration::from_secs(60);
 
 /// A view of a store's threads and files. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,6 +51,12 @@ impl Outcomes {
         self.failed = Some((now, why));
         self.count = self.count.saturating_add(1);
         self.said.add(true, 1, now)
+    }
+
+    /// Why the last one failed, if that still says something.
+    fn why(&self, now: Instant) -> Option<&str> {
+        let (at, why) = self.failed.as_ref()?;
+        (now.saturating_duration_since(*at) < STALE).then_some(why)
     }
 
     /// One was good; how many failed before, if that is over and a line is to be written.
@@ -148,7 +156,7 @@ impl Health {
         let Inner { writes, reads, .. } = &*self.inner;
         let why = |outcomes: &Mutex<Outcomes>| {
             let outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-            outcomes.failed.as_ref().map(|(_, why)| why.clone())
+            outcomes.why(Instant::now()).map(str::to_owned)
         };
         let written = why(writes).map(|why| format!("the last write failed: {why}"));
         written.or_else(|| why(reads).map(|why| format!("the database cannot be read: {why}")))
@@ -186,7 +194,8 @@ mod tests {
         let (mut outcomes, now) = (Outcomes::default(), Instant::now());
         let lines = (0..100).filter(|_| outcomes.failed("no page".into(), now).is_some());
         assert_eq!(lines.count(), 1, "whoever asks does not decide how much is logged");
-        assert_eq!(outcomes.good(now), None);
+        assert_eq!((outcomes.good(now), outcomes.why(now)), (None, Some("no page")));
+        assert_eq!(outcomes.why(now + STALE), None, "nobody may have asked since");
         assert_eq!((outcomes.good(now + CALM), outcomes.failed), (Some(100), None));
     }
 
