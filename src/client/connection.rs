@@ -25,6 +25,8 @@ type Sender = SendRequest<Full<Bytes>>;
 /// say so.
 const SILENCE: Duration = Duration::from_millis(2500);
 const SIGN_OF_LIFE: Duration = Duration::from_millis(1500);
+/// Longest body of that: a word, or why not.
+const MAX_SIGN: usize = 4096;
 /// Longest name of a server in a message.
 const MAX_NAME: usize = 60;
 
@@ -119,9 +121,13 @@ impl Connections {
             let request = Request::get("/healthz").body(Full::default());
             let request = request.map_err(|error| ClientError::Broken(error.to_string()))?;
             let sent = sender.send_request(self.complete(request)).await;
-            sent.map(|_| ()).map_err(|error| broke(&url, &error))
+            let answer = sent.map_err(|error| broke(&url, &error))?;
+            let told = origin(&answer).contains("problem+json");
+            let body = read(answer.into_body(), MAX_SIGN, &url).await?;
+            Ok(told || body.starts_with(b"alive"))
         };
-        if timeout(SIGN_OF_LIFE, ask).await.is_ok_and(|answer| answer.is_ok()) {
+        let answer: Result<Result<bool, ClientError>, _> = timeout(SIGN_OF_LIFE, ask).await;
+        if answer.is_ok_and(|answer| answer.is_ok_and(|is_node| is_node)) {
             std::future::pending::<()>().await;
         }
     }
@@ -237,8 +243,8 @@ fn late(url: &str, limit: Duration) -> ClientError {
 
 fn silent(url: &str) -> ClientError {
     ClientError::Unreachable(format!(
-        "{url}: it takes connections and answers nothing, not even /healthz; does a node listen \
-         there, and is it stopped?"
+        "{url}: no answer, and none to /healthz as a node gives it; does a node listen there, and is \
+         it stopped?"
     ))
 }
 

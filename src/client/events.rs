@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,6 +17,8 @@ use super::connection::{Answer, Connections, origin};
 use super::requests::{refusal, request};
 use crate::http::GapDto;
 
+/// What a stream of events is.
+const EVENTS: &str = "text/event-stream";
 /// How long the answer's head may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(4);
 /// A stream that is silent for this long is dead: servers send a heartbeat every ten seconds.
@@ -121,6 +123,7 @@ impl<T: DeserializeOwned> EventStream<T> {
                 Err(ClientError::Refused(problem)) if problem.status != 503 => {
                     return Err(ClientError::Refused(problem));
                 }
+                Err(error @ ClientError::Broken(_)) => return Err(error),
                 Err(error) if Instant::now() >= end => return Err(error),
                 Err(_) => {}
             }
@@ -131,7 +134,7 @@ impl<T: DeserializeOwned> EventStream<T> {
         // A first connection passes its cursor like a later one: the header and `?cursor=` mean the
         // same.
         let mut request = request(Method::GET, &self.path, None)?;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENTS));
         if let Some(id) = &self.last_id {
             let id = HeaderValue::from_str(id)
                 .map_err(|_| ClientError::Broken(format!("{id:?} is no cursor")))?;
@@ -145,6 +148,13 @@ impl<T: DeserializeOwned> EventStream<T> {
             let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes());
             let answer = Answer { status, origin, body: body.unwrap_or_default() };
             return Err(refusal(&answer, self.connections.url(&self.path)));
+        }
+        let kind = response.headers().get(CONTENT_TYPE);
+        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(EVENTS.as_bytes())) {
+            let url = self.connections.url(&self.path);
+            return Err(ClientError::Broken(format!(
+                "{url}: answered {status} ({origin}), and not with events; is --api right?"
+            )));
         }
         self.parser = Parser::default();
         self.body = Some(response.into_body());

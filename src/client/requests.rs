@@ -278,7 +278,9 @@ fn foreign(url: &str, answer: &Answer, error: &serde_json::Error) -> ClientError
 /// What an answer with an error status says, also if it is no problem document.
 pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
     // Every error of a node is a problem document.
-    let problem = serde_json::from_slice(&answer.body).unwrap_or_else(|_| {
+    let told: Option<Problem> = serde_json::from_slice(&answer.body).ok();
+    let foreign = told.is_none();
+    let problem = told.unwrap_or_else(|| {
         let status =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let text: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
@@ -286,7 +288,12 @@ pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
         Problem::of(status, format!("{text} ({origin}: no loyal node answers so; is --api right?)"))
     });
     let problem = Problem { status: answer.status, instance: Some(url), ..problem };
-    ClientError::Refused(Box::new(problem))
+    let refused = ClientError::Refused(Box::new(problem));
+    // Any server has pages that it does not know: that is not a node's word that it has no row.
+    if foreign && answer.status == 404 {
+        return ClientError::Broken(refused.to_string());
+    }
+    refused
 }
 
 fn absent<T>(result: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
