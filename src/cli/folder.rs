@@ -16,7 +16,7 @@ use crate::store::Made;
 /// Names the folder that cannot be made.
 pub fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
     let made = |dir: &Path| {
-        Made::folder(dir).with_context(|| format!("cannot write a report into {}", dir.display()))
+        Made::writable(dir).with_context(|| format!("cannot write a report into {}", dir.display()))
     };
     dir.map(made).transpose()
 }

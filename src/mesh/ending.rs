@@ -10,7 +10,6 @@ use super::halt::GRACE;
 use super::lives::Lives;
 use super::load::Sent;
 use super::observe::{held, observe};
-use super::steps::Watch;
 use super::{Halt, Mesh, MeshError, Observed, Terms, record};
 use crate::http::StatusDto;
 use crate::report::{Recording, Report, judge};
@@ -47,8 +46,6 @@ pub(super) struct Ending<'a> {
     pub deadline: Instant,
     /// Whether it is to stop.
     pub halt: &'a Halt,
-    /// What was noticed of the wall clock.
-    pub clock: Watch,
 }
 
 /// Waits until every message is everywhere and every attack was tried on somebody, both with a
@@ -64,7 +61,7 @@ pub(super) async fn conclude(
     lives: &Lives,
     mut progress: impl FnMut(Progress),
 ) -> Result<(Recording, Report), MeshError> {
-    let Ending { sent, size, bytes_before, last, deadline, halt, clock } = ending;
+    let Ending { sent, size, bytes_before, last, deadline, halt } = ending;
     settle(mesh, &sent, (deadline, halt), &mut progress).await?;
     if mesh.honest().count() < mesh.nodes.len() {
         progress(Progress::Watching);
@@ -75,7 +72,7 @@ pub(super) async fn conclude(
     let patience = Instant::now() + EXERCISE;
     loop {
         run.nodes = tokio::select! {
-            seen = observe(&mesh.nodes) => seen?,
+            seen = observe(&mesh.nodes, halt) => seen?,
             () = halt.overdue() => return Err(MeshError::Interrupted(GRACE)),
         };
         for node in &mut run.nodes {
@@ -96,7 +93,7 @@ pub(super) async fn conclude(
     }
     run.wall_s = mesh.started.elapsed().as_secs_f64();
     run.interrupted = halt.asked();
-    run.clock_steps = clock.found(terms.zero);
+    run.clock_steps = mesh.clock.found(terms.zero);
     if !run.interrupted {
         mesh.check_alive()?;
     }
@@ -116,7 +113,7 @@ async fn collect(
 ) -> Result<(), MeshError> {
     let authors: Vec<String> = mesh.honest().map(|node| node.entry.key.clone()).collect();
     loop {
-        let lists = held(&mesh.nodes, &authors, size).await?;
+        let lists = held(&mesh.nodes, &authors, size, halt).await?;
         for (node, list) in run.nodes.iter_mut().zip(lists).filter(|(node, _)| !node.dead) {
             node.held = list;
         }
@@ -175,10 +172,10 @@ async fn settle(
 }
 
 /// Link bytes that each node has received, by key.
-pub(super) async fn bytes_received(mesh: &Mesh) -> BTreeMap<String, u64> {
+pub(super) async fn bytes_received(mesh: &Mesh, halt: &Halt) -> BTreeMap<String, u64> {
     let mut received = BTreeMap::new();
     for node in mesh.honest() {
-        if let Ok(status) = node.client.status().await {
+        if let Some(Ok(status)) = halt.in_time(node.client.status()).await {
             received.insert(node.entry.key.clone(), status.bytes_received);
         }
     }

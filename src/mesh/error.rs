@@ -74,6 +74,15 @@ pub enum MeshError {
     /// A run was to stop, and nodes did not tell in time what they had seen.
     #[error("nodes did not tell within {0:?} what they had seen: there is no report")]
     Interrupted(std::time::Duration),
+    /// The wall clock was set while nodes began to tell time by it.
+    #[error(
+        "the clock was set by {seconds:.1} s while the nodes were started: they tell other times \
+         than this run, and nothing measured would be right; start it again"
+    )]
+    ClockSet {
+        /// By how much, whatever the direction.
+        seconds: f64,
+    },
     /// Honest nodes did not get linked.
     #[error("not linked after {seconds} s: {}; {why}", names.join(", "))]
     NotReady {

@@ -41,6 +41,15 @@ impl Halt {
         let _ = tokio::time::timeout_at(at, self.wait()).await;
     }
 
+    /// What comes of `asking`, or nothing if that takes long once the run is to stop: one node that
+    /// stands still must not cost what the others tell.
+    pub async fn in_time<T>(&self, asking: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            told = asking => Some(told),
+            () = async { self.wait().await; tokio::time::sleep(GRACE / 2).await } => None,
+        }
+    }
+
     /// Returns a while after it is to stop.
     pub async fn overdue(&self) {
         self.wait().await;

@@ -11,6 +11,7 @@ use rand::TryRng as _;
 use tokio::task::JoinSet;
 
 use super::child::{Extras, NodeProcess};
+use super::steps::Watch;
 use super::{Created, MeshError, MeshFile, NodeEntry, create, decoys};
 use crate::client::Client;
 use crate::crypto::hex;
@@ -76,6 +77,8 @@ pub struct Mesh {
     pub started: Instant,
     /// How long all honest nodes took to get linked.
     pub start_time: Option<Duration>,
+    /// What is noticed of the wall clock, since before the first process was started.
+    pub(super) clock: Watch,
 }
 
 impl Mesh {
@@ -105,13 +108,13 @@ impl Mesh {
             lab_token,
             log_json: plan.log_json,
         };
-        let started = Instant::now();
+        let (clock, started) = (Watch::start(), Instant::now());
         let mut nodes = Vec::with_capacity(plan.nodes);
         for (number, key) in made.members.iter().enumerate() {
             nodes.push(start_node(plan, key, plan.liars.get(&number), &extras, &token)?);
         }
         let (dir, network) = (plan.dir.clone(), made.network);
-        let mesh = Self { dir, network, nodes, extras, started, start_time: None };
+        let mesh = Self { dir, network, nodes, extras, started, start_time: None, clock };
         mesh.write_file()?;
         Ok(mesh)
     }
@@ -176,7 +179,7 @@ impl Mesh {
     /// Waits until every honest node is linked and every liar answers; `seen` is told how many do.
     ///
     /// # Errors
-    /// When a node dies or does not get there in time.
+    /// When a node dies or does not get there in time, or the wall clock was set meanwhile.
     pub async fn ready(&mut self, mut seen: impl FnMut(usize)) -> Result<(), MeshError> {
         let count = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let patience = READY + READY_PER_NODE * count;
@@ -209,7 +212,10 @@ impl Mesh {
             }
         }
         self.start_time = Some(self.started.elapsed());
-        Ok(())
+        match self.clock.set() {
+            Some(by) => Err(MeshError::ClockSet { seconds: by.as_secs_f64() }),
+            None => Ok(()),
+        }
     }
 
     /// The error that those who are late are.

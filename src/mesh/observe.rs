@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::task::JoinSet;
 
 use super::launch::MeshNode;
-use super::{Held, MeshError, Seen};
+use super::{Halt, Held, MeshError, Seen};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
 use crate::http::MessageDto;
@@ -27,21 +27,22 @@ const TICKS_PER_S: f64 = 100.0;
 /// Everything but messages, of every node that was not killed, concurrently.
 ///
 /// # Errors
-/// When an honest node does not answer. A liar may stay silent.
-pub async fn observe(nodes: &[MeshNode]) -> Result<Vec<Seen>, MeshError> {
+/// When an honest node does not answer. A liar may stay silent, and so may anybody in a run that is
+/// to stop.
+pub async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
         let (client, pid) = (node.client.clone(), node.entry.pid);
         let mut seen = Seen::new(&node.entry, &node.kinds);
-        let dead = node.killed;
+        let (dead, halt) = (node.killed, halt.clone());
         asking.spawn(async move {
             if dead {
                 return Ok((number, seen));
             }
-            let result = look(&client, pid, &mut seen).await;
+            let result = halt.in_time(look(&client, pid, &mut seen)).await.unwrap_or(Ok(()));
             let name = seen.name.clone();
             match result {
-                Err(error) if seen.honest() => {
+                Err(error) if seen.honest() && !halt.asked() => {
                     Err(MeshError::Node { name, why: error.to_string() })
                 }
                 _ => Ok((number, seen)),
@@ -104,11 +105,12 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
 /// of `nodes`. Payloads are read and only their digests kept.
 ///
 /// # Errors
-/// When an honest node does not answer.
+/// When an honest node does not answer, and the run is not to stop.
 pub async fn held(
     nodes: &[MeshNode],
     authors: &[String],
     size: usize,
+    halt: &Halt,
 ) -> Result<Vec<Vec<Held>>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
@@ -117,11 +119,16 @@ pub async fn held(
         }
         let (client, authors, name) =
             (node.client.clone(), authors.to_vec(), node.entry.name.clone());
+        let halt = halt.clone();
         asking.spawn(async move {
             let mut all = Vec::new();
-            let read = held_by(&client, &authors, size, &mut all).await;
-            read.map_err(|error| MeshError::Node { name, why: error.to_string() })?;
-            Ok::<_, MeshError>((number, all))
+            let reading = held_by(&client, &authors, size, &mut all);
+            match halt.in_time(reading).await.unwrap_or(Ok(())) {
+                Err(error) if !halt.asked() => {
+                    Err(MeshError::Node { name, why: error.to_string() })
+                }
+                _ => Ok((number, all)),
+            }
         });
     }
     let mut all: Vec<Vec<Held>> = nodes.iter().map(|_| Vec::new()).collect();

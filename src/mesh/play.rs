@@ -13,7 +13,7 @@ use super::ending::{Ending, Progress, bytes_received, conclude};
 use super::lives::Lives;
 use super::loads::{places, publish};
 use super::roster::{Roster, roster};
-use super::steps::{Watch, now};
+use super::steps::now;
 use super::weather::{Weather, not_modelled};
 use super::{Halt, Liar, Mesh, MeshError, Plan, Terms};
 use crate::report::{FaultRecord, Recording, Report};
@@ -79,13 +79,12 @@ pub async fn play(
             ready = mesh.ready(|count| progress(Playing::Linked(count))) => ready?,
         }
         weather.told().await?;
-        bytes_before = bytes_received(mesh).await;
+        bytes_before = bytes_received(mesh, halt).await;
     }
     let zero = match scenario.mesh.start {
         Start::Linked => Instant::now(),
         Start::Cold => mesh.started,
     };
-    let clock = Watch::start();
     let mut terms = terms(mesh, scenario, seed, reproduce);
     terms.zero = now().saturating_sub(micros(zero.elapsed()));
     progress(Playing::Begun);
@@ -109,7 +108,7 @@ pub async fn play(
     let Stage { mesh, lives, weather, .. } = stage;
     let last = Instant::now();
     let deadline = last + scenario.settle;
-    let ending = Ending { sent, size, bytes_before, last, deadline, halt, clock };
+    let ending = Ending { sent, size, bytes_before, last, deadline, halt };
     let told = |ending| progress(Playing::Ending(ending));
     let result = conclude(mesh, ending, &terms, &lives, told).await;
     drop(weather);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::ending::{Ending, Progress, bytes_received, conclude};
 use super::lives::Lives;
 use super::load::Load;
-use super::steps::{Watch, now};
+use super::steps::now;
 use super::{Halt, Mesh, MeshError, Terms};
 use crate::client::Client;
 use crate::report::{Recording, Report};
@@ -30,16 +30,15 @@ pub async fn measure_run(
 ) -> Result<(Recording, Report), MeshError> {
     let authors: Vec<(String, Client)> =
         mesh.honest().map(|node| (node.entry.key.clone(), node.client.clone())).collect();
-    let bytes_before = bytes_received(mesh).await;
+    let bytes_before = bytes_received(mesh, halt).await;
     let mut terms = Terms::plain(name, reproduce, mesh.network.f());
     terms.zero = now();
-    let clock = Watch::start();
     let sent = load.publish(&authors, halt, |count| progress(Progress::Posted(count))).await;
     mesh.check_alive()?;
     let (last, size) = (Instant::now(), load.size);
     let bulk = (size as u64).saturating_mul(sent.len() as u64).saturating_mul(authors.len() as u64);
     let deadline = last + SETTLE + Duration::from_secs(bulk / BYTES_PER_S);
-    let ending = Ending { sent, size, bytes_before, last, deadline, halt, clock };
+    let ending = Ending { sent, size, bytes_before, last, deadline, halt };
     let lives = Lives::new(mesh, size);
     conclude(mesh, ending, &terms, &lives, progress).await
 }

@@ -10,6 +10,8 @@ use crate::report::ClockStep;
 
 /// How often the wall clock is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// What counts as set: far more than a latency.
+const SET: Duration = Duration::from_secs(1);
 /// Steps that are kept.
 const MOST: usize = 100;
 
@@ -50,6 +52,13 @@ impl Watch {
         Self { found, task }
     }
 
+    /// How far the wall clock was set so far, if it was; not what the machine slept.
+    pub fn set(&self) -> Option<Duration> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let by = found.iter().map(|(_, step)| step.by.saturating_sub(step.slept)).sum::<i64>();
+        Some(Duration::from_micros(by.unsigned_abs())).filter(|by| *by >= SET)
+    }
+
     /// What was noticed, in a run that began then.
     pub fn found(&self, zero: u64) -> Vec<ClockStep> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,5 +74,25 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Step;
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_is_told_from_a_machine_that_slept() {
+        let watch = Watch::start();
+        let steps = |by, slept| {
+            watch.found.lock().expect("whole").push((0, Step { by, slept }));
+            watch.set()
+        };
+        assert_eq!(watch.set(), None);
+        assert_eq!(steps(9_000_000, 9_000_000), None);
+        let hours = steps(-7_200_000_000, 0);
+        assert_eq!(hours, Some(Duration::from_secs(7200)));
+        assert_eq!(watch.found(0).len(), 2);
     }
 }

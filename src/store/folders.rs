@@ -34,6 +34,22 @@ impl Made {
         std::fs::create_dir_all(path)?;
         Ok(made)
     }
+
+    /// The same of a folder that something will be written into, which is tried.
+    ///
+    /// # Errors
+    /// As above; and when nothing can be written there.
+    pub fn writable(path: &Path) -> io::Result<Self> {
+        let made = Self::folder(path)?;
+        let probe = path.join(format!(".probe.{}", std::process::id()));
+        std::fs::write(&probe, "probe").and_then(|()| std::fs::remove_file(&probe)).inspect_err(
+            |_| {
+                // A full disk takes the name and not what is in it.
+                let _ = std::fs::remove_file(&probe);
+            },
+        )?;
+        Ok(made)
+    }
 }
 
 impl Drop for Made {
