@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::output;
 use super::signals::Stop;
 use super::sim::{Args, INTERRUPTED, bar, quoted, reproduce};
+use super::{notes, output};
 use crate::campaign::{
     self, Bounds, Failure, Kind, Order, Plan, Range, SeedResult, Source, Summary,
 };
@@ -150,6 +150,9 @@ pub fn shrink_all(
         });
         bar.finish_and_clear();
         if *stop.borrow() {
+            notes::note(format_args!(
+                "interrupted: seed {seed} and those after it are not made smaller"
+            ));
             return Ok(());
         }
         let mut small = shrunk.scenario;
@@ -159,7 +162,7 @@ pub fn shrink_all(
         let path = dir.join(format!("{}-{seed}.toml", source.name()));
         write(&path, &file(&small, failure, &path))?;
         let line = format!("{} --seed {seed}", quoted(&path.display().to_string()));
-        let _ = writeln!(anstream::stderr(), "  made smaller: loyal sim {line}");
+        notes::note(format_args!("  made smaller: loyal sim {line}"));
         failure.shrunk = Some(path);
     }
     Ok(())

@@ -2,19 +2,15 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, MeshVerb, Verb};
 use super::{
-    explain, keygen, mesh, mesh_run, network, node, output, post, read, rejections, report,
+    explain, keygen, mesh, mesh_run, network, node, notes, output, post, read, rejections, report,
     scenarios, sim,
 };
-
-/// For the reader of the last words.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the user asked for makes no sense: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +19,12 @@ pub struct Usage(pub String);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    let code = parsed();
+    notes::flush();
+    code
+}
+
+fn parsed() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return unparsed(&error, std::env::args_os().skip(1)),
@@ -32,7 +34,7 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let code = if error.is::<Usage>() { 2 } else { 1 };
-            complain(message(&error));
+            notes::error(message(&error));
             code.into()
         }
     }
@@ -51,13 +53,11 @@ fn unparsed(error: &clap::Error, mut given: impl Iterator<Item = OsString>) -> E
         }
         // Of `-5m` the parser names `-5`, and takes it for an option.
         (ErrorKind::UnknownArgument, Some(ContextValue::String(named))) => {
-            let number = |text: &str| {
-                let digits = text.strip_prefix('-');
-                digits.is_some_and(|digits| digits.starts_with(|c: char| c.is_ascii_digit()))
-            };
-            let whole = given.filter_map(|argument| argument.into_string().ok());
-            let whole = whole.filter(|argument| number(argument) && argument.starts_with(named));
-            let whole = if number(named) { whole.last() } else { None };
+            let whole: Vec<String> = given.filter_map(|it| it.into_string().ok()).collect();
+            let negative = whole.windows(2).find(|two| {
+                takes_number(&two[0]) && is_number(&two[1]) && two[1].starts_with(named)
+            });
+            let whole = negative.map(|two| &two[1]);
             whole.map(|text| {
                 let text = text.escape_debug();
                 format!("`{text}`: numbers, times and durations are never negative here")
@@ -66,25 +66,38 @@ fn unparsed(error: &clap::Error, mut given: impl Iterator<Item = OsString>) -> E
         _ => None,
     };
     match why {
-        Some(why) => complain(why),
+        Some(why) => notes::error(why),
         None => drop(error.print()),
     }
     u8::try_from(error.exit_code()).unwrap_or(2).into()
 }
 
-/// Writes what went wrong to standard error. The process ends soon whoever reads it, and so it does
-/// if that reader stands still.
-fn complain(why: String) {
-    use std::io::Write as _;
-    let (done, written) = std::sync::mpsc::channel();
-    let write = move || {
-        let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {why}");
-        let _ = done.send(());
-    };
-    if std::thread::Builder::new().name("complaint".into()).spawn(write).is_ok() {
-        // Late or not, there is nothing else to do.
-        let _ = written.recv_timeout(PATIENCE);
-    }
+/// Whether it is an option, and none whose value is text: after those the parser's own word helps.
+fn takes_number(option: &str) -> bool {
+    let text = [
+        "--topic",
+        "--out",
+        "--dir",
+        "--data",
+        "--report",
+        "--key",
+        "--name",
+        "--file",
+        "--author",
+        "--peer",
+        "--reason",
+        "--api",
+        "--set",
+        "--malicious",
+    ];
+    option.starts_with("--") && !text.contains(&option)
+}
+
+/// Like `-5`, `-1.5` or `-5m`.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or("x");
+    digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
@@ -161,6 +174,20 @@ mod tests {
         ] {
             let error = Cli::try_parse_from(bad.split(' ')).expect_err(bad);
             assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_numbers_are_told_that_they_are_never_negative() {
+        for (option, value, hint) in [
+            ("--rate", "-5", true),
+            ("--since", "-5m", true),
+            ("--rate", "-5 is cold", false),
+            ("--topic", "-1", false),
+            ("post", "-5", false),
+            ("--rate", "-x", false),
+        ] {
+            assert_eq!(takes_number(option) && is_number(value), hint, "{option} {value}");
         }
     }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use zeroize::Zeroizing;
 
 use super::args::Passphrase;
+use super::exit::Usage;
 use crate::protocol::Network;
 
 const VARIABLE: &str = "LOYAL_PASSPHRASE";
@@ -60,14 +61,19 @@ pub fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
     Ok(first)
 }
 
-/// The first line of a small file that holds a secret.
+/// The first line of a small file that holds a secret; empty ones, and the mark with which some
+/// editors begin a file, are no part of it.
+///
+/// # Errors
+/// Names the file that cannot be read or has no such line, which makes no sense.
 pub fn secret(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
     let text = read_bounded(path, MAX_SECRET)
         .with_context(|| format!("cannot read the {what} file {}", path.display()))?;
     let text = Zeroizing::new(text);
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(Zeroizing::new(line.to_owned())),
-        _ => bail!("the {what} file {} is empty", path.display()),
+    let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
+    match lines.into_iter().find(|line| !line.is_empty()) {
+        Some(line) => Ok(Zeroizing::new(line.to_owned())),
+        None => Err(Usage(format!("the {what} file {} is empty", path.display())).into()),
     }
 }
 
@@ -104,7 +110,9 @@ mod tests {
         let path = dir.path().join("secret");
         fs::write(&path, "open sesame\r\nmore\n").expect("writes");
         assert_eq!(secret(&path, "token").expect("reads").as_str(), "open sesame");
-        for bad in ["", "\n"] {
+        fs::write(&path, "\u{feff}\n\r\nopen sesame").expect("writes");
+        assert_eq!(secret(&path, "token").expect("reads").as_str(), "open sesame");
+        for bad in ["", "\n", "\u{feff}\n"] {
             fs::write(&path, bad).expect("writes");
             assert!(secret(&path, "token").is_err());
         }

@@ -1,13 +1,13 @@
 //! A mesh in the foreground: who is where, and once a second how they do.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 
 use super::signals::{Stop, stopped};
-use super::{escape, output};
+use super::{escape, notes, output};
 use crate::client::Client;
 use crate::http::StatusDto;
 use crate::mesh::Mesh;
@@ -57,7 +57,7 @@ pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
         }
         for (node, told) in mesh.nodes.iter_mut().zip(&mut told) {
             if let (Some(status), false, None) = (node.process.ended(), *told, &screen) {
-                let _ = writeln!(anstream::stderr(), "{} died: {status}", node.entry.name);
+                notes::note(format_args!("{} died: {status}", node.entry.name));
                 *told = true;
             }
         }
@@ -69,7 +69,7 @@ pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
     if let Some(screen) = screen {
         // Not drawn again: the terminal's own `^C` has moved the place where it would be drawn.
         screen.set_draw_target(ProgressDrawTarget::hidden());
-        let _ = writeln!(anstream::stderr());
+        notes::note("");
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::exit::Usage;
 use super::signals::{self, Stop, stopped};
 use super::sim::INTERRUPTED;
-use super::{args, folder, live, output};
+use super::{args, folder, live, notes, output};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
 use crate::mesh::{Halt, Liar, Load, Mesh, MeshError, Plan, Progress, measure_run};
@@ -30,6 +29,7 @@ const NAME: &str = "mesh up";
 /// Runs a mesh.
 pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     let (nodes, liars) = members(&args)?;
+    apart(args.dir.as_deref(), args.report.as_deref())?;
     let _report = folder::prepare(args.report.as_deref())?;
     let folder = Folder::new(args.dir.as_deref(), args.keep)?;
     let plan = Plan {
@@ -49,11 +49,23 @@ pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
     result
 }
 
+/// A mesh begins in an empty folder: its report is somewhere else.
+pub(super) fn apart(dir: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {
+    let (Some(dir), Some(report)) = (dir, report) else { return Ok(()) };
+    let is_free = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    if is_free && std::path::absolute(report)?.starts_with(std::path::absolute(dir)?) {
+        let (dir, report) = (dir.display(), report.display());
+        let why = format!("the report's folder {report} is in {dir}, which a mesh has to itself");
+        return Err(Usage(format!("{why}; give a folder beside it with --report")).into());
+    }
+    Ok(())
+}
+
 /// A judged run was stopped before its end: nothing is judged.
 pub(super) fn interrupted(begun: Instant) -> ExitCode {
     let seconds = begun.elapsed().as_secs_f64();
     let line = format!("interrupted after {seconds:.1} s: nothing is judged");
-    let _ = writeln!(anstream::stderr(), "\x1b[1;33m{line}\x1b[0m");
+    notes::note(format_args!("\x1b[1;33m{line}\x1b[0m"));
     INTERRUPTED.into()
 }
 
@@ -61,7 +73,7 @@ pub(super) fn interrupted(begun: Instant) -> ExitCode {
 pub(super) fn or_interrupted<T>(result: anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
     match result {
         Err(error) if matches!(error.downcast_ref(), Some(MeshError::Interrupted(_))) => {
-            let _ = writeln!(anstream::stderr(), "{error}");
+            notes::note(error);
             Ok(None)
         }
         other => other,
@@ -142,7 +154,7 @@ impl Folder {
     }
 
     /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of
-    /// use.
+    /// use: then only its secrets go.
     pub fn close(self, failure: Option<&anyhow::Error>) {
         if !self.temporary {
             return;
@@ -152,11 +164,27 @@ impl Folder {
             None => !output::is_broken_pipe(error),
         };
         let failed = failure.is_some_and(of_use);
-        let mut err = anstream::stderr();
+        let shown = self.path.display();
+        if failed && !self.keep {
+            self.remove_secrets();
+        }
         if failed || self.keep {
-            let _ = writeln!(err, "\x1b[2mkept {}\x1b[0m", self.path.display());
+            notes::note(format_args!("\x1b[2mkept {shown}\x1b[0m"));
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
-            let _ = writeln!(err, "cannot remove {}: {error}", self.path.display());
+            notes::note(format_args!("cannot remove {shown}: {error}"));
+        }
+    }
+
+    /// Keys and tokens of nodes that are no more.
+    fn remove_secrets(&self) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let secret = |extension| extension == "pem" || extension == "token";
+            if path.extension().is_some_and(secret)
+                && let Err(error) = fs::remove_file(&path)
+            {
+                notes::note(format_args!("cannot remove {}: {error}", path.display()));
+            }
         }
     }
 }
@@ -203,17 +231,19 @@ async fn work(
         live::watch(mesh, stop).await?;
         return Ok(Some(ExitCode::SUCCESS));
     };
+    let shown = stop.clone();
     let load = Load { messages, rate: args.rate, size: usize::try_from(args.size)? };
     let (recording, report) =
         measured(mesh, &load, reproduce(args, plan), &Halt::new(stop)).await?;
     if report.verdict == Verdict::Interrupted {
         interrupted(begun);
     }
-    let text = if args.json { report.to_json()? } else { terminal(&report) };
-    let mut copies = vec![introduced, output::text(&text).map_err(Into::into)];
+    let mut copies = vec![introduced];
     if let Some(dir) = &args.report {
         copies.push(folder::write(dir, "", &recording, &report));
     }
+    let text = if args.json { report.to_json()? } else { terminal(&report) };
+    copies.push(output::result(text, &shown));
     Ok(Some(output::outcome(report.verdict.exit_code(), copies)))
 }
 

@@ -1,6 +1,5 @@
 //! `loyal mesh run`: a scenario on real processes, to its verdict.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,8 +8,8 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 
 use super::exit::Usage;
-use super::mesh::{Folder, bar, interrupted, now, or_interrupted};
-use super::{folder, output, scenarios, signals};
+use super::mesh::{Folder, apart, bar, interrupted, now, or_interrupted};
+use super::{folder, notes, output, scenarios, signals};
 use crate::mesh::{Halt, Mesh, Playing, Progress, messages, plan, play};
 use crate::report::{Recording, Report, terminal};
 use crate::scenario::{Scenario, Verdict};
@@ -58,6 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ))
         .into());
     }
+    apart(args.dir.as_deref(), args.report.as_deref())?;
     let _report = folder::prepare(args.report.as_deref())?;
     let seed = args.seed.unwrap_or(scenario.seed);
     let folder = Folder::new(args.dir.as_deref(), args.keep)?;
@@ -69,10 +69,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let plan = plan(&scenario, folder.path.clone(), args.log_json);
     // Awaited on this thread, which is the last to end.
     let begun = Instant::now();
+    let stop = {
+        let _inside = runtime.enter();
+        signals::listen(false).context("cannot listen for signals")?
+    };
+    let halt = Halt::new(stop.clone());
     let result = runtime.block_on(async {
-        let stop = signals::listen(false).context("cannot listen for signals")?;
         let mut mesh = Mesh::start(&plan, now())?;
-        let result = watched(args, &scenario, seed, &mut mesh, &Halt::new(stop)).await;
+        let result = watched(args, &scenario, seed, &mut mesh, &halt).await;
         mesh.stop().await;
         result
     });
@@ -82,11 +86,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if report.verdict == Verdict::Interrupted {
         interrupted(begun);
     }
-    let text = if args.json { report.to_json()? } else { terminal(&report) };
-    let mut copies = vec![output::text(&text).map_err(Into::into)];
+    let mut copies = Vec::new();
     if let Some(dir) = &args.report {
         copies.push(folder::write(dir, &scenario.to_toml(), &recording, &report));
     }
+    let text = if args.json { report.to_json()? } else { terminal(&report) };
+    copies.push(output::result(text, &stop));
     let code = report.verdict.exit_code_against(report.expected_verdict);
     Ok(output::outcome(code, copies))
 }
@@ -136,7 +141,7 @@ impl Screen {
             Playing::Struck(what) => {
                 let line = format!("{:7.1} s  {what}", self.at.as_secs_f64());
                 if self.bar.is_hidden() {
-                    let _ = writeln!(anstream::stderr(), "{line}");
+                    notes::note(line);
                 } else {
                     self.bar.println(line);
                 }

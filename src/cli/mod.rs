@@ -16,6 +16,7 @@ mod mesh;
 mod mesh_run;
 mod network;
 mod node;
+mod notes;
 mod output;
 mod pages;
 mod post;

@@ -112,7 +112,8 @@ async fn serve(
     let handle = running.handle();
     let name = network.get(&handle.key()).map_or("?", |member| &*member.name);
     let malicious = handle.malicious().map(ToString::to_string);
-    tracing::info!(name, api = %options.listen, malicious, "serving");
+    let api = listener.local_addr().unwrap_or(options.listen);
+    tracing::info!(name, %api, malicious, "serving");
     let serving = api::serve(listener, options, handle, stopped(stop));
     let result = tokio::select! {
         served = serving => served.context("the HTTP interface broke down"),

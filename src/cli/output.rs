@@ -2,29 +2,62 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
+use super::notes;
+use super::signals::Stop;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+
+/// For a reader of a result, once the process is told to stop; and how often that is looked at.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Text to standard output; ANSI colours are taken out unless it is a terminal.
 pub fn text(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    named(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// The same of a run's result, which may be written elsewhere by now: whoever is told to stop does
+/// not wait for a reader that stands still.
+///
+/// # Errors
+/// As above; and when it was told to stop, and the reader took too long.
+pub fn result(result: String, stop: &Stop) -> anyhow::Result<()> {
+    let (done, written) = mpsc::channel();
+    std::thread::Builder::new().name("result".into()).spawn(move || {
+        let _ = done.send(text(&result));
+    })?;
+    let mut left = PATIENCE;
+    loop {
+        match written.recv_timeout(LOOK) {
+            Ok(result) => return Ok(result?),
+            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("standard output: a panic"),
+            Err(RecvTimeoutError::Timeout) if *stop.borrow() => left = left.saturating_sub(LOOK),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if left.is_zero() {
+            anyhow::bail!("nobody reads standard output: the result is not shown");
+        }
+    }
 }
 
 /// Text and a newline to standard output.
 pub fn line(line: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
+    named(writeln!(out, "{line}").and_then(|()| out.flush()))
 }
 
 /// Bytes to standard output as they are.
 pub fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
+    named(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn named(result: io::Result<()>) -> io::Result<()> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))
 }
 
 /// The reader of our output has seen enough: no failure.
@@ -40,7 +73,7 @@ pub fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<()>>) -
     let mut code = code;
     for error in copies.into_iter().filter_map(Result::err).filter(|error| !is_broken_pipe(error)) {
         code = code.max(1);
-        let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {error:#}");
+        notes::error(format_args!("{error:#}"));
     }
     code.into()
 }

@@ -22,6 +22,10 @@ const MAX_REFUSED: usize = 10_000;
 /// # Errors
 /// When there is none, or another program wrote it.
 pub fn report(dir: &Path) -> anyhow::Result<Report> {
+    if dir.is_file() {
+        let why = format!("{} is a file; give the folder that a run left", dir.display());
+        return Err(Usage(why).into());
+    }
     let path = dir.join("report.json");
     let mut text = String::new();
     let file = open(&path)?;

@@ -1,6 +1,5 @@
 //! `loyal sim`: a scenario in the simulator; one seed, or a campaign over many.
 
-use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,9 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Usage;
 use super::signals::{self, Stop};
-use super::{campaigns, folder, output, pages, scenarios};
+use super::{campaigns, folder, notes, output, pages, scenarios};
 use crate::campaign::{Ending, Judged, Order, Profile, Source, caught, quiet_panics};
-use crate::report::terminal;
+use crate::report::{Report, terminal};
 use crate::sim::{Progress, Sim};
 
 /// The SCENARIO that stands for a scenario of its own for each seed.
@@ -204,23 +203,22 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
         })
     });
     let last = bar.finish();
-    let mut err = anstream::stderr();
     let mut copies = Vec::new();
     let failure = match ending {
         Ok(Ending::Judged(judged)) => {
-            copies = show(args, &order, &judged);
+            copies = show(args, &order, &judged, stop);
             order.judged(&judged.report)
         }
         Ok(Ending::Differs(difference)) => {
             let failure =
                 order.failure(crate::campaign::Kind::NotDeterministic, difference.to_string());
-            let _ = writeln!(err, "\x1b[1;31mNOT DETERMINISTIC\x1b[0m  {}", failure.what);
-            let _ = writeln!(err, "  again  {}", failure.reproduce);
+            notes::note(format_args!("\x1b[1;31mNOT DETERMINISTIC\x1b[0m  {}", failure.what));
+            notes::note(format_args!("  again  {}", failure.reproduce));
             Some(failure)
         }
         Ok(Ending::Stopped(judged)) => {
-            let _ = writeln!(err, "interrupted{last}: nothing is judged");
-            return Ok(output::outcome(INTERRUPTED, show(args, &order, &judged)));
+            notes::note(format_args!("interrupted{last}: nothing is judged"));
+            return Ok(output::outcome(INTERRUPTED, show(args, &order, &judged, stop)));
         }
         Err(panic) => {
             return Err(anyhow!(
@@ -237,31 +235,30 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
     Ok(output::outcome(failure.kind.exit_code(), copies))
 }
 
-/// Prints the result and writes it into the report's folder; what became of each.
-fn show(args: &Args, order: &Order<'_>, judged: &Judged) -> Vec<anyhow::Result<()>> {
-    let mut copies = vec![print(args, order, judged)];
+/// Writes the result into the report's folder and prints it; what became of each.
+fn show(args: &Args, order: &Order<'_>, judged: &Judged, stop: &Stop) -> Vec<anyhow::Result<()>> {
+    let Judged { recording, report } = judged;
+    let mut copies = Vec::new();
     if let Some(dir) = &args.report {
-        let Judged { recording, report } = judged;
         copies.push(folder::write(dir, &order.scenario.to_toml(), recording, report));
     }
+    copies.push(in_words(args, order, report).and_then(|text| output::result(text, stop)));
     copies
 }
 
-fn print(args: &Args, order: &Order<'_>, Judged { report, .. }: &Judged) -> anyhow::Result<()> {
+fn in_words(args: &Args, order: &Order<'_>, report: &Report) -> anyhow::Result<String> {
     if args.json {
-        return Ok(output::text(&report.to_json()?)?);
+        return Ok(report.to_json()?);
     }
-    output::text(&terminal(report))?;
+    let mut text = terminal(report);
     if report.verdict != order.scenario.verdict && order.judged(report).is_none() {
-        output::line(
-            "  swarm      as good as a pass: what is drawn may keep a liar from everybody",
-        )?;
+        text += "  swarm      as good as a pass: what is drawn may keep a liar from everybody\n";
     }
     if args.verify {
         let events = report.resources.events.unwrap_or(0);
-        output::line(&format!("  twice      {events} events, the same in both runs"))?;
+        text += &format!("  twice      {events} events, the same in both runs\n");
     }
-    Ok(())
+    Ok(text)
 }
 
 /// How far a run is, on standard error, and only if that is a terminal.

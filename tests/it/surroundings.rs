@@ -244,6 +244,65 @@ fn an_interrupted_run_says_so_and_leaves_no_keys() {
     assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
 }
 
+/// The folder of a mesh in a folder for temporary files, once it is there.
+fn mesh_in(dir: &Path) -> std::path::PathBuf {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let entries = std::fs::read_dir(dir).expect("a folder").flatten();
+        if let Some(found) = entries.map(|one| one.path()).find(|p| p.join("mesh.json").exists()) {
+            return found;
+        }
+        assert!(Instant::now() < until, "there is no mesh");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(pid: u64, name: &str) {
+    Command::new("kill").args([name, &pid.to_string()]).status().expect("it runs");
+}
+
+fn first_pid(mesh: &Path) -> u64 {
+    json(&mesh.join("mesh.json"))["nodes"][0]["pid"].as_u64().expect("a number")
+}
+
+#[test]
+fn a_run_that_fails_keeps_its_logs_and_no_keys() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let child = mesh(dir.path(), &["--messages", "60", "--rate", "20"]);
+    let kept = mesh_in(dir.path());
+    std::thread::sleep(Duration::from_secs(1));
+    signal(first_pid(&kept), "-KILL");
+    let (code, errors) = end(child);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("n0 died") && kept.join("n0/node.log").exists(), "{errors}");
+    let secret = |path: &std::path::PathBuf| {
+        path.extension().is_some_and(|extension| extension == "pem" || extension == "token")
+    };
+    let entries = std::fs::read_dir(&kept).expect("it is kept").flatten();
+    assert_eq!(entries.map(|entry| entry.path()).find(secret), None);
+}
+
+/// One node stands still.
+#[test]
+fn an_interrupted_run_tells_what_those_say_who_answer() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let report = dir.path().join("report");
+    let arguments = ["--messages", "2000", "--rate", "50", "--report"];
+    let arguments: Vec<&str> =
+        arguments.into_iter().chain([report.to_str().expect("text")]).collect();
+    let temporary = dir.path().join("tmp");
+    std::fs::create_dir(&temporary).expect("made");
+    let child = mesh(&temporary, &arguments);
+    let pid = first_pid(&mesh_in(&temporary));
+    std::thread::sleep(Duration::from_secs(2));
+    signal(pid, "-STOP");
+    let (code, errors) = interrupt(child, Duration::from_secs(1));
+    assert_eq!(code, Some(130), "{errors}");
+    let told = json(&report.join("report.json"));
+    assert_eq!(told["verdict"], "interrupted");
+    assert!(told["delivery"]["delivered"].as_u64().is_some_and(|count| count > 0), "{told}");
+}
+
 /// Sends SIGTERM after a while, and waits for the end.
 fn interrupt(child: Child, after: Duration) -> (Option<i32>, String) {
     std::thread::sleep(after);
@@ -299,6 +358,40 @@ fn a_reader_that_leaves_costs_a_run_neither_its_verdict_nor_its_end() {
     let (code, errors) = end(child);
     assert_eq!(code, Some(0), "{errors}");
     assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0, "{errors}");
+}
+
+/// Nobody reads its result, or what it says meanwhile.
+#[test]
+fn a_reader_that_stands_still_costs_a_run_neither_its_report_nor_its_end() {
+    for (arguments, result) in [
+        (&["sim", "three-liars", "--json"][..], true),
+        (&["mesh", "up", "--nodes", "4", "--messages", "9", "--json"][..], true),
+        (&["mesh", "run", "kill-and-restart"][..], false),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_reader, writer) = full_pipe();
+        let (out, err) = match result {
+            true => (Stdio::from(writer), Stdio::null()),
+            false => (Stdio::null(), Stdio::from(writer)),
+        };
+        let report = dir.path().join("report");
+        let mut command = Command::new(LOYAL);
+        command.args(arguments).arg("--report").arg(&report).stdout(out).stderr(err);
+        let mut child = command.stdin(Stdio::null()).spawn().expect("it starts");
+        let begun = Instant::now();
+        let wrote = || report.join("report.json").exists();
+        while !wrote() && begun.elapsed() < Duration::from_secs(120) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(wrote(), "{arguments:?}");
+        let pid = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let begun = Instant::now();
+        while child.try_wait().expect("a child").is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{arguments:?} does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
 }
 
 #[test]
