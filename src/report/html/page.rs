@@ -117,13 +117,18 @@ fn header(report: &Report) -> String {
     let digest = report.digest.as_deref().map_or_else(String::new, |digest| {
         format!(" · digest <span class=\"mono\">{}</span>", cut(digest, 16))
     });
+    // Where nothing was promised a pass is no success.
+    let badge = match report.verdict {
+        Verdict::Pass if !report.within_bound => "beyond",
+        verdict => verdict.name(),
+    };
     let bound = if report.within_bound { "within" } else { "<b class=\"warn\">beyond</b>" };
     format!(
         "<header><span class=\"badge {}\">{}</span><h1>{}</h1><p>{}</p>{expected}\
          <p class=\"sub\">{world}{seed}{digest}</p><p class=\"sub\">{} nodes = {} honest + {} \
          malicious · quorum {} · {bound} the bound of f = {}</p><code class=\"again\">{}</code>\
          </header>\n",
-        report.verdict.name(),
+        badge,
         word(report.verdict),
         safe(&report.name),
         safe(&sentence(report)),
