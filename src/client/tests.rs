@@ -155,13 +155,23 @@ async fn who_answers_and_is_no_node_is_named() {
     let html = "HTTP/1.1 200 OK\r\nServer: nginx/9\r\nContent-Type: text/html\r\n\
                 Content-Length: 6\r\n\r\n<html>";
     let lost = html.replace("200 OK", "404 Not Found");
-    let server = scripted(vec![vec![html.into(), lost], vec!["SSH-2.0-x\r\n".into()]]).await;
+    let server = scripted(vec![
+        vec![html.into(), lost.clone(), lost],
+        vec![html.into()],
+        vec!["SSH-2.0-x\r\n".into()],
+    ])
+    .await;
     let client = Client::new(&server.base, None).expect("a client");
     for status in ["200", "404"] {
         let error = client.status().await.expect_err("no node").to_string();
         assert!(error.contains(status) && error.contains("text/html, from nginx/9"), "{error}");
         assert!(error.contains("is --api right?"), "{error}");
     }
+    let error = client.rejection(1).await.expect_err("not a node's word").to_string();
+    assert!(error.contains("404") && error.contains("is --api right?"), "{error}");
+    let stream = client.rejection_stream(&RejectionFilter::default(), None).await;
+    let error = stream.err().expect("no stream").to_string();
+    assert!(error.contains("not with events") && error.contains("nginx/9"), "{error}");
     let error = client.status().await.expect_err("no HTTP").to_string();
     assert!(error.contains("speaks no HTTP"), "{error}");
 }

@@ -57,6 +57,8 @@ pub(super) struct Recovery {
     voices: Bucket,
     /// How many turns there were.
     turns: usize,
+    /// Whether slots were given up in this turn: others may have theirs at once.
+    pub moves_on: bool,
     /// When it may be written down that slots were given up.
     pub given_up_due: Time,
     /// When to look again.

@@ -130,6 +130,13 @@ impl UnderWay {
         self.count();
     }
 
+    /// A slot's turn is over, if it has one.
+    pub fn rests(&mut self, author: u32, seq: u64) {
+        if let Some(slot) = self.slots.get_mut(&(author, seq)) {
+            self.resting += usize::from(!std::mem::replace(&mut slot.rests, true));
+        }
+    }
+
     /// A member was not asked after all, or has answered.
     pub fn closed(&mut self, author: u32, seq: u64, member: u32) {
         if let Some(slot) = self.slots.get_mut(&(author, seq)) {

@@ -168,9 +168,9 @@ pub const ASK_UNVOUCHED_PER_S: u64 = RECOVER_BATCHES_PER_S / 2;
 /// Such slots at once after a pause.
 pub const ASK_UNVOUCHED_BURST: u64 = RECOVER_BATCH_BURST / 2;
 /// Slots a second, which were given up, that a node asks for again.
-pub const PROBES_PER_S: u64 = ASK_UNVOUCHED_PER_S / 2;
+pub const PROBES_PER_S: u64 = ASK_UNVOUCHED_PER_S;
 /// Such slots at once after a pause.
-pub const PROBE_BURST: u64 = ASK_UNVOUCHED_BURST / 2;
+pub const PROBE_BURST: u64 = ASK_UNVOUCHED_BURST;
 /// Comparisons that a question about such slots counts for, when a link comes up: linking anew is
 /// no way to be asked more of them.
 pub const PROBE_COMPARES: u64 = COMPARES_PER_S;

@@ -337,16 +337,19 @@ impl Lane {
         self.move_tip(to, self.room(), joins)
     }
 
-    /// The same on the word of too few: no further than all would fit that may be left of what it
-    /// passes.
+    /// The same on the word of too few, and not at all without such room.
     pub(super) fn pass(&mut self, to: u64) -> bool {
-        let room = self.room() as u64;
-        room > 0 && self.pass_void(to.min(self.tip.saturating_add(2 * room)))
+        self.room() > 0 && self.pass_void(to)
     }
 
     /// Runs of missing slots that may be added below the tip.
     fn room(&self) -> usize {
         TIP_HOLES.saturating_sub(self.holes.may_become())
+    }
+
+    /// How far the tip may move so that all the holes would fit that may be left of what it passes.
+    pub fn fits(&self) -> u64 {
+        self.tip.saturating_add(2 * self.room() as u64)
     }
 
     /// Whether what is passed above the tip adjoins the range that ends there. Where no room is

@@ -186,21 +186,6 @@ fn nobody_vouches_for_what_is_below_its_floor() {
 }
 
 #[test]
-fn one_voice_moves_no_tip_further_than_all_may_fit_that_is_left_of_what_it_passes() {
-    let most = TIP_HOLES as u64;
-    let tips = [1_000_000, 100_000].map(|to| {
-        let mut lanes = held((1..most).map(|slot| 2 * slot)); // one more fits
-        lanes.pass(0, 2 * most - 2);
-        lanes.give_up(0, 1, u64::MAX);
-        lanes.pass(0, to);
-        lanes.give_up(0, 1, u64::MAX);
-        lanes.pass(0, to);
-        lanes.tip(0)
-    });
-    assert_eq!(tips, [2 * most; 2], "whatever it says");
-}
-
-#[test]
 fn whoever_gives_old_slots_leaves_room_for_what_comes() {
     let far = 4 * MAX_HOLES as u64;
     let mut lanes = Lanes::default();

@@ -70,7 +70,8 @@ impl Node {
                 u64::MAX => lane.passed_by(member),
                 offered => offered.min(lane.heard()) - 1,
             };
-            let near = lane.heard().saturating_sub(WINDOW / 2);
+            // Nobody says that what lies below is passed: no further than its holes may fit.
+            let near = lane.heard().saturating_sub(WINDOW / 2).min(lane.fits());
             return self.lanes.pass(author, upto.max(near));
         }
         if offered == u64::MAX {

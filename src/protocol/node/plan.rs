@@ -54,13 +54,6 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Whether a slot is planned to be asked of one that is not late: whoever leaves open what it
-    /// is asked for keeps nobody from being asked again.
-    pub fn asks_in_time(&self, author: u32, seq: u64) -> bool {
-        let in_time = self.sources.iter().filter(|source| !source.late);
-        in_time.flat_map(|source| &source.planned).any(|planned| *planned == (author, seq))
-    }
-
     /// The first source that fits, from a place on; one that is late only if no other does.
     pub fn find(&self, from: usize, fits: impl Fn(&Source) -> bool) -> Option<usize> {
         let count = self.sources.len();

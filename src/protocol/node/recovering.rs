@@ -105,6 +105,9 @@ impl Node {
         self.recovery.pace = (plan.patience / 16).clamp(PACE, LONGEST_PACE);
         let wait = if plan.asked { self.recovery.pace } else { PAUSE };
         self.recovery.due = Some(now.after(wait.max(self.recovery.wait(now).min(PAUSE))));
+        if std::mem::take(&mut self.recovery.moves_on) {
+            self.recover_soon();
+        }
         self.write_holes();
         self.pace_visits();
     }
@@ -280,17 +283,11 @@ impl Node {
             Some(open) => most.saturating_sub(open.members).max(1),
             None => (2 * plan.sources.iter().filter(|source| source.lacks).count()).clamp(1, most),
         };
-        let in_time = |source: &Source| {
-            !source.late && self.recovery.under_way.is_asked(author, seq, source.member)
-        };
-        let answers = plan.sources.iter().any(in_time);
+        let in_turn = asked.is_some_and(|open| !open.rests);
         let (mut busy, mut any) = (false, false);
         for again in [false, true] {
-            if again && (busy || answers || plan.asks_in_time(author, seq)) {
+            if again && (busy || any || in_turn) {
                 break;
-            }
-            if again {
-                count = count.max(1);
             }
             while count > 0 {
                 let fits = |source: &Source| {
@@ -327,6 +324,9 @@ impl Node {
         if any {
             return Next::Slot;
         }
+        // Nobody else can be asked: those that leave it open do not keep others from being asked
+        // for it again.
+        self.recovery.under_way.rests(author, seq);
         // What those lack is not given up on their old word while they are asked again.
         let asked_again = |source: &Source| source.again && source.asked_again && !source.late;
         busy |= plan.sources.iter().any(asked_again);
@@ -373,6 +373,7 @@ impl Node {
             }
             self.lanes.give_up(author, seq, full.map_or(upto, |hole| hole.to));
             self.counters.given_up += 1;
+            self.recovery.moves_on = true;
         } else {
             self.recovery.lacks_voices = true;
         }
