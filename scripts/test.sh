@@ -7,14 +7,17 @@ cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 export RUST_BACKTRACE="${RUST_BACKTRACE:-1}"
 begin=$SECONDS
+took=""
 current="set-up"
 trap 'code=$?; [ "$code" = 0 ] || echo "FAILED: $current (exit code $code)" >&2' EXIT
 
 step() {
     current="$1"
     shift
+    local from=$SECONDS
     printf '\n== %s ==\n' "$current"
     "$@"
+    took+="  $((SECONDS - from)) s  $current"$'\n'
 }
 
 tools() {
@@ -62,4 +65,4 @@ step "simulation: swarm seeds, two runs of a seed" simulation
 step "documentation" documentation
 
 current="done"
-printf '\nPASS: every step, in %d s\n' "$((SECONDS - begin))"
+printf '\nPASS: every step, in %d s\n%s' "$((SECONDS - begin))" "$took"
