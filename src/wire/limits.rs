@@ -15,7 +15,7 @@
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 // ---- constants of the protocol: crossing one is hard blame -------------------------------------
 
@@ -58,14 +58,15 @@ pub const PUSH_FRAMES: u64 = 32;
 pub const PUSH_BYTES: u64 = 2 * MAX_FRAME as u64 + (256 << 10);
 /// Announcements under way on a link.
 pub const ANNOUNCE_FRAMES: u64 = 16;
-/// Requests under way on a link.
-pub const REQUEST_FRAMES: u64 = 4;
+/// Requests under way on a link: as many as all its wants fill, and more, as one is consumed with
+/// its last answer, and what is missing turns up a few slots at a time.
+pub const REQUEST_FRAMES: u64 = 16;
 /// Comparisons under way on a link.
 pub const REPAIR_FRAMES: u64 = 4;
 /// Pings under way on a link.
 pub const CONTROL_FRAMES: u64 = 4;
 /// Requested slots that a link may have unanswered.
-pub const MAX_OPEN_WANTS: usize = REQUEST_FRAMES as usize * MAX_WANTS;
+pub const MAX_OPEN_WANTS: usize = 4 * MAX_WANTS;
 
 // ---- bounds on memory and work: no blame --------------------------------------------------------
 

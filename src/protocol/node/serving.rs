@@ -83,9 +83,10 @@ impl Serving {
         self.due
     }
 
-    fn is_open(&self, link: LinkId, ticket: u32) -> bool {
-        let mut of_link = self.requests.values().filter(|asked| asked.link == link);
-        of_link.any(|asked| asked.open.contains(&ticket))
+    /// Tickets of a link's wants that are not answered yet.
+    fn open_of(&self, link: LinkId) -> Vec<u32> {
+        let of_link = self.requests.values().filter(|asked| asked.link == link);
+        of_link.flat_map(|asked| &asked.open).copied().collect()
     }
 
     fn reading_for(&self, peer: &PublicKey) -> usize {
@@ -119,20 +120,24 @@ enum Held {
 impl Node {
     pub(super) fn on_request(&mut self, from: &Arrival, wants: &[Want]) {
         // All of it is looked at before any of it is served.
+        let mut open = self.serving.open_of(from.link);
+        if open.len() + wants.len() > MAX_OPEN_WANTS {
+            let detail = "more wants than may be open on a link";
+            return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
+        }
         let mut known = Vec::with_capacity(wants.len());
-        for (place, want) in wants.iter().enumerate() {
+        for want in wants {
             let claims =
                 || Claims { author: Some(want.author), seq: Some(want.seq), ..Claims::default() };
             let Some(author) = self.network.index_of(&want.author) else {
                 let detail = "a request for an author that is not in the network file";
                 return self.reject(from, Reason::UnknownAuthor, claims, detail);
             };
-            let twice = wants[..place].iter().any(|other| other.ticket == want.ticket)
-                || self.serving.is_open(from.link, want.ticket);
-            if twice {
+            if open.contains(&want.ticket) {
                 let detail = "a ticket of a want that is not answered yet";
                 return self.reject(from, Reason::Malformed, claims, detail);
             }
+            open.push(want.ticket);
             known.push((want, author));
         }
         let request = self.name();

@@ -7,7 +7,7 @@ use crate::crypto::Digest;
 use crate::protocol::{LinkId, Reason, Time};
 use crate::wire::limits::{ASKED_OF_A_LINK, MAX_WANTED_PER_LINK};
 use crate::wire::{
-    Announce, Batch, BatchId, Entry, Frame, Lacked, Missing, SlotId, Want, WhyMissing,
+    Announce, Batch, BatchId, Class, Entry, Frame, Lacked, Missing, SlotId, Want, WhyMissing,
 };
 
 #[test]
@@ -302,4 +302,23 @@ fn answers_that_are_not_checked_yet_take_the_room_of_wants() {
     victim.answer();
     victim.run(3000, reply);
     assert_eq!(victim.delivered.len(), 300, "and it goes on once they are checked");
+}
+
+/// A link whose answers are long under way is not full with a few slots: each request is consumed
+/// with its last answer only, and lying authors have slots turn up one at a time.
+#[test]
+fn slots_that_turn_up_one_at_a_time_do_not_fill_a_link() {
+    let authors = 12;
+    let mut victim = Victim::among(4, authors);
+    let link = victim.link(1);
+    victim.misers.insert((link, Class::Request));
+    let mut asked = 0;
+    for author in 4..4 + authors {
+        let batches = victim.chain(author, 1);
+        victim.announce(link, &batches);
+        victim.run(100, |_, _, frame| {
+            asked += u16::from(matches!(frame, Frame::Request(_)));
+        });
+    }
+    assert_eq!(asked, authors);
 }

@@ -94,7 +94,7 @@ fn no_more_is_read_than_is_served() {
     let begun = victim.now;
     let before = victim.read;
     while victim.now.since(begun).as_secs() < 10 {
-        while sent - consumed < Class::Request.window().expect("credited").0 {
+        while sent - consumed < 4 {
             victim.say(liar, &request(4, ticket, 1..17));
             (sent, ticket) = (sent + 1, ticket + 16);
         }
@@ -113,6 +113,28 @@ fn no_more_is_read_than_is_served() {
     assert!(served > 9 * SERVE_BYTES_PER_S, "{served} bytes: it is served what it may be");
     assert!(read <= most, "{} MiB read, and {} served", read >> 20, served >> 20);
     assert!(read <= served + BODY as u64 && refused == 0, "{refused} refused");
+}
+
+#[test]
+fn more_wants_than_may_be_open_are_refused() {
+    for excess in [0, 1] {
+        let mut victim = laden(16);
+        let liar = victim.link(1);
+        for frame in 0..4 {
+            victim.say(liar, &request(4, frame * 16, 1..17));
+        }
+        let replies = |victim: &Victim| {
+            let is_reply = |(_, frame): &&(LinkId, Frame)| matches!(frame, Frame::Reply(_));
+            victim.sent.iter().filter(is_reply).count() as u64
+        };
+        let room = replies(&victim);
+        assert!((1..16).contains(&room), "the others wait for the rate: {room}");
+        victim.say(liar, &request(4, 100, 1..1 + room + excess));
+        assert_eq!(replies(&victim), room);
+        let rejected = &victim.node.counters().rejected;
+        let blamed = rejected.get(&Reason::CreditOverrun).copied().unwrap_or(0);
+        assert_eq!(blamed, excess, "{rejected:?}");
+    }
 }
 
 #[test]
