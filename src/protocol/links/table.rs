@@ -137,6 +137,13 @@ impl Link {
         [self.served, self.compares, self.idle[0].spent, self.idle[1].spent]
     }
 
+    /// Counts what its peer has spent on another link, too.
+    fn raise_spent(&mut self, other: &Spent) {
+        let [pushes, rest] = &mut self.idle;
+        let own = [&mut self.served, &mut self.compares, &mut pushes.spent, &mut rest.spent];
+        own.into_iter().zip(other).for_each(|(own, other)| *own = (*own).max(*other));
+    }
+
     /// Whether we chose it.
     pub fn chosen(&self) -> bool {
         self.chosen
@@ -363,10 +370,14 @@ impl Links {
         }
     }
 
-    /// Forgets a link.
+    /// Forgets a link. Another of its peer may have come up before: that is no fresh start.
     pub fn remove(&mut self, id: LinkId) -> Option<Link> {
         self.keep_spent(id);
         let (_, link) = self.links.remove(self.place(id).ok()?);
+        let kept = self.spent.get(&link.peer).copied().unwrap_or_default();
+        for (_, other) in self.links.iter_mut().filter(|(_, other)| other.peer == link.peer) {
+            other.raise_spent(&kept);
+        }
         self.chosen -= usize::from(link.chosen);
         if self.peers.get(&link.peer) == Some(&id) {
             self.peers.remove(&link.peer);

@@ -25,13 +25,24 @@ struct Asked {
     wants: Vec<Open>,
 }
 
+/// A batch that is read: for whom, as it seems until the answer tells, and of which slot.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    peer: u32,
+    author: PublicKey,
+    seq: u64,
+    bytes: usize,
+}
+
 /// Wants that are open, reads under way, and what was read for whom.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     /// By node and its end of the link.
     open: BTreeMap<(usize, LinkId), Asked>,
-    /// For which node and peer, by node.
-    under_way: BTreeMap<(usize, Token), u32>,
+    under_way: BTreeMap<(usize, Token), Reading>,
+    /// By node: what came from its disk last, and is not answered yet. The next answer about that
+    /// slot tells for whom it was read.
+    came: BTreeMap<usize, Reading>,
     /// Bytes read, by node and peer, that count still, times a million; and when that was.
     read: BTreeMap<(usize, u32), (u64, Time)>,
 }
@@ -54,14 +65,25 @@ impl Reads {
     }
 
     /// A reply, or a missing, is sent there; its ticket comes first.
-    pub fn answered(&mut self, node: usize, end: LinkId, frame: &[u8]) {
+    pub fn answered(
+        &mut self,
+        (now, node, end): (Time, usize, LinkId),
+        frame: &[u8],
+        facts: &mut Facts,
+    ) {
         let ticket = frame.get(2..6).and_then(|bytes| bytes.try_into().ok());
         let ticket = ticket.map(u32::from_be_bytes);
         if let Some(asked) = self.open.get_mut(&(node, end))
             && let Some(place) = asked.wants.iter().position(|o| Some(o.want.ticket) == ticket)
         {
-            let gone = asked.wants.remove(place);
+            let (gone, peer) = (asked.wants.remove(place), asked.peer);
             self.release(node, &gone);
+            let of_it =
+                |read: &&Reading| read.author == gone.want.author && read.seq == gone.want.seq;
+            if let Some(read) = self.came.get(&node).filter(of_it).copied() {
+                self.came.remove(&node);
+                self.charge(now, node, Reading { peer, ..read }, facts);
+            }
         }
     }
 
@@ -108,24 +130,32 @@ impl Reads {
         if let Some(open) = asked.wants.iter_mut().find(|open| fits(open)) {
             open.reading = true;
         }
-        let peer = asked.peer;
-        self.under_way.insert((node, token), peer);
+        let reading = Reading { peer: asked.peer, author: *author, seq, bytes: 0 };
+        self.under_way.insert((node, token), reading);
     }
 
     /// It was read: so many bytes of a body.
     pub fn read(&mut self, now: Time, node: usize, token: Token, bytes: usize, facts: &mut Facts) {
         facts.add(Fact::BytesRead, bytes as u64);
-        let Some(peer) = self.under_way.remove(&(node, token)) else { return };
-        let (level, then) = self.read.entry((node, peer)).or_default();
+        let Some(read) = self.under_way.remove(&(node, token)) else { return };
+        // What was not answered had nobody left to answer.
+        if let Some(before) = self.came.insert(node, Reading { bytes, ..read }) {
+            self.charge(now, node, before, facts);
+        }
+    }
+
+    /// A batch was read for a peer.
+    fn charge(&mut self, now: Time, node: usize, read: Reading, facts: &mut Facts) {
+        let (level, then) = self.read.entry((node, read.peer)).or_default();
         let micros = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
         *level = level
             .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))
-            .saturating_add((bytes as u64).saturating_mul(1_000_000));
+            .saturating_add((read.bytes as u64).saturating_mul(1_000_000));
         *then = now;
         let most = SERVE_BYTE_BURST + (MAX_READS_PER_PEER * MAX_BODY) as u64 + 1;
         if *level > most * 1_000_000 {
             facts.broken("R7", now, Some(node), || {
-                format!("reads more than {most} bytes and what time adds for node {peer}")
+                format!("reads more than {most} bytes and what time adds for node {}", read.peer)
             });
         }
     }
@@ -135,5 +165,6 @@ impl Reads {
         self.open.retain(|(of, _), _| *of != node);
         self.under_way.retain(|(of, _), _| *of != node);
         self.read.retain(|(of, _), _| *of != node);
+        self.came.remove(&node);
     }
 }

@@ -216,7 +216,7 @@ impl Oracle {
             self.links.serves(now, link, frame.len(), &mut self.facts);
         }
         if matches!(kind, Kind::Reply | Kind::Missing) {
-            self.reads.answered(node, link, frame);
+            self.reads.answered((now, node, link), frame, &mut self.facts);
         }
         let to = to.and_then(|to| usize::try_from(to).ok());
         let awaits_second = || self.slots.awaits_second();

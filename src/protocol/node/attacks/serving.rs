@@ -6,9 +6,11 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{Input, LinkId, Reason};
 use crate::wire::limits::{
-    MAX_BODY, MAX_READS_PER_PEER, MAX_SLOT, SERVE_BYTE_BURST, SERVE_BYTES_PER_S, WINDOW,
+    MAX_BODY, MAX_READS_PER_PEER, MAX_SLOT, SERVE_BYTE_BURST, SERVE_BYTES_PER_S, VERSION, WINDOW,
 };
-use crate::wire::{Batch, Class, Entry, Frame, Missing, Reply, Request, Want, WhyMissing};
+use crate::wire::{
+    Batch, Class, Entry, Frame, Hello, Instance, Missing, Reply, Request, Want, WhyMissing,
+};
 
 const BODY: usize = 1 << 20;
 
@@ -186,6 +188,26 @@ fn a_link_that_goes_while_it_is_served_pays_for_what_was_read() {
     let read = victim.read;
     let most = SERVE_BYTE_BURST + ((MAX_READS_PER_PEER + 17) * MAX_BODY) as u64;
     assert!(read <= most, "{} MiB read for nobody", read >> 20);
+}
+
+/// Each link comes up before the one before it is used, and says hello when that has spent all.
+#[test]
+fn a_link_that_came_up_before_is_no_fresh_start() {
+    let mut victim = laden(17);
+    let up = |victim: &mut Victim, link| {
+        let peer = identity(1).public();
+        victim.give(Input::LinkUp { link: LinkId(link), peer, dialled: false });
+    };
+    up(&mut victim, 100);
+    for link in 100..120 {
+        let (network, instance) = (victim.network.id(), Instance([link as u8; 16]));
+        let hello = Hello { version: VERSION.into(), network, instance };
+        victim.say(LinkId(link), &Frame::Hello(hello));
+        up(&mut victim, link + 1);
+        victim.say(LinkId(link), &request(4, 1, 1..17));
+    }
+    let most = SERVE_BYTE_BURST + (MAX_READS_PER_PEER * MAX_BODY) as u64;
+    assert!(victim.read <= most, "{} MiB read", victim.read >> 20);
 }
 
 #[test]
