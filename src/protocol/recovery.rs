@@ -131,6 +131,11 @@ impl Recovery {
         self.voices.take(VOICES, now, 1)
     }
 
+    /// Whether one may be, without taking it.
+    pub fn has_voice(&self, now: Time) -> bool {
+        self.voices.wait(VOICES, now, 1).is_zero()
+    }
+
     /// Which of an author's slots had its turn last, among those for which few vouch.
     pub fn tried(&self, author: u32) -> Option<u64> {
         self.tried.get(&author).copied()
@@ -213,6 +218,12 @@ impl Recovery {
         let links = self.unanswered.get(&(author, member));
         links.is_some_and(|(times, at)| *times >= MAX_UNANSWERED && now.since(*at) < BELIEVED)
             || self.known_of(author, member).is_some_and(|lack| lack.is_silent(now))
+    }
+
+    /// Whether a link of a member ended while it left open what it was asked for of one of the
+    /// lanes.
+    pub fn left_open(&self, member: u32, mut lanes: impl Iterator<Item = u32>) -> bool {
+        lanes.any(|author| self.unanswered.contains_key(&(author, member)))
     }
 
     /// Nothing is missing of a lane any more.

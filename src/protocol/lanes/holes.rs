@@ -69,6 +69,11 @@ impl Holes {
         self.at(seq).is_some()
     }
 
+    /// Whether a slot is missing and not given up.
+    pub fn is_open(&self, seq: u64) -> bool {
+        self.at(seq).is_some_and(|at| !self.ranges[at].gone)
+    }
+
     /// The lowest slot from this one on that is not missing.
     pub fn end_of(&self, seq: u64) -> u64 {
         let mut next = seq;

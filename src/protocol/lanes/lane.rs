@@ -140,7 +140,7 @@ impl Lane {
         self.holes.first_open().map_or(self.tip, |open| open - 1)
     }
 
-    /// More than `f` members hold every slot up to here.
+    /// More than `f` members are past every slot up to here: they hold, gave up or have pruned it.
     pub fn vouched(&self) -> u64 {
         self.claims.passed()
     }

@@ -405,11 +405,14 @@ impl Lanes {
         }
     }
 
-    /// Gives up missing slots: all who can be reached were asked.
-    pub fn give_up(&mut self, author: u32, from: u64, to: u64) {
-        if self.lanes.get_mut(&author).is_some_and(|lane| lane.give_up(from, to)) {
+    /// Gives up missing slots: all who can be reached were asked. Gives whether there were any, and
+    /// room to say so.
+    pub fn give_up(&mut self, author: u32, from: u64, to: u64) -> bool {
+        let gave_up = self.lanes.get_mut(&author).is_some_and(|lane| lane.give_up(from, to));
+        if gave_up {
             self.given_up.insert(author);
         }
+        gave_up
     }
 
     /// Whether slots were given up that are not written down as such. A start that does not know

@@ -31,7 +31,11 @@ impl Node {
         let (stuck, asked) = (self.is_stuck(author, seq, passed), lane.holes().contains(seq));
         if missing.why == WhyMissing::Busy {
             if asked {
+                let first = self.recovery.can_say(author, member, self.now);
                 self.recovery.is_busy(author, member, seq, self.now);
+                if first {
+                    self.want_given_up(author, next, link); // what it cannot read hides no others
+                }
                 self.recover_soon();
             }
             return;
@@ -74,15 +78,18 @@ impl Node {
             let near = lane.heard().saturating_sub(WINDOW / 2).min(lane.fits());
             return self.lanes.pass(author, upto.max(near));
         }
-        if offered == u64::MAX {
-            return;
+        if !self.recovery.is_known_well(author, member, self.now) {
+            self.want_given_up(author, offered, link);
         }
-        let holes = self.lanes.get(author).map(Lane::holes);
+    }
+
+    /// Looks for the lowest slot that was given up, from one on that a member offers; `u64::MAX` if
+    /// it offers none.
+    fn want_given_up(&mut self, author: u32, offered: u64, link: LinkId) {
+        let holes = self.lanes.get(author).map(Lane::holes).filter(|_| offered < u64::MAX);
         let given_up =
             holes.and_then(|holes| holes.next_gone(offered).filter(|seq| holes.may_fill(*seq)));
-        if let Some(seq) =
-            given_up.filter(|_| !self.recovery.is_known_well(author, member, self.now))
-        {
+        if let Some(seq) = given_up {
             let due = self.now.after(self.config.ask_after);
             self.relay.want((author, seq, None), link, due);
         }

@@ -50,6 +50,8 @@ impl Node {
         for (author, seq) in &planned {
             let ask = Ask { link, member, again: false, at: now };
             self.recovery.asks((*author, *seq), Budget::Probe, ask);
+            // It has no turn: what is left open takes no room of what is missing.
+            self.recovery.under_way.rests(*author, *seq);
         }
         self.ask_holes(link, member, &planned);
     }

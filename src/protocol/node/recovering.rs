@@ -81,6 +81,7 @@ impl Node {
         let (sources, checking) = (self.sources(), self.being_checked());
         let (patience, of_author) = (self.patience_below_tips(), 0);
         self.recovery.under_way.end_turns(self.network.f() + 1, patience, now);
+        self.end_idle_turns();
         let in_turn = self.recovery.under_way.in_turn();
         let unvouched = in_turn.filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
         let mut plan = Plan {
@@ -110,6 +111,18 @@ impl Node {
         }
         self.write_holes();
         self.pace_visits();
+    }
+
+    /// Ends the turns of slots that are not asked for any more, as they were given up: whoever
+    /// leaves them open takes no room of others.
+    fn end_idle_turns(&mut self) {
+        let is_open = |(author, seq): &(u32, u64)| {
+            let lane = self.lanes.get(*author);
+            lane.is_some_and(|lane| lane.holes().is_open(*seq) && lane.holes().may_fill(*seq))
+        };
+        let in_turn = self.recovery.under_way.in_turn();
+        let idle: Vec<(u32, u64)> = in_turn.filter(|slot| !is_open(slot)).collect();
+        idle.into_iter().for_each(|(author, seq)| self.recovery.under_way.rests(author, seq));
     }
 
     /// A slot came, from wherever.
@@ -192,9 +205,7 @@ impl Node {
         let asked = self.recovery.under_way.in_turn_of(author);
         plan.of_author = asked.len();
         for seq in asked {
-            if holes.may_fill(seq) {
-                self.plan_slot(author, seq, plan, &mut turn);
-            }
+            self.plan_slot(author, seq, plan, &mut turn);
         }
         let next = self.recovery.tried(author).and_then(|seq| holes.next_open(seq));
         let next = next.filter(|seq| !self.lanes.vouches(author, *seq));
@@ -261,10 +272,10 @@ impl Node {
         self.quotas.wait(author, self.now, 1, true).is_zero()
     }
 
-    /// Plans whom to ask for a slot: one member, at its next turns twice as many as are known to
-    /// lack it, and once that takes longer than a neighbour's answer, as many more as make `f + 1`:
-    /// so that whoever answers nothing holds up nothing that another has. A member that lacked it
-    /// is asked again only once no other is left.
+    /// Plans whom to ask for a slot: one member, at its next turns, if few vouch for it, twice as
+    /// many as are known to lack it, and once that takes longer than a neighbour's answer, as many
+    /// more as make `f + 1`: so that whoever answers nothing holds up nothing that another has. A
+    /// member that lacked it is asked again only once no other is left.
     fn plan_slot(&mut self, author: u32, seq: u64, plan: &mut Plan, turn: &mut usize) -> Next {
         #[cfg(test)]
         (self.recovery.plans += 1);
@@ -281,6 +292,8 @@ impl Node {
         let most = self.network.f() + 1;
         let mut count = match asked.filter(|open| !open.rests) {
             Some(open) => most.saturating_sub(open.members).max(1),
+            // Most of those that vouch for it hold it: each that lacks it must not cost a copy.
+            None if budget == Budget::Vouched => 1,
             None => (2 * plan.sources.iter().filter(|source| source.lacks).count()).clamp(1, most),
         };
         let in_turn = asked.is_some_and(|open| !open.rests);
@@ -371,9 +384,10 @@ impl Node {
             if lowest <= lane.heard() {
                 self.lanes.pass(author, upto);
             }
-            self.lanes.give_up(author, seq, full.map_or(upto, |hole| hole.to));
-            self.counters.given_up += 1;
-            self.recovery.moves_on = true;
+            if self.lanes.give_up(author, seq, full.map_or(upto, |hole| hole.to)) {
+                self.counters.given_up += 1;
+                self.recovery.moves_on = true;
+            }
         } else {
             self.recovery.lacks_voices = true;
         }
@@ -381,19 +395,21 @@ impl Node {
     }
 
     /// The lowest slot above one that is offered by those who lack it, and whether all who can be
-    /// reached do.
+    /// reached do. More than `f` must have said so, an honest one among them: whoever is cut off
+    /// itself, from all or with none but liars, has asked nobody.
     fn lowest_offer(&self, author: u32, seq: u64, others: &[(u32, bool)]) -> (u64, bool) {
         let (now, known) = (self.now, self.recovery.known(author));
-        let (mut lowest, mut all_lack) = (u64::MAX, true);
+        let (mut lowest, mut lacking, mut all_lack) = (u64::MAX, 0, true);
         for (number, out_of_reach) in others.iter().copied() {
             let lack = known.and_then(|known| known.get(&number));
             match lack.and_then(|lack| lack.next(seq, now)) {
-                Some(next) => lowest = lowest.min(next),
+                Some(next) => (lowest, lacking) = (lowest.min(next), lacking + 1),
                 None if out_of_reach || self.recovery.is_silent(author, number, now) => {}
                 None => all_lack = false,
             }
         }
-        (lowest, all_lack)
+        let enough = (self.network.f() + 1).min(others.len());
+        (lowest, all_lack && lacking >= enough)
     }
 
     /// The lowest slot above that is offered by those who can be asked now, and lack this one:

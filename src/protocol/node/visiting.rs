@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::fetching::LONGEST_ANSWER;
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::links::Purpose;
@@ -14,6 +15,9 @@ use crate::wire::limits::VISITS_AT_ONCE;
 const LONGEST: Duration = Duration::from_secs(10);
 /// The same while visits are hurried: a liar that does not answer holds one of few places.
 const HURRIED: Duration = Duration::from_secs(2);
+/// The same where it leaves open what it is asked for and did so before, so that it would count as
+/// silent: no answer takes longer.
+const LAST_WORD: Duration = LONGEST_ANSWER;
 /// Hurried visits last this long at the least: what an answer brought up is asked for meanwhile.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// Between two hurried visits: twenty handshakes a second are under 1 % of a core.
@@ -28,7 +32,8 @@ impl Node {
     /// Hurries visits, or no longer, as more voices are wanted or not.
     pub(super) fn pace_visits(&mut self) {
         let wanted = self.wants_voices();
-        if wanted && !self.hurry_visits {
+        // It is wanted and not wanted in turns, while one that was asked has not answered.
+        if wanted && !self.hurry_visits && self.recovery.has_voice(self.now) {
             self.next_visit = self.now;
         }
         self.hurry_visits = wanted;
@@ -114,8 +119,11 @@ impl Node {
                 && link.comparing.is_none()
                 && link.wants.is_empty()
                 && !self.catching_up.contains_key(&id);
+            let awaited = link.wants.values().map(|want| want.author);
+            let last = self.recovery.left_open(link.number, awaited);
             let over = if hurry {
-                lasted >= HURRIED || (served && lasted >= SHORTEST)
+                let longest = if last { LAST_WORD } else { HURRIED };
+                lasted >= longest || (served && lasted >= SHORTEST)
             } else {
                 lasted >= LONGEST
             };

@@ -34,20 +34,22 @@ pub(super) fn busy(want: &Want) -> Frame {
 #[test]
 fn a_liar_that_links_anew_keeps_nobody_from_being_asked_for_what_was_given_up() {
     for lies in [false, true] {
-        let mut victim = Victim::among(4, 1);
+        let mut victim = Victim::among(7, 1);
         victim.leave_alone();
-        let old = victim.chain(4, 7);
+        let old = victim.chain(7, 7);
         let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
         let network = victim.network.id();
         let base = (5, old[4].id());
-        let restart = Batch::sign_after(&identity(4), network, 8, base, 9, &entry).expect("fits");
-        victim.link(2);
+        let restart = Batch::sign_after(&identity(7), network, 8, base, 9, &entry).expect("fits");
+        [2, 4, 5].into_iter().for_each(|n| {
+            victim.link(n);
+        });
         old[..5].iter().for_each(|batch| victim.push(LinkId(2), batch));
         victim.push(LinkId(2), &restart);
         let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
             (Frame::Compare(asked), _) => victim.agree(link, asked),
             (Frame::Request(_), 3) => victim.holder(link, &frame, &old),
-            (Frame::Request(request), 2) => {
+            (Frame::Request(request), 2 | 4 | 5) => {
                 request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 8)));
             }
             (Frame::Request(request), _) if !lies => {
@@ -56,7 +58,7 @@ fn a_liar_that_links_anew_keeps_nobody_from_being_asked_for_what_was_given_up() 
             _ => {}
         };
         victim.run(30_000, &mut react);
-        let author = identity(4).public();
+        let author = identity(7).public();
         assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 7, gone: true }]);
         victim.link_as(1, LinkId(100));
         victim.run(1000, &mut react);

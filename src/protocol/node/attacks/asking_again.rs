@@ -62,16 +62,17 @@ impl Victim {
 #[test]
 fn what_was_given_up_is_asked_for_within_the_budget() {
     const AUTHORS: u16 = 4;
-    let mut victim = Victim::among(31, AUTHORS);
+    let mut victim = Victim::among(46, AUTHORS);
     victim.leave_alone();
-    victim.link(1);
-    victim.link(2);
-    victim.leave_out_odd_slots(31..31 + AUTHORS, 300);
+    (1..=16).for_each(|n| {
+        victim.link(n);
+    });
+    victim.leave_out_odd_slots(46..46 + AUTHORS, 300);
     victim.run(5000, |victim, link, frame| victim.lacking_odd(link, &frame, 300));
     assert_eq!(victim.given_up(), usize::from(AUTHORS) * 150);
     let (mut asked, began) = (0, victim.now);
     for round in 0..100 {
-        for n in 3..31 {
+        for n in 17..46 {
             victim.link_as(n, LinkId(100 * (round + 1) + u64::from(n)));
         }
         victim.run(10, |victim, link, frame| match &frame {

@@ -19,6 +19,7 @@ use crate::wire::{
 mod answering;
 mod asking_again;
 mod comparing;
+mod cut_off;
 mod differing;
 mod full;
 mod holding_up;

@@ -292,19 +292,23 @@ fn what_is_left_of_a_hole_is_asked_for_once_some_of_it_came() {
     assert_eq!(victim.delivered.len(), 60);
 }
 
-/// A start believed the lower of two rows as the higher one follows it; that one is lost.
-#[test]
-fn a_batch_that_a_start_believed_counts_as_held_until_its_bad_row_is_set_aside() {
-    let (author, all) = (identity(4).public(), Victim::among(4, 1).chain(4, 2));
-    let slot = |batch: &Batch| RestoredSlot {
+/// What a start finds of a batch.
+pub(super) fn restored(batch: &Batch) -> RestoredSlot {
+    RestoredSlot {
         seq: batch.header.seq,
         base: batch.header.base,
         id: batch.id(),
         rest: batch.header.rest(),
         signature: batch.signature,
         first: true,
-    };
-    let mut slots: Vec<RestoredSlot> = all.iter().map(slot).collect();
+    }
+}
+
+/// A start believed the lower of two rows as the higher one follows it; that one is lost.
+#[test]
+fn a_batch_that_a_start_believed_counts_as_held_until_its_bad_row_is_set_aside() {
+    let (author, all) = (identity(4).public(), Victim::among(4, 1).chain(4, 2));
+    let mut slots: Vec<RestoredSlot> = all.iter().map(restored).collect();
     slots[0].signature.0[0] ^= 1;
     let lanes = vec![RestoredLane { slots, ..RestoredLane::new(author) }];
     let mut victim = Victim::with(4, 1, Restored { lanes, bans: vec![] });

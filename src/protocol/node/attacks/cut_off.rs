@@ -1,0 +1,126 @@
+//! Whoever cannot ask, or asks one that cannot read, gives up nothing that an honest member holds.
+
+use std::time::Duration;
+
+use super::answering::{busy, lacks};
+use super::recovering::tip_of;
+use super::trouble::restored;
+use super::{Victim, identity};
+use crate::crypto::Digest;
+use crate::protocol::{Down, Hole, Input, LinkId, Restored, RestoredLane};
+use crate::wire::{Compare, Frame};
+
+/// The first 3000 slots of a lane are missing, and more than `f` members vouch for them. All links
+/// end, or all but those of `f` liars that lack everything, and no dial is answered.
+#[test]
+fn whoever_is_cut_off_gives_nothing_up() {
+    for liars in [0, 1] {
+        let holes = vec![Hole { from: 1, to: 3000, gone: false }];
+        let lane = RestoredLane { tip: 3001, holes, ..RestoredLane::new(identity(4).public()) };
+        let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+        victim.leave_alone();
+        let all = victim.chain(4, 3001);
+        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
+            (Frame::Request(request), 3) => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+            }
+            (Frame::Compare(asked), 3) => victim.agree(link, asked),
+            _ => victim.holder(link, &frame, &all),
+        };
+        let links: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
+        victim.run(20, react);
+        assert!(victim.delivered.len() < 500, "the rest is missing");
+        for link in links {
+            victim.give(Input::LinkDown { link, cause: Down::Lost });
+        }
+        (0..liars).for_each(|_| {
+            victim.link(3);
+        });
+        victim.run(20_000, react);
+        assert_eq!(victim.node.counters().given_up, 0, "{liars} liars");
+        (1..3).for_each(|n| {
+            victim.link_as(n, LinkId(10 + u64::from(n)));
+        });
+        victim.run(5000, react);
+        assert_eq!(victim.delivered.len(), 3001, "at the rate of what is vouched for");
+    }
+}
+
+/// How long 2000 slots of a lane take that many vouch for, and how many wants. Beside it lies one
+/// with 4000 holes that were given up. Ten liars of 30 members come first: they lack everything, or
+/// leave open whatever they are asked for.
+fn beside_what_was_given_up(silent: bool) -> (Duration, usize) {
+    let gone = |seq| Hole { from: seq, to: seq, gone: true };
+    let holes = (1..8000).step_by(2).map(gone).collect();
+    let batch = Victim::among(31, 2).batch(32, 8000, Digest([1; 32]), "x");
+    let slots = vec![restored(&batch)];
+    let author = identity(32).public();
+    let lane = RestoredLane { tip: 8000, holes, slots, ..RestoredLane::new(author) };
+    let mut victim = Victim::with(31, 2, Restored { lanes: vec![lane], bans: vec![] });
+    victim.leave_alone();
+    (1..=10).for_each(|n| {
+        victim.link(n);
+    });
+    let all = victim.chain(31, 2000);
+    let mut asked = 0;
+    let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Request(_) if link.0 <= 10 && silent => {}
+        Frame::Request(request) if link.0 <= 10 => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+        }
+        Frame::Compare(Compare { ticket, .. }) => {
+            victim.tips(link, *ticket, vec![tip_of(&all[1999])]);
+        }
+        frame => {
+            if let Frame::Request(request) = frame {
+                asked += request.wants.iter().filter(|want| want.author != author).count();
+            }
+            victim.holder(link, frame, &all);
+        }
+    };
+    victim.run(1500, &mut react);
+    (11..=30).for_each(|n| {
+        victim.link(n);
+    });
+    let began = victim.now;
+    while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 200 {
+        victim.run(20, &mut react);
+    }
+    (victim.now.since(began), asked)
+}
+
+#[test]
+fn what_was_given_up_and_is_left_open_takes_no_room_of_what_is_missing() {
+    let took = [false, true].map(|silent| beside_what_was_given_up(silent).0);
+    assert!(took[1] < took[0] + Duration::from_secs(5), "{took:?}");
+}
+
+/// Each that lacks a slot costs a question, and not one for every slot.
+#[test]
+fn liars_that_lack_what_many_vouch_for_cost_no_copies() {
+    let (took, asked) = beside_what_was_given_up(false);
+    assert!(asked < 3000, "{asked} wants for 2000 slots, in {took:?}");
+}
+
+/// The holder of a hole that was given up cannot read its lowest slot.
+#[test]
+fn a_slot_that_cannot_be_read_hides_none_above_it() {
+    let holes = vec![Hole { from: 1, to: 10, gone: true }];
+    let lane = RestoredLane { tip: 11, holes, ..RestoredLane::new(identity(4).public()) };
+    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    victim.leave_alone();
+    let all = victim.chain(4, 11);
+    victim.link(1);
+    victim.run(60_000, |victim, link, frame| match &frame {
+        Frame::Request(request) => {
+            for want in request.wants.iter() {
+                match want.seq {
+                    1 => victim.say(link, &busy(want)),
+                    _ => victim.reply(link, want, &all),
+                }
+            }
+        }
+        _ => victim.holder(link, &frame, &all),
+    });
+    assert_eq!(victim.delivered.len(), 10);
+}
