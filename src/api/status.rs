@@ -24,6 +24,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Fa
     let traffic = handle.traffic();
     let tips = snapshot.lanes.iter().map(|lane| (lane.author.to_string(), lane.tip));
     let counters = &snapshot.counters;
+    let trouble = handle.trouble();
     let (rejected, knocks) = by_reason(&counters.rejected, counters.copies);
     Ok(Json(StatusDto {
         key: handle.key().to_string(),
@@ -33,7 +34,8 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Fa
         nodes: network.n(),
         f: network.f(),
         quorum: network.quorum(),
-        ready: handle.trouble().is_none() && is_ready(network.n(), &snapshot),
+        ready: trouble.is_none() && is_ready(network.n(), &snapshot),
+        trouble,
         links: snapshot.ready_links(),
         bans: snapshot.bans(),
         malicious: handle.malicious().map(ToString::to_string),

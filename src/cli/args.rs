@@ -264,10 +264,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// A message a day.
+const SLOWEST: f64 = 1.0 / 86_400.0;
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= 1e6 => Ok(rate),
-        _ => Err("a rate is a number of messages a second, above 0 and at most a million".into()),
+        Ok(rate) if (SLOWEST..=1e6).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number of messages a second, at least one a day (0.0000116) and at \
+                  most a million"
+            .into()),
     }
 }
 

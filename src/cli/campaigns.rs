@@ -13,7 +13,7 @@ use anyhow::Context as _;
 
 use super::signals::Stop;
 use super::sim::{Args, INTERRUPTED, bar, quoted, reproduce};
-use super::{notes, output};
+use super::{folder, notes, output};
 use crate::campaign::{
     self, Bounds, Failure, Kind, Order, Plan, Range, SeedResult, Source, Summary,
 };
@@ -23,8 +23,10 @@ use crate::scenario::Scenario;
 const SHRINK: u16 = 3;
 /// What shrinking one may cost.
 const BOUNDS: Bounds = Bounds { attempts: 400, time: Duration::from_secs(60) };
-/// Failures that are printed; all that are kept are in campaign.json.
+/// Failures that are printed; all that are kept are in [`SUMMARY`].
 const SHOWN: usize = 20;
+/// What is written of the whole campaign, at its end.
+const SUMMARY: &str = "campaign.json";
 
 /// Runs every seed and says what was found.
 pub fn run(
@@ -59,14 +61,15 @@ pub fn run(
     if !summary.interrupted {
         copies.push(shrink_all(args, source, &mut summary.failures, stop));
     }
-    copies.push(match args.json {
-        true => output::json(&summary),
-        false => output::text(&in_words(&summary)).map_err(Into::into),
-    });
     if let Some(dir) = &args.report {
         let text = serde_json::to_string_pretty(&summary)? + "\n";
-        copies.push(write(&dir.join("campaign.json"), &text));
+        copies.push(write(&dir.join(SUMMARY), &text));
     }
+    let text = match args.json {
+        true => serde_json::to_string(&summary)? + "\n",
+        false => in_words(&summary),
+    };
+    copies.push(output::result(text, stop));
     let code = if summary.interrupted { INTERRUPTED } else { summary.exit_code };
     Ok(output::outcome(code, copies))
 }
@@ -100,7 +103,9 @@ struct Rows {
 }
 
 impl Rows {
+    /// Begins the file; what an earlier campaign left of its end goes.
     fn create(dir: &Path) -> anyhow::Result<Self> {
+        folder::remove(&dir.join(SUMMARY))?;
         let path = dir.join("seeds.ndjson");
         let file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;

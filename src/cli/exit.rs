@@ -33,24 +33,26 @@ fn parsed() -> ExitCode {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = if error.is::<Usage>() { 2 } else { 1 };
             notes::error(message(&error));
-            code.into()
+            code(&error)
         }
     }
 }
 
+/// The exit code of a failure.
+pub fn code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Usage>() { 2.into() } else { 1.into() }
+}
+
 /// Arguments that make no sense. Help and version go to standard output with code 0.
-fn unparsed(error: &clap::Error, mut given: impl Iterator<Item = OsString>) -> ExitCode {
+fn unparsed(error: &clap::Error, given: impl Iterator<Item = OsString>) -> ExitCode {
     let why = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::InvalidUtf8, _) => {
-            given.find(|argument| argument.to_str().is_none()).map(|it| {
-                let shown = it.to_string_lossy().escape_debug().to_string();
-                format!(
-                    "the argument `{shown}` is not UTF-8; paths after options may be, this may not"
-                )
-            })
-        }
+        (ErrorKind::InvalidUtf8, _) => Some(not_text(given)),
+        (ErrorKind::ArgumentConflict, Some(ContextValue::String(show))) if show == "show" => Some(
+            "options come behind `show`, as in loyal rejections show 12 --api URL; those that \
+             choose rows do not go with it"
+                .into(),
+        ),
         // Of `-5m` the parser names `-5`, and takes it for an option.
         (ErrorKind::UnknownArgument, Some(ContextValue::String(named))) => {
             let whole: Vec<String> = given.filter_map(|it| it.into_string().ok()).collect();
@@ -65,11 +67,25 @@ fn unparsed(error: &clap::Error, mut given: impl Iterator<Item = OsString>) -> E
         }
         _ => None,
     };
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    let text = error.render().ansi().to_string();
     match why {
         Some(why) => notes::error(why),
-        None => drop(error.print()),
+        None if error.use_stderr() => notes::note(text.trim_end()),
+        None => return output::outcome(code, [output::text(&text).map_err(Into::into)]),
     }
-    u8::try_from(error.exit_code()).unwrap_or(2).into()
+    code.into()
+}
+
+/// Which argument is not UTF-8; if none is, it is the one variable that the parser reads.
+fn not_text(mut given: impl Iterator<Item = OsString>) -> String {
+    given.find(|argument| argument.to_str().is_none()).map_or_else(
+        || "LOYAL_API is not UTF-8; set it to the URL of a node, or unset it".into(),
+        |it| {
+            let shown = it.to_string_lossy().escape_debug().to_string();
+            format!("the argument `{shown}` is not UTF-8; paths after options may be, this may not")
+        },
+    )
 }
 
 /// Whether it is an option, and none whose value is text: after those the parser's own word helps.

@@ -7,8 +7,8 @@ use anyhow::bail;
 
 use super::api_client::{block_on, client, watchful};
 use super::exit::Usage;
-use super::{args, escape, output, recorded, story};
-use crate::client::{Client, RejectionFilter};
+use super::{args, escape, notes, output, recorded, story};
+use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
 use crate::http::{MessageDto, RejectionDto};
 use crate::mesh::MeshFile;
@@ -45,7 +45,7 @@ pub fn run(args: &args::Explain) -> anyhow::Result<ExitCode> {
     })?;
     if story.delivered.is_empty() && story.refused.is_empty() {
         if !story.unreachable.is_empty() && story.missing.is_empty() {
-            bail!("no node answers: {}", story.unreachable.join(", "));
+            bail!("no node can say: {}", story.unreachable.join(", "));
         }
         bail!("{} is known to none of {}", story.id, story.missing.join(", "));
     }
@@ -94,14 +94,21 @@ async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
     story.liars = sources.iter().filter(|s| s.malicious).map(|s| s.name.clone()).collect();
     for source in sources {
         match source.client.message(&story.id).await {
-            Err(_) => {
-                story.unreachable.push(source.name.clone());
+            Err(error) => {
+                let why = escape::escape(&error.to_string(), 200);
+                story.unreachable.push(format!("{} ({why})", source.name));
                 continue;
             }
             Ok(None) => story.missing.push(source.name.clone()),
             Ok(Some(message)) => add(&mut story, source, message, names),
         }
-        story.refused.extend(refusals(source, &id.batch.to_string(), names).await);
+        match refusals(source, &id.batch.to_string(), names).await {
+            Ok(rows) => story.refused.extend(rows),
+            Err(error) => {
+                let (name, why) = (&source.name, escape::escape(&error.to_string(), 200));
+                notes::note(format_args!("who refused it at {name} is not known: {why}"));
+            }
+        }
     }
     story.delivered.sort_by_key(|had| (had.at, had.hops));
     story.refused.sort_by_key(|refused| refused.at);
@@ -124,13 +131,15 @@ fn add(story: &mut Story, source: &Source, message: MessageDto, names: &Names) {
     });
 }
 
-/// The rows of a node's log that name this batch; none if it does not answer.
-async fn refusals(source: &Source, batch: &str, names: &Names) -> Vec<Refusal> {
+/// The rows of a node's log that name this batch.
+async fn refusals(
+    source: &Source,
+    batch: &str,
+    names: &Names,
+) -> Result<Vec<Refusal>, ClientError> {
     let (filter, mut found, mut after) = (RejectionFilter::default(), Vec::new(), None::<String>);
     for _ in 0..PAGES {
-        let Ok(page) = source.client.rejections(&filter, after.as_deref(), PAGE).await else {
-            break;
-        };
+        let page = source.client.rejections(&filter, after.as_deref(), PAGE).await?;
         if page.items.is_empty() {
             break;
         }
@@ -138,7 +147,7 @@ async fn refusals(source: &Source, batch: &str, names: &Names) -> Vec<Refusal> {
         let named = page.items.into_iter().filter(|row| row.id.as_deref() == Some(batch));
         found.extend(named.map(|row| refused(&source.name, row, names)));
     }
-    found
+    Ok(found)
 }
 
 fn refused(node: &str, row: RejectionDto, names: &Names) -> Refusal {

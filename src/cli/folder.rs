@@ -23,7 +23,8 @@ pub fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
 
 /// Writes the files of a run into a folder, which is made if it is not there; `scenario.toml` is
 /// left out where there is no text of it. Those of an earlier run are replaced, each at once, so
-/// that a reader never sees half of one; others are left alone.
+/// that a reader never sees half of one; others are left alone. `report.json` is there only while
+/// all files are of one run.
 ///
 /// # Errors
 /// Names the file or folder that cannot be written.
@@ -34,15 +35,10 @@ pub fn write(
     report: &Report,
 ) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let scenario = dir.join("scenario.toml");
+    // One of an earlier run would pass for this one's.
+    remove(&dir.join("report.json"))?;
     if scenario_toml.is_empty() {
-        // One of an earlier run would pass for this one's.
-        match fs::remove_file(&scenario) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", scenario.display()));
-            }
-            _ => {}
-        }
+        remove(&dir.join("scenario.toml"))?;
     } else {
         file(dir, "scenario.toml", [scenario_toml])?;
     }
@@ -52,6 +48,19 @@ pub fn write(
     file(dir, "report.html", [html(recording, report)])?;
     // The last one: whoever finds it finds the others of the same run.
     file(dir, "report.json", [report.to_json()?])
+}
+
+/// Removes a file that an earlier run left, if it is there.
+///
+/// # Errors
+/// Names the file.
+pub fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lines(dir: &Path, name: &str, lines: impl Iterator<Item = String>) -> anyhow::Result<()> {
@@ -183,9 +192,12 @@ mod tests {
     fn a_file_that_cannot_be_written_is_named() {
         let dir = tempfile::tempdir().expect("a folder");
         let (run, path) = (recording(), dir.path().join("run"));
+        write(&path, "", &run, &judge(&run)).expect("writes");
+        fs::remove_file(path.join("junit.xml")).expect("was written");
         fs::create_dir_all(path.join("junit.xml/in the way")).expect("makes");
         let error = write(&path, "", &run, &judge(&run)).expect_err("is a folder");
         assert!(format!("{error:#}").contains("junit.xml"), "{error:#}");
+        assert!(!path.join("report.json").exists(), "the rest is not of one run");
         let left = fs::read_dir(&path).expect("lists").flatten();
         assert!(!left.into_iter().any(|e| e.file_name().to_string_lossy().starts_with(".junit")));
         fs::write(dir.path().join("file"), "").expect("writes");

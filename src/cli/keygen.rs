@@ -27,14 +27,11 @@ pub fn run(args: &Keygen) -> anyhow::Result<ExitCode> {
     let identity = Identity::generate().context("cannot get randomness from the system")?;
     files::write(&args.out, &identity, passphrase.as_ref().map(|text| text.as_str()))?;
     let key = identity.public().to_string();
-    if args.json {
-        output::json(&Made {
-            key,
-            file: args.out.to_string_lossy(),
-            encrypted: passphrase.is_some(),
-        })?;
-    } else {
-        output::line(&key)?;
-    }
+    let (file, encrypted) = (args.out.to_string_lossy(), passphrase.is_some());
+    let shown = match args.json {
+        true => output::json(&Made { key: key.clone(), file, encrypted }),
+        false => output::line(&key).map_err(Into::into),
+    };
+    shown.with_context(|| format!("made {} with the key {key}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -117,6 +117,7 @@ fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>], height: usize) -> String
             (Some(status), _) => format!("dead ({status})"),
             (None, None) => "silent".into(),
             (None, Some(status)) if status.ready => "linked".into(),
+            (None, Some(status)) if status.trouble.is_some() => "in trouble".into(),
             (None, Some(_)) => "unlinked".into(),
         };
         let dull = node.entry.malicious.is_none() && state == "linked";

@@ -14,10 +14,14 @@ const VARIABLE: &str = "LOYAL_LOG";
 /// # Errors
 /// When the operating system gives no thread.
 pub fn start(json: bool) -> io::Result<Flush> {
-    let filter = EnvFilter::builder()
+    let builder = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .with_env_var(VARIABLE)
-        .from_env_lossy();
+        .with_env_var(VARIABLE);
+    let (filter, ignored) = match builder.try_from_env() {
+        Ok(filter) => (filter, None),
+        Err(_) if std::env::var_os(VARIABLE).is_none() => (builder.parse_lossy(""), None),
+        Err(error) => (builder.parse_lossy(""), Some(error)),
+    };
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (lines, flush) = log_lines::write_to(io::stderr(), json)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
@@ -27,6 +31,9 @@ pub fn start(json: bool) -> io::Result<Flush> {
     } else {
         logs.with_ansi(colour).with_target(false).try_init()
     };
+    if let Some(why) = ignored {
+        tracing::warn!("{VARIABLE} is no filter, as `loyal=debug` is one, and is ignored: {why}");
+    }
     // The usual hook writes to standard error itself, and waits for whoever reads it.
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();

@@ -159,9 +159,8 @@ impl Folder {
         if !self.temporary {
             return;
         }
-        let of_use = |error: &anyhow::Error| match error.downcast_ref::<MeshError>() {
-            Some(error) => error.has_logs(),
-            None => !output::is_broken_pipe(error),
+        let of_use = |error: &anyhow::Error| {
+            error.downcast_ref::<MeshError>().is_some_and(MeshError::has_logs)
         };
         let failed = failure.is_some_and(of_use);
         let shown = self.path.display();
@@ -221,13 +220,10 @@ async fn work(
         }
     }
     bar.finish_and_clear();
-    let introduced = if args.json {
-        Ok(())
-    } else {
-        output::text(&live::introduction(mesh)).map_err(Into::into)
-    };
+    let introduction = if args.json { String::new() } else { live::introduction(mesh) };
+    let introduced = output::start(introduction)?;
     let Some(messages) = args.messages else {
-        introduced?;
+        introduced.wait(&stop)?;
         live::watch(mesh, stop).await?;
         return Ok(Some(ExitCode::SUCCESS));
     };
@@ -238,12 +234,12 @@ async fn work(
     if report.verdict == Verdict::Interrupted {
         interrupted(begun);
     }
-    let mut copies = vec![introduced];
+    let mut copies = vec![];
     if let Some(dir) = &args.report {
         copies.push(folder::write(dir, "", &recording, &report));
     }
     let text = if args.json { report.to_json()? } else { terminal(&report) };
-    copies.push(output::result(text, &shown));
+    copies.extend([introduced.wait(&shown), output::result(text, &shown)]);
     Ok(Some(output::outcome(report.verdict.exit_code(), copies)))
 }
 

@@ -1,12 +1,13 @@
 //! `loyal node`: one node in the foreground.
 
+use std::env::VarError;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use super::exit::Usage;
+use super::exit::{self, Usage};
 use super::signals::{self, stopped};
 use super::{args, keys, logs};
 use crate::adversary::Spec;
@@ -26,13 +27,24 @@ const ABANDON: Duration = Duration::from_secs(1);
 pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
     // Dropped last: what was logged is written before the process ends.
     let _flush = logs::start(args.log_json).context("cannot start")?;
+    let json = args.log_json;
+    start(args).or_else(|error| match json {
+        true => {
+            tracing::error!("{error:#}"); // whoever reads JSON reads nothing else
+            Ok(exit::code(&error))
+        }
+        false => Err(error),
+    })
+}
+
+fn start(args: args::Node) -> anyhow::Result<ExitCode> {
     let token = match &args.api_token_file {
         None => None,
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
     };
     let lab_token = match &args.lab_token_file {
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
-        None => args.lab_token.clone().or_else(|| std::env::var(LAB_TOKEN).ok()),
+        None => args.lab_token.clone().map_or_else(lab_token, |token| Ok(Some(token)))?,
     };
     let options = ApiOptions { listen: args.api, token, lab_token };
     // The lock on the key lives as long as the node.
@@ -46,6 +58,18 @@ pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
     // A disk that hangs must not keep the process.
     runtime.shutdown_timeout(ABANDON);
     result
+}
+
+/// The lab token of the environment, if there is one.
+fn lab_token() -> Result<Option<String>, Usage> {
+    match std::env::var(LAB_TOKEN) {
+        Ok(token) if token.is_empty() => {
+            Err(Usage(format!("{LAB_TOKEN} is set but empty; set it or unset it")))
+        }
+        Ok(token) => Ok(Some(token)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Usage(format!("{LAB_TOKEN} is not UTF-8"))),
+    }
 }
 
 fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {

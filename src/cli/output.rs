@@ -20,28 +20,51 @@ pub fn text(text: &str) -> io::Result<()> {
     named(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// The same of a run's result, which may be written elsewhere by now: whoever is told to stop does
-/// not wait for a reader that stands still.
+/// Text on its way to standard output, on a thread of its own: whoever reads it may stand still.
+pub struct Showing(mpsc::Receiver<io::Result<()>>);
+
+/// The same as [`text`], off this thread.
 ///
 /// # Errors
-/// As above; and when it was told to stop, and the reader took too long.
-pub fn result(result: String, stop: &Stop) -> anyhow::Result<()> {
+/// When the operating system gives no thread.
+pub fn start(shown: String) -> io::Result<Showing> {
     let (done, written) = mpsc::channel();
-    std::thread::Builder::new().name("result".into()).spawn(move || {
-        let _ = done.send(text(&result));
+    std::thread::Builder::new().name("output".into()).spawn(move || {
+        let _ = done.send(text(&shown));
     })?;
-    let mut left = PATIENCE;
-    loop {
-        match written.recv_timeout(LOOK) {
-            Ok(result) => return Ok(result?),
-            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("standard output: a panic"),
-            Err(RecvTimeoutError::Timeout) if *stop.borrow() => left = left.saturating_sub(LOOK),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if left.is_zero() {
-            anyhow::bail!("nobody reads standard output: the result is not shown");
+    Ok(Showing(written))
+}
+
+impl Showing {
+    /// Waits until it is written; whoever is told to stop does not wait for a reader that stands
+    /// still.
+    ///
+    /// # Errors
+    /// Those of [`text`]; and when it was told to stop, and the reader took too long.
+    pub fn wait(self, stop: &Stop) -> anyhow::Result<()> {
+        let mut left = PATIENCE;
+        loop {
+            match self.0.recv_timeout(LOOK) {
+                Ok(result) => return Ok(result?),
+                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("standard output: a panic"),
+                Err(RecvTimeoutError::Timeout) if *stop.borrow() => {
+                    left = left.saturating_sub(LOOK);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if left.is_zero() {
+                anyhow::bail!("nobody reads standard output: not all of it is shown");
+            }
         }
     }
+}
+
+/// A run's result, which may be written elsewhere by now.
+///
+/// # Errors
+/// Those of [`Showing::wait`].
+pub fn result(result: String, stop: &Stop) -> anyhow::Result<()> {
+    start(result)?.wait(stop)
 }
 
 /// Text and a newline to standard output.

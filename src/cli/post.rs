@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use super::api_client::{block_on, client};
 use super::exit::Usage;
 use super::signer::Signer;
-use super::{args, escape, keys, output};
+use super::{args, escape, keys, notes, output};
 use crate::client::{Client, ClientError};
 use crate::http::{Posted, SignedDto};
 use crate::store;
@@ -150,7 +150,10 @@ async fn deliver(
     loop {
         let error = match client.post_signed(batch).await {
             Ok(posted) => {
-                signer.acknowledged()?;
+                if let Err(error) = signer.acknowledged() {
+                    // The next post sends the same bytes again, which changes nothing.
+                    notes::note(format_args!("{error:#}; the message is published all the same"));
+                }
                 return Ok(posted);
             }
             Err(error) => error,

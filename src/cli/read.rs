@@ -19,9 +19,9 @@ pub fn messages(args: &args::Messages) -> anyhow::Result<ExitCode> {
     let client = client(&args.client)?;
     let rows = block_on(async {
         let (mut rows, mut after) = (Vec::new(), args.after.clone());
-        let most = usize::try_from(args.limit)?;
-        while rows.len() < most {
-            let limit = PAGE.min(most - rows.len());
+        let mut left = usize::try_from(args.limit)?;
+        while left > 0 {
+            let limit = PAGE.min(left);
             let (topic, author) = (args.topic.as_deref(), args.author.as_deref());
             let page = client.messages(topic, author, after.as_deref(), limit).await?;
             warn_of_gap(page.gap.as_deref());
@@ -30,10 +30,12 @@ pub fn messages(args: &args::Messages) -> anyhow::Result<ExitCode> {
                 break;
             }
             after = Some(page.next);
+            left = left.saturating_sub(page.items.len());
             if args.client.json {
                 page.items.iter().try_for_each(output::json)?;
+            } else {
+                rows.extend(page.items);
             }
-            rows.extend(page.items);
         }
         Ok(rows)
     })?;
@@ -133,7 +135,11 @@ pub fn status(args: &args::Client) -> anyhow::Result<ExitCode> {
 }
 
 fn status_text(s: &StatusDto) -> String {
-    let ready = if s.ready { "ready" } else { "not linked" };
+    let ready = match &s.trouble {
+        Some(why) => format!("not ready: {}", escape::escape(why, 200)),
+        None if s.ready => "ready".into(),
+        None => "not linked".into(),
+    };
     let rejected: Vec<String> = s.rejected.iter().map(|(why, n)| format!("{why} {n}")).collect();
     let rejected = if rejected.is_empty() { "none".into() } else { rejected.join(", ") };
     let apart = format!("{} plain copies, {} knocks of the banned", s.copies, s.knocks);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Signals so close together count as one.
@@ -30,21 +30,22 @@ fn end() -> ! {
 /// Becomes true once, when it is time to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Listens from now on for SIGINT, SIGTERM and SIGHUP (a closed terminal), and with `with_parent`
-/// for the end of standard input.
+/// Listens from now on for SIGINT, SIGTERM and SIGHUP (a closed terminal, unless it was started
+/// with that ignored), and with `with_parent` for the end of standard input.
 pub fn listen(with_parent: bool) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(false);
     // By default a write beyond `ulimit -f` kills. With a handler it fails as on a full disk.
     drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    let hang_up = SignalKind::hangup();
+    let mut hang_up = if is_ignored(hang_up) { None } else { Some(signal(hang_up)?) };
     let ending = sender.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
+            () = hung_up(&mut hang_up) => {}
         }
         let _ = ending.send(true);
         // A later signal means: at once. One that comes with the first is the same wish, sent to a
@@ -75,6 +76,22 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
         )?;
     }
     Ok(receiver)
+}
+
+/// Whether the process was started with a signal ignored, as by `nohup`: then it stays ignored.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let bit = u32::try_from(signal.as_raw_value() - 1).unwrap_or(u32::MAX);
+    ignored.checked_shr(bit).is_some_and(|mask| mask & 1 == 1)
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Resolves when it is time to stop.

@@ -105,7 +105,7 @@ impl Signer {
         self.state.slot = seq;
         self.state.last = batch.id().to_string();
         self.state.pending = Some(SignedDto::from(&batch));
-        self.save()
+        self.save().context("nothing was posted")
     }
 
     /// A node has it for good.
@@ -134,9 +134,7 @@ impl Signer {
             let folder = self.path.parent().filter(|path| !path.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
-        write().with_context(|| {
-            format!("cannot write the counter {}; nothing was posted", self.path.display())
-        })?;
+        write().with_context(|| format!("cannot write the counter {}", self.path.display()))?;
         self.fresh = false;
         Ok(())
     }

@@ -23,8 +23,8 @@ const EVENTS: &str = "text/event-stream";
 const OPEN_LIMIT: Duration = Duration::from_secs(4);
 /// A stream that is silent for this long is dead: servers send a heartbeat every ten seconds.
 const SILENCE: Duration = Duration::from_secs(35);
-/// How long a lost stream is tried again before the caller is told.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a lost stream is tried again before the caller is told; tests have no time for that.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 /// First and longest pause between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Longest event: a message of 1 MiB in base64, and room for its fields.
@@ -48,6 +48,9 @@ pub struct EventStream<T> {
     last_id: Option<String>,
     body: Option<Incoming>,
     parser: Parser,
+    /// Since when it is tried again, and how long the next pause is, until an event or a heartbeat
+    /// comes: a stream that opens and ends at once is lost like one that does not open.
+    lost: Option<(Instant, Duration)>,
     items: PhantomData<fn() -> T>,
 }
 
@@ -63,6 +66,7 @@ impl<T: DeserializeOwned> EventStream<T> {
             last_id: after.map(str::to_owned),
             body: None,
             parser: Parser::default(),
+            lost: None,
             items: PhantomData,
         };
         stream.connect().await?;
@@ -104,6 +108,7 @@ impl<T: DeserializeOwned> EventStream<T> {
         let Some(body) = &mut self.body else { return Ok(false) };
         let Ok(Some(Ok(frame))) = timeout(SILENCE, body.frame()).await else { return Ok(false) };
         if let Some(data) = frame.data_ref() {
+            self.lost = None;
             self.parser.feed(data).map_err(|TooLong| {
                 let url = self.connections.url(&self.path);
                 ClientError::Broken(format!("{url}: an event is longer than {MAX_EVENT} bytes"))
@@ -113,21 +118,26 @@ impl<T: DeserializeOwned> EventStream<T> {
     }
 
     async fn reconnect(&mut self) -> Result<(), ClientError> {
-        let end = Instant::now() + PATIENCE;
-        let (mut pause, longest) = PAUSES;
+        let (since, mut pause) = self.lost.unwrap_or((Instant::now(), PAUSES.0));
+        if since.elapsed() >= PATIENCE {
+            let url = self.connections.url(&self.path);
+            return Err(ClientError::Broken(format!("{url}: the stream ends whenever it begins")));
+        }
         loop {
             sleep(pause).await;
-            pause = (pause * 2).min(longest);
+            pause = (pause * 2).min(PAUSES.1);
             match self.connect().await {
-                Ok(()) => return Ok(()),
+                Ok(()) => break,
                 Err(ClientError::Refused(problem)) if problem.status != 503 => {
                     return Err(ClientError::Refused(problem));
                 }
                 Err(error @ ClientError::Broken(_)) => return Err(error),
-                Err(error) if Instant::now() >= end => return Err(error),
+                Err(error) if since.elapsed() >= PATIENCE => return Err(error),
                 Err(_) => {}
             }
         }
+        self.lost = Some((since, pause));
+        Ok(())
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {

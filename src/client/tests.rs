@@ -112,6 +112,18 @@ async fn failures_say_what_and_where() {
     );
 }
 
+/// As of a node whose database cannot be read any more.
+#[tokio::test]
+async fn a_stream_that_ends_whenever_it_begins_is_an_error() {
+    let server = scripted((0..100).map(|_| vec![events("")]).collect()).await;
+    let client = Client::new(&server.base, None).expect("a client");
+    let filter = RejectionFilter::default();
+    let mut stream = client.rejection_stream(&filter, Some("start")).await.expect("opens");
+    let error = stream.next().await.expect_err("it never goes on").to_string();
+    assert!(error.contains("ends whenever it begins"), "{error}");
+    assert!(server.heads().len() < 10, "pauses grow");
+}
+
 #[tokio::test]
 async fn streams_go_on_after_a_break() {
     let row = |number: u32| {

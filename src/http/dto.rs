@@ -277,8 +277,10 @@ pub struct StatusDto {
     pub f: usize,
     /// Quorum.
     pub quorum: usize,
-    /// Whether it is linked.
+    /// Whether it is linked, and its threads and files are as they should be.
     pub ready: bool,
+    /// What is wrong with its threads or files; null if nothing is.
+    pub trouble: Option<String>,
     /// Links whose hello came.
     pub links: usize,
     /// Bans in force.

@@ -76,7 +76,7 @@ pub enum MeshError {
     Interrupted(std::time::Duration),
     /// The wall clock was set while nodes began to tell time by it.
     #[error(
-        "the clock was set by {seconds:.1} s while the nodes were started: they tell other times \
+        "the clock was set by {seconds:.1} s before all nodes were started: they tell other times \
          than this run, and nothing measured would be right; start it again"
     )]
     ClockSet {

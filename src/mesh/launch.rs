@@ -160,11 +160,12 @@ impl Mesh {
     /// of the end of the thread that started it, not of the process.
     ///
     /// # Errors
-    /// When the process cannot be started.
+    /// When the process cannot be started, or the wall clock was set since the others were.
     pub fn start_again(&mut self, number: usize) -> Result<(), MeshError> {
         let Some(node) = self.nodes.get_mut(number).filter(|node| node.killed) else {
             return Ok(());
         };
+        same_clock(&self.clock)?;
         node.process = NodeProcess::start(&node.entry, &self.extras)?;
         node.entry.pid = node.process.pid().unwrap_or(0);
         node.killed = false;
@@ -212,10 +213,7 @@ impl Mesh {
             }
         }
         self.start_time = Some(self.started.elapsed());
-        match self.clock.set() {
-            Some(by) => Err(MeshError::ClockSet { seconds: by.as_secs_f64() }),
-            None => Ok(()),
-        }
+        same_clock(&self.clock)
     }
 
     /// The error that those who are late are.
@@ -321,4 +319,13 @@ fn write_decoys(plan: &Plan, made: &Created, now: Time) -> Result<PathBuf, MeshE
     let text = decoys(&identities, made.network.id(), now)?;
     fs::write(&path, text).map_err(MeshError::file("write", &path))?;
     Ok(path)
+}
+
+/// A node tells time by the wall clock as it is at its start: set between two starts, they tell
+/// different times.
+fn same_clock(clock: &Watch) -> Result<(), MeshError> {
+    match clock.set() {
+        Some(by) => Err(MeshError::ClockSet { seconds: by.as_secs_f64() }),
+        None => Ok(()),
+    }
 }

@@ -87,10 +87,11 @@ impl Load {
             };
             let post = Post { author: key.clone(), at: now(), number, size: self.size };
             posts.spawn(post.send(client.clone(), Arc::clone(places)));
-            while posts.len() >= WAITING
-                && let Some(done) = posts.join_next().await
-            {
-                sent.extend(done.ok());
+            while posts.len() >= WAITING && !halt.asked() {
+                tokio::select! {
+                    Some(done) = posts.join_next() => sent.extend(done.ok()),
+                    () = halt.wait() => {}
+                }
             }
             while let Some(Ok(done)) = posts.try_join_next() {
                 sent.push(done);

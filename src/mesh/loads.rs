@@ -69,10 +69,11 @@ pub(super) async fn publish(
         let message = Message { number, turn: k, size, at: now(), since: Instant::now() };
         posts.spawn(message.publish(Arc::clone(roster), Arc::clone(&publishers[load])));
         number += 1;
-        while posts.len() >= WAITING
-            && let Some(done) = posts.join_next().await
-        {
-            sent.extend(done.ok());
+        while posts.len() >= WAITING && !halt.asked() {
+            tokio::select! {
+                Some(done) = posts.join_next() => sent.extend(done.ok()),
+                () = halt.wait() => {}
+            }
         }
         while let Some(Ok(done)) = posts.try_join_next() {
             sent.push(done);

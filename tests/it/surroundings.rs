@@ -363,10 +363,11 @@ fn a_reader_that_leaves_costs_a_run_neither_its_verdict_nor_its_end() {
 /// Nobody reads its result, or what it says meanwhile.
 #[test]
 fn a_reader_that_stands_still_costs_a_run_neither_its_report_nor_its_end() {
-    for (arguments, result) in [
-        (&["sim", "three-liars", "--json"][..], true),
-        (&["mesh", "up", "--nodes", "4", "--messages", "9", "--json"][..], true),
-        (&["mesh", "run", "kill-and-restart"][..], false),
+    for (arguments, result, written) in [
+        (&["sim", "three-liars", "--json"][..], true, "report.json"),
+        (&["sim", "three-liars", "--seeds", "1..2"][..], true, "campaign.json"),
+        (&["mesh", "up", "--nodes", "4", "--messages", "9"][..], true, "report.json"),
+        (&["mesh", "run", "kill-and-restart"][..], false, "report.json"),
     ] {
         let dir = tempfile::tempdir().expect("a folder");
         let (_reader, writer) = full_pipe();
@@ -379,7 +380,7 @@ fn a_reader_that_stands_still_costs_a_run_neither_its_report_nor_its_end() {
         command.args(arguments).arg("--report").arg(&report).stdout(out).stderr(err);
         let mut child = command.stdin(Stdio::null()).spawn().expect("it starts");
         let begun = Instant::now();
-        let wrote = || report.join("report.json").exists();
+        let wrote = || report.join(written).exists();
         while !wrote() && begun.elapsed() < Duration::from_secs(120) {
             std::thread::sleep(Duration::from_millis(50));
         }
