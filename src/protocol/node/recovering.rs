@@ -292,7 +292,7 @@ impl Node {
         let most = self.network.f() + 1;
         let mut count = match asked.filter(|open| !open.rests) {
             Some(open) => most.saturating_sub(open.members).max(1),
-            // Most of those that vouch for it hold it: each that lacks it must not cost a copy.
+            // An honest member holds it, at least: each that lacks it must not cost a copy.
             None if budget == Budget::Vouched => 1,
             None => (2 * plan.sources.iter().filter(|source| source.lacks).count()).clamp(1, most),
         };
