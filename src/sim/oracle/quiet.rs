@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::slots::Slots;
 use crate::crypto::PublicKey;
 use crate::protocol::Time;
 use crate::wire::Kind;
@@ -47,23 +48,26 @@ impl Quiet {
         self.holes.insert((node, author), slots);
     }
 
-    /// Whether a node may send that frame, to a node if it is known which, in a mesh of so many.
-    /// `awaits_second`: whether somebody who has one of a slot's two batches lacks the other.
+    /// Whether a node may send that frame, to a node if it is known which, in a mesh of so many. It
+    /// may ask each other one once for what it lacks: in holes, and below what it has above its
+    /// tip. And if somebody who has one of a slot's two batches lacks the other, for a while for
+    /// all.
     pub fn allows(
         &mut self,
         now: Time,
         (node, to): (usize, Option<usize>),
         kind: Kind,
         nodes: usize,
-        awaits_second: impl FnOnce() -> bool,
+        slots: &Slots,
     ) -> bool {
         let Some(from) = self.from.filter(|from| now >= *from) else { return true };
-        if now < from.after(SECONDS_WITHIN) && awaits_second() {
+        if now < from.after(SECONDS_WITHIN) && slots.awaits_second() {
             return true;
         }
         let lacks = |node| -> u64 {
             let lanes = (node, PublicKey([0; 32]))..=(node, PublicKey([255; 32]));
-            self.holes.range(lanes).map(|(_, slots)| *slots).fold(0, u64::saturating_add)
+            let noted = self.holes.range(lanes).map(|(_, slots)| *slots);
+            noted.fold(slots.skipped_by(node), u64::saturating_add)
         };
         match kind {
             Kind::Hello | Kind::Credit | Kind::Ping | Kind::Compare | Kind::Differ => true,
@@ -86,27 +90,45 @@ mod tests {
     #[test]
     fn whoever_has_a_hole_asks_each_other_node_once() {
         let (now, author) = (Time(9_000_000), PublicKey([1; 32]));
+        let none = Slots::default();
         let mut quiet = Quiet::default();
-        assert!(quiet.allows(now, (0, None), Kind::Request, 4, || false), "it has not begun");
+        assert!(quiet.allows(now, (0, None), Kind::Request, 4, &none), "it has not begun");
         quiet.begins(Time(0));
-        assert!(!quiet.allows(now, (0, Some(1)), Kind::Request, 4, || false));
+        assert!(!quiet.allows(now, (0, Some(1)), Kind::Request, 4, &none));
         quiet.holes(0, author, 1);
         quiet.begins(Time(0));
         for asked in 1..=5 {
             assert_eq!(
-                quiet.allows(now, (0, Some(1)), Kind::Request, 4, || false),
+                quiet.allows(now, (0, Some(1)), Kind::Request, 4, &none),
                 asked < 4,
                 "{asked}"
             );
         }
         quiet.holes(0, PublicKey([2; 32]), 2);
-        assert!(quiet.allows(now, (0, Some(1)), Kind::Request, 4, || false), "for each slot");
-        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4, || false));
-        assert!(!quiet.allows(now, (0, Some(1)), Kind::Missing, 4, || false));
-        assert!(!quiet.allows(now, (1, Some(0)), Kind::Reply, 4, || false), "that would be news");
+        assert!(quiet.allows(now, (0, Some(1)), Kind::Request, 4, &none), "for each slot");
+        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4, &none));
+        assert!(!quiet.allows(now, (0, Some(1)), Kind::Missing, 4, &none));
+        assert!(!quiet.allows(now, (1, Some(0)), Kind::Reply, 4, &none), "that would be news");
         quiet.holes(0, author, 0);
         quiet.holes(0, PublicKey([2; 32]), 0);
-        assert!(!quiet.allows(now, (1, Some(0)), Kind::Missing, 4, || false));
+        assert!(!quiet.allows(now, (1, Some(0)), Kind::Missing, 4, &none));
+    }
+
+    /// What a node holds above its tip is in no hole: what it lacks below that is asked for, too.
+    #[test]
+    fn so_does_whoever_lacks_a_slot_below_what_it_delivered() {
+        let now = Time(9_000_000);
+        let mut quiet = Quiet::default();
+        quiet.begins(Time(0));
+        let asks = |quiet: &mut Quiet, slots: &Slots| {
+            quiet.allows(now, (0, Some(1)), Kind::Request, 4, slots)
+        };
+        assert!(!asks(&mut quiet, &Slots::of(9, &[1, 2], 0, false)), "nothing is missing");
+        assert!(!asks(&mut quiet, &Slots::of(9, &[2], 1, false)), "another node lacks it");
+        quiet.begins(Time(0));
+        let lacks = Slots::of(9, &[2], 0, false);
+        assert_eq!([(); 4].map(|()| asks(&mut quiet, &lacks)), [true, true, true, false]);
+        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4, &lacks), "it is told so");
     }
 
     #[test]
@@ -118,7 +140,8 @@ mod tests {
         for (ms, awaits, allowed) in
             [(5000, true, true), (5000, false, false), (over - 1, true, true), (over, true, false)]
         {
-            let may = quiet.allows(now(ms), (0, Some(1)), Kind::Reply, 4, || awaits);
+            let slots = Slots::of(9, &[1], 0, awaits);
+            let may = quiet.allows(now(ms), (0, Some(1)), Kind::Reply, 4, &slots);
             assert_eq!(may, allowed, "{ms} ms, {awaits}");
         }
     }

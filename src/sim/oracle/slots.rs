@@ -93,6 +93,18 @@ impl Slot {
 }
 
 impl Slots {
+    /// An author's slots that one node delivered; the last one in two batches, or not.
+    #[cfg(test)]
+    pub fn of(author: u32, seqs: &[u64], node: usize, conflict: bool) -> Self {
+        let mut slots = Self::default();
+        for seq in seqs {
+            let at = slots.slot(author, *seq);
+            slots.slots[at].delivered.insert(node);
+            slots.slots[at].conflict = conflict && seqs.last() == Some(seq);
+        }
+        slots
+    }
+
     fn slot(&mut self, author: u32, seq: u64) -> usize {
         *self.index.entry((author, seq)).or_insert_with(|| {
             self.slots.push(Slot { author, seq, ..Slot::default() });
@@ -224,6 +236,17 @@ impl Slots {
     pub fn awaits_second(&self) -> bool {
         let lacks = |slot: &&Slot| slot.delivered.without(&slot.second).next().is_some();
         self.slots.iter().filter(|slot| slot.conflict).any(|slot| lacks(&slot))
+    }
+
+    /// Slots that a node never delivered though it delivered a later one of the same author.
+    pub fn skipped_by(&self, node: usize) -> u64 {
+        let mut highest: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for slot in self.slots.iter().filter(|slot| slot.delivered.contains(node)) {
+            let (last, delivered) = highest.entry(slot.author).or_default();
+            (*last, *delivered) = ((*last).max(slot.seq), *delivered + 1);
+        }
+        let skipped = |(last, delivered): &(u64, u64)| last.saturating_sub(*delivered);
+        highest.values().map(skipped).fold(0, u64::saturating_add)
     }
 
     /// A crash lost those writes: the deliveries that rested on them are undone.

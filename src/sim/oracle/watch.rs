@@ -219,8 +219,7 @@ impl Oracle {
             self.reads.answered((now, node, link), frame, &mut self.facts);
         }
         let to = to.and_then(|to| usize::try_from(to).ok());
-        let awaits_second = || self.slots.awaits_second();
-        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes(), awaits_second) {
+        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes(), &self.slots) {
             let what = || format!("sends a {} frame though nothing is new", kind.name());
             self.facts.broken("L5", now, Some(node), what);
         }
