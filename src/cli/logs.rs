@@ -1,8 +1,12 @@
 //! Logs: to standard error, for people on a terminal, JSON on request.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log_lines::{self, Flush};
 
@@ -14,22 +18,19 @@ const VARIABLE: &str = "LOYAL_LOG";
 /// # Errors
 /// When the operating system gives no thread.
 pub fn start(json: bool) -> io::Result<Flush> {
-    let builder = EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
-        .with_env_var(VARIABLE);
-    let (filter, ignored) = match builder.try_from_env() {
+    let (filter, ignored) = match wanted(std::env::var_os(VARIABLE).as_deref()) {
         Ok(filter) => (filter, None),
-        Err(_) if std::env::var_os(VARIABLE).is_none() => (builder.parse_lossy(""), None),
-        Err(error) => (builder.parse_lossy(""), Some(error)),
+        Err(why) => (usual(), Some(why)),
     };
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let (lines, flush) = log_lines::write_to(io::stderr(), json)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    let logs = tracing_subscriber::fmt::layer().with_writer(lines);
+    let filtered = tracing_subscriber::registry().with(filter);
     // A second start in one process changes nothing; that is no failure.
     let _ = if json {
-        logs.json().flatten_event(true).with_ansi(false).try_init()
+        filtered.with(logs.json().flatten_event(true).with_ansi(false)).try_init()
     } else {
-        logs.with_ansi(colour).with_target(false).try_init()
+        filtered.with(logs.with_ansi(colour).with_target(false)).try_init()
     };
     if let Some(why) = ignored {
         tracing::warn!("{VARIABLE} is no filter, as `loyal=debug` is one, and is ignored: {why}");
@@ -43,4 +44,34 @@ pub fn start(json: bool) -> io::Result<Flush> {
         tracing::error!(thread, place, "panic: {what}");
     }));
     Ok(flush)
+}
+
+fn usual() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO)
+}
+
+/// What the variable says is to be logged: the usual, if it is empty.
+fn wanted(filter: Option<&OsStr>) -> Result<Targets, String> {
+    let Some(filter) = filter.filter(|filter| !filter.is_empty()) else { return Ok(usual()) };
+    let filter = filter.to_str().ok_or("it is not UTF-8")?;
+    filter.parse().map_err(|error: ParseError| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn a_filter_names_levels_and_parts() {
+        let enables = |filter: Option<&str>, target, level: Level| {
+            wanted(filter.map(OsStr::new)).map(|filter| filter.would_enable(target, &level))
+        };
+        assert_eq!(enables(None, "loyal::net", Level::INFO), Ok(true));
+        assert_eq!(enables(Some(""), "loyal::net", Level::DEBUG), Ok(false), "the usual");
+        assert_eq!(enables(Some("loyal=debug"), "loyal::net", Level::DEBUG), Ok(true));
+        assert_eq!(enables(Some("warn,loyal::net=trace"), "loyal::net", Level::TRACE), Ok(true));
+        assert_eq!(enables(Some("warn,loyal::net=trace"), "loyal::api", Level::INFO), Ok(false));
+        assert!(enables(Some("loyal=loud"), "loyal", Level::INFO).is_err());
+    }
 }
