@@ -49,7 +49,7 @@ documentation() {
 
 simulation() {
     local loyal="${CARGO_TARGET_DIR:-target}/debug/loyal"
-    "$loyal" sim swarm --seeds 1..12 --shrink 0
+    "$loyal" sim swarm --seeds 1..10 --shrink 0
     "$loyal" sim swarm --seeds 13..16 --shrink 0 --verify
     "$loyal" sim forge --verify
 }
@@ -59,7 +59,11 @@ step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
 step "the pure half alone" cargo clippy --locked --no-default-features -- -D warnings
 # All is compiled before the first test runs, the node's own binary too: tests start it as a process.
-step "tests: units, integration, golden vectors, fuzz replay" cargo test --locked
+step "tests are compiled" cargo test --locked --no-run
+# Units hardly wait for anything but the processor; one thread more is for those that do.
+step "tests: units" cargo test --locked --lib --bins -- --test-threads "$(($(nproc) + 1))"
+step "tests: integration, golden vectors, fuzz replay" cargo test --locked --test it
+step "tests: examples in the documentation" cargo test --locked --doc
 step "the interface and its description" scripts/openapi.sh
 step "simulation: swarm seeds, two runs of a seed" simulation
 step "documentation" documentation
