@@ -59,8 +59,8 @@ pub(super) struct Recovery {
     turns: usize,
     /// Whether slots were given up in this turn: others may have theirs at once.
     pub moves_on: bool,
-    /// When it may be written down that slots were given up.
-    pub given_up_due: Time,
+    /// When it may be written down that slots were given up or passed.
+    pub holes_due: Time,
     /// When to look again.
     pub due: Option<Time>,
     /// How long after something has changed.
@@ -126,12 +126,12 @@ impl Recovery {
         self.bytes.charge(BYTES, now, bytes);
     }
 
-    /// Whether another member may be visited in a hurry.
-    pub fn take_voice(&mut self, now: Time) -> bool {
-        self.voices.take(VOICES, now, 1)
+    /// Another member is visited in a hurry.
+    pub fn charge_voice(&mut self, now: Time) {
+        self.voices.charge(VOICES, now, 1);
     }
 
-    /// Whether one may be, without taking it.
+    /// Whether one may be.
     pub fn has_voice(&self, now: Time) -> bool {
         self.voices.wait(VOICES, now, 1).is_zero()
     }

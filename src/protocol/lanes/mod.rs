@@ -29,6 +29,10 @@ pub(super) struct Lanes {
     changed: BTreeSet<u32>,
     /// Lanes whose holes only changed in that some were given up.
     given_up: BTreeSet<u32>,
+    /// Lanes whose tips moved on others' word, which may wait until a batch of theirs is written.
+    unwritten: BTreeSet<u32>,
+    /// Lanes with holes of which the node has not heard.
+    moved: BTreeSet<u32>,
     /// Lanes with holes.
     holed: BTreeSet<u32>,
     /// Hashes over them.
@@ -80,7 +84,7 @@ impl Lanes {
                 lane.holes.lose(lane.tip);
             }
             if lane.advance() {
-                lanes.changed.insert(author); // a crash came before the record of those holes
+                lanes.record(author); // a crash came before the record of those holes
             }
             lanes.note(author);
         }
@@ -95,6 +99,18 @@ impl Lanes {
             true => self.holed.insert(author),
             false => self.holed.remove(&author),
         };
+    }
+
+    /// A lane has holes that must be written down.
+    fn record(&mut self, author: u32) {
+        self.changed.insert(author);
+        self.moved.insert(author);
+    }
+
+    /// A lane has holes that may wait for that: nothing that lies above was taken since.
+    fn record_later(&mut self, author: u32) {
+        self.unwritten.insert(author);
+        self.moved.insert(author);
     }
 
     /// An author's lane, if it ever spoke.
@@ -117,11 +133,8 @@ impl Lanes {
         note("lanes.fullest", fullest, kept);
         note("lanes.claims", claims, self.lanes.len() * members);
         note("lanes.holes", holes, MAX_HOLES);
-        note(
-            "lanes.holed",
-            self.holed.len().max(self.changed.len()).max(self.given_up.len()),
-            keys,
-        );
+        let sets = [&self.holed, &self.changed, &self.given_up, &self.unwritten, &self.moved];
+        note("lanes.holed", sets.map(BTreeSet::len).into_iter().max().unwrap_or(0), keys);
         note("lanes.stale", self.stale.len(), self.lanes.len());
         self.tree.occupy(note, self.lanes.len());
     }
@@ -187,7 +200,7 @@ impl Lanes {
         let lane = self.lanes.entry(author).or_default();
         let reached = header.restarts() && header.base <= lane.tip && header.seq - 1 > lane.tip;
         if reached && lane.pass_void(header.seq - 1) {
-            self.changed.insert(author);
+            self.record(author);
             self.note(author);
         }
         self.place(author, header.seq, &header.id()) != Place::TooFar
@@ -198,7 +211,7 @@ impl Lanes {
         let lane = self.lanes.entry(author).or_default();
         if lane.jump(to) {
             lane.advance();
-            self.changed.insert(author);
+            self.record_later(author);
             self.note(author);
         }
     }
@@ -212,7 +225,7 @@ impl Lanes {
         }
         while lane.tip < to && (lane.jump(to) || lane.holes.drop_lowest()) {}
         lane.advance();
-        self.changed.insert(author);
+        self.record(author);
         self.note(author);
     }
 
@@ -221,7 +234,7 @@ impl Lanes {
         let lane = self.lanes.entry(author).or_default();
         if lane.pass(to) {
             lane.advance();
-            self.changed.insert(author);
+            self.record_later(author);
             self.note(author);
         }
     }
@@ -241,7 +254,7 @@ impl Lanes {
             lane.tip_id = Some(filling.id); // it was lost, or passed
         }
         if lane.advance() {
-            self.changed.insert(author);
+            self.record(author);
         }
         self.note(author);
         news
@@ -264,7 +277,7 @@ impl Lanes {
         lane.slots.remove(seq);
         // Nothing is taken at or below the floor: it is no hole either.
         if lane.floor < seq && seq <= lane.tip && lane.holes.lose(seq) {
-            self.changed.insert(author);
+            self.record(author);
         }
         self.note(author);
         true
@@ -367,16 +380,18 @@ impl Lanes {
     /// Notes that our own payloads of an author were pruned up to `floor`: there is no room for
     /// what is missing below, and the tip moves up to it.
     pub fn raise_floor(&mut self, author: u32, floor: u64) {
-        if let Some(lane) = self.lanes.get_mut(&author) {
-            lane.floor = lane.floor.max(floor);
-            if lane.floor > lane.tip {
-                (lane.tip, lane.tip_id) = (lane.floor, lane.slots.get(lane.floor).map(|s| s.id));
-                self.changed.insert(author);
-            }
-            lane.holes.forget(lane.floor);
-            lane.advance();
-            self.note(author);
+        let Some(lane) = self.lanes.get_mut(&author) else { return };
+        lane.floor = lane.floor.max(floor);
+        let passed = lane.floor > lane.tip;
+        if passed {
+            (lane.tip, lane.tip_id) = (lane.floor, lane.slots.get(lane.floor).map(|s| s.id));
         }
+        lane.holes.forget(lane.floor);
+        lane.advance();
+        if passed {
+            self.record(author);
+        }
+        self.note(author);
     }
 
     /// A slot signed by the author was checked.
@@ -400,7 +415,7 @@ impl Lanes {
     pub fn claim(&mut self, author: u32, member: u32, solid: u64, floor: u64, f: usize) {
         let Some(lane) = self.lanes.get_mut(&author) else { return };
         if lane.claim(member, solid, floor, f) {
-            self.changed.insert(author);
+            self.record_later(author);
             self.note(author);
         }
     }
@@ -415,19 +430,35 @@ impl Lanes {
         gave_up
     }
 
-    /// Whether slots were given up that are not written down as such. A start that does not know
-    /// only asks for them once more.
-    pub fn has_given_up(&self) -> bool {
-        !self.given_up.is_empty()
+    /// Whether slots were given up, or passed by a tip below which nothing new was taken, that are
+    /// not written down as such. A start that does not know only asks for them once more.
+    pub fn has_waiting(&self) -> bool {
+        !(self.given_up.is_empty() && self.unwritten.is_empty())
     }
 
-    /// Lanes whose holes are to be written down: author, tip, holes. Those in which some were given
-    /// up, too, or not.
-    pub fn take_changed(&mut self, given_up: bool) -> Vec<(u32, u64, Vec<Hole>)> {
+    /// A batch of an author is about to be written: the record of its lane's holes may not wait any
+    /// longer, if its tip has moved.
+    pub fn precede(&mut self, author: u32) {
+        if self.unwritten.remove(&author) {
+            self.changed.insert(author);
+        }
+    }
+
+    /// Lanes whose tips have moved over missing slots, or have new holes; and their tips.
+    pub fn take_moved(&mut self) -> Vec<(u32, u64)> {
+        let moved = std::mem::take(&mut self.moved);
+        moved.into_iter().map(|author| (author, self.tip(author))).collect()
+    }
+
+    /// Lanes whose holes are to be written down: author, tip, holes. Those that may wait, too, or
+    /// not.
+    pub fn take_changed(&mut self, waiting: bool) -> Vec<(u32, u64, Vec<Hole>)> {
         let mut changed = std::mem::take(&mut self.changed);
-        match given_up {
-            true => changed.append(&mut self.given_up),
-            false => self.given_up.retain(|author| !changed.contains(author)),
+        for some in [&mut self.given_up, &mut self.unwritten] {
+            match waiting {
+                true => changed.append(some),
+                false => some.retain(|author| !changed.contains(author)),
+            }
         }
         let lane = |author| Some((author, self.lanes.get(&author)?));
         let record =

@@ -203,19 +203,24 @@ fn whoever_gives_old_slots_leaves_room_for_what_comes() {
 }
 
 #[test]
-fn slots_given_up_are_written_down_in_their_turn_or_with_others() {
+fn slots_given_up_or_passed_are_written_down_in_their_turn_or_with_others() {
     let mut lanes = held((1..9).map(|slot| 2 * slot));
     lanes.jump(0, 16);
-    assert_eq!(lanes.take_changed(false).len(), 1);
+    assert_eq!(lanes.take_moved(), [(0, 16)]);
+    assert!(lanes.has_waiting() && lanes.take_changed(false).is_empty(), "nothing lies above");
+    lanes.precede(0);
+    assert_eq!(lanes.take_changed(false).len(), 1, "now something does");
+    assert!(!lanes.has_waiting());
     for more in [false, true] {
         lanes.give_up(0, 1, 5);
         lanes.give_up(0, 7, 9);
-        assert!(lanes.has_given_up() && lanes.take_changed(false).is_empty());
+        assert!(lanes.has_waiting() && lanes.take_changed(false).is_empty());
         if more {
             lanes.jump(0, 20);
+            lanes.precede(0);
         }
         assert_eq!(lanes.take_changed(!more).len(), 1);
-        assert!(!lanes.has_given_up());
+        assert!(!lanes.has_waiting());
         lanes.fill(0, 3, filling(3, 1, 0));
         lanes.lose(0, 3, &Digest::ZERO);
         lanes.take_changed(true);

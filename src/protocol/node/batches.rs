@@ -278,7 +278,7 @@ impl Node {
     /// Gives whether it fits now.
     pub(super) fn make_room(&mut self, author: u32, header: &Header) -> bool {
         let fits = self.lanes.make_room(author, header);
-        self.write_holes();
+        self.write_holes_before(author);
         fits
     }
 

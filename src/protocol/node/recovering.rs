@@ -25,8 +25,8 @@ const PACE: Duration = Duration::from_millis(8);
 const LONGEST_PACE: Duration = Duration::from_millis(20);
 /// Between two looks while nothing can be asked for.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Between two records of holes for no other reason than that some were given up.
-const GIVEN_UP_EVERY: Duration = Duration::from_secs(1);
+/// Between two records of holes for no other reason than that some were given up or passed.
+const HOLES_EVERY: Duration = Duration::from_secs(1);
 /// Lanes looked at in one turn.
 const LANES: usize = 16;
 /// Slots that no link has and that are looked at in one turn: each costs a look at every member.
@@ -42,26 +42,35 @@ impl Node {
     }
 
     /// Writes down holes that changed. Before any batch that lies above them is written, or a start
-    /// would take them for held. Those that were given up go with them or wait for their turn: a
-    /// lane may have thousands, and an author can have some given up again and again.
+    /// would take them for held. Those that were given up, or that a tip passed on the word of
+    /// others, go with them or wait for their turn: a lane may have thousands, and a liar can have
+    /// some given up, or one more passed, again and again.
     pub(super) fn write_holes(&mut self) {
         let now = self.now;
-        let given_up = self.lanes.has_given_up() && self.recovery.given_up_due <= now;
-        if given_up {
-            self.recovery.given_up_due = now.after(GIVEN_UP_EVERY);
-        }
-        for (author, tip, holes) in self.lanes.take_changed(given_up) {
+        for (author, tip) in self.lanes.take_moved() {
             self.relay.end_below(author, tip);
+            self.recover_soon();
+        }
+        let waiting = self.lanes.has_waiting() && self.recovery.holes_due <= now;
+        if waiting {
+            self.recovery.holes_due = now.after(HOLES_EVERY);
+        }
+        for (author, tip, holes) in self.lanes.take_changed(waiting) {
             let author = self.network.keys()[author as usize].key;
             let token = Token(self.name());
             let record = Record::Holes { author, tip, holes };
             self.emit(Output::Write { token, record, durability: Durability::Lazy });
-            self.recover_soon();
         }
-        if self.lanes.has_given_up() {
-            let due = self.recovery.given_up_due;
+        if self.lanes.has_waiting() {
+            let due = self.recovery.holes_due;
             self.recovery.due = Some(self.recovery.due.map_or(due, |other| other.min(due)));
         }
+    }
+
+    /// A batch of an author is about to be written: a record of its lane's holes goes before it.
+    pub(super) fn write_holes_before(&mut self, author: u32) {
+        self.lanes.precede(author);
+        self.write_holes();
     }
 
     /// Asks for the oldest of what is missing, and gives up what nobody has.

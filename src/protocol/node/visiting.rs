@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fetching::LONGEST_ANSWER;
 use super::state::Node;
 use crate::crypto::PublicKey;
-use crate::protocol::links::Purpose;
+use crate::protocol::links::{Link, Purpose};
 use crate::protocol::{CloseWhy, LinkId, Output};
 use crate::wire::limits::VISITS_AT_ONCE;
 
@@ -63,6 +63,11 @@ impl Node {
         if self.overlay.visiting() >= room {
             return;
         }
+        if hurry && !self.recovery.has_voice(self.now) {
+            // What hurries us may be a liar's doing, for ever: hurried visits have a budget.
+            self.next_visit = self.now.after(self.config.visit_every);
+            return;
+        }
         let (now, links, standing) = (self.now, &self.links, &self.standing);
         let allowed = |peer: &PublicKey| {
             !standing.is_banned(peer, now)
@@ -76,28 +81,35 @@ impl Node {
             }
             return;
         };
-        if hurry && !self.recovery.take_voice(now) {
-            // What hurries us may be a liar's doing, for ever: hurried visits have a budget.
-            self.next_visit = now.after(self.config.visit_every);
-        }
         if self.overlay.dial(peer, Purpose::Visit) {
             if hurry {
+                self.recovery.charge_voice(now);
                 self.visited.insert(peer);
             }
             self.emit(Output::Dial { peer });
         }
     }
 
-    /// A visit has begun: those before it are over, unless we hurry.
+    /// A visit has begun: those before it are over, unless we hurry, or they were asked for what is
+    /// missing: while one is asked there is no hurry, and others that were dialled come up.
     pub(super) fn end_visits_before(&mut self, link: LinkId) {
         if self.hurries_visits() {
             return;
         }
         for older in self.visits() {
-            if older != link && self.links.get(older).is_some_and(|held| held.ready()) {
+            let Some(held) = self.links.get(older) else { continue };
+            let asked =
+                !held.wants.is_empty() && self.now.since(held.since) < self.patience_of(held);
+            if older != link && held.ready() && !asked {
                 self.end_visit(older);
             }
         }
+    }
+
+    /// How long a visit may last in which something is left open.
+    fn patience_of(&self, visit: &Link) -> Duration {
+        let awaited = visit.wants.values().map(|want| want.author);
+        if self.recovery.left_open(visit.number, awaited) { LAST_WORD } else { HURRIED }
     }
 
     /// Ends the oldest visits beyond those that may be.
@@ -119,11 +131,8 @@ impl Node {
                 && link.comparing.is_none()
                 && link.wants.is_empty()
                 && !self.catching_up.contains_key(&id);
-            let awaited = link.wants.values().map(|want| want.author);
-            let last = self.recovery.left_open(link.number, awaited);
             let over = if hurry {
-                let longest = if last { LAST_WORD } else { HURRIED };
-                lasted >= longest || (served && lasted >= SHORTEST)
+                lasted >= self.patience_of(link) || (served && lasted >= SHORTEST)
             } else {
                 lasted >= LONGEST
             };

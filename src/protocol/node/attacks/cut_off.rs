@@ -1,14 +1,16 @@
 //! Whoever cannot ask, or asks one that cannot read, gives up nothing that an honest member holds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answering::{busy, lacks};
 use super::recovering::tip_of;
 use super::trouble::restored;
 use super::{Victim, identity};
-use crate::crypto::Digest;
-use crate::protocol::{Down, Hole, Input, LinkId, Restored, RestoredLane};
-use crate::wire::{Compare, Frame};
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::{Down, Hole, Input, LinkId, Restored, RestoredLane, Time};
+use crate::wire::limits::VERSION;
+use crate::wire::{Compare, Frame, Hello, Instance, Want};
 
 /// The first 3000 slots of a lane are missing, and more than `f` members vouch for them. All links
 /// end, or all but those of `f` liars that lack everything, and no dial is answered.
@@ -123,4 +125,60 @@ fn a_slot_that_cannot_be_read_hides_none_above_it() {
         _ => victim.holder(link, &frame, &all),
     });
     assert_eq!(victim.delivered.len(), 10);
+}
+
+/// Only member 30 holds what is missing. It is met on visits alone, which last two seconds while
+/// they are hurried, and answers after three. The others lack everything.
+#[test]
+fn a_slow_member_that_is_only_visited_is_heard_before_slots_are_given_up() {
+    let holes = vec![Hole { from: 1, to: 10, gone: false }];
+    let all = Victim::among(31, 1).chain(31, 11);
+    let lane = RestoredLane {
+        tip: 11,
+        holes,
+        slots: vec![restored(&all[10])],
+        ..RestoredLane::new(identity(31).public())
+    };
+    let mut victim = Victim::with(31, 1, Restored { lanes: vec![lane], bans: vec![] });
+    let slow = identity(30).public();
+    let mut open: BTreeMap<LinkId, PublicKey> = BTreeMap::new();
+    let mut later: Vec<(Time, LinkId, Want)> = vec![];
+    let (mut count, mut visits) = (0, 0);
+    let end = victim.now.after(Duration::from_secs(60));
+    while victim.now < end && victim.delivered.len() < 10 {
+        for peer in std::mem::take(&mut victim.dials) {
+            (count, visits) = (count + 1, visits + u32::from(peer == slow));
+            let link = LinkId(count);
+            open.insert(link, peer);
+            victim.give(Input::LinkUp { link, peer, dialled: true });
+            let (network, instance) = (victim.network.id(), Instance([1; 16]));
+            let hello = Hello { version: VERSION.into(), network, instance };
+            victim.say(link, &Frame::Hello(hello));
+        }
+        for (link, _) in std::mem::take(&mut victim.closed) {
+            open.remove(&link);
+            victim.give(Input::LinkDown { link, cause: Down::Closed });
+        }
+        victim.run(20, |victim, link, frame| match &frame {
+            Frame::Request(request) if open.get(&link) == Some(&slow) => {
+                let due = victim.now.after(Duration::from_secs(3));
+                later.extend(request.wants.iter().map(|want| (due, link, *want)));
+            }
+            Frame::Request(request) => {
+                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+            }
+            Frame::Compare(asked) => victim.agree(link, asked),
+            _ => {}
+        });
+        let now = victim.now;
+        for (_, link, want) in later.extract_if(.., |(due, ..)| *due <= now) {
+            if open.contains_key(&link) {
+                victim.reply(link, &want, &all);
+            }
+        }
+    }
+    assert!(victim.node.chosen().all(|peer| peer != slow), "or this would show nothing");
+    let given_up = victim.node.counters().given_up;
+    assert_eq!((victim.delivered.len(), given_up), (10, 0), "after {visits} visits");
+    assert!(visits > 1, "the first one was too short");
 }

@@ -255,3 +255,43 @@ fn slots_given_up_again_and_again_cost_few_records() {
     let holes = &victim.holes[&identity(4).public()].1;
     assert_eq!(holes.last(), Some(&Hole { from: LAST.from + 300, to: LAST.to, gone: true }));
 }
+
+/// A liar shows a slot far above, and a floor one slot higher at each of a hundred comparisons a
+/// second.
+#[test]
+fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
+    const TIP: u64 = 7000;
+    let holes = (1..TIP / 2).map(|n| Hole { from: 2 * n, to: 2 * n, gone: true }).collect();
+    let author = identity(4).public();
+    let lane = RestoredLane { tip: TIP, holes, ..RestoredLane::new(author) };
+    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    victim.leave_alone();
+    let link = victim.link(1);
+    let far = victim.batch(4, TIP + 2000, Digest([1; 32]), "far above");
+    let mut floor = TIP;
+    let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Compare(Compare { ticket, .. }) => {
+            floor += 1;
+            victim.tips(link, *ticket, vec![Tip { solid: floor, floor, ..tip_of(&far) }]);
+        }
+        Frame::Request(request) => {
+            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
+        }
+        _ => {}
+    };
+    victim.run(3000, &mut react);
+    let (before, tip) = (victim.hole_records, victim.node.tip(&author).0);
+    for _ in 0..300 {
+        victim.node.compare(link);
+        victim.drain();
+        victim.run(10, &mut react);
+    }
+    let moved = victim.node.tip(&author).0 - tip;
+    assert!(moved > 100, "the tip is led up by {moved} slots");
+    let records = victim.hole_records - before;
+    assert!((1..=4).contains(&records), "{records} in three seconds, for {moved} slots");
+    let batch = victim.batch(4, tip + moved + 1, Digest([1; 32]), "the next one");
+    victim.push(link, &batch);
+    let recorded = victim.holes[&author].0;
+    assert!(recorded >= tip + moved, "what was passed is on disk before what lies above");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Victim, identity};
 use crate::crypto::PublicKey;
 use crate::protocol::{Ban, Down, Input, LinkId, Reason, Restored, Time};
-use crate::wire::limits::{IDLE_WORK_BURST, VERSION, VISITS_AT_ONCE};
+use crate::wire::limits::{IDLE_WORK_BURST, VERSION, VISITS_AT_ONCE, VOICE_BURST, VOICES_PER_S};
 use crate::wire::{Differ, Frame, Hello, Instance};
 
 #[test]
@@ -187,6 +187,26 @@ fn hurried_visits_reach_everybody_soon_and_silence_holds_a_place_for_two_seconds
     crowd.victim.node.hurry_visits = false;
     crowd.run(10_000, manner);
     assert!(crowd.victim.node.visits().len() <= 2);
+}
+
+/// What hurries visits comes and goes ten times a second, as a liar's doing may: they have a budget
+/// all the same.
+#[test]
+fn a_hurry_that_comes_and_goes_costs_no_more_visits_than_one_that_stays() {
+    const SECONDS: u64 = 300;
+    let mut crowd = Crowd::of(Victim::among(200, 0));
+    crowd.run(3000, |_| Manner::Answers);
+    let before = crowd.dialled.len();
+    for tenth in 0..10 * SECONDS {
+        crowd.victim.node.recovery.lacks_voices = tenth % 2 == 0;
+        crowd.victim.node.pace_visits();
+        crowd.run(100, |_| Manner::Answers);
+    }
+    let dials = (crowd.dialled.len() - before) as u64;
+    // One more at each of the usual times, and the links that are exchanged.
+    let most = VOICE_BURST + SECONDS * (VOICES_PER_S + 1) + 60;
+    assert!(dials <= most, "{dials} visits, and not {most}");
+    assert!(dials > VOICE_BURST, "{dials}: they are hurried");
 }
 
 /// The only other member is about to link itself in when a link is to go. It is drawn when it says
