@@ -121,6 +121,7 @@ fn the_invariants_page_and_the_mutation_tests_name_each_other() {
         "oracle/mutations/durability",
         "oracle/mutations/liveness",
         "tests/liveness",
+        "tests/overlay",
     ];
     let tests: String = files.iter().map(|file| text(&format!("src/sim/{file}.rs"))).collect();
     let in_rows = page.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));

@@ -1,5 +1,7 @@
 //! How many links there are, after a while and after a long one.
 
+use std::collections::BTreeMap;
+
 use super::{Phase, Scenario, Sim, whole};
 use crate::report::judge;
 use crate::wire::limits::VISITS_AT_ONCE;
@@ -42,29 +44,85 @@ fn watch(sim: &mut Sim, from: u128) -> Seen {
     Seen { links, frames: (frames(sim) - second).saturating_sub(quiet) }
 }
 
+/// Links of at most so many nodes that each choose three.
+fn bounded(seen: &Seen, nodes: usize) {
+    assert!(seen.links <= nodes * (3 + 1 + VISITS_AT_ONCE), "{seen:?}");
+    assert!(seen.links >= nodes * 3 / 2, "{seen:?}: each has those that it chose");
+}
+
+fn ends_well(mut sim: Sim) {
+    while sim.step() {}
+    assert_eq!(sim.progress().phase, Phase::Over);
+    assert_eq!(sim.violations(), []);
+    whole(&judge(&sim.finish()));
+}
+
+fn sim(text: &str) -> Sim {
+    let scenario = Scenario::parse(text, &[]).unwrap_or_else(|error| panic!("{error}: {text}"));
+    Sim::new(&scenario, 1)
+}
+
 /// Issue: a link that was exchanged for another was kept, so that each mesh became a full one.
 #[test]
 fn r8_links_and_frames_a_message_stay_the_same_for_minutes() {
     const NODES: usize = 40;
     let burst = |from| format!("[[load]]\nrate = 50\ncount = 40\nfrom = \"{from}s\"\n");
     let (early, late) = (10, 590);
-    let text = format!(
+    let mut sim = sim(&format!(
         "name = \"quiet\"\nduration = \"600s\"\n[mesh]\nnodes = {NODES}\nlinks = 3\n{}{}",
         burst(early + 1),
         burst(late + 1)
-    );
-    let scenario = Scenario::parse(&text, &[]).unwrap_or_else(|error| panic!("{error}: {text}"));
-    let mut sim = Sim::new(&scenario, 1);
+    ));
     let (young, old) = (watch(&mut sim, early), watch(&mut sim, late));
     eprintln!("{young:?} {old:?}");
-    for seen in [&young, &old] {
-        assert!(seen.links <= NODES * (3 + 1 + VISITS_AT_ONCE), "{seen:?}");
-        assert!(seen.links >= NODES * 3 / 2, "{seen:?}: each has those that it chose");
-    }
+    [&young, &old].iter().for_each(|seen| bounded(seen, NODES));
     assert!(old.links <= young.links * 5 / 4, "{young:?}, and later {old:?}");
     assert!(old.frames <= young.frames * 5 / 4, "{young:?}, and later {old:?}");
-    while sim.step() {}
-    assert_eq!(sim.progress().phase, Phase::Over);
-    assert_eq!(sim.violations(), []);
-    whole(&judge(&sim.finish()));
+    ends_well(sim);
+}
+
+/// What the nodes keep in memory, in entries of all of them, by collection.
+fn kept(sim: &Sim) -> BTreeMap<&'static str, usize> {
+    let mut kept = BTreeMap::new();
+    for node in sim.world.places.iter().filter_map(|place| place.machine.node()) {
+        for (name, entries, _) in node.occupancy() {
+            *kept.entry(name).or_default() += entries;
+        }
+    }
+    kept
+}
+
+/// What is kept up to a limit and no further: the newest batches, and ids of recent slots.
+const KEPT: [&str; 4] = ["cache", "cache.bytes", "lanes.fullest", "lanes.slots"];
+
+/// A message a second for a day. Takes minutes in a release build:
+/// `cargo test --release --lib -- --ignored --nocapture a_day`.
+#[test]
+#[ignore = "it takes minutes in a release build"]
+fn r8_links_memory_and_frames_a_message_stay_the_same_for_a_day() {
+    const NODES: usize = 40;
+    const MINUTE: u128 = 60;
+    const DAY: u128 = 24 * 60 * MINUTE;
+    let mut sim = sim(&format!(
+        "name = \"day\"\nduration = \"{DAY}s\"\ncrypto = \"modelled\"\n[mesh]\nnodes = {NODES}\n\
+         links = 3\n[[load]]\nrate = 1\ncount = {DAY}\n"
+    ));
+    let mut minute = |from| {
+        until(&mut sim, from);
+        let before = frames(&sim);
+        until(&mut sim, from + MINUTE);
+        (Seen { links: links(&sim), frames: frames(&sim) - before }, kept(&sim))
+    };
+    let (young, held) = minute(MINUTE);
+    let (old, holds) = minute(DAY - 2 * MINUTE);
+    eprintln!("{young:?} {old:?}");
+    for (name, entries) in &holds {
+        eprintln!("{name}: {} entries after two minutes, {entries} after a day", held[name]);
+        let most = held[name] * 5 / 4 + NODES;
+        assert!(KEPT.contains(name) || *entries <= most, "{name}: {entries}");
+    }
+    [&young, &old].iter().for_each(|seen| bounded(seen, NODES));
+    assert!(old.links <= young.links * 5 / 4, "{young:?}, and later {old:?}");
+    assert!(old.frames <= young.frames * 5 / 4, "{young:?}, and later {old:?}");
+    ends_well(sim);
 }
