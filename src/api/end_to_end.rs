@@ -402,6 +402,8 @@ async fn operators_find_what_they_need_and_only_with_the_token() {
         "loyal_messages_delivered_total 0",
         "loyal_messages_duplicate_total 0",
         "loyal_messages_rejected_total{reason=\"bad_signature\"} 0",
+        "loyal_copies_total 0",
+        "loyal_knocks_total 0",
         "loyal_links{direction=\"inbound\"} 0",
         "loyal_bans 0",
         "loyal_bytes_sent_total 0",
@@ -414,6 +416,7 @@ async fn operators_find_what_they_need_and_only_with_the_token() {
     ] {
         assert!(metrics.contains(&format!("\n{name}\n")), "{name} in:\n{metrics}");
     }
+    assert!(!metrics.contains("reason=\"banned\""), "a knock is no rejection");
     let network = server.ask("GET", "/v1/network", token, b"").await.json();
     assert_eq!(
         (network["n"].as_u64(), network["keys"].as_array().map(Vec::len)),

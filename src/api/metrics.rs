@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::error::Failure;
+use super::peers::by_reason;
 use super::router::App;
 use crate::http::Problem;
 use crate::net::Traffic;
@@ -67,11 +68,17 @@ impl Moment {
         counter(encoder, total, "published", "Messages published here", counters.published)?;
         counter(encoder, total, "delivered", "Messages delivered here", counters.delivered)?;
         counter(encoder, total, "duplicate", "Copies of known batches", counters.duplicates)?;
-        let rejected = Reason::ALL.map(|reason| {
-            let count = counters.rejected.get(&reason).copied().unwrap_or_default();
+        let (counts, knocks) = by_reason(&counters.rejected, counters.copies);
+        let rejections = Reason::ALL.into_iter().filter(|reason| *reason != Reason::Banned);
+        let rejected = rejections.map(|reason| {
+            let count = counts.get(reason.name()).copied().unwrap_or_default();
             ([("reason", reason.name())], count)
         });
-        family(encoder, "loyal_messages_rejected", "Rejections", rejected)?;
+        let what = "Rejections, without copies that prove nothing and knocks of banned peers";
+        family(encoder, "loyal_messages_rejected", what, rejected)?;
+        let what = "Copies that came again from one neighbour, or late";
+        counter(encoder, "loyal", "copies", what, counters.copies)?;
+        counter(encoder, "loyal", "knocks", "Links refused as their peer is banned", knocks)?;
         let dropped = self.dropped().into_iter().map(|(cause, count)| ([("cause", cause)], count));
         family(encoder, "loyal_dropped", "Frames not sent for want of credit or room", dropped)
     }
