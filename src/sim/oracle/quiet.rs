@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::keys::Keys;
 use super::slots::Slots;
 use crate::crypto::PublicKey;
 use crate::protocol::Time;
@@ -21,7 +22,8 @@ pub(super) struct Quiet {
     from: Option<Time>,
     /// Slots in holes, by node and lane. Nobody has them: a node asks everybody for each once, and
     /// later whoever it could not ask.
-    holes: BTreeMap<(usize, PublicKey), u64>,
+    /// With the tip of the lane: what is missing above it is in none of them.
+    holes: BTreeMap<(usize, PublicKey), (u64, u64)>,
     /// Requests of such nodes since it is quiet.
     probes: BTreeMap<usize, u64>,
 }
@@ -43,9 +45,9 @@ impl Quiet {
         self.from = self.from.map(|from| from.max(now.after(QUIET_AFTER)));
     }
 
-    /// A node wrote down how many slots are missing in the holes of a lane.
-    pub fn holes(&mut self, node: usize, author: PublicKey, slots: u64) {
-        self.holes.insert((node, author), slots);
+    /// A node wrote down how many slots are missing in the holes of a lane, and its tip.
+    pub fn holes(&mut self, node: usize, author: PublicKey, (slots, tip): (u64, u64)) {
+        self.holes.insert((node, author), (slots, tip));
     }
 
     /// Whether a node may send that frame, to a node if it is known which, in a mesh of so many. It
@@ -57,8 +59,7 @@ impl Quiet {
         now: Time,
         (node, to): (usize, Option<usize>),
         kind: Kind,
-        nodes: usize,
-        slots: &Slots,
+        (nodes, slots, keys): (usize, &Slots, &Keys),
     ) -> bool {
         let Some(from) = self.from.filter(|from| now >= *from) else { return true };
         if now < from.after(SECONDS_WITHIN) && slots.awaits_second() {
@@ -66,8 +67,9 @@ impl Quiet {
         }
         let lacks = |node| -> u64 {
             let lanes = (node, PublicKey([0; 32]))..=(node, PublicKey([255; 32]));
-            let noted = self.holes.range(lanes).map(|(_, slots)| *slots);
-            noted.fold(slots.skipped_by(node), u64::saturating_add)
+            let noted = self.holes.range(lanes).map(|(_, (slots, _))| *slots);
+            let tip = |key: &PublicKey| self.holes.get(&(node, *key)).map_or(0, |(_, tip)| *tip);
+            noted.fold(slots.skipped_by(node, keys, tip), u64::saturating_add)
         };
         match kind {
             Kind::Hello | Kind::Credit | Kind::Ping | Kind::Compare | Kind::Differ => true,
@@ -86,32 +88,43 @@ impl Quiet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Member, Network, Role};
+    use crate::sim::oracle::testing::identity;
+
+    fn keys() -> Keys {
+        let all: Vec<PublicKey> = (0..4).map(|node| identity(node).public()).collect();
+        let member = |key: &PublicKey| Member {
+            key: *key,
+            name: key.to_string(),
+            role: Role::Member,
+            gossip: Some(([127, 0, 0, 1], 1).into()),
+        };
+        let network = Network::new([0; 32], all.iter().map(member).collect()).expect("sound");
+        Keys::new(&network, vec![true; 4], all)
+    }
 
     #[test]
     fn whoever_has_a_hole_asks_each_other_node_once() {
         let (now, author) = (Time(9_000_000), PublicKey([1; 32]));
-        let none = Slots::default();
+        let (none, keys) = (Slots::default(), keys());
+        let none = (4, &none, &keys);
         let mut quiet = Quiet::default();
-        assert!(quiet.allows(now, (0, None), Kind::Request, 4, &none), "it has not begun");
+        assert!(quiet.allows(now, (0, None), Kind::Request, none), "it has not begun");
         quiet.begins(Time(0));
-        assert!(!quiet.allows(now, (0, Some(1)), Kind::Request, 4, &none));
-        quiet.holes(0, author, 1);
+        assert!(!quiet.allows(now, (0, Some(1)), Kind::Request, none));
+        quiet.holes(0, author, (1, 9));
         quiet.begins(Time(0));
         for asked in 1..=5 {
-            assert_eq!(
-                quiet.allows(now, (0, Some(1)), Kind::Request, 4, &none),
-                asked < 4,
-                "{asked}"
-            );
+            assert_eq!(quiet.allows(now, (0, Some(1)), Kind::Request, none), asked < 4, "{asked}");
         }
-        quiet.holes(0, PublicKey([2; 32]), 2);
-        assert!(quiet.allows(now, (0, Some(1)), Kind::Request, 4, &none), "for each slot");
-        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4, &none));
-        assert!(!quiet.allows(now, (0, Some(1)), Kind::Missing, 4, &none));
-        assert!(!quiet.allows(now, (1, Some(0)), Kind::Reply, 4, &none), "that would be news");
-        quiet.holes(0, author, 0);
-        quiet.holes(0, PublicKey([2; 32]), 0);
-        assert!(!quiet.allows(now, (1, Some(0)), Kind::Missing, 4, &none));
+        quiet.holes(0, PublicKey([2; 32]), (2, 9));
+        assert!(quiet.allows(now, (0, Some(1)), Kind::Request, none), "for each slot");
+        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, none));
+        assert!(!quiet.allows(now, (0, Some(1)), Kind::Missing, none));
+        assert!(!quiet.allows(now, (1, Some(0)), Kind::Reply, none), "that would be news");
+        quiet.holes(0, author, (0, 9));
+        quiet.holes(0, PublicKey([2; 32]), (0, 9));
+        assert!(!quiet.allows(now, (1, Some(0)), Kind::Missing, none));
     }
 
     /// What a node holds above its tip is in no hole: what it lacks below that is asked for, too.
@@ -120,28 +133,35 @@ mod tests {
         let now = Time(9_000_000);
         let mut quiet = Quiet::default();
         quiet.begins(Time(0));
+        let keys = keys();
         let asks = |quiet: &mut Quiet, slots: &Slots| {
-            quiet.allows(now, (0, Some(1)), Kind::Request, 4, slots)
+            quiet.allows(now, (0, Some(1)), Kind::Request, (4, slots, &keys))
         };
-        assert!(!asks(&mut quiet, &Slots::of(9, &[1, 2], 0, false)), "nothing is missing");
-        assert!(!asks(&mut quiet, &Slots::of(9, &[2], 1, false)), "another node lacks it");
+        assert!(!asks(&mut quiet, &Slots::of(3, &[1, 2], 0, false)), "nothing is missing");
+        assert!(!asks(&mut quiet, &Slots::of(3, &[2], 1, false)), "another node lacks it");
         quiet.begins(Time(0));
-        let lacks = Slots::of(9, &[2], 0, false);
+        let lacks = Slots::of(3, &[2], 0, false);
         assert_eq!([(); 4].map(|()| asks(&mut quiet, &lacks)), [true, true, true, false]);
-        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, 4, &lacks), "it is told so");
+        let of = (4, &lacks, &keys);
+        assert!(quiet.allows(now, (1, Some(0)), Kind::Missing, of), "it is told so");
+        // Once it is in a hole, it is not counted twice.
+        let author = *keys.key(3).expect("one of them");
+        quiet.holes(0, author, (1, 2));
+        quiet.begins(Time(0));
+        assert_eq!([(); 4].map(|()| asks(&mut quiet, &lacks)), [true, true, true, false]);
     }
 
     #[test]
     fn second_batches_may_go_round_for_a_while() {
         let now = |ms: u64| Time(0).after(Duration::from_millis(ms));
-        let mut quiet = Quiet::default();
+        let (mut quiet, keys) = (Quiet::default(), keys());
         quiet.begins(now(0));
         let over = (QUIET_AFTER + SECONDS_WITHIN).as_millis() as u64;
         for (ms, awaits, allowed) in
             [(5000, true, true), (5000, false, false), (over - 1, true, true), (over, true, false)]
         {
-            let slots = Slots::of(9, &[1], 0, awaits);
-            let may = quiet.allows(now(ms), (0, Some(1)), Kind::Reply, 4, &slots);
+            let slots = Slots::of(3, &[1], 0, awaits);
+            let may = quiet.allows(now(ms), (0, Some(1)), Kind::Reply, (4, &slots, &keys));
             assert_eq!(may, allowed, "{ms} ms, {awaits}");
         }
     }

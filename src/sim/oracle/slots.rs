@@ -238,15 +238,19 @@ impl Slots {
         self.slots.iter().filter(|slot| slot.conflict).any(|slot| lacks(&slot))
     }
 
-    /// Slots that a node never delivered though it delivered a later one of the same author.
-    pub fn skipped_by(&self, node: usize) -> u64 {
-        let mut highest: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    /// Slots above the tips of a node's lanes that it never delivered though it delivered a later
+    /// one of the same author: at most a window for each.
+    pub fn skipped_by(&self, node: usize, keys: &Keys, tip: impl Fn(&PublicKey) -> u64) -> u64 {
+        let mut above: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for slot in self.slots.iter().filter(|slot| slot.delivered.contains(node)) {
-            let (last, delivered) = highest.entry(slot.author).or_default();
-            (*last, *delivered) = ((*last).max(slot.seq), *delivered + 1);
+            let Some(tip) = keys.key(slot.author).map(&tip).filter(|tip| slot.seq > *tip) else {
+                continue;
+            };
+            let (last, delivered) = above.entry(slot.author).or_default();
+            (*last, *delivered) = ((*last).max(slot.seq - tip), *delivered + 1);
         }
-        let skipped = |(last, delivered): &(u64, u64)| last.saturating_sub(*delivered);
-        highest.values().map(skipped).fold(0, u64::saturating_add)
+        let skipped = |(last, delivered): &(u64, u64)| last.saturating_sub(*delivered).min(WINDOW);
+        above.values().map(skipped).fold(0, u64::saturating_add)
     }
 
     /// A crash lost those writes: the deliveries that rested on them are undone.

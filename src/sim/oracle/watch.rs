@@ -177,9 +177,10 @@ impl Oracle {
                     self.quiet.disturb(now);
                 }
             }
-            Record::Holes { author, holes, .. } => {
+            Record::Holes { author, tip, holes } => {
                 let slots = holes.iter().map(|hole| (hole.to - hole.from).saturating_add(1));
-                self.quiet.holes(node, *author, slots.fold(0, u64::saturating_add));
+                let slots = slots.fold(0, u64::saturating_add);
+                self.quiet.holes(node, *author, (slots, *tip));
             }
             Record::Ban(_) => {
                 self.facts.count(Fact::Bans);
@@ -219,7 +220,8 @@ impl Oracle {
             self.reads.answered((now, node, link), frame, &mut self.facts);
         }
         let to = to.and_then(|to| usize::try_from(to).ok());
-        if !self.quiet.allows(now, (node, to), kind, self.keys.nodes(), &self.slots) {
+        let of = (self.keys.nodes(), &self.slots, &self.keys);
+        if !self.quiet.allows(now, (node, to), kind, of) {
             let what = || format!("sends a {} frame though nothing is new", kind.name());
             self.facts.broken("L5", now, Some(node), what);
         }
