@@ -52,9 +52,12 @@ fn usual() -> Targets {
 
 /// What the variable says is to be logged: the usual, if it is empty.
 fn wanted(filter: Option<&OsStr>) -> Result<Targets, String> {
-    let Some(filter) = filter.filter(|filter| !filter.is_empty()) else { return Ok(usual()) };
-    let filter = filter.to_str().ok_or("it is not UTF-8")?;
-    filter.parse().map_err(|error: ParseError| error.to_string())
+    let filter = filter.unwrap_or_default().to_str().ok_or("it is not UTF-8")?;
+    let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
+    if parts.is_empty() {
+        return Ok(usual());
+    }
+    parts.join(",").parse().map_err(|error: ParseError| error.to_string())
 }
 
 #[cfg(test)]
@@ -72,6 +75,7 @@ mod tests {
         assert_eq!(enables(Some("loyal=debug"), "loyal::net", Level::DEBUG), Ok(true));
         assert_eq!(enables(Some("warn,loyal::net=trace"), "loyal::net", Level::TRACE), Ok(true));
         assert_eq!(enables(Some("warn,loyal::net=trace"), "loyal::api", Level::INFO), Ok(false));
+        assert_eq!(enables(Some("info, "), "loyal::net", Level::INFO), Ok(true), "a comma");
         assert!(enables(Some("loyal=loud"), "loyal", Level::INFO).is_err());
     }
 }
