@@ -29,8 +29,9 @@ pub(super) struct Lanes {
     changed: BTreeSet<u32>,
     /// Lanes whose holes only changed in that some were given up.
     given_up: BTreeSet<u32>,
-    /// Lanes whose tips moved on others' word, which may wait until a batch of theirs is written.
-    unwritten: BTreeSet<u32>,
+    /// Lanes whose tips moved on others' word, and from where: that may wait until a batch is
+    /// written which lies so far above that a start would take what is missing for held.
+    unwritten: BTreeMap<u32, u64>,
     /// Lanes with holes of which the node has not heard.
     moved: BTreeSet<u32>,
     /// Lanes with holes.
@@ -107,9 +108,9 @@ impl Lanes {
         self.moved.insert(author);
     }
 
-    /// A lane has holes that may wait for that: nothing that lies above was taken since.
-    fn record_later(&mut self, author: u32) {
-        self.unwritten.insert(author);
+    /// A lane whose tip was there has holes that may wait for that.
+    fn record_later(&mut self, author: u32, tip: u64) {
+        self.unwritten.entry(author).or_insert(tip);
         self.moved.insert(author);
     }
 
@@ -133,8 +134,9 @@ impl Lanes {
         note("lanes.fullest", fullest, kept);
         note("lanes.claims", claims, self.lanes.len() * members);
         note("lanes.holes", holes, MAX_HOLES);
-        let sets = [&self.holed, &self.changed, &self.given_up, &self.unwritten, &self.moved];
-        note("lanes.holed", sets.map(BTreeSet::len).into_iter().max().unwrap_or(0), keys);
+        let sets = [&self.holed, &self.changed, &self.given_up, &self.moved].map(BTreeSet::len);
+        let most = sets.into_iter().max().unwrap_or(0).max(self.unwritten.len());
+        note("lanes.holed", most, keys);
         note("lanes.stale", self.stale.len(), self.lanes.len());
         self.tree.occupy(note, self.lanes.len());
     }
@@ -209,9 +211,10 @@ impl Lanes {
     /// Moves a lane's tip up to a slot that is known to be signed, over what is missing.
     pub fn jump(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
+        let tip = lane.tip;
         if lane.jump(to) {
             lane.advance();
-            self.record_later(author);
+            self.record_later(author, tip);
             self.note(author);
         }
     }
@@ -232,9 +235,10 @@ impl Lanes {
     /// The same on the word of too few: see [`Lane::pass`].
     pub fn pass(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
+        let tip = lane.tip;
         if lane.pass(to) {
             lane.advance();
-            self.record_later(author);
+            self.record_later(author, tip);
             self.note(author);
         }
     }
@@ -414,8 +418,9 @@ impl Lanes {
     /// highest slot that the author is known to have signed.
     pub fn claim(&mut self, author: u32, member: u32, solid: u64, floor: u64, f: usize) {
         let Some(lane) = self.lanes.get_mut(&author) else { return };
+        let tip = lane.tip;
         if lane.claim(member, solid, floor, f) {
-            self.record_later(author);
+            self.record_later(author, tip);
             self.note(author);
         }
     }
@@ -436,10 +441,13 @@ impl Lanes {
         !(self.given_up.is_empty() && self.unwritten.is_empty())
     }
 
-    /// A batch of an author is about to be written: the record of its lane's holes may not wait any
-    /// longer, if its tip has moved.
-    pub fn precede(&mut self, author: u32) {
-        if self.unwritten.remove(&author) {
+    /// A batch of an author is about to be written into a slot. If the lane's tip has moved, and
+    /// the slot is beyond the window of where it was, the record of its holes waits no longer: a
+    /// start believes that nothing else is missing so far below the highest slot that it finds.
+    pub fn precede(&mut self, author: u32, seq: u64) {
+        let beyond = |tip: &u64| seq > tip.saturating_add(WINDOW);
+        if self.unwritten.get(&author).is_some_and(beyond) {
+            self.unwritten.remove(&author);
             self.changed.insert(author);
         }
     }
@@ -454,11 +462,12 @@ impl Lanes {
     /// not.
     pub fn take_changed(&mut self, waiting: bool) -> Vec<(u32, u64, Vec<Hole>)> {
         let mut changed = std::mem::take(&mut self.changed);
-        for some in [&mut self.given_up, &mut self.unwritten] {
-            match waiting {
-                true => changed.append(some),
-                false => some.retain(|author| !changed.contains(author)),
-            }
+        if waiting {
+            changed.append(&mut self.given_up);
+            changed.extend(std::mem::take(&mut self.unwritten).into_keys());
+        } else {
+            self.given_up.retain(|author| !changed.contains(author));
+            self.unwritten.retain(|author, _| !changed.contains(author));
         }
         let lane = |author| Some((author, self.lanes.get(&author)?));
         let record =

@@ -208,8 +208,10 @@ fn slots_given_up_or_passed_are_written_down_in_their_turn_or_with_others() {
     lanes.jump(0, 16);
     assert_eq!(lanes.take_moved(), [(0, 16)]);
     assert!(lanes.has_waiting() && lanes.take_changed(false).is_empty(), "nothing lies above");
-    lanes.precede(0);
-    assert_eq!(lanes.take_changed(false).len(), 1, "now something does");
+    lanes.precede(0, WINDOW);
+    assert!(lanes.take_changed(false).is_empty(), "a start looks for what is missing there");
+    lanes.precede(0, WINDOW + 1);
+    assert_eq!(lanes.take_changed(false).len(), 1, "and not that far below");
     assert!(!lanes.has_waiting());
     for more in [false, true] {
         lanes.give_up(0, 1, 5);
@@ -217,7 +219,7 @@ fn slots_given_up_or_passed_are_written_down_in_their_turn_or_with_others() {
         assert!(lanes.has_waiting() && lanes.take_changed(false).is_empty());
         if more {
             lanes.jump(0, 20);
-            lanes.precede(0);
+            lanes.precede(0, u64::MAX);
         }
         assert_eq!(lanes.take_changed(!more).len(), 1);
         assert!(!lanes.has_waiting());

@@ -224,6 +224,7 @@ impl Node {
         if author == self.own {
             // We signed it and do not know of it: no slot up to here is signed again.
             self.lanes.jump_own(author, seq);
+            self.write_holes();
         }
         let place = self.lanes.place_of(author, &batch.header, &id); // it may have changed meanwhile
         if let Some((reason, detail)) = refusal_of(place) {
@@ -278,7 +279,7 @@ impl Node {
     /// Gives whether it fits now.
     pub(super) fn make_room(&mut self, author: u32, header: &Header) -> bool {
         let fits = self.lanes.make_room(author, header);
-        self.write_holes_before(author);
+        self.write_holes_before(author, header.seq);
         fits
     }
 

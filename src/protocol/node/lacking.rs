@@ -132,10 +132,10 @@ impl Node {
     /// A verified tip of a member's lane, and what it says of the slots below.
     pub(super) fn hear_tip(&mut self, author: u32, member: u32, tip: &crate::wire::Tip) {
         self.lanes.hear(author, tip.slot.seq);
-        self.lanes.claim(author, member, tip.solid, tip.floor, self.network.f());
         if author == self.own {
             self.lanes.jump_own(author, tip.slot.seq);
         }
+        self.lanes.claim(author, member, tip.solid, tip.floor, self.network.f());
         self.write_holes();
         let far = self.lies_far_behind(author);
         if far != self.behind.contains(&author) {

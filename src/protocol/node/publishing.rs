@@ -223,7 +223,7 @@ impl Node {
     }
 
     pub(super) fn write_own(&mut self, stored: StoredBatch, mut writing: Writing) -> Token {
-        self.write_holes_before(writing.author);
+        self.write_holes_before(writing.author, stored.batch.header.seq);
         let token = Token(self.name());
         writing.stored = Some(stored.clone());
         self.writes.insert(token, writing);

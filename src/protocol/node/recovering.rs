@@ -67,9 +67,10 @@ impl Node {
         }
     }
 
-    /// A batch of an author is about to be written: a record of its lane's holes goes before it.
-    pub(super) fn write_holes_before(&mut self, author: u32) {
-        self.lanes.precede(author);
+    /// A batch is about to be written: a record of its lane's holes goes before it, if a start
+    /// needs it. Of the own lane always, as its tip is the promise to sign nothing below.
+    pub(super) fn write_holes_before(&mut self, author: u32, seq: u64) {
+        self.lanes.precede(author, if author == self.own { u64::MAX } else { seq });
         self.write_holes();
     }
 

@@ -58,7 +58,8 @@ impl Node {
             self.next_visit = self.now.after(self.visit_pause);
             self.visit_pause = (self.visit_pause * 5 / 4).min(self.config.visit_every);
             self.visited.clear();
-            1
+            let awaited = self.visits().into_iter().filter(|link| self.is_awaited(*link));
+            usize::from(awaited.count() < VISITS_AT_ONCE)
         };
         if self.overlay.visiting() >= room {
             return;
@@ -97,13 +98,18 @@ impl Node {
             return;
         }
         for older in self.visits() {
-            let Some(held) = self.links.get(older) else { continue };
-            let asked =
-                !held.wants.is_empty() && self.now.since(held.since) < self.patience_of(held);
-            if older != link && held.ready() && !asked {
+            let ready = self.links.get(older).is_some_and(|held| held.ready());
+            if older != link && ready && !self.is_awaited(older) {
                 self.end_visit(older);
             }
         }
+    }
+
+    /// Whether a visit was asked for what is missing and may answer yet.
+    fn is_awaited(&self, visit: LinkId) -> bool {
+        self.links.get(visit).is_some_and(|held| {
+            !held.wants.is_empty() && self.now.since(held.since) < self.patience_of(held)
+        })
     }
 
     /// How long a visit may last in which something is left open.
@@ -112,10 +118,13 @@ impl Node {
         if self.recovery.left_open(visit.number, awaited) { LAST_WORD } else { HURRIED }
     }
 
-    /// Ends the oldest visits beyond those that may be.
+    /// Ends visits beyond those that may be: the oldest, and before them those that were asked for
+    /// nothing, but never the newest, which has just begun.
     pub(super) fn limit_visits(&mut self) {
-        let visits = self.visits();
+        let mut visits = self.visits();
         let beyond = visits.len().saturating_sub(VISITS_AT_ONCE);
+        visits.pop();
+        visits.sort_by_key(|link| self.is_awaited(*link));
         for link in visits.into_iter().take(beyond) {
             self.end_visit(link);
         }

@@ -1,11 +1,13 @@
 //! Lanes with as many holes as may be, and what a start finds of lanes with holes.
 
+use std::cell::Cell;
+
 use super::answering::lacks;
 use super::recovering::tip_of;
 use super::{Victim, identity};
 use crate::crypto::Digest;
 use crate::protocol::{Hole, LinkId, Restored, RestoredLane, RestoredSlot};
-use crate::wire::limits::{MAX_HOLES, TIP_HOLES};
+use crate::wire::limits::{MAX_HOLES, TIP_HOLES, WINDOW};
 use crate::wire::{Batch, Compare, Entry, Frame, Tip};
 
 /// The last hole of a full lane, in which one slot is held by a member.
@@ -268,10 +270,10 @@ fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
     victim.leave_alone();
     let link = victim.link(1);
     let far = victim.batch(4, TIP + 2000, Digest([1; 32]), "far above");
-    let mut floor = TIP;
+    let (mut floor, step) = (TIP, Cell::new(1));
     let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
         Frame::Compare(Compare { ticket, .. }) => {
-            floor += 1;
+            floor += step.get();
             victim.tips(link, *ticket, vec![Tip { solid: floor, floor, ..tip_of(&far) }]);
         }
         Frame::Request(request) => {
@@ -290,8 +292,37 @@ fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
     assert!(moved > 100, "the tip is led up by {moved} slots");
     let records = victim.hole_records - before;
     assert!((1..=4).contains(&records), "{records} in three seconds, for {moved} slots");
-    let batch = victim.batch(4, tip + moved + 1, Digest([1; 32]), "the next one");
+    // A window at once, just after a record.
+    victim.run(1000, &mut react);
+    for slots in [1, 1100] {
+        step.set(slots);
+        victim.node.compare(link);
+        victim.drain();
+        victim.run(10, &mut react);
+    }
+    let tip = victim.node.tip(&author).0;
+    assert!(victim.holes[&author].0 + WINDOW < tip, "that waits");
+    let batch = victim.batch(4, tip + 1, Digest([1; 32]), "the next one");
     victim.push(link, &batch);
-    let recorded = victim.holes[&author].0;
-    assert!(recorded >= tip + moved, "what was passed is on disk before what lies above");
+    assert_eq!(victim.holes[&author].0, tip, "but not until a batch far above is on disk");
+}
+
+/// Where one member's word is enough (no node of three may lie), it moves the own tip as well.
+#[test]
+fn an_own_tip_that_was_shown_is_on_disk_at_once() {
+    let mut victim = Victim::among(3, 0);
+    victim.leave_alone();
+    let link = victim.link(1);
+    for author in [1, 0] {
+        let shown = tip_of(&victim.batch(author, 5000, Digest([1; 32]), "shown"));
+        victim.node.compare(link);
+        victim.drain();
+        victim.run(10, |victim, link, frame| {
+            if let Frame::Compare(Compare { ticket, .. }) = frame {
+                victim.tips(link, ticket, vec![shown]);
+            }
+        });
+        let tips = victim.holes.get(&identity(author).public()).map(|(tip, _)| *tip);
+        assert_eq!(tips, Some(5000), "of {author}, the second within a second");
+    }
 }

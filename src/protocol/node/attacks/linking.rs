@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::trouble::restored;
 use super::{Victim, identity};
 use crate::crypto::PublicKey;
-use crate::protocol::{Ban, Down, Input, LinkId, Reason, Restored, Time};
+use crate::protocol::{Ban, Down, Hole, Input, LinkId, Reason, Restored, RestoredLane, Time};
 use crate::wire::limits::{IDLE_WORK_BURST, VERSION, VISITS_AT_ONCE, VOICE_BURST, VOICES_PER_S};
 use crate::wire::{Differ, Frame, Hello, Instance};
 
@@ -187,6 +188,35 @@ fn hurried_visits_reach_everybody_soon_and_silence_holds_a_place_for_two_seconds
     crowd.victim.node.hurry_visits = false;
     crowd.run(10_000, manner);
     assert!(crowd.victim.node.visits().len() <= 2);
+}
+
+/// A visit was asked for what is missing, and more come up than there may be, silent ones.
+#[test]
+fn visits_that_say_nothing_end_none_that_was_asked() {
+    let holes = vec![Hole { from: 1, to: 1, gone: false }];
+    let all = Victim::among(40, 1).chain(40, 2);
+    let (author, slots) = (identity(40).public(), vec![restored(&all[1])]);
+    let lane = RestoredLane { tip: 2, holes, slots, ..RestoredLane::new(author) };
+    let mut victim = Victim::with(40, 1, Restored { lanes: vec![lane], bans: vec![] });
+    victim.leave_alone();
+    let mut asked = 0;
+    for n in 1..=6 {
+        let (link, peer) = (LinkId(u64::from(n)), identity(n).public());
+        victim.give(Input::LinkUp { link, peer, dialled: true });
+        if n == 1 {
+            let (network, instance) = (victim.network.id(), Instance([1; 16]));
+            let hello = Hello { version: VERSION.into(), network, instance };
+            victim.say(link, &Frame::Hello(hello));
+        }
+        victim.run(100, |victim, link, frame| match frame {
+            Frame::Request(_) => asked += 1,
+            Frame::Compare(compare) => victim.agree(link, &compare),
+            _ => {}
+        });
+    }
+    assert_eq!(asked, 1);
+    let closed: Vec<u64> = victim.closed.iter().map(|(link, _)| link.0).collect();
+    assert_eq!(closed, [2, 3], "the oldest of the others");
 }
 
 /// What hurries visits comes and goes ten times a second, as a liar's doing may: they have a budget
