@@ -49,7 +49,7 @@ documentation() {
 
 simulation() {
     local loyal="${CARGO_TARGET_DIR:-target}/debug/loyal"
-    "$loyal" sim swarm --seeds 1..10 --shrink 0
+    "$loyal" sim swarm --seeds 1..12 --shrink 0
     "$loyal" sim swarm --seeds 13..16 --shrink 0 --verify
     "$loyal" sim forge --verify
 }

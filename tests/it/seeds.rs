@@ -107,7 +107,7 @@ fn a_seed_has_one_digest_on_every_machine() {
 
 #[test]
 fn a_run_is_the_same_twice_and_another_with_another_seed() {
-    for (scenario, seed) in [("forge", 2), ("kill-and-restart", 2), ("swarm", 13)] {
+    for (scenario, seed) in [("forge", 2), ("kill-and-restart", 2), ("swarm", 8)] {
         let twice = result(scenario, seed, true);
         assert_eq!(twice.failure, None, "{scenario} {seed}");
         assert_eq!(twice.digest, result(scenario, seed, false).digest, "{scenario} {seed}");

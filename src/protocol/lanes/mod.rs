@@ -435,8 +435,8 @@ impl Lanes {
         gave_up
     }
 
-    /// Whether slots were given up, or passed by a tip below which nothing new was taken, that are
-    /// not written down as such. A start that does not know only asks for them once more.
+    /// Whether a record of holes waits: some were given up, or passed by a tip. A start that does
+    /// not know of it only asks for them once more.
     pub fn has_waiting(&self) -> bool {
         !(self.given_up.is_empty() && self.unwritten.is_empty())
     }
