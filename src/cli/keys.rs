@@ -127,7 +127,7 @@ mod tests {
     fn a_bad_network_file_is_named_with_its_line() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("network.toml");
-        fs::write(&path, "version = 5\nnonce = \"zz\"\n").expect("writes");
+        fs::write(&path, "version = 6\nnonce = \"zz\"\n").expect("writes");
         let error = format!("{:#}", network(&path).expect_err("is bad"));
         assert!(error.contains("network.toml") && error.contains("line 2"), "{error}");
     }

@@ -26,7 +26,7 @@ use crate::crypto::{Identity, PublicKey};
 use crate::protocol::Network;
 
 /// What is spoken inside.
-const ALPN: &[u8] = b"loyal/5";
+const ALPN: &[u8] = b"loyal/6";
 /// An Ed25519 key as a `SubjectPublicKeyInfo` is this, then the key (RFC 8410, 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0];
 /// An Ed25519 secret as PKCS#8 is this, then the seed (RFC 8410, 7).

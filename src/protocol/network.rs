@@ -334,7 +334,7 @@ mod tests {
         let good = network(2).to_toml();
         let key = network(2).keys()[0].key.to_string();
         for (bad, line, hint) in [
-            (good.replace("version = 5", "version = 9"), 1, "version 5"),
+            (good.replace("version = 6", "version = 9"), 1, "version 6"),
             (good.replace("nonce = \"05", "nonce = \"x5"), 2, "64 hex"),
             (good.replace("name = \"n0\"", "nmae = \"n0\""), 0, "nmae"),
             (good.replace("\"n1\"", "\"n0\""), 0, "twice"),
@@ -349,8 +349,8 @@ mod tests {
                 "twice",
             ),
             (good.replace(&key, &format!("01{}", "0".repeat(62))), 0, "keygen"),
-            ("version = 5".into(), 0, "nonce"),
-            (format!("version = 5\nnonce = \"{}\"\n", "00".repeat(32)), 0, "member"),
+            ("version = 6".into(), 0, "nonce"),
+            (format!("version = 6\nnonce = \"{}\"\n", "00".repeat(32)), 0, "member"),
         ] {
             let error = Network::parse(&bad).expect_err(hint);
             assert!(error.why.contains(hint), "{hint}: {error}");

@@ -15,7 +15,7 @@
 //! | inbox and outbox of a link | [`INBOX_BYTES`] + [`OUTBOX_BYTES`] |
 
 /// Version of the framing and of every statement. Another one is another protocol.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 
 // ---- constants of the protocol: crossing one is hard blame -------------------------------------
 

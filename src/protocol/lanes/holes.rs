@@ -5,14 +5,32 @@
 
 use std::sync::Arc;
 
+use crate::crypto::Digest;
 use crate::protocol::Hole;
 use crate::wire::limits::{FILLED_HOLES, MAX_HOLES};
+
+const EDGE_DOMAIN: &[u8; 16] = b"loyal/hole/v1\0\0\0";
 
 /// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; where one ends, another may begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Holes {
     /// Shared with whoever plans from them: that is far more often than they change.
     ranges: Arc<Vec<Hole>>,
+    /// See [`Holes::sum`].
+    sum: u128,
+}
+
+/// What the first slot of a run of missing ones adds to the sum, and the first after it takes away.
+fn edge(seq: u64) -> u128 {
+    let Digest(bytes) = Digest::of(&[EDGE_DOMAIN, &seq.to_be_bytes()]);
+    let mut first = [0; 16];
+    first.copy_from_slice(&bytes[..16]);
+    u128::from_be_bytes(first)
+}
+
+/// What the slots `from..=to` add to the sum.
+fn sum_of(from: u64, to: u64) -> u128 {
+    edge(from).wrapping_sub(edge(to.saturating_add(1)))
 }
 
 impl Holes {
@@ -35,13 +53,27 @@ impl Holes {
         if from > hole.to || from == 0 {
             return;
         }
+        self.sum = self.sum.wrapping_add(sum_of(from, hole.to));
+        self.append(Hole { from, ..hole });
+    }
+
+    /// The same of one that is counted.
+    fn append(&mut self, hole: Hole) {
         let ranges = Arc::make_mut(&mut self.ranges);
         match ranges.last_mut() {
-            Some(last) if last.to.saturating_add(1) == from && last.gone == hole.gone => {
+            Some(last) if last.to.saturating_add(1) == hole.from && last.gone == hole.gone => {
                 last.to = hole.to
             }
-            _ => ranges.push(Hole { from, ..hole }),
+            _ => ranges.push(hole),
         }
+    }
+
+    /// Tells sets of missing slots apart, however they are divided into ranges: the sum of
+    /// `edge(from) - edge(to + 1)` over the ranges, modulo 2^128, so that a change costs two
+    /// hashes. An additive set hash (Bellare and Micciancio, "A New Paradigm for Collision-Free
+    /// Hashing", 1997); whoever finds two sets with one sum hides a difference, and no more.
+    pub fn sum(&self) -> u128 {
+        self.sum
     }
 
     /// Whether nothing is missing.
@@ -98,8 +130,12 @@ impl Holes {
 
     /// Forgets the lowest range, if there is no room for another. Gives whether it did.
     pub fn drop_lowest(&mut self) -> bool {
-        let full = self.ranges.len() >= MAX_HOLES;
-        full.then(|| Arc::make_mut(&mut self.ranges).remove(0)).is_some()
+        if self.ranges.len() < MAX_HOLES {
+            return false;
+        }
+        let lowest = Arc::make_mut(&mut self.ranges).remove(0);
+        self.sum = self.sum.wrapping_sub(sum_of(lowest.from, lowest.to));
+        true
     }
 
     /// The last range is open again: what comes after it may join it.
@@ -143,6 +179,7 @@ impl Holes {
         let Hole { from, to, .. } = self.ranges[at];
         let below = (from < seq).then(|| Hole { from, to: seq - 1, gone: false });
         let above = (seq < to).then(|| Hole { from: seq + 1, to, gone: false });
+        self.sum = self.sum.wrapping_sub(sum_of(seq, seq));
         Arc::make_mut(&mut self.ranges).splice(at..=at, below.into_iter().chain(above));
     }
 
@@ -152,6 +189,7 @@ impl Holes {
             return self.contains(seq);
         }
         let at = self.ranges.partition_point(|hole| hole.to < seq);
+        self.sum = self.sum.wrapping_add(sum_of(seq, seq));
         Arc::make_mut(&mut self.ranges).insert(at, Hole { from: seq, to: seq, gone: false });
         true
     }
@@ -161,8 +199,12 @@ impl Holes {
         if self.ranges.first().is_none_or(|lowest| lowest.from > upto) {
             return;
         }
+        let sum = &mut self.sum;
         Arc::make_mut(&mut self.ranges).retain_mut(|hole| {
-            hole.from = hole.from.max(upto.saturating_add(1));
+            if hole.from <= upto {
+                *sum = sum.wrapping_sub(sum_of(hole.from, hole.to.min(upto)));
+                hole.from = upto.saturating_add(1);
+            }
             hole.from <= hole.to
         });
     }
@@ -206,16 +248,16 @@ impl Holes {
             let (start, end) = (hole.from.max(from), hole.to.min(to));
             let parts = usize::from(hole.from < start) + usize::from(end < hole.to);
             if start > end || hole.gone || parts > left {
-                self.push(hole);
+                self.append(hole);
                 continue;
             }
             (left, highest) = (left - parts, Some(end));
             if hole.from < start {
-                self.push(Hole { to: start - 1, ..hole });
+                self.append(Hole { to: start - 1, ..hole });
             }
-            self.push(Hole { from: start, to: end, gone: true });
+            self.append(Hole { from: start, to: end, gone: true });
             if end < hole.to {
-                self.push(Hole { from: end + 1, ..hole });
+                self.append(Hole { from: end + 1, ..hole });
             }
         }
         highest
@@ -282,13 +324,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_a_set(steps in prop::collection::vec((0u8..4, 1u64..60, 0u64..9), 0..60)) {
+        fn they_are_a_set(steps in prop::collection::vec((0u8..21, 1u64..60, 0u64..9), 0..60)) {
             let mut holes = Holes::restore(&[hole(3, 50, false)], 0, 60);
             let mut set: BTreeSet<u64> = (3..=50).collect();
             let mut gone = BTreeSet::new();
             for (what, seq, more) in steps {
                 match what {
-                    0 | 1 => {
+                    20 => {
+                        holes.forget(more);
+                        set.retain(|s| *s > more);
+                        gone.retain(|s| *s > more);
+                    }
+                    0..10 => {
                         let range = holes.ranges().iter().find(|h| h.from <= seq && seq <= h.to);
                         if let Some(range) = range {
                             gone.retain(|s| *s < range.from || *s > range.to);
@@ -296,8 +343,8 @@ mod tests {
                         holes.fill(seq);
                         set.remove(&seq);
                     }
-                    2 if holes.lose(seq) => drop(set.insert(seq)),
-                    3 => {
+                    10..15 if holes.lose(seq) => drop(set.insert(seq)),
+                    15..20 => {
                         holes.give_up(seq, seq + more);
                         gone.extend((seq..=seq + more).filter(|s| set.contains(s)));
                     }
@@ -309,6 +356,8 @@ mod tests {
                 let open: BTreeSet<u64> = holes.open().flat_map(|h| h.from..=h.to).collect();
                 prop_assert!(open.is_disjoint(&gone));
                 prop_assert!(holes.ranges().windows(2).all(|two| two[0].to < two[1].from));
+                let sum = set.iter().fold(0u128, |sum, seq| sum.wrapping_add(sum_of(*seq, *seq)));
+                prop_assert_eq!(holes.sum(), sum);
             }
         }
     }

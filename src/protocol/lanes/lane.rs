@@ -9,7 +9,7 @@ use crate::protocol::{Hole, RestoredSlot, Time};
 use crate::wire::limits::{MAX_HOLES, RECENT, TIP_HOLES, WINDOW};
 use crate::wire::{BatchId, Lacked, SignedSlot};
 
-const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v2\0\0\0";
+const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v3\0\0\0";
 
 /// Where a batch would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,7 +221,8 @@ impl Lane {
         lacked
     }
 
-    /// What of it two nodes compare: the tip, and the slots held above; zeros if nothing is held.
+    /// What of it two nodes compare: the tip, what is missing below it, and the slots held above;
+    /// zeros if nothing is held.
     /// Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
     /// nodes may differ in which id came first.
     pub(super) fn leaf(&self, key: &PublicKey) -> Digest {
@@ -229,10 +230,11 @@ impl Lane {
             return Digest::ZERO;
         }
         let tip_id = self.tip_id.filter(|_| !self.split).unwrap_or(Digest::ZERO);
-        let mut bytes = Vec::with_capacity(72 + 40 * self.above());
+        let mut bytes = Vec::with_capacity(88 + 40 * self.above());
         bytes.extend_from_slice(&key.0);
         bytes.extend_from_slice(&self.tip.to_be_bytes());
         bytes.extend_from_slice(&tip_id.0);
+        bytes.extend_from_slice(&self.holes.sum().to_be_bytes());
         for (seq, slot) in self.slots.iter_above(self.tip) {
             let id = if slot.second.is_some() { Digest::ZERO } else { slot.id };
             bytes.extend_from_slice(&seq.to_be_bytes());

@@ -217,7 +217,8 @@ impl Node {
             self.consider_tip(from, *tip);
         }
         self.on_announce(from, &differ.above);
-        self.probe_holes(from.link);
+        let named = authors(&differ).filter_map(|key| self.network.index_of(key)).collect();
+        self.probe_holes(from.link, &named);
         let finer = differing(&differ.ranges, |start, end| self.hash(start, end));
         if !finer.is_empty() {
             return self.compare_ranges(from.link, finer);

@@ -6,7 +6,7 @@ use crate::protocol::LinkId;
 use crate::protocol::lack::{Offer, Own};
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
-use crate::wire::limits::WINDOW;
+use crate::wire::limits::{MAX_LACKED, WINDOW};
 use crate::wire::{BatchId, Missing, WhyMissing};
 
 impl Node {
@@ -34,7 +34,7 @@ impl Node {
                 let first = self.recovery.can_say(author, member, self.now);
                 self.recovery.is_busy(author, member, seq, self.now);
                 if first {
-                    self.want_given_up(author, next, link); // what it cannot read hides no others
+                    self.want_given_up((author, member), next, link); // what it cannot read hides no others
                 }
                 self.recover_soon();
             }
@@ -79,19 +79,27 @@ impl Node {
             return self.lanes.pass(author, upto.max(near));
         }
         if !self.recovery.is_known_well(author, member, self.now) {
-            self.want_given_up(author, offered, link);
+            self.want_given_up((author, member), offered, link);
         }
     }
 
     /// Looks for the lowest slot that was given up, from one on that a member offers; `u64::MAX` if
     /// it offers none.
-    fn want_given_up(&mut self, author: u32, offered: u64, link: LinkId) {
-        let holes = self.lanes.get(author).map(Lane::holes).filter(|_| offered < u64::MAX);
-        let given_up =
-            holes.and_then(|holes| holes.next_gone(offered).filter(|seq| holes.may_fill(*seq)));
-        if let Some(seq) = given_up {
-            let due = self.now.after(self.config.ask_after);
-            self.relay.want((author, seq, None), link, due);
+    fn want_given_up(&mut self, (author, member): (u32, u32), offered: u64, link: LinkId) {
+        let Some(holes) = self.lanes.get(author).map(Lane::holes) else { return };
+        let lack = self.recovery.known(author).and_then(|known| known.get(&member));
+        let mut next = Some(offered).filter(|offered| *offered < u64::MAX);
+        for _ in 0..MAX_LACKED {
+            let Some(seq) = next.and_then(|next| holes.next_gone(next)) else { return };
+            // What it lacks it is not asked for.
+            let Some(above) = lack.and_then(|lack| lack.next(seq, self.now)) else {
+                if holes.may_fill(seq) {
+                    let due = self.now.after(self.config.ask_after);
+                    self.relay.want((author, seq, None), link, due);
+                }
+                return;
+            };
+            next = Some(above).filter(|above| *above < u64::MAX);
         }
     }
 

@@ -61,7 +61,7 @@ fn networks() -> File {
 fn id_by_hand(nonce: [u8; 32], keys: &[(PublicKey, u8)]) -> Digest {
     let mut bytes = b"loyal/network/v2".to_vec();
     bytes.extend(nonce);
-    bytes.push(5);
+    bytes.push(6);
     for limit in [100u64, 400, 4_194_304, 16_777_216] {
         bytes.extend(limit.to_be_bytes());
     }

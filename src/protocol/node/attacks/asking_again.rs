@@ -1,5 +1,6 @@
 //! What is missing, or was given up, is asked for again: liars neither stop that nor make it dear.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::answering::lacks_all_but;
@@ -86,6 +87,77 @@ fn what_was_given_up_is_asked_for_within_the_budget() {
     assert!((most / 2..=most).contains(&asked), "{asked} in {took} ms, at most {most}");
 }
 
+/// All lacked what was given up. One got it since, and could tell nobody.
+#[test]
+fn what_was_given_up_is_asked_for_again_of_whoever_names_its_lane() {
+    for differs in [false, true] {
+        let mut victim = Victim::among(4, 1);
+        victim.leave_alone();
+        (1..4).for_each(|n| {
+            victim.link(n);
+        });
+        victim.leave_out_odd_slots(4..5, 20);
+        victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, 20));
+        assert_eq!(victim.given_up(), 10);
+        let (all, mut others) = (victim.chain(4, 20), 0);
+        victim.run(9000, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Request(_), 2) => victim.holder(link, &frame, &all),
+            (Frame::Compare(_), 2) if differs => victim.holder(link, &frame, &all),
+            (Frame::Request(_), _) => others += 1,
+            _ => victim.lacking_odd(link, &frame, 20),
+        });
+        assert_eq!(victim.delivered.len(), if differs { 21 } else { 11 });
+        assert_eq!(others, 0, "they name nothing");
+    }
+}
+
+/// A liar names all lanes in each answer, and lacks all of what it is asked for.
+#[test]
+fn whoever_always_differs_is_asked_again_in_rounds() {
+    const SLOTS: u64 = 600;
+    let mut victim = Victim::among(4, 1);
+    victim.leave_alone();
+    (1..4).for_each(|n| {
+        victim.link(n);
+    });
+    victim.leave_out_odd_slots(4..5, SLOTS);
+    victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, SLOTS));
+    assert_eq!(victim.given_up(), 300);
+    let (all, mut asked) = (victim.chain(4, SLOTS), 0);
+    victim.run(300_000, |victim, link, frame| match (&frame, link.0) {
+        (Frame::Compare(_), 2) => victim.holder(link, &frame, &all),
+        (Frame::Request(request), 2) => {
+            asked += request.wants.len();
+            victim.lacking_odd(link, &frame, SLOTS);
+        }
+        _ => victim.lacking_odd(link, &frame, SLOTS),
+    });
+    // After 2 s, 4 s … 256 s, each time for one in 256 slots.
+    assert!((8..=8 * 3).contains(&asked), "{asked}");
+}
+
+/// A member links that lacks all that was given up, too.
+#[test]
+fn a_newcomer_is_not_asked_for_each_of_the_gaps_that_it_has_told_of() {
+    let mut victim = Victim::among(5, 1);
+    victim.leave_alone();
+    (1..4).for_each(|n| {
+        victim.link(n);
+    });
+    victim.leave_out_odd_slots(5..6, 200);
+    victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, 200));
+    let (link, mut asked) = (victim.link(4), 0);
+    victim.run(9000, |victim, from, frame| {
+        if let Frame::Request(request) = &frame
+            && from == link
+        {
+            asked += request.wants.len();
+        }
+        victim.lacking_odd(from, &frame, 200);
+    });
+    assert!((1..=2 * 16).contains(&asked), "{asked}");
+}
+
 /// A liar says to have every other gap of lanes with as many as there may be.
 #[test]
 fn a_bounded_number_of_gaps_is_looked_at_for_what_a_member_offers() {
@@ -109,7 +181,7 @@ fn a_bounded_number_of_gaps_is_looked_at_for_what_a_member_offers() {
             victim.node.recovery.lacks((author, seq), member, (&offer, Own::default()), now);
         }
     }
-    let probed = victim.node.some_given_up(member).len();
+    let probed = victim.node.some_given_up(member, &BTreeSet::new()).len();
     assert!((64..=1024 + 64).contains(&probed), "{probed}");
 }
 
