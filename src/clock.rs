@@ -70,6 +70,11 @@ impl Steps {
         self.notice((wall(), clock.now()), slept())
     }
 
+    /// How far the wall clock was ahead of this one when a step was said last, in microseconds.
+    pub fn ahead(&self) -> i64 {
+        self.ahead
+    }
+
     fn notice(&mut self, (wall, now): (Time, Time), slept: i64) -> Option<Step> {
         let micros = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
         let ahead = micros(wall).saturating_sub(micros(now));

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::screen::bar;
 use super::signals::Stop;
-use super::sim::{Args, INTERRUPTED, bar, quoted, reproduce};
+use super::sim::{Args, INTERRUPTED, quoted, reproduce};
 use super::{folder, notes, output};
 use crate::campaign::{
     self, Bounds, Failure, Kind, Order, Plan, Range, SeedResult, Source, Summary,

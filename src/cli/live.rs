@@ -1,13 +1,12 @@
 //! A mesh in the foreground: who is where, and once a second how they do.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressDrawTarget;
 use tokio::task::JoinSet;
 
 use super::signals::{Stop, stopped};
-use super::{escape, notes, output};
+use super::{escape, notes, output, screen};
 use crate::client::Client;
 use crate::http::StatusDto;
 use crate::mesh::Mesh;
@@ -48,7 +47,7 @@ fn role(spec: Option<&str>) -> String {
 
 /// Shows the mesh until it is told to stop. A node that dies is shown dead, and not started again.
 pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
-    let screen = std::io::stderr().is_terminal().then(screen);
+    let screen = Some(screen::bar(0, "{msg}")).filter(|screen| !screen.is_hidden());
     let mut told = vec![false; mesh.nodes.len()];
     loop {
         if let Some(screen) = &screen {
@@ -74,19 +73,9 @@ pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A place on standard error that is drawn over.
-fn screen() -> ProgressBar {
-    let screen = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{msg}") {
-        screen.set_style(style);
-    }
-    screen
-}
-
 /// Lines of the terminal; no end of them if it does not say.
 fn height() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stderr());
-    size.ok().filter(|size| size.ws_row > 0).map_or(usize::MAX, |size| size.ws_row.into())
+    screen::size().map_or(usize::MAX, |(lines, _)| lines.into())
 }
 
 async fn ask(mesh: &Mesh) -> Vec<Option<StatusDto>> {

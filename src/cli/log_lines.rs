@@ -14,6 +14,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 /// Lines that may wait, and their bytes.
 const MAX_LINES: usize = 4096;
 const MAX_BYTES: usize = 1 << 20;
+/// Lines before a drawing that nobody waits to see.
+const MAX_DRAWN: usize = 8;
 /// For what still waits when the process ends.
 const FLUSH: Duration = Duration::from_millis(500);
 
@@ -151,6 +153,16 @@ fn notice(count: u64, json: bool) -> Vec<u8> {
         format!("{at}  WARN {count} {what}")
     };
     format!("{line}\n").into_bytes()
+}
+
+impl Lines {
+    /// Takes a drawing, unless some wait already: the next one shows more.
+    pub fn draw(&self, drawn: &[u8]) {
+        let waiting = self.shared.lock().items.len();
+        if waiting < MAX_DRAWN && !drawn.is_empty() {
+            self.shared.push(drawn);
+        }
+    }
 }
 
 impl Write for Lines {

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::exit::Usage;
 use super::signals::{self, Stop, stopped};
 use super::sim::INTERRUPTED;
-use super::{args, folder, live, notes, output};
+use super::{args, folder, live, notes, output, screen};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
 use crate::mesh::{Halt, Liar, Load, Mesh, MeshError, Plan, Progress, measure_run};
@@ -262,12 +262,7 @@ async fn measured(
 
 /// On standard error, and only if that is a terminal.
 pub(super) fn bar(length: u64, what: &'static str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg:>16} {bar:30.green} {pos}/{len} {elapsed}")
-    {
-        bar.set_style(style);
-    }
+    let bar = screen::bar(length, "{msg:>16} {bar:30.green} {pos}/{len} {elapsed}");
     bar.set_message(what);
     bar
 }

@@ -26,6 +26,7 @@ mod rejection;
 mod rejections;
 mod report;
 mod scenarios;
+mod screen;
 mod signals;
 mod signer;
 mod sim;

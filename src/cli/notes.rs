@@ -5,6 +5,9 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+
 use super::log_lines::{self, Flush, Lines};
 
 /// The thread that writes them, from the first one on; none if there could be none.
@@ -12,13 +15,26 @@ static WRITER: Mutex<Option<(Lines, Flush)>> = Mutex::new(None);
 
 /// Writes a line, soon. ANSI colours are taken out unless standard error is a terminal.
 pub fn note(line: impl Display) {
+    let mut line = format!("{line}\n");
+    if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never {
+        line = strip_str(&line).to_string();
+    }
+    // It is taken or counted as lost, and never fails.
+    with_writer(|lines| drop(lines.write(line.as_bytes())));
+}
+
+/// Draws on the terminal, soon; not while it does not take what was drawn before.
+pub fn draw(drawn: &str) {
+    with_writer(|lines| lines.draw(drawn.as_bytes()));
+}
+
+fn with_writer(write: impl FnOnce(&mut Lines)) {
     let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     if writer.is_none() {
-        *writer = log_lines::write_to(anstream::stderr(), false).ok();
+        *writer = log_lines::write_to(std::io::stderr(), false).ok();
     }
     if let Some((lines, _)) = &mut *writer {
-        // It is taken or counted as lost, and never fails.
-        let _ = lines.write(format!("{line}\n").as_bytes());
+        write(lines);
     }
 }
 

@@ -96,16 +96,15 @@ async fn follow(args: &args::Rejections) -> anyhow::Result<()> {
 
 fn stopped(args: &args::Rejections, dir: &Path) -> anyhow::Result<()> {
     let network = args.network.as_deref().map(keys::network).transpose()?;
+    // What was typed is looked at before what is on disk.
+    let reason = args.reason.as_deref().map(check_reason).transpose()?;
+    let peer = key(args.peer.as_deref(), network.as_ref(), "--peer")?;
+    let author = key(args.author.as_deref(), network.as_ref(), "--author")?;
     let reader = Reader::open_stopped(dir)?;
-    let mut query = RejectionQuery {
-        reason: args.reason.as_deref().map(check_reason).transpose()?,
-        peer: key(args.peer.as_deref(), network.as_ref(), "--peer")?,
-        author: key(args.author.as_deref(), network.as_ref(), "--author")?,
-        since: args.since.as_deref().map(|since| moment(since, now())).transpose()?,
-        after: None,
-        limit: PAGE,
-        frames: false,
-    };
+    let now = reader.node_time(now())?;
+    let since = args.since.as_deref().map(|since| moment(since, now)).transpose()?;
+    let mut query =
+        RejectionQuery { reason, peer, author, since, after: None, limit: PAGE, frames: false };
     let name = |key: &str| Some(network.as_ref()?.get(&PublicKey::from_hex(key)?)?.name.clone());
     if args.summary {
         let rows = reader.rejection_summary(&query)?;
@@ -165,9 +164,11 @@ fn moment(text: &str, now: Time) -> anyhow::Result<Time> {
     let stamp: Result<jiff::Timestamp, _> = text.parse();
     let micros = stamp.ok().and_then(|stamp| u64::try_from(stamp.as_microsecond()).ok());
     micros.map(Time).ok_or_else(|| {
+        let negative = text.starts_with('-');
         let number = !text.is_empty() && text.chars().all(|digit| digit.is_ascii_digit());
         let text = escape::escape(text, 40);
         anyhow!(Usage(match number {
+            _ if negative => format!("--since: `{text}` is negative: write how long ago, as in 5m"),
             true => format!("--since: `{text}` has no unit: write {text}s, {text}m or {text}h"),
             false => format!("--since: `{text}` is neither like 5m nor like 2026-11-22T10:00:00Z"),
         }))

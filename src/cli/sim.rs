@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::exit::Usage;
 use super::signals::{self, Stop};
-use super::{campaigns, folder, notes, output, pages, scenarios};
+use super::{campaigns, folder, notes, output, pages, scenarios, screen};
 use crate::campaign::{Ending, Judged, Order, Profile, Source, caught, quiet_panics};
 use crate::report::{Report, terminal};
 use crate::sim::{Progress, Sim};
@@ -270,7 +270,7 @@ struct Bar {
 
 impl Bar {
     fn new() -> Self {
-        let bar = bar(0, "{msg:>44} {bar:30.green} {elapsed}");
+        let bar = screen::bar(0, "{msg:>44} {bar:30.green} {elapsed}");
         Self { bar, begun: Instant::now(), told: std::cell::Cell::new(None) }
     }
 
@@ -301,15 +301,6 @@ impl Bar {
             format!(" after {events} events, {seconds:.3} simulated seconds")
         })
     }
-}
-
-/// A bar on standard error, drawn only if that is a terminal.
-pub fn bar(length: u64, template: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 #[cfg(test)]

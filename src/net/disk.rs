@@ -185,6 +185,11 @@ impl Disk {
         self.writing.len() == self.failed.len()
     }
 
+    /// The wall clock was set, and is so far ahead of the node's now, in microseconds.
+    pub fn clock_stepped(&self, ahead: i64) {
+        self.store.clock_stepped(ahead);
+    }
+
     /// Records that wait to be written.
     pub fn waiting(&self) -> usize {
         self.store.queue_len()

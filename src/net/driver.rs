@@ -300,6 +300,7 @@ impl Driver {
                 slept,
                 "the wall clock was set, or the machine slept; times of this node go on without"
             );
+            self.disk.clock_stepped(self.steps.ahead());
         }
     }
 

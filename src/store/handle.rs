@@ -213,6 +213,14 @@ impl Store {
         }
     }
 
+    /// Keeps how far the wall clock is ahead of the node's, in microseconds: the node's times are
+    /// by its own, and whoever reads the folder later has the other. See [`Reader::node_time`].
+    pub fn clock_stepped(&self, ahead: i64) {
+        if let Some(queue) = &self.commands {
+            let _ = queue.send(Command::ClockStepped(ahead)); // a writer that is gone keeps nothing
+        }
+    }
+
     /// A counter that grows with every commit that added messages or lines of the rejection log.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()

@@ -7,7 +7,7 @@
 //!
 //! | table | one row is |
 //! |---|---|
-//! | `meta` | a fact about the store: network, own key, generation, starts, clean end |
+//! | `meta` | a fact about the store: network, own key, generation, starts, clean end, clock |
 //! | `authors` | a key that batches or senders refer to by number, and the state of its lane |
 //! | `batches` | a batch: header, signature, body (NULL once pruned), and how it came |
 //! | `holes` | slots up to a lane's tip that are not held |

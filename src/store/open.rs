@@ -94,6 +94,7 @@ fn create(dir: &Path, path: &Path, network: &Network, own: PublicKey) -> Result<
         ("generation", &hex(&generation(path)?)),
         ("starts", "0"),
         ("clean", "1"),
+        ("ahead", "0"),
     ];
     schema::create(&draft, &meta).map_err(|error| StoreError::sqlite(path, error))?;
     let synced = File::open(&draft)
@@ -198,6 +199,7 @@ fn begin(db: &mut Connection, path: &Path) -> Result<bool, StoreError> {
         }
         schema::put_meta(&tx, "starts", &starts.saturating_add(1).to_string())?;
         schema::put_meta(&tx, "clean", "0")?;
+        schema::put_meta(&tx, "ahead", "0")?; // its clock begins with the wall clock
         tx.commit()
     };
     write().map_err(|error| StoreError::sqlite(path, error))?;

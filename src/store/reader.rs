@@ -14,7 +14,7 @@ use super::rows::{Found, Kept};
 use super::writer::Command;
 use super::{Health, StoreError, open, rows, schema};
 use crate::crypto::{Digest, PublicKey, Signature, check, hex, parse_hex};
-use crate::protocol::StoredBatch;
+use crate::protocol::{StoredBatch, Time};
 use crate::wire::{Batch, BatchId};
 
 /// Connections at most.
@@ -120,6 +120,17 @@ impl Reader {
     /// The id of the network that the store is of.
     pub fn network(&self) -> Digest {
         self.0.network
+    }
+
+    /// What the clock of the folder's node says when the wall clock says `wall`, as far as the node
+    /// has noticed that one being set. Rows tell times by it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn node_time(&self, wall: Time) -> Result<Time, StoreError> {
+        let ahead = self.with(|db, _| schema::meta(db, "ahead"))?;
+        let ahead = ahead.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+        Ok(Time(wall.0.saturating_add_signed(ahead.saturating_neg())))
     }
 
     /// Closes the connections that nobody uses; they are opened again when they are needed.

@@ -50,6 +50,8 @@ pub(super) enum Command {
         token: Token,
         line: Overflow,
     },
+    /// The wall clock is so far ahead of the node's, in microseconds.
+    ClockStepped(i64),
     /// A reader found something that it could not believe.
     Doubt(Suspect),
     Close,
@@ -170,6 +172,11 @@ impl Writer {
             Command::Doubt(suspect) => {
                 if self.suspects.len() < MAX_SUSPECTS {
                     self.suspects.insert(suspect);
+                }
+            }
+            Command::ClockStepped(ahead) => {
+                if let Err(error) = schema::put_meta(&self.db, "ahead", &ahead.to_string()) {
+                    self.failed("the step of the clock", 1, &error);
                 }
             }
             Command::Close => return Some(Next::Close),

@@ -120,11 +120,22 @@ fn an_hour_ago_is_an_hour_ago_though_the_clock_was_set() {
     let dir = tempfile::tempdir().expect("a folder");
     two(dir.path());
     let clock = Clock::new(dir.path());
-    let honest = node(dir.path(), 0, Some(&clock), &[]);
+    let mut honest = node(dir.path(), 0, Some(&clock), &[]);
     clock.set(7200);
     let _liar = node(dir.path(), 1, None, &["--malicious", "malformed"]);
     wait("a rejection", || rows(&honest, "/v1/rejections") > 0);
     assert!(rows(&honest, "/v1/rejections?since=1h") > 0);
+    // So it is for whoever reads the folder later, by the clock that was set.
+    let found = || {
+        let mut command = Command::new(LOYAL);
+        clock.under(&mut command);
+        command.args(["rejections", "--since", "1h", "--json", "--data"]);
+        let output = command.arg(dir.path().join("n0")).output().expect("it runs");
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    };
+    wait("a rejection in the folder", || found() > 0);
+    honest.kill();
+    assert!(found() > 0);
 }
 
 #[test]

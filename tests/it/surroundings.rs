@@ -4,12 +4,16 @@
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use loyal::protocol::{Member, Network, Role};
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::process::{Process, free_address, request};
 use crate::support::identity;
@@ -392,6 +396,42 @@ fn a_reader_that_stands_still_costs_a_run_neither_its_report_nor_its_end() {
             assert!(begun.elapsed() < Duration::from_secs(30), "{arguments:?} does not end");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// A terminal that is held, as by Ctrl-S, and the end that would go on reading it.
+fn held_terminal() -> (OwnedFd, std::fs::File) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it may be used");
+    let name = ptsname(&ours, vec![]).expect("it has a name");
+    let open = |flags: OFlags| {
+        let flags = i32::try_from((OFlags::NOCTTY | flags).bits()).expect("small");
+        let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+        std::fs::File::options().read(true).write(true).custom_flags(flags).open(path)
+    };
+    let mut filler = open(OFlags::NONBLOCK).expect("it opens");
+    while filler.write(&[b'x'; 512]).is_ok() {}
+    (ours, open(OFlags::empty()).expect("it opens"))
+}
+
+#[test]
+fn a_terminal_that_is_held_costs_a_run_neither_its_result_nor_its_end() {
+    for arguments in [&["sim", "forge", "--seeds", "1..3"][..], &["sim", "forge"][..]] {
+        let (_ours, terminal) = held_terminal();
+        let mut command = Command::new(LOYAL);
+        command.args(arguments).env("TERM", "xterm").stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(terminal).spawn().expect("it starts");
+        let begun = Instant::now();
+        while child.try_wait().expect("a child").is_none() {
+            if begun.elapsed() > Duration::from_secs(120) {
+                child.kill().expect("it is ours");
+                panic!("{arguments:?} does not end");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let output = child.wait_with_output().expect("it ended");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("PASS"), "{text}");
     }
 }
 

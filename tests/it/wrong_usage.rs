@@ -134,6 +134,7 @@ const CASES: &[(&str, &str)] = &[
     ("api-no-http", "peers --api http://SSH"),
     ("messages-limit-none", "messages --limit 0"),
     ("rejections-since-negative", "rejections --since -5m"),
+    ("rejections-since-negative-joined", "rejections --since=-5m"),
     ("rejections-since-no-unit", "rejections --since 5"),
     ("rejections-reason", "rejections --reason bad-signature"),
     ("rejections-data-missing", "rejections --data none"),
