@@ -133,7 +133,7 @@ fn old_tips(stage: &mut Stage, authors: &[PublicKey], newest: bool) -> Vec<Tip> 
         let kept = if newest { of.next_back() } else { of.next() };
         let Some(slot) = kept.map(|kept| kept.batch.signed_slot()) else { continue };
         let (solid, floor) = if newest { (slot.seq, 0) } else { (0, 0) };
-        tips.push(Tip { slot, solid, floor });
+        tips.push(Tip { slot, solid, floor, holes: stage.invented_id() });
     }
     tips
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::time::Time;
+use crate::crypto::Digest;
 use crate::wire::Lacked;
 use crate::wire::limits::{MAX_LACKED, MAX_WANTS};
 
@@ -121,6 +122,9 @@ pub(super) struct Lack {
     round: Time,
     /// How many such rounds there were.
     times: u32,
+    /// What it showed of its holes when such a round began for what was given up, and when that
+    /// was.
+    shown: Option<(Digest, Time)>,
     /// Slots that it gave since it lacked one.
     given: usize,
     /// Slots that it offered lately, and how many it offered and did not give.
@@ -170,6 +174,31 @@ impl Lack {
     /// Whether it may be asked again for a slot that it lacked.
     pub fn may_ask_again(&self, seq: u64, now: Time) -> bool {
         self.again <= now || self.find(seq).is_none_or(|answer| answer.at < self.round)
+    }
+
+    /// It shows other holes than we have. If they are others than before, it may have got since
+    /// what it lacked, and may be asked again for what was given up; not all the time.
+    pub fn shows(&mut self, holes: Digest, now: Time) {
+        let waits =
+            |(before, at): (Digest, Time)| before == holes || now < at.after(ASK_AGAIN_FIRST);
+        if !self.shown.is_some_and(waits) {
+            self.shown = Some((holes, now));
+        }
+    }
+
+    /// Whether it may be asked for a slot that was given up.
+    pub fn may_probe(&self, seq: u64, now: Time) -> bool {
+        self.lacking(seq, now).is_none_or(|answer| answer.at < self.probed())
+    }
+
+    /// Since when it may be asked again for what was given up.
+    fn probed(&self) -> Time {
+        self.shown.map_or(Time(0), |(_, at)| at)
+    }
+
+    /// Whether it gave the last slots that it was asked for.
+    pub fn gives(&self) -> bool {
+        self.given > 0
     }
 
     /// Whether as much is known as is kept.
@@ -254,12 +283,13 @@ impl Lack {
     fn insert(&mut self, mut new: Answer) {
         loop {
             let at = self.answers.partition_point(|answer| answer.end <= new.from);
+            let round = self.round.max(self.probed());
             let Some(old) = self.answers.get_mut(at).filter(|old| old.from <= new.from) else {
                 self.clear(at, new.end);
                 return self.answers.insert(at, new);
             };
             let before = *old;
-            if old.takes(&new, self.round) {
+            if old.takes(&new, round) {
                 let end = old.end;
                 self.clear(at + 1, end);
                 if end >= new.end {

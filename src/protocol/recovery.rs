@@ -10,6 +10,7 @@ use super::bucket::{Bucket, Rate};
 use super::lack::{BELIEVED, Lack, Offer, Own};
 use super::under_way::{Ask, UnderWay};
 use super::{LinkId, Note, Time};
+use crate::crypto::Digest;
 use crate::wire::limits::{
     ASK_UNVOUCHED_BURST, ASK_UNVOUCHED_PER_S, MAX_LACKED, PROBE_BURST, PROBES_PER_S,
     RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
@@ -187,6 +188,11 @@ impl Recovery {
     /// What a member is known to lack of a lane; from now on what it gives counts, too.
     pub fn lack_of(&mut self, author: u32, member: u32) -> &mut Lack {
         self.lacks.entry(author).or_default().entry(member).or_default()
+    }
+
+    /// A member shows other holes of a lane than we have: see [`Lack::shows`].
+    pub fn shows(&mut self, author: u32, member: u32, holes: Digest, now: Time) {
+        self.lack_of(author, member).shows(holes, now);
     }
 
     /// What is known of what members lack of a lane, by member.

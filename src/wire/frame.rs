@@ -140,6 +140,8 @@ pub struct Tip {
     pub solid: u64,
     /// The highest slot whose payload it has pruned; 0 if none. A claim.
     pub floor: u64,
+    /// Tells which slots up to its tip it lacks; zeros if none. A claim.
+    pub holes: Digest,
 }
 
 /// The hash over the lanes of the keys `start..end`, as indices into the network's sorted keys.
@@ -267,7 +269,7 @@ impl Kind {
             Self::Request => 2 + MAX_WANTS * (4 + 32 + 8 + 33),
             Self::Missing => 24 + 32,
             Self::Compare => 6 + MAX_RANGES * 40,
-            Self::Differ => 10 + MAX_RANGES * 40 + MAX_TIPS * 152 + MAX_ABOVE * 72,
+            Self::Differ => 10 + MAX_RANGES * 40 + MAX_TIPS * 184 + MAX_ABOVE * 72,
         }
     }
 

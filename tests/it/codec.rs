@@ -78,11 +78,12 @@ fn ranges(most: usize) -> impl Strategy<Value = Vec<RangeHash>> {
 }
 
 fn tips() -> impl Strategy<Value = List<Tip, 0, MAX_TIPS>> {
-    let tip = (key(), slot(), digest(), signature(), any::<(u64, u64)>()).prop_map(
-        |(author, seq, rest, signature, (solid, floor))| Tip {
+    let tip = (key(), slot(), digest(), signature(), any::<(u64, u64)>(), digest()).prop_map(
+        |(author, seq, rest, signature, (solid, floor), holes)| Tip {
             slot: SignedSlot { author, seq, rest, signature },
             solid: solid.min(seq),
             floor: floor.min(seq),
+            holes,
         },
     );
     vec(tip, 0..20).prop_map(|mut tips| {

@@ -362,7 +362,12 @@ fn extreme_frames() -> Vec<Frame> {
         Frame::Differ(Differ {
             ticket: u32::MAX,
             ranges: list(vec![range(u32::MAX - 1, u32::MAX)]),
-            tips: list(vec![Tip { slot: batch.signed_slot(), solid: big, floor: big }]),
+            tips: list(vec![Tip {
+                slot: batch.signed_slot(),
+                solid: big,
+                floor: big,
+                holes: Digest([255; 32]),
+            }]),
             above: list(vec![item(big)]),
         }),
         Frame::Push(Box::new(Push { hops: 255, batch: batch.clone() })),

@@ -102,8 +102,6 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
     };
     let grant = |class| Grant { class, frames: 3 + u64::from(class), bytes: 1000 };
     let range = |start, end, n: u8| RangeHash { start, end, hash: Digest([n; 32]) };
-    let tip =
-        |batch: &Batch, floor| Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor };
     let mut tips = vec![tip(&one, 0), tip(&two, 1)];
     tips.sort_by_key(|tip| tip.slot.author);
     let missing = |why| {
@@ -147,6 +145,11 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
         ),
         ("differ with nothing", differ(10, vec![], vec![], vec![])),
     ]
+}
+
+fn tip(batch: &Batch, floor: u8) -> Tip {
+    let (slot, solid) = (batch.signed_slot(), batch.header.seq);
+    Tip { slot, solid, floor: u64::from(floor), holes: Digest([floor; 32]) }
 }
 
 fn differ(ticket: u32, ranges: Vec<RangeHash>, tips: Vec<Tip>, above: Vec<SlotId>) -> Frame {

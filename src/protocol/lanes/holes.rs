@@ -5,32 +5,18 @@
 
 use std::sync::Arc;
 
+use super::set_hash::SetHash;
 use crate::crypto::Digest;
 use crate::protocol::Hole;
 use crate::wire::limits::{FILLED_HOLES, MAX_HOLES};
-
-const EDGE_DOMAIN: &[u8; 16] = b"loyal/hole/v1\0\0\0";
 
 /// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; where one ends, another may begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Holes {
     /// Shared with whoever plans from them: that is far more often than they change.
     ranges: Arc<Vec<Hole>>,
-    /// See [`Holes::sum`].
-    sum: u128,
-}
-
-/// What the first slot of a run of missing ones adds to the sum, and the first after it takes away.
-fn edge(seq: u64) -> u128 {
-    let Digest(bytes) = Digest::of(&[EDGE_DOMAIN, &seq.to_be_bytes()]);
-    let mut first = [0; 16];
-    first.copy_from_slice(&bytes[..16]);
-    u128::from_be_bytes(first)
-}
-
-/// What the slots `from..=to` add to the sum.
-fn sum_of(from: u64, to: u64) -> u128 {
-    edge(from).wrapping_sub(edge(to.saturating_add(1)))
+    /// Of the slots in them.
+    hash: SetHash,
 }
 
 impl Holes {
@@ -53,7 +39,7 @@ impl Holes {
         if from > hole.to || from == 0 {
             return;
         }
-        self.sum = self.sum.wrapping_add(sum_of(from, hole.to));
+        self.hash.add(from, hole.to);
         self.append(Hole { from, ..hole });
     }
 
@@ -68,12 +54,10 @@ impl Holes {
         }
     }
 
-    /// Tells sets of missing slots apart, however they are divided into ranges: the sum of
-    /// `edge(from) - edge(to + 1)` over the ranges, modulo 2^128, so that a change costs two
-    /// hashes. An additive set hash (Bellare and Micciancio, "A New Paradigm for Collision-Free
-    /// Hashing", 1997); whoever finds two sets with one sum hides a difference, and no more.
-    pub fn sum(&self) -> u128 {
-        self.sum
+    /// Tells sets of missing slots apart, however they are divided into ranges; zeros if nothing
+    /// is missing.
+    pub fn digest(&self) -> Digest {
+        if self.is_empty() { Digest::ZERO } else { self.hash.digest() }
     }
 
     /// Whether nothing is missing.
@@ -134,7 +118,7 @@ impl Holes {
             return false;
         }
         let lowest = Arc::make_mut(&mut self.ranges).remove(0);
-        self.sum = self.sum.wrapping_sub(sum_of(lowest.from, lowest.to));
+        self.hash.remove(lowest.from, lowest.to);
         true
     }
 
@@ -179,7 +163,7 @@ impl Holes {
         let Hole { from, to, .. } = self.ranges[at];
         let below = (from < seq).then(|| Hole { from, to: seq - 1, gone: false });
         let above = (seq < to).then(|| Hole { from: seq + 1, to, gone: false });
-        self.sum = self.sum.wrapping_sub(sum_of(seq, seq));
+        self.hash.remove(seq, seq);
         Arc::make_mut(&mut self.ranges).splice(at..=at, below.into_iter().chain(above));
     }
 
@@ -189,7 +173,7 @@ impl Holes {
             return self.contains(seq);
         }
         let at = self.ranges.partition_point(|hole| hole.to < seq);
-        self.sum = self.sum.wrapping_add(sum_of(seq, seq));
+        self.hash.add(seq, seq);
         Arc::make_mut(&mut self.ranges).insert(at, Hole { from: seq, to: seq, gone: false });
         true
     }
@@ -199,10 +183,10 @@ impl Holes {
         if self.ranges.first().is_none_or(|lowest| lowest.from > upto) {
             return;
         }
-        let sum = &mut self.sum;
+        let hash = &mut self.hash;
         Arc::make_mut(&mut self.ranges).retain_mut(|hole| {
             if hole.from <= upto {
-                *sum = sum.wrapping_sub(sum_of(hole.from, hole.to.min(upto)));
+                hash.remove(hole.from, hole.to.min(upto));
                 hole.from = upto.saturating_add(1);
             }
             hole.from <= hole.to
@@ -227,6 +211,7 @@ impl Holes {
     }
 
     /// The ranges that are gone, ascending.
+    #[cfg(test)]
     pub fn gone(&self) -> impl Iterator<Item = &Hole> {
         self.ranges.iter().filter(|hole| hole.gone)
     }
@@ -356,8 +341,9 @@ mod tests {
                 let open: BTreeSet<u64> = holes.open().flat_map(|h| h.from..=h.to).collect();
                 prop_assert!(open.is_disjoint(&gone));
                 prop_assert!(holes.ranges().windows(2).all(|two| two[0].to < two[1].from));
-                let sum = set.iter().fold(0u128, |sum, seq| sum.wrapping_add(sum_of(*seq, *seq)));
-                prop_assert_eq!(holes.sum(), sum);
+                let mut hash = SetHash::default();
+                set.iter().for_each(|seq| hash.add(*seq, *seq));
+                prop_assert_eq!(&holes.hash, &hash);
             }
         }
     }

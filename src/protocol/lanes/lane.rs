@@ -230,11 +230,11 @@ impl Lane {
             return Digest::ZERO;
         }
         let tip_id = self.tip_id.filter(|_| !self.split).unwrap_or(Digest::ZERO);
-        let mut bytes = Vec::with_capacity(88 + 40 * self.above());
+        let mut bytes = Vec::with_capacity(104 + 40 * self.above());
         bytes.extend_from_slice(&key.0);
         bytes.extend_from_slice(&self.tip.to_be_bytes());
         bytes.extend_from_slice(&tip_id.0);
-        bytes.extend_from_slice(&self.holes.sum().to_be_bytes());
+        bytes.extend_from_slice(&self.holes.digest().0);
         for (seq, slot) in self.slots.iter_above(self.tip) {
             let id = if slot.second.is_some() { Digest::ZERO } else { slot.id };
             bytes.extend_from_slice(&seq.to_be_bytes());

@@ -7,6 +7,7 @@
 mod claims;
 mod holes;
 mod lane;
+mod set_hash;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -333,7 +334,7 @@ impl Lanes {
         let lane = self.lanes.get(&author)?;
         let (slot, checked) = lane.shown(key)?;
         let (solid, floor) = (lane.solid().min(slot.seq), lane.out_of_reach().min(slot.seq));
-        checked.then_some(Tip { slot, solid, floor })
+        checked.then(|| Tip { slot, solid, floor, holes: lane.holes.digest() })
     }
 
     /// What would be shown as the tip, if a start found it and nobody checked it yet.

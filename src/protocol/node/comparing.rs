@@ -11,7 +11,7 @@ use super::rejecting::{Arrival, Claims};
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::bucket::Rate;
-use crate::protocol::lanes::{Lane, Place};
+use crate::protocol::lanes::{Holes, Lane, Place};
 use crate::protocol::links::Link;
 use crate::protocol::repair::{LIST_LANES, authors, differing, narrows};
 use crate::protocol::tree::{level_of, parts};
@@ -217,13 +217,29 @@ impl Node {
             self.consider_tip(from, *tip);
         }
         self.on_announce(from, &differ.above);
-        let named = authors(&differ).filter_map(|key| self.network.index_of(key)).collect();
+        let named = self.note_holes(from.number, &differ.tips);
         self.probe_holes(from.link, &named);
         let finer = differing(&differ.ranges, |start, end| self.hash(start, end));
         if !finer.is_empty() {
             return self.compare_ranges(from.link, finer);
         }
         self.compare_lanes(from.link, &asked, &differ.above);
+    }
+
+    /// Notes what a member shows of its holes; gives the lanes in which they are not ours.
+    fn note_holes(&mut self, member: u32, tips: &[Tip]) -> BTreeSet<u32> {
+        let mut named = BTreeSet::new();
+        for tip in tips {
+            let author = self.network.index_of(&tip.slot.author);
+            let lane = author.and_then(|author| Some((author, self.lanes.get(author)?)));
+            let differs = |holes: &Holes| !holes.is_empty() && holes.digest() != tip.holes;
+            let Some((author, _)) = lane.filter(|(_, lane)| differs(lane.holes())) else {
+                continue;
+            };
+            self.recovery.shows(author, member, tip.holes, self.now);
+            named.insert(author);
+        }
+        named
     }
 
     /// Where an answer had no room for all slots above tips, its lanes are compared one by one,

@@ -92,14 +92,15 @@ impl Node {
         for _ in 0..MAX_LACKED {
             let Some(seq) = next.and_then(|next| holes.next_gone(next)) else { return };
             // What it lacks it is not asked for.
-            let Some(above) = lack.and_then(|lack| lack.next(seq, self.now)) else {
-                if holes.may_fill(seq) {
+            next = match lack.and_then(|lack| lack.next(seq, self.now)) {
+                Some(u64::MAX) => None,
+                Some(above) => Some(above),
+                None if !holes.may_fill(seq) => seq.checked_add(1),
+                None => {
                     let due = self.now.after(self.config.ask_after);
-                    self.relay.want((author, seq, None), link, due);
+                    return self.relay.want((author, seq, None), link, due);
                 }
-                return;
             };
-            next = Some(above).filter(|above| *above < u64::MAX);
         }
     }
 

@@ -16,8 +16,6 @@ use crate::wire::limits::{MAX_WANTS, PROBE_COMPARES, RECOVERING_PER_LINK};
 
 /// Slots of such holes that one member might be asked for at once.
 const PROBED: usize = 64;
-/// Of these, slots that it lacked.
-const PROBED_AGAIN: usize = MAX_WANTS / 2;
 /// Holes that are looked at for that.
 const LOOKED_AT: usize = 1024;
 
@@ -34,8 +32,8 @@ impl Node {
     }
 
     /// Asks a member for the first slots of holes that were given up, but for those that it said
-    /// that it lacks: it may have been away when all others were asked, or cut off with us. Of
-    /// lanes that differ it may have got since what it lacked.
+    /// that it lacks: it may have been away when all others were asked, or cut off with us. In
+    /// lanes in which it shows other holes it may have got since what it lacked.
     pub(super) fn probe_holes(&mut self, link: LinkId, named: &BTreeSet<u32>) {
         let Some(held) = self.links.get(link) else { return };
         let (member, now) = (held.number, self.now);
@@ -60,57 +58,56 @@ impl Node {
             // It has no turn: what is left open takes no room of what is missing.
             self.recovery.under_way.rests(*author, *seq);
         }
+        // As long as it gives some, it is asked for more at the pace of the link.
+        if let Some(held) = self.links.get(link).filter(|_| !planned.is_empty()) {
+            self.catching_up.entry(link).or_insert(held.given);
+        }
         self.ask_holes(link, member, &planned);
     }
 
-    /// Slots of holes that were given up: first those that the member said to have; then some that
-    /// it lacked, in lanes that differ; then the first ones of holes, beginning anywhere: a liar's
-    /// lanes may have as many as there may be.
+    /// Slots of holes that were given up: those that the member said to have, then some that it may
+    /// have; of lanes in which it shows other holes first.
     pub(super) fn some_given_up(&mut self, member: u32, named: &BTreeSet<u32>) -> Vec<(u32, u64)> {
-        let now = self.now;
-        let lanes: Vec<(u32, &Lane)> = self.lanes.holed().collect();
+        let mut lanes: Vec<(u32, &Lane)> = self.lanes.holed().collect();
         let first = self.rng.random_range(0..lanes.len().max(1));
-        let (mut offered, mut again, mut some) = (Vec::new(), Vec::new(), Vec::new());
-        let mut left = LOOKED_AT;
-        for (author, lane) in lanes.iter().cycle().skip(first).take(lanes.len()) {
-            let all: Vec<&Hole> = lane.holes().gone().collect();
+        lanes.rotate_left(first);
+        lanes.sort_by_key(|(author, _)| !named.contains(author));
+        let share = (LOOKED_AT / lanes.len().max(1)).max(PROBED);
+        let (mut offered, mut some, mut left) = (Vec::new(), Vec::new(), LOOKED_AT);
+        for (author, lane) in lanes {
+            let all = lane.holes().ranges();
             let first = self.rng.random_range(0..all.len().max(1));
-            let gone: Vec<&Hole> =
-                all.iter().cycle().skip(first).take(all.len().min(left)).copied().collect();
-            left -= gone.len();
-            let of = |seq| (*author, seq);
-            let lack = self.recovery.known(*author).and_then(|known| known.get(&member));
-            let known = gone.iter().filter_map(|hole| lack?.offers(hole.from, hole.to, now));
-            offered.extend(known.filter(|seq| lane.holes().may_fill(*seq)).map(of));
-            if let Some(lack) = lack.filter(|_| named.contains(author)) {
-                again.extend(asked_again(lack, &gone, now).map(of));
-            }
-            if some.len() < PROBED && !lack.is_some_and(|lack| lack.is_known_well(now)) {
-                some.extend(gone.iter().map(|hole| of(hole.from)));
-            }
+            let looked_at = all.len().min(share).min(left);
+            left -= looked_at;
+            let some_of = all.iter().cycle().skip(first).take(looked_at);
+            let gone: Vec<&Hole> = some_of.filter(|hole| hole.gone).collect();
+            let lack = self.recovery.known(author).and_then(|known| known.get(&member));
+            let known = gone.iter().filter_map(|hole| lack?.offers(hole.from, hole.to, self.now));
+            let may_fill = known.filter(|seq| lane.holes().may_fill(*seq));
+            offered.extend(may_fill.map(|seq| (author, seq)));
+            some.extend(may_have(lack, &gone, self.now).into_iter().map(|seq| (author, seq)));
             if offered.len() >= PROBED || left == 0 {
                 break;
             }
         }
-        again.truncate(PROBED_AGAIN);
         some.truncate(PROBED);
-        let lacks = |(author, seq)| self.recovery.lacking(author, member, seq, now).is_some();
-        some.retain(|slot| !lacks(*slot));
-        offered.extend(again);
         offered.extend(some);
         offered
     }
 }
 
-/// The first slots of holes for which a member may be asked again: one answer tells of many.
-fn asked_again(lack: &Lack, gone: &[&Hole], now: Time) -> impl Iterator<Item = u64> {
-    let mut last: Option<u64> = None;
-    gone.iter().map(|hole| hole.from).filter(move |seq| {
-        let told = last.is_some_and(|last| last.abs_diff(*seq) <= Lacked::SLOTS);
-        let may_ask = !told && lack.lacks(*seq, now) && lack.may_ask_again(*seq, now);
-        if may_ask {
-            last = Some(*seq);
+/// The first slots of holes that a member may have, as far as it said: one of so many as its answer
+/// tells of, unless it gives what it is asked for; and one in all, where no more answers are kept.
+fn may_have(lack: Option<&Lack>, gone: &[&Hole], now: Time) -> Vec<u64> {
+    let mut some: Vec<u64> = Vec::new();
+    let gives = lack.is_some_and(Lack::gives);
+    let most = if lack.is_some_and(|lack| lack.is_known_well(now)) { 1 } else { PROBED };
+    for seq in gone.iter().map(|hole| hole.from) {
+        let told = |last: &u64| !gives && last.abs_diff(seq) <= Lacked::SLOTS;
+        let may_ask = lack.is_none_or(|lack| lack.may_probe(seq, now));
+        if some.len() < most && may_ask && !some.last().is_some_and(told) {
+            some.push(seq);
         }
-        may_ask
-    })
+    }
+    some
 }

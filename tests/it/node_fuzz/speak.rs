@@ -270,7 +270,7 @@ fn differ(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
             }
         };
         let seq = slot.seq;
-        tips.push(Tip { slot, solid, floor });
+        tips.push(Tip { slot, solid, floor, holes: Digest([slot.signature.0[0] & 1; 32]) });
         if bytes.byte() > 150 {
             let id = if honest { None } else { Some(id(bytes, pool)) };
             let up = (seq + 1 + u64::from(bytes.byte() % 4)).min(MAX_SLOT);
@@ -332,7 +332,7 @@ pub fn honest_differ(pool: &Pool, ticket: u32, asked: &[RangeHash], upto: u64) -
     let keys = pool.network.keys().iter().map(|key| key.key).filter(within);
     let tip = |key: PublicKey| {
         let slot = pool.chain(&key).take(upto as usize).last()?.signed_slot();
-        Some(Tip { slot, solid: slot.seq, floor: 0 })
+        Some(Tip { slot, solid: slot.seq, floor: 0, holes: Digest::ZERO })
     };
     let mut tips: Vec<Tip> = keys.filter_map(tip).collect();
     tips.sort_unstable_by_key(|tip| tip.slot.author);

@@ -65,7 +65,7 @@ const DIFFER: &str = "differ with ranges and tips";
 /// The slot above [`MAX_SLOT`].
 const BEYOND: [u8; 8] = (MAX_SLOT + 1).to_be_bytes();
 /// Where the slots above tips begin in it.
-const ABOVE: usize = 50 + 2 * 152 + 2;
+const ABOVE: usize = 50 + 2 * 184 + 2;
 // Offsets in a push: version, kind, hops, then the header.
 const HEADER: usize = 3;
 const SEQ: usize = HEADER + 64;
@@ -143,7 +143,7 @@ fn non_canonical() -> Vec<(&'static str, Vec<u8>)> {
         ("compare: out of order", swapped("compare", 8, 40)),
         ("compare: overlapping", with("compare", 8 + 40, &[0, 0, 0, 2])),
         ("differ: a byte left over", longer("differ with nothing")),
-        ("differ: tips out of order", swapped(DIFFER, 50, 152)),
+        ("differ: tips out of order", swapped(DIFFER, 50, 184)),
         ("differ: slots out of order", swapped(DIFFER, ABOVE, 72)),
     ]
     .into_iter()
@@ -173,7 +173,7 @@ fn oversize() -> Vec<(&'static str, Vec<u8>)> {
             "differ: one slot above too many",
             list_of(&[VERSION, 9, 0, 0, 0, 9, 0, 0, 0, 0], MAX_ABOVE + 1, 72),
         ),
-        ("differ: one tip too many", list_of(&[VERSION, 9, 0, 0, 0, 9, 0, 0], MAX_TIPS + 1, 152)),
+        ("differ: one tip too many", list_of(&[VERSION, 9, 0, 0, 0, 9, 0, 0], MAX_TIPS + 1, 184)),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::answering::lacks_all_but;
 use super::recovering::tip_of;
+use super::trouble::restored;
 use super::{Victim, identity};
 use crate::crypto::Digest;
 use crate::protocol::lack::{Offer, Own};
@@ -58,19 +59,30 @@ impl Victim {
     }
 }
 
+/// A lane up to a batch, without the odd ones of its slots, which were given up.
+fn odd_ones_gone(tip: &Batch) -> RestoredLane {
+    let gone = |seq| Hole { from: seq, to: seq, gone: true };
+    RestoredLane {
+        tip: tip.header.seq,
+        holes: (1..tip.header.seq).step_by(2).map(gone).collect(),
+        slots: vec![restored(tip)],
+        ..RestoredLane::new(tip.header.author)
+    }
+}
+
 /// Lanes of many gaps, each given up. Members link anew, again and again, and leave open what they
 /// are asked for of those.
 #[test]
 fn what_was_given_up_is_asked_for_within_the_budget() {
-    const AUTHORS: u16 = 4;
-    let mut victim = Victim::among(46, AUTHORS);
+    let of = Victim::among(46, 32);
+    let tip = |author| of.batch(author, 4000, Digest([1; 32]), "the tip");
+    let lanes = (46..78).map(|author| odd_ones_gone(&tip(author))).collect();
+    let mut victim = Victim::with(46, 32, Restored { lanes, bans: vec![] });
     victim.leave_alone();
     (1..=16).for_each(|n| {
         victim.link(n);
     });
-    victim.leave_out_odd_slots(46..46 + AUTHORS, 300);
-    victim.run(5000, |victim, link, frame| victim.lacking_odd(link, &frame, 300));
-    assert_eq!(victim.given_up(), usize::from(AUTHORS) * 150);
+    victim.run(5000, |victim, link, frame| victim.lacking_odd(link, &frame, 4000));
     let (mut asked, began) = (0, victim.now);
     for round in 0..100 {
         for n in 17..46 {
@@ -78,7 +90,7 @@ fn what_was_given_up_is_asked_for_within_the_budget() {
         }
         victim.run(10, |victim, link, frame| match &frame {
             Frame::Request(request) => asked += request.wants.len() as u64,
-            _ => victim.lacking_odd(link, &frame, 300),
+            _ => victim.lacking_odd(link, &frame, 4000),
         });
     }
     let took = u64::try_from(victim.now.since(began).as_millis()).expect("short");
@@ -89,7 +101,7 @@ fn what_was_given_up_is_asked_for_within_the_budget() {
 
 /// All lacked what was given up. One got it since, and could tell nobody.
 #[test]
-fn what_was_given_up_is_asked_for_again_of_whoever_names_its_lane() {
+fn what_was_given_up_is_asked_for_again_of_whoever_shows_other_holes() {
     for differs in [false, true] {
         let mut victim = Victim::among(4, 1);
         victim.leave_alone();
@@ -111,29 +123,86 @@ fn what_was_given_up_is_asked_for_again_of_whoever_names_its_lane() {
     }
 }
 
-/// A liar names all lanes in each answer, and lacks all of what it is asked for.
+/// A liar shows other holes than the node has in each answer, and lacks all that it is asked for.
 #[test]
-fn whoever_always_differs_is_asked_again_in_rounds() {
+fn whoever_always_shows_other_holes_is_asked_again_in_rounds() {
     const SLOTS: u64 = 600;
-    let mut victim = Victim::among(4, 1);
+    for changes in [false, true] {
+        let mut victim = Victim::among(4, 1);
+        victim.leave_alone();
+        (1..4).for_each(|n| {
+            victim.link(n);
+        });
+        victim.leave_out_odd_slots(4..5, SLOTS);
+        victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, SLOTS));
+        assert_eq!(victim.given_up(), 300);
+        let (all, mut asked, mut shown) = (victim.chain(4, SLOTS), 0, 0u8);
+        victim.run(60_000, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Compare(Compare { ticket, .. }), 2) => {
+                shown = if changes { shown.wrapping_add(1) } else { 1 };
+                let holes = Digest([shown; 32]);
+                victim.tips(link, *ticket, vec![Tip { holes, ..tip_of(&all[599]) }]);
+            }
+            (Frame::Request(request), 2) => {
+                asked += request.wants.len();
+                victim.lacking_odd(link, &frame, SLOTS);
+            }
+            _ => victim.lacking_odd(link, &frame, SLOTS),
+        });
+        // At most every 2 s, each time for one in 256 slots; once where nothing changes.
+        let rounds = if changes { 2..=30 } else { 1..=1 };
+        let most = rounds.start() * 2..=rounds.end() * 4;
+        assert!(most.contains(&asked), "{asked}, changes {changes}");
+    }
+}
+
+/// A member has all that was given up.
+#[test]
+fn what_was_given_up_comes_as_fast_as_the_quota_lets_it() {
+    let all = Victim::among(4, 1).chain(4, 2000);
+    let found = Restored { lanes: vec![odd_ones_gone(&all[1999])], bans: vec![] };
+    let mut victim = Victim::with(4, 1, found);
+    victim.leave_alone();
+    victim.link(1);
+    victim.run(15_000, |victim, link, frame| victim.holder(link, &frame, &all));
+    assert_eq!(victim.delivered.len(), 1000);
+}
+
+/// Thirteen liars left as many gaps as are looked at at once. One slot of another lane turns up.
+#[test]
+fn lanes_of_many_gaps_hide_no_slot_that_turned_up() {
+    let (of, author) = (Victim::among(4, 14), 17);
+    let all = of.chain(author, 20);
+    let one = RestoredLane {
+        tip: 20,
+        holes: vec![Hole { from: 7, to: 7, gone: true }],
+        slots: vec![restored(&all[19])],
+        ..RestoredLane::new(identity(author).public())
+    };
+    let tip = |author| of.batch(author, 4000, Digest([1; 32]), "the tip");
+    let lanes = (4..17).map(|author| odd_ones_gone(&tip(author))).chain([one]).collect();
+    let mut victim = Victim::with(4, 14, Restored { lanes, bans: vec![] });
     victim.leave_alone();
     (1..4).for_each(|n| {
         victim.link(n);
     });
-    victim.leave_out_odd_slots(4..5, SLOTS);
-    victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, SLOTS));
-    assert_eq!(victim.given_up(), 300);
-    let (all, mut asked) = (victim.chain(4, SLOTS), 0);
-    victim.run(300_000, |victim, link, frame| match (&frame, link.0) {
-        (Frame::Compare(_), 2) => victim.holder(link, &frame, &all),
-        (Frame::Request(request), 2) => {
-            asked += request.wants.len();
-            victim.lacking_odd(link, &frame, SLOTS);
-        }
-        _ => victim.lacking_odd(link, &frame, SLOTS),
-    });
-    // After 2 s, 4 s … 256 s, each time for one in 256 slots.
-    assert!((8..=8 * 3).contains(&asked), "{asked}");
+    victim.run(60_000, |victim, link, frame| victim.lacking_odd(link, &frame, 4000));
+    let at = victim.now;
+    while victim.delivered.is_empty() && victim.now.since(at) < Duration::from_secs(10) {
+        victim.run(100, |victim, link, frame| match (&frame, link.0) {
+            (Frame::Compare(_), 2) => victim.holder(link, &frame, &all),
+            (Frame::Request(request), 2) => {
+                for want in request.wants.iter() {
+                    match want.author == identity(author).public() {
+                        true => victim.reply(link, want, &all),
+                        false => victim.say(link, &lacks_all_but(want, 4001, is_even)),
+                    }
+                }
+            }
+            _ => victim.lacking_odd(link, &frame, 4000),
+        });
+    }
+    assert_eq!(victim.delivered.len(), 1);
 }
 
 /// A member links that lacks all that was given up, too.

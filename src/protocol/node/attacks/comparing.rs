@@ -33,7 +33,7 @@ fn a_link_that_is_gone_leaves_nothing_behind() {
     let mut victim = Victim::among(4, 1);
     let link = victim.link(1);
     let slot = victim.chain(4, 3)[2].signed_slot();
-    let tip = Tip { slot, solid: 3, floor: 0 };
+    let tip = Tip { slot, solid: 3, floor: 0, holes: Digest::ZERO };
     victim.slow = true;
     victim.run(2000, |victim, link, frame| {
         if let Frame::Compare(asked) = frame {
@@ -197,7 +197,11 @@ fn a_tip_that_was_checked_is_not_checked_at_each_comparison() {
     victim.run(20_000, |victim, link, frame| {
         if let Frame::Compare(asked) = frame {
             compared += 1;
-            victim.tips(link, asked.ticket, vec![Tip { slot, solid: 0, floor: 0 }]);
+            victim.tips(
+                link,
+                asked.ticket,
+                vec![Tip { slot, solid: 0, floor: 0, holes: Digest::ZERO }],
+            );
         }
     });
     assert!(compared > 5, "{compared}");

@@ -17,7 +17,7 @@ pub(super) fn pruned(want: &Want, floor: u64) -> Frame {
 }
 
 pub(super) fn tip_of(batch: &Batch) -> Tip {
-    Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor: 0 }
+    Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor: 0, holes: Digest::ZERO }
 }
 
 impl Victim {
