@@ -49,8 +49,8 @@ pub fn run(
             bar.set_position(summary.ran);
             let rate = summary.seeds_per_min.unwrap_or(0.0);
             bar.set_message(format!("{rate:.0} seeds/min, {} failed", summary.failed));
-            if let Some(failure) = &result.failure {
-                bar.println(failed(failure));
+            if let Some(failure) = result.failure.as_ref().filter(|_| !bar.is_hidden()) {
+                bar.suspend(|| notes::note(failed(failure)));
             }
             if let Some(rows) = &mut rows {
                 rows.write(result);

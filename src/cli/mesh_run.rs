@@ -140,11 +140,7 @@ impl Screen {
             }
             Playing::Struck(what) => {
                 let line = format!("{:7.1} s  {what}", self.at.as_secs_f64());
-                if self.bar.is_hidden() {
-                    notes::note(line);
-                } else {
-                    self.bar.println(line);
-                }
+                self.bar.suspend(|| notes::note(line));
             }
             Playing::Ending(Progress::Posted(count)) => self.bar.set_position(count),
             Playing::Ending(Progress::Complete(nodes)) => {

@@ -83,11 +83,11 @@ impl Answer {
     /// Takes in what was said later from a slot of it on, as far as it can tell of that: answers
     /// about neighbouring slots say much the same, and would be many. Gives whether that fits: it
     /// does not if the slot that it offers is lacked now, or one below was found, or this one was
-    /// said before the round: what lies below the new one is to be said anew.
+    /// said before the round: what lies beside the new one is to be said anew.
     fn takes(&mut self, new: &Answer, round: Time) -> bool {
         let (next, whole) = (self.offer.next, new.from == self.from);
         let found = next >= new.from && new.held_from(new.from) != next.min(new.end);
-        if found || (self.at < round && !whole) {
+        if found || self.at < round {
             return false;
         }
         let first = new.from.max(next.saturating_add(1));
@@ -127,6 +127,8 @@ pub(super) struct Lack {
     shown: Option<(Digest, Time)>,
     /// Slots that it gave since it lacked one.
     given: usize,
+    /// Whether it gave the last one below the tip.
+    gives: bool,
     /// Slots that it offered lately, and how many it offered and did not give.
     offered: BTreeSet<u64>,
     broken: u32,
@@ -142,9 +144,10 @@ impl Lack {
         self.answers.len()
     }
 
-    /// It gave a slot. If it lacked that before, it has got more since than it said: what it said
+    /// It gave a slot, which was missing below the tip or not. If it lacked that before, it has got more since than it said: what it said
     /// of the slots around it is forgotten, and it may soon be asked again for all others.
-    pub fn gave(&mut self, seq: u64, now: Time) {
+    pub fn gave(&mut self, seq: u64, missing: bool, now: Time) {
+        self.gives |= missing;
         if self.lacks(seq, now) {
             self.answers.retain(|answer| seq < answer.from || answer.end <= seq);
             (self.times, self.again) = (0, self.again.min(now.after(ASK_AGAIN_FIRST)));
@@ -186,9 +189,13 @@ impl Lack {
         }
     }
 
-    /// Whether it may be asked for a slot that was given up.
-    pub fn may_probe(&self, seq: u64, now: Time) -> bool {
-        self.lacking(seq, now).is_none_or(|answer| answer.at < self.probed())
+    /// What it said of a slot that was given up, if that still holds: up to which slot it says
+    /// anything, and the lowest from this one on that it may have.
+    pub fn told(&self, seq: u64, now: Time) -> Option<(u64, u64)> {
+        let holds =
+            |answer: &&Answer| answer.at >= self.probed() && now.since(answer.at) < BELIEVED;
+        let answer = self.find(seq).filter(holds)?;
+        Some((answer.end, answer.held_from(seq)))
     }
 
     /// Since when it may be asked again for what was given up.
@@ -196,9 +203,9 @@ impl Lack {
         self.shown.map_or(Time(0), |(_, at)| at)
     }
 
-    /// Whether it gave the last slots that it was asked for.
+    /// Whether it gave the last missing slot that it was asked for.
     pub fn gives(&self) -> bool {
-        self.given > 0
+        self.gives
     }
 
     /// Whether as much is known as is kept.
@@ -253,6 +260,7 @@ impl Lack {
 
     /// It lacks a slot, and said more with that.
     pub fn learn(&mut self, seq: u64, offer: &Offer, own: Own, now: Time) {
+        self.gives = false;
         if self.again <= now {
             (self.round, self.again) = (now, now.after(pause(self.times)));
             self.times = self.times.saturating_add(1);
@@ -363,6 +371,25 @@ mod tests {
         }
     }
 
+    /// It lacked 5 and 7, and has got 7 since.
+    #[test]
+    fn what_was_said_before_it_showed_other_holes_is_said_anew() {
+        let (mut lack, begun) = (Lack::default(), Time(7));
+        let mut lacked = Lacked::default();
+        lacked.mark(1);
+        lack.learn(5, &Offer { next: 6, lacked }, own(5), begun);
+        lack.shows(Digest([1; 32]), begun.after(ASK_AGAIN_FIRST));
+        let now = begun.after(ASK_AGAIN_FIRST * 2);
+        assert_eq!((lack.told(5, now), lack.told(7, now)), (None, None));
+        lack.learn(5, &offer(6), own(5), now);
+        assert_eq!((lack.told(5, now), lack.told(7, now)), (Some((7, 6)), None));
+        // Nothing is forgotten, and not everything is asked at once.
+        assert!(lack.lacks(7, now) && !lack.may_ask_again(5, now));
+        lack.shows(Digest([1; 32]), now.after(ASK_AGAIN_FIRST));
+        lack.shows(Digest([2; 32]), begun.after(ASK_AGAIN_FIRST + Duration::from_millis(1)));
+        assert_eq!(lack.told(5, now), Some((7, 6)), "the same holes, and others too soon");
+    }
+
     /// A liar gives a member slots that it lacked, and the same ones to us.
     #[test]
     fn what_a_member_got_since_and_we_have_too_is_no_broken_offer() {
@@ -388,11 +415,11 @@ mod tests {
             assert!(lack.may_ask_again(5, now), "it may have it by now");
         }
         lack.learn(5, &offer(u64::MAX), own(1), now);
-        lack.gave(6, now);
+        lack.gave(6, true, now);
         assert_eq!(lack.next(5, now), None, "it has got some of it");
         assert!(lack.may_ask_again(5, now.after(ASK_AGAIN_FIRST)));
         lack.learn(5, &offer(6), own(1), now);
-        lack.gave(6, now);
+        lack.gave(6, true, now);
         assert_eq!(lack.next(5, now), Some(6), "as it said");
     }
 
@@ -450,7 +477,7 @@ mod tests {
     fn more_is_asked_once_something_is_known() {
         let (mut lack, now) = (Lack::default(), Time(0));
         assert!(lack.allows(1, 0) && !lack.allows(1, 1));
-        lack.gave(1, now);
+        lack.gave(1, true, now);
         assert!(lack.allows(2, 1) && lack.allows(u64::MAX, 1) && !lack.allows(2, 2));
         let mut lacked = Lacked::default();
         lacked.mark(7);

@@ -158,12 +158,12 @@ impl Recovery {
         self.under_way.asks(slot, ask);
     }
 
-    /// A member gave a slot.
-    pub fn gave(&mut self, author: u32, member: u32, seq: u64, now: Time) {
+    /// A member gave a slot, which was missing below the tip or not.
+    pub fn gave(&mut self, (author, seq): (u32, u64), member: u32, missing: bool, now: Time) {
         self.under_way.closed(author, seq, member);
         self.unanswered.remove(&(author, member));
         if let Some(lack) = self.lacks.get_mut(&author).and_then(|known| known.get_mut(&member)) {
-            lack.gave(seq, now);
+            lack.gave(seq, missing, now);
         }
     }
 

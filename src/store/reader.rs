@@ -123,7 +123,7 @@ impl Reader {
     }
 
     /// What the clock of the folder's node says when the wall clock says `wall`, as far as the node
-    /// has noticed that one being set. Rows tell times by it.
+    /// has noticed that one being set since its last start. Rows tell times by it.
     ///
     /// # Errors
     /// See [`StoreError`].

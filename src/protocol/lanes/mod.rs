@@ -13,6 +13,7 @@ mod tests;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 pub(super) use self::holes::Holes;
 pub(super) use self::lane::{Lane, Place};
@@ -353,12 +354,19 @@ impl Lanes {
         }
     }
 
-    /// A slot could not be read: a full store drops payloads above the tip, too. It is not named to
-    /// others until then.
-    pub fn unreadable(&mut self, author: u32, seq: u64, until: Time) {
+    /// A slot could not be read. A full store drops payloads above the tip, too, for ever; one that
+    /// cannot write for the moment has them a little later. It is not named to others for as long
+    /// as it has been held, within these bounds.
+    pub fn unreadable(
+        &mut self,
+        author: u32,
+        seq: u64,
+        now: Time,
+        (least, most): (Duration, Duration),
+    ) {
         let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
         if let Some(slot) = slot {
-            slot.unnamed = until;
+            slot.unnamed = now.after(now.since(slot.at).clamp(least, most));
         }
     }
 

@@ -262,7 +262,9 @@ impl Node {
         held.answered(self.now.since(want.since).min(LONGEST_ANSWER));
         held.wants.remove(&reply.ticket);
         held.given += 1;
-        self.recovery.gave(want.author, from.number, want.seq, self.now);
+        let slot = (want.author, want.seq);
+        let missing = self.lanes.get(slot.0).is_some_and(|lane| lane.holes().contains(slot.1));
+        self.recovery.gave(slot, from.number, missing, self.now);
         let (link, found) = (from.link, want.id.is_none());
         self.close_want(link, &want);
         self.on_batch(from, reply.batch, reply.hops, None, found);

@@ -83,20 +83,19 @@ impl Node {
         }
     }
 
-    /// Looks for the lowest slot that was given up, from one on that a member offers; `u64::MAX` if
-    /// it offers none.
+    /// Looks for the lowest slot that was given up, from one on that a member offers, and that it
+    /// may have as far as it said; `u64::MAX` if it offers none.
     fn want_given_up(&mut self, (author, member): (u32, u32), offered: u64, link: LinkId) {
         let Some(holes) = self.lanes.get(author).map(Lane::holes) else { return };
         let lack = self.recovery.known(author).and_then(|known| known.get(&member));
-        let mut next = Some(offered).filter(|offered| *offered < u64::MAX);
+        let mut next = offered;
         for _ in 0..MAX_LACKED {
-            let Some(seq) = next.and_then(|next| holes.next_gone(next)) else { return };
-            // What it lacks it is not asked for.
-            next = match lack.and_then(|lack| lack.next(seq, self.now)) {
-                Some(u64::MAX) => None,
-                Some(above) => Some(above),
-                None if !holes.may_fill(seq) => seq.checked_add(1),
-                None => {
+            let gone = Some(next).filter(|next| *next < u64::MAX);
+            let Some(seq) = gone.and_then(|next| holes.next_gone(next)) else { return };
+            next = match lack.and_then(|lack| lack.told(seq, self.now)) {
+                Some((_, held)) if held > seq => held,
+                _ if !holes.may_fill(seq) => seq.saturating_add(1),
+                _ => {
                     let due = self.now.after(self.config.ask_after);
                     return self.relay.want((author, seq, None), link, due);
                 }

@@ -45,9 +45,7 @@ impl Node {
         let (probed, patience) = (self.some_given_up(member, named), self.patience());
         let under_way = &self.recovery.under_way;
         let unasked = |(author, seq): &(u32, u64)| {
-            self.has_room_for_old(*author)
-                && self.recovery.can_say(*author, member, now)
-                && !under_way.is_asked(*author, *seq, member)
+            !under_way.is_asked(*author, *seq, member)
                 && under_way.get(*author, *seq).is_none_or(|open| now.since(open.last) >= patience)
         };
         let planned: Vec<(u32, u64)> = probed.into_iter().filter(unasked).take(room).collect();
@@ -65,49 +63,77 @@ impl Node {
         self.ask_holes(link, member, &planned);
     }
 
-    /// Slots of holes that were given up: those that the member said to have, then some that it may
-    /// have; of lanes in which it shows other holes first.
+    /// Slots of holes that were given up: of each lane those that the member said to have, then
+    /// some that it may have; of lanes in which it shows other holes first, and of each in turn.
     pub(super) fn some_given_up(&mut self, member: u32, named: &BTreeSet<u32>) -> Vec<(u32, u64)> {
-        let mut lanes: Vec<(u32, &Lane)> = self.lanes.holed().collect();
+        let may_ask = |author: &u32| {
+            self.has_room_for_old(*author) && self.recovery.can_say(*author, member, self.now)
+        };
+        let lanes = self.lanes.holed().filter(|(author, _)| may_ask(author));
+        let mut lanes: Vec<(u32, &Lane)> = lanes.collect();
         let first = self.rng.random_range(0..lanes.len().max(1));
         lanes.rotate_left(first);
         lanes.sort_by_key(|(author, _)| !named.contains(author));
         let share = (LOOKED_AT / lanes.len().max(1)).max(PROBED);
-        let (mut offered, mut some, mut left) = (Vec::new(), Vec::new(), LOOKED_AT);
+        lanes.truncate(LOOKED_AT / share);
+        let mut of_lanes = Vec::new();
         for (author, lane) in lanes {
             let all = lane.holes().ranges();
             let first = self.rng.random_range(0..all.len().max(1));
-            let looked_at = all.len().min(share).min(left);
-            left -= looked_at;
-            let some_of = all.iter().cycle().skip(first).take(looked_at);
-            let gone: Vec<&Hole> = some_of.filter(|hole| hole.gone).collect();
             let lack = self.recovery.known(author).and_then(|known| known.get(&member));
-            let known = gone.iter().filter_map(|hole| lack?.offers(hole.from, hole.to, self.now));
-            let may_fill = known.filter(|seq| lane.holes().may_fill(*seq));
-            offered.extend(may_fill.map(|seq| (author, seq)));
-            some.extend(may_have(lack, &gone, self.now).into_iter().map(|seq| (author, seq)));
-            if offered.len() >= PROBED || left == 0 {
+            let gone = all.iter().cycle().skip(first).take(all.len().min(share));
+            let known = gone.filter(|hole| hole.gone).filter_map(|hole| {
+                let seq = lack?.offers(hole.from, hole.to, self.now)?;
+                lane.holes().may_fill(seq).then_some(seq)
+            });
+            let mut slots: Vec<u64> = known.take(PROBED).collect();
+            slots.extend(may_have(lack, (all, first), share, self.now));
+            of_lanes.push(slots.into_iter().map(move |seq| (author, seq)));
+        }
+        let mut some = Vec::new();
+        while some.len() < LOOKED_AT {
+            let before = some.len();
+            some.extend(of_lanes.iter_mut().filter_map(Iterator::next));
+            if some.len() == before {
                 break;
             }
         }
-        some.truncate(PROBED);
-        offered.extend(some);
-        offered
+        some
     }
 }
 
-/// The first slots of holes that a member may have, as far as it said: one of so many as its answer
-/// tells of, unless it gives what it is asked for; and one in all, where no more answers are kept.
-fn may_have(lack: Option<&Lack>, gone: &[&Hole], now: Time) -> Vec<u64> {
-    let mut some: Vec<u64> = Vec::new();
+/// The first slots of holes that a member may have, as far as it said, from one hole on: one of so
+/// many as its answer tells of, unless it gives what it is asked for; and one in all, where no more
+/// answers are kept.
+fn may_have(
+    lack: Option<&Lack>,
+    (holes, first): (&[Hole], usize),
+    looks: usize,
+    now: Time,
+) -> Vec<u64> {
+    let (mut some, mut at, mut around) = (Vec::new(), first, false);
     let gives = lack.is_some_and(Lack::gives);
     let most = if lack.is_some_and(|lack| lack.is_known_well(now)) { 1 } else { PROBED };
-    for seq in gone.iter().map(|hole| hole.from) {
-        let told = |last: &u64| !gives && last.abs_diff(seq) <= Lacked::SLOTS;
-        let may_ask = lack.is_none_or(|lack| lack.may_probe(seq, now));
-        if some.len() < most && may_ask && !some.last().is_some_and(told) {
-            some.push(seq);
+    for _ in 0..looks {
+        if at >= holes.len() && !std::mem::replace(&mut around, true) {
+            at = 0;
         }
+        let Some(hole) = holes.get(at).filter(|_| some.len() < most) else { break };
+        if around && at >= first {
+            break;
+        }
+        let told = |seq| lack.and_then(|lack| lack.told(seq, now));
+        let mut next = hole.from;
+        while let Some((end, _)) = told(next).filter(|_| next <= hole.to) {
+            next = end;
+        }
+        if next > hole.to || !hole.gone {
+            at = (at + 1).max(holes.partition_point(|hole| hole.to < next));
+            continue;
+        }
+        some.push(next);
+        let last = next.saturating_add(Lacked::SLOTS);
+        at = if gives { at + 1 } else { holes.partition_point(|hole| hole.to <= last).max(at + 1) };
     }
     some
 }

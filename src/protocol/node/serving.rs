@@ -19,8 +19,9 @@ use crate::wire::limits::{
 };
 use crate::wire::{BatchId, Class, Frame, Kind, Missing, Want, WhyMissing};
 
-/// What could not be read is not named to others for so long.
-const UNREADABLE: Duration = Duration::from_secs(60);
+/// What could not be read is not named to others for as long as it has been held, within these
+/// bounds: the next try comes twice as late as the last.
+const UNREADABLE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 pub(super) const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
 
@@ -239,7 +240,7 @@ impl Node {
                     Held::Not(why) => why, // pruned, or found to be damaged, while it was read
                     _ => WhyMissing::Busy,
                 };
-                self.lanes.unreadable(author, want.seq, self.now.after(UNREADABLE));
+                self.lanes.unreadable(author, want.seq, self.now, UNREADABLE);
                 self.refuse_want(&waiting, why);
             }
         }

@@ -11,7 +11,7 @@ use crate::crypto::Digest;
 use crate::protocol::lack::{Offer, Own};
 use crate::protocol::{Hole, Input, LinkId, Restored, RestoredLane, Time};
 use crate::wire::limits::{PROBE_BURST, PROBES_PER_S, VERSION};
-use crate::wire::{Batch, Compare, Entry, Frame, Hello, Instance, Lacked, Tip};
+use crate::wire::{Batch, Compare, Entry, Frame, Hello, Instance, Lacked, Tip, Want};
 
 fn is_even(seq: u64) -> bool {
     seq.is_multiple_of(2)
@@ -123,6 +123,52 @@ fn what_was_given_up_is_asked_for_again_of_whoever_shows_other_holes() {
     }
 }
 
+/// A lane with some holes that were given up, of which a member that is linked got one slot since.
+fn one_turns_up(holes: &[(u64, u64)], slots: u64, found: u64) -> bool {
+    let all = Victim::among(4, 1).chain(4, slots);
+    let gone = |(from, to): &(u64, u64)| Hole { from: *from, to: *to, gone: true };
+    let held = |seq| !holes.iter().any(|(from, to)| (*from..=*to).contains(&seq));
+    let lane = RestoredLane {
+        tip: slots,
+        holes: holes.iter().map(gone).collect(),
+        slots: vec![restored(&all[all.len() - 1])],
+        ..RestoredLane::new(identity(4).public())
+    };
+    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    victim.leave_alone();
+    (1..4).for_each(|n| {
+        victim.link(n);
+    });
+    for (ms, has) in [(20_000, 0), (9000, found)] {
+        victim.run(ms, |victim, link, frame| match &frame {
+            Frame::Compare(Compare { ticket, .. }) if link.0 == 2 && has > 0 => {
+                let holes = Digest([1; 32]);
+                victim.tips(link, *ticket, vec![Tip { holes, ..tip_of(&all[all.len() - 1]) }]);
+            }
+            Frame::Compare(asked) => victim.agree(link, asked),
+            Frame::Request(request) => {
+                for want in request.wants.iter() {
+                    let has = |seq| held(seq) || (link.0 == 2 && seq == has);
+                    match has(want.seq) {
+                        true => victim.reply(link, want, &all),
+                        false => victim.say(link, &lacks_all_but(want, slots, has)),
+                    }
+                }
+            }
+            _ => {}
+        });
+    }
+    !victim.delivered.is_empty()
+}
+
+#[test]
+fn one_slot_that_turned_up_is_found_beside_those_that_did_not() {
+    assert!(one_turns_up(&[(5, 5), (7, 7)], 20, 7), "the second of an answer");
+    assert!(one_turns_up(&[(1, 9), (11, 900)], 901, 600), "in the middle of a long hole");
+    let many: Vec<(u64, u64)> = (1..1000).step_by(2).map(|seq| (seq, seq)).collect();
+    assert!(one_turns_up(&many, 1000, 333), "one of many");
+}
+
 /// A liar shows other holes than the node has in each answer, and lacks all that it is asked for.
 #[test]
 fn whoever_always_shows_other_holes_is_asked_again_in_rounds() {
@@ -168,41 +214,61 @@ fn what_was_given_up_comes_as_fast_as_the_quota_lets_it() {
     assert_eq!(victim.delivered.len(), 1000);
 }
 
-/// Thirteen liars left as many gaps as are looked at at once. One slot of another lane turns up.
+/// Thirteen liars left as many gaps as are looked at at once, or as far apart as takes one question
+/// each. One slot of another lane turns up.
 #[test]
 fn lanes_of_many_gaps_hide_no_slot_that_turned_up() {
-    let (of, author) = (Victim::among(4, 14), 17);
-    let all = of.chain(author, 20);
-    let one = RestoredLane {
-        tip: 20,
-        holes: vec![Hole { from: 7, to: 7, gone: true }],
-        slots: vec![restored(&all[19])],
-        ..RestoredLane::new(identity(author).public())
-    };
-    let tip = |author| of.batch(author, 4000, Digest([1; 32]), "the tip");
-    let lanes = (4..17).map(|author| odd_ones_gone(&tip(author))).chain([one]).collect();
-    let mut victim = Victim::with(4, 14, Restored { lanes, bans: vec![] });
-    victim.leave_alone();
-    (1..4).for_each(|n| {
-        victim.link(n);
-    });
-    victim.run(60_000, |victim, link, frame| victim.lacking_odd(link, &frame, 4000));
-    let at = victim.now;
-    while victim.delivered.is_empty() && victim.now.since(at) < Duration::from_secs(10) {
-        victim.run(100, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Compare(_), 2) => victim.holder(link, &frame, &all),
-            (Frame::Request(request), 2) => {
-                for want in request.wants.iter() {
-                    match want.author == identity(author).public() {
-                        true => victim.reply(link, want, &all),
-                        false => victim.say(link, &lacks_all_but(want, 4001, is_even)),
-                    }
-                }
-            }
-            _ => victim.lacking_odd(link, &frame, 4000),
+    for apart in [2, 300] {
+        let (of, author) = (Victim::among(4, 14), 17);
+        let all = of.chain(author, 20);
+        let one = RestoredLane {
+            tip: 20,
+            holes: vec![Hole { from: 7, to: 7, gone: true }],
+            slots: vec![restored(&all[19])],
+            ..RestoredLane::new(identity(author).public())
+        };
+        let tip = |author| of.batch(author, 6000, Digest([1; 32]), "the tip");
+        let many = |author| RestoredLane {
+            holes: (1..6000)
+                .step_by(apart)
+                .map(|seq| Hole { from: seq, to: seq, gone: true })
+                .collect(),
+            ..odd_ones_gone(&tip(author))
+        };
+        let lanes = (4..17).map(many).chain([one]).collect();
+        let mut victim = Victim::with(4, 14, Restored { lanes, bans: vec![] });
+        victim.leave_alone();
+        let lacks = move |want: &Want| lacks_all_but(want, 6001, |seq| seq % apart as u64 != 1);
+        (1..4).for_each(|n| {
+            victim.link(n);
         });
+        for differs in [false, true] {
+            let at = victim.now;
+            let most = if differs { 10 } else { 60 };
+            while victim.delivered.is_empty() && victim.now.since(at).as_secs() < most {
+                victim.run(100, |victim, link, frame| match &frame {
+                    Frame::Compare(_) if differs && link.0 == 2 => {
+                        victim.holder(link, &frame, &all);
+                    }
+                    Frame::Compare(asked) => victim.agree(link, asked),
+                    Frame::Request(request) => {
+                        for want in request.wants.iter() {
+                            let its = want.author == identity(author).public();
+                            match differs && link.0 == 2 && its {
+                                true => victim.reply(link, want, &all),
+                                false if its => {
+                                    victim.say(link, &lacks_all_but(want, 20, |_| true))
+                                }
+                                false => victim.say(link, &lacks(want)),
+                            }
+                        }
+                    }
+                    _ => {}
+                });
+            }
+        }
+        assert_eq!(victim.delivered.len(), 1, "{apart} apart");
     }
-    assert_eq!(victim.delivered.len(), 1);
 }
 
 /// A member links that lacks all that was given up, too.

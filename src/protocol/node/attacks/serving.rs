@@ -73,6 +73,38 @@ fn what_is_pruned_while_the_node_runs_is_said_to_be_pruned() {
     assert_eq!(why(3), (3, WhyMissing::Busy, 50, 52), "a read that failed");
 }
 
+/// A disk that was full has a batch a little later than readers had it; another never has it.
+#[test]
+fn what_could_not_be_read_is_named_again_before_long() {
+    let mut victim = Victim::among(4, 2);
+    let link = victim.link(1);
+    // Above the tip, and more than the newest that are held in memory.
+    for author in [4, 5] {
+        let batches = victim.chain(author, 300);
+        batches[1..].iter().for_each(|batch| victim.push(link, batch));
+    }
+    victim.run(500, |_, _, _| {});
+    let names = |victim: &mut Victim| {
+        let author = victim.network.index_of(&identity(4).public()).expect("known");
+        let key = identity(4).public();
+        victim.node.lanes.above(author, key, victim.now).any(|slot| slot.seq == 2)
+    };
+    let mut pauses = Vec::new();
+    for ticket in 1..8 {
+        assert!(names(&mut victim));
+        victim.unreadable = true;
+        victim.say(link, &request(4, ticket, [2].into_iter()));
+        let since = victim.now;
+        while !names(&mut victim) {
+            victim.run(500, |_, _, _| {});
+        }
+        pauses.push(victim.now.since(since).as_millis());
+    }
+    let near = |pause: u128, least: u128| (least..=least + 500).contains(&pause);
+    assert!(near(pauses[0], 2000) && near(pauses[6], 60_000), "{pauses:?}");
+    assert!(pauses.windows(2).all(|two| two[0] < two[1] && two[1] <= 2 * two[0] + 1000));
+}
+
 #[test]
 fn an_asker_is_told_what_comes_after_a_gap() {
     let mut victim = Victim::among(4, 1);
