@@ -144,8 +144,9 @@ impl Lack {
         self.answers.len()
     }
 
-    /// It gave a slot, which was missing below the tip or not. If it lacked that before, it has got more since than it said: what it said
-    /// of the slots around it is forgotten, and it may soon be asked again for all others.
+    /// It gave a slot, which was missing below the tip or not. If it lacked that before, it has got
+    /// more since than it said: what it said of the slots around it is forgotten, and it may soon
+    /// be asked again for all others.
     pub fn gave(&mut self, seq: u64, missing: bool, now: Time) {
         self.gives |= missing;
         if self.lacks(seq, now) {
@@ -201,6 +202,15 @@ impl Lack {
     /// Since when it may be asked again for what was given up.
     fn probed(&self) -> Time {
         self.shown.map_or(Time(0), |(_, at)| at)
+    }
+
+    /// For how many slots that were given up it may be asked: one, where no more answers are kept,
+    /// and only once it has shown other holes.
+    pub fn probes(&self, most: usize, now: Time) -> usize {
+        match (self.is_known_well(now), now.since(self.probed()) < LATELY) {
+            (false, _) => most,
+            (true, lately) => usize::from(lately),
+        }
     }
 
     /// Whether it gave the last missing slot that it was asked for.
@@ -267,8 +277,10 @@ impl Lack {
         }
         self.answers.retain(|answer| now.since(answer.at) < BELIEVED);
         let next = offer.next.max(seq.saturating_add(1));
-        // What it lacked and has by now, another may have given us first.
-        let lies = next != u64::MAX && !own.has_next && self.next(next, now).is_some();
+        // What it lacked and has by now, another may have given us first; and what it said before
+        // it showed other holes is no lie since.
+        let said = self.told(next, now).is_some_and(|(_, held)| held > next);
+        let lies = next != u64::MAX && !own.has_next && said;
         if self.offered.contains(&seq) || lies {
             self.broken = self.broken.saturating_add(1);
         }
@@ -281,8 +293,14 @@ impl Lack {
             self.given = 0;
         }
         self.insert(Answer::new(seq, Offer { next, ..*offer }, now));
+        let mut excess = self.answers.len().saturating_sub(MAX_LACKED);
+        let probed = self.probed();
+        self.answers.retain(|answer| {
+            let goes = excess > 0 && answer.at < probed; // it is asked for that anew
+            excess -= usize::from(goes);
+            !goes
+        });
         let settled = self.answers.partition_point(|answer| answer.end <= own.lowest);
-        let excess = self.answers.len().saturating_sub(MAX_LACKED);
         self.answers.drain(..settled.min(excess));
         self.answers.truncate(MAX_LACKED); // the lowest are decided first
     }
@@ -388,6 +406,20 @@ mod tests {
         lack.shows(Digest([1; 32]), now.after(ASK_AGAIN_FIRST));
         lack.shows(Digest([2; 32]), begun.after(ASK_AGAIN_FIRST + Duration::from_millis(1)));
         assert_eq!(lack.told(5, now), Some((7, 6)), "the same holes, and others too soon");
+    }
+
+    /// It lacked all, and has every second one since.
+    #[test]
+    fn what_a_member_got_since_it_showed_other_holes_is_no_broken_offer() {
+        let (mut lack, begun) = (Lack::default(), Time(7));
+        lack.learn(1, &offer(u64::MAX), own(1), begun);
+        let now = begun.after(ASK_AGAIN_FIRST);
+        lack.shows(Digest([1; 32]), now);
+        for hole in 0..20 {
+            let seq = 1 + 600 * hole;
+            lack.learn(seq, &offer(seq + 300), own(1), now);
+            assert_eq!(lack.next(seq, now), Some(seq + 300), "{hole}");
+        }
     }
 
     /// A liar gives a member slots that it lacked, and the same ones to us.

@@ -94,6 +94,8 @@ impl Node {
             let Some(seq) = gone.and_then(|next| holes.next_gone(next)) else { return };
             next = match lack.and_then(|lack| lack.told(seq, self.now)) {
                 Some((_, held)) if held > seq => held,
+                // Its answer says what comes next.
+                _ if self.recovery.under_way.is_asked(author, seq, member) => return,
                 _ if !holes.may_fill(seq) => seq.saturating_add(1),
                 _ => {
                     let due = self.now.after(self.config.ask_after);

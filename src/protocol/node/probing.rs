@@ -7,10 +7,10 @@ use rand::RngExt as _;
 use super::comparing::COMPARES;
 use super::state::Node;
 use crate::protocol::lack::Lack;
-use crate::protocol::lanes::Lane;
+use crate::protocol::lanes::{Holes, Lane};
 use crate::protocol::recovery::Budget;
 use crate::protocol::under_way::Ask;
-use crate::protocol::{Hole, LinkId, Time};
+use crate::protocol::{LinkId, Time};
 use crate::wire::Lacked;
 use crate::wire::limits::{MAX_WANTS, PROBE_COMPARES, RECOVERING_PER_LINK};
 
@@ -87,7 +87,7 @@ impl Node {
                 lane.holes().may_fill(seq).then_some(seq)
             });
             let mut slots: Vec<u64> = known.take(PROBED).collect();
-            slots.extend(may_have(lack, (all, first), share, self.now));
+            slots.extend(may_have(lack, (lane.holes(), first), share, self.now));
             of_lanes.push(slots.into_iter().map(move |seq| (author, seq)));
         }
         let mut some = Vec::new();
@@ -107,13 +107,13 @@ impl Node {
 /// answers are kept.
 fn may_have(
     lack: Option<&Lack>,
-    (holes, first): (&[Hole], usize),
+    (all, first): (&Holes, usize),
     looks: usize,
     now: Time,
 ) -> Vec<u64> {
-    let (mut some, mut at, mut around) = (Vec::new(), first, false);
+    let (mut some, mut at, mut around, holes) = (Vec::new(), first, false, all.ranges());
     let gives = lack.is_some_and(Lack::gives);
-    let most = if lack.is_some_and(|lack| lack.is_known_well(now)) { 1 } else { PROBED };
+    let most = lack.map_or(PROBED, |lack| lack.probes(PROBED, now));
     for _ in 0..looks {
         if at >= holes.len() && !std::mem::replace(&mut around, true) {
             at = 0;
@@ -126,6 +126,10 @@ fn may_have(
         let mut next = hole.from;
         while let Some((end, _)) = told(next).filter(|_| next <= hole.to) {
             next = end;
+        }
+        // Where there is no room to divide the hole, its upper end takes none.
+        if next <= hole.to && !all.may_fill(next) {
+            next = if told(hole.to).is_none() { hole.to } else { hole.to + 1 };
         }
         if next > hole.to || !hole.gone {
             at = (at + 1).max(holes.partition_point(|hole| hole.to < next));

@@ -1,26 +1,23 @@
-//! What is missing, or was given up, is asked for again: liars neither stop that nor make it dear.
+//! What is missing is asked for again: liars neither stop that nor make it dear.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::answering::lacks_all_but;
 use super::recovering::tip_of;
-use super::trouble::restored;
 use super::{Victim, identity};
 use crate::crypto::Digest;
-use crate::protocol::lack::{Offer, Own};
 use crate::protocol::{Hole, Input, LinkId, Restored, RestoredLane, Time};
-use crate::wire::limits::{PROBE_BURST, PROBES_PER_S, VERSION};
-use crate::wire::{Batch, Compare, Entry, Frame, Hello, Instance, Lacked, Tip, Want};
+use crate::wire::limits::VERSION;
+use crate::wire::{Batch, Compare, Entry, Frame, Hello, Instance, Tip};
 
-fn is_even(seq: u64) -> bool {
+pub(super) fn is_even(seq: u64) -> bool {
     seq.is_multiple_of(2)
 }
 
 impl Victim {
     /// Has it take the even ones of so many slots of each of some authors, and a restart header
     /// above; those who are linked lack all others.
-    fn leave_out_odd_slots(&mut self, authors: std::ops::Range<u16>, slots: u64) {
+    pub(super) fn leave_out_odd_slots(&mut self, authors: std::ops::Range<u16>, slots: u64) {
         for author in authors {
             let all = self.chain(author, slots);
             for some in all.chunks(100) {
@@ -42,7 +39,7 @@ impl Victim {
     }
 
     /// What a member says that took what such an author gave.
-    fn lacking_odd(&mut self, link: LinkId, frame: &Frame, slots: u64) {
+    pub(super) fn lacking_odd(&mut self, link: LinkId, frame: &Frame, slots: u64) {
         match frame {
             Frame::Compare(asked) => self.agree(link, asked),
             Frame::Request(request) => {
@@ -54,270 +51,9 @@ impl Victim {
         }
     }
 
-    fn given_up(&self) -> usize {
+    pub(super) fn given_up(&self) -> usize {
         self.node.lanes.holed().map(|(_, lane)| lane.holes().gone().count()).sum()
     }
-}
-
-/// A lane up to a batch, without the odd ones of its slots, which were given up.
-fn odd_ones_gone(tip: &Batch) -> RestoredLane {
-    let gone = |seq| Hole { from: seq, to: seq, gone: true };
-    RestoredLane {
-        tip: tip.header.seq,
-        holes: (1..tip.header.seq).step_by(2).map(gone).collect(),
-        slots: vec![restored(tip)],
-        ..RestoredLane::new(tip.header.author)
-    }
-}
-
-/// Lanes of many gaps, each given up. Members link anew, again and again, and leave open what they
-/// are asked for of those.
-#[test]
-fn what_was_given_up_is_asked_for_within_the_budget() {
-    let of = Victim::among(46, 32);
-    let tip = |author| of.batch(author, 4000, Digest([1; 32]), "the tip");
-    let lanes = (46..78).map(|author| odd_ones_gone(&tip(author))).collect();
-    let mut victim = Victim::with(46, 32, Restored { lanes, bans: vec![] });
-    victim.leave_alone();
-    (1..=16).for_each(|n| {
-        victim.link(n);
-    });
-    victim.run(5000, |victim, link, frame| victim.lacking_odd(link, &frame, 4000));
-    let (mut asked, began) = (0, victim.now);
-    for round in 0..100 {
-        for n in 17..46 {
-            victim.link_as(n, LinkId(100 * (round + 1) + u64::from(n)));
-        }
-        victim.run(10, |victim, link, frame| match &frame {
-            Frame::Request(request) => asked += request.wants.len() as u64,
-            _ => victim.lacking_odd(link, &frame, 4000),
-        });
-    }
-    let took = u64::try_from(victim.now.since(began).as_millis()).expect("short");
-    // The last of the budget may be overdrawn by one request.
-    let most = PROBE_BURST + PROBES_PER_S * took / 1000 + 16;
-    assert!((most / 2..=most).contains(&asked), "{asked} in {took} ms, at most {most}");
-}
-
-/// All lacked what was given up. One got it since, and could tell nobody.
-#[test]
-fn what_was_given_up_is_asked_for_again_of_whoever_shows_other_holes() {
-    for differs in [false, true] {
-        let mut victim = Victim::among(4, 1);
-        victim.leave_alone();
-        (1..4).for_each(|n| {
-            victim.link(n);
-        });
-        victim.leave_out_odd_slots(4..5, 20);
-        victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, 20));
-        assert_eq!(victim.given_up(), 10);
-        let (all, mut others) = (victim.chain(4, 20), 0);
-        victim.run(9000, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Request(_), 2) => victim.holder(link, &frame, &all),
-            (Frame::Compare(_), 2) if differs => victim.holder(link, &frame, &all),
-            (Frame::Request(_), _) => others += 1,
-            _ => victim.lacking_odd(link, &frame, 20),
-        });
-        assert_eq!(victim.delivered.len(), if differs { 21 } else { 11 });
-        assert_eq!(others, 0, "they name nothing");
-    }
-}
-
-/// A lane with some holes that were given up, of which a member that is linked got one slot since.
-fn one_turns_up(holes: &[(u64, u64)], slots: u64, found: u64) -> bool {
-    let all = Victim::among(4, 1).chain(4, slots);
-    let gone = |(from, to): &(u64, u64)| Hole { from: *from, to: *to, gone: true };
-    let held = |seq| !holes.iter().any(|(from, to)| (*from..=*to).contains(&seq));
-    let lane = RestoredLane {
-        tip: slots,
-        holes: holes.iter().map(gone).collect(),
-        slots: vec![restored(&all[all.len() - 1])],
-        ..RestoredLane::new(identity(4).public())
-    };
-    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
-    victim.leave_alone();
-    (1..4).for_each(|n| {
-        victim.link(n);
-    });
-    for (ms, has) in [(20_000, 0), (9000, found)] {
-        victim.run(ms, |victim, link, frame| match &frame {
-            Frame::Compare(Compare { ticket, .. }) if link.0 == 2 && has > 0 => {
-                let holes = Digest([1; 32]);
-                victim.tips(link, *ticket, vec![Tip { holes, ..tip_of(&all[all.len() - 1]) }]);
-            }
-            Frame::Compare(asked) => victim.agree(link, asked),
-            Frame::Request(request) => {
-                for want in request.wants.iter() {
-                    let has = |seq| held(seq) || (link.0 == 2 && seq == has);
-                    match has(want.seq) {
-                        true => victim.reply(link, want, &all),
-                        false => victim.say(link, &lacks_all_but(want, slots, has)),
-                    }
-                }
-            }
-            _ => {}
-        });
-    }
-    !victim.delivered.is_empty()
-}
-
-#[test]
-fn one_slot_that_turned_up_is_found_beside_those_that_did_not() {
-    assert!(one_turns_up(&[(5, 5), (7, 7)], 20, 7), "the second of an answer");
-    assert!(one_turns_up(&[(1, 9), (11, 900)], 901, 600), "in the middle of a long hole");
-    let many: Vec<(u64, u64)> = (1..1000).step_by(2).map(|seq| (seq, seq)).collect();
-    assert!(one_turns_up(&many, 1000, 333), "one of many");
-}
-
-/// A liar shows other holes than the node has in each answer, and lacks all that it is asked for.
-#[test]
-fn whoever_always_shows_other_holes_is_asked_again_in_rounds() {
-    const SLOTS: u64 = 600;
-    for changes in [false, true] {
-        let mut victim = Victim::among(4, 1);
-        victim.leave_alone();
-        (1..4).for_each(|n| {
-            victim.link(n);
-        });
-        victim.leave_out_odd_slots(4..5, SLOTS);
-        victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, SLOTS));
-        assert_eq!(victim.given_up(), 300);
-        let (all, mut asked, mut shown) = (victim.chain(4, SLOTS), 0, 0u8);
-        victim.run(60_000, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Compare(Compare { ticket, .. }), 2) => {
-                shown = if changes { shown.wrapping_add(1) } else { 1 };
-                let holes = Digest([shown; 32]);
-                victim.tips(link, *ticket, vec![Tip { holes, ..tip_of(&all[599]) }]);
-            }
-            (Frame::Request(request), 2) => {
-                asked += request.wants.len();
-                victim.lacking_odd(link, &frame, SLOTS);
-            }
-            _ => victim.lacking_odd(link, &frame, SLOTS),
-        });
-        // At most every 2 s, each time for one in 256 slots; once where nothing changes.
-        let rounds = if changes { 2..=30 } else { 1..=1 };
-        let most = rounds.start() * 2..=rounds.end() * 4;
-        assert!(most.contains(&asked), "{asked}, changes {changes}");
-    }
-}
-
-/// A member has all that was given up.
-#[test]
-fn what_was_given_up_comes_as_fast_as_the_quota_lets_it() {
-    let all = Victim::among(4, 1).chain(4, 2000);
-    let found = Restored { lanes: vec![odd_ones_gone(&all[1999])], bans: vec![] };
-    let mut victim = Victim::with(4, 1, found);
-    victim.leave_alone();
-    victim.link(1);
-    victim.run(15_000, |victim, link, frame| victim.holder(link, &frame, &all));
-    assert_eq!(victim.delivered.len(), 1000);
-}
-
-/// Thirteen liars left as many gaps as are looked at at once, or as far apart as takes one question
-/// each. One slot of another lane turns up.
-#[test]
-fn lanes_of_many_gaps_hide_no_slot_that_turned_up() {
-    for apart in [2, 300] {
-        let (of, author) = (Victim::among(4, 14), 17);
-        let all = of.chain(author, 20);
-        let one = RestoredLane {
-            tip: 20,
-            holes: vec![Hole { from: 7, to: 7, gone: true }],
-            slots: vec![restored(&all[19])],
-            ..RestoredLane::new(identity(author).public())
-        };
-        let tip = |author| of.batch(author, 6000, Digest([1; 32]), "the tip");
-        let many = |author| RestoredLane {
-            holes: (1..6000)
-                .step_by(apart)
-                .map(|seq| Hole { from: seq, to: seq, gone: true })
-                .collect(),
-            ..odd_ones_gone(&tip(author))
-        };
-        let lanes = (4..17).map(many).chain([one]).collect();
-        let mut victim = Victim::with(4, 14, Restored { lanes, bans: vec![] });
-        victim.leave_alone();
-        let lacks = move |want: &Want| lacks_all_but(want, 6001, |seq| seq % apart as u64 != 1);
-        (1..4).for_each(|n| {
-            victim.link(n);
-        });
-        for differs in [false, true] {
-            let at = victim.now;
-            let most = if differs { 10 } else { 60 };
-            while victim.delivered.is_empty() && victim.now.since(at).as_secs() < most {
-                victim.run(100, |victim, link, frame| match &frame {
-                    Frame::Compare(_) if differs && link.0 == 2 => {
-                        victim.holder(link, &frame, &all);
-                    }
-                    Frame::Compare(asked) => victim.agree(link, asked),
-                    Frame::Request(request) => {
-                        for want in request.wants.iter() {
-                            let its = want.author == identity(author).public();
-                            match differs && link.0 == 2 && its {
-                                true => victim.reply(link, want, &all),
-                                false if its => {
-                                    victim.say(link, &lacks_all_but(want, 20, |_| true))
-                                }
-                                false => victim.say(link, &lacks(want)),
-                            }
-                        }
-                    }
-                    _ => {}
-                });
-            }
-        }
-        assert_eq!(victim.delivered.len(), 1, "{apart} apart");
-    }
-}
-
-/// A member links that lacks all that was given up, too.
-#[test]
-fn a_newcomer_is_not_asked_for_each_of_the_gaps_that_it_has_told_of() {
-    let mut victim = Victim::among(5, 1);
-    victim.leave_alone();
-    (1..4).for_each(|n| {
-        victim.link(n);
-    });
-    victim.leave_out_odd_slots(5..6, 200);
-    victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, 200));
-    let (link, mut asked) = (victim.link(4), 0);
-    victim.run(9000, |victim, from, frame| {
-        if let Frame::Request(request) = &frame
-            && from == link
-        {
-            asked += request.wants.len();
-        }
-        victim.lacking_odd(from, &frame, 200);
-    });
-    assert!((1..=2 * 16).contains(&asked), "{asked}");
-}
-
-/// A liar says to have every other gap of lanes with as many as there may be.
-#[test]
-fn a_bounded_number_of_gaps_is_looked_at_for_what_a_member_offers() {
-    const SLOTS: u64 = 4000;
-    let gone = |seq| Hole { from: seq, to: seq, gone: true };
-    let lane = |author: u16| RestoredLane {
-        tip: SLOTS,
-        holes: (1..SLOTS).step_by(2).map(gone).collect(),
-        ..RestoredLane::new(identity(author).public())
-    };
-    let found = Restored { lanes: (4..6).map(lane).collect(), bans: vec![] };
-    let mut victim = Victim::with(4, 2, found);
-    assert_eq!(victim.given_up(), 4000);
-    let (member, now) =
-        (victim.network.index_of(&identity(1).public()).expect("known"), victim.now);
-    for author in 4..6 {
-        for seq in (1..SLOTS).step_by(256) {
-            let mut lacked = Lacked::default();
-            (1..256).step_by(2).for_each(|above| lacked.mark(above));
-            let offer = Offer { next: seq + 2, lacked };
-            victim.node.recovery.lacks((author, seq), member, (&offer, Own::default()), now);
-        }
-    }
-    let probed = victim.node.some_given_up(member, &BTreeSet::new()).len();
-    assert!((64..=1024 + 64).contains(&probed), "{probed}");
 }
 
 /// One of two that are linked leaves open what it is asked for, and links anew before that is too

@@ -22,6 +22,7 @@ mod comparing;
 mod cut_off;
 mod differing;
 mod full;
+mod given_up;
 mod holding_up;
 mod linking;
 mod recovering;

@@ -83,7 +83,11 @@ fn what_could_not_be_read_is_named_again_before_long() {
         let batches = victim.chain(author, 300);
         batches[1..].iter().for_each(|batch| victim.push(link, batch));
     }
-    victim.run(500, |_, _, _| {});
+    let awake = |victim: &mut Victim, link, frame: Frame| match frame {
+        Frame::Ping => victim.say(link, &Frame::Ping),
+        frame => polite(victim, link, frame),
+    };
+    victim.run(500, awake);
     let names = |victim: &mut Victim| {
         let author = victim.network.index_of(&identity(4).public()).expect("known");
         let key = identity(4).public();
@@ -96,7 +100,7 @@ fn what_could_not_be_read_is_named_again_before_long() {
         victim.say(link, &request(4, ticket, [2].into_iter()));
         let since = victim.now;
         while !names(&mut victim) {
-            victim.run(500, |_, _, _| {});
+            victim.run(500, awake);
         }
         pauses.push(victim.now.since(since).as_millis());
     }
