@@ -103,8 +103,8 @@ impl Node {
 }
 
 /// The first slots of holes that a member may have, as far as it said, from one hole on: one of so
-/// many as its answer tells of, unless it gives what it is asked for; and one in all, where no more
-/// answers are kept.
+/// many as its answer tells of, unless it gives what it is asked for. Where no more answers are
+/// kept, one in all, and only once it has shown other holes.
 fn may_have(
     lack: Option<&Lack>,
     (all, first): (&Holes, usize),
