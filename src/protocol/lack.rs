@@ -408,17 +408,20 @@ mod tests {
         assert_eq!(lack.told(5, now), Some((7, 6)), "the same holes, and others too soon");
     }
 
-    /// It lacked all, and has every second one since.
+    /// In each of many holes it lacked 400 slots, and has the upper hundred since.
     #[test]
     fn what_a_member_got_since_it_showed_other_holes_is_no_broken_offer() {
-        let (mut lack, begun) = (Lack::default(), Time(7));
-        lack.learn(1, &offer(u64::MAX), own(1), begun);
-        let now = begun.after(ASK_AGAIN_FIRST);
-        lack.shows(Digest([1; 32]), now);
-        for hole in 0..20 {
-            let seq = 1 + 600 * hole;
-            lack.learn(seq, &offer(seq + 300), own(1), now);
-            assert_eq!(lack.next(seq, now), Some(seq + 300), "{hole}");
+        for shows in [false, true] {
+            let (mut lack, begun) = (Lack::default(), Time(7));
+            let now = begun.after(ASK_AGAIN_FIRST);
+            let holes = (0..20).map(|hole| 1 + 600 * hole);
+            holes.clone().for_each(|seq| lack.learn(seq, &offer(seq + 400), own(1), begun));
+            if shows {
+                lack.shows(Digest([1; 32]), now);
+            }
+            holes.clone().for_each(|seq| lack.learn(seq, &offer(seq + 300), own(1), now));
+            let believed = holes.filter(|seq| lack.next(*seq, now) == Some(seq + 300));
+            assert_eq!(believed.count() == 20, shows, "else eight such offers are lies");
         }
     }
 
