@@ -1,13 +1,29 @@
 //! A client of the node that the arguments name, and the runtime that it needs.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 
-use super::exit::Usage;
-use super::{args, keys};
+use super::error::Usage;
+use super::keys;
 use crate::client::{Client, ClientError};
 
+/// Which node is asked, and how answers are printed.
+#[derive(Debug, clap::Args)]
+pub struct Api {
+    /// The node's HTTP interface
+    #[arg(long, value_name = "URL", env = "LOYAL_API", default_value = "http://127.0.0.1:7700")]
+    pub api: String,
+    /// Send the bearer token in this file
+    #[arg(long, value_name = "FILE")]
+    pub api_token_file: Option<PathBuf>,
+    /// Print JSON: one object, or one a line for lists
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The client.
-pub fn client(args: &args::Client) -> anyhow::Result<Client> {
+pub fn client(args: &Api) -> anyhow::Result<Client> {
     let token = match &args.api_token_file {
         None => None,
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),

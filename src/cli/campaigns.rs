@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::error::INTERRUPTED;
+use super::escape::quoted;
 use super::screen::bar;
 use super::signals::Stop;
-use super::sim::{Args, INTERRUPTED, quoted, reproduce};
+use super::sim_args::{Args, reproduce};
 use super::{folder, notes, output};
 use crate::campaign::{
     self, Bounds, Failure, Kind, Order, Plan, Range, SeedResult, Source, Summary,

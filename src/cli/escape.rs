@@ -37,6 +37,15 @@ fn reorders(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// As a shell reads it back.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+@%,^".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +59,17 @@ mod tests {
         assert_eq!(escape("hél", 3), "hél");
         assert_eq!(payload(&[0xff, 0x00], 10), "0xff00");
         assert_eq!(payload(&[0xff; 9], 4), "0xffff…");
+    }
+
+    #[test]
+    fn a_shell_reads_back_what_is_quoted() {
+        assert_eq!(quoted("net.loss=0.1"), "net.loss=0.1");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted(""), "''");
+        let nasty = "load.0.publishers={count=1} # it's \"$HOME\" `x`";
+        let script = format!("printf %s {}", quoted(nasty));
+        let printed =
+            std::process::Command::new("sh").args(["-c", &script]).output().expect("runs");
+        assert_eq!(String::from_utf8_lossy(&printed.stdout), nasty);
     }
 }

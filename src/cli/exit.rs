@@ -7,15 +7,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, MeshVerb, Verb};
+use super::error::{code, message};
 use super::{
     explain, keygen, mesh, mesh_run, network, node, notes, output, post, read, rejections, report,
     scenarios, sim,
 };
-
-/// What the user asked for makes no sense: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(pub String);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -37,11 +33,6 @@ fn parsed() -> ExitCode {
             code(&error)
         }
     }
-}
-
-/// The exit code of a failure.
-pub fn code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<Usage>() { 2.into() } else { 1.into() }
 }
 
 /// Arguments that make no sense. Help and version go to standard output with code 0.
@@ -141,19 +132,6 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The error and its causes in one line, each cause once: some errors quote theirs.
-fn message(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,16 +183,5 @@ mod tests {
         ] {
             assert_eq!(takes_number(option) && is_number(value), hint, "{option} {value}");
         }
-    }
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let error = anyhow::anyhow!("in use").context("cannot listen: in use").context("no api");
-        assert_eq!(message(&error), "no api: cannot listen: in use");
-    }
-
-    #[test]
-    fn bad_usage_is_known_behind_its_context() {
-        assert!(anyhow::Error::from(Usage("x".into())).context("y").is::<Usage>());
     }
 }

@@ -1,13 +1,14 @@
 //! `loyal explain`: one message's story, from what every node says of it or from what a run left.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
 
 use super::api_client::{block_on, client, watchful};
-use super::exit::Usage;
-use super::{args, escape, notes, output, recorded, story};
+use super::error::Usage;
+use super::{api_client, escape, notes, output, recorded, story};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
 use crate::http::{MessageDto, RejectionDto};
@@ -18,6 +19,21 @@ use crate::wire::MessageId;
 /// Rows of a rejection log asked for at once, and pages that are searched.
 const PAGE: usize = 1000;
 const PAGES: usize = 200;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The message, or its batch; with --report the first digits do, and without it the slowest is
+    /// told of
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub client: api_client::Api,
+    /// Ask every node of this mesh's folder
+    #[arg(long, value_name = "DIR")]
+    pub mesh: Option<PathBuf>,
+    /// Look into the report folder of a run instead
+    #[arg(long, value_name = "DIR", conflicts_with = "mesh")]
+    pub report: Option<PathBuf>,
+}
 
 /// Names by key.
 type Names = BTreeMap<String, String>;
@@ -31,7 +47,7 @@ struct Source {
 }
 
 /// Tells the story.
-pub fn run(args: &args::Explain) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &args.report {
         return tell(&recorded::story(dir, args.id.as_deref())?, args.client.json);
     }
@@ -71,7 +87,7 @@ fn message_id(text: &str) -> Result<MessageId, Usage> {
 }
 
 /// Whom to ask, and the names of keys.
-async fn sources(args: &args::Explain) -> anyhow::Result<(Vec<Source>, Names)> {
+async fn sources(args: &Args) -> anyhow::Result<(Vec<Source>, Names)> {
     let Some(dir) = &args.mesh else {
         let client = client(&args.client)?;
         let (status, network) = (client.status().await?, client.network().await?);

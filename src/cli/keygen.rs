@@ -1,14 +1,29 @@
 //! `loyal keygen`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::args::Keygen;
 use super::{keys, output};
 use crate::crypto::Identity;
 use crate::store::keys as files;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to write the private key; never overwritten
+    #[arg(long, value_name = "FILE", default_value = "loyal.pem")]
+    pub out: PathBuf,
+    /// Encrypt it, and ask for the passphrase twice; implied when a passphrase is given
+    #[arg(long)]
+    pub encrypt: bool,
+    #[command(flatten)]
+    pub passphrase: keys::Passphrase,
+    /// Print an object
+    #[arg(long)]
+    pub json: bool,
+}
 
 #[derive(Serialize)]
 struct Made<'a> {
@@ -18,7 +33,7 @@ struct Made<'a> {
 }
 
 /// Writes a new identity and prints its public key.
-pub fn run(args: &Keygen) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let passphrase = match keys::given(&args.passphrase)? {
         Some(given) => Some(given),
         None if args.encrypt => Some(keys::ask_twice()?),

@@ -2,14 +2,21 @@
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use zeroize::Zeroizing;
 
-use super::args::Passphrase;
-use super::exit::Usage;
+use super::error::Usage;
 use crate::protocol::Network;
+
+/// Where a passphrase comes from.
+#[derive(Debug, Default, clap::Args)]
+pub struct Passphrase {
+    /// Read the passphrase from the first line of this file; else from LOYAL_PASSPHRASE, else ask
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
 
 const VARIABLE: &str = "LOYAL_PASSPHRASE";
 /// Longest passphrase or token file that is read, in bytes.

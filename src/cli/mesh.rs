@@ -10,10 +10,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::exit::Usage;
+use super::error::{INTERRUPTED, Usage};
 use super::signals::{self, Stop, stopped};
-use super::sim::INTERRUPTED;
-use super::{args, folder, live, notes, output, screen};
+use super::{folder, live, notes, output, screen};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
 use crate::mesh::{Halt, Liar, Load, Mesh, MeshError, Plan, Progress, measure_run};
@@ -26,8 +25,67 @@ const DEFAULT_NODES: u16 = 4;
 /// The name in the report of a run that is no scenario file.
 const NAME: &str = "mesh up";
 
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("count"))]
+pub struct Args {
+    /// How many nodes, malicious ones included [default: 4]
+    #[arg(long, group = "count", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub nodes: Option<u16>,
+    /// 3F+1 nodes
+    #[arg(long, value_name = "F", group = "count",
+          value_parser = clap::value_parser!(u16).range(0..=333))]
+    pub f: Option<u16>,
+    /// One SPEC for each malicious node, comma-separated; or how many, taking forge, drop, flood
+    /// in turn
+    #[arg(long, value_name = "LIST")]
+    pub malicious: Option<String>,
+    /// Links that each node chooses for itself
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub links: Option<u16>,
+    /// Where to keep keys, data and logs; must be empty. Without it, a temporary folder
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Keep the temporary folder
+    #[arg(long)]
+    pub keep: bool,
+    /// Publish so many messages, wait, judge and exit
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub messages: Option<u64>,
+    /// Messages a second, all nodes together
+    #[arg(long, default_value_t = 50.0, value_parser = rate)]
+    pub rate: f64,
+    /// Bytes of each payload
+    #[arg(
+        long,
+        default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(0..=1_048_576)
+    )]
+    pub size: u32,
+    /// Print report.json and nothing else
+    #[arg(long, requires = "messages")]
+    pub json: bool,
+    /// Write report.json, report.html and the rest into this folder
+    #[arg(long, value_name = "DIR", requires = "messages")]
+    pub report: Option<PathBuf>,
+    /// Let nodes write their logs as JSON
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+/// A message a day.
+const SLOWEST: f64 = 1.0 / 86_400.0;
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (SLOWEST..=1e6).contains(&rate) => Ok(rate),
+        _ => Err("a rate is a number of messages a second, at least one a day (0.0000116) and at \
+                  most a million"
+            .into()),
+    }
+}
+
 /// Runs a mesh.
-pub fn run(args: args::MeshUp) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (nodes, liars) = members(&args)?;
     apart(args.dir.as_deref(), args.report.as_deref())?;
     let _report = folder::prepare(args.report.as_deref())?;
@@ -86,7 +144,7 @@ fn last(nodes: usize, liars: Vec<Liar>) -> BTreeMap<usize, Liar> {
 }
 
 /// How many nodes, and what the last of them do.
-fn members(args: &args::MeshUp) -> anyhow::Result<(usize, Vec<Liar>)> {
+fn members(args: &Args) -> anyhow::Result<(usize, Vec<Liar>)> {
     let nodes = match (args.nodes, args.f) {
         (_, Some(f)) => 3 * usize::from(f) + 1,
         (nodes, None) => usize::from(nodes.unwrap_or(DEFAULT_NODES)),
@@ -195,7 +253,7 @@ fn named(path: &Path) -> Result<(), String> {
     path.to_str().map(|_| ()).ok_or_else(why)
 }
 
-async fn up(args: &args::MeshUp, plan: &Plan) -> anyhow::Result<ExitCode> {
+async fn up(args: &Args, plan: &Plan) -> anyhow::Result<ExitCode> {
     let stop = signals::listen(false).context("cannot listen for signals")?;
     let begun = Instant::now();
     let mut mesh = Mesh::start(plan, now())?;
@@ -205,7 +263,7 @@ async fn up(args: &args::MeshUp, plan: &Plan) -> anyhow::Result<ExitCode> {
 }
 
 async fn work(
-    args: &args::MeshUp,
+    args: &Args,
     plan: &Plan,
     mesh: &mut Mesh,
     stop: Stop,
@@ -268,7 +326,7 @@ pub(super) fn bar(length: u64, what: &'static str) -> ProgressBar {
 }
 
 /// The command line that runs it again.
-fn reproduce(args: &args::MeshUp, plan: &Plan) -> String {
+fn reproduce(args: &Args, plan: &Plan) -> String {
     let mut line = format!("loyal mesh up --nodes {}", plan.nodes);
     if !plan.liars.is_empty() {
         let specs: Vec<&str> = plan.liars.values().map(|liar| &*liar.spec).collect();
@@ -295,7 +353,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, MeshVerb, Verb};
 
-    fn parse(line: &str) -> args::MeshUp {
+    fn parse(line: &str) -> Args {
         match Cli::try_parse_from(line.split(' ')).expect(line).verb {
             Verb::Mesh(MeshVerb::Up(args)) => args,
             other => panic!("{other:?}"),

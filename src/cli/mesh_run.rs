@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 
-use super::exit::Usage;
+use super::error::Usage;
+use super::escape::quoted;
 use super::mesh::{Folder, apart, bar, interrupted, now, or_interrupted};
 use super::{folder, notes, output, scenarios, signals};
 use crate::mesh::{Halt, Mesh, Playing, Progress, messages, plan, play};
@@ -168,15 +169,6 @@ fn reproduce(args: &Args, seed: u64) -> String {
         line += &format!(" --set {}", quoted(overlay));
     }
     line
-}
-
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod api_client;
 mod args;
 mod campaigns;
+mod error;
 mod escape;
 mod exit;
 mod explain;
@@ -30,6 +31,7 @@ mod screen;
 mod signals;
 mod signer;
 mod sim;
+mod sim_args;
 mod story;
 
 pub use exit::main;

@@ -1,15 +1,43 @@
 //! `loyal network new` and `loyal network check`
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::args::NetworkVerb;
 use super::{keys, output};
 use crate::mesh;
 use crate::protocol::{Network, Role};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Make keys and a network file for a mesh
+    #[command(after_help = "Example: loyal network new --nodes 4 --authors 1 --dir net")]
+    New {
+        /// Members, each with a node
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        nodes: u16,
+        /// Further keys that sign elsewhere and run no node
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
+        authors: u16,
+        /// Where to write n0.pem, a0.pem, … and network.toml
+        #[arg(long)]
+        dir: PathBuf,
+        /// Print an object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a network file
+    #[command(after_help = "Example: loyal network check net/network.toml")]
+    Check {
+        /// The network file
+        file: PathBuf,
+        /// Print an object
+        #[arg(long)]
+        json: bool,
+    },
+}
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -22,13 +50,13 @@ struct Summary<'a> {
 }
 
 /// Makes or checks a network file.
-pub fn run(verb: &NetworkVerb) -> anyhow::Result<ExitCode> {
+pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     match verb {
-        NetworkVerb::New { nodes, authors, dir, json } => {
+        Verb::New { nodes, authors, dir, json } => {
             let made = mesh::create(dir, usize::from(*nodes), usize::from(*authors))?;
             print(&made.file, &made.network, *json)?;
         }
-        NetworkVerb::Check { file, json } => print(file, &keys::network(file)?, *json)?,
+        Verb::Check { file, json } => print(file, &keys::network(file)?, *json)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,15 +1,17 @@
 //! `loyal node`: one node in the foreground.
 
 use std::env::VarError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use super::exit::{self, Usage};
+use super::error::{self, Usage};
 use super::signals::{self, stopped};
-use super::{args, keys, logs};
+use super::{keys, logs};
 use crate::adversary::Spec;
 use crate::api::{self, ApiError, ApiOptions};
 use crate::mesh::read_decoys;
@@ -23,21 +25,78 @@ const LAB_TOKEN: &str = "LOYAL_LAB_TOKEN";
 /// For what still hangs when the node has stopped.
 const ABANDON: Duration = Duration::from_secs(1);
 
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The network file
+    #[arg(long, value_name = "FILE")]
+    pub network: PathBuf,
+    /// This node's key file
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    #[command(flatten)]
+    pub passphrase: keys::Passphrase,
+    /// Where it keeps everything; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Where to listen for links; the network file's address if not given
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub gossip: Option<SocketAddr>,
+    /// Where to serve HTTP
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = address)]
+    pub api: SocketAddr,
+    /// Ask every HTTP request for the bearer token in this file; needed off loopback
+    #[arg(long, value_name = "FILE")]
+    pub api_token_file: Option<PathBuf>,
+    /// Links that it chooses for itself
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub links: Option<u16>,
+    /// Lie: behaviours joined by `+`, as in "forge@after=2s+drop:p=0.5"
+    #[arg(long, value_name = "SPEC")]
+    pub malicious: Option<String>,
+    /// Batches that honest members signed for another network, for the behaviour forge
+    #[arg(long, value_name = "FILE", requires = "malicious")]
+    pub decoys: Option<PathBuf>,
+    /// Let its links be impaired (cut, delayed, capped) through its HTTP interface, by whoever
+    /// shows the token in this file; without a token there is no such route
+    #[arg(long, value_name = "FILE", conflicts_with = "lab_token")]
+    pub lab_token_file: Option<PathBuf>,
+    /// The same with the token itself; other users may see it in the list of processes, so rather
+    /// give it as LOYAL_LAB_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    pub lab_token: Option<String>,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
+    /// Write logs as JSON. LOYAL_LOG chooses what is logged, as in `loyal=debug`
+    #[arg(long)]
+    pub log_json: bool,
+}
+
 /// Runs a node until it is told to stop.
-pub fn run(args: args::Node) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Dropped last: what was logged is written before the process ends.
     let _flush = logs::start(args.log_json).context("cannot start")?;
     let json = args.log_json;
     start(args).or_else(|error| match json {
         true => {
             tracing::error!("{error:#}"); // whoever reads JSON reads nothing else
-            Ok(exit::code(&error))
+            Ok(error::code(&error))
         }
         false => Err(error),
     })
 }
 
-fn start(args: args::Node) -> anyhow::Result<ExitCode> {
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let bare = bare.replace("localhost", "127.0.0.1");
+        let near = bare.parse::<SocketAddr>().map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_default();
+        format!("an address is an IP address and a port up to 65535, as in 127.0.0.1:7700{near}")
+    })
+}
+
+fn start(args: Args) -> anyhow::Result<ExitCode> {
     let token = match &args.api_token_file {
         None => None,
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
@@ -72,7 +131,7 @@ fn lab_token() -> Result<Option<String>, Usage> {
     }
 }
 
-fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {
+fn settings(args: &Args) -> anyhow::Result<(Settings, store::KeyLock)> {
     let network = keys::network(&args.network)?;
     let malicious = malice(args, &network)?;
     let lock = store::keys::lock(&args.key)?;
@@ -106,7 +165,7 @@ fn settings(args: &args::Node) -> anyhow::Result<(Settings, store::KeyLock)> {
     Ok((settings, lock))
 }
 
-fn malice(args: &args::Node, network: &Network) -> anyhow::Result<Option<Malice>> {
+fn malice(args: &Args, network: &Network) -> anyhow::Result<Option<Malice>> {
     let Some(text) = &args.malicious else { return Ok(None) };
     let usage = |error| Usage(format!("--malicious: {error}"));
     let spec: Spec = text.parse().map_err(usage)?;

@@ -1,16 +1,16 @@
 //! `loyal post`: publish through a node, or sign here and post the envelope.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
 
 use super::api_client::{block_on, client};
-use super::exit::Usage;
+use super::error::Usage;
 use super::signer::Signer;
-use super::{args, escape, keys, notes, output};
+use super::{api_client, escape, keys, notes, output};
 use crate::client::{Client, ClientError};
 use crate::http::{Posted, SignedDto};
 use crate::store;
@@ -23,8 +23,30 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const EMPTY: &str = "nothing to publish: no TEXT, no --file FILE, and standard input is empty; \
                      an empty message is written `loyal post \"\"`";
 
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub client: api_client::Api,
+    /// Sign here with this author key, and post the signed batch
+    #[arg(long, value_name = "FILE", requires = "network")]
+    pub key: Option<PathBuf>,
+    /// The network file that it is signed for
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub network: Option<PathBuf>,
+    #[command(flatten)]
+    pub passphrase: keys::Passphrase,
+    /// What it is about; at most 64 bytes
+    #[arg(long, default_value = "")]
+    pub topic: String,
+    /// Publish the bytes of this file; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "text")]
+    pub file: Option<PathBuf>,
+    /// The message; standard input if neither it nor --file is given
+    pub text: Option<String>,
+}
+
 /// Publishes one message.
-pub fn run(args: &args::Post) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.topic.len() > MAX_TOPIC {
         let long = args.topic.len();
         bail!(Usage(format!("--topic has {long} bytes; a topic has at most {MAX_TOPIC}")));
@@ -52,7 +74,7 @@ pub fn run(args: &args::Post) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn payload(args: &args::Post) -> anyhow::Result<Vec<u8>> {
+fn payload(args: &Args) -> anyhow::Result<Vec<u8>> {
     if let Some(text) = &args.text {
         return Ok(text.clone().into_bytes());
     }
@@ -85,7 +107,7 @@ fn payload(args: &args::Post) -> anyhow::Result<Vec<u8>> {
 
 /// Posts what is still pending, then signs and posts this message, unless it is what was pending.
 fn signed(
-    args: &args::Post,
+    args: &Args,
     client: &Client,
     key: &Path,
     network: &Path,

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::api_client::{block_on, client};
-use super::{args, escape, output};
+use super::{api_client, escape, output};
 use crate::http::{MessageDto, PeerDto, StatusDto};
 
 /// Rows asked for at once.
@@ -14,8 +14,26 @@ const PAGE: usize = 500;
 /// Characters of a payload in a table.
 const SHOWN: usize = 60;
 
+#[derive(Debug, clap::Args)]
+pub struct Messages {
+    #[command(flatten)]
+    pub client: api_client::Api,
+    /// Of this topic only
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// Of this author only: a key or a name
+    #[arg(long, value_name = "KEY")]
+    pub author: Option<String>,
+    /// After this cursor
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
 /// Lists messages.
-pub fn messages(args: &args::Messages) -> anyhow::Result<ExitCode> {
+pub fn messages(args: &Messages) -> anyhow::Result<ExitCode> {
     let client = client(&args.client)?;
     let rows = block_on(async {
         let (mut rows, mut after) = (Vec::new(), args.after.clone());
@@ -77,7 +95,7 @@ fn message_table(rows: &[MessageDto]) -> String {
 }
 
 /// Lists the other members.
-pub fn peers(args: &args::Client) -> anyhow::Result<ExitCode> {
+pub fn peers(args: &api_client::Api) -> anyhow::Result<ExitCode> {
     let client = client(args)?;
     let rows = block_on(async { Ok(client.peers().await?) })?;
     if args.json {
@@ -123,7 +141,7 @@ fn state(row: &PeerDto) -> String {
 }
 
 /// Shows a node's state.
-pub fn status(args: &args::Client) -> anyhow::Result<ExitCode> {
+pub fn status(args: &api_client::Api) -> anyhow::Result<ExitCode> {
     let client = client(args)?;
     let status = block_on(async { Ok(client.status().await?) })?;
     if args.json {

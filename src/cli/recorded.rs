@@ -8,8 +8,8 @@ use anyhow::{Context as _, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::error::Usage;
 use super::escape;
-use super::exit::Usage;
 use crate::report::{BatchLine, Cast, RefusalLine, Report, Story};
 
 /// Longest file that is read, in bytes: far above what a run writes.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::api_client::{block_on, client};
-use super::exit::Usage;
-use super::{args, escape, keys, output};
+use super::error::Usage;
+use super::{api_client, escape, keys, output};
 use crate::api;
 use crate::client::Client;
 use crate::crypto::{Digest, PublicKey, hex};
@@ -26,6 +27,21 @@ use crate::wire::{Field, Shown, fields};
 /// Bytes of a text or of what is left over that are shown.
 const SHOWN: usize = 64;
 
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The number of its row, as `loyal rejections` lists it
+    #[arg(value_name = "ROW", value_parser = clap::value_parser!(i64).range(1..))]
+    pub row: i64,
+    #[command(flatten)]
+    pub client: api_client::Api,
+    /// Read this data folder instead; its node may run or not
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The network file, for which keys it has, with --data
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub network: Option<PathBuf>,
+}
+
 /// A row, and what is known of its network without its node.
 struct Found {
     row: RejectionDto,
@@ -34,7 +50,7 @@ struct Found {
 }
 
 /// Shows it.
-pub fn run(args: &args::ShowRejection) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = match &args.data {
         Some(dir) => stopped(args, dir)?,
         None => block_on(async { running(&client(&args.client)?, args.row).await })?,
@@ -62,7 +78,7 @@ async fn running(client: &Client, number: i64) -> anyhow::Result<Found> {
     Ok(Found { row, known, names })
 }
 
-fn stopped(args: &args::ShowRejection, dir: &std::path::Path) -> anyhow::Result<Found> {
+fn stopped(args: &Args, dir: &std::path::Path) -> anyhow::Result<Found> {
     let network = args.network.as_deref().map(keys::network).transpose()?;
     let reader = Reader::open_stopped(dir)?;
     if network.as_ref().is_some_and(|network| network.id() != reader.network()) {

@@ -1,14 +1,14 @@
 //! `loyal rejections`: the rejection log of a running node, or of a data folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 
 use super::api_client::{block_on, client};
-use super::exit::Usage;
-use super::{args, escape, keys, output, read, rejection};
+use super::error::Usage;
+use super::{api_client, escape, keys, output, read, rejection};
 use crate::api;
 use crate::client::{RejectionFilter, StreamEvent};
 use crate::crypto::PublicKey;
@@ -21,9 +21,52 @@ const PAGE: usize = 500;
 /// Characters of the details in a table.
 const SHOWN: usize = 60;
 
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    #[command(flatten)]
+    pub client: api_client::Api,
+    /// Read this data folder instead; its node may run or not
+    #[arg(long, value_name = "DIR", conflicts_with = "follow")]
+    pub data: Option<PathBuf>,
+    /// The network file, for the names of keys, with --data
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub network: Option<PathBuf>,
+    /// For this reason only, as in bad_signature
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Sent by this peer only: a key or a name
+    #[arg(long, value_name = "KEY")]
+    pub peer: Option<String>,
+    /// Naming this author only: a key or a name
+    #[arg(long, value_name = "KEY")]
+    pub author: Option<String>,
+    /// Since this time: `5m` ago, or as in 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Go on with those that happen
+    #[arg(long, conflicts_with = "summary")]
+    pub follow: bool,
+    /// Count by reason and link
+    #[arg(long)]
+    pub summary: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Show one rejection: its frame field by field, and the check that failed, done again
+    #[command(
+        after_help = "Examples: loyal rejections show 12\n          loyal rejections show 12 \
+                            --data data/n0 --network net/network.toml"
+    )]
+    Show(rejection::Args),
+}
+
 /// Prints the log.
-pub fn run(args: &args::Rejections) -> anyhow::Result<ExitCode> {
-    if let Some(args::RejectionsVerb::Show(args)) = &args.verb {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(Verb::Show(args)) = &args.verb {
         return rejection::run(args);
     }
     if let Some(reason) = &args.reason {
@@ -51,7 +94,7 @@ fn check_reason(reason: &str) -> Result<Reason, Usage> {
     })
 }
 
-fn filter(args: &args::Rejections) -> RejectionFilter {
+fn filter(args: &Args) -> RejectionFilter {
     RejectionFilter {
         reason: args.reason.clone(),
         peer: args.peer.clone(),
@@ -61,7 +104,7 @@ fn filter(args: &args::Rejections) -> RejectionFilter {
     }
 }
 
-async fn running(args: &args::Rejections) -> anyhow::Result<()> {
+async fn running(args: &Args) -> anyhow::Result<()> {
     let (client, filter) = (client(&args.client)?, filter(args));
     if args.summary {
         return print_summary(&client.rejection_summary(&filter).await?, args.client.json);
@@ -83,7 +126,7 @@ async fn running(args: &args::Rejections) -> anyhow::Result<()> {
     if args.client.json { Ok(()) } else { Ok(output::text(&table(&rows))?) }
 }
 
-async fn follow(args: &args::Rejections) -> anyhow::Result<()> {
+async fn follow(args: &Args) -> anyhow::Result<()> {
     let mut stream = client(&args.client)?.rejection_stream(&filter(args), None).await?;
     loop {
         match stream.next().await? {
@@ -94,7 +137,7 @@ async fn follow(args: &args::Rejections) -> anyhow::Result<()> {
     }
 }
 
-fn stopped(args: &args::Rejections, dir: &Path) -> anyhow::Result<()> {
+fn stopped(args: &Args, dir: &Path) -> anyhow::Result<()> {
     let network = args.network.as_deref().map(keys::network).transpose()?;
     // What was typed is looked at before what is on disk.
     let reason = args.reason.as_deref().map(check_reason).transpose()?;

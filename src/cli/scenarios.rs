@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde::Serialize;
 
-use super::exit::Usage;
+use super::error::Usage;
 use super::output;
 use crate::adversary::nearest;
 use crate::scenario::{self, Scenario, ScenarioError};
@@ -17,18 +17,18 @@ use crate::scenario::{self, Scenario, ScenarioError};
 /// Longest scenario file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Scenarios {
+pub struct Args {
     #[command(subcommand)]
-    pub verb: Option<ScenariosVerb>,
+    pub verb: Option<Verb>,
     /// Print one object a line
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ScenariosVerb {
+pub enum Verb {
     /// Print a built-in scenario's file
     #[command(after_help = "Example: loyal scenarios show three-liars > mine.toml")]
     Show {
@@ -49,17 +49,17 @@ pub enum ScenariosVerb {
     Schema,
 }
 
-pub fn run(args: &Scenarios) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.verb {
         None => list(args.json)?,
-        Some(ScenariosVerb::Show { name }) => {
+        Some(Verb::Show { name }) => {
             let text = scenario::builtin(name).ok_or_else(|| unknown(name))?;
             output::bytes(text.as_bytes())?;
         }
-        Some(ScenariosVerb::Check { scenario, overlays }) => {
+        Some(Verb::Check { scenario, overlays }) => {
             output::bytes(load(scenario, overlays)?.to_toml().as_bytes())?;
         }
-        Some(ScenariosVerb::Schema) => {
+        Some(Verb::Schema) => {
             output::line(&serde_json::to_string_pretty(&scenario::schema())?)?;
         }
     }
