@@ -10,9 +10,9 @@ use axum::http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::app::App;
 use super::error::Failure;
 use super::input;
-use super::router::App;
 use crate::crypto::PublicKey;
 use crate::http::{ImpairmentDto, Problem};
 use crate::net::{Handle, Impairment, Impairments};

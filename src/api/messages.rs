@@ -11,9 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::app::App;
 use super::error::Failure;
 use super::input::{self, Params, Segment};
-use super::router::App;
 use crate::http::{GapDto, ListDto, MessageDto, PostMessage, Posted, Problem};
 use crate::protocol::Network;
 use crate::store::{LaneGap, MessageQuery, MessageRow, Reader, StoreError};

@@ -11,9 +11,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::app::App;
 use super::error::Failure;
 use super::peers::by_reason;
-use super::router::App;
 use crate::http::Problem;
 use crate::net::Traffic;
 use crate::protocol::{Reason, Snapshot};

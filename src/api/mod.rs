@@ -13,6 +13,7 @@
 //! | `lab` | impairments of links; only with a lab token |
 //! | `metrics`, `openapi` | for Prometheus; for generators of clients |
 
+mod app;
 mod connections;
 mod describe;
 #[cfg(test)]

@@ -9,8 +9,8 @@ use axum::routing::get;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
+use super::app::App;
 use super::describe::complete;
-use super::router::App;
 use crate::http::{GapDto, PostMessage, Problem};
 
 #[derive(utoipa::OpenApi)]

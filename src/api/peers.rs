@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 
+use super::app::App;
 use super::error::Failure;
-use super::router::App;
 use crate::http::{KeyDto, LinkDto, NetworkDto, PeerDto, Problem};
 use crate::protocol::{LinkView, Network, PeerView, Reason, Role, Time};
 

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::app::App;
 use super::error::Failure;
 use super::input::{self, Params, Segment};
-use super::router::App;
 use crate::crypto::hex;
 use crate::http::{ListDto, Problem, RejectionDto, SummaryRow};
 use crate::net::Handle;

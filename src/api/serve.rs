@@ -14,10 +14,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::app::App;
 use super::connections::{Connections, Place};
 use super::error::ApiError;
 use super::io::Patient;
-use super::router::{App, router};
+use super::router::router;
 use crate::diagnostics::Failing;
 use crate::http::Guard;
 use crate::net::Handle;

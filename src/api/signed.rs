@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::app::App;
 use super::error::Failure;
 use super::input;
-use super::router::App;
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::http::{Posted, Problem, SignedDto};
 use crate::wire::limits::MAX_BODY;

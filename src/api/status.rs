@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 
+use super::app::App;
 use super::error::Failure;
 use super::peers::by_reason;
-use super::router::App;
 use crate::http::{AttemptDto, AttemptKind, AttemptsDto, Problem, StatusDto};
 use crate::protocol::Snapshot;
 

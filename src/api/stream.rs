@@ -14,11 +14,11 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::app::App;
 use super::error::Failure;
 use super::input::{self, Params};
 use super::messages::{self, MessageParams};
 use super::rejections::{self, RejectionParams};
-use super::router::App;
 use crate::crypto::PublicKey;
 use crate::http::{GapDto, Problem};
 use crate::protocol::{Network, Time};

@@ -6,13 +6,15 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
-use hyper::{Request, Response};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::StatusCode;
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{ClientError, target::Target};
+use crate::http::Problem;
 
 /// Idle connections that are kept.
 const MAX_IDLE: usize = 8;
@@ -266,4 +268,41 @@ fn broke(url: &str, error: &hyper::Error) -> ClientError {
         ));
     }
     ClientError::Unreachable(format!("{url}: the connection broke: {error}"))
+}
+
+/// A request without `Host`, which the connection adds.
+pub(super) fn request(
+    method: Method,
+    path: &str,
+    body: Option<(&'static str, Bytes)>,
+) -> Result<Request<Full<Bytes>>, ClientError> {
+    let builder = Request::builder().method(method).uri(path).header(ACCEPT, "*/*");
+    let (builder, body) = match body {
+        Some((kind, body)) => (builder.header(CONTENT_TYPE, kind), body),
+        None => (builder, Bytes::new()),
+    };
+    builder
+        .body(Full::new(body))
+        .map_err(|error| ClientError::Broken(format!("{path}: no valid request: {error}")))
+}
+
+/// What an answer with an error status says, also if it is no problem document.
+pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
+    // Every error of a node is a problem document.
+    let told: Option<Problem> = serde_json::from_slice(&answer.body).ok();
+    let foreign = told.is_none();
+    let problem = told.unwrap_or_else(|| {
+        let status =
+            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let text: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
+        let (text, origin) = (text.escape_debug(), &answer.origin);
+        Problem::of(status, format!("{text} ({origin}: no loyal node answers so; is --api right?)"))
+    });
+    let problem = Problem { status: answer.status, instance: Some(url), ..problem };
+    let refused = ClientError::Refused(Box::new(problem));
+    // Any server has pages that it does not know: that is not a node's word that it has no row.
+    if foreign && answer.status == 404 {
+        return ClientError::Broken(refused.to_string());
+    }
+    refused
 }

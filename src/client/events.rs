@@ -13,8 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ClientError;
-use super::connection::{Answer, Connections, origin};
-use super::requests::{refusal, request};
+use super::connection::{Answer, Connections, origin, refusal, request};
 use crate::http::GapDto;
 
 /// What a stream of events is.

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
+use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, CONTENT_TYPE};
-use hyper::http::StatusCode;
-use hyper::{Method, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ClientError;
-use super::connection::{Answer, Bounds, Connections};
+use super::connection::{Answer, Bounds, Connections, refusal, request};
 use super::events::EventStream;
 use super::target::{Target, segment, with_query};
 use crate::http::{
-    AttemptsDto, ImpairmentDto, ListDto, MessageDto, NetworkDto, PeerDto, Posted, Problem,
-    RejectionDto, SignedDto, StatusDto, SummaryRow,
+    AttemptsDto, ImpairmentDto, ListDto, MessageDto, NetworkDto, PeerDto, Posted, RejectionDto,
+    SignedDto, StatusDto, SummaryRow,
 };
 
 /// Longer than a server takes at most, so that its own answer comes first.
@@ -251,49 +248,12 @@ impl RejectionFilter {
     }
 }
 
-/// A request without `Host`, which the connection adds.
-pub(super) fn request(
-    method: Method,
-    path: &str,
-    body: Option<(&'static str, Bytes)>,
-) -> Result<Request<Full<Bytes>>, ClientError> {
-    let builder = Request::builder().method(method).uri(path).header(ACCEPT, "*/*");
-    let (builder, body) = match body {
-        Some((kind, body)) => (builder.header(CONTENT_TYPE, kind), body),
-        None => (builder, Bytes::new()),
-    };
-    builder
-        .body(Full::new(body))
-        .map_err(|error| ClientError::Broken(format!("{path}: no valid request: {error}")))
-}
-
 /// An answer that no node gives names who gave it.
 fn foreign(url: &str, answer: &Answer, error: &serde_json::Error) -> ClientError {
     let (status, origin) = (answer.status, &answer.origin);
     ClientError::Broken(format!(
         "{url}: answered {status} ({origin}), and not as a loyal node does: {error}; is --api right?"
     ))
-}
-
-/// What an answer with an error status says, also if it is no problem document.
-pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
-    // Every error of a node is a problem document.
-    let told: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-    let foreign = told.is_none();
-    let problem = told.unwrap_or_else(|| {
-        let status =
-            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let text: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
-        let (text, origin) = (text.escape_debug(), &answer.origin);
-        Problem::of(status, format!("{text} ({origin}: no loyal node answers so; is --api right?)"))
-    });
-    let problem = Problem { status: answer.status, instance: Some(url), ..problem };
-    let refused = ClientError::Refused(Box::new(problem));
-    // Any server has pages that it does not know: that is not a node's word that it has no row.
-    if foreign && answer.status == 404 {
-        return ClientError::Broken(refused.to_string());
-    }
-    refused
 }
 
 fn absent<T>(result: Result<T, ClientError>) -> Result<Option<T>, ClientError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{holes, rows};
+use super::rows;
 use crate::crypto::PublicKey;
 use crate::wire::limits::{RECENT, WINDOW};
 
@@ -46,6 +46,16 @@ pub(super) struct Author {
     gone: Option<(i64, i64)>,
     /// The highest slot whose payload is pruned, but for late ones; `None` until it was looked for.
     pruned: Option<i64>,
+}
+
+/// Of whom a step of pruning dropped payloads, or raised the floor.
+pub(super) struct Pruned {
+    pub(super) key: PublicKey,
+    /// Its number in this store.
+    pub(super) number: i64,
+    pub(super) floor: i64,
+    /// Whether the floor rose.
+    pub(super) risen: bool,
 }
 
 /// The authors of a store, as its one writer knows them.
@@ -200,9 +210,8 @@ impl Authors {
         !self.over.is_empty()
     }
 
-    /// One bounded step: the oldest payloads of one author that is over its share. Gives who that
-    /// is, and its floor, if it changed.
-    pub(super) fn prune(&mut self, db: &Connection) -> rusqlite::Result<Option<(PublicKey, u64)>> {
+    /// One bounded step: the oldest payloads of one author that is over its share.
+    pub(super) fn prune(&mut self, db: &Connection) -> rusqlite::Result<Option<Pruned>> {
         let Some(key) = self.over.pop_first() else { return Ok(None) };
         let share = self.share(&key);
         let Some(author) = self.known.get_mut(&key) else { return Ok(None) };
@@ -211,13 +220,10 @@ impl Authors {
         let risen = author.raise_floor(db)?;
         let deleted = author.delete_old(db)?;
         let Author { number, floor, bytes, .. } = *author;
-        if risen {
-            holes::pass(db, self, &key, number, floor)?;
-        }
         if deleted == STEP || (pruned > 0 && bytes > share) {
             self.over.insert(key);
         }
-        Ok((risen || pruned > 0).then_some((key, floor.unsigned_abs())))
+        Ok((risen || pruned > 0).then_some(Pruned { key, number, floor, risen }))
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use super::author::Shares;
 use super::log::{Log, Overflow};
 use super::quarantine::Damage;
-use super::writer::{Command, Writer};
+use super::queue::{Answer, Command, Shared};
+use super::writer::Writer;
 use super::{Health, Reader, StoreError, open};
 use crate::crypto::PublicKey;
 use crate::diagnostics::Folds;
@@ -36,36 +37,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { max_bytes: 4 << 30, max_rejections: 100_000 }
-    }
-}
-
-/// Called with the answer to each `write` and `read`, once, and with `Input::Pruned` and
-/// `Input::Damaged` as they happen, on a thread of the store or of whoever opens it. It must not
-/// block, and must not call the store.
-pub type Answer = Box<dyn Fn(Input) + Send>;
-
-/// What the threads and the handle share.
-pub(super) struct Shared {
-    answer: Mutex<Answer>,
-    queued: AtomicUsize,
-    /// Lines of the rejection log that wait.
-    pub(super) logged: AtomicUsize,
-    /// Turns of the writer's loop.
-    #[cfg(test)]
-    pub(super) turns: AtomicUsize,
-}
-
-impl Shared {
-    /// Answers one question.
-    pub(super) fn answer(&self, input: Input) {
-        self.queued.fetch_sub(1, Ordering::Relaxed);
-        self.tell(input);
-    }
-
-    /// Says what nobody asked for.
-    pub(super) fn tell(&self, input: Input) {
-        let answer = self.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        answer(input);
     }
 }
 

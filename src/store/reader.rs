@@ -10,8 +10,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::quarantine::{self, Suspect};
+use super::queue::Command;
 use super::rows::{Found, Kept};
-use super::writer::Command;
 use super::{Health, StoreError, open, rows, schema};
 use crate::crypto::{Digest, PublicKey, Signature, check, hex, parse_hex};
 use crate::protocol::{StoredBatch, Time};

@@ -3,9 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, ToSql};
 
 use super::cursor::{self, Cursor, Page};
+use super::rows::RejectionRow;
 use super::{Reader, StoreError, rows};
 use crate::crypto::PublicKey;
-use crate::protocol::{CountsAs, Reason, Rejection, Time};
+use crate::protocol::{CountsAs, Reason, Time};
 
 /// Rows of a page at most.
 const MAX_LIMIT: usize = 1000;
@@ -33,21 +34,6 @@ pub struct RejectionQuery {
     pub limit: usize,
     /// Whether to read what is kept of frames, too.
     pub frames: bool,
-}
-
-/// A line of the rejection log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RejectionRow {
-    /// Its number in this store, from 1.
-    pub row: i64,
-    /// What it says; without what is kept of the frame, unless that was asked for.
-    pub rejection: Rejection,
-    /// Bytes that are kept of the frame.
-    pub kept: Option<u64>,
-    /// The name of the link's member in the network file.
-    pub link_name: Option<String>,
-    /// The place after it.
-    pub cursor: Cursor,
 }
 
 /// All rejections of one neighbour for one reason that count alike.
@@ -212,6 +198,7 @@ mod tests {
     use super::super::testing::{Bench, identity, network, rejection};
     use super::super::{Options, Reader};
     use super::*;
+    use crate::protocol::Rejection;
     use crate::protocol::{Durability, Record};
 
     fn query(limit: usize) -> RejectionQuery {

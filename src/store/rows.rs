@@ -6,7 +6,6 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
 use super::cursor::Cursor;
-use super::rejections::RejectionRow;
 use crate::crypto::{Digest, PublicKey, Signature, hex};
 use crate::protocol::{Ban, CountsAs, DiskRow, Reason, Rejection, RestoredSlot, StoredBatch, Time};
 use crate::wire::{Batch, Blob, Header};
@@ -32,6 +31,21 @@ pub(super) const REJECTION: &str = "row, time, reason, link, link_name, author, 
      size, detail, frame, head, count, proven, length(bytes), counts_as";
 /// The column after those: what is kept of the frame, bounded whoever wrote the file.
 pub(super) const FRAME: &str = "substr(bytes, 1, 4096)";
+
+/// A line of the rejection log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectionRow {
+    /// Its number in this store, from 1.
+    pub row: i64,
+    /// What it says; without what is kept of the frame, unless that was asked for.
+    pub rejection: Rejection,
+    /// Bytes that are kept of the frame.
+    pub kept: Option<u64>,
+    /// The name of the link's member in the network file.
+    pub link_name: Option<String>,
+    /// The place after it.
+    pub cursor: Cursor,
+}
 
 /// A number as SQLite holds it; what is too high becomes the highest.
 pub(super) fn saturated(number: u64) -> i64 {

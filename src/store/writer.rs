@@ -14,14 +14,14 @@ use std::time::Instant;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
-use super::author::Authors;
-use super::handle::Shared;
-use super::log::{Log, Overflow};
+use super::author::{Authors, Pruned};
+use super::log::Log;
 use super::quarantine::{self, Damage, Suspect};
-use super::{Health, put, schema};
+use super::queue::{Command, Shared};
+use super::{Health, holes, put, schema};
 use crate::crypto::Digest;
 use crate::diagnostics::Folds;
-use crate::protocol::{Durability, Input, Record, Rejection, Token};
+use crate::protocol::{Durability, Input, Record, Token};
 
 /// Records that one commit holds at most.
 const GROUP: usize = 512;
@@ -34,30 +34,6 @@ const COMMIT_COST: usize = 24 << 10;
 const ROW_COST: usize = 1 << 10;
 /// How much is written between two checkpoints, in bytes.
 const CHECKPOINT: usize = 4 << 20;
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    Write {
-        token: Token,
-        record: Record,
-        durability: Durability,
-    },
-    Log {
-        token: Token,
-        rejection: Box<Rejection>,
-    },
-    Overflow {
-        token: Token,
-        line: Overflow,
-    },
-    /// The wall clock is so far ahead of the node's, in microseconds.
-    ClockStepped(i64),
-    /// A reader found something that it could not believe.
-    Doubt(Suspect),
-    Close,
-    #[cfg(test)]
-    MaxPages(u32),
-}
 
 struct Write {
     token: Token,
@@ -325,12 +301,15 @@ impl Writer {
     fn prune(&mut self) -> rusqlite::Result<()> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let pruned = self.authors.prune(&tx)?;
+        if let Some(Pruned { key, number, floor, risen: true }) = &pruned {
+            holes::pass(&tx, &mut self.authors, key, *number, *floor)?;
+        }
         self.authors.save(&tx)?;
         tx.commit()?;
         self.unmerged += COMMIT_COST;
-        if let Some((author, floor)) = pruned {
+        if let Some(Pruned { key: author, floor, .. }) = pruned {
             self.commits.send_modify(|count| *count += 1); // readers may have been told of gaps
-            self.shared.tell(Input::Pruned { author, floor });
+            self.shared.tell(Input::Pruned { author, floor: floor.unsigned_abs() });
         }
         Ok(())
     }
