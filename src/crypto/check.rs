@@ -4,35 +4,9 @@
 //! encodings of points, canonical or not; the cofactored equation `[8][S]B = [8]R + [8][k]A` must
 //! hold. It is defined so that single and bulk checks agree, which the cofactorless rules do not.
 
-use std::fmt;
-
-use bincode::{Decode, Encode};
 use ed25519_zebra::VerificationKey;
 
-use super::{PublicKey, digest::hex, parse_hex};
-
-/// An Ed25519 signature, 64 bytes: `R` then `S`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct Signature(pub [u8; 64]);
-
-impl Signature {
-    /// Reads 128 hex digits; `None` for anything else.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        parse_hex(text).map(Self)
-    }
-}
-
-impl fmt::Display for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}…", hex(&self.0[..4]))
-    }
-}
+use super::identity::{PublicKey, Signature};
 
 /// What a check found. Only [`check`] makes one, so that holding `GOOD` means that a check was
 /// done.

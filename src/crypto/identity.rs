@@ -9,7 +9,30 @@ use rand::TryRng as _;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{Signature, digest::hex, parse_hex};
+use super::digest::{hex, parse_hex};
+
+/// An Ed25519 signature, 64 bytes: `R` then `S`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Signature(pub [u8; 64]);
+
+impl Signature {
+    /// Reads 128 hex digits; `None` for anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        parse_hex(text).map(Self)
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}…", hex(&self.0[..4]))
+    }
+}
 
 /// An Ed25519 public key, as 32 bytes. It is the name of a member or author everywhere: on links,
 /// in statements, in logs. Not necessarily a point of the curve: [`PublicKey::validate`] says.

@@ -9,7 +9,7 @@ mod digest;
 mod identity;
 mod keyfile;
 
-pub use check::{Signature, Verdict, check};
+pub use check::{Verdict, check};
 pub use digest::{Digest, hex, parse_hex};
-pub use identity::{Identity, KeyError, PublicKey};
+pub use identity::{Identity, KeyError, PublicKey, Signature};
 pub use keyfile::{KeyFileError, decode_pem, encode_pem, is_encrypted};

@@ -33,6 +33,7 @@ pub use launch::{Liar, Mesh, Plan};
 pub use load::{Load, Sent};
 pub use loads::messages;
 pub use network::{Created, create};
+pub use observe::{Held, Seen};
 pub use play::{Playing, plan, play};
-pub use record::{Held, Observed, Seen, Terms, record};
+pub use record::{Observed, Terms, record};
 pub use run::measure_run;

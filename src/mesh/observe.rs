@@ -7,10 +7,80 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::task::JoinSet;
 
 use super::launch::MeshNode;
-use super::{Halt, Held, MeshError, Seen};
+use super::{Halt, MeshError, NodeEntry};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
-use crate::http::MessageDto;
+use crate::http::{AttemptsDto, MessageDto, RejectionDto, StatusDto};
+
+/// A message that a node holds.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// `<batch id>.<index>`.
+    pub id: String,
+    /// Its author's key.
+    pub author: String,
+    /// Its slot.
+    pub seq: u64,
+    /// Links crossed, as claimed.
+    pub hops: u64,
+    /// Key of the neighbour that it came from.
+    pub from: Option<String>,
+    /// When it was delivered, in microseconds since 1970.
+    pub delivered_at: u64,
+    /// SHA-256 of its payload; `None` once pruned.
+    pub payload: Option<Digest>,
+}
+
+/// What was seen of one node.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+    /// Its SPEC, if it is a liar.
+    pub spec: Option<String>,
+    /// The behaviours in it.
+    pub kinds: Vec<String>,
+    /// It is dead for good: nothing more is expected of it.
+    pub dead: bool,
+    /// What it delivered in honest authors' names; honest nodes only.
+    pub held: Vec<Held>,
+    /// Its rejection log; honest nodes only.
+    pub rejections: Vec<RejectionDto>,
+    /// What it tried; liars only.
+    pub attempts: Option<AttemptsDto>,
+    /// Keys that it has banned, at any time, and for what.
+    pub banned: Vec<(String, Option<String>)>,
+    /// Keys of the peers that it has chosen a link to.
+    pub chosen: Vec<String>,
+    /// Its counters.
+    pub status: Option<StatusDto>,
+    /// Link bytes that it had received before the load.
+    pub bytes_before: u64,
+    /// CPU time of its process, in seconds.
+    pub cpu_s: Option<f64>,
+    /// Peak resident memory of its process, in MiB.
+    pub peak_rss_mb: Option<f64>,
+}
+
+impl Seen {
+    /// Nothing seen yet of this node.
+    pub fn new(entry: &NodeEntry, kinds: &[String]) -> Self {
+        Self {
+            name: entry.name.clone(),
+            key: entry.key.clone(),
+            spec: entry.malicious.clone(),
+            kinds: kinds.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it was started as an honest node.
+    pub fn honest(&self) -> bool {
+        self.spec.is_none()
+    }
+}
 
 /// Rows asked for at once.
 const PAGE: usize = 1000;

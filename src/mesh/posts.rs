@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::record::Names;
 use super::{Held, Seen, Sent};
 use crate::crypto::Digest;
 use crate::report::{Arrival, BatchRecord, Post};
@@ -13,6 +12,19 @@ type BatchKey = (Option<u32>, u64, Digest, bool);
 
 /// What a node holds, by author, slot and id of the batch.
 type Groups<'a> = BTreeMap<(&'a str, u64, Digest), Vec<(MessageId, &'a Held)>>;
+
+/// Numbers of nodes by key.
+pub(super) struct Names<'a>(BTreeMap<&'a str, u32>);
+
+impl<'a> Names<'a> {
+    pub fn of(nodes: &'a [Seen]) -> Self {
+        Self((0u32..).zip(nodes).map(|(number, seen)| (&*seen.key, number)).collect())
+    }
+
+    pub fn get(&self, key: &str) -> Option<u32> {
+        self.0.get(key).copied()
+    }
+}
 
 /// What was posted, to be found again in what was delivered.
 pub(super) struct Posts<'a> {

@@ -7,86 +7,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::posts::Posts;
-use super::{NodeEntry, Sent};
+use super::posts::{Names, Posts};
+use super::{Seen, Sent};
 use crate::crypto::{Digest, PublicKey, parse_hex};
-use crate::http::{AttemptsDto, RejectionDto, StatusDto};
+use crate::http::{AttemptsDto, RejectionDto};
 use crate::protocol::CountsAs;
 use crate::report::{
     Backend, BanRecord, ClockStep, FaultRecord, NodeRecord, Recording, Refused, Resources, Tried,
     TriedOne,
 };
 use crate::scenario::{Expect, Verdict};
-
-/// A message that a node holds.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// `<batch id>.<index>`.
-    pub id: String,
-    /// Its author's key.
-    pub author: String,
-    /// Its slot.
-    pub seq: u64,
-    /// Links crossed, as claimed.
-    pub hops: u64,
-    /// Key of the neighbour that it came from.
-    pub from: Option<String>,
-    /// When it was delivered, in microseconds since 1970.
-    pub delivered_at: u64,
-    /// SHA-256 of its payload; `None` once pruned.
-    pub payload: Option<Digest>,
-}
-
-/// What was seen of one node.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Its name.
-    pub name: String,
-    /// Its key.
-    pub key: String,
-    /// Its SPEC, if it is a liar.
-    pub spec: Option<String>,
-    /// The behaviours in it.
-    pub kinds: Vec<String>,
-    /// It is dead for good: nothing more is expected of it.
-    pub dead: bool,
-    /// What it delivered in honest authors' names; honest nodes only.
-    pub held: Vec<Held>,
-    /// Its rejection log; honest nodes only.
-    pub rejections: Vec<RejectionDto>,
-    /// What it tried; liars only.
-    pub attempts: Option<AttemptsDto>,
-    /// Keys that it has banned, at any time, and for what.
-    pub banned: Vec<(String, Option<String>)>,
-    /// Keys of the peers that it has chosen a link to.
-    pub chosen: Vec<String>,
-    /// Its counters.
-    pub status: Option<StatusDto>,
-    /// Link bytes that it had received before the load.
-    pub bytes_before: u64,
-    /// CPU time of its process, in seconds.
-    pub cpu_s: Option<f64>,
-    /// Peak resident memory of its process, in MiB.
-    pub peak_rss_mb: Option<f64>,
-}
-
-impl Seen {
-    /// Nothing seen yet of this node.
-    pub fn new(entry: &NodeEntry, kinds: &[String]) -> Self {
-        Self {
-            name: entry.name.clone(),
-            key: entry.key.clone(),
-            spec: entry.malicious.clone(),
-            kinds: kinds.to_vec(),
-            ..Self::default()
-        }
-    }
-
-    /// Whether it was started as an honest node.
-    pub fn honest(&self) -> bool {
-        self.spec.is_none()
-    }
-}
 
 /// What a run was to be.
 #[derive(Clone, Debug)]
@@ -185,19 +115,6 @@ pub fn record(run: &Observed, terms: &Terms) -> Recording {
         resources: resources(run),
         clock_steps: run.clock_steps.clone(),
         interrupted: run.interrupted,
-    }
-}
-
-/// Numbers of nodes by key.
-pub(super) struct Names<'a>(BTreeMap<&'a str, u32>);
-
-impl<'a> Names<'a> {
-    fn of(nodes: &'a [Seen]) -> Self {
-        Self((0u32..).zip(nodes).map(|(number, seen)| (&*seen.key, number)).collect())
-    }
-
-    pub fn get(&self, key: &str) -> Option<u32> {
-        self.0.get(key).copied()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::http::{AttemptDto, AttemptKind};
+use crate::mesh::Held;
 use crate::report::{Attack, Bans, Report, judge};
 
 /// Keys, ids and frames are 64 digits: here their last ones tell them apart.
