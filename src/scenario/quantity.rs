@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::wire::limits::MAX_KEYS;
+
 use super::Ppm;
 
+/// The most nodes: as many as a network may list.
+pub(super) const MAX_NODES: usize = MAX_KEYS;
 /// The longest duration in a scenario.
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 const UNITS: [(&str, u64); 6] = [
@@ -68,6 +72,11 @@ pub(super) fn every(rate: f64) -> Option<Duration> {
 /// The rate that [`every`] reads back as this; exact up to a day, where 53 bits are plenty.
 pub(super) fn rate(every: Duration) -> f64 {
     NANOS / (every.as_nanos() as f64)
+}
+
+/// A bounded number as a size.
+pub(super) fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

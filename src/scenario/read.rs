@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use super::error::{At, Wrong, shown, wrong};
-use super::quantity::DAY;
-use super::section::{Found, Section, whole};
+use super::quantity::{DAY, MAX_NODES, size};
+use super::section::{Found, Section, value, whole};
 use super::tree::{self, Node};
-use super::who::{node_number, who};
+use super::who::{Cast, node_number, who};
 use super::{
     Cryptography, Group, MeshShape, Scenario, ScenarioError, Start, Verdict, Who, keys, read_fault,
     read_load, read_net,
 };
 use crate::adversary::Spec;
-use crate::wire::limits::MAX_KEYS;
 
-/// The most nodes: as many as a network may list.
-pub(super) const MAX_NODES: usize = MAX_KEYS;
 const MAX_F: u64 = (MAX_NODES as u64 - 1) / 3;
 const MAX_LINKS: u64 = 64;
 const MAX_GROUPS: usize = 1024;
@@ -23,14 +20,6 @@ const MAX_NAME: usize = 64;
 const MAX_ABOUT: usize = 200;
 const DEFAULT_SEED: u64 = 1;
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
-
-/// What later parts of the file are checked against.
-pub(super) struct Cast {
-    /// Whether each node lies.
-    pub lies: Vec<bool>,
-    /// How many do not.
-    pub honest: usize,
-}
 
 impl Scenario {
     /// Reads a scenario. `overlays` are `path.to.key=value`, laid over the file in their order
@@ -88,10 +77,6 @@ const CRYPTOGRAPHY: [(&str, Cryptography); 2] =
     [("real", Cryptography::Real), ("modelled", Cryptography::Modelled)];
 const STARTS: [(&str, Start); 2] = [("linked", Start::Linked), ("cold", Start::Cold)];
 
-pub(super) fn value<T>(found: Found<T>) -> T {
-    found.value
-}
-
 fn name(top: &Section<'_>) -> Result<String, Wrong> {
     let Some(Found { at, value }) = top.text("name")? else {
         return top.missing("name", "name = \"three-liars\"");
@@ -127,11 +112,6 @@ fn mesh(top: &Section<'_>) -> Result<MeshShape, Wrong> {
         links: mesh.whole("links", 1, MAX_LINKS)?.map(|links| size(links.value)),
         start: mesh.word("start", &STARTS)?.unwrap_or_default(),
     })
-}
-
-/// A bounded number as a size.
-pub(super) fn size(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn groups(top: &Section<'_>, nodes: usize) -> Result<Vec<Group>, Wrong> {

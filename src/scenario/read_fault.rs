@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::error::{At, Wrong, wrong};
 use super::quantity::{DAY, span};
-use super::read::{Cast, value};
 use super::read_net::{MAX_BANDWIDTH, MAX_LATENCY};
-use super::section::Section;
+use super::section::{Section, value};
 use super::tree::Node;
-use super::who::who;
+use super::who::{Cast, who};
 use super::{Among, Fault, FaultKind, Ppm, Select, Who, keys};
 
 const MAX_FAULTS: usize = 64;

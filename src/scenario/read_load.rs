@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::error::{At, Wrong, meant, shown, wrong};
-use super::quantity::{DAY, every, span};
-use super::read::{Cast, size, value};
-use super::section::Section;
+use super::quantity::{DAY, every, size, span};
+use super::section::{Section, value};
 use super::tree::{Kind, Node};
-use super::who::names;
+use super::who::{Cast, names};
 use super::{Expect, Limit, Load, Publishers, keys, metrics, section};
 use crate::wire::limits::MAX_PAYLOAD;
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::error::{Wrong, shown, wrong};
-use super::read::value;
-use super::section::{Found, Section, list, text, time};
+use super::section::{Found, Section, list, text, time, value};
 use super::tree::{Kind, Node};
 use super::{CpuShape, Latency, Net, StoreShape, keys};
 

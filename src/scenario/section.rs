@@ -22,6 +22,11 @@ pub(super) struct Found<T> {
     pub value: T,
 }
 
+/// What was found, without its place.
+pub(super) fn value<T>(found: Found<T>) -> T {
+    found.value
+}
+
 impl<'a> Section<'a> {
     /// The table, if it has no key but these.
     pub fn open(node: &'a Node, name: &'a str, keys: &[&str]) -> Result<Self, Wrong> {

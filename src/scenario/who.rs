@@ -2,9 +2,17 @@
 
 use super::Who;
 use super::error::{At, Wrong, shown, wrong};
-use super::read::{MAX_NODES, size};
+use super::quantity::{MAX_NODES, size};
 use super::section::{Section, chance, text, whole};
 use super::tree::{Kind, Node};
+
+/// What later parts of the file are checked against.
+pub(super) struct Cast {
+    /// Whether each node lies.
+    pub lies: Vec<bool>,
+    /// How many do not.
+    pub honest: usize,
+}
 
 impl Who {
     /// How many, out of so many.
