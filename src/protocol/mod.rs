@@ -45,11 +45,11 @@ pub use io::{
 };
 pub use network::{Member, Network, NetworkError, Role};
 pub use node::Node;
-use node::Note;
 pub use reason::{Blame, CountsAs, Reason};
 pub use record::{
     Ban, DiskRow, Durability, Hole, Record, Rejection, Restored, RestoredLane, RestoredSlot,
     StoredBatch, Verified,
 };
+use snapshot::Note;
 pub use snapshot::{Counters, LaneView, LinkView, PeerView, Snapshot};
 pub use time::Time;

@@ -124,3 +124,6 @@ impl Snapshot {
         self.peers.iter().filter(|p| p.ban.is_some_and(|ban| ban.until > self.now)).count()
     }
 }
+
+/// Takes a collection's name, its entries and its limit.
+pub(super) type Note<'a> = &'a mut dyn FnMut(&'static str, usize, usize);

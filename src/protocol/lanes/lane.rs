@@ -1,6 +1,5 @@
 //! One author's lane.
 
-use super::Filling;
 use super::claims::{Claim, Claims};
 use super::holes::Holes;
 use super::window::Window;
@@ -57,6 +56,25 @@ impl Slot {
         let (base, givers) = (0, Vec::new());
         Self { id, rest, signature, second, at, base, checked, doubted, unnamed, givers }
     }
+}
+
+/// What is put into a slot.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::protocol) struct Filling {
+    /// The batch.
+    pub id: BatchId,
+    /// Its header's digest.
+    pub rest: Digest,
+    /// Its author's signature.
+    pub signature: Signature,
+    /// The slot that it follows.
+    pub base: u64,
+    /// What it names as the batch there.
+    pub prev: BatchId,
+    /// When.
+    pub at: Time,
+    /// Which member sent it, by key number.
+    pub giver: Option<u32>,
 }
 
 /// What an author signed in a slot, whether it is held or not.

@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(super) use self::holes::Holes;
-pub(super) use self::lane::{Lane, Place};
+pub(super) use self::lane::{Filling, Lane, Place};
 use super::tree::Tree;
 use super::{Hole, Note, RestoredLane, Time};
-use crate::crypto::{Digest, PublicKey, Signature};
+use crate::crypto::{Digest, PublicKey};
 use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
 use crate::wire::{BatchId, Header, Lacked, SignedSlot, SlotId, Tip};
 
@@ -42,25 +42,6 @@ pub(super) struct Lanes {
     tree: Tree,
     /// Lanes whose hash is to be made anew.
     stale: BTreeSet<u32>,
-}
-
-/// What is put into a slot.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Filling {
-    /// The batch.
-    pub id: BatchId,
-    /// Its header's digest.
-    pub rest: Digest,
-    /// Its author's signature.
-    pub signature: Signature,
-    /// The slot that it follows.
-    pub base: u64,
-    /// What it names as the batch there.
-    pub prev: BatchId,
-    /// When.
-    pub at: Time,
-    /// Which member sent it, by key number.
-    pub giver: Option<u32>,
 }
 
 impl Lanes {

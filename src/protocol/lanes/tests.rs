@@ -1,6 +1,7 @@
 //! What lanes take, know and forget.
 
 use super::*;
+use crate::crypto::Signature;
 use crate::wire::limits::{FILLED_HOLES, TIP_HOLES};
 
 fn filling(seq: u64, id: u8, prev: u8) -> Filling {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frames::cost;
-use super::publishing::Writing;
-use super::rejecting::{Arrival, Came, Claims, Ground};
+use super::pending::{Arrival, Checking, Source, Writing};
+use super::rejecting::{Came, Claims, Ground};
 use super::relaying::Spread;
 use super::state::Node;
 use crate::crypto::{Signature, Verdict};
@@ -14,7 +14,7 @@ use crate::protocol::{
     Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
     Token, Verified,
 };
-use crate::wire::{Batch, BatchId, Class, Header, Tip};
+use crate::wire::{Batch, BatchId, Class, Header};
 
 /// A known batch is worth a line in the log once it is older than this: until then copies are the
 /// price of redundancy. Decides what is logged, never what is valid.
@@ -22,51 +22,6 @@ const FRESH: Duration = Duration::from_secs(5);
 
 /// A batch whose slot is being written is asked for again after this.
 const AFTER_WRITE: Duration = Duration::from_millis(20);
-
-/// Who waits for a verdict on a batch.
-#[derive(Debug)]
-pub(super) enum Source {
-    /// A neighbour; with the class that its frame was charged to, if any.
-    Link {
-        from: Arrival,
-        hops: u8,
-        charged: Option<Class>,
-        /// Whether it was found missing by comparing, and is no news to those who compared.
-        found: bool,
-    },
-    /// An author's client, through our own API.
-    Client(Ticket),
-}
-
-/// What is being checked.
-#[derive(Debug)]
-pub(super) enum Checking {
-    Batch {
-        batch: Box<Batch>,
-        id: BatchId,
-        author: u32,
-        sources: Vec<Source>,
-    },
-    Tip {
-        tip: Tip,
-        author: u32,
-        from: Arrival,
-    },
-    /// A tip that a start found on disk.
-    Restored {
-        author: u32,
-        seq: u64,
-        id: BatchId,
-    },
-}
-
-impl Checking {
-    /// Whether a client waits for it.
-    pub fn is_submitted(&self) -> bool {
-        let of_client = |source: &Source| matches!(source, Source::Client(_));
-        matches!(self, Self::Batch { sources, .. } if sources.iter().any(of_client))
-    }
-}
 
 impl Node {
     /// A batch that a neighbour sent: everything that is cheaper than a signature.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use rand::RngExt as _;
 
-use super::batches::Checking;
 use super::fetching::LONGEST_ANSWER;
 use super::frames::cost;
-use super::rejecting::{Arrival, Claims};
+use super::pending::{Arrival, Checking};
+use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::bucket::Rate;

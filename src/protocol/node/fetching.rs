@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::rejecting::{Arrival, Claims};
+use super::pending::Arrival;
+use super::rejecting::Claims;
 use super::state::Node;
 use crate::protocol::lanes::Place;
 use crate::protocol::links::OpenWant;

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::rejecting::{Arrival, Came, Claims};
+use super::pending::Arrival;
+use super::rejecting::{Came, Claims};
 use super::state::Node;
-use crate::protocol::bucket::Rate;
 use crate::protocol::{CloseWhy, LinkId, Reason};
-use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S, VERSION};
+use crate::wire::limits::VERSION;
 use crate::wire::{Class, Credit, Frame, Hello, Kind, WireError};
-
-pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WORK_BURST };
 
 /// What frames cost of a link's idle work: about their processor time, a short copy being 1. A
 /// batch that is news costs nothing here, as its author's quota pays for it.

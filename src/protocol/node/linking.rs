@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::frames::IDLE_WORK;
 use super::rejecting::{Came, Claims};
-use super::state::Node;
+use super::state::{IDLE_WORK, Node};
 use crate::crypto::PublicKey;
 use crate::protocol::links::{Link, Purpose, Verdict};
 use crate::protocol::{CloseWhy, LinkId, Output, Reason, Time};

@@ -8,6 +8,7 @@ mod frames;
 mod lacking;
 mod linking;
 mod occupancy;
+mod pending;
 mod plan;
 mod probing;
 mod publishing;
@@ -18,7 +19,6 @@ mod serving;
 mod state;
 mod visiting;
 
-pub(in crate::protocol) use occupancy::Note;
 pub use state::Node;
 
 #[cfg(test)]

@@ -7,9 +7,6 @@ use crate::wire::limits::{
     MAX_OPEN_WANTS, MAX_TIPS, MAX_UNACKNOWLEDGED, PUSH_FRAMES, VISITS_AT_ONCE,
 };
 
-/// Takes a collection's name, its entries and its limit.
-pub(in crate::protocol) type Note<'a> = &'a mut dyn FnMut(&'static str, usize, usize);
-
 impl Node {
     /// Every collection of the node, always in the same order: its name, its entries, its limit.
     pub fn occupancy(&self) -> Vec<(&'static str, usize, usize)> {

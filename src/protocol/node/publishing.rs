@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::batches::{Source, refusal_of};
+use super::batches::refusal_of;
+use super::pending::{Source, Writing};
 use super::rejecting::Claims;
 use super::relaying::Spread;
 use super::state::Node;
@@ -22,23 +23,6 @@ pub(super) const MAX_SUBMITTED: usize = 256;
 /// With something to sign, so long is waited for slots of our own that others have shown us:
 /// whoever gives one now and then may not keep us from going on.
 const OLD_SLOTS: Duration = Duration::from_secs(60);
-
-/// What is being written before it leaves.
-#[derive(Debug)]
-pub(super) struct Writing {
-    author: u32,
-    stored: Option<StoredBatch>,
-    /// Whose answers wait for it.
-    tickets: Vec<Ticket>,
-    /// Whether this node signed it.
-    own: bool,
-}
-
-impl Writing {
-    pub fn submitted(author: u32, ticket: Ticket) -> Self {
-        Self { author, stored: None, tickets: vec![ticket], own: false }
-    }
-}
 
 impl Node {
     /// Takes a message for publication; answered by `Output::Published` once it is synced.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::batches::Checking;
+use super::pending::Checking;
 use super::plan::{Next, Plan, Source};
 use super::state::Node;
 use crate::crypto::PublicKey;

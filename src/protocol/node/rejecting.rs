@@ -2,25 +2,16 @@
 
 use std::sync::Arc;
 
+use super::pending::Arrival;
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{
-    Ban, Blame, CloseWhy, CountsAs, Durability, LinkId, Output, Reason, Record, Rejection, Token,
+    Ban, Blame, CloseWhy, CountsAs, Durability, Output, Reason, Record, Rejection, Token,
 };
 use crate::wire::{Batch, BatchId};
 
 /// Bytes of a frame that a row of the rejection log keeps.
 const HEAD: usize = 64;
-
-/// A frame that came, for as long as somebody may have to answer for it.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub link: LinkId,
-    pub peer: PublicKey,
-    /// The peer's key number.
-    pub number: u32,
-    pub bytes: Arc<[u8]>,
-}
 
 /// What came that is refused.
 #[derive(Clone, Copy, Debug)]

@@ -4,18 +4,18 @@
 //! link, and the links take turns: a batch is read only while its peer owes nothing for what it was
 //! served before, and only a few at a time, so that no request causes more reading than serving.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::frames::cost;
-use super::rejecting::{Arrival, Claims};
+use super::pending::{Arrival, Asked, Reading, Waiting};
+use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::bucket::Rate;
-use crate::protocol::{LinkId, Note, Output, Reason, StoredBatch, Time, Token};
+use crate::protocol::{LinkId, Output, Reason, StoredBatch, Token};
 use crate::wire::limits::{
-    MAX_OPEN_WANTS, MAX_READS, MAX_READS_PER_PEER, REQUEST_FRAMES, SERVE_BYTE_BURST,
-    SERVE_BYTES_PER_S,
+    MAX_OPEN_WANTS, MAX_READS, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S,
 };
 use crate::wire::{BatchId, Class, Frame, Kind, Missing, Want, WhyMissing};
 
@@ -24,93 +24,6 @@ use crate::wire::{BatchId, Class, Frame, Kind, Missing, Want, WhyMissing};
 const UNREADABLE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 pub(super) const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
-
-#[derive(Debug)]
-struct Asked {
-    link: LinkId,
-    /// Bytes of the request frame.
-    bytes: usize,
-    /// Tickets in it that are not answered yet.
-    open: Vec<u32>,
-    /// Wants in it.
-    wants: usize,
-}
-
-/// A want that a batch may answer.
-#[derive(Debug)]
-struct Waiting {
-    request: u64,
-    want: Want,
-    author: u32,
-}
-
-#[derive(Debug)]
-struct Reading {
-    peer: PublicKey,
-    waiting: Waiting,
-}
-
-/// Requests that are being served.
-#[derive(Debug, Default)]
-pub(super) struct Serving {
-    requests: BTreeMap<u64, Asked>,
-    /// Of each link, wants in the order in which they came; none is empty.
-    queues: BTreeMap<LinkId, VecDeque<Waiting>>,
-    reads: BTreeMap<Token, Reading>,
-    /// The link that was served last: the next one's turn comes after it.
-    turn: Option<LinkId>,
-    /// When a link that wants wait for may be served again.
-    due: Option<Time>,
-}
-
-impl Serving {
-    /// How full it is, with its limits for so many links.
-    pub fn occupy(&self, note: Note, links: usize) {
-        let waiting = self.queues.values().map(VecDeque::len).max().unwrap_or(0);
-        note("serving.requests", self.requests.len(), links * REQUEST_FRAMES as usize);
-        note("serving.queues", self.queues.len(), links);
-        note("serving.waiting", waiting, MAX_OPEN_WANTS);
-        note("serving.reads", self.reads.len(), MAX_READS);
-    }
-
-    /// Forgets what a link asked for. What is being read for it still counts as that.
-    pub fn link_down(&mut self, link: LinkId) {
-        self.requests.retain(|_, asked| asked.link != link);
-        self.queues.remove(&link);
-    }
-
-    /// When something can be served that cannot be now.
-    pub fn due(&self) -> Option<Time> {
-        self.due
-    }
-
-    /// Tickets of a link's wants that are not answered yet.
-    fn open_of(&self, link: LinkId) -> Vec<u32> {
-        let of_link = self.requests.values().filter(|asked| asked.link == link);
-        of_link.flat_map(|asked| &asked.open).copied().collect()
-    }
-
-    fn reading_for(&self, peer: &PublicKey) -> usize {
-        self.reads.values().filter(|reading| reading.peer == *peer).count()
-    }
-
-    /// The links that wait, beginning after the one that had the last turn.
-    fn turns(&self) -> Vec<LinkId> {
-        let (mut turns, mut first): (Vec<LinkId>, Vec<LinkId>) =
-            self.queues.keys().partition(|link| Some(**link) > self.turn);
-        turns.append(&mut first);
-        turns
-    }
-
-    fn take(&mut self, link: LinkId) -> Option<Waiting> {
-        let queue = self.queues.get_mut(&link)?;
-        let first = queue.pop_front();
-        if queue.is_empty() {
-            self.queues.remove(&link);
-        }
-        first
-    }
-}
 
 enum Held {
     Here(StoredBatch),

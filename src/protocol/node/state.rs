@@ -7,11 +7,9 @@ use std::time::Duration;
 use rand::{SeedableRng as _, rngs::ChaCha8Rng};
 
 use super::asking::Asking;
-use super::batches::Checking;
-use super::frames::IDLE_WORK;
-use super::publishing::Writing;
-use super::serving::Serving;
+use super::pending::{Checking, Serving, Writing};
 use crate::crypto::{Digest, Identity, PublicKey, Signature};
+use crate::protocol::bucket::Rate;
 use crate::protocol::cache::Cache;
 use crate::protocol::lanes::{Lane, Lanes};
 use crate::protocol::links::{Granted, Links, Overlay};
@@ -25,8 +23,11 @@ use crate::protocol::{
     Config, Counters, Input, LaneView, LinkId, Network, Output, PeerView, Restored, Snapshot, Time,
     Timer, Token,
 };
+use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S};
 use crate::wire::{BatchId, Class, Instance};
 
+/// What a link may cost without bringing anything new.
+pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WORK_BURST };
 /// Idle links and overdue answers are looked for this often.
 const SWEEP: Duration = Duration::from_secs(1);
 
