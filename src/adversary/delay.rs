@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::act::Act;
 use super::spec::Chance;
 use super::stage::{Fate, Sending, Stage};
-use super::wrapper::Act;
 use crate::protocol::{LinkId, Time};
 use crate::wire::{BatchId, Frame};
 

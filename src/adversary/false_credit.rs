@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::act::Act;
 use super::spec::{Chance, Tale};
 use super::stage::{Fate, Sending, Stage};
-use super::wrapper::Act;
 use crate::protocol::{LinkId, Output};
 use crate::wire::{Credit, Frame, Grant, Kind, List};
 

@@ -36,13 +36,6 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    /// One slot in so many is left out, if a SPEC says nothing.
-    pub const EVERY: u32 = 3;
-    /// Slots a second.
-    pub const RATE: u32 = 20;
-    /// Bytes of a payload.
-    pub const SIZE: usize = 64;
-
     pub fn new(every: u32, rate: u32, size: usize) -> Self {
         Self {
             leave_out: u64::from(every.max(2)),

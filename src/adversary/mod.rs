@@ -11,6 +11,8 @@
 //! `restart`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod act;
+mod actor;
 mod attempts;
 mod beat;
 mod behaviour;
@@ -44,8 +46,11 @@ mod tamper;
 mod tests;
 mod wrapper;
 
+pub use act::Act;
+pub use actor::Actor;
 pub use attempts::{Attempt, Attempts, Totals};
-pub use parse::{KINDS, MAX_LIARS, SpecError, parse_list};
-pub use spec::Spec;
+pub use parse::{MAX_LIARS, parse_list};
+pub use parse_kind::KINDS;
+pub use spec::{Spec, SpecError};
 pub(crate) use suggest::nearest;
-pub use wrapper::{Act, Adversary};
+pub use wrapper::Adversary;

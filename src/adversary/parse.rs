@@ -3,10 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use thiserror::Error;
-
-use super::parse_kind;
-use super::spec::{Behaviour, Chance, Kind, Spec, What, When};
+use super::parse_kind::{self, KINDS, WHENS, chance, duration};
+use super::spec::{Behaviour, Chance, Kind, Spec, SpecError, What, When, refuse};
 use super::suggest::nearest;
 
 /// Most liars in a list.
@@ -15,54 +13,6 @@ pub const MAX_LIARS: usize = 1024;
 const MAX_TEXT: usize = 64 << 10;
 /// Longest time that `@when` may name.
 const MAX_WHEN: Duration = Duration::from_secs(24 * 3600);
-
-/// Every behaviour that there is, by name.
-pub const KINDS: [&str; 15] = [
-    "forge",
-    "tamper",
-    "drop",
-    "censor",
-    "delay",
-    "replay",
-    "flood",
-    "malformed",
-    "stall",
-    "promise",
-    "gap",
-    "false-floor",
-    "false-differ",
-    "false-credit",
-    "restart",
-];
-pub(super) const LATER: [&str; 6] =
-    ["equivocate", "withhold", "double-echo", "false-proof", "twin", "eclipse"];
-
-/// Why a SPEC is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{part}` {why}{}", meant(.suggestion))]
-pub struct SpecError {
-    /// The part of the SPEC that is wrong, cut to 80 characters, with control characters escaped.
-    pub part: String,
-    /// What is wrong with it, and what would be right.
-    pub why: String,
-    /// What was probably meant.
-    pub suggestion: Option<String>,
-}
-
-fn meant(suggestion: &Option<String>) -> String {
-    suggestion.as_ref().map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
-}
-
-impl SpecError {
-    pub(super) fn new(part: &str, why: impl Into<String>, suggestion: Option<String>) -> Self {
-        let part = part.chars().take(80).flat_map(char::escape_debug).collect();
-        Self { part, why: why.into(), suggestion }
-    }
-}
-
-pub(super) fn refuse<T>(part: &str, why: impl Into<String>) -> Result<T, SpecError> {
-    Err(SpecError::new(part, why, None))
-}
 
 /// Reads a LIST: SPECs separated by commas, one a malicious node; or a number K, which stands for
 /// K nodes that take forge, drop and flood in turn; 0 is none.
@@ -182,8 +132,6 @@ fn behaviour(text: &str) -> Result<Behaviour, SpecError> {
     Ok(Behaviour { kind: parse_kind::kind(name, &params)?, when })
 }
 
-pub(super) const WHENS: [&str; 4] = ["always", "after", "between", "p"];
-
 fn read_when(text: &str) -> Result<When, SpecError> {
     if text.contains('@') {
         return refuse(text, "has several times; a behaviour has one");
@@ -221,53 +169,5 @@ fn read_when(text: &str) -> Result<When, SpecError> {
             let why = "is no time; there are always, after=10s, between=5s..20s and p=0.2";
             Err(SpecError::new(text, why, example.map(str::to_owned)))
         }
-    }
-}
-
-pub(super) fn digits(text: &str) -> Option<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { text.parse().ok() } else { None }
-}
-
-pub(super) fn duration(text: &str, most: Duration) -> Result<Duration, SpecError> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let scale = match unit {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        _ => None,
-    };
-    let (Some(number), Some(scale)) = (digits(number), scale) else {
-        if let Some(number) = digits(text) {
-            let why = format!("has no unit; write {number}ms, {number}s or {number}m");
-            return refuse(text, why);
-        }
-        let why = match text.starts_with('-') {
-            true => "is negative, and no duration is; write it like 250ms, 5s or 10m",
-            false => "is no duration; write it like 250ms, 5s or 10m",
-        };
-        return refuse(text, why);
-    };
-    let span = Duration::from_millis(number.saturating_mul(scale));
-    if span > most {
-        return refuse(text, format!("is too long; at most {}s", most.as_secs()));
-    }
-    Ok(span)
-}
-
-/// A decimal above 0 and at most 1, with at most six places.
-pub(super) fn chance(text: &str) -> Result<Chance, SpecError> {
-    let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
-    let millionths = match (digits(whole), digits(places)) {
-        (Some(whole @ 0..=1), Some(number)) if places.len() <= 6 => {
-            let scale = 10_u64.pow(u32::try_from(6 - places.len()).unwrap_or(0));
-            u32::try_from(whole * 1_000_000 + number * scale).ok()
-        }
-        _ => None,
-    };
-    match millionths {
-        Some(p @ 1..=1_000_000) => Ok(Chance(p)),
-        _ => refuse(text, "is no chance; it is above 0 and at most 1, like 0.2"),
     }
 }

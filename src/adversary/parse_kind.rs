@@ -1,16 +1,38 @@
-//! Reads one behaviour: its name and its parameters.
+//! Reads one behaviour: its name, its parameters, and the numbers, durations and chances in them.
 
 use std::time::Duration;
 
-use super::gap::Gap;
-use super::parse::{KINDS, LATER, SpecError, WHENS, chance, digits, duration, refuse};
-use super::promise::Promise;
-use super::restart::Restart;
-use super::spec::{Author, Chance, Kind, Tale, What};
+use super::spec::{
+    Author, Chance, GAP_EVERY, GAP_RATE, GAP_SIZE, Kind, PROMISE_RATE, RESTART_RATE, SpecError,
+    Tale, What, refuse,
+};
 use super::suggest::nearest;
 use crate::crypto::PublicKey;
 use crate::wire::limits::MAX_PAYLOAD;
 
+/// Every behaviour that there is, by name.
+pub const KINDS: [&str; 15] = [
+    "forge",
+    "tamper",
+    "drop",
+    "censor",
+    "delay",
+    "replay",
+    "flood",
+    "malformed",
+    "stall",
+    "promise",
+    "gap",
+    "false-floor",
+    "false-differ",
+    "false-credit",
+    "restart",
+];
+/// Names that belong to later parts of the project.
+const LATER: [&str; 6] =
+    ["equivocate", "withhold", "double-echo", "false-proof", "twin", "eclipse"];
+/// What may come after `@`.
+pub(super) const WHENS: [&str; 4] = ["always", "after", "between", "p"];
 /// Longest delay of a frame.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 const DEFAULT_DELAY: Duration = Duration::from_millis(500);
@@ -54,11 +76,11 @@ pub(super) fn kind(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecErro
         }
         "promise" => {
             known(name, params, &["rate"])?;
-            Ok(Kind::Promise { rate: one(params, "rate")?.map_or(Ok(Promise::RATE), rate)? })
+            Ok(Kind::Promise { rate: one(params, "rate")?.map_or(Ok(PROMISE_RATE), rate)? })
         }
         "restart" => {
             known(name, params, &["rate"])?;
-            Ok(Kind::Restart { rate: one(params, "rate")?.map_or(Ok(Restart::RATE), rate)? })
+            Ok(Kind::Restart { rate: one(params, "rate")?.map_or(Ok(RESTART_RATE), rate)? })
         }
         "gap" => gap(name, params),
         "false-credit" => {
@@ -130,20 +152,20 @@ fn censor(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
 fn gap(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
     known(name, params, &["every", "rate", "size"])?;
     let every = match one(params, "every")? {
-        None => Gap::EVERY,
+        None => GAP_EVERY,
         Some(text) => match digits(text).and_then(|every| u32::try_from(every).ok()) {
             Some(every @ 2..=MAX_EVERY) => every,
             _ => return refuse(text, format!("is no such number; it is 2 to {MAX_EVERY}")),
         },
     };
     let size = match one(params, "size")? {
-        None => Gap::SIZE,
+        None => GAP_SIZE,
         Some(text) => match digits(text).and_then(|size| usize::try_from(size).ok()) {
             Some(size @ 0..=MAX_PAYLOAD) => size,
             _ => return refuse(text, format!("is no size; it is 0 to {MAX_PAYLOAD} bytes")),
         },
     };
-    let rate = one(params, "rate")?.map_or(Ok(Gap::RATE), rate)?;
+    let rate = one(params, "rate")?.map_or(Ok(GAP_RATE), rate)?;
     Ok(Kind::Gap { every, rate, size })
 }
 
@@ -168,5 +190,53 @@ fn rate(text: &str) -> Result<u32, SpecError> {
     match rate {
         Some(rate @ 1..=MAX_RATE) => Ok(rate),
         _ => refuse(text, format!("is no rate; it is so many a second, 1 to {MAX_RATE}")),
+    }
+}
+
+fn digits(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
+}
+
+pub(super) fn duration(text: &str, most: Duration) -> Result<Duration, SpecError> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let scale = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        _ => None,
+    };
+    let (Some(number), Some(scale)) = (digits(number), scale) else {
+        if let Some(number) = digits(text) {
+            let why = format!("has no unit; write {number}ms, {number}s or {number}m");
+            return refuse(text, why);
+        }
+        let why = match text.starts_with('-') {
+            true => "is negative, and no duration is; write it like 250ms, 5s or 10m",
+            false => "is no duration; write it like 250ms, 5s or 10m",
+        };
+        return refuse(text, why);
+    };
+    let span = Duration::from_millis(number.saturating_mul(scale));
+    if span > most {
+        return refuse(text, format!("is too long; at most {}s", most.as_secs()));
+    }
+    Ok(span)
+}
+
+/// A decimal above 0 and at most 1, with at most six places.
+pub(super) fn chance(text: &str) -> Result<Chance, SpecError> {
+    let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
+    let millionths = match (digits(whole), digits(places)) {
+        (Some(whole @ 0..=1), Some(number)) if places.len() <= 6 => {
+            let scale = 10_u64.pow(u32::try_from(6 - places.len()).unwrap_or(0));
+            u32::try_from(whole * 1_000_000 + number * scale).ok()
+        }
+        _ => None,
+    };
+    match millionths {
+        Some(p @ 1..=1_000_000) => Ok(Chance(p)),
+        _ => refuse(text, "is no chance; it is above 0 and at most 1, like 0.2"),
     }
 }

@@ -29,9 +29,6 @@ pub(super) struct Promise {
 }
 
 impl Promise {
-    /// Invented ids a second on each link, if a SPEC says nothing.
-    pub const RATE: u32 = 20;
-
     pub fn new(rate: u32) -> Self {
         let every = Duration::from_micros(1_000_000 / u64::from(rate.max(1)));
         Self { every, due: None, wake: None, lure: Lure::default() }

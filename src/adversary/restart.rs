@@ -37,9 +37,6 @@ pub(super) struct Restart {
 }
 
 impl Restart {
-    /// Batches a second, if a SPEC says nothing.
-    pub const RATE: u32 = 10;
-
     pub fn new(rate: u32) -> Self {
         Self {
             every: Duration::from_micros(1_000_000 / u64::from(rate.max(1))),

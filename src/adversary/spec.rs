@@ -3,13 +3,22 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::gap::Gap;
-use super::parse::SpecError;
-use super::promise::Promise;
-use super::restart::Restart;
+use thiserror::Error;
+
 use super::suggest::nearest;
 use crate::crypto::PublicKey;
 use crate::protocol::Network;
+
+/// Ids a second that `promise` invents on each link, if a SPEC says nothing.
+pub(super) const PROMISE_RATE: u32 = 20;
+/// Batches a second that `restart` signs, if a SPEC says nothing.
+pub(super) const RESTART_RATE: u32 = 10;
+/// Of what `gap` signs, one slot in so many is left out, if a SPEC says nothing.
+pub(super) const GAP_EVERY: u32 = 3;
+/// Slots a second that `gap` signs, if a SPEC says nothing.
+pub(super) const GAP_RATE: u32 = 20;
+/// Bytes of a payload of `gap`, if a SPEC says nothing.
+pub(super) const GAP_SIZE: usize = 64;
 
 /// What one malicious node does: one or more behaviours, each with a time of its own. Reads from
 /// and prints as a SPEC (`forge@after=2s`, `flood:rate=500:what=valid+drop:p=0.5`); printing gives
@@ -57,6 +66,33 @@ impl Spec {
         }
         Ok(())
     }
+}
+
+/// Why a SPEC is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{part}` {why}{}", meant(.suggestion))]
+pub struct SpecError {
+    /// The part of the SPEC that is wrong, cut to 80 characters, with control characters escaped.
+    pub part: String,
+    /// What is wrong with it, and what would be right.
+    pub why: String,
+    /// What was probably meant.
+    pub suggestion: Option<String>,
+}
+
+fn meant(suggestion: &Option<String>) -> String {
+    suggestion.as_ref().map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default()
+}
+
+impl SpecError {
+    pub(super) fn new(part: &str, why: impl Into<String>, suggestion: Option<String>) -> Self {
+        let part = part.chars().take(80).flat_map(char::escape_debug).collect();
+        Self { part, why: why.into(), suggestion }
+    }
+}
+
+pub(super) fn refuse<T>(part: &str, why: impl Into<String>) -> Result<T, SpecError> {
+    Err(SpecError::new(part, why, None))
 }
 
 impl fmt::Display for Spec {
@@ -139,18 +175,18 @@ impl fmt::Display for Kind {
                 }
                 if *what == What::Garbage { Ok(()) } else { write!(f, ":what={}", what.name()) }
             }
-            Self::Promise { rate } if *rate != Promise::RATE => write!(f, ":rate={rate}"),
+            Self::Promise { rate } if *rate != PROMISE_RATE => write!(f, ":rate={rate}"),
             Self::Gap { every, rate, size } => {
-                if *every != Gap::EVERY {
+                if *every != GAP_EVERY {
                     write!(f, ":every={every}")?;
                 }
-                if *rate != Gap::RATE {
+                if *rate != GAP_RATE {
                     write!(f, ":rate={rate}")?;
                 }
-                if *size == Gap::SIZE { Ok(()) } else { write!(f, ":size={size}") }
+                if *size == GAP_SIZE { Ok(()) } else { write!(f, ":size={size}") }
             }
             Self::FalseCredit { what: Some(what) } => write!(f, ":what={}", what.name()),
-            Self::Restart { rate } if *rate != Restart::RATE => write!(f, ":rate={rate}"),
+            Self::Restart { rate } if *rate != RESTART_RATE => write!(f, ":rate={rate}"),
             _ => Ok(()),
         }
     }

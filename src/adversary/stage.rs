@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _};
 
+use super::act::Act;
 use super::attempts::{Attempt, Attempts};
 use super::links::Links;
 use super::memory::Memory;
 use super::spec::{Chance, When};
-use super::wrapper::Act;
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{LinkId, Network, Output, StoredBatch, Time};
 use crate::wire::{Batch, BatchId, Class, Entry, Frame, Kind};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::act::Act;
 use super::beat::Beat;
 use super::spec::Chance;
 use super::stage::Stage;
-use super::wrapper::Act;
 use crate::protocol::{LinkId, Time};
 
 /// How long a link is left alone, so that the greeting gets out and the peer counts on it.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
+use super::act::Act;
+use super::attempts::Attempts;
 use super::behaviour::AtWork;
 use super::flood::FIRST_TICKET;
 use super::links::Links;
 use super::memory::Memory;
+use super::spec::Spec;
 use super::stage::{Fate, Sending, Stage};
-use super::{Attempts, Spec};
 use crate::crypto::{Digest, Identity};
 use crate::protocol::{
     Input, LaneView, LinkId, Network, Node, Output, PublishError, Record, Snapshot, Ticket, Time,
@@ -30,34 +32,6 @@ const OLD_READS: u64 = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the node is given credit for what was swallowed, for one input.
 const MOST_ROUNDS: usize = 1024;
-
-/// What a malicious node wants done.
-#[derive(Clone, Debug)]
-pub enum Act {
-    /// What its honest node wants done, as it is or rewritten.
-    Node(Output),
-    /// Bytes for a link's stream as they are, length prefix included; after what was given before.
-    Raw {
-        /// Where.
-        link: LinkId,
-        /// The bytes.
-        bytes: Arc<[u8]>,
-    },
-    /// Read from a link, or no longer.
-    Pause {
-        /// Which.
-        link: LinkId,
-        /// Whether to read.
-        reading: bool,
-    },
-    /// Write to a link at no more than so many bytes a second; `None` lifts it.
-    Pace {
-        /// Which.
-        link: LinkId,
-        /// The limit.
-        bytes_per_s: Option<u64>,
-    },
-}
 
 /// A malicious node. The order of calls is that of [`Node`]: after each mutation,
 /// [`Adversary::poll`] until it gives `None`; the first time right after `new`.

@@ -15,7 +15,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsStream;
 
-use super::actor::Actor;
 use super::checkers::{self, Checkers};
 use super::dialer::Dialer;
 use super::disk::Disk;
@@ -29,6 +28,7 @@ use super::mailbox::{Arrival, Mailbox};
 use super::records::Paced;
 use super::traffic::Meter;
 use super::waiters::Waiters;
+use crate::adversary::Actor;
 use crate::clock::{Clock, Steps};
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId, Time};
@@ -257,7 +257,7 @@ impl Driver {
                 }
                 // Whoever asked and does not listen any more needs no answer.
                 Command::Snapshot(answer) => drop(answer.send(self.actor.snapshot())),
-                Command::Attempts(answer) => drop(answer.send(self.actor.attempts())),
+                Command::Attempts(answer) => drop(answer.send(self.actor.attempts().cloned())),
             }
             self.drain();
         }

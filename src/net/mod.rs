@@ -6,7 +6,6 @@
 //! driver through bounded queues; the driver never waits for any of them. [`Handle`] is what the
 //! API holds.
 
-mod actor;
 mod acts;
 mod checkers;
 mod dialer;

@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::actor::Actor;
 use super::checkers::Checkers;
 use super::dialer::Dialer;
 use super::disk::Disk;
@@ -23,6 +22,7 @@ use super::mailbox::Mailbox;
 use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
 use super::traffic::Meter;
+use crate::adversary::Actor;
 use crate::adversary::Adversary;
 use crate::clock::Clock;
 use crate::crypto::PublicKey;

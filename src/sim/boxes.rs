@@ -2,7 +2,8 @@
 //! as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar's outbox is its own affair.
 
 use super::ends::{Piece, RECEIVE_WINDOW, Rare, other};
-use super::world::{Event, World};
+use super::event::Event;
+use super::world::World;
 use crate::protocol::LinkId;
 use crate::wire::Class;
 use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES, OUTBOX_BYTES};

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::impairments::Weather;
 use crate::protocol::{LinkId, Time};
-use crate::scenario::{Dice, Ppm};
+use crate::scenario::Dice;
 use crate::wire::Class;
 
 /// Bytes of a segment: what Ethernet and TLS leave of 1500.
@@ -157,19 +158,6 @@ pub(super) fn other(id: LinkId) -> LinkId {
     LinkId(id.0 ^ 1)
 }
 
-/// What the network does to a direction of a link at this moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Weather {
-    pub jitter: Duration,
-    pub loss: Ppm,
-    pub duplicate: Ppm,
-    pub reorder: Ppm,
-    /// Bytes a second.
-    pub bandwidth: Option<u64>,
-    /// Added one way.
-    pub delay: Duration,
-}
-
 /// What became of the segments of a piece.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate {
@@ -220,6 +208,7 @@ pub(super) fn segments(bytes: usize, one_way: u64, weather: &Weather, dice: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Ppm;
 
     #[test]
     fn links_that_are_over_take_no_room_and_names_go_on() {

@@ -2,74 +2,21 @@
 
 use std::time::Duration;
 
-use super::ends::{End, Weather, other};
-use super::place::Machine;
+use super::ends::{End, other};
+use super::event::micros;
+use super::impairments::Active;
 use super::seed::{derive, identity};
-use super::world::{World, micros};
-use crate::adversary::Adversary;
+use super::world::World;
+use crate::adversary::{Actor, Adversary};
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Node, Record, RestoredSlot};
 use crate::report::FaultRecord;
-use crate::scenario::{Act, Fault, FaultKind, Net, Ppm, Strike};
+use crate::scenario::{Act, Fault, FaultKind, Strike};
 use crate::wire::SignedSlot;
 
 /// A link that was cut goes on within this time after the cut is mended: the sender's system tries
 /// again by its own timer.
 const RESUME: Duration = Duration::from_millis(200);
-
-struct Active {
-    fault: usize,
-    kind: FaultKind,
-    struck: Vec<bool>,
-}
-
-/// The faults of links that are in force.
-#[derive(Default)]
-pub(super) struct Impairments {
-    active: Vec<Active>,
-}
-
-impl Impairments {
-    /// Whether nothing passes between two nodes.
-    pub fn cut(&self, a: usize, b: usize) -> bool {
-        self.active.iter().any(|active| {
-            let (a, b) = (active.struck[a], active.struck[b]);
-            match active.kind {
-                FaultKind::Partition => a != b,
-                FaultKind::Isolate => a || b,
-                _ => false,
-            }
-        })
-    }
-
-    /// Whether anything is in force.
-    pub fn any(&self) -> bool {
-        !self.active.is_empty()
-    }
-
-    /// What the network does to what one node sends another.
-    pub fn weather(&self, net: &Net, a: usize, b: usize) -> Weather {
-        let mut weather = Weather {
-            jitter: net.jitter,
-            loss: net.loss,
-            duplicate: net.duplicate,
-            reorder: net.reorder,
-            bandwidth: net.bandwidth,
-            delay: Duration::ZERO,
-        };
-        for active in self.active.iter().filter(|active| active.struck[a] || active.struck[b]) {
-            match active.kind {
-                FaultKind::Loss(p) => weather.loss = Ppm(weather.loss.0.max(p.0)),
-                FaultKind::Delay(by) => weather.delay = weather.delay.saturating_add(by),
-                FaultKind::Cap(rate) => {
-                    weather.bandwidth = Some(weather.bandwidth.map_or(rate, |b| b.min(rate)));
-                }
-                _ => {}
-            }
-        }
-        weather
-    }
-}
 
 impl World {
     /// Something of a fault happens.
@@ -180,10 +127,10 @@ impl World {
             return;
         }
         place.duplicates = place.all_duplicates();
-        if let Machine::Liar(liar) = &place.machine {
+        if let Some(Actor::Liar(liar)) = &place.actor {
             place.tried.push(liar.attempts().clone());
         }
-        place.machine = Machine::Down;
+        place.actor = None;
         (place.wake, place.paused) = (None, false);
         place.cpu.iter_mut().for_each(super::cpu::Cpu::reset);
         place.waiting.clear();
@@ -239,22 +186,22 @@ impl World {
         let dice = derive("node", seed, node, place.start);
         let (network, config) = (self.network.clone(), self.config.clone());
         let inner = Node::new(identity.clone(), network.clone(), config, restored, dice, now);
-        place.machine = match &self.cast[node] {
-            None => Machine::Honest(Box::new(inner)),
+        place.actor = Some(match &self.cast[node] {
+            None => Actor::Honest(Box::new(inner)),
             Some(spec) => {
                 let forges = spec.kinds().any(|kind| kind == "forge");
                 let decoys = if forges { self.decoys.clone() } else { Vec::new() };
                 let dice = derive("liar", seed, node, place.start);
                 let spec = spec.clone();
-                Machine::Liar(Box::new(Adversary::new(
+                Actor::Liar(Box::new(Adversary::new(
                     inner, identity, network, spec, decoys, dice, now,
                 )))
             }
-        };
+        });
         if place.honest {
             self.living += 1;
         }
-        if again && let Machine::Honest(honest) = &self.places[node].machine {
+        if again && let Some(Actor::Honest(honest)) = &self.places[node].actor {
             self.oracle.restarted(now, node, honest);
         }
         self.recount(node);

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use super::cpu::Cpu;
 use super::disk::Disk;
+use super::event::Event;
 use super::image::Shares;
-use super::world::Event;
-use crate::adversary::{Act, Adversary, Attempts};
+use crate::adversary::{Actor, Attempts};
 use crate::crypto::PublicKey;
-use crate::protocol::{Ban, Input, LinkId, Node, PublishError, Reason, Rejection, Ticket, Time};
-use crate::wire::Entry;
+use crate::protocol::{Ban, LinkId, Node, Reason, Rejection, Time};
 
 /// Rows of a rejection log that are kept one by one; later ones are added up by link and reason.
 const MAX_ROWS: usize = 4096;
@@ -18,60 +17,6 @@ const MAX_ROWS: usize = 4096;
 const FRAMES: usize = 64 << 20;
 const LEAST: usize = 4 << 10;
 const MOST: usize = 1 << 20;
-
-/// What runs at a place.
-pub(super) enum Machine {
-    /// A node.
-    Honest(Box<Node>),
-    /// A malicious one.
-    Liar(Box<Adversary>),
-    /// Nothing: it is dead, or was not started yet.
-    Down,
-}
-
-impl Machine {
-    pub fn handle(&mut self, now: Time, input: Input) {
-        match self {
-            Self::Honest(node) => node.handle(now, input),
-            Self::Liar(liar) => liar.handle(now, input),
-            Self::Down => {}
-        }
-    }
-
-    pub fn poll(&mut self) -> Option<Act> {
-        match self {
-            Self::Honest(node) => node.poll().map(Act::Node),
-            Self::Liar(liar) => liar.poll(),
-            Self::Down => None,
-        }
-    }
-
-    pub fn deadline(&self) -> Option<Time> {
-        match self {
-            Self::Honest(node) => node.deadline().map(|(at, _)| at),
-            Self::Liar(liar) => liar.deadline(),
-            Self::Down => None,
-        }
-    }
-
-    /// `None` where nothing runs.
-    pub fn publish(&mut self, now: Time, entry: Entry) -> Option<Result<Ticket, PublishError>> {
-        match self {
-            Self::Honest(node) => Some(node.publish(now, entry)),
-            Self::Liar(liar) => Some(liar.publish(now, entry)),
-            Self::Down => None,
-        }
-    }
-
-    /// The node itself, or the one that a liar wraps.
-    pub fn node(&self) -> Option<&Node> {
-        match self {
-            Self::Honest(node) => Some(node),
-            Self::Liar(liar) => Some(liar.node()),
-            Self::Down => None,
-        }
-    }
-}
 
 /// A rejection log of bounded length.
 #[derive(Default)]
@@ -104,7 +49,8 @@ impl Log {
 
 /// A place.
 pub(super) struct Place {
-    pub machine: Machine,
+    /// What runs there; nothing if it is dead, or was not started yet.
+    pub actor: Option<Actor>,
     pub key: PublicKey,
     pub honest: bool,
     /// Whether it must be told when all that it gave for a link is written.
@@ -154,7 +100,7 @@ impl Place {
         nodes: usize,
     ) -> Self {
         Self {
-            machine: Machine::Down,
+            actor: None,
             key,
             honest,
             floods,
@@ -179,14 +125,24 @@ impl Place {
         }
     }
 
+    /// The node that runs there, or that a liar wraps.
+    pub fn node(&self) -> Option<&Node> {
+        self.actor.as_ref().map(Actor::node)
+    }
+
+    /// When it is to be woken.
+    pub fn deadline(&self) -> Option<Time> {
+        self.actor.as_ref()?.deadline()
+    }
+
     /// Whether something runs there.
     pub fn lives(&self) -> bool {
-        !matches!(self.machine, Machine::Down)
+        self.actor.is_some()
     }
 
     /// Copies that came in all of its lives.
     pub fn all_duplicates(&self) -> u64 {
-        let now = self.machine.node().map_or(0, |node| node.counters().duplicates);
+        let now = self.node().map_or(0, |node| node.counters().duplicates);
         self.duplicates.saturating_add(now)
     }
 }

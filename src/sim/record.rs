@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::event::{Event, START, micros};
 use super::oracle::{Held, NodeSet};
-use super::place::{Machine, Place};
-use super::world::{Event, START, World, micros};
-use crate::adversary::Attempts;
+use super::place::Place;
+use super::world::World;
+use crate::adversary::{Actor, Attempts};
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{Rejection, Time};
 use crate::report::{
@@ -169,10 +170,7 @@ impl World {
 
     fn tried(&self, place: &Place) -> Tried {
         let mut tried = Tried::default();
-        let now = match &place.machine {
-            Machine::Liar(liar) => Some(liar.attempts()),
-            _ => None,
-        };
+        let now = place.actor.as_ref().and_then(Actor::attempts);
         for attempts in place.tried.iter().chain(now) {
             self.add_attempts(&mut tried, attempts);
         }
@@ -264,7 +262,7 @@ impl World {
     fn chosen_links(&self) -> Vec<(u32, u32)> {
         let mut links = Vec::new();
         for (node, place) in self.places.iter().enumerate() {
-            let Some(of) = place.machine.node() else { continue };
+            let Some(of) = place.node() else { continue };
             let peers = of.chosen().filter_map(|peer| self.number(Some(&peer)));
             links.extend(peers.map(|peer| (node as u32, peer)));
         }

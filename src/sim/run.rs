@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::describe::{Glimpse, describe};
-use super::world::{Event, START, World};
+use super::event::{Event, START};
+use super::event::{Glimpse, describe};
+use super::world::World;
 use crate::crypto::Digest;
 use crate::protocol::Time;
 use crate::report::{Recording, Violation};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::disk::verify;
-use super::world::{Event, World};
+use super::event::Event;
+use super::world::World;
 use crate::crypto::PublicKey;
 use crate::protocol::{Durability, Input, Output, Record, Token};
 use crate::wire::BatchId;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ends::{Piece, other, segments};
-use super::place::Machine;
-use super::world::{Event, World, micros};
+use super::event::{Event, micros};
+use super::world::World;
+use crate::adversary::Actor;
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId};
 use crate::wire::limits::MAX_FRAME;
@@ -118,7 +119,7 @@ impl World {
             return;
         }
         let now = self.now;
-        if let Machine::Liar(liar) = &mut self.places[owner].machine {
+        if let Some(Actor::Liar(liar)) = &mut self.places[owner].actor {
             liar.drained(now, id);
             self.settle(owner);
             self.schedule(owner, false);

@@ -1,22 +1,12 @@
-//! What is written down while a run goes on, and the load.
+//! What is written down while a run goes on.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use super::ends::Fate;
-use super::world::{Event, World};
-use crate::crypto::PublicKey;
-use crate::protocol::{PublishError, Record, StoredBatch, Ticket, Time};
+use crate::protocol::{Record, StoredBatch, Ticket, Time};
 use crate::report::{Arrival, BatchRecord};
 use crate::scenario::Strike;
-use crate::wire::{BatchId, Entry};
-
-/// The topic of the load's messages.
-const TOPIC: &str = "load";
-/// How long a message is tried whose publisher is over its quota.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Longest wait before it is tried again.
-const RETRY_MAX: Duration = Duration::from_secs(1);
+use crate::wire::BatchId;
 
 /// A message that was handed to a publisher, or found none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,7 +83,7 @@ impl Watch {
         self.batches[batch as usize].posts = posts;
     }
 
-    fn batch(&mut self, stored: &StoredBatch, author: Option<u32>) -> u32 {
+    pub fn batch(&mut self, stored: &StoredBatch, author: Option<u32>) -> u32 {
         if let Some(known) = self.ids.get(&stored.id) {
             return *known;
         }
@@ -105,12 +95,12 @@ impl Watch {
         index
     }
 
-    fn first_seen(&mut self, batch: u32) -> bool {
+    pub fn first_seen(&mut self, batch: u32) -> bool {
         !std::mem::replace(&mut self.seen[batch as usize], true)
     }
 
     /// A node takes a message and will answer.
-    fn taken(&mut self, node: usize, ticket: Ticket, at: Time, size: usize) -> u32 {
+    pub fn taken(&mut self, node: usize, ticket: Ticket, at: Time, size: usize) -> u32 {
         let post = self.posts.len() as u32;
         let (author, size) = (node as u32, size as u32);
         self.posts.push(Posted { author, at, size, ..Posted::default() });
@@ -119,7 +109,7 @@ impl Watch {
     }
 
     /// Nobody takes a message.
-    fn refuse(&mut self, node: usize, at: Time, size: usize) {
+    pub fn refuse(&mut self, node: usize, at: Time, size: usize) {
         let (author, size) = (node as u32, size as u32);
         self.posts.push(Posted { author, at, size, ..Posted::default() });
         self.waiting = self.waiting.saturating_sub(1);
@@ -179,90 +169,4 @@ impl Watch {
         let all = self.arrivals.iter().enumerate().filter(of_node);
         self.undone.extend(all.map(|(at, _)| at as u32));
     }
-}
-
-impl World {
-    /// A node delivers a batch.
-    pub(super) fn delivered(&mut self, node: usize, stored: &StoredBatch) {
-        let author = self.node_of(&stored.batch.header.author);
-        let from = stored.from.as_ref().and_then(|key: &PublicKey| self.node_of(key));
-        let batch = self.watch.batch(stored, author.map(|author| author as u32));
-        self.watch.arrivals.push(Arrival {
-            node: node as u32,
-            batch,
-            at: self.now.0,
-            hops: stored.hops,
-            from: from.map(|from| from as u32),
-        });
-        let genuine = author.is_some_and(|author| self.places[author].honest);
-        if genuine && self.places[node].honest {
-            if self.watch.first_seen(batch) {
-                self.watch.signed += 1;
-            }
-            self.places[node].held += 1;
-            self.watch.held += 1;
-            self.watch.delivered += self.watch.batches[batch as usize].posts.len() as u64;
-        }
-    }
-
-    /// A message of a load is due.
-    pub(super) fn post(&mut self, load: usize, k: u64, since: Option<Time>) {
-        if since.is_none() {
-            self.plan_next(load, k);
-        }
-        let due = since.unwrap_or(self.now);
-        let publishers = &self.watch.publishers[load];
-        let count = publishers.len();
-        let turn = usize::try_from(k % count.max(1) as u64).unwrap_or(0);
-        let in_turn = (0..count).map(|i| publishers[(turn + i) % count]);
-        // A publisher that is down is passed over, as a client would.
-        let lives = |node: &usize| self.places[*node].lives() && !self.places[*node].paused;
-        let Some(node) = in_turn.clone().find(lives) else {
-            return self.put_off(load, k, due, RETRY_MAX);
-        };
-        let size = self.scenario.loads[load].size;
-        let entry = Entry { topic: TOPIC.into(), payload: payload(load, k, size) };
-        match self.places[node].machine.publish(self.now, entry) {
-            Some(Ok(ticket)) => {
-                let post = self.watch.taken(node, ticket, due, size);
-                self.places[node].posted.push_back(post);
-            }
-            Some(Err(PublishError::OverQuota { retry_after })) => {
-                self.put_off(load, k, due, retry_after.min(RETRY_MAX));
-            }
-            _ => self.watch.refuse(node, due, size),
-        }
-        self.settle(node);
-        self.schedule(node, false);
-    }
-
-    fn plan_next(&mut self, load: usize, k: u64) {
-        let zero = self.watch.zero.unwrap_or(self.now);
-        match self.scenario.due(&self.scenario.loads[load], k + 1) {
-            Some(due) => {
-                self.watch.waiting += 1;
-                let event = Event::Post { load: load as u32, k: k + 1, since: None };
-                self.queue.put_global(zero.after(due), event);
-            }
-            None => self.watch.loads -= 1,
-        }
-    }
-
-    fn put_off(&mut self, load: usize, k: u64, since: Time, wait: Duration) {
-        if self.now.since(since) >= PATIENCE {
-            let node = self.watch.publishers[load].first().copied().unwrap_or(0);
-            let size = self.scenario.loads[load].size;
-            return self.watch.refuse(node, since, size);
-        }
-        let event = Event::Post { load: load as u32, k, since: Some(since) };
-        self.queue.put_global(self.now.after(wait.max(Duration::from_millis(1))), event);
-    }
-}
-
-/// Bytes that no other message of the run has, as far as their number allows.
-fn payload(load: usize, k: u64, size: usize) -> Vec<u8> {
-    let mut bytes = format!("message {k} of load {load} ").into_bytes();
-    bytes.resize(size.max(bytes.len()), b'.');
-    bytes.truncate(size);
-    bytes
 }

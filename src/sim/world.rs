@@ -5,59 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::checks::Checks;
-use super::describe::Glimpse;
 use super::ends::{Ends, Piece};
-use super::faults::Impairments;
+use super::event::{Event, Glimpse};
+use super::impairments::Impairments;
 use super::oracle::Oracle;
-use super::place::{Machine, Place};
+use super::place::Place;
 use super::queue::Queue;
 use super::trace::Trace;
 use super::watch::Watch;
-use crate::adversary::{Act, Spec};
+use crate::adversary::{Act, Actor, Spec};
 use crate::crypto::{Identity, PublicKey};
-use crate::protocol::{Config, Down, Input, LinkId, Network, Output, Time, Token};
+use crate::protocol::{Config, Down, Input, LinkId, Network, Output, Time};
 use crate::scenario::{Dice, Scenario};
 use crate::wire::Batch;
 
-/// Where virtual time starts, in microseconds since 1970: in 2001, so that no clock is near 0.
-pub(super) const START: Time = Time(1_000_000_000_000_000);
 /// How long a check takes in a worker: the measured 45 µs and a turn of the loop.
 const CHECK: Duration = Duration::from_micros(60);
 /// A node whose deadline has not moved is not woken again sooner than this: as in the driver.
 const WAKE_GAP: Duration = Duration::from_micros(200);
-
-/// Something that happens.
-#[derive(Clone, Debug)]
-pub(super) enum Event {
-    /// A node hears of something, unless it has been restarted meanwhile.
-    Input { node: u32, start: u32, input: Input },
-    /// A synced write is safe.
-    Synced { node: u32, start: u32, token: Token },
-    /// What could not be written is tried again.
-    Again { node: u32, start: u32 },
-    /// A node that was busy takes the next thing that waits.
-    Turn { node: u32, start: u32 },
-    /// A node's timer.
-    Wake { node: u32, at: Time },
-    /// Something comes to an end of a link.
-    Piece { to: LinkId, piece: Piece },
-    /// What was held back at an end of a link may come.
-    Released { to: LinkId },
-    /// A write of a liar is done.
-    Written { end: LinkId },
-    /// A dial gets an answer, or does not; with the number of this try.
-    Dialled { from: u32, start: u32, to: u32, trial: u32 },
-    /// The node is started for the first time.
-    Begin { node: u32 },
-    /// A strike of the scenario, by index.
-    Strike { strike: u32 },
-    /// Message number `k` of a load is due; since when, if it was put off.
-    Post { load: u32, k: u64, since: Option<Time> },
-    /// The oracle looks at everybody.
-    Checkpoint,
-    /// A phase of the run may end.
-    Phase,
-}
 
 /// Everything.
 pub(super) struct World {
@@ -91,6 +56,12 @@ pub(super) struct World {
 }
 
 impl World {
+    /// The last event in words.
+    pub fn in_words(&self) -> String {
+        let words = self.last.map(|last| last.in_words(self.now, &self.ends));
+        words.unwrap_or_else(|| "nothing yet".into())
+    }
+
     /// When a node hears of something.
     pub fn tell(&mut self, node: usize, after: Duration, input: Input) {
         let start = self.places[node].start;
@@ -156,7 +127,7 @@ impl World {
     pub(super) fn wake_now(&mut self, node: usize) {
         let place = &mut self.places[node];
         place.wake = None;
-        match place.machine.deadline() {
+        match place.deadline() {
             Some(due) if due <= self.now => self.give(node, Input::Wake),
             _ => self.schedule(node, false),
         }
@@ -179,10 +150,12 @@ impl World {
         self.charge(node, &input);
         let (now, place) = (self.now, &mut self.places[node]);
         let woken = matches!(input, Input::Wake);
-        if let Machine::Honest(honest) = &place.machine {
+        if let Some(Actor::Honest(honest)) = &place.actor {
             self.oracle.before(now, node, &input, honest);
         }
-        place.machine.handle(now, input);
+        if let Some(actor) = &mut place.actor {
+            actor.handle(now, input);
+        }
         self.settle(node);
         self.schedule(node, woken);
         self.plan_turn(node);
@@ -190,7 +163,7 @@ impl World {
 
     /// Carries out what a machine wants done, until it wants nothing.
     pub fn settle(&mut self, node: usize) {
-        while let Some(act) = self.places[node].machine.poll() {
+        while let Some(act) = self.places[node].actor.as_mut().and_then(Actor::poll) {
             match act {
                 Act::Node(output) => {
                     if self.places[node].honest {
@@ -208,7 +181,7 @@ impl World {
                 }
             }
         }
-        if let Machine::Honest(honest) = &self.places[node].machine {
+        if let Some(Actor::Honest(honest)) = &self.places[node].actor {
             self.oracle.after(self.now, node, honest);
         }
     }
@@ -216,7 +189,7 @@ impl World {
     /// Sees to it that a node is woken in time.
     pub fn schedule(&mut self, node: usize, woken: bool) {
         let place = &mut self.places[node];
-        let Some(due) = place.machine.deadline() else { return };
+        let Some(due) = place.deadline() else { return };
         let soonest = if woken { self.now.after(WAKE_GAP) } else { self.now };
         let at = due.max(soonest);
         if place.wake.is_none_or(|wake| at < wake) {
@@ -256,8 +229,8 @@ impl World {
         }
         let places = &self.places;
         let living = places.iter().enumerate().filter(|(_, place)| !place.paused);
-        let honest = living.filter_map(|(node, place)| match &place.machine {
-            Machine::Honest(honest) => Some((node, &**honest)),
+        let honest = living.filter_map(|(node, place)| match &place.actor {
+            Some(Actor::Honest(honest)) => Some((node, &**honest)),
             _ => None,
         });
         let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
@@ -269,9 +242,4 @@ impl World {
         let Some(owner) = self.take_down(end) else { return };
         self.give(owner, Input::LinkDown { link: end, cause: Down::Lost });
     }
-}
-
-/// Whole microseconds, the world's unit of time; saturating.
-pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

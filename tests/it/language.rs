@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use loyal::adversary::Attempts;
+use loyal::adversary::{Actor, Attempts};
 use loyal::crypto::{Digest, PublicKey};
 use loyal::protocol::{Config, Reason, Snapshot};
 use loyal::wire::BatchId;
@@ -91,7 +91,8 @@ impl Mesh {
     /// Honest nodes that run.
     pub fn honest(&self) -> Vec<usize> {
         let peers = self.world.peers.iter().enumerate();
-        let honest = peers.filter(|(_, peer)| matches!(peer.machine, Machine::Honest(_)));
+        let honest =
+            peers.filter(|(_, peer)| matches!(peer.machine, Machine::Runs(Actor::Honest(_))));
         honest.map(|(number, _)| number).collect()
     }
 
@@ -123,8 +124,7 @@ impl Mesh {
     /// A node's snapshot.
     pub fn snapshot(&self, number: usize) -> Snapshot {
         match &self.world.peers[number].machine {
-            Machine::Honest(node) => node.snapshot(),
-            Machine::Liar(liar) => liar.snapshot(),
+            Machine::Runs(actor) => actor.snapshot(),
             Machine::Raw | Machine::Down => panic!("{number} has no snapshot"),
         }
     }
@@ -132,7 +132,7 @@ impl Mesh {
     /// What a liar tried.
     pub fn attempts(&self, number: usize) -> &Attempts {
         match &self.world.peers[number].machine {
-            Machine::Liar(liar) => liar.attempts(),
+            Machine::Runs(Actor::Liar(liar)) => liar.attempts(),
             _ => panic!("{number} is no liar"),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use loyal::adversary::Actor;
 use loyal::crypto::Digest;
 use loyal::protocol::{PublishError, Reason, Refusal};
 use loyal::wire::Batch;
@@ -75,7 +76,7 @@ fn a_long_absence_is_made_good_without_copies() {
     (0..4).for_each(|number| world.start(number));
     world.run(Duration::from_secs(15));
     assert_eq!(world.peers[3].delivered.len(), batches.len());
-    let Machine::Honest(node) = &world.peers[3].machine else { panic!("it runs") };
+    let Machine::Runs(Actor::Honest(node)) = &world.peers[3].machine else { panic!("it runs") };
     let counters = node.snapshot().counters;
     let replayed = counters.rejected.get(&Reason::Replayed).copied().unwrap_or(0);
     // Some of the first are asked for before it is known how many are missing.
@@ -193,7 +194,9 @@ fn what_cannot_be_published_is_refused_at_once() {
     let mut mesh = mesh(2).up();
     let now = mesh.world.now;
     let member = batch(&identity(2), mesh.world.network.id(), 1, Digest::ZERO, "x");
-    let Machine::Honest(node) = &mut mesh.world.peers[0].machine else { panic!("honest") };
+    let Machine::Runs(Actor::Honest(node)) = &mut mesh.world.peers[0].machine else {
+        panic!("honest")
+    };
     assert_eq!(node.submit(now, member).err(), Some(PublishError::MemberKey));
     for entry in [entry(&"t".repeat(65), b""), entry("", &vec![0; (1 << 20) + 1])] {
         assert_eq!(node.publish(now, entry).err(), Some(PublishError::TooLong));

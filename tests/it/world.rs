@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loyal::adversary::{Act, Adversary, Spec};
+use loyal::adversary::{Act, Actor, Adversary, Spec};
 use loyal::crypto::{Digest, PublicKey, check};
 use loyal::protocol::{
     Config, Down, Input, LinkId, Member, Network, Node, Output, Refusal, Rejection, Restored, Role,
@@ -24,10 +24,8 @@ pub const START: Time = Time(1_000_000_000);
 
 /// What runs at a member's place.
 pub enum Machine {
-    /// A node.
-    Honest(Box<Node>),
-    /// A malicious one.
-    Liar(Box<Adversary>),
+    /// A node, or a malicious one.
+    Runs(Actor),
     /// The test itself: collects what is sent to it and says what it is told to say.
     Raw,
     /// Nothing.
@@ -168,7 +166,7 @@ impl World {
     /// Starts a node, with what its disk holds.
     pub fn start(&mut self, number: usize) {
         let node = self.node(number);
-        self.peers[number].machine = Machine::Honest(Box::new(node));
+        self.peers[number].machine = Machine::Runs(Actor::Honest(Box::new(node)));
         self.settle(number);
     }
 
@@ -184,7 +182,7 @@ impl World {
         let (key, seed) = (identity(number as u8 + 1), [self.seed ^ 0x5a; 32]);
         let network = self.network.clone();
         let liar = Adversary::new(node, key, network, spec, decoys, seed, self.now);
-        self.peers[number].machine = Machine::Liar(Box::new(liar));
+        self.peers[number].machine = Machine::Runs(Actor::Liar(Box::new(liar)));
         self.settle(number);
     }
 
@@ -239,8 +237,7 @@ impl World {
     pub fn publish(&mut self, number: usize, entry: Entry) -> bool {
         let now = self.now;
         let taken = match &mut self.peers[number].machine {
-            Machine::Honest(node) => node.publish(now, entry).is_ok(),
-            Machine::Liar(liar) => liar.publish(now, entry).is_ok(),
+            Machine::Runs(actor) => actor.publish(now, entry).is_ok(),
             Machine::Raw | Machine::Down => false,
         };
         self.settle(number);
@@ -250,8 +247,8 @@ impl World {
     /// Hands a batch that was signed elsewhere to an honest node.
     pub fn submit(&mut self, number: usize, batch: Batch) -> Option<Ticket> {
         let now = self.now;
-        let Machine::Honest(node) = &mut self.peers[number].machine else { return None };
-        let ticket = node.submit(now, batch).ok();
+        let Machine::Runs(actor) = &mut self.peers[number].machine else { return None };
+        let ticket = actor.submit(now, batch).ok();
         self.settle(number);
         ticket
     }
@@ -363,8 +360,7 @@ impl World {
     fn give(&mut self, number: usize, input: Input) {
         let now = self.now;
         match &mut self.peers[number].machine {
-            Machine::Honest(node) => node.handle(now, input),
-            Machine::Liar(liar) => liar.handle(now, input),
+            Machine::Runs(actor) => actor.handle(now, input),
             Machine::Raw => {
                 if let Input::Frame { link, bytes } = input
                     && let Ok(frame) = Frame::decode(&bytes)
@@ -381,8 +377,7 @@ impl World {
     fn settle(&mut self, number: usize) {
         loop {
             let act = match &mut self.peers[number].machine {
-                Machine::Honest(node) => node.poll().map(Act::Node),
-                Machine::Liar(liar) => liar.poll(),
+                Machine::Runs(actor) => actor.poll(),
                 Machine::Raw | Machine::Down => None,
             };
             match act {
@@ -470,7 +465,7 @@ impl World {
     fn dialled(&mut self, from: usize, to: PublicKey) {
         let target = self.peers.iter().position(|peer| peer.key == to);
         let open = target.filter(|target| {
-            let runs = matches!(self.peers[*target].machine, Machine::Honest(_) | Machine::Liar(_));
+            let runs = matches!(self.peers[*target].machine, Machine::Runs(_));
             runs && !self.cut.contains(&(from, *target))
         });
         match open {
@@ -496,8 +491,8 @@ impl World {
         end.waiting -= 1;
         if end.waiting == 0 {
             let (owner, now) = (end.owner, self.now);
-            if let Machine::Liar(liar) = &mut self.peers[owner].machine {
-                liar.drained(now, from);
+            if let Machine::Runs(actor) = &mut self.peers[owner].machine {
+                actor.drained(now, from);
                 self.settle(owner);
             }
         }
@@ -557,8 +552,7 @@ impl World {
 
 fn deadline(machine: &Machine) -> Option<Time> {
     match machine {
-        Machine::Honest(node) => node.deadline().map(|(at, _)| at),
-        Machine::Liar(liar) => liar.deadline(),
+        Machine::Runs(actor) => actor.deadline(),
         Machine::Raw | Machine::Down => None,
     }
 }

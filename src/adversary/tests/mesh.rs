@@ -1,6 +1,6 @@
 //! Liars in a mesh: honest nodes deliver everything, nothing false, and ban none of their own.
 
-use super::world::{Peer, World, identity};
+use super::world::{World, identity};
 use crate::protocol::Reason;
 
 const HONEST: usize = 7;
@@ -104,7 +104,7 @@ fn a_liar_that_only_swallows_or_delays_is_never_banned_and_bans_nobody() {
         for i in HONEST..HONEST + 3 {
             let totals = world.liar(i).attempts().totals.values().next().copied();
             assert!(totals.is_some_and(|t| t.affected > 0), "{spec}: {totals:?}");
-            assert!(matches!(world.peers[i], Peer::Liar(_)));
+            assert!(world.peers[i].is_liar());
         }
     }
 }

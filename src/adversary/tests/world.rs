@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::adversary::{Act, Adversary, Spec};
+use crate::adversary::{Act, Actor, Adversary, Spec};
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
     Config, Down, Input, LinkId, Member, Network, Node, Output, Reason, Record, Rejection,
@@ -67,19 +67,13 @@ pub fn liar(i: usize, network: &Arc<Network>, spec: &str, decoys: Vec<Batch>) ->
     Adversary::new(node, identity(i), network.clone(), spec, decoys, [7; 32], Time(0))
 }
 
-#[allow(clippy::large_enum_variant)]
-pub enum Peer {
-    Honest(Node),
-    Liar(Adversary),
-}
-
 enum Event {
     Input(Input),
     Drained(LinkId),
 }
 
 pub struct World {
-    pub peers: Vec<Peer>,
+    pub peers: Vec<Actor>,
     pub now: u64,
     queue: BTreeMap<(u64, u64), (usize, Event)>,
     names: u64,
@@ -99,10 +93,10 @@ impl World {
     pub fn new(n: usize, specs: &[&str]) -> Self {
         let network = network(n);
         let honest = n - specs.len();
-        let mut peers: Vec<Peer> =
-            (0..honest).map(|i| Peer::Honest(node(i, &network, Restored::default()))).collect();
+        let node = |i| Actor::Honest(Box::new(node(i, &network, Restored::default())));
+        let mut peers: Vec<Actor> = (0..honest).map(node).collect();
         for (i, spec) in (honest..n).zip(specs) {
-            peers.push(Peer::Liar(liar(i, &network, spec, decoys(&[0, 1]))));
+            peers.push(Actor::Liar(Box::new(liar(i, &network, spec, decoys(&[0, 1])))));
         }
         let mut world = Self {
             peers,
@@ -124,8 +118,8 @@ impl World {
 
     pub fn liar(&self, i: usize) -> &Adversary {
         match &self.peers[i] {
-            Peer::Liar(liar) => liar,
-            Peer::Honest(_) => panic!("node {i} is honest"),
+            Actor::Liar(liar) => liar,
+            Actor::Honest(_) => panic!("node {i} is honest"),
         }
     }
 
@@ -137,16 +131,12 @@ impl World {
     fn drain(&mut self, i: usize) {
         let mut given = BTreeSet::new();
         loop {
-            let act = match &mut self.peers[i] {
-                Peer::Honest(node) => node.poll().map(Act::Node),
-                Peer::Liar(liar) => liar.poll(),
-            };
-            match act {
+            match self.peers[i].poll() {
                 None => break,
                 Some(Act::Node(output)) => {
                     if let Output::Send { link, frame, .. } = &output {
                         given.insert(*link);
-                        if matches!(self.peers[i], Peer::Liar(_)) {
+                        if self.peers[i].is_liar() {
                             self.lies.push((self.now, *link, frame.clone()));
                         }
                     }
@@ -162,7 +152,7 @@ impl World {
                 Some(Act::Pace { link, bytes_per_s: None }) => drop(self.paced.remove(&link)),
             }
         }
-        if matches!(self.peers[i], Peer::Liar(_)) {
+        if self.peers[i].is_liar() {
             given.into_iter().for_each(|link| self.later(1000, i, Event::Drained(link)));
         }
     }
@@ -238,11 +228,9 @@ impl World {
 
     fn hand(&mut self, i: usize, event: Event) {
         let now = Time(self.now);
-        match (&mut self.peers[i], event) {
-            (Peer::Honest(node), Event::Input(input)) => node.handle(now, input),
-            (Peer::Liar(liar), Event::Input(input)) => liar.handle(now, input),
-            (Peer::Liar(liar), Event::Drained(link)) => liar.drained(now, link),
-            (Peer::Honest(_), Event::Drained(_)) => {}
+        match event {
+            Event::Input(input) => self.peers[i].handle(now, input),
+            Event::Drained(link) => self.peers[i].drained(now, link),
         }
         self.drain(i);
     }
@@ -250,10 +238,7 @@ impl World {
     pub fn run(&mut self, ms: u64) {
         let end = self.now + ms * 1000;
         loop {
-            let wake = |i: usize| match &self.peers[i] {
-                Peer::Honest(node) => node.deadline().map(|(at, _)| at),
-                Peer::Liar(liar) => liar.deadline(),
-            };
+            let wake = |i: usize| self.peers[i].deadline();
             let next_wake =
                 (0..self.peers.len()).filter_map(|i| Some((wake(i)?.0.max(self.now), i))).min();
             let next_event = self.queue.first_key_value().map(|((time, _), _)| *time);
@@ -275,11 +260,7 @@ impl World {
 
     pub fn publish(&mut self, i: usize, text: &str) {
         let now = Time(self.now);
-        match &mut self.peers[i] {
-            Peer::Honest(node) => node.publish(now, entry(text)),
-            Peer::Liar(liar) => liar.publish(now, entry(text)),
-        }
-        .expect("there is room");
+        self.peers[i].publish(now, entry(text)).expect("there is room");
         self.drain(i);
     }
 

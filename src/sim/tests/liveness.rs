@@ -57,7 +57,7 @@ fn chosen(scenario: &Scenario) -> Vec<usize> {
         zero.is_some_and(|zero| sim.world.now.since(zero).as_millis() >= 4000)
     };
     while !over(&sim) && sim.step() {}
-    let node = sim.world.places[VICTIM as usize].machine.node().expect("it lives");
+    let node = sim.world.places[VICTIM as usize].node().expect("it lives");
     let mut chosen: Vec<usize> = node.chosen().filter_map(|key| sim.world.node_of(&key)).collect();
     chosen.sort_unstable();
     chosen

@@ -20,7 +20,7 @@ fn frames(sim: &Sim) -> u64 {
 }
 
 fn links(sim: &Sim) -> usize {
-    let nodes = sim.world.places.iter().filter_map(|place| place.machine.node());
+    let nodes = sim.world.places.iter().filter_map(|place| place.node());
     nodes.map(|node| node.snapshot().ready_links()).sum::<usize>() / 2
 }
 
@@ -84,7 +84,7 @@ fn r8_links_and_frames_a_message_stay_the_same_for_half_an_hour() {
 /// What the nodes keep in memory, in entries of all of them, by collection.
 fn kept(sim: &Sim) -> BTreeMap<&'static str, usize> {
     let mut kept = BTreeMap::new();
-    for node in sim.world.places.iter().filter_map(|place| place.machine.node()) {
+    for node in sim.world.places.iter().filter_map(|place| place.node()) {
         for (name, entries, _) in node.occupancy() {
             *kept.entry(name).or_default() += entries;
         }

@@ -1,10 +1,47 @@
-//! Events as words: for the digest, and for people.
+//! Events: what happens in a world, for the digest, and in words for people.
 
-use super::ends::{Piece, other};
+use std::time::Duration;
+
+use super::ends::{Ends, Piece, other};
 use super::trace::Trace;
-use super::world::{Event, START, World};
-use crate::protocol::{Input, LinkId, Time};
+use crate::protocol::{Input, LinkId, Time, Token};
 use crate::wire::Kind;
+
+/// Where virtual time starts, in microseconds since 1970: in 2001, so that no clock is near 0.
+pub(super) const START: Time = Time(1_000_000_000_000_000);
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A node hears of something, unless it has been restarted meanwhile.
+    Input { node: u32, start: u32, input: Input },
+    /// A synced write is safe.
+    Synced { node: u32, start: u32, token: Token },
+    /// What could not be written is tried again.
+    Again { node: u32, start: u32 },
+    /// A node that was busy takes the next thing that waits.
+    Turn { node: u32, start: u32 },
+    /// A node's timer.
+    Wake { node: u32, at: Time },
+    /// Something comes to an end of a link.
+    Piece { to: LinkId, piece: Piece },
+    /// What was held back at an end of a link may come.
+    Released { to: LinkId },
+    /// A write of a liar is done.
+    Written { end: LinkId },
+    /// A dial gets an answer, or does not; with the number of this try.
+    Dialled { from: u32, start: u32, to: u32, trial: u32 },
+    /// The node is started for the first time.
+    Begin { node: u32 },
+    /// A strike of the scenario, by index.
+    Strike { strike: u32 },
+    /// Message number `k` of a load is due; since when, if it was put off.
+    Post { load: u32, k: u64, since: Option<Time> },
+    /// The oracle looks at everybody.
+    Checkpoint,
+    /// A phase of the run may end.
+    Phase,
+}
 
 /// Takes an event into the digest: when, what, to whom, and what was in it.
 pub(super) fn describe(trace: &mut Trace, at: Time, event: &Event) {
@@ -115,36 +152,35 @@ impl Glimpse {
     }
 }
 
-impl World {
-    /// The last event in words.
-    pub(super) fn in_words(&self) -> String {
-        let Some(last) = self.last else { return "nothing yet".into() };
-        let micros = self.now.since(START).as_micros();
-        let owner = |end| self.ends.get(end).map_or(0, |end| end.owner);
-        let ends = |to| format!("n{} ← n{}", owner(to), owner(other(to)));
-        let what = match last {
-            Glimpse::Input(node, what, 0) => format!("n{node} {what}"),
-            Glimpse::Input(node, what, length) => format!("n{node} {what} of {length} bytes"),
-            Glimpse::Synced(node) => format!("n{node} a write is synced"),
-            Glimpse::Wake(node) => format!("n{node} wakes"),
-            Glimpse::Frame(to, kind, length) => {
+impl Glimpse {
+    /// What happened at a time, in words.
+    pub fn in_words(self, at: Time, ends: &Ends) -> String {
+        let micros = at.since(START).as_micros();
+        let owner = |end| ends.get(end).map_or(0, |end| end.owner);
+        let both = |to| format!("n{} ← n{}", owner(to), owner(other(to)));
+        let what = match self {
+            Self::Input(node, what, 0) => format!("n{node} {what}"),
+            Self::Input(node, what, length) => format!("n{node} {what} of {length} bytes"),
+            Self::Synced(node) => format!("n{node} a write is synced"),
+            Self::Wake(node) => format!("n{node} wakes"),
+            Self::Frame(to, kind, length) => {
                 let kind = kind.and_then(Kind::from_byte).map_or("frame", Kind::name);
-                format!("{} {kind} of {length} bytes", ends(to))
+                format!("{} {kind} of {length} bytes", both(to))
             }
-            Glimpse::Bytes(to, length) => format!("{} {length} raw bytes", ends(to)),
-            Glimpse::Fin(to) => format!("{} the end of the link", ends(to)),
-            Glimpse::Released(to) => format!("{} what was held goes on", ends(to)),
-            Glimpse::Written(end) => format!("{} a write is done", ends(other(end))),
-            Glimpse::Dialled(from, to, trial) => {
+            Self::Bytes(to, length) => format!("{} {length} raw bytes", both(to)),
+            Self::Fin(to) => format!("{} the end of the link", both(to)),
+            Self::Released(to) => format!("{} what was held goes on", both(to)),
+            Self::Written(end) => format!("{} a write is done", both(other(end))),
+            Self::Dialled(from, to, trial) => {
                 format!("n{from} dials n{to}, try {}", trial + 1)
             }
-            Glimpse::Begin(node) => format!("n{node} starts"),
-            Glimpse::Strike(strike) => format!("strike {strike} of the scenario"),
-            Glimpse::Turn(node) => format!("n{node} takes what waits"),
-            Glimpse::Again(node) => format!("n{node} writes again what found no room"),
-            Glimpse::Post(load, k) => format!("message {k} of load {load} is due"),
-            Glimpse::Checkpoint => "the oracle looks at everybody".into(),
-            Glimpse::Phase => "a phase may end".into(),
+            Self::Begin(node) => format!("n{node} starts"),
+            Self::Strike(strike) => format!("strike {strike} of the scenario"),
+            Self::Turn(node) => format!("n{node} takes what waits"),
+            Self::Again(node) => format!("n{node} writes again what found no room"),
+            Self::Post(load, k) => format!("message {k} of load {load} is due"),
+            Self::Checkpoint => "the oracle looks at everybody".into(),
+            Self::Phase => "a phase may end".into(),
         };
         format!("{}.{:03} ms {what}", micros / 1000, micros % 1000)
     }
@@ -171,4 +207,9 @@ fn input_in_words(input: &Input) -> (&'static str, u32) {
         Input::Wake => "wakes",
     };
     (words, 0)
+}
+
+/// Whole microseconds, the world's unit of time; saturating.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,20 +1,26 @@
-//! The state machine that the driver drives: a node, or a malicious wrapper round one.
+//! What runs at a host, in both worlds: a node, or a malicious wrapper round one.
 
-use crate::adversary::{Act, Adversary, Attempts};
+use super::act::Act;
+use super::attempts::Attempts;
+use super::wrapper::Adversary;
 use crate::protocol::{Input, LinkId, Node, PublishError, Snapshot, Ticket, Time};
 use crate::wire::{Batch, Entry};
 
-/// Who is driven.
-pub(super) enum Actor {
+/// A node or a malicious one. The order of calls is that of [`Node`].
+pub enum Actor {
+    /// A node.
     Honest(Box<Node>),
+    /// A malicious one.
     Liar(Box<Adversary>),
 }
 
 impl Actor {
+    /// Whether it is malicious.
     pub fn is_liar(&self) -> bool {
         matches!(self, Self::Liar(_))
     }
 
+    /// See [`Node::handle`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match self {
             Self::Honest(node) => node.handle(now, input),
@@ -30,6 +36,7 @@ impl Actor {
         }
     }
 
+    /// See [`Adversary::drained`]; a node has no need of it.
     pub fn drained(&mut self, now: Time, link: LinkId) {
         match self {
             Self::Honest(_) => {}
@@ -37,6 +44,10 @@ impl Actor {
         }
     }
 
+    /// See [`Node::publish`].
+    ///
+    /// # Errors
+    /// See [`PublishError`].
     pub fn publish(&mut self, now: Time, entry: Entry) -> Result<Ticket, PublishError> {
         match self {
             Self::Honest(node) => node.publish(now, entry),
@@ -44,6 +55,10 @@ impl Actor {
         }
     }
 
+    /// See [`Node::submit`].
+    ///
+    /// # Errors
+    /// See [`PublishError`].
     pub fn submit(&mut self, now: Time, batch: Batch) -> Result<Ticket, PublishError> {
         match self {
             Self::Honest(node) => node.submit(now, batch),
@@ -51,6 +66,15 @@ impl Actor {
         }
     }
 
+    /// The node itself, or the one that a liar wraps.
+    pub fn node(&self) -> &Node {
+        match self {
+            Self::Honest(node) => node,
+            Self::Liar(liar) => liar.node(),
+        }
+    }
+
+    /// The next thing that it wants done, until there is none.
     pub fn poll(&mut self) -> Option<Act> {
         match self {
             Self::Honest(node) => node.poll().map(Act::Node),
@@ -58,6 +82,7 @@ impl Actor {
         }
     }
 
+    /// When to hand in `Wake`; changes with every call.
     pub fn deadline(&self) -> Option<Time> {
         match self {
             Self::Honest(node) => node.deadline().map(|(at, _)| at),
@@ -65,17 +90,16 @@ impl Actor {
         }
     }
 
+    /// The node at this moment, or the one that a liar wraps.
     pub fn snapshot(&self) -> Snapshot {
-        match self {
-            Self::Honest(node) => node.snapshot(),
-            Self::Liar(liar) => liar.snapshot(),
-        }
+        self.node().snapshot()
     }
 
-    pub fn attempts(&self) -> Option<Attempts> {
+    /// What a liar tried so far.
+    pub fn attempts(&self) -> Option<&Attempts> {
         match self {
             Self::Honest(_) => None,
-            Self::Liar(liar) => Some(liar.attempts().clone()),
+            Self::Liar(liar) => Some(liar.attempts()),
         }
     }
 }

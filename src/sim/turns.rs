@@ -1,0 +1,145 @@
+//! Turns of busy nodes, as the driver of a real node takes them: one thread takes frames, link by
+//! link in turn, and then answers; two workers check signatures; links are held back while too much
+//! is asked of checks or the disk.
+
+use std::time::Duration;
+
+use super::cpu::{ANSWERS, FRAMES};
+use super::ends::Piece;
+use super::event::Event;
+use super::world::World;
+use crate::protocol::{Input, LinkId};
+
+impl World {
+    /// Whether an input must wait until its node is done with others; it is kept then.
+    pub(super) fn must_wait(&mut self, node: usize, input: &Input) -> bool {
+        let (now, Some(cpu)) = (self.now, &mut self.places[node].cpu) else { return false };
+        match input {
+            Input::Checked { .. }
+            | Input::Read { .. }
+            | Input::Written { .. }
+            | Input::WriteFailed { .. }
+            | Input::Pruned { .. }
+            | Input::Damaged { .. }
+                if !cpu.is_idle(now) =>
+            {
+                cpu.answers.push_back(input.clone());
+                self.plan_turn(node);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// An input is handed to its node, which is busy with it for a while.
+    pub(super) fn charge(&mut self, node: usize, input: &Input) {
+        let (now, Some(cpu)) = (self.now, &mut self.places[node].cpu) else { return };
+        match input {
+            Input::Checked { .. } => cpu.checking = cpu.checking.saturating_sub(1),
+            Input::Read { .. } => cpu.reading = cpu.reading.saturating_sub(1),
+            _ => {}
+        }
+        let bytes = if let Input::Frame { bytes, .. } = input { bytes.len() } else { 0 };
+        cpu.charge(now, bytes);
+    }
+
+    /// How long a check takes that a node asks for now: that of the world, or what its workers
+    /// need.
+    pub(super) fn check_takes(&mut self, node: usize, usual: Duration) -> Duration {
+        let now = self.now;
+        self.places[node].cpu.as_mut().map_or(usual, |cpu| cpu.check_done(now).since(now))
+    }
+
+    /// A node asks for a read.
+    pub(super) fn count_read(&mut self, node: usize) {
+        if let Some(cpu) = &mut self.places[node].cpu {
+            cpu.reading += 1;
+        }
+    }
+
+    /// A node's timer is due; says whether that must wait.
+    pub(super) fn wake_waits(&mut self, node: usize) -> bool {
+        let (now, Some(cpu)) = (self.now, &mut self.places[node].cpu) else { return false };
+        if cpu.is_idle(now) {
+            return false;
+        }
+        cpu.woken = true;
+        self.plan_turn(node);
+        true
+    }
+
+    /// Whether what comes to an end must wait in its inbox: its node is busy.
+    pub(super) fn is_busy(&self, node: usize) -> bool {
+        let cpu = self.places[node].cpu.as_ref();
+        cpu.is_some_and(|cpu| !cpu.is_idle(self.now) || cpu.is_congested())
+    }
+
+    /// Something waits in an inbox of a node that has a processor; says whether it has one.
+    pub(super) fn line_up(&mut self, node: usize, link: LinkId) -> bool {
+        let Some(cpu) = &mut self.places[node].cpu else { return false };
+        cpu.activate(link);
+        self.plan_turn(node);
+        true
+    }
+
+    /// Sees to it that what waits is taken.
+    pub(super) fn plan_turn(&mut self, node: usize) {
+        let (now, place) = (self.now, &mut self.places[node]);
+        let start = place.start;
+        let Some(cpu) = place.cpu.as_mut().filter(|cpu| cpu.turn_at.is_none()) else { return };
+        let waits =
+            cpu.woken || !cpu.answers.is_empty() || (!cpu.active.is_empty() && !cpu.is_congested());
+        if waits && !place.paused {
+            let at = cpu.free_at.max(now);
+            cpu.turn_at = Some(at);
+            self.queue.put(at, node as u32, Event::Turn { node: node as u32, start });
+        }
+    }
+
+    /// A node takes the next thing that waits.
+    pub(super) fn turn(&mut self, node: usize, start: u32) {
+        let place = &mut self.places[node];
+        let Some(cpu) = place.cpu.as_mut().filter(|_| place.start == start) else { return };
+        cpu.turn_at = None;
+        if place.paused {
+            return;
+        }
+        if cpu.free_at > self.now {
+            return self.plan_turn(node); // it was given something else meanwhile
+        }
+        if std::mem::take(&mut cpu.woken) {
+            self.wake_now(node);
+            return self.plan_turn(node);
+        }
+        let frames = cpu.frames_left > 0 && !cpu.is_congested();
+        if !(frames && self.take_frame(node)) {
+            let Some(cpu) = &mut self.places[node].cpu else { return };
+            match cpu.answers.pop_front() {
+                Some(answer) if cpu.answers_left > 0 => {
+                    cpu.answers_left -= 1;
+                    self.hand(node, answer);
+                }
+                answer => {
+                    answer.into_iter().for_each(|answer| cpu.answers.push_front(answer));
+                    (cpu.frames_left, cpu.answers_left) = (FRAMES, ANSWERS);
+                }
+            }
+        }
+        self.plan_turn(node);
+    }
+
+    /// Takes in the next frame of the link whose turn it is.
+    fn take_frame(&mut self, node: usize) -> bool {
+        let Some(mut cpu) = self.places[node].cpu.take() else { return false };
+        let link = cpu.next_link(|link| {
+            let held = self.ends.get(link)?.rare.as_ref()?.held.front().map(Piece::length);
+            held.filter(|_| !self.stays(link))
+        });
+        cpu.frames_left = cpu.frames_left.saturating_sub(1);
+        self.places[node].cpu = Some(cpu);
+        let Some(link) = link else { return false };
+        self.take_held(link);
+        self.made_room(link);
+        true
+    }
+}
