@@ -4,6 +4,7 @@
 //! anew; without it the files are only compared.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod circles;
 mod clocks;
 mod codec;
 mod command;

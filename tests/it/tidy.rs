@@ -93,7 +93,7 @@ const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 70;
 
 /// The text with comments and the insides of strings and characters blanked, lines kept.
-fn code_only(text: &str) -> String {
+pub fn code_only(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut i = 0;
@@ -326,7 +326,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
     found
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.expect("readable").path();
