@@ -1,7 +1,7 @@
 //! What runs at a host, in both worlds: a node, or a malicious wrapper round one.
 
-use super::act::Act;
 use super::attempts::Attempts;
+use super::effect::Effect;
 use super::wrapper::Adversary;
 use crate::protocol::{Input, LinkId, Node, PublishError, Snapshot, Ticket, Time};
 use crate::wire::{Batch, Entry};
@@ -75,9 +75,9 @@ impl Actor {
     }
 
     /// The next thing that it wants done, until there is none.
-    pub fn poll(&mut self) -> Option<Act> {
+    pub fn poll(&mut self) -> Option<Effect> {
         match self {
-            Self::Honest(node) => node.poll().map(Act::Node),
+            Self::Honest(node) => node.poll().map(Effect::Node),
             Self::Liar(liar) => liar.poll(),
         }
     }

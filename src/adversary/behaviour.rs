@@ -1,6 +1,7 @@
 //! One behaviour at work: what it is, and when it shows.
 
 use super::censor::Censor;
+use super::context::{Context, Disposition, Sending};
 use super::delay::Delay;
 use super::drop::Drop;
 use super::false_credit::FalseCredit;
@@ -13,8 +14,7 @@ use super::malformed::Malformed;
 use super::promise::Promise;
 use super::replay::Replay;
 use super::restart::Restart;
-use super::spec::{Behaviour, Chance, Kind, When};
-use super::stage::{Fate, Sending, Stage};
+use super::spec::{Behaviour, BehaviourKind, Chance, When};
 use super::stall::Stall;
 use super::tamper::Tamper;
 use crate::protocol::{LinkId, Network, StoredBatch, Time};
@@ -46,21 +46,21 @@ pub(super) struct AtWork {
 impl AtWork {
     pub fn new(behaviour: &Behaviour, network: &Network, seed: &[u8; 32]) -> Self {
         let body = match &behaviour.kind {
-            Kind::Forge => Body::Forge(Box::new(Forge::new(seed))),
-            Kind::Tamper => Body::Tamper(Tamper::new()),
-            Kind::Drop { p } => Body::Drop(Drop { p: *p }),
-            Kind::Censor { authors } => Body::Censor(Censor::new(authors, network)),
-            Kind::Delay { by } => Body::Delay(Delay::new(*by)),
-            Kind::Replay => Body::Replay(Replay::new()),
-            Kind::Flood { rate, what } => Body::Flood(Flood::new(*what, *rate)),
-            Kind::Malformed => Body::Malformed(Malformed::new()),
-            Kind::Stall => Body::Stall(Stall::new()),
-            Kind::Promise { rate } => Body::Promise(Promise::new(*rate)),
-            Kind::Gap { every, rate, size } => Body::Gap(Gap::new(*every, *rate, *size)),
-            Kind::FalseFloor => Body::FalseFloor(FalseFloor::default()),
-            Kind::FalseDiffer => Body::FalseDiffer(FalseDiffer::default()),
-            Kind::FalseCredit { what } => Body::FalseCredit(FalseCredit::new(*what)),
-            Kind::Restart { rate } => Body::Restart(Restart::new(*rate)),
+            BehaviourKind::Forge => Body::Forge(Box::new(Forge::new(seed))),
+            BehaviourKind::Tamper => Body::Tamper(Tamper::new()),
+            BehaviourKind::Drop { p } => Body::Drop(Drop { p: *p }),
+            BehaviourKind::Censor { authors } => Body::Censor(Censor::new(authors, network)),
+            BehaviourKind::Delay { by } => Body::Delay(Delay::new(*by)),
+            BehaviourKind::Replay => Body::Replay(Replay::new()),
+            BehaviourKind::Flood { rate, what } => Body::Flood(Flood::new(*what, *rate)),
+            BehaviourKind::Malformed => Body::Malformed(Malformed::new()),
+            BehaviourKind::Stall => Body::Stall(Stall::new()),
+            BehaviourKind::Promise { rate } => Body::Promise(Promise::new(*rate)),
+            BehaviourKind::Gap { every, rate, size } => Body::Gap(Gap::new(*every, *rate, *size)),
+            BehaviourKind::FalseFloor => Body::FalseFloor(FalseFloor::default()),
+            BehaviourKind::FalseDiffer => Body::FalseDiffer(FalseDiffer::default()),
+            BehaviourKind::FalseCredit { what } => Body::FalseCredit(FalseCredit::new(*what)),
+            BehaviourKind::Restart { rate } => Body::Restart(Restart::new(*rate)),
         };
         Self { when: behaviour.when, body }
     }
@@ -93,7 +93,9 @@ impl AtWork {
                 use wire::Kind::{Differ, Missing, Push, Reply};
                 matches!(kind, Push | Reply | Missing | Differ)
             }
-            Body::FalseDiffer(_) => matches!(kind, wire::Kind::Differ | wire::Kind::Compare),
+            Body::FalseDiffer(_) => {
+                matches!(kind, wire::Kind::Differ | wire::Kind::Compare)
+            }
             Body::FalseCredit(_) => kind == wire::Kind::Credit,
             _ => false,
         }
@@ -102,7 +104,9 @@ impl AtWork {
     /// Whether it needs to see frames of that kind that come.
     pub fn hears(&self, kind: wire::Kind) -> bool {
         match self.body {
-            Body::Promise(_) => matches!(kind, wire::Kind::Push | wire::Kind::Reply),
+            Body::Promise(_) => {
+                matches!(kind, wire::Kind::Push | wire::Kind::Reply)
+            }
             Body::FalseFloor(_) => kind == wire::Kind::Request,
             Body::FalseDiffer(_) => kind == wire::Kind::Compare,
             _ => false,
@@ -116,10 +120,10 @@ impl AtWork {
     }
 
     /// A frame came, before the node hears of it.
-    pub fn heard(&mut self, stage: &mut Stage, link: LinkId, frame: &Frame) {
-        let (active, chance) = (stage.active(self.when), self.when.chance());
+    pub fn heard(&mut self, ctx: &mut Context, link: LinkId, frame: &Frame) {
+        let (active, chance) = (ctx.active(self.when), self.when.chance());
         match &mut self.body {
-            Body::Promise(promise) if active => promise.heard(stage, link, frame, chance),
+            Body::Promise(promise) if active => promise.heard(ctx, link, frame, chance),
             Body::FalseFloor(false_floor) => false_floor.heard(link, frame),
             Body::FalseDiffer(false_differ) => false_differ.heard(link, frame),
             _ => {}
@@ -136,63 +140,63 @@ impl AtWork {
     }
 
     /// Does what is due.
-    pub fn tick(&mut self, stage: &mut Stage) {
-        let (active, chance) = (stage.active(self.when), self.when.chance());
+    pub fn tick(&mut self, ctx: &mut Context) {
+        let (active, chance) = (ctx.active(self.when), self.when.chance());
         match &mut self.body {
-            Body::Delay(delay) => delay.tick(stage),
-            Body::Stall(stall) => stall.tick(stage, active, chance),
+            Body::Delay(delay) => delay.tick(ctx),
+            Body::Stall(stall) => stall.tick(ctx, active, chance),
             _ if !active => {}
-            Body::Forge(forge) => forge.tick(stage, chance),
-            Body::Replay(replay) => replay.tick(stage, chance),
-            Body::Flood(flood) => flood.tick(stage, chance),
-            Body::Malformed(malformed) => malformed.tick(stage, chance),
-            Body::Tamper(tamper) => tamper.tick(stage, chance),
-            Body::Promise(promise) => promise.tick(stage, chance),
-            Body::Gap(gap) => gap.tick(stage, chance),
-            Body::FalseFloor(false_floor) => false_floor.tick(stage),
-            Body::Restart(restart) => restart.tick(stage, chance),
+            Body::Forge(forge) => forge.tick(ctx, chance),
+            Body::Replay(replay) => replay.tick(ctx, chance),
+            Body::Flood(flood) => flood.tick(ctx, chance),
+            Body::Malformed(malformed) => malformed.tick(ctx, chance),
+            Body::Tamper(tamper) => tamper.tick(ctx, chance),
+            Body::Promise(promise) => promise.tick(ctx, chance),
+            Body::Gap(gap) => gap.tick(ctx, chance),
+            Body::FalseFloor(false_floor) => false_floor.tick(ctx),
+            Body::Restart(restart) => restart.tick(ctx, chance),
             Body::Drop(_) | Body::Censor(_) => {}
             Body::FalseDiffer(_) | Body::FalseCredit(_) => {}
         }
     }
 
     /// A batch came that is news.
-    pub fn came(&self, stage: &mut Stage, stored: &StoredBatch) {
+    pub fn on_batch(&self, ctx: &mut Context, stored: &StoredBatch) {
         let author = stored.batch.header.author;
-        if author == stage.identity.public() || !stage.active(self.when) {
+        if author == ctx.identity.public() || !ctx.active(self.when) {
             return;
         }
         match &self.body {
-            Body::Drop(drop) if drop.p == Chance::ALWAYS => stage.record_kept_back("drop", stored),
+            Body::Drop(drop) if drop.p == Chance::ALWAYS => ctx.record_kept_back("drop", stored),
             Body::Censor(censor) if censor.hides(&author) => {
-                stage.record_kept_back("censor", stored);
+                ctx.record_kept_back("censor", stored);
             }
-            Body::Delay(_) => stage.record_kept_back("delay", stored),
+            Body::Delay(_) => ctx.record_kept_back("delay", stored),
             _ => {}
         }
     }
 
     /// Decides on a push, a reply or an announcement.
-    pub fn outgoing(&mut self, stage: &mut Stage, sending: Sending) -> Fate {
+    pub fn outgoing(&mut self, ctx: &mut Context, sending: Sending) -> Disposition {
         let chance = self.when.chance();
-        if !stage.active(self.when) {
+        if !ctx.active(self.when) {
             if let Body::FalseCredit(false_credit) = &mut self.body {
                 false_credit.honestly(&sending);
             }
-            return Fate::Sent(sending);
+            return Disposition::Sent(sending);
         }
         match &mut self.body {
-            Body::Drop(drop) => drop.outgoing(stage, sending, chance),
-            Body::Censor(censor) => censor.outgoing(stage, sending, chance),
-            Body::Tamper(tamper) => tamper.outgoing(stage, sending, chance),
-            Body::Delay(delay) => delay.outgoing(stage, sending, chance),
-            Body::Promise(promise) => promise.outgoing(stage, sending, chance),
-            Body::Gap(gap) => gap.outgoing(stage, sending, chance),
-            Body::FalseFloor(false_floor) => false_floor.outgoing(stage, sending, chance),
-            Body::FalseDiffer(false_differ) => false_differ.outgoing(stage, sending, chance),
-            Body::FalseCredit(false_credit) => false_credit.outgoing(stage, sending, chance),
-            Body::Restart(restart) => restart.outgoing(stage, sending, chance),
-            _ => Fate::Sent(sending),
+            Body::Drop(drop) => drop.outgoing(ctx, sending, chance),
+            Body::Censor(censor) => censor.outgoing(ctx, sending, chance),
+            Body::Tamper(tamper) => tamper.outgoing(ctx, sending, chance),
+            Body::Delay(delay) => delay.outgoing(ctx, sending, chance),
+            Body::Promise(promise) => promise.outgoing(ctx, sending, chance),
+            Body::Gap(gap) => gap.outgoing(ctx, sending, chance),
+            Body::FalseFloor(false_floor) => false_floor.outgoing(ctx, sending, chance),
+            Body::FalseDiffer(false_differ) => false_differ.outgoing(ctx, sending, chance),
+            Body::FalseCredit(false_credit) => false_credit.outgoing(ctx, sending, chance),
+            Body::Restart(restart) => restart.outgoing(ctx, sending, chance),
+            _ => Disposition::Sent(sending),
         }
     }
 
@@ -222,22 +226,22 @@ impl AtWork {
     }
 
     /// When it wants to be asked again.
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
         let own = match &self.body {
             Body::Delay(delay) => delay.deadline(),
-            _ if !stage.active(self.when) => None,
-            Body::Forge(forge) => forge.deadline(stage),
-            Body::Replay(replay) => replay.deadline(stage),
+            _ if !ctx.active(self.when) => None,
+            Body::Forge(forge) => forge.deadline(ctx),
+            Body::Replay(replay) => replay.deadline(ctx),
             Body::Flood(flood) => flood.deadline(),
-            Body::Malformed(malformed) => malformed.deadline(stage),
-            Body::Stall(stall) => stall.deadline(stage),
-            Body::Tamper(tamper) => tamper.deadline(stage),
-            Body::Promise(promise) => promise.deadline(stage),
-            Body::Gap(gap) => gap.deadline(stage),
-            Body::Restart(restart) => restart.deadline(stage),
+            Body::Malformed(malformed) => malformed.deadline(ctx),
+            Body::Stall(stall) => stall.deadline(ctx),
+            Body::Tamper(tamper) => tamper.deadline(ctx),
+            Body::Promise(promise) => promise.deadline(ctx),
+            Body::Gap(gap) => gap.deadline(ctx),
+            Body::Restart(restart) => restart.deadline(ctx),
             Body::Drop(_) | Body::Censor(_) => None,
             Body::FalseFloor(_) | Body::FalseDiffer(_) | Body::FalseCredit(_) => None,
         };
-        own.into_iter().chain(stage.next_change(self.when)).min()
+        own.into_iter().chain(ctx.next_change(self.when)).min()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::context::{Context, Disposition, Sending};
 use super::filter::swallow;
 use super::spec::{Author, Chance};
-use super::stage::{Fate, Sending, Stage};
 use crate::crypto::PublicKey;
 use crate::protocol::Network;
 
@@ -22,7 +22,7 @@ impl Censor {
         self.authors.contains(author)
     }
 
-    pub fn outgoing(&self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
-        swallow(stage, "censor", sending, |stage, author| self.hides(author) && stage.takes(chance))
+    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+        swallow(ctx, "censor", sending, |ctx, author| self.hides(author) && ctx.takes(chance))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::stage::Stage;
+use super::context::Context;
 use crate::wire::limits::WINDOW;
 use crate::wire::{Batch, BatchId};
 
@@ -34,9 +34,9 @@ impl Chain {
 
     /// The batch for a link that was sent all below slot `next`, signed now if need be, and the
     /// slot to go on with. Beyond what peers can take it begins again.
-    pub fn get(&mut self, stage: &mut Stage, next: u64) -> Option<(BatchId, Batch, u64)> {
-        self.trim(stage.own_tip);
-        let (tip, tip_id) = stage.own_tip;
+    pub fn get(&mut self, ctx: &mut Context, next: u64) -> Option<(BatchId, Batch, u64)> {
+        self.trim(ctx.own_tip);
+        let (tip, tip_id) = ctx.own_tip;
         let inside = (tip.saturating_add(1)..=tip.saturating_add(WINDOW)).contains(&next);
         let seq = if inside { next } else { tip.checked_add(1)? };
         loop {
@@ -45,10 +45,9 @@ impl Chain {
             if last >= seq {
                 break;
             }
-            let (entry, network) = (stage.entry(), stage.network.id());
-            let now = stage.now.0;
-            let batch =
-                Batch::sign(&stage.identity, network, last + 1, prev, now, &[entry]).ok()?;
+            let (entry, network) = (ctx.entry(), ctx.network.id());
+            let now = ctx.now.0;
+            let batch = Batch::sign(&ctx.identity, network, last + 1, prev, now, &[entry]).ok()?;
             self.batches.push_back((batch.id(), batch));
         }
         let at = usize::try_from(seq - tip - 1).ok()?;

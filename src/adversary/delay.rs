@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::act::Act;
+use super::context::{Context, Disposition, Sending};
+use super::effect::Effect;
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 use crate::protocol::{LinkId, Time};
 use crate::wire::{BatchId, Frame};
 
@@ -25,8 +25,8 @@ impl Delay {
         Self { by, held: VecDeque::new(), bytes: 0 }
     }
 
-    pub fn outgoing(&mut self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
-        let own = stage.identity.public();
+    pub fn outgoing(&mut self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+        let own = ctx.identity.public();
         let (detail, ids): (_, Vec<BatchId>) = match &sending.frame {
             Frame::Push(push) if push.batch.header.author != own => ("push", vec![push.batch.id()]),
             Frame::Reply(reply) if reply.batch.header.author != own => {
@@ -36,21 +36,21 @@ impl Delay {
                 let foreign = announce.items.iter().filter(|item| item.author != own);
                 ("announce", foreign.map(|item| item.id).collect())
             }
-            _ => return Fate::Sent(sending),
+            _ => return Disposition::Sent(sending),
         };
-        if ids.is_empty() || !stage.takes(chance) {
-            return Fate::Sent(sending);
+        if ids.is_empty() || !ctx.takes(chance) {
+            return Disposition::Sent(sending);
         }
         for id in ids {
-            stage.record(("delay", detail), sending.link, Some(&sending.bytes), Some(id), 1);
+            ctx.record(("delay", detail), sending.link, Some(&sending.bytes), Some(id), 1);
         }
         self.bytes += sending.bytes.len();
-        self.held.push_back((stage.now.after(self.by), sending));
+        self.held.push_back((ctx.now.after(self.by), sending));
         while self.held.len() > MOST || self.bytes > MOST_BYTES {
             let Some((_, lost)) = self.take() else { break };
-            stage.swallow(lost.link, lost.frame.kind().class(), lost.bytes.len());
+            ctx.swallow(lost.link, lost.frame.kind().class(), lost.bytes.len());
         }
-        Fate::Held
+        Disposition::Held
     }
 
     fn take(&mut self) -> Option<(Time, Sending)> {
@@ -60,11 +60,11 @@ impl Delay {
     }
 
     /// Sends what was held long enough, on links that are still there.
-    pub fn tick(&mut self, stage: &mut Stage) {
-        while self.held.front().is_some_and(|(due, _)| *due <= stage.now) {
+    pub fn tick(&mut self, ctx: &mut Context) {
+        while self.held.front().is_some_and(|(due, _)| *due <= ctx.now) {
             let Some((_, sending)) = self.take() else { break };
-            if stage.links.is_up(sending.link) {
-                stage.acts.push_back(Act::Node(sending.into_output()));
+            if ctx.links.is_up(sending.link) {
+                ctx.acts.push_back(Effect::Node(sending.into_output()));
             }
         }
     }

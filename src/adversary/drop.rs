@@ -1,18 +1,18 @@
 //! `drop`: relays nothing, or not everything.
 
+use super::context::{Context, Disposition, Sending};
 use super::filter::swallow;
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 
 pub(super) struct Drop {
     pub p: Chance,
 }
 
 impl Drop {
-    pub fn outgoing(&self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
-        let own = stage.identity.public();
-        swallow(stage, "drop", sending, |stage, author| {
-            *author != own && stage.takes(chance) && stage.takes(self.p)
+    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+        let own = ctx.identity.public();
+        swallow(ctx, "drop", sending, |ctx, author| {
+            *author != own && ctx.takes(chance) && ctx.takes(self.p)
         })
     }
 }

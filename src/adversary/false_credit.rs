@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::act::Act;
+use super::context::{Context, Disposition, Sending};
+use super::effect::Effect;
 use super::spec::{Chance, Tale};
-use super::stage::{Fate, Sending, Stage};
 use crate::protocol::{LinkId, Output};
 use crate::wire::{Credit, Frame, Grant, Kind, List};
 
@@ -29,29 +29,34 @@ impl FalseCredit {
         Self { what, links: BTreeMap::new(), turn: 0 }
     }
 
-    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
-        let Frame::Credit(credit) = &sending.frame else { return Fate::Sent(sending) };
+    pub fn outgoing(
+        &mut self,
+        ctx: &mut Context,
+        mut sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
+        let Frame::Credit(credit) = &sending.frame else { return Disposition::Sent(sending) };
         let (link, credit) = (sending.link, credit.clone());
         if !self.links.contains_key(&link) {
             let tale = self.what.unwrap_or(Tale::ALL[self.turn % Tale::ALL.len()]);
             self.turn = self.turn.wrapping_add(1);
             self.links.insert(link, Told { tale, last: BTreeMap::new() });
         }
-        let Some(told) = self.links.get_mut(&link) else { return Fate::Sent(sending) };
-        let lies = stage.takes(chance);
+        let Some(told) = self.links.get_mut(&link) else { return Disposition::Sent(sending) };
+        let lies = ctx.takes(chance);
         match told.tale {
             Tale::Withhold if lies => {
-                stage.record(("false-credit", "withhold"), link, None, None, 1);
-                Fate::Swallowed
+                ctx.record(("false-credit", "withhold"), link, None, None, 1);
+                Disposition::Swallowed
             }
             Tale::Crumbs if lies => {
                 for frame in told.crumbs(&credit) {
-                    stage.record(("false-credit", "crumbs"), link, Some(&frame), None, 1);
+                    ctx.record(("false-credit", "crumbs"), link, Some(&frame), None, 1);
                     let (kind, frame) = (Kind::Credit, frame.into());
                     let sent = Output::Send { link, kind, class: kind.class(), frame };
-                    stage.acts.push_back(Act::Node(sent));
+                    ctx.acts.push_back(Effect::Node(sent));
                 }
-                Fate::Swallowed
+                Disposition::Swallowed
             }
             Tale::Excess if lies => {
                 let more = |grant: &Grant| Grant {
@@ -60,15 +65,15 @@ impl FalseCredit {
                     ..*grant
                 };
                 let Some(grants) = List::new(credit.grants.iter().map(more).collect()) else {
-                    return Fate::Sent(sending);
+                    return Disposition::Sent(sending);
                 };
                 sending.rewrite(Frame::Credit(Credit { grants }));
-                stage.record(("false-credit", "excess"), link, Some(&sending.bytes), None, 0);
-                Fate::Sent(sending)
+                ctx.record(("false-credit", "excess"), link, Some(&sending.bytes), None, 0);
+                Disposition::Sent(sending)
             }
             _ => {
                 told.note(&credit);
-                Fate::Sent(sending)
+                Disposition::Sent(sending)
             }
         }
     }

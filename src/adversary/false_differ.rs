@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 
+use super::context::{Context, Disposition, Sending};
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 use crate::crypto::PublicKey;
 use crate::protocol::LinkId;
 use crate::wire::limits::{MAX_ABOVE, MAX_RANGES, MAX_TIPS, RANGE_FANOUT, REPAIR_FRAMES};
@@ -31,41 +31,46 @@ impl FalseDiffer {
         }
     }
 
-    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+    pub fn outgoing(
+        &mut self,
+        ctx: &mut Context,
+        mut sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         let (link, ticket) = match &sending.frame {
             Frame::Differ(differ) => (sending.link, differ.ticket),
-            Frame::Compare(_) => return self.question(stage, sending, chance),
-            _ => return Fate::Sent(sending),
+            Frame::Compare(_) => return self.question(ctx, sending, chance),
+            _ => return Disposition::Sent(sending),
         };
         let asked = self.asked.get_mut(&link).and_then(|asked| asked.remove(&ticket));
-        let Some(asked) = asked.filter(|_| stage.takes(chance)) else {
-            return Fate::Sent(sending);
+        let Some(asked) = asked.filter(|_| ctx.takes(chance)) else {
+            return Disposition::Sent(sending);
         };
         self.count = self.count.wrapping_add(1);
         let variant = self.count % VARIANTS.len();
-        let Some(differ) = answer(stage, variant, ticket, &asked) else {
-            return Fate::Sent(sending);
+        let Some(differ) = answer(ctx, variant, ticket, &asked) else {
+            return Disposition::Sent(sending);
         };
         sending.rewrite(Frame::Differ(differ));
-        stage.record(("false-differ", VARIANTS[variant]), link, Some(&sending.bytes), None, 1);
-        Fate::Sent(sending)
+        ctx.record(("false-differ", VARIANTS[variant]), link, Some(&sending.bytes), None, 1);
+        Disposition::Sent(sending)
     }
 
     /// Asks about hashes that nobody has, so that the answer names all that there is.
-    fn question(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
-        let Frame::Compare(compare) = &sending.frame else { return Fate::Sent(sending) };
-        if !stage.takes(chance) || stage.rng.random_range(0..2) == 0 {
-            return Fate::Sent(sending);
+    fn question(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
+        let Frame::Compare(compare) = &sending.frame else { return Disposition::Sent(sending) };
+        if !ctx.takes(chance) || ctx.rng.random_range(0..2) == 0 {
+            return Disposition::Sent(sending);
         }
         let mut compare = compare.clone();
-        let invent = |range: &RangeHash| RangeHash { hash: stage.invented_id(), ..*range };
+        let invent = |range: &RangeHash| RangeHash { hash: ctx.invented_id(), ..*range };
         let Some(ranges) = List::new(compare.ranges.iter().map(invent).collect()) else {
-            return Fate::Sent(sending);
+            return Disposition::Sent(sending);
         };
         compare.ranges = ranges;
         sending.rewrite(Frame::Compare(compare));
-        stage.record(("false-differ", "question"), sending.link, Some(&sending.bytes), None, 1);
-        Fate::Sent(sending)
+        ctx.record(("false-differ", "question"), sending.link, Some(&sending.bytes), None, 1);
+        Disposition::Sent(sending)
     }
 
     pub fn down(&mut self, link: LinkId) {
@@ -73,17 +78,17 @@ impl FalseDiffer {
     }
 }
 
-fn answer(stage: &mut Stage, variant: usize, ticket: u32, asked: &[RangeHash]) -> Option<Differ> {
-    let authors = authors(stage, asked);
+fn answer(ctx: &mut Context, variant: usize, ticket: u32, asked: &[RangeHash]) -> Option<Differ> {
+    let authors = authors(ctx, asked);
     let (mut ranges, mut tips, mut above) = (Vec::new(), Vec::new(), Vec::new());
     match variant {
         0 => {}
-        1 => ranges = invented_ranges(stage, asked),
-        2 => tips = old_tips(stage, &authors, false),
-        3 => above = invented_slots(stage, &authors),
+        1 => ranges = invented_ranges(ctx, asked),
+        2 => tips = old_tips(ctx, &authors, false),
+        3 => above = invented_slots(ctx, &authors),
         _ => {
-            tips = old_tips(stage, &authors, true);
-            above = invented_slots(stage, &authors);
+            tips = old_tips(ctx, &authors, true);
+            above = invented_slots(ctx, &authors);
         }
     }
     tips.truncate(MAX_TIPS);
@@ -97,8 +102,8 @@ fn answer(stage: &mut Stage, variant: usize, ticket: u32, asked: &[RangeHash]) -
 }
 
 /// The authors of the ranges asked about, ascending: no more than an answer can name.
-fn authors(stage: &Stage, asked: &[RangeHash]) -> Vec<PublicKey> {
-    let keys = stage.network.keys();
+fn authors(ctx: &Context, asked: &[RangeHash]) -> Vec<PublicKey> {
+    let keys = ctx.network.keys();
     let of = |range: &RangeHash| {
         let (start, end) = (range.start as usize, (range.end as usize).min(keys.len()));
         keys.get(start..end).unwrap_or_default().iter().map(|key| key.key).take(MAX_TIPS)
@@ -107,7 +112,7 @@ fn authors(stage: &Stage, asked: &[RangeHash]) -> Vec<PublicKey> {
 }
 
 /// The blocks below those asked about, with hashes that never agree.
-fn invented_ranges(stage: &mut Stage, asked: &[RangeHash]) -> Vec<RangeHash> {
+fn invented_ranges(ctx: &mut Context, asked: &[RangeHash]) -> Vec<RangeHash> {
     let mut ranges = Vec::new();
     for range in asked {
         let width = range.end.saturating_sub(range.start);
@@ -118,7 +123,7 @@ fn invented_ranges(stage: &mut Stage, asked: &[RangeHash]) -> Vec<RangeHash> {
         let starts = (range.start..range.end).step_by(step as usize).filter(|_| width > 1);
         for start in starts.take(MAX_RANGES.saturating_sub(ranges.len())) {
             let end = start.saturating_add(step).min(range.end);
-            ranges.push(RangeHash { start, end, hash: stage.invented_id() });
+            ranges.push(RangeHash { start, end, hash: ctx.invented_id() });
         }
     }
     ranges
@@ -126,28 +131,28 @@ fn invented_ranges(stage: &mut Stage, asked: &[RangeHash]) -> Vec<RangeHash> {
 
 /// Tips of these authors that were signed some time: of each the oldest that is remembered, or the
 /// newest.
-fn old_tips(stage: &mut Stage, authors: &[PublicKey], newest: bool) -> Vec<Tip> {
+fn old_tips(ctx: &mut Context, authors: &[PublicKey], newest: bool) -> Vec<Tip> {
     let mut tips = Vec::new();
     for author in authors {
-        let mut of = stage.memory.kept().iter().filter(|k| k.batch.header.author == *author);
+        let mut of = ctx.memory.kept().iter().filter(|k| k.batch.header.author == *author);
         let kept = if newest { of.next_back() } else { of.next() };
         let Some(slot) = kept.map(|kept| kept.batch.signed_slot()) else { continue };
         let (solid, floor) = if newest { (slot.seq, 0) } else { (0, 0) };
-        tips.push(Tip { slot, solid, floor, holes: stage.invented_id() });
+        tips.push(Tip { slot, solid, floor, holes: ctx.invented_id() });
     }
     tips
 }
 
 /// Slots above the authors' tips that hold nothing.
-fn invented_slots(stage: &mut Stage, authors: &[PublicKey]) -> Vec<SlotId> {
+fn invented_slots(ctx: &mut Context, authors: &[PublicKey]) -> Vec<SlotId> {
     let mut slots = Vec::new();
     let each = (MAX_ABOVE / authors.len().max(1)).clamp(1, 8) as u64;
     for author in authors {
-        let tip = stage.memory.tip(author).seq;
+        let tip = ctx.memory.tip(author).seq;
         for ahead in 1..=each {
-            let far = stage.rng.random_range(0..4) == 0;
+            let far = ctx.rng.random_range(0..4) == 0;
             let seq = tip.saturating_add(ahead + if far { 900 } else { 0 });
-            slots.push(SlotId { author: *author, seq, id: stage.invented_id() });
+            slots.push(SlotId { author: *author, seq, id: ctx.invented_id() });
         }
     }
     slots.sort_unstable();

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 
+use super::context::{Context, Disposition, Sending};
 use super::lure::Lure;
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 use crate::crypto::PublicKey;
 use crate::protocol::LinkId;
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_TIPS};
@@ -36,31 +36,36 @@ impl FalseFloor {
         }
     }
 
-    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+    pub fn outgoing(
+        &mut self,
+        ctx: &mut Context,
+        mut sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         let link = sending.link;
         let (ticket, id) = match &sending.frame {
-            Frame::Push(_) => return self.lure.instead(stage, sending),
+            Frame::Push(_) => return self.lure.instead(ctx, sending),
             Frame::Reply(reply) => (reply.ticket, Some(reply.batch.id())),
             Frame::Missing(missing) => (missing.ticket, None),
-            Frame::Differ(_) => return self.differ(stage, sending, chance),
-            _ => return Fate::Sent(sending),
+            Frame::Differ(_) => return self.differ(ctx, sending, chance),
+            _ => return Disposition::Sent(sending),
         };
         let want = self.asked.get_mut(&link).and_then(|asked| asked.remove(&ticket));
-        let Some((author, seq)) = want else { return Fate::Sent(sending) };
-        if author == stage.identity.public() || !stage.takes(chance) {
-            return Fate::Sent(sending);
+        let Some((author, seq)) = want else { return Disposition::Sent(sending) };
+        if author == ctx.identity.public() || !ctx.takes(chance) {
+            return Disposition::Sent(sending);
         }
         self.count = self.count.wrapping_add(1);
         let place = usize::try_from(self.count % VARIANTS.len() as u64).unwrap_or(0);
-        let (why, floor, next) = self.lie(stage, place, seq);
+        let (why, floor, next) = self.lie(ctx, place, seq);
         let lacked = Lacked(if VARIANTS[place] == "lacked" { [255; 32] } else { [0; 32] });
         sending.rewrite(Frame::Missing(Missing { ticket, why, floor, next, lacked }));
-        stage.record(("false-floor", VARIANTS[place]), link, Some(&sending.bytes), id, 1);
-        Fate::Sent(sending)
+        ctx.record(("false-floor", VARIANTS[place]), link, Some(&sending.bytes), id, 1);
+        Disposition::Sent(sending)
     }
 
-    fn lie(&self, stage: &mut Stage, variant: usize, seq: u64) -> (WhyMissing, u64, u64) {
-        let more = stage.rng.random_range(1..1000);
+    fn lie(&self, ctx: &mut Context, variant: usize, seq: u64) -> (WhyMissing, u64, u64) {
+        let more = ctx.rng.random_range(1..1000);
         let pruned = |floor, next| (WhyMissing::Pruned, floor, next);
         match variant {
             0 => pruned(u64::MAX, 0),
@@ -76,32 +81,34 @@ impl FalseFloor {
     }
 
     /// Tips that say to hold all, or nothing, or to have pruned any part: as far as one may be.
-    fn differ(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
-        let Frame::Differ(differ) = &sending.frame else { return Fate::Sent(sending) };
-        if differ.tips.is_empty() || !stage.takes(chance) {
-            return Fate::Sent(sending);
+    fn differ(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
+        let Frame::Differ(differ) = &sending.frame else { return Disposition::Sent(sending) };
+        if differ.tips.is_empty() || !ctx.takes(chance) {
+            return Disposition::Sent(sending);
         }
         let mut differ = differ.clone();
-        let lie = |tip: &Tip, stage: &mut Stage| {
+        let lie = |tip: &Tip, ctx: &mut Context| {
             let seq = tip.slot.seq;
-            let (solid, floor) = match stage.rng.random_range(0..4) {
+            let (solid, floor) = match ctx.rng.random_range(0..4) {
                 0 => (seq, seq),
                 1 => (seq, 0),
                 2 => (0, seq),
-                _ => (stage.rng.random_range(0..=seq), stage.rng.random_range(0..=seq)),
+                _ => (ctx.rng.random_range(0..=seq), ctx.rng.random_range(0..=seq)),
             };
             Tip { solid, floor, ..*tip }
         };
-        let tips: Vec<Tip> = differ.tips.iter().map(|tip| lie(tip, stage)).collect();
-        let Some(tips) = List::<Tip, 0, MAX_TIPS>::new(tips) else { return Fate::Sent(sending) };
+        let tips: Vec<Tip> = differ.tips.iter().map(|tip| lie(tip, ctx)).collect();
+        let Some(tips) = List::<Tip, 0, MAX_TIPS>::new(tips) else {
+            return Disposition::Sent(sending);
+        };
         differ.tips = tips;
         sending.rewrite(Frame::Differ(differ));
-        stage.record(("false-floor", "tip"), sending.link, Some(&sending.bytes), None, 1);
-        Fate::Sent(sending)
+        ctx.record(("false-floor", "tip"), sending.link, Some(&sending.bytes), None, 1);
+        Disposition::Sent(sending)
     }
 
-    pub fn tick(&mut self, stage: &mut Stage) {
-        self.lure.flush(stage, ("false-floor", "announce"));
+    pub fn tick(&mut self, ctx: &mut Context) {
+        self.lure.flush(ctx, ("false-floor", "announce"));
     }
 
     pub fn down(&mut self, link: LinkId) {

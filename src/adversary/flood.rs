@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::chain::Chain;
+use super::context::Context;
 use super::spec::{Chance, What};
-use super::stage::Stage;
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_FRAME, VERSION};
@@ -49,42 +49,42 @@ impl Flood {
         Self { what, every, chain, targets, count: 0, wake: None }
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
-        let ready: Vec<LinkId> = stage.links.ready().collect();
+    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        let ready: Vec<LinkId> = ctx.links.ready().collect();
         self.wake = None;
         for link in ready {
-            let target = Target { pending: 0, due: stage.now, slot: 0 };
+            let target = Target { pending: 0, due: ctx.now, slot: 0 };
             let target = self.targets.entry(link).or_insert(target);
             match self.every {
-                None if target.pending == 0 => self.burst(stage, link, BURST, chance),
+                None if target.pending == 0 => self.burst(ctx, link, BURST, chance),
                 None => {}
-                Some(every) => self.paced(stage, link, every, chance),
+                Some(every) => self.paced(ctx, link, every, chance),
             }
         }
     }
 
-    fn paced(&mut self, stage: &mut Stage, link: LinkId, every: Duration, chance: Chance) {
+    fn paced(&mut self, ctx: &mut Context, link: LinkId, every: Duration, chance: Chance) {
         let Some(target) = self.targets.get_mut(&link) else { return };
         let mut count = 0;
-        while target.due <= stage.now && count < BURST {
+        while target.due <= ctx.now && count < BURST {
             target.due = target.due.after(every.max(Duration::from_micros(1)));
             count += 1;
         }
         if count == BURST {
-            target.due = target.due.max(stage.now); // too late to catch up
+            target.due = target.due.max(ctx.now); // too late to catch up
         }
-        let wake = target.due.max(stage.now.after(GRAIN));
+        let wake = target.due.max(ctx.now.after(GRAIN));
         self.wake = Some(self.wake.map_or(wake, |at| at.min(wake)));
-        self.burst(stage, link, count, chance);
+        self.burst(ctx, link, count, chance);
     }
 
-    fn burst(&mut self, stage: &mut Stage, link: LinkId, count: usize, chance: Chance) {
+    fn burst(&mut self, ctx: &mut Context, link: LinkId, count: usize, chance: Chance) {
         for _ in 0..count {
             if self.targets.get(&link).is_none_or(|target| target.pending >= BURST_BYTES) {
                 return;
             }
-            if stage.takes(chance) {
-                let sent = self.send(stage, link);
+            if ctx.takes(chance) {
+                let sent = self.send(ctx, link);
                 let Some(target) = self.targets.get_mut(&link) else { return };
                 target.pending += sent;
             }
@@ -92,31 +92,31 @@ impl Flood {
     }
 
     /// Sends one frame; the bytes that it takes.
-    fn send(&mut self, stage: &mut Stage, link: LinkId) -> usize {
+    fn send(&mut self, ctx: &mut Context, link: LinkId) -> usize {
         self.count = self.count.wrapping_add(1);
         let (frame, id) = match self.what {
-            What::Garbage => (garbage(stage), None),
-            What::Valid => self.valid(stage, link),
-            What::Duplicate => self.duplicate(stage),
-            What::Oversize if self.count.is_multiple_of(2) => return oversize(stage, link),
+            What::Garbage => (garbage(ctx), None),
+            What::Valid => self.valid(ctx, link),
+            What::Duplicate => self.duplicate(ctx),
+            What::Oversize if self.count.is_multiple_of(2) => return oversize(ctx, link),
             What::Oversize => {
                 let mut frame = vec![VERSION, Kind::Missing as u8];
-                let more = stage.rng.random_range(64..1024);
-                frame.extend(stage.random(Kind::Missing.max_len() + more));
+                let more = ctx.rng.random_range(64..1024);
+                frame.extend(ctx.random(Kind::Missing.max_len() + more));
                 (frame, None)
             }
-            What::Announce => (announce(stage), None),
-            What::Request => (request(stage, self.count), None),
+            What::Announce => (announce(ctx), None),
+            What::Request => (request(ctx, self.count), None),
         };
         if !frame.is_empty() {
-            stage.send_raw(("flood", self.what.name()), link, &frame, id);
+            ctx.send_raw(("flood", self.what.name()), link, &frame, id);
         }
         frame.len() + 4
     }
 
-    fn valid(&mut self, stage: &mut Stage, link: LinkId) -> (Vec<u8>, Option<BatchId>) {
+    fn valid(&mut self, ctx: &mut Context, link: LinkId) -> (Vec<u8>, Option<BatchId>) {
         let slot = self.targets.get(&link).map_or(0, |target| target.slot);
-        let Some((id, batch, next)) = self.chain.get(stage, slot) else {
+        let Some((id, batch, next)) = self.chain.get(ctx, slot) else {
             return (Vec::new(), None);
         };
         if let Some(target) = self.targets.get_mut(&link) {
@@ -126,11 +126,11 @@ impl Flood {
     }
 
     /// The newest batch that the node knows; before there is one, the first of its own.
-    fn duplicate(&mut self, stage: &mut Stage) -> (Vec<u8>, Option<BatchId>) {
-        if let Some(kept) = stage.memory.kept().back() {
+    fn duplicate(&mut self, ctx: &mut Context) -> (Vec<u8>, Option<BatchId>) {
+        if let Some(kept) = ctx.memory.kept().back() {
             return (push(Batch::clone(&kept.batch)), Some(kept.id));
         }
-        let Some((id, batch, _)) = self.chain.get(stage, 0) else { return (Vec::new(), None) };
+        let Some((id, batch, _)) = self.chain.get(ctx, 0) else { return (Vec::new(), None) };
         (push(batch), Some(id))
     }
 
@@ -160,49 +160,49 @@ fn push(batch: Batch) -> Vec<u8> {
 }
 
 /// A well-formed start with a random rest.
-fn garbage(stage: &mut Stage) -> Vec<u8> {
+fn garbage(ctx: &mut Context) -> Vec<u8> {
     let kinds =
         [Kind::Push, Kind::Announce, Kind::Request, Kind::Reply, Kind::Compare, Kind::Differ];
-    let kind = stage.pick(&kinds).unwrap_or(Kind::Push);
-    let length = stage.rng.random_range(32..1024);
-    [vec![VERSION, kind as u8], stage.random(length)].concat()
+    let kind = ctx.pick(&kinds).unwrap_or(Kind::Push);
+    let length = ctx.rng.random_range(32..1024);
+    [vec![VERSION, kind as u8], ctx.random(length)].concat()
 }
 
 /// A length prefix that no frame may have, and a few of the bytes that it promises.
-fn oversize(stage: &mut Stage, link: LinkId) -> usize {
+fn oversize(ctx: &mut Context, link: LinkId) -> usize {
     let most = u32::try_from(MAX_FRAME).unwrap_or(u32::MAX);
-    let length = stage.rng.random_range(most + 1..=u32::MAX);
-    let bytes = stage.random(64);
-    stage.raw_bytes(link, length, &bytes);
-    stage.record(("flood", "oversize_prefix"), link, Some(&length.to_be_bytes()), None, 0);
+    let length = ctx.rng.random_range(most + 1..=u32::MAX);
+    let bytes = ctx.random(64);
+    ctx.raw_bytes(link, length, &bytes);
+    ctx.record(("flood", "oversize_prefix"), link, Some(&length.to_be_bytes()), None, 0);
     bytes.len() + 4
 }
 
-fn slot(stage: &mut Stage) -> (PublicKey, u64) {
-    let number = stage.rng.random_range(0..stage.network.keys().len());
-    let author = stage.network.keys()[number].key;
-    let ahead = stage.rng.random_range(1..512);
-    (author, stage.memory.tip(&author).seq.saturating_add(ahead))
+fn slot(ctx: &mut Context) -> (PublicKey, u64) {
+    let number = ctx.rng.random_range(0..ctx.network.keys().len());
+    let author = ctx.network.keys()[number].key;
+    let ahead = ctx.rng.random_range(1..512);
+    (author, ctx.memory.tip(&author).seq.saturating_add(ahead))
 }
 
 /// Ids of batches that do not exist.
-fn announce(stage: &mut Stage) -> Vec<u8> {
+fn announce(ctx: &mut Context) -> Vec<u8> {
     let items = (0..ITEMS)
         .map(|_| {
-            let (author, seq) = slot(stage);
-            SlotId { author, seq, id: stage.invented_id() }
+            let (author, seq) = slot(ctx);
+            SlotId { author, seq, id: ctx.invented_id() }
         })
         .collect();
     List::new(items).map(|items| Frame::Announce(Announce { items }).encode()).unwrap_or_default()
 }
 
 /// Wants for slots that may or may not exist.
-fn request(stage: &mut Stage, count: u32) -> Vec<u8> {
+fn request(ctx: &mut Context, count: u32) -> Vec<u8> {
     let wants = (0..ITEMS)
         .map(|index| {
-            let (author, seq) = slot(stage);
+            let (author, seq) = slot(ctx);
             let number = count.wrapping_mul(8).wrapping_add(u32::try_from(index).unwrap_or(0));
-            let back = stage.rng.random_range(0..1024);
+            let back = ctx.rng.random_range(0..1024);
             Want {
                 ticket: FIRST_TICKET | number,
                 author,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::beat::{Beat, Cycle};
+use super::context::Context;
+use super::pacer::{Cycle, Pacer};
 use super::spec::Chance;
-use super::stage::Stage;
 use crate::crypto::{Digest, Identity, PublicKey, Signature};
 use crate::protocol::{LinkId, Time};
 use crate::wire::{Batch, Frame, Push};
@@ -18,7 +18,7 @@ const VARIANTS: [&str; 5] =
 const FIRST_PLAIN: usize = 3;
 
 pub(super) struct Forge {
-    beat: Beat,
+    pacer: Pacer,
     cycle: Cycle,
     stranger: Identity,
     decoy: usize,
@@ -29,7 +29,7 @@ pub(super) struct Forge {
 impl Forge {
     pub fn new(seed: &[u8; 32]) -> Self {
         Self {
-            beat: Beat::new(Duration::from_millis(200)),
+            pacer: Pacer::new(Duration::from_millis(200)),
             cycle: Cycle::new(VARIANTS.len(), false),
             stranger: Identity::from_seed(&Digest::of(&[b"loyal/stranger/1", seed]).0),
             decoy: 0,
@@ -37,84 +37,84 @@ impl Forge {
         }
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
-        for (link, fresh) in self.beat.due(stage) {
-            let Some(peer) = stage.links.peer(link) else { continue };
+    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        for (link, fresh) in self.pacer.due(ctx) {
+            let Some(peer) = ctx.links.peer(link) else { continue };
             let count = if fresh { self.cycle.length } else { 1 };
             for _ in 0..count {
-                if stage.takes(chance) {
-                    self.send(stage, link, peer);
+                if ctx.takes(chance) {
+                    self.send(ctx, link, peer);
                 }
             }
         }
     }
 
-    fn send(&mut self, stage: &mut Stage, link: LinkId, peer: PublicKey) {
+    fn send(&mut self, ctx: &mut Context, link: LinkId, peer: PublicKey) {
         let variant = self.cycle.next(peer);
-        let Some(batch) = self.forge(stage, variant, &peer) else { return };
+        let Some(batch) = self.forge(ctx, variant, &peer) else { return };
         let id = batch.id();
         let frame = Frame::Push(Box::new(Push { hops: 1, batch })).encode();
-        stage.send_raw(("forge", VARIANTS[variant]), link, &frame, Some(id));
+        ctx.send_raw(("forge", VARIANTS[variant]), link, &frame, Some(id));
         if variant >= FIRST_PLAIN {
             self.ended.entry(link).or_insert((peer, variant));
         }
     }
 
-    fn forge(&mut self, stage: &mut Stage, variant: usize, peer: &PublicKey) -> Option<Batch> {
-        let victims = victims(stage, peer);
-        let own = stage.identity.clone();
-        let victim = stage.pick(&victims).unwrap_or(*peer);
+    fn forge(&mut self, ctx: &mut Context, variant: usize, peer: &PublicKey) -> Option<Batch> {
+        let victims = victims(ctx, peer);
+        let own = ctx.identity.clone();
+        let victim = ctx.pick(&victims).unwrap_or(*peer);
         match variant {
             0 => {
-                let mut batch = stage.next_batch(victim, &own)?;
-                batch.signature = random_signature(stage);
+                let mut batch = ctx.next_batch(victim, &own)?;
+                batch.signature = random_signature(ctx);
                 Some(batch)
             }
-            1 => stage.next_batch(victim, &own),
+            1 => ctx.next_batch(victim, &own),
             2 => {
-                let (victim, signature) = other_signature(stage, &victims, victim);
-                let mut batch = stage.next_batch(victim, &own)?;
+                let (victim, signature) = other_signature(ctx, &victims, victim);
+                let mut batch = ctx.next_batch(victim, &own)?;
                 batch.signature = signature;
                 Some(batch)
             }
-            3 => self.other_network(stage),
-            _ => stage.next_batch(self.stranger.public(), &self.stranger),
+            3 => self.other_network(ctx),
+            _ => ctx.next_batch(self.stranger.public(), &self.stranger),
         }
     }
 
     /// What a member really said in another network; without such a decoy, what this node says
     /// there.
-    fn other_network(&mut self, stage: &mut Stage) -> Option<Batch> {
-        if !stage.decoys.is_empty() {
-            self.decoy = (self.decoy + 1) % stage.decoys.len();
-            return stage.decoys.get(self.decoy).cloned();
+    fn other_network(&mut self, ctx: &mut Context) -> Option<Batch> {
+        if !ctx.decoys.is_empty() {
+            self.decoy = (self.decoy + 1) % ctx.decoys.len();
+            return ctx.decoys.get(self.decoy).cloned();
         }
-        let entry = stage.entry();
-        let elsewhere = Digest::of(&[b"loyal/elsewhere1", &stage.network.id().0]);
-        Batch::sign(&stage.identity, elsewhere, 1, Digest::ZERO, stage.now.0, &[entry]).ok()
+        let entry = ctx.entry();
+        let elsewhere = Digest::of(&[b"loyal/elsewhere1", &ctx.network.id().0]);
+        Batch::sign(&ctx.identity, elsewhere, 1, Digest::ZERO, ctx.now.0, &[entry]).ok()
     }
 
     pub fn down(&mut self, link: LinkId) {
-        self.beat.down(link);
+        self.pacer.down(link);
         if let Some((peer, variant)) = self.ended.remove(&link) {
             self.cycle.go_on_after(peer, variant);
         }
     }
 
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        self.beat.deadline(stage)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        self.pacer.deadline(ctx)
     }
 }
 
 /// Whose names to use: those of the decoys' signers, who are honest; else of all other members. Not
 /// the peer's own, if there is another.
-fn victims(stage: &Stage, peer: &PublicKey) -> Vec<PublicKey> {
-    let own = stage.identity.public();
-    let usable = |key: &PublicKey| *key != own && key != peer && stage.network.is_member(key);
+fn victims(ctx: &Context, peer: &PublicKey) -> Vec<PublicKey> {
+    let own = ctx.identity.public();
+    let usable = |key: &PublicKey| *key != own && key != peer && ctx.network.is_member(key);
     let mut victims: Vec<_> =
-        stage.decoys.iter().map(|decoy| decoy.header.author).filter(usable).collect();
+        ctx.decoys.iter().map(|decoy| decoy.header.author).filter(usable).collect();
     if victims.is_empty() {
-        victims = stage.network.members().map(|member| member.key).filter(usable).collect();
+        victims = ctx.network.members().map(|member| member.key).filter(usable).collect();
     }
     victims
 }
@@ -122,26 +122,26 @@ fn victims(stage: &Stage, peer: &PublicKey) -> Vec<PublicKey> {
 /// A member and a signature that it really gave, to something else. If none was seen yet: one
 /// that it gave in another network, or else one of our own.
 fn other_signature(
-    stage: &mut Stage,
+    ctx: &mut Context,
     victims: &[PublicKey],
     otherwise: PublicKey,
 ) -> (PublicKey, Signature) {
     let seen: Vec<_> = victims
         .iter()
-        .filter_map(|victim| Some((*victim, stage.memory.tip(victim).signature?)))
+        .filter_map(|victim| Some((*victim, ctx.memory.tip(victim).signature?)))
         .collect();
-    if let Some(found) = stage.pick(&seen) {
+    if let Some(found) = ctx.pick(&seen) {
         return found;
     }
     let decoys: Vec<_> =
-        stage.decoys.iter().map(|decoy| (decoy.header.author, decoy.signature)).collect();
-    let own = stage.identity.sign(b"loyal/elsewhere1");
-    stage.pick(&decoys).unwrap_or((otherwise, own))
+        ctx.decoys.iter().map(|decoy| (decoy.header.author, decoy.signature)).collect();
+    let own = ctx.identity.sign(b"loyal/elsewhere1");
+    ctx.pick(&decoys).unwrap_or((otherwise, own))
 }
 
-fn random_signature(stage: &mut Stage) -> Signature {
+fn random_signature(ctx: &mut Context) -> Signature {
     let mut bytes = [0; 64];
-    bytes.copy_from_slice(&stage.random(64));
+    bytes.copy_from_slice(&ctx.random(64));
     bytes[63] &= 0x0f; // or its second half would not even be a number below the group's order
     Signature(bytes)
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+use super::context::{Context, Disposition, Sending};
 use super::filter::swallow;
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::WINDOW;
 use crate::wire::{Batch, BatchId, Class, Entry, Frame};
@@ -49,37 +49,37 @@ impl Gap {
     }
 
     /// What the node would say of its lane, it does not say: only what is shown here is seen.
-    pub fn outgoing(&self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
-        let own = stage.identity.public();
-        swallow(stage, "gap", sending, |stage, author| *author == own && stage.takes(chance))
+    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+        let own = ctx.identity.public();
+        swallow(ctx, "gap", sending, |ctx, author| *author == own && ctx.takes(chance))
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
-        if stage.own_tip.0 > self.head.0 {
-            self.head = stage.own_tip;
+    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        if ctx.own_tip.0 > self.head.0 {
+            self.head = ctx.own_tip;
             self.hidden.clear();
         }
-        let mut due = *self.due.get_or_insert(stage.now);
+        let mut due = *self.due.get_or_insert(ctx.now);
         let mut count = 0;
-        while due <= stage.now && count < BURST {
-            if stage.takes(chance) && !self.publish(stage) {
+        while due <= ctx.now && count < BURST {
+            if ctx.takes(chance) && !self.publish(ctx) {
                 break; // no link has room
             }
             due = due.after(self.every.max(Duration::from_micros(1)));
             count += 1;
         }
-        if due <= stage.now && count == BURST {
-            due = stage.now;
+        if due <= ctx.now && count == BURST {
+            due = ctx.now;
         }
         self.due = Some(due);
-        self.wake = Some(due.max(stage.now.after(GRAIN)));
+        self.wake = Some(due.max(ctx.now.after(GRAIN)));
     }
 
     /// Signs the next slot and shows it to one link, or to none. Whether there was room for it.
-    fn publish(&mut self, stage: &mut Stage) -> bool {
+    fn publish(&mut self, ctx: &mut Context) -> bool {
         let (last, prev) = self.head;
         let Some(seq) = last.checked_add(1) else { return false };
-        let links: Vec<LinkId> = stage.links.ready().collect();
+        let links: Vec<LinkId> = ctx.links.ready().collect();
         let length = self.size + 512;
         let turn = usize::try_from(seq % links.len().max(1) as u64).unwrap_or(0);
         let (before, after) = links.split_at_checked(turn).unwrap_or_default();
@@ -87,13 +87,13 @@ impl Gap {
             .iter()
             .chain(before)
             .copied()
-            .filter(|link| stage.fits(*link, Class::Push, length))
+            .filter(|link| ctx.fits(*link, Class::Push, length))
             .collect();
         let Some(link) = free.first().copied() else { return false };
-        let payload = stage.random(self.size);
+        let payload = ctx.random(self.size);
         let entry = Entry { topic: "gap".into(), payload };
-        let (network, now) = (stage.network.id(), stage.now.0);
-        let Ok(batch) = Batch::sign(&stage.identity, network, seq, prev, now, &[entry]) else {
+        let (network, now) = (ctx.network.id(), ctx.now.0);
+        let Ok(batch) = Batch::sign(&ctx.identity, network, seq, prev, now, &[entry]) else {
             return false;
         };
         self.head = (seq, batch.id());
@@ -105,26 +105,26 @@ impl Gap {
                 self.hidden.pop_front();
             }
         } else {
-            show(stage, "slot", link, &batch);
+            show(ctx, "slot", link, &batch);
         }
         let oldest = self.hidden.front().map(|batch| batch.header.seq);
         if oldest.is_some_and(|oldest| oldest.saturating_add(LATE) < seq)
             && let Some(batch) = self.hidden.pop_front()
         {
             let last = free.len() - 1;
-            let link = free[stage.rng.random_range(0..=last)];
-            if stage.fits(link, Class::Push, length) {
-                show(stage, "late", link, &batch);
+            let link = free[ctx.rng.random_range(0..=last)];
+            if ctx.fits(link, Class::Push, length) {
+                show(ctx, "late", link, &batch);
             }
         }
         true
     }
 
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        stage.links.ready().next().and(self.wake)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        ctx.links.ready().next().and(self.wake)
     }
 }
 
-fn show(stage: &mut Stage, detail: &'static str, link: LinkId, batch: &Batch) {
-    stage.send_raw(("gap", detail), link, &Frame::push(1, batch), Some(batch.id()));
+fn show(ctx: &mut Context, detail: &'static str, link: LinkId, batch: &Batch) {
+    ctx.send_raw(("gap", detail), link, &Frame::push(1, batch), Some(batch.id()));
 }

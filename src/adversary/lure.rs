@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::stage::{Fate, Sending, Stage};
+use super::context::{Context, Disposition, Sending};
 use crate::protocol::LinkId;
 use crate::wire::limits::MAX_ANNOUNCED;
 use crate::wire::{Announce, Class, Frame, Kind, List, SlotId};
@@ -30,27 +30,26 @@ impl Lure {
     }
 
     /// Names a foreign batch in place of a push of it, which is swallowed.
-    pub fn instead(&mut self, stage: &Stage, sending: Sending) -> Fate {
-        let Frame::Push(push) = &sending.frame else { return Fate::Sent(sending) };
+    pub fn instead(&mut self, ctx: &Context, sending: Sending) -> Disposition {
+        let Frame::Push(push) = &sending.frame else { return Disposition::Sent(sending) };
         let (author, seq) = (push.batch.header.author, push.batch.header.seq);
-        if author == stage.identity.public() {
-            return Fate::Sent(sending);
+        if author == ctx.identity.public() {
+            return Disposition::Sent(sending);
         }
         self.name(sending.link, SlotId { author, seq, id: push.batch.id() });
-        Fate::Swallowed
+        Disposition::Swallowed
     }
 
     /// Sends what waits, as far as credit goes.
-    pub fn flush(&mut self, stage: &mut Stage, what: (&'static str, &'static str)) {
+    pub fn flush(&mut self, ctx: &mut Context, what: (&'static str, &'static str)) {
         for (link, waiting) in &mut self.waiting {
-            while !waiting.is_empty()
-                && stage.fits(*link, Class::Announce, Kind::Announce.max_len())
+            while !waiting.is_empty() && ctx.fits(*link, Class::Announce, Kind::Announce.max_len())
             {
                 let most = waiting.len().min(MAX_ANNOUNCED);
                 let Some(items) = List::new(waiting.drain(..most).collect()) else { break };
                 let first = items.first().map(|item| item.id);
                 let frame = Frame::Announce(Announce { items }).encode();
-                stage.send_raw(what, *link, &frame, first);
+                ctx.send_raw(what, *link, &frame, first);
             }
         }
     }

@@ -11,15 +11,15 @@
 //! `restart`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-mod act;
 mod actor;
 mod attempts;
-mod beat;
 mod behaviour;
 mod censor;
 mod chain;
+mod context;
 mod delay;
 mod drop;
+mod effect;
 mod false_credit;
 mod false_differ;
 mod false_floor;
@@ -32,13 +32,13 @@ mod links;
 mod lure;
 mod malformed;
 mod memory;
+mod pacer;
 mod parse;
 mod parse_kind;
 mod promise;
 mod replay;
 mod restart;
 mod spec;
-mod stage;
 mod stall;
 mod suggest;
 mod tamper;
@@ -46,9 +46,9 @@ mod tamper;
 mod tests;
 mod wrapper;
 
-pub use act::Act;
 pub use actor::Actor;
 pub use attempts::{Attempt, Attempts, Totals};
+pub use effect::Effect;
 pub use parse::{MAX_LIARS, parse_list};
 pub use parse_kind::KINDS;
 pub use spec::{Spec, SpecError};

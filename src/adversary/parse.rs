@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::parse_kind::{self, KINDS, WHENS, chance, duration};
-use super::spec::{Behaviour, Chance, Kind, Spec, SpecError, What, When, refuse};
+use super::spec::{Behaviour, BehaviourKind, Chance, Spec, SpecError, What, When, refuse};
 use super::suggest::nearest;
 
 /// Most liars in a list.
@@ -39,8 +39,8 @@ pub fn parse_list(text: &str) -> Result<Vec<Spec>, SpecError> {
 }
 
 fn in_turn() -> impl Iterator<Item = Spec> + Clone {
-    let flood = Kind::Flood { rate: None, what: What::Garbage };
-    [Kind::Forge, Kind::Drop { p: Chance::ALWAYS }, flood]
+    let flood = BehaviourKind::Flood { rate: None, what: What::Garbage };
+    [BehaviourKind::Forge, BehaviourKind::Drop { p: Chance::ALWAYS }, flood]
         .into_iter()
         .map(|kind| Spec { behaviours: vec![Behaviour { kind, when: When::Always }] })
 }
@@ -96,7 +96,7 @@ fn contradiction(text: &str, one: &Behaviour, two: &Behaviour) -> Result<(), Spe
         return Err(SpecError::new(text, why, Some(format!("{one},{two}"))));
     }
     let all = |x: &Behaviour| {
-        x.kind == Kind::Drop { p: Chance::ALWAYS } && x.when.chance() == Chance::ALWAYS
+        x.kind == BehaviourKind::Drop { p: Chance::ALWAYS } && x.when.chance() == Chance::ALWAYS
     };
     let (dropped, other) = match (all(one), all(two)) {
         (true, _) => (one, two),

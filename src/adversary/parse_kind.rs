@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::spec::{
-    Author, Chance, GAP_EVERY, GAP_RATE, GAP_SIZE, Kind, PROMISE_RATE, RESTART_RATE, SpecError,
-    Tale, What, refuse,
+    Author, BehaviourKind, Chance, GAP_EVERY, GAP_RATE, GAP_SIZE, PROMISE_RATE, RESTART_RATE,
+    SpecError, Tale, What, refuse,
 };
 use super::suggest::nearest;
 use crate::crypto::PublicKey;
@@ -43,18 +43,18 @@ const MAX_EVERY: u32 = 1000;
 const MAX_CENSORED: usize = 64;
 
 /// Reads a behaviour's name and parameters.
-pub(super) fn kind(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
+pub(super) fn kind(name: &str, params: &[(&str, &str)]) -> Result<BehaviourKind, SpecError> {
     match name {
-        "forge" => none(name, params, Kind::Forge),
-        "tamper" => none(name, params, Kind::Tamper),
-        "replay" => none(name, params, Kind::Replay),
-        "malformed" => none(name, params, Kind::Malformed),
-        "stall" => none(name, params, Kind::Stall),
-        "false-floor" => none(name, params, Kind::FalseFloor),
-        "false-differ" => none(name, params, Kind::FalseDiffer),
+        "forge" => none(name, params, BehaviourKind::Forge),
+        "tamper" => none(name, params, BehaviourKind::Tamper),
+        "replay" => none(name, params, BehaviourKind::Replay),
+        "malformed" => none(name, params, BehaviourKind::Malformed),
+        "stall" => none(name, params, BehaviourKind::Stall),
+        "false-floor" => none(name, params, BehaviourKind::FalseFloor),
+        "false-differ" => none(name, params, BehaviourKind::FalseDiffer),
         "drop" => {
             known(name, params, &["p"])?;
-            Ok(Kind::Drop { p: one(params, "p")?.map_or(Ok(Chance::ALWAYS), chance)? })
+            Ok(BehaviourKind::Drop { p: one(params, "p")?.map_or(Ok(Chance::ALWAYS), chance)? })
         }
         "censor" => censor(name, params),
         "delay" => {
@@ -66,26 +66,30 @@ pub(super) fn kind(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecErro
             if by.is_zero() {
                 return refuse("by=0s", "is no delay; it is above 0 and at most 60s");
             }
-            Ok(Kind::Delay { by })
+            Ok(BehaviourKind::Delay { by })
         }
         "flood" => {
             known(name, params, &["rate", "what"])?;
             let rate = one(params, "rate")?.map(rate).transpose()?;
             let what = one(params, "what")?.map_or(Ok(What::Garbage), what)?;
-            Ok(Kind::Flood { rate, what })
+            Ok(BehaviourKind::Flood { rate, what })
         }
         "promise" => {
             known(name, params, &["rate"])?;
-            Ok(Kind::Promise { rate: one(params, "rate")?.map_or(Ok(PROMISE_RATE), rate)? })
+            Ok(BehaviourKind::Promise {
+                rate: one(params, "rate")?.map_or(Ok(PROMISE_RATE), rate)?,
+            })
         }
         "restart" => {
             known(name, params, &["rate"])?;
-            Ok(Kind::Restart { rate: one(params, "rate")?.map_or(Ok(RESTART_RATE), rate)? })
+            Ok(BehaviourKind::Restart {
+                rate: one(params, "rate")?.map_or(Ok(RESTART_RATE), rate)?,
+            })
         }
         "gap" => gap(name, params),
         "false-credit" => {
             known(name, params, &["what"])?;
-            Ok(Kind::FalseCredit { what: one(params, "what")?.map(tale).transpose()? })
+            Ok(BehaviourKind::FalseCredit { what: one(params, "what")?.map(tale).transpose()? })
         }
         "" => refuse(name, format!("names no behaviour; there are {}", KINDS.join(", "))),
         _ if LATER.contains(&name) => {
@@ -99,7 +103,11 @@ pub(super) fn kind(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecErro
     }
 }
 
-fn none(name: &str, params: &[(&str, &str)], kind: Kind) -> Result<Kind, SpecError> {
+fn none(
+    name: &str,
+    params: &[(&str, &str)],
+    kind: BehaviourKind,
+) -> Result<BehaviourKind, SpecError> {
     known(name, params, &[])?;
     Ok(kind)
 }
@@ -123,7 +131,7 @@ fn one<'a>(params: &[(&str, &'a str)], key: &str) -> Result<Option<&'a str>, Spe
     if values.next().is_some() { refuse(key, "is given twice; give it once") } else { Ok(first) }
 }
 
-fn censor(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
+fn censor(name: &str, params: &[(&str, &str)]) -> Result<BehaviourKind, SpecError> {
     known(name, params, &["author"])?;
     let mut authors: Vec<Author> = Vec::new();
     for (_, text) in params {
@@ -144,12 +152,12 @@ fn censor(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
             "needs an author: a key, or a name in the network file",
             Some("censor:author=n0".to_owned()),
         )),
-        1..=MAX_CENSORED => Ok(Kind::Censor { authors }),
+        1..=MAX_CENSORED => Ok(BehaviourKind::Censor { authors }),
         _ => refuse(name, format!("names more than {MAX_CENSORED} authors")),
     }
 }
 
-fn gap(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
+fn gap(name: &str, params: &[(&str, &str)]) -> Result<BehaviourKind, SpecError> {
     known(name, params, &["every", "rate", "size"])?;
     let every = match one(params, "every")? {
         None => GAP_EVERY,
@@ -166,7 +174,7 @@ fn gap(name: &str, params: &[(&str, &str)]) -> Result<Kind, SpecError> {
         },
     };
     let rate = one(params, "rate")?.map_or(Ok(GAP_RATE), rate)?;
-    Ok(Kind::Gap { every, rate, size })
+    Ok(BehaviourKind::Gap { every, rate, size })
 }
 
 fn tale(text: &str) -> Result<Tale, SpecError> {

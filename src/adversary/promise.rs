@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+use super::context::{Context, Disposition, Sending};
 use super::lure::Lure;
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
 use crate::wire::{Announce, Frame, List, SlotId};
@@ -35,88 +35,93 @@ impl Promise {
     }
 
     /// A batch that comes is named to everybody at once, before it was even checked.
-    pub fn heard(&mut self, stage: &mut Stage, from: LinkId, frame: &Frame, chance: Chance) {
+    pub fn heard(&mut self, ctx: &mut Context, from: LinkId, frame: &Frame, chance: Chance) {
         let batch = match frame {
             Frame::Push(push) => &push.batch,
             Frame::Reply(reply) => &reply.batch,
             _ => return,
         };
         let (author, seq) = (batch.header.author, batch.header.seq);
-        if stage.network.index_of(&author).is_none() || !stage.takes(chance) {
+        if ctx.network.index_of(&author).is_none() || !ctx.takes(chance) {
             return;
         }
         let item = SlotId { author, seq, id: batch.id() };
-        let others: Vec<LinkId> = stage.links.ready().filter(|link| *link != from).collect();
+        let others: Vec<LinkId> = ctx.links.ready().filter(|link| *link != from).collect();
         others.into_iter().for_each(|link| self.lure.name(link, item));
-        self.lure.flush(stage, ("promise", "first"));
+        self.lure.flush(ctx, ("promise", "first"));
     }
 
-    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
+    pub fn outgoing(
+        &mut self,
+        ctx: &mut Context,
+        mut sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         match &sending.frame {
-            Frame::Push(_) => self.lure.instead(stage, sending),
+            Frame::Push(_) => self.lure.instead(ctx, sending),
             Frame::Announce(announce) => {
-                let own = stage.identity.public();
+                let own = ctx.identity.public();
                 let (own, others): (Vec<SlotId>, Vec<SlotId>) =
                     announce.items.iter().partition(|item| item.author == own);
                 others.into_iter().for_each(|item| self.lure.name(sending.link, item));
-                let Some(items) = List::new(own) else { return Fate::Swallowed };
+                let Some(items) = List::new(own) else { return Disposition::Swallowed };
                 sending.rewrite(Frame::Announce(Announce { items }));
-                Fate::Sent(sending)
+                Disposition::Sent(sending)
             }
-            Frame::Reply(_) | Frame::Missing(_) if stage.takes(chance) => {
+            Frame::Reply(_) | Frame::Missing(_) if ctx.takes(chance) => {
                 let id = match &sending.frame {
                     Frame::Reply(reply) => Some(reply.batch.id()),
                     _ => None,
                 };
-                stage.record(("promise", "no_answer"), sending.link, None, id, 1);
-                Fate::Swallowed
+                ctx.record(("promise", "no_answer"), sending.link, None, id, 1);
+                Disposition::Swallowed
             }
-            _ => Fate::Sent(sending),
+            _ => Disposition::Sent(sending),
         }
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
-        self.lure.flush(stage, ("promise", "known"));
-        let due = self.due.get_or_insert(stage.now);
+    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        self.lure.flush(ctx, ("promise", "known"));
+        let due = self.due.get_or_insert(ctx.now);
         let mut count = 0;
-        while *due <= stage.now && count < BURST {
+        while *due <= ctx.now && count < BURST {
             *due = due.after(self.every.max(Duration::from_micros(1)));
             count += 1;
         }
         if count == BURST {
-            *due = (*due).max(stage.now);
+            *due = (*due).max(ctx.now);
         }
-        self.wake = Some((*due).max(stage.now.after(GRAIN)));
-        let links: Vec<LinkId> = stage.links.ready().collect();
+        self.wake = Some((*due).max(ctx.now.after(GRAIN)));
+        let links: Vec<LinkId> = ctx.links.ready().collect();
         for link in links {
             for _ in 0..count {
-                if stage.takes(chance)
-                    && let Some(item) = invent(stage)
+                if ctx.takes(chance)
+                    && let Some(item) = invent(ctx)
                 {
                     self.lure.name(link, item);
                 }
             }
         }
-        self.lure.flush(stage, ("promise", "invented"));
+        self.lure.flush(ctx, ("promise", "invented"));
     }
 
     pub fn down(&mut self, link: LinkId) {
         self.lure.down(link);
     }
 
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        stage.links.ready().next().and(self.wake)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        ctx.links.ready().next().and(self.wake)
     }
 }
 
 /// An id in a slot that another author is about to fill.
-fn invent(stage: &mut Stage) -> Option<SlotId> {
-    let own = stage.identity.public();
-    let keys = stage.network.clone();
+fn invent(ctx: &mut Context) -> Option<SlotId> {
+    let own = ctx.identity.public();
+    let keys = ctx.network.clone();
     let others: Vec<PublicKey> =
         keys.keys().iter().map(|key| key.key).filter(|key| *key != own).collect();
-    let author = stage.pick(&others)?;
-    let ahead = stage.rng.random_range(1..=AHEAD);
-    let seq = stage.memory.tip(&author).seq.saturating_add(ahead);
-    Some(SlotId { author, seq, id: stage.invented_id() })
+    let author = ctx.pick(&others)?;
+    let ahead = ctx.rng.random_range(1..=AHEAD);
+    let seq = ctx.memory.tip(&author).seq.saturating_add(ahead);
+    Some(SlotId { author, seq, id: ctx.invented_id() })
 }

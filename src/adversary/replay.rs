@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::beat::Beat;
+use super::context::Context;
+use super::pacer::Pacer;
 use super::spec::Chance;
-use super::stage::Stage;
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::PUSH_FRAMES;
 use crate::wire::{Batch, Class, Frame, Push};
@@ -16,57 +16,57 @@ const BURST: usize = 4;
 const OLD: Duration = Duration::from_millis(500);
 
 pub(super) struct Replay {
-    beat: Beat,
+    pacer: Pacer,
     next: BTreeMap<LinkId, usize>,
 }
 
 impl Replay {
     pub fn new() -> Self {
-        Self { beat: Beat::new(Duration::from_millis(100)), next: BTreeMap::new() }
+        Self { pacer: Pacer::new(Duration::from_millis(100)), next: BTreeMap::new() }
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
-        for (link, fresh) in self.beat.due(stage) {
+    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        for (link, fresh) in self.pacer.due(ctx) {
             for _ in 0..if fresh { BURST } else { 1 } {
-                if stage.takes(chance) {
-                    self.send(stage, link);
+                if ctx.takes(chance) {
+                    self.send(ctx, link);
                 }
             }
         }
     }
 
-    fn send(&mut self, stage: &mut Stage, link: LinkId) {
+    fn send(&mut self, ctx: &mut Context, link: LinkId) {
         // Within half of the credit: the point is that replays are refused as known, not as too
         // many.
-        let room = |stage: &mut Stage| {
-            let under_way = stage.links.get_mut(link)?.ledger.under_way(Class::Push);
+        let room = |ctx: &mut Context| {
+            let under_way = ctx.links.get_mut(link)?.ledger.under_way(Class::Push);
             (under_way < PUSH_FRAMES / 2).then_some(())
         };
-        if room(stage).is_none() {
+        if room(ctx).is_none() {
             return;
         }
-        let old = stage.memory.kept().partition_point(|kept| kept.at.after(OLD) <= stage.now);
+        let old = ctx.memory.kept().partition_point(|kept| kept.at.after(OLD) <= ctx.now);
         if old == 0 {
             return;
         }
         let next = self.next.entry(link).or_default();
-        let kept = &stage.memory.kept()[*next % old];
+        let kept = &ctx.memory.kept()[*next % old];
         *next = next.wrapping_add(1);
         let (id, batch) = (kept.id, Batch::clone(&kept.batch));
         let frame = Frame::Push(Box::new(Push { hops: 2, batch })).encode();
         // Twice: the peer may have had it from others only, and a first copy from us is no replay
         // yet.
         for _ in 0..2 {
-            stage.send_raw(("replay", "push"), link, &frame, Some(id));
+            ctx.send_raw(("replay", "push"), link, &frame, Some(id));
         }
     }
 
     pub fn down(&mut self, link: LinkId) {
-        self.beat.down(link);
+        self.pacer.down(link);
         self.next.remove(&link);
     }
 
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        self.beat.deadline(stage)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        self.pacer.deadline(ctx)
     }
 }

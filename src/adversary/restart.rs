@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::context::{Context, Disposition, Sending};
 use super::filter::swallow;
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_SLOT, WINDOW};
 use crate::wire::{Batch, BatchId, Class, Frame};
@@ -50,32 +50,32 @@ impl Restart {
     }
 
     /// What the node would say of its lane, it does not say: only what is shown here is seen.
-    pub fn outgoing(&self, stage: &mut Stage, sending: Sending, chance: Chance) -> Fate {
-        let own = stage.identity.public();
-        swallow(stage, "restart", sending, |stage, author| *author == own && stage.takes(chance))
+    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+        let own = ctx.identity.public();
+        swallow(ctx, "restart", sending, |ctx, author| *author == own && ctx.takes(chance))
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
-        if self.branch.is_empty() && stage.own_tip.0 > 0 {
-            self.branch.push_back(stage.own_tip);
+    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        if self.branch.is_empty() && ctx.own_tip.0 > 0 {
+            self.branch.push_back(ctx.own_tip);
         }
-        let mut due = *self.due.get_or_insert(stage.now);
+        let mut due = *self.due.get_or_insert(ctx.now);
         let mut count = 0;
-        while due <= stage.now && count < BURST {
+        while due <= ctx.now && count < BURST {
             due = due.after(self.every.max(Duration::from_micros(1)));
             count += 1;
-            if stage.takes(chance) && stage.links.ready().next().is_some() {
-                self.act(stage);
+            if ctx.takes(chance) && ctx.links.ready().next().is_some() {
+                self.act(ctx);
             }
         }
-        if due <= stage.now {
-            due = stage.now;
+        if due <= ctx.now {
+            due = ctx.now;
         }
         self.due = Some(due);
-        self.wake = Some(due.max(stage.now.after(GRAIN)));
+        self.wake = Some(due.max(ctx.now.after(GRAIN)));
     }
 
-    fn act(&mut self, stage: &mut Stage) {
+    fn act(&mut self, ctx: &mut Context) {
         let detail = STEPS[self.step];
         self.step += 1;
         if self.step == STEPS.len() {
@@ -84,10 +84,10 @@ impl Restart {
         let head = self.branch.back().copied().unwrap_or((0, BatchId::ZERO));
         let above = |by: u64| head.0.saturating_add(by);
         match detail {
-            "slot" => drop(self.go_on(stage, detail, above(1), head, Whom::All)),
+            "slot" => drop(self.go_on(ctx, detail, above(1), head, Whom::All)),
             "aside" => {
                 let whom = Whom::One(self.step);
-                let batch = self.go_on(stage, detail, above(1), head, whom);
+                let batch = self.go_on(ctx, detail, above(1), head, whom);
                 self.aside.extend(batch);
                 if self.aside.len() > MOST {
                     self.aside.pop_front();
@@ -95,31 +95,31 @@ impl Restart {
             }
             "void" => {
                 let base = self.back(3);
-                drop(self.go_on(stage, detail, above(1), base, Whom::All));
+                drop(self.go_on(ctx, detail, above(1), base, Whom::All));
             }
             "voided" => {
                 for batch in std::mem::take(&mut self.aside) {
-                    show(stage, detail, Whom::One(self.step + 1), &batch);
+                    show(ctx, detail, Whom::One(self.step + 1), &batch);
                 }
             }
             "twins" => {
                 let base = self.back(1);
-                drop(self.go_on(stage, detail, above(2), base, Whom::Half(0)));
-                drop(self.go_on(stage, detail, above(3), base, Whom::Half(1)));
+                drop(self.go_on(ctx, detail, above(2), base, Whom::Half(0)));
+                drop(self.go_on(ctx, detail, above(3), base, Whom::Half(1)));
             }
             "far" => {
                 let seq = above(WINDOW / 4);
-                drop(self.go_on(stage, detail, seq, head, Whom::Half(self.step)));
+                drop(self.go_on(ctx, detail, seq, head, Whom::Half(self.step)));
             }
             "orphan" => {
-                let base = (head.0.max(1), stage.invented_id());
-                let batch = sign(stage, base.0.saturating_add(2), base);
-                batch.iter().for_each(|batch| show(stage, detail, Whom::All, batch));
+                let base = (head.0.max(1), ctx.invented_id());
+                let batch = sign(ctx, base.0.saturating_add(2), base);
+                batch.iter().for_each(|batch| show(ctx, detail, Whom::All, batch));
             }
             _ => {
                 let far = [above(5 * WINDOW), MAX_SLOT][usize::from(self.round % 2 == 1)];
-                let batch = sign(stage, far, head);
-                batch.iter().for_each(|batch| show(stage, detail, Whom::One(self.step), batch));
+                let batch = sign(ctx, far, head);
+                batch.iter().for_each(|batch| show(ctx, detail, Whom::One(self.step), batch));
             }
         }
     }
@@ -133,23 +133,23 @@ impl Restart {
     /// Signs a slot that the branch goes on with, and shows it.
     fn go_on(
         &mut self,
-        stage: &mut Stage,
+        ctx: &mut Context,
         detail: &'static str,
         seq: u64,
         base: (u64, BatchId),
         whom: Whom,
     ) -> Option<Batch> {
-        let batch = sign(stage, seq, base)?;
+        let batch = sign(ctx, seq, base)?;
         self.branch.push_back((seq, batch.id()));
         if self.branch.len() > MOST {
             self.branch.pop_front();
         }
-        show(stage, detail, whom, &batch);
+        show(ctx, detail, whom, &batch);
         Some(batch)
     }
 
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        stage.links.ready().next().and(self.wake)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        ctx.links.ready().next().and(self.wake)
     }
 }
 
@@ -160,25 +160,25 @@ enum Whom {
     One(usize),
 }
 
-fn sign(stage: &mut Stage, seq: u64, base: (u64, BatchId)) -> Option<Batch> {
-    let (entry, network, now) = (stage.entry(), stage.network.id(), stage.now.0);
-    Batch::sign_after(&stage.identity, network, seq, base, now, &[entry])
+fn sign(ctx: &mut Context, seq: u64, base: (u64, BatchId)) -> Option<Batch> {
+    let (entry, network, now) = (ctx.entry(), ctx.network.id(), ctx.now.0);
+    Batch::sign_after(&ctx.identity, network, seq, base, now, &[entry])
         .ok()
         .filter(|batch| batch.check_shape().is_ok())
 }
 
 /// Pushes a batch to those links, as far as credit goes.
-fn show(stage: &mut Stage, detail: &'static str, whom: Whom, batch: &Batch) {
+fn show(ctx: &mut Context, detail: &'static str, whom: Whom, batch: &Batch) {
     let frame = Frame::push(1, batch);
-    let links: Vec<LinkId> = stage.links.ready().collect();
+    let links: Vec<LinkId> = ctx.links.ready().collect();
     for (number, link) in links.iter().enumerate() {
         let chosen = match whom {
             Whom::All => true,
             Whom::Half(half) => number % 2 == half % 2,
             Whom::One(one) => number == one % links.len(),
         };
-        if chosen && stage.fits(*link, Class::Push, frame.len()) {
-            stage.send_raw(("restart", detail), *link, &frame, Some(batch.id()));
+        if chosen && ctx.fits(*link, Class::Push, frame.len()) {
+            ctx.send_raw(("restart", detail), *link, &frame, Some(batch.id()));
         }
     }
 }

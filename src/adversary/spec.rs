@@ -39,7 +39,7 @@ impl Spec {
         self.behaviours
             .iter()
             .filter_map(|behaviour| match &behaviour.kind {
-                Kind::Censor { authors } => Some(authors),
+                BehaviourKind::Censor { authors } => Some(authors),
                 _ => None,
             })
             .flatten()
@@ -52,7 +52,7 @@ impl Spec {
     /// Names the author that is not, and the nearest name that is.
     pub fn check(&self, network: &Network) -> Result<(), SpecError> {
         for behaviour in &self.behaviours {
-            let Kind::Censor { authors } = &behaviour.kind else { continue };
+            let BehaviourKind::Censor { authors } = &behaviour.kind else { continue };
             for author in authors {
                 if author.resolve(network).is_none() {
                     let names = network.keys().iter().map(|key| key.name.as_str());
@@ -108,7 +108,7 @@ impl fmt::Display for Spec {
 /// One behaviour and when it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Behaviour {
-    pub kind: Kind,
+    pub kind: BehaviourKind,
     pub when: When,
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for Behaviour {
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BehaviourKind {
     Forge,
     Tamper,
     Drop { p: Chance },
@@ -138,7 +138,7 @@ pub(super) enum Kind {
     Restart { rate: u32 },
 }
 
-impl Kind {
+impl BehaviourKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Forge => "forge",
@@ -160,7 +160,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for BehaviourKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {

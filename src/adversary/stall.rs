@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::act::Act;
-use super::beat::Beat;
+use super::context::Context;
+use super::effect::Effect;
+use super::pacer::Pacer;
 use super::spec::Chance;
-use super::stage::Stage;
 use crate::protocol::{LinkId, Time};
 
 /// How long a link is left alone, so that the greeting gets out and the peer counts on it.
@@ -21,61 +21,61 @@ enum Held {
 }
 
 pub(super) struct Stall {
-    beat: Beat,
+    pacer: Pacer,
     links: BTreeMap<LinkId, Held>,
     turn: bool,
 }
 
 impl Stall {
     pub fn new() -> Self {
-        Self { beat: Beat::new(AFTER), links: BTreeMap::new(), turn: false }
+        Self { pacer: Pacer::new(AFTER), links: BTreeMap::new(), turn: false }
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, active: bool, chance: Chance) {
+    pub fn tick(&mut self, ctx: &mut Context, active: bool, chance: Chance) {
         if !active {
-            return self.lift(stage);
+            return self.lift(ctx);
         }
-        for (link, _) in self.beat.due(stage) {
-            let soon = stage.now.after(AFTER);
+        for (link, _) in self.pacer.due(ctx) {
+            let soon = ctx.now.after(AFTER);
             match self.links.entry(link).or_insert(Held::Soon(soon)) {
-                Held::Soon(at) if *at <= stage.now => self.stall(stage, link, chance),
+                Held::Soon(at) if *at <= ctx.now => self.stall(ctx, link, chance),
                 _ => {}
             }
         }
     }
 
-    fn stall(&mut self, stage: &mut Stage, link: LinkId, chance: Chance) {
-        if !stage.takes(chance) {
+    fn stall(&mut self, ctx: &mut Context, link: LinkId, chance: Chance) {
+        if !ctx.takes(chance) {
             self.links.insert(link, Held::Spared);
             return;
         }
         self.turn = !self.turn;
         let (held, act, detail) = if self.turn {
-            (Held::Paused, Act::Pause { link, reading: false }, "pause")
+            (Held::Paused, Effect::Pause { link, reading: false }, "pause")
         } else {
-            (Held::Paced, Act::Pace { link, bytes_per_s: Some(1) }, "pace")
+            (Held::Paced, Effect::Pace { link, bytes_per_s: Some(1) }, "pace")
         };
         self.links.insert(link, held);
-        stage.acts.push_back(act);
-        stage.record(("stall", detail), link, None, None, 1);
+        ctx.acts.push_back(act);
+        ctx.record(("stall", detail), link, None, None, 1);
     }
 
-    fn lift(&mut self, stage: &mut Stage) {
+    fn lift(&mut self, ctx: &mut Context) {
         for (link, held) in std::mem::take(&mut self.links) {
             match held {
-                Held::Paused => stage.acts.push_back(Act::Pause { link, reading: true }),
-                Held::Paced => stage.acts.push_back(Act::Pace { link, bytes_per_s: None }),
+                Held::Paused => ctx.acts.push_back(Effect::Pause { link, reading: true }),
+                Held::Paced => ctx.acts.push_back(Effect::Pace { link, bytes_per_s: None }),
                 Held::Soon(_) | Held::Spared => {}
             }
         }
     }
 
     pub fn down(&mut self, link: LinkId) {
-        self.beat.down(link);
+        self.pacer.down(link);
         self.links.remove(&link);
     }
 
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        self.beat.deadline(stage)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        self.pacer.deadline(ctx)
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::beat::Beat;
+use super::context::{Context, Disposition, Sending};
+use super::pacer::Pacer;
 use super::spec::Chance;
-use super::stage::{Fate, Sending, Stage};
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::PUSH_FRAMES;
 use crate::wire::{Batch, Blob, Class, Frame, Push, encode_body};
@@ -20,98 +20,103 @@ const EVERY: Duration = Duration::from_millis(250);
 
 pub(super) struct Tamper {
     next: usize,
-    beat: Beat,
+    pacer: Pacer,
 }
 
 impl Tamper {
     pub fn new() -> Self {
-        Self { next: 0, beat: Beat::new(EVERY) }
+        Self { next: 0, pacer: Pacer::new(EVERY) }
     }
 
-    pub fn tick(&mut self, stage: &mut Stage, chance: Chance) {
-        for (link, _) in self.beat.due(stage) {
-            if stage.takes(chance) {
-                push_altered(stage, link);
+    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        for (link, _) in self.pacer.due(ctx) {
+            if ctx.takes(chance) {
+                push_altered(ctx, link);
             }
         }
     }
 
     pub fn down(&mut self, link: LinkId) {
-        self.beat.down(link);
+        self.pacer.down(link);
     }
 
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        self.beat.deadline(stage)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        self.pacer.deadline(ctx)
     }
 
-    pub fn outgoing(&mut self, stage: &mut Stage, mut sending: Sending, chance: Chance) -> Fate {
-        let own = stage.identity.public();
+    pub fn outgoing(
+        &mut self,
+        ctx: &mut Context,
+        mut sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
+        let own = ctx.identity.public();
         let mut frame = sending.frame.clone();
         let batch = match &mut frame {
             Frame::Push(push) => &mut push.batch,
             Frame::Reply(reply) => &mut reply.batch,
-            _ => return Fate::Sent(sending),
+            _ => return Disposition::Sent(sending),
         };
-        if batch.header.author == own || !stage.takes(chance) {
-            return Fate::Sent(sending);
+        if batch.header.author == own || !ctx.takes(chance) {
+            return Disposition::Sent(sending);
         }
-        let detail = self.alter(stage, batch);
+        let detail = self.alter(ctx, batch);
         let id = batch.id();
         sending.rewrite(frame);
-        stage.record(("tamper", detail), sending.link, Some(&sending.bytes), Some(id), 1);
-        Fate::Sent(sending)
+        ctx.record(("tamper", detail), sending.link, Some(&sending.bytes), Some(id), 1);
+        Disposition::Sent(sending)
     }
 
     /// Alters a batch without changing its length.
-    fn alter(&mut self, stage: &mut Stage, batch: &mut Batch) -> &'static str {
+    fn alter(&mut self, ctx: &mut Context, batch: &mut Batch) -> &'static str {
         let variant = self.next;
         self.next = (self.next + 1) % VARIANTS.len();
         match variant {
-            0 if alter_payload(stage, batch) => VARIANTS[0],
+            0 if alter_payload(ctx, batch) => VARIANTS[0],
             2 => {
-                let bit = stage.rng.random_range(0..512);
+                let bit = ctx.rng.random_range(0..512);
                 batch.signature.0[bit / 8] ^= 1 << (bit % 8);
                 VARIANTS[2]
             }
             _ => {
-                alter_header(stage, batch);
+                alter_header(ctx, batch);
                 VARIANTS[1]
             }
         }
     }
 }
 
-fn alter_header(stage: &mut Stage, batch: &mut Batch) {
-    if batch.header.seq > 1 && stage.rng.random() {
-        batch.header.prev.0[stage.rng.random_range(0..32)] ^= 1;
+fn alter_header(ctx: &mut Context, batch: &mut Batch) {
+    if batch.header.seq > 1 && ctx.rng.random() {
+        batch.header.prev.0[ctx.rng.random_range(0..32)] ^= 1;
     } else {
-        batch.header.created_at ^= 1 << stage.rng.random_range(0..20);
+        batch.header.created_at ^= 1 << ctx.rng.random_range(0..20);
     }
 }
 
 /// Pushes the newest batch of another author with its header altered, within the credit.
-fn push_altered(stage: &mut Stage, link: LinkId) {
-    let own = stage.identity.public();
+fn push_altered(ctx: &mut Context, link: LinkId) {
+    let own = ctx.identity.public();
     let room = |held: &mut super::links::Link| held.ledger.under_way(Class::Push) < PUSH_FRAMES / 2;
-    if !stage.links.get_mut(link).is_some_and(room) {
+    if !ctx.links.get_mut(link).is_some_and(room) {
         return;
     }
-    let newest = stage.memory.kept().iter().rev().find(|kept| kept.batch.header.author != own);
+    let newest = ctx.memory.kept().iter().rev().find(|kept| kept.batch.header.author != own);
     let Some(mut batch) = newest.map(|kept| Batch::clone(&kept.batch)) else { return };
-    alter_header(stage, &mut batch);
+    alter_header(ctx, &mut batch);
     let id = batch.id();
     let frame = Frame::Push(Box::new(Push { hops: 2, batch })).encode();
-    stage.send_raw(("tamper", VARIANTS[1]), link, &frame, Some(id));
+    ctx.send_raw(("tamper", VARIANTS[1]), link, &frame, Some(id));
 }
 
 /// Flips a bit of some payload; `false` if all are empty.
-fn alter_payload(stage: &mut Stage, batch: &mut Batch) -> bool {
+fn alter_payload(ctx: &mut Context, batch: &mut Batch) -> bool {
     let Ok(mut entries) = batch.entries() else { return false };
     let Some(entry) = entries.iter_mut().find(|entry| !entry.payload.is_empty()) else {
         return false;
     };
-    let at = stage.rng.random_range(0..entry.payload.len());
-    entry.payload[at] ^= 1 << stage.rng.random_range(0..8);
+    let at = ctx.rng.random_range(0..entry.payload.len());
+    entry.payload[at] ^= 1 << ctx.rng.random_range(0..8);
     let Some(body) = encode_body(&entries).ok().and_then(Blob::new) else { return false };
     batch.body = body;
     true

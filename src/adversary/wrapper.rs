@@ -7,14 +7,14 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
-use super::act::Act;
 use super::attempts::Attempts;
 use super::behaviour::AtWork;
+use super::context::{Context, Disposition, Sending};
+use super::effect::Effect;
 use super::flood::FIRST_TICKET;
 use super::links::Links;
 use super::memory::Memory;
 use super::spec::Spec;
-use super::stage::{Fate, Sending, Stage};
 use crate::crypto::{Digest, Identity};
 use crate::protocol::{
     Input, LaneView, LinkId, Network, Node, Output, PublishError, Record, Snapshot, Ticket, Time,
@@ -37,7 +37,7 @@ const MOST_ROUNDS: usize = 1024;
 /// [`Adversary::poll`] until it gives `None`; the first time right after `new`.
 pub struct Adversary {
     node: Node,
-    stage: Stage,
+    ctx: Context,
     at_work: Vec<AtWork>,
     looked: Time,
     look: bool,
@@ -59,7 +59,7 @@ impl Adversary {
         let new = |behaviour| AtWork::new(behaviour, &network, &seed);
         let mut at_work: Vec<AtWork> = spec.behaviours.iter().map(new).collect();
         at_work.sort_by_key(AtWork::order);
-        let stage = Stage {
+        let ctx = Context {
             now,
             own_tip: node.tip(&identity.public()),
             identity,
@@ -72,7 +72,7 @@ impl Adversary {
             acts: VecDeque::new(),
             first_link: None,
         };
-        let mut new = Self { node, stage, at_work, looked: now, look: false };
+        let mut new = Self { node, ctx, at_work, looked: now, look: false };
         if new.at_work.iter().any(AtWork::needs_old) {
             new.read_back(&lanes);
         }
@@ -90,7 +90,7 @@ impl Adversary {
                     continue;
                 }
                 let read = Output::Read { token: Token(token), author: lane.author, seq, id: None };
-                self.stage.acts.push_back(Act::Node(read));
+                self.ctx.acts.push_back(Effect::Node(read));
                 token += 1;
             }
         }
@@ -98,7 +98,7 @@ impl Adversary {
 
     /// What the world did.
     pub fn handle(&mut self, now: Time, input: Input) {
-        self.stage.now = now;
+        self.ctx.now = now;
         if let Some(input) = self.incoming(input) {
             self.node.handle(now, input);
         }
@@ -108,7 +108,7 @@ impl Adversary {
     /// Everything that was given for that link has been written: a flood may go on. Call it
     /// once whenever a link that something was given for has nothing left to write.
     pub fn drained(&mut self, now: Time, link: LinkId) {
-        self.stage.now = now;
+        self.ctx.now = now;
         self.at_work.iter_mut().for_each(|behaviour| behaviour.drained(link));
         self.turn();
     }
@@ -118,7 +118,7 @@ impl Adversary {
     /// # Errors
     /// See [`PublishError`].
     pub fn publish(&mut self, now: Time, entry: Entry) -> Result<Ticket, PublishError> {
-        self.stage.now = now;
+        self.ctx.now = now;
         let result = self.node.publish(now, entry);
         self.turn();
         result
@@ -129,20 +129,20 @@ impl Adversary {
     /// # Errors
     /// See [`PublishError`].
     pub fn submit(&mut self, now: Time, batch: Batch) -> Result<Ticket, PublishError> {
-        self.stage.now = now;
+        self.ctx.now = now;
         let result = self.node.submit(now, batch);
         self.turn();
         result
     }
 
     /// The next thing to do, until there is none.
-    pub fn poll(&mut self) -> Option<Act> {
-        self.stage.acts.pop_front()
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.ctx.acts.pop_front()
     }
 
     /// When to hand in `Wake`; changes with every call.
     pub fn deadline(&self) -> Option<Time> {
-        let own = self.at_work.iter().filter_map(|behaviour| behaviour.deadline(&self.stage));
+        let own = self.at_work.iter().filter_map(|behaviour| behaviour.deadline(&self.ctx));
         own.chain(self.node.deadline().map(|(at, _)| at)).min()
     }
 
@@ -158,15 +158,15 @@ impl Adversary {
 
     /// What was tried so far.
     pub fn attempts(&self) -> &Attempts {
-        &self.stage.attempts
+        &self.ctx.attempts
     }
 
     /// What the node hears of an input.
     fn incoming(&mut self, input: Input) -> Option<Input> {
         match input {
             Input::LinkUp { link, peer, .. } => {
-                self.stage.links.up(link, peer);
-                self.stage.first_link.get_or_insert(self.stage.now);
+                self.ctx.links.up(link, peer);
+                self.ctx.first_link.get_or_insert(self.ctx.now);
             }
             Input::LinkDown { link, .. } => self.forget(link),
             Input::Frame { link, bytes } => {
@@ -175,13 +175,13 @@ impl Adversary {
             }
             Input::Read { token, batch } if token.0 >= FIRST_TOKEN => {
                 if let Some(stored) = batch {
-                    self.stage.memory.keep(&self.stage.network, stored.delivered_at, &stored);
+                    self.ctx.memory.keep(&self.ctx.network, stored.delivered_at, &stored);
                 }
                 return None;
             }
             // The deadline may have been ours alone.
             Input::Wake => {
-                self.node.deadline().filter(|(at, _)| *at <= self.stage.now)?;
+                self.node.deadline().filter(|(at, _)| *at <= self.ctx.now)?;
             }
             _ => {}
         }
@@ -193,15 +193,15 @@ impl Adversary {
         let kind = bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
         match kind {
             Some(Kind::Hello) => {
-                let network = self.stage.network.id();
+                let network = self.ctx.network.id();
                 if matches!(Frame::decode(&bytes), Ok(Frame::Hello(h)) if h.network == network) {
-                    self.look |= self.stage.links.hello(link, false);
+                    self.look |= self.ctx.links.hello(link, false);
                 }
                 Some(same)
             }
             Some(Kind::Credit) => {
                 let Ok(Frame::Credit(credit)) = Frame::decode(&bytes) else { return Some(same) };
-                let Some(up) = self.stage.links.get_mut(link) else { return Some(same) };
+                let Some(up) = self.ctx.links.get_mut(link) else { return Some(same) };
                 let credit = up.ledger.translate(&credit)?;
                 Some(Input::Frame { link, bytes: Frame::Credit(credit).encode().into() })
             }
@@ -223,24 +223,24 @@ impl Adversary {
         }
         let Ok(frame) = Frame::decode(bytes) else { return };
         for behaviour in self.at_work.iter_mut().filter(|behaviour| behaviour.hears(kind)) {
-            behaviour.heard(&mut self.stage, link, &frame);
+            behaviour.heard(&mut self.ctx, link, &frame);
         }
     }
 
     fn forget(&mut self, link: LinkId) {
-        self.stage.links.down(link);
+        self.ctx.links.down(link);
         self.at_work.iter_mut().for_each(|behaviour| behaviour.down(link));
     }
 
     /// Takes what the node wants done, then lets every behaviour do what is due.
     fn turn(&mut self) {
         self.pump();
-        if self.look || self.stage.now >= self.looked.after(LOOK_EVERY) {
-            (self.look, self.looked) = (false, self.stage.now);
-            self.stage.own_tip = self.node.tip(&self.stage.identity.public());
+        if self.look || self.ctx.now >= self.looked.after(LOOK_EVERY) {
+            (self.look, self.looked) = (false, self.ctx.now);
+            self.ctx.own_tip = self.node.tip(&self.ctx.identity.public());
         }
         for behaviour in &mut self.at_work {
-            behaviour.tick(&mut self.stage);
+            behaviour.tick(&mut self.ctx);
         }
     }
 
@@ -249,9 +249,9 @@ impl Adversary {
             while let Some(output) = self.node.poll() {
                 self.output(output);
             }
-            let Some((link, credit)) = self.stage.links.owed() else { return };
+            let Some((link, credit)) = self.ctx.links.owed() else { return };
             let bytes = Frame::Credit(credit).encode().into();
-            self.node.handle(self.stage.now, Input::Frame { link, bytes });
+            self.node.handle(self.ctx.now, Input::Frame { link, bytes });
         }
         while let Some(output) = self.node.poll() {
             self.output(output);
@@ -263,67 +263,67 @@ impl Adversary {
             Output::Send { link, kind, class, frame } => self.send(link, kind, class, frame),
             Output::Close { link, .. } => {
                 self.forget(link);
-                self.stage.acts.push_back(Act::Node(output));
+                self.ctx.acts.push_back(Effect::Node(output));
             }
             Output::Write { record: Record::Batch(ref stored), .. } => {
-                let at = self.stage.now;
-                self.stage.memory.keep(&self.stage.network, at, stored);
+                let at = self.ctx.now;
+                self.ctx.memory.keep(&self.ctx.network, at, stored);
                 if stored.from.is_some() {
                     self.at_work
                         .iter()
-                        .for_each(|behaviour| behaviour.came(&mut self.stage, stored));
+                        .for_each(|behaviour| behaviour.on_batch(&mut self.ctx, stored));
                 }
-                self.stage.acts.push_back(Act::Node(output));
+                self.ctx.acts.push_back(Effect::Node(output));
             }
-            _ => self.stage.acts.push_back(Act::Node(output)),
+            _ => self.ctx.acts.push_back(Effect::Node(output)),
         }
     }
 
     fn send(&mut self, link: LinkId, kind: Kind, class: Class, bytes: Arc<[u8]>) {
-        let same = |bytes| Act::Node(Output::Send { link, kind, class, frame: bytes });
+        let same = |bytes| Effect::Node(Output::Send { link, kind, class, frame: bytes });
         if kind == Kind::Hello {
-            self.look |= self.stage.links.hello(link, true);
+            self.look |= self.ctx.links.hello(link, true);
         }
         let heeds = self.at_work.iter().any(AtWork::heeds_credit);
-        let over = heeds && !self.stage.fits(link, class, bytes.len());
-        if let Some(up) = self.stage.links.get_mut(link) {
+        let over = heeds && !self.ctx.fits(link, class, bytes.len());
+        if let Some(up) = self.ctx.links.get_mut(link) {
             up.ledger.sent(class, bytes.len());
         }
         if over {
             // The node cannot know what was added beside its own.
-            return self.stage.swallow(link, class, bytes.len());
+            return self.ctx.swallow(link, class, bytes.len());
         }
         if !self.at_work.iter().any(|behaviour| behaviour.filters(kind)) {
-            return self.stage.acts.push_back(same(bytes));
+            return self.ctx.acts.push_back(same(bytes));
         }
         let Ok(frame) = Frame::decode(&bytes) else {
-            return self.stage.acts.push_back(same(bytes));
+            return self.ctx.acts.push_back(same(bytes));
         };
         let length = bytes.len();
         match self.filter(Sending { link, frame, bytes }) {
-            Fate::Sent(sending) => {
+            Disposition::Sent(sending) => {
                 let less = length.saturating_sub(sending.bytes.len());
                 if less > 0 {
-                    self.stage.links.swallowed(link, class, 0, less);
+                    self.ctx.links.swallowed(link, class, 0, less);
                 }
-                self.stage.acts.push_back(Act::Node(sending.into_output()));
+                self.ctx.acts.push_back(Effect::Node(sending.into_output()));
             }
-            Fate::Swallowed => self.stage.swallow(link, class, length),
-            Fate::Held => {}
+            Disposition::Swallowed => self.ctx.swallow(link, class, length),
+            Disposition::Held => {}
         }
     }
 
-    fn filter(&mut self, mut sending: Sending) -> Fate {
+    fn filter(&mut self, mut sending: Sending) -> Disposition {
         for behaviour in &mut self.at_work {
             // A behaviour may have made another kind of it.
             if !behaviour.filters(sending.frame.kind()) {
                 continue;
             }
-            match behaviour.outgoing(&mut self.stage, sending) {
-                Fate::Sent(next) => sending = next,
+            match behaviour.outgoing(&mut self.ctx, sending) {
+                Disposition::Sent(next) => sending = next,
                 done => return done,
             }
         }
-        Fate::Sent(sending)
+        Disposition::Sent(sending)
     }
 }

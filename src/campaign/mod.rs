@@ -4,21 +4,21 @@
 //! This is shell: threads, wall time and memory are here, so that `sim` needs none of them. Each
 //! run owns its whole state; threads share nothing but the number of the next seed.
 
-mod caught;
 mod cost;
-mod crew;
+mod job;
 mod lockstep;
-mod one;
+mod panics;
+mod runner;
 mod shrink;
 mod source;
 mod swarm;
 mod tally;
 
-pub use caught::{caught, quiet_panics};
 pub use cost::Stopwatch;
-pub use crew::{Plan, run};
+pub use job::{Ending, Job, Judged};
 pub use lockstep::{Difference, Steps, lockstep};
-pub use one::{Ending, Judged, Order};
+pub use panics::{catch_panic, quiet_panics};
+pub use runner::{Plan, run};
 pub use shrink::{Bounds, Shrunk, shrink};
 pub use source::{Profile, Source};
 pub use swarm::swarm;

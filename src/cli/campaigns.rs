@@ -17,9 +17,7 @@ use super::screen::bar;
 use super::signals::Stop;
 use super::sim_args::{Args, reproduce};
 use super::{folder, notes, output};
-use crate::campaign::{
-    self, Bounds, Failure, Kind, Order, Plan, Range, SeedResult, Source, Summary,
-};
+use crate::campaign::{self, Bounds, Failure, Job, Kind, Plan, Range, SeedResult, Source, Summary};
 use crate::scenario::Scenario;
 
 /// Failing seeds that are shrunk unless told otherwise.
@@ -93,9 +91,9 @@ fn one(args: &Args, source: &Source, seed: u64, stop: &Stop) -> Option<SeedResul
     order(args, source, &scenario, seed).try_out(|_| !*stop.borrow())
 }
 
-fn order<'a>(args: &Args, source: &Source, scenario: &'a Scenario, seed: u64) -> Order<'a> {
+fn order<'a>(args: &Args, source: &Source, scenario: &'a Scenario, seed: u64) -> Job<'a> {
     let (verify, lenient) = (args.verify, source.lenient());
-    Order { scenario, seed, verify, lenient, reproduce: reproduce(args, seed) }
+    Job { scenario, seed, verify, lenient, reproduce: reproduce(args, seed) }
 }
 
 /// seeds.ndjson while it grows.

@@ -8,12 +8,12 @@ use anyhow::bail;
 
 use super::api_client::{block_on, client, watchful};
 use super::error::Usage;
-use super::{api_client, escape, notes, output, recorded, story};
+use super::{api_client, escape, notes, output, recorded, trace};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
 use crate::http::{MessageDto, RejectionDto};
 use crate::mesh::MeshFile;
-use crate::report::{Had, Refusal, Story};
+use crate::report::{Had, Refusal, Trace};
 use crate::wire::MessageId;
 
 /// Rows of a rejection log asked for at once, and pages that are searched.
@@ -68,11 +68,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     tell(&story, args.client.json)
 }
 
-fn tell(told: &Story, json: bool) -> anyhow::Result<ExitCode> {
+fn tell(told: &Trace, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         output::json(told)?;
     } else {
-        output::text(&story::text(told))?;
+        output::text(&trace::text(told))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -105,8 +105,8 @@ async fn sources(args: &Args) -> anyhow::Result<(Vec<Source>, Names)> {
     Ok((sources, names))
 }
 
-async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
-    let mut story = Story { id: id.to_string(), ..Story::default() };
+async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Trace {
+    let mut story = Trace { id: id.to_string(), ..Trace::default() };
     story.liars = sources.iter().filter(|s| s.malicious).map(|s| s.name.clone()).collect();
     for source in sources {
         match source.client.message(&story.id).await {
@@ -131,7 +131,7 @@ async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Story {
     story
 }
 
-fn add(story: &mut Story, source: &Source, message: MessageDto, names: &Names) {
+fn add(story: &mut Trace, source: &Source, message: MessageDto, names: &Names) {
     story.author = Some(message.author);
     story.author_name = Some(message.author_name);
     story.seq = Some(message.seq);

@@ -32,6 +32,6 @@ mod signals;
 mod signer;
 mod sim;
 mod sim_args;
-mod story;
+mod trace;
 
 pub use exit::main;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::error::Usage;
 use super::escape;
-use crate::report::{BatchLine, Cast, RefusalLine, Report, Story};
+use crate::report::{BatchLine, Cast, RefusalLine, Report, Trace};
 
 /// Longest file that is read, in bytes: far above what a run writes.
 const MAX_FILE: u64 = 1 << 30;
@@ -67,7 +67,7 @@ fn escape_all(value: &mut Value) {
 ///
 /// # Errors
 /// When there is none, or several are called so, or the folder is not one of a run.
-pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Story> {
+pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
     let prefix = id.map(prefix).transpose()?;
     let path = dir.join("deliveries.ndjson");
     let mut lines = lines(&path)?;
@@ -100,7 +100,7 @@ pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Story> {
         ),
         (None, None, _) => bail!("nothing was delivered in {}", dir.display()),
     };
-    Ok(Story::from_lines(&cast, &line, refused))
+    Ok(Trace::from_lines(&cast, &line, refused))
 }
 
 /// A batch that nobody delivered.

@@ -11,7 +11,7 @@ use super::signals::{self, Stop};
 pub use super::sim_args::Args;
 use super::sim_args::{ProfileName, SWARM, reproduce};
 use super::{campaigns, folder, notes, output, pages, scenarios, screen};
-use crate::campaign::{Ending, Judged, Order, Source, caught, quiet_panics};
+use crate::campaign::{Ending, Job, Judged, Source, catch_panic, quiet_panics};
 use crate::report::{Report, terminal};
 use crate::sim::{Progress, Sim};
 
@@ -81,7 +81,7 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
         Source::Swarm(..) => 1,
     });
     let scenario = source.of(seed).map_err(|error| Usage(error.to_string()))?;
-    let order = Order {
+    let order = Job {
         scenario: &scenario,
         seed,
         verify: args.verify,
@@ -89,7 +89,7 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
         reproduce: reproduce(args, seed),
     };
     let bar = Bar::new();
-    let ending = caught(|| {
+    let ending = catch_panic(|| {
         order.run(|sim| {
             bar.tell(sim);
             !*stop.borrow()
@@ -129,7 +129,7 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
 }
 
 /// Writes the result into the report's folder and prints it; what became of each.
-fn show(args: &Args, order: &Order<'_>, judged: &Judged, stop: &Stop) -> Vec<anyhow::Result<()>> {
+fn show(args: &Args, order: &Job<'_>, judged: &Judged, stop: &Stop) -> Vec<anyhow::Result<()>> {
     let Judged { recording, report } = judged;
     let mut copies = Vec::new();
     if let Some(dir) = &args.report {
@@ -139,7 +139,7 @@ fn show(args: &Args, order: &Order<'_>, judged: &Judged, stop: &Stop) -> Vec<any
     copies
 }
 
-fn in_words(args: &Args, order: &Order<'_>, report: &Report) -> anyhow::Result<String> {
+fn in_words(args: &Args, order: &Job<'_>, report: &Report) -> anyhow::Result<String> {
     if args.json {
         return Ok(report.to_json()?);
     }

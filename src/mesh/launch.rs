@@ -137,7 +137,7 @@ impl Mesh {
         }
     }
 
-    /// Removes the database of a node that was killed; nothing if it lives. Its key stays.
+    /// Removes the database of a node that was killed; nothing if it restarts. Its key stays.
     ///
     /// # Errors
     /// When a file is there and cannot be removed.
@@ -156,7 +156,7 @@ impl Mesh {
     }
 
     /// Starts a node that was killed: the same key, folder and addresses, another process. Nothing
-    /// if it lives. To be called on the thread that outlives all others: the system tells a child
+    /// if it restarts. To be called on the thread that outlives all others: the system tells a child
     /// of the end of the thread that started it, not of the process.
     ///
     /// # Errors

@@ -99,28 +99,29 @@ impl Message {
         let turn = usize::try_from(self.turn % count as u64).unwrap_or(0);
         while self.since.elapsed() < PATIENCE {
             let mut in_turn = (0..count).filter_map(|i| publishers.get((turn + i) % count));
-            let open = |number: &&usize| roster.get(**number).is_some_and(|desk| desk.is_open());
-            let Some(desk) = in_turn.find(open).and_then(|number| roster.get(*number)) else {
+            let open =
+                |number: &&usize| roster.get(**number).is_some_and(|endpoint| endpoint.is_open());
+            let Some(endpoint) = in_turn.find(open).and_then(|number| roster.get(*number)) else {
                 tokio::time::sleep(LOOK).await;
                 continue;
             };
-            let deaths = desk.deaths();
+            let deaths = endpoint.deaths();
             let left = PATIENCE.saturating_sub(self.since.elapsed());
-            let Ok(Ok(_place)) = timeout(left, Arc::clone(&desk.places).acquire_owned()).await
+            let Ok(Ok(_place)) = timeout(left, Arc::clone(&endpoint.places).acquire_owned()).await
             else {
                 let why = format!("earlier posts to this node took it more than {PATIENCE:?}");
-                return self.sent(desk.key.clone(), Digest::ZERO, Err(why), false);
+                return self.sent(endpoint.key.clone(), Digest::ZERO, Err(why), false);
             };
-            if !desk.is_open() || desk.deaths() != deaths {
+            if !endpoint.is_open() || endpoint.deaths() != deaths {
                 continue; // nothing was sent: another may take it
             }
             let bytes = payload(self.number, self.size);
-            let (digest, result) = Box::pin(post(&desk.client, bytes, self.since)).await;
-            let excused = result.is_err() && desk.deaths() != deaths;
-            return self.sent(desk.key.clone(), digest, result, excused);
+            let (digest, result) = Box::pin(post(&endpoint.client, bytes, self.since)).await;
+            let excused = result.is_err() && endpoint.deaths() != deaths;
+            return self.sent(endpoint.key.clone(), digest, result, excused);
         }
         let author = publishers.get(turn).and_then(|number| roster.get(*number));
-        let author = author.map(|desk| desk.key.clone()).unwrap_or_default();
+        let author = author.map(|endpoint| endpoint.key.clone()).unwrap_or_default();
         let why = format!("no publisher was up for {PATIENCE:?}");
         self.sent(author, Digest::ZERO, Err(why), false)
     }

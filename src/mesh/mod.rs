@@ -4,13 +4,13 @@
 
 mod address;
 mod child;
+mod collect;
 mod decoys;
-mod ending;
 mod error;
 mod files;
 mod halt;
+mod impairments;
 mod launch;
-mod lives;
 mod load;
 mod loads;
 mod network;
@@ -18,14 +18,14 @@ mod observe;
 mod play;
 mod posts;
 mod record;
+mod restarts;
 mod roster;
 mod run;
 mod steps;
-mod weather;
 
 pub use address::{Place, places};
+pub use collect::Progress;
 pub use decoys::{decoys, read_decoys};
-pub use ending::Progress;
 pub use error::MeshError;
 pub use files::{MeshFile, NodeEntry};
 pub use halt::Halt;

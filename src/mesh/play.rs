@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::ending::{Ending, Progress, bytes_received, conclude};
-use super::lives::Lives;
+use super::collect::{Ending, Progress, bytes_received, conclude};
+use super::impairments::{Impairments, not_modelled};
 use super::loads::{places, publish};
+use super::restarts::Restarts;
 use super::roster::{Roster, roster};
 use super::steps::now;
-use super::weather::{Weather, not_modelled};
 use super::{Halt, Liar, Mesh, MeshError, Plan, Terms};
 use crate::report::{FaultRecord, Recording, Report};
-use crate::scenario::{Act, Scenario, Start, Strike};
+use crate::scenario::{FaultAction, FaultEvent, Scenario, Start};
 
 /// How often it is looked whether a node died that nobody killed.
 const LOOK: Duration = Duration::from_millis(100);
@@ -70,7 +70,7 @@ pub async fn play(
     let roster = roster(mesh, places(scenario));
     let mut starting = JoinSet::new();
     (0..mesh.nodes.len()).for_each(|number| watch_start(&mut starting, &roster, number));
-    let mut weather = Weather::new(mesh, scenario, seed);
+    let mut impairments = Impairments::new(mesh, scenario, seed);
     let mut bytes_before = BTreeMap::new();
     if scenario.mesh.start == Start::Linked {
         tokio::select! {
@@ -78,7 +78,7 @@ pub async fn play(
             () = halt.wait() => return Ok(None),
             ready = mesh.ready(|count| progress(Playing::Linked(count))) => ready?,
         }
-        weather.told().await?;
+        impairments.told().await?;
         bytes_before = bytes_received(mesh, halt).await;
     }
     let zero = match scenario.mesh.start {
@@ -89,29 +89,29 @@ pub async fn play(
     terms.zero = now().saturating_sub(micros(zero.elapsed()));
     progress(Playing::Begun);
     let size = scenario.loads.iter().map(|load| load.size).max().unwrap_or(0);
-    let strikes = scenario.strikes(seed);
+    let fault_events = scenario.fault_events(seed);
     let mut stage = Stage {
         scenario,
-        lives: Lives::new(mesh, size),
+        restarts: Restarts::new(mesh, size),
         mesh,
         roster: roster.clone(),
-        weather,
+        impairments,
         starting,
-        strikes,
+        fault_events,
     };
     let posted = Cell::new(0);
     let loads = async {
         Ok(publish(scenario, &roster, zero.into(), halt, |count| posted.set(count)).await)
     };
-    let faults = stage.strike_all(zero, &posted, halt, &mut progress);
+    let faults = stage.run_faults(zero, &posted, halt, &mut progress);
     let (sent, ()) = tokio::try_join!(loads, faults)?;
-    let Stage { mesh, lives, weather, .. } = stage;
+    let Stage { mesh, restarts, impairments, .. } = stage;
     let last = Instant::now();
     let deadline = last + scenario.settle;
     let ending = Ending { sent, size, bytes_before, last, deadline, halt };
     let told = |ending| progress(Playing::Ending(ending));
-    let result = conclude(mesh, ending, &terms, &lives, told).await;
-    drop(weather);
+    let result = conclude(mesh, ending, &terms, &restarts, told).await;
+    drop(impairments);
     result.map(Some)
 }
 
@@ -143,8 +143,8 @@ fn terms(mesh: &Mesh, scenario: &Scenario, seed: u64, reproduce: String) -> Term
 fn watch_start(starting: &mut JoinSet<()>, roster: &Roster, number: usize) {
     let roster = roster.clone();
     starting.spawn(async move {
-        if let Some(desk) = roster.get(number) {
-            desk.await_up().await;
+        if let Some(endpoint) = roster.get(number) {
+            endpoint.await_up().await;
         }
     });
 }
@@ -154,16 +154,16 @@ struct Stage<'a> {
     scenario: &'a Scenario,
     mesh: &'a mut Mesh,
     roster: Roster,
-    weather: Weather,
-    lives: Lives,
+    impairments: Impairments,
+    restarts: Restarts,
     starting: JoinSet<()>,
-    strikes: Vec<Strike>,
+    fault_events: Vec<FaultEvent>,
 }
 
 impl Stage<'_> {
     /// Lets everything strike that is to, until the scenario's duration is over as well. When the
     /// run is to stop, those who stand still go on, so that they can tell what they saw.
-    async fn strike_all(
+    async fn run_faults(
         &mut self,
         zero: Instant,
         posted: &Cell<u64>,
@@ -172,8 +172,8 @@ impl Stage<'_> {
     ) -> Result<(), MeshError> {
         let mut next = 0;
         loop {
-            let strike = self.strikes.get(next).copied();
-            let at = strike.map_or(self.scenario.duration, |strike| strike.at);
+            let event = self.fault_events.get(next).copied();
+            let at = event.map_or(self.scenario.duration, |event| event.at);
             while zero.elapsed() < at {
                 let left = at.saturating_sub(zero.elapsed());
                 halt.sleep(left.min(LOOK)).await;
@@ -184,43 +184,44 @@ impl Stage<'_> {
                 self.mesh.check_alive()?;
                 progress(Playing::At(zero.elapsed(), posted.get()));
             }
-            let Some(strike) = strike else { return Ok(()) };
+            let Some(event) = event else { return Ok(()) };
             next += 1;
-            self.strike(strike, next).await?;
-            progress(Playing::Struck(self.words(strike)));
+            self.apply_fault(event, next).await?;
+            progress(Playing::Struck(self.words(event)));
         }
     }
 
-    /// One strike; `later` is the place of the next one.
-    async fn strike(&mut self, strike: Strike, later: usize) -> Result<(), MeshError> {
-        match strike.act {
-            Act::Impair => self.weather.impair(self.scenario, strike.fault),
-            Act::Mend => self.weather.mend(self.scenario, strike.fault),
-            Act::Kill(number) | Act::Wipe(number) => {
-                let comes_back =
-                    self.strikes[later..].iter().any(|strike| strike.act == Act::Start(number));
+    /// One fault event; `later` is the index of the next one.
+    async fn apply_fault(&mut self, event: FaultEvent, later: usize) -> Result<(), MeshError> {
+        match event.act {
+            FaultAction::Impair => self.impairments.impair(self.scenario, event.fault),
+            FaultAction::Mend => self.impairments.mend(self.scenario, event.fault),
+            FaultAction::Kill(number) | FaultAction::Wipe(number) => {
+                let comes_back = self.fault_events[later..]
+                    .iter()
+                    .any(|event| event.act == FaultAction::Start(number));
                 if let Some(node) = self.mesh.nodes.get(number).filter(|node| !node.killed) {
-                    self.lives.ask(node, number, !comes_back).await;
+                    self.restarts.ask(node, number, !comes_back).await;
                 }
-                if let Some(desk) = self.roster.get(number) {
-                    desk.dies();
+                if let Some(endpoint) = self.roster.get(number) {
+                    endpoint.dies();
                 }
                 self.mesh.kill(number).await;
-                if matches!(strike.act, Act::Wipe(_)) {
+                if matches!(event.act, FaultAction::Wipe(_)) {
                     self.mesh.wipe(number)?;
                 }
             }
-            Act::Start(number) => {
+            FaultAction::Start(number) => {
                 let dead = self.mesh.nodes.get(number).is_some_and(|node| node.killed);
                 if dead {
                     self.mesh.start_again(number)?;
                     watch_start(&mut self.starting, &self.roster, number);
-                    self.weather.tell_again(number);
+                    self.impairments.tell_again(number);
                 }
             }
-            Act::Pause(number) => self.pause(number, true),
-            Act::Resume(number) => self.pause(number, false),
-            Act::Fill(_) | Act::Free(_) | Act::Rot(_) => {} // said in `not_modelled`
+            FaultAction::Pause(number) => self.pause(number, true),
+            FaultAction::Resume(number) => self.pause(number, false),
+            FaultAction::Fill(_) | FaultAction::Free(_) | FaultAction::Rot(_) => {} // said in `not_modelled`
         }
         while self.starting.try_join_next().is_some() {}
         Ok(())
@@ -230,8 +231,8 @@ impl Stage<'_> {
         let Some(node) = self.mesh.nodes.get_mut(number).filter(|node| !node.killed) else {
             return;
         };
-        if let Some(desk) = self.roster.get(number) {
-            desk.pause(paused);
+        if let Some(endpoint) = self.roster.get(number) {
+            endpoint.pause(paused);
         }
         if paused {
             node.process.pause();
@@ -240,23 +241,23 @@ impl Stage<'_> {
         }
     }
 
-    fn words(&self, strike: Strike) -> String {
+    fn words(&self, event: FaultEvent) -> String {
         let name = |number: usize| self.mesh.nodes.get(number).map_or("?", |n| &*n.entry.name);
-        let fault = self.scenario.faults.get(strike.fault).map(|fault| {
-            let seed = self.weather.seed();
-            let struck = self.scenario.struck(strike.fault, seed);
+        let fault = self.scenario.faults.get(event.fault).map(|fault| {
+            let seed = self.impairments.seed();
+            let struck = self.scenario.struck(event.fault, seed);
             let names: Vec<&str> = struck.iter().map(|number| name(*number)).collect();
             format!("{}: {}", fault.words(struck.len()), names.join(", "))
         });
-        match strike.act {
-            Act::Impair => fault.unwrap_or_default(),
-            Act::Mend => format!("over: {}", fault.unwrap_or_default()),
-            Act::Kill(number) => format!("kill {}", name(number)),
-            Act::Start(number) => format!("start {}", name(number)),
-            Act::Pause(number) => format!("pause {}", name(number)),
-            Act::Resume(number) => format!("resume {}", name(number)),
-            Act::Wipe(number) => format!("lose the disk of {}", name(number)),
-            Act::Fill(number) | Act::Free(number) | Act::Rot(number) => {
+        match event.act {
+            FaultAction::Impair => fault.unwrap_or_default(),
+            FaultAction::Mend => format!("over: {}", fault.unwrap_or_default()),
+            FaultAction::Kill(number) => format!("kill {}", name(number)),
+            FaultAction::Start(number) => format!("start {}", name(number)),
+            FaultAction::Pause(number) => format!("pause {}", name(number)),
+            FaultAction::Resume(number) => format!("resume {}", name(number)),
+            FaultAction::Wipe(number) => format!("lose the disk of {}", name(number)),
+            FaultAction::Fill(number) | FaultAction::Free(number) | FaultAction::Rot(number) => {
                 format!("nothing: the disk of {} is real", name(number))
             }
         }

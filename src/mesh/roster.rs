@@ -14,10 +14,10 @@ use crate::client::Client;
 const ASK: Duration = Duration::from_millis(10);
 
 /// All nodes, by number.
-pub(super) type Roster = Arc<Vec<Desk>>;
+pub(super) type Roster = Arc<Vec<Endpoint>>;
 
 /// Where one node is posted to.
-pub(super) struct Desk {
+pub(super) struct Endpoint {
     /// Its key.
     pub key: String,
     /// A client of it.
@@ -32,7 +32,7 @@ pub(super) struct Desk {
 
 /// All nodes of a mesh; none is known to answer yet.
 pub(super) fn roster(mesh: &Mesh, places: usize) -> Roster {
-    let desk = |node: &super::launch::MeshNode| Desk {
+    let endpoint = |node: &super::launch::MeshNode| Endpoint {
         key: node.entry.key.clone(),
         client: node.client.clone(),
         places: Arc::new(Semaphore::new(places)),
@@ -40,10 +40,10 @@ pub(super) fn roster(mesh: &Mesh, places: usize) -> Roster {
         paused: AtomicBool::new(false),
         deaths: AtomicU64::new(0),
     };
-    Arc::new(mesh.nodes.iter().map(desk).collect())
+    Arc::new(mesh.nodes.iter().map(endpoint).collect())
 }
 
-impl Desk {
+impl Endpoint {
     /// Whether it takes posts.
     pub fn is_open(&self) -> bool {
         self.up.load(SeqCst) && !self.paused.load(SeqCst)

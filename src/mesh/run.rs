@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::ending::{Ending, Progress, bytes_received, conclude};
-use super::lives::Lives;
+use super::collect::{Ending, Progress, bytes_received, conclude};
 use super::load::Load;
+use super::restarts::Restarts;
 use super::steps::now;
 use super::{Halt, Mesh, MeshError, Terms};
 use crate::client::Client;
@@ -39,6 +39,6 @@ pub async fn measure_run(
     let bulk = (size as u64).saturating_mul(sent.len() as u64).saturating_mul(authors.len() as u64);
     let deadline = last + SETTLE + Duration::from_secs(bulk / BYTES_PER_S);
     let ending = Ending { sent, size, bytes_before, last, deadline, halt };
-    let lives = Lives::new(mesh, size);
-    conclude(mesh, ending, &terms, &lives, progress).await
+    let restarts = Restarts::new(mesh, size);
+    conclude(mesh, ending, &terms, &restarts, progress).await
 }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use std::{io, thread};
 
-use super::mailbox::{Mailbox, lock};
+use super::queue::{Queue, lock};
 use super::traffic::Meter;
 use crate::crypto::{PublicKey, Signature, check};
 use crate::diagnostics::Pulse;
@@ -32,17 +32,17 @@ pub(super) struct Job {
 }
 
 #[derive(Default)]
-struct Queue {
+struct Waiting {
     jobs: VecDeque<Job>,
     stop: bool,
 }
 
 struct Shared {
     pulses: Vec<Pulse>,
-    queue: Mutex<Queue>,
+    queue: Mutex<Waiting>,
     work: Condvar,
     threads: usize,
-    mail: Arc<Mailbox>,
+    mail: Arc<Queue>,
     meter: Arc<Meter>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Checkers {
 impl Checkers {
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn new(mail: Arc<Mailbox>, meter: Arc<Meter>) -> io::Result<Self> {
+    pub fn new(mail: Arc<Queue>, meter: Arc<Meter>) -> io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         let (queue, work) = (Mutex::default(), Condvar::new());
         let pulses = std::iter::repeat_with(Pulse::default).take(threads).collect();
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_question_is_answered_once_and_the_threads_end() {
-        let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+        let (mail, meter) = (Arc::new(Queue::default()), Arc::new(Meter::default()));
         let pool = Checkers::new(mail.clone(), meter.clone()).expect("threads");
         let good = identity(1);
         let statement = Box::new([7; SignedSlot::STATEMENT]);

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsStream;
 
 use super::impairment::{Conditions, Impairments};
-use super::mailbox::{Arrival, Mailbox, lock};
+use super::queue::{LinkEvent, Queue, lock};
 use super::records::Paced;
 use super::tls::{Tls, peer_of, server_name};
 use crate::crypto::PublicKey;
@@ -33,7 +33,7 @@ pub(super) struct Dialer {
     network: Arc<Network>,
     /// The node's own address, when it is a loopback address: limits are by address.
     source: Option<IpAddr>,
-    mail: Arc<Mailbox>,
+    mail: Arc<Queue>,
     lab: Option<Impairments>,
     waiting: VecDeque<PublicKey>,
     failures: Failures,
@@ -42,13 +42,13 @@ pub(super) struct Dialer {
 
 /// A dial owes one arrival, however it ends.
 struct Owed {
-    arrival: Option<Arrival>,
-    mail: Arc<Mailbox>,
+    arrival: Option<LinkEvent>,
+    mail: Arc<Queue>,
 }
 
 impl Owed {
     fn become_link(&mut self, stream: Box<TlsStream<Paced<TcpStream>>>, peer: PublicKey) {
-        self.arrival = Some(Arrival::Linked { stream, peer, dialled: true });
+        self.arrival = Some(LinkEvent::Linked { stream, peer, dialled: true });
     }
 }
 
@@ -89,7 +89,7 @@ impl Dialer {
         tls: Arc<Tls>,
         network: Arc<Network>,
         gossip: SocketAddr,
-        mail: Arc<Mailbox>,
+        mail: Arc<Queue>,
         lab: Option<Impairments>,
     ) -> Self {
         let source = Some(gossip.ip()).filter(IpAddr::is_loopback);
@@ -108,7 +108,7 @@ impl Dialer {
     /// Dials a member, now or when it is its turn; answered by one arrival.
     pub fn dial(&mut self, peer: PublicKey) {
         if self.waiting.len() >= WAITING {
-            return self.mail.arrival(Arrival::DialFailed { peer });
+            return self.mail.arrival(LinkEvent::DialFailed { peer });
         }
         self.waiting.push_back(peer);
         self.advance();
@@ -120,7 +120,7 @@ impl Dialer {
         while self.tasks.len() < AT_ONCE
             && let Some(peer) = self.waiting.pop_front()
         {
-            let arrival = Some(Arrival::DialFailed { peer });
+            let arrival = Some(LinkEvent::DialFailed { peer });
             let mut owed = Owed { arrival, mail: self.mail.clone() };
             let address = self.network.get(&peer).and_then(|member| member.gossip);
             let (tls, source) = (self.tls.clone(), self.source);

@@ -3,7 +3,7 @@
 //!
 //! Order of a turn, each part bounded: outputs (after every input), frames, answers, commands,
 //! dials, timer, shutdown. Between turns it yields; when a turn found nothing to do it sleeps until
-//! the machine's deadline or the mailbox's bell.
+//! the machine's deadline or the queue's bell.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
@@ -18,14 +18,14 @@ use tokio_rustls::TlsStream;
 use super::checkers::{self, Checkers};
 use super::dialer::Dialer;
 use super::disk::Disk;
-use super::fair::Fair;
 use super::handle::Command;
 use super::impairment::{Conditions, Impairments};
 use super::inbox::Item;
 use super::link::{Deadlines, Link};
 use super::log::Log;
-use super::mailbox::{Arrival, Mailbox};
+use super::queue::{LinkEvent, Queue};
 use super::records::Paced;
+use super::round_robin::RoundRobin;
 use super::traffic::Meter;
 use super::waiters::Waiters;
 use crate::adversary::Actor;
@@ -61,7 +61,7 @@ pub(super) struct Entry {
 pub(super) struct Driver {
     pub actor: Actor,
     pub clock: Clock,
-    pub mail: Arc<Mailbox>,
+    pub mail: Arc<Queue>,
     pub meter: Arc<Meter>,
     pub commands: mpsc::Receiver<Command>,
     pub checkers: Checkers,
@@ -74,10 +74,10 @@ pub(super) struct Driver {
     pub log: Log,
     steps: Steps,
     next_look: Instant,
-    fair: Fair,
+    round_robin: RoundRobin,
     next_link: u64,
     answers: VecDeque<Input>,
-    arrivals: VecDeque<Arrival>,
+    arrivals: VecDeque<LinkEvent>,
     drained: Vec<LinkId>,
     woken: Time,
     stop_by: Option<Instant>,
@@ -87,7 +87,7 @@ pub(super) struct Driver {
 pub(super) struct Parts {
     pub actor: Actor,
     pub clock: Clock,
-    pub mail: Arc<Mailbox>,
+    pub mail: Arc<Queue>,
     pub meter: Arc<Meter>,
     pub commands: mpsc::Receiver<Command>,
     pub checkers: Checkers,
@@ -116,7 +116,7 @@ impl Driver {
             log,
             steps: Steps::default(),
             next_look: Instant::now(),
-            fair: Fair::default(),
+            round_robin: RoundRobin::default(),
             next_link: 1,
             answers: VecDeque::new(),
             arrivals: VecDeque::new(),
@@ -166,7 +166,7 @@ impl Driver {
         let mail = self.mail.take();
         self.answers.extend(mail.answers);
         self.arrivals.extend(mail.arrivals);
-        mail.ready.into_iter().for_each(|link| self.fair.activate(link));
+        mail.ready.into_iter().for_each(|link| self.round_robin.activate(link));
         self.drained.extend(mail.drained);
         while self.tasks.try_join_next().is_some() {}
         self.meter.store_queue.store(self.disk.waiting() as u64, Relaxed);
@@ -199,7 +199,7 @@ impl Driver {
                 return false; // an answer will wake us
             }
             let links = &self.links;
-            let Some(id) = self.fair.turn(|id| links.get(&id)?.link.inbox.peek()) else {
+            let Some(id) = self.round_robin.turn(|id| links.get(&id)?.link.inbox.peek()) else {
                 return self.serve_drained();
             };
             let item = self.links.get(&id).and_then(|entry| entry.link.inbox.pop());
@@ -268,8 +268,8 @@ impl Driver {
         for _ in 0..ARRIVALS {
             let Some(arrival) = self.arrivals.pop_front() else { return false };
             match arrival {
-                Arrival::Linked { stream, peer, dialled } => self.up(*stream, peer, dialled),
-                Arrival::DialFailed { peer } => self.input(Input::DialFailed { peer }),
+                LinkEvent::Linked { stream, peer, dialled } => self.up(*stream, peer, dialled),
+                LinkEvent::DialFailed { peer } => self.input(Input::DialFailed { peer }),
             }
             self.dialer.advance();
         }

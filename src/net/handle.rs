@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::impairment::Impairments;
-use super::mailbox::Mailbox;
+use super::queue::Queue;
 use super::traffic::{Meter, Traffic};
 use crate::adversary::{Attempts, Spec};
 use crate::clock::Clock;
@@ -70,7 +70,7 @@ pub struct Handle {
 
 pub(super) struct Inner {
     pub commands: mpsc::Sender<Command>,
-    pub mail: Arc<Mailbox>,
+    pub mail: Arc<Queue>,
     pub meter: Arc<Meter>,
     pub network: Arc<Network>,
     pub key: PublicKey,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::mailbox::lock;
+use super::queue::lock;
 use crate::protocol::Down;
 use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES};
 

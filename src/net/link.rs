@@ -9,11 +9,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, sp
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::delay_line::DelayLine;
 use super::impairment::Conditions;
 use super::inbox::{Inbox, Item};
-use super::line::Line;
-use super::mailbox::Mailbox;
 use super::outbox::{Chunk, Next, Outbox};
+use super::queue::Queue;
 use super::records::Frames;
 use super::traffic::{Direction, Meter};
 use crate::protocol::{Down, LinkId};
@@ -58,7 +58,7 @@ pub(super) struct Link {
     /// Whether to say when everything is written; a malicious node's links only.
     reports_drained: bool,
     closing: watch::Sender<bool>,
-    mail: Arc<Mailbox>,
+    mail: Arc<Queue>,
     meter: Arc<Meter>,
     frames: Frames,
 }
@@ -80,7 +80,7 @@ impl Link {
         id: LinkId,
         conditions: Conditions,
         reports_drained: bool,
-        (mail, meter, frames): (Arc<Mailbox>, Arc<Meter>, Frames),
+        (mail, meter, frames): (Arc<Queue>, Arc<Meter>, Frames),
     ) -> Arc<Self> {
         let (inbox, outbox) = (Inbox::default(), Outbox::default());
         let closing = watch::Sender::new(false);
@@ -238,7 +238,7 @@ impl Link {
     /// Writes until the link is closed and all is written, or writing fails or takes too long.
     async fn write(&self, mut writer: impl AsyncWrite + Unpin, deadlines: &Deadlines) {
         let mut buffer = Vec::new();
-        let (mut conditions, mut line) = (self.conditions.clone(), Line::new(self.id.0));
+        let (mut conditions, mut line) = (self.conditions.clone(), DelayLine::new(self.id.0));
         loop {
             if !(conditions.now().is_none() && line.is_empty()) {
                 let wrote = self.write_late(&mut writer, &mut line, &mut conditions, deadlines);
@@ -271,7 +271,7 @@ impl Link {
     async fn write_late(
         &self,
         writer: &mut (impl AsyncWrite + Unpin),
-        line: &mut Line,
+        line: &mut DelayLine,
         conditions: &mut Conditions,
         deadlines: &Deadlines,
     ) -> io::Result<bool> {
@@ -392,7 +392,7 @@ mod tests {
         link: Arc<Link>,
         far: DuplexStream,
         task: JoinHandle<()>,
-        mail: Arc<Mailbox>,
+        mail: Arc<Queue>,
         meter: Arc<Meter>,
     }
 
@@ -401,7 +401,7 @@ mod tests {
     }
 
     fn impaired(pipe: usize, deadlines: Deadlines, lab: Option<&Impairments>) -> Bench {
-        let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+        let (mail, meter) = (Arc::new(Queue::default()), Arc::new(Meter::default()));
         let conditions = Conditions::new(lab, identity(1).public());
         let shared = (mail.clone(), meter.clone(), Frames::default());
         let link = Link::new(LinkId(7), conditions, true, shared);

@@ -1,4 +1,4 @@
-//! Inbound links: connections that the gate lets in, then TLS within a deadline. Whoever is refused
+//! Inbound links: connections that the limiter lets in, then TLS within a deadline. Whoever is refused
 //! is dropped before TLS costs anything.
 
 use std::net::SocketAddr;
@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsStream;
 
-use super::gate::{Gate, Permit};
+use super::handshake_limiter::{HandshakeLimiter, Permit};
 use super::impairment::{Conditions, Impairments};
-use super::mailbox::{Arrival, Mailbox};
+use super::queue::{LinkEvent, Queue};
 use super::records::Paced;
 use super::tls::{Tls, peer_of};
 use super::traffic::{Inbound, Meter};
@@ -42,8 +42,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) struct Listener {
     pub listener: TcpListener,
     pub tls: Arc<Tls>,
-    pub gate: Gate,
-    pub mail: Arc<Mailbox>,
+    pub limiter: HandshakeLimiter,
+    pub mail: Arc<Queue>,
     pub meter: Arc<Meter>,
     pub deadline: Duration,
     pub lab: Option<Impairments>,
@@ -77,7 +77,7 @@ impl Listener {
                 Some(finished) = handshakes.join_next() => {
                     // A handshake that panicked keeps its permit: it must not repeat that.
                     if let Ok((permit, linked)) = finished {
-                        self.gate.done(permit, linked);
+                        self.limiter.done(permit, linked);
                     }
                 }
             }
@@ -91,7 +91,7 @@ impl Listener {
         from: IpAddr,
         handshakes: &mut JoinSet<Finished>,
     ) {
-        let permit = match self.gate.admit(now, from) {
+        let permit = match self.limiter.admit(now, from) {
             Ok(permit) => permit,
             Err(why) => {
                 self.meter.inbound(why);
@@ -111,7 +111,7 @@ impl Listener {
             };
             let linked = match timeout(deadline, accepted).await {
                 Ok(Ok((stream, peer))) => {
-                    mail.arrival(Arrival::Linked {
+                    mail.arrival(LinkEvent::Linked {
                         stream: Box::new(stream),
                         peer,
                         dialled: false,
@@ -160,7 +160,7 @@ mod tests {
     use crate::net::tls::server_name;
 
     struct Bench {
-        mail: Arc<Mailbox>,
+        mail: Arc<Queue>,
         meter: Arc<Meter>,
         address: SocketAddr,
         task: JoinHandle<()>,
@@ -176,12 +176,12 @@ mod tests {
     fn bench(deadline: Duration) -> Bench {
         let listener = bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+        let (mail, meter) = (Arc::new(Queue::default()), Arc::new(Meter::default()));
         let tls = Arc::new(Tls::new(&identity(0), network(3, 0)).expect("a good key"));
-        let gate = Gate::new([[127, 0, 0, 2].into()]);
+        let limiter = HandshakeLimiter::new([[127, 0, 0, 2].into()]);
         let (mail2, meter2) = (mail.clone(), meter.clone());
         let listener =
-            Listener { listener, tls, gate, mail: mail2, meter: meter2, deadline, lab: None };
+            Listener { listener, tls, limiter, mail: mail2, meter: meter2, deadline, lab: None };
         Bench { mail, meter, address, task: tokio::spawn(listener.run()) }
     }
 
@@ -204,7 +204,7 @@ mod tests {
         sleep(Duration::from_millis(50)).await;
         let arrivals = bench.mail.take().arrivals;
         let peers = arrivals.iter().filter_map(|arrival| match arrival {
-            Arrival::Linked { peer, dialled: false, .. } => Some(*peer),
+            LinkEvent::Linked { peer, dialled: false, .. } => Some(*peer),
             _ => None,
         });
         peers.collect()

@@ -6,23 +6,23 @@
 //! driver through bounded queues; the driver never waits for any of them. [`Handle`] is what the
 //! API holds.
 
-mod acts;
 mod checkers;
+mod delay_line;
 mod dialer;
 mod disk;
 mod driver;
-mod fair;
-mod gate;
+mod effects;
 mod handle;
+mod handshake_limiter;
 mod impairment;
 mod inbox;
-mod line;
 mod link;
 mod listener;
 mod log;
-mod mailbox;
 mod outbox;
+mod queue;
 mod records;
+mod round_robin;
 mod settings;
 mod start;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::mailbox::lock;
+use super::queue::lock;
 use crate::wire::Class;
 use crate::wire::limits::OUTBOX_BYTES;
 

@@ -13,12 +13,12 @@ use super::checkers::Checkers;
 use super::dialer::Dialer;
 use super::disk::Disk;
 use super::driver::{Driver, Parts};
-use super::gate::Gate;
 use super::handle::{COMMANDS, Handle, Inner};
+use super::handshake_limiter::HandshakeLimiter;
 use super::impairment::Impairments;
 use super::listener::{HANDSHAKE, Listener, bind};
 use super::log::Log;
-use super::mailbox::Mailbox;
+use super::queue::Queue;
 use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
 use super::traffic::Meter;
@@ -35,7 +35,7 @@ const STOP: Duration = Duration::from_secs(15);
 /// A node at work. Dropping it ends the node at once; [`Running::stop`] ends it gracefully.
 pub struct Running {
     handle: Handle,
-    mail: Arc<Mailbox>,
+    mail: Arc<Queue>,
     driver: JoinHandle<()>,
     listener: JoinHandle<()>,
 }
@@ -55,7 +55,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let tls = Arc::new(tls.map_err(|error| StartError::Tls(error.to_string()))?);
     let listener = bind(gossip).map_err(|error| StartError::Bind { address: gossip, error })?;
     let lab = lab.then(Impairments::new);
-    let (mail, meter) = (Arc::new(Mailbox::default()), Arc::new(Meter::default()));
+    let (mail, meter) = (Arc::new(Queue::default()), Arc::new(Meter::default()));
     let answered = mail.clone();
     let answer = Box::new(move |input: Input| answered.answer(input));
     let opened = {
@@ -98,7 +98,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let listener = Listener {
         listener,
         tls: tls.clone(),
-        gate: gate(&network, &key),
+        limiter: limiter(&network, &key),
         mail: mail.clone(),
         meter: meter.clone(),
         deadline: HANDSHAKE,
@@ -116,9 +116,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 }
 
 /// For the addresses of the other members.
-fn gate(network: &Network, own: &PublicKey) -> Gate {
+fn limiter(network: &Network, own: &PublicKey) -> HandshakeLimiter {
     let others = network.members().filter(|member| member.key != *own);
-    Gate::new(others.filter_map(|member| Some(member.gossip?.ip())))
+    HandshakeLimiter::new(others.filter_map(|member| Some(member.gossip?.ip())))
 }
 
 fn seed() -> Result<[u8; 32], StartError> {

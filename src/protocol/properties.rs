@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::bucket::{Bucket, Rate};
-use super::lanes::{Filling, Lanes, Place};
+use super::lanes::{Admission, Filling, Lanes};
 use super::{RestoredLane, RestoredSlot, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{RECENT, WINDOW};
@@ -24,7 +24,7 @@ fn filling(seq: u64, variant: u8) -> Filling {
         base: seq - 1,
         prev: id(seq - 1, 0),
         at: Time(0),
-        giver: None,
+        sender: None,
     }
 }
 
@@ -59,17 +59,17 @@ proptest! {
     fn lanes_agree_with_a_set(offers in offers()) {
         let (mut lanes, mut model) = (Lanes::default(), Model::default());
         for (seq, variant) in offers {
-            let place = lanes.place(0, seq, &id(seq, variant));
+            let admission = lanes.admission(0, seq, &id(seq, variant));
             let held = model.slots.get(&seq).cloned().unwrap_or_default();
             let expected = match (seq > model.tip() + WINDOW, held.contains(&variant), held.len()) {
-                (true, ..) => Place::TooFar,
-                (_, true, _) => Place::Known,
-                (_, _, 0) => Place::Empty,
-                (_, _, 1) => Place::Second,
-                _ => Place::Full,
+                (true, ..) => Admission::TooFar,
+                (_, true, _) => Admission::Known,
+                (_, _, 0) => Admission::Empty,
+                (_, _, 1) => Admission::Second,
+                _ => Admission::Full,
             };
-            prop_assert_eq!(place, expected, "slot {} of {}", seq, model.tip());
-            if matches!(place, Place::Empty | Place::Second) {
+            prop_assert_eq!(admission, expected, "slot {} of {}", seq, model.tip());
+            if matches!(admission, Admission::Empty | Admission::Second) {
                 lanes.fill(0, seq, filling(seq, variant));
                 model.slots.entry(seq).or_default().insert(variant);
             }
@@ -86,11 +86,11 @@ proptest! {
         let mut lanes = Lanes::default();
         let mut slots = Vec::new();
         for (seq, variant) in offers {
-            let place = lanes.place(0, seq, &id(seq, variant));
-            if matches!(place, Place::Empty | Place::Second) {
+            let admission = lanes.admission(0, seq, &id(seq, variant));
+            if matches!(admission, Admission::Empty | Admission::Second) {
                 lanes.fill(0, seq, filling(seq, variant));
                 let Filling { id, rest, signature, .. } = filling(seq, variant);
-                let first = place == Place::Empty;
+                let first = admission == Admission::Empty;
                 let base = seq - 1;
                 slots.push((RestoredSlot { seq, base, id, rest, signature, first }, variant));
             }
@@ -102,7 +102,7 @@ proptest! {
         let again = Lanes::restore(&found, |key| (*key == author).then_some(0));
         prop_assert_eq!(again.tip(0), lanes.tip(0));
         for (slot, _) in &slots {
-            prop_assert_eq!(again.place(0, slot.seq, &slot.id), Place::Known);
+            prop_assert_eq!(again.admission(0, slot.seq, &slot.id), Admission::Known);
         }
         let hash = |mut lanes: Lanes| {
             lanes.set_keys(1);

@@ -3,26 +3,27 @@
 
 mod attribution;
 mod diff;
+mod epidemic;
 mod escape;
 mod expect;
 mod headline;
 mod html;
 mod judge;
 mod junit;
-mod rank;
+mod paths;
+mod percentile;
 mod recording;
 mod schema;
-mod story;
 mod tally;
 mod terminal;
-mod theory;
-mod ways;
+mod trace;
 
 pub use diff::{Change, changes, diff};
+pub use epidemic::EpidemicModel;
 pub use html::html;
 pub use judge::judge;
 pub use junit::junit;
-pub use rank::{hops_of, latency_of, percentile};
+pub use percentile::{hops_of, latency_of, percentile};
 pub use recording::{
     Arrival, BanRecord, BatchRecord, FaultRecord, NodeRecord, Post, Recording, Refused, Tried,
     TriedOne, Violation,
@@ -31,12 +32,11 @@ pub use schema::{
     Attack, Backend, Bans, Breach, Certified, ClockStep, Delivery, Evidence, Expectation, Hops,
     Latency, Malicious, Rejections, Report, Resources, SCHEMA,
 };
-pub use story::{
-    BatchLine, Cast, CastNode, Had, Refusal, RefusalLine, Step, Story, delivery_lines,
+pub use terminal::terminal;
+pub use trace::{
+    BatchLine, Cast, CastNode, Had, Refusal, RefusalLine, Step, Trace, delivery_lines,
     rejection_lines, story,
 };
-pub use terminal::terminal;
-pub use theory::Theory;
 
 #[cfg(test)]
 #[path = "judge_tests.rs"]

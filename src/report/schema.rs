@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Theory;
+use super::EpidemicModel;
 use crate::scenario::Verdict;
 
 /// The version of this shape.
@@ -160,7 +160,7 @@ pub struct Delivery {
     pub untraced: u64,
     /// What epidemic arithmetic says of push alone in such a mesh.
     #[serde(default)]
-    pub theory: Option<Theory>,
+    pub theory: Option<EpidemicModel>,
     /// Copies of a batch that reached a node, the first included; authors left out.
     pub copies_per_delivery: Option<f64>,
     /// Bytes that honest nodes received on links for each byte of payload that they delivered.

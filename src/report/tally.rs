@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ways::{ByBatch, Ways};
-use super::{Delivery, Recording, Theory, hops_of, latency_of};
+use super::paths::{ByBatch, Paths};
+use super::{Delivery, EpidemicModel, Recording, hops_of, latency_of};
 
 /// Counts over all arrivals, in time linear in them but for one sort of the latencies.
 pub struct Tally {
@@ -44,7 +44,7 @@ impl Tally {
     /// Counts.
     pub fn of(run: &Recording) -> Self {
         let by_batch = ByBatch::of(run);
-        let ways = Ways::of(run, &by_batch);
+        let ways = Paths::of(run, &by_batch);
         let posts = || run.posts.iter().filter(|post| run.is_honest(post.author));
         let mut tally = Self {
             published: posts().filter(|post| post.taken.is_some()).count() as u64,
@@ -154,7 +154,7 @@ impl Tally {
             hops: hops_of(&self.claimed),
             true_hops: hops_of(&self.crossed),
             untraced: self.untraced,
-            theory: Theory::of(run.nodes.len(), run.links.len()),
+            theory: EpidemicModel::of(run.nodes.len(), run.links.len()),
             copies_per_delivery: ratio(
                 self.relayed_batches.saturating_add(copies),
                 self.relayed_batches,

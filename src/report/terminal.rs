@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::headline::{sentence, word};
 use super::junit::{actual, limit};
-use super::{Attack, Backend, Delivery, Hops, Report, Theory};
+use super::{Attack, Backend, Delivery, EpidemicModel, Hops, Report};
 use crate::protocol::{CountsAs, Reason};
 use crate::scenario::Verdict;
 
@@ -192,7 +192,7 @@ fn hops(out: &mut String, d: &Delivery) -> fmt::Result {
         writeln!(out, "  true hops  the same: nobody lied about them")?;
     }
     let theory = d.theory.as_ref();
-    if let Some(Theory { fan_out, rounds, .. }) = theory {
+    if let Some(EpidemicModel { fan_out, rounds, .. }) = theory {
         writeln!(out, "  {DIM}push alone {fan_out:.1} links each: all in {rounds:.1} rounds{OFF}")?;
     }
     let all: u64 = claimed.histogram.values().sum();

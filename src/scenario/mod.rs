@@ -6,12 +6,13 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod builtin;
-mod cast;
 mod dice;
+mod display;
 mod error;
 mod keys;
 mod metric;
 mod model;
+mod plan;
 mod quantity;
 mod read;
 mod read_fault;
@@ -20,16 +21,14 @@ mod read_net;
 mod sample;
 mod schema;
 mod section;
+mod select;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod verdict;
-mod who;
-mod words;
 mod write;
 
 pub use builtin::{builtin, builtins};
-pub use cast::{Act, Strike};
 pub(crate) use dice::Dice;
 pub use error::ScenarioError;
 pub use metric::metrics;
@@ -37,5 +36,6 @@ pub use model::{
     Among, CpuShape, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load,
     MeshShape, Net, Ppm, Publishers, Scenario, Select, Start, StoreShape, Who,
 };
+pub use plan::{FaultAction, FaultEvent};
 pub use schema::schema;
 pub use verdict::{Facts, Verdict};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::error::{At, Wrong, shown, wrong};
 use super::quantity::{DAY, MAX_NODES, size};
 use super::section::{Found, Section, value, whole};
+use super::select::{Cast, node_number, who};
 use super::tree::{self, Node};
-use super::who::{Cast, node_number, who};
 use super::{
     Cryptography, Group, MeshShape, Scenario, ScenarioError, Start, Verdict, Who, keys, read_fault,
     read_load, read_net,

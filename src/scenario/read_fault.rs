@@ -6,8 +6,8 @@ use super::error::{At, Wrong, wrong};
 use super::quantity::{DAY, span};
 use super::read_net::{MAX_BANDWIDTH, MAX_LATENCY};
 use super::section::{Section, value};
+use super::select::{Cast, who};
 use super::tree::Node;
-use super::who::{Cast, who};
 use super::{Among, Fault, FaultKind, Ppm, Select, Who, keys};
 
 const MAX_FAULTS: usize = 64;

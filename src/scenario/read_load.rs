@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::error::{At, Wrong, meant, shown, wrong};
 use super::quantity::{DAY, every, size, span};
 use super::section::{Section, value};
+use super::select::{Cast, names};
 use super::tree::{Kind, Node};
-use super::who::{Cast, names};
 use super::{Expect, Limit, Load, Publishers, keys, metrics, section};
 use crate::wire::limits::MAX_PAYLOAD;
 

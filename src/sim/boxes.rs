@@ -1,8 +1,8 @@
 //! Boxes: what waits to be written to a link, and what has come and is not read yet. Both bounded,
 //! as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar's outbox is its own affair.
 
-use super::ends::{Piece, RECEIVE_WINDOW, Rare, other};
 use super::event::Event;
+use super::link::{Chunk, RECEIVE_WINDOW, Rare, other};
 use super::world::World;
 use crate::protocol::LinkId;
 use crate::wire::Class;
@@ -14,9 +14,9 @@ const OVERHEAD: usize = 64;
 impl Rare {
     /// Queues a frame; gives how many were dropped for it, itself perhaps: the newest of the class
     /// that matters least.
-    fn queue(&mut self, class: Class, piece: Piece) -> u64 {
+    fn queue(&mut self, class: Class, chunk: Chunk) -> u64 {
         let mut dropped = 0;
-        let cost = piece.length() + OVERHEAD;
+        let cost = chunk.length() + OVERHEAD;
         while self.outbox_bytes + cost > OUTBOX_BYTES {
             dropped += 1;
             let classes = self.outbox.iter().enumerate().map(|(at, (class, _))| (*class, at));
@@ -29,14 +29,14 @@ impl Rare {
             }
         }
         self.outbox_bytes += cost;
-        self.outbox.push_back((class, piece));
+        self.outbox.push_back((class, chunk));
         dropped
     }
 
-    fn next_out(&mut self) -> Option<Piece> {
-        let (_, piece) = self.outbox.pop_front()?;
-        self.outbox_bytes -= piece.length() + OVERHEAD;
-        Some(piece)
+    fn next_out(&mut self) -> Option<Chunk> {
+        let (_, chunk) = self.outbox.pop_front()?;
+        self.outbox_bytes -= chunk.length() + OVERHEAD;
+        Some(chunk)
     }
 }
 
@@ -45,30 +45,30 @@ impl World {
     pub(super) fn is_full(&self, end: LinkId) -> bool {
         let Some(end) = self.ends.get(end) else { return false };
         let Some(rare) = &end.rare else { return false };
-        let inbox = if self.places[end.owner as usize].honest { INBOX_BYTES } else { 0 };
+        let inbox = if self.hosts[end.owner as usize].honest { INBOX_BYTES } else { 0 };
         rare.held_bytes > RECEIVE_WINDOW + inbox
             || (rare.held.len() > INBOX_FRAMES && rare.held_bytes > RECEIVE_WINDOW)
     }
 
     /// Writes a frame to a link, or queues it behind what waits to be written.
-    pub(super) fn send(&mut self, from: LinkId, class: Class, piece: Piece) {
+    pub(super) fn send(&mut self, from: LinkId, class: Class, chunk: Chunk) {
         let full = self.is_full(other(from));
         let now = self.now;
         let Some(end) = self.ends.up(from) else { return };
         let owner = end.owner as usize;
         let queued = end.rare.as_ref().is_some_and(|rare| !rare.outbox.is_empty());
-        if !self.places[owner].honest || !(full || queued || end.busy > now) {
-            return self.transmit(from, piece);
+        if !self.hosts[owner].honest || !(full || queued || end.busy > now) {
+            return self.transmit(from, chunk);
         }
         let busy = end.busy;
         let rare = end.rare();
-        let dropped = rare.queue(class, piece);
+        let dropped = rare.queue(class, chunk);
         if full {
             rare.blocked = true;
         } else if !std::mem::replace(&mut rare.writing, true) {
             self.queue.put(busy.max(now), owner as u32, Event::Written { end: from });
         }
-        self.watch.count("outbox_dropped", dropped);
+        self.recorder.count("outbox_dropped", dropped);
     }
 
     /// An honest node's last write is done, or there is room again at the other end.
@@ -93,17 +93,17 @@ impl World {
                 rare.writing = true;
                 return self.queue.put(busy, owner, Event::Written { end: from });
             }
-            let Some(piece) = rare.next_out() else { return };
-            self.transmit(from, piece);
+            let Some(chunk) = rare.next_out() else { return };
+            self.transmit(from, chunk);
         }
     }
 
     /// A link is closed: what waits is still written.
     pub(super) fn write_rest(&mut self, from: LinkId) {
-        while let Some(piece) =
+        while let Some(chunk) =
             self.ends.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())
         {
-            self.transmit(from, piece);
+            self.transmit(from, chunk);
         }
     }
 }
@@ -114,16 +114,16 @@ mod tests {
 
     #[test]
     fn a_full_outbox_drops_the_newest_of_what_matters_least() {
-        let piece = |length: usize| Piece::Frame(vec![0; length - 4 - OVERHEAD].into());
+        let chunk = |length: usize| Chunk::Frame(vec![0; length - 4 - OVERHEAD].into());
         let half = OUTBOX_BYTES / 2;
         let mut rare = Rare::default();
-        assert_eq!(rare.queue(Class::Reply, piece(half)), 0);
-        assert_eq!(rare.queue(Class::Announce, piece(half)), 0);
-        assert_eq!(rare.queue(Class::Reply, piece(100)), 1, "it is itself what is dropped");
-        assert_eq!(rare.queue(Class::Push, piece(half)), 1);
+        assert_eq!(rare.queue(Class::Reply, chunk(half)), 0);
+        assert_eq!(rare.queue(Class::Announce, chunk(half)), 0);
+        assert_eq!(rare.queue(Class::Reply, chunk(100)), 1, "it is itself what is dropped");
+        assert_eq!(rare.queue(Class::Push, chunk(half)), 1);
         let classes: Vec<Class> = rare.outbox.iter().map(|(class, _)| *class).collect();
         assert_eq!(classes, [Class::Announce, Class::Push]);
-        assert_eq!(rare.queue(Class::Link, piece(100)), 1);
+        assert_eq!(rare.queue(Class::Link, chunk(100)), 1);
         let classes: Vec<Class> = rare.outbox.iter().map(|(class, _)| *class).collect();
         assert_eq!(classes, [Class::Announce, Class::Link]);
         while rare.next_out().is_some() {}

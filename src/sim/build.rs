@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checks::Checks;
 use super::cpu::Cpu;
-use super::ends::Ends;
 use super::event::{Event, START, micros};
+use super::host::Host;
 use super::image::Shares;
 use super::impairments::Impairments;
+use super::link::Ends;
 use super::oracle::Oracle;
-use super::place::Place;
 use super::queue::Queue;
+use super::recorder::Recorder;
 use super::run::is_calm;
+use super::run_digest::RunDigest;
 use super::seed::identity;
-use super::trace::Trace;
-use super::watch::Watch;
+use super::signatures::Signatures;
 use super::world::World;
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role};
@@ -50,13 +50,13 @@ impl World {
             let bytes = scenario.store.max_bytes?;
             Some(Shares::new(bytes, keys.len(), keys[node]))
         };
-        let place = |node: usize| {
+        let host = |node: usize| {
             let honest = cast[node].is_none();
             // Liars are as fast as can be.
             let cpu = scenario.cpu.check.filter(|_| honest).map(Cpu::new);
-            Place::new(keys[node], honest, floods(node), shares(node), cpu, keys.len())
+            Host::new(keys[node], honest, floods(node), shares(node), cpu, keys.len())
         };
-        let places: Vec<Place> = (0..keys.len()).map(place).collect();
+        let hosts: Vec<Host> = (0..keys.len()).map(host).collect();
         let honest: Vec<bool> = cast.iter().map(Option::is_none).collect();
         let mut config = Config::default();
         config.links = scenario.mesh.links.unwrap_or(config.links);
@@ -73,13 +73,13 @@ impl World {
             cast,
             identities: identities.into_iter().map(Some).collect(),
             queue: Queue::new(lookahead(&scenario.net)),
-            places,
+            hosts,
             ends: Ends::default(),
             dice: Dice::new(seed),
-            trace: Trace::default(),
-            checks: Checks::new(scenario.crypto),
+            digest: RunDigest::default(),
+            signatures: Signatures::new(scenario.crypto),
             impairments: Impairments::default(),
-            watch: Watch::default(),
+            recorder: Recorder::default(),
             oracle,
             events: 0,
             last: None,
@@ -91,13 +91,13 @@ impl World {
     }
 
     fn prepare(&mut self) {
-        for node in 0..self.places.len() {
+        for node in 0..self.hosts.len() {
             let at = START.after(Duration::from_micros(self.dice.up_to(STARTS)));
             self.queue.put(at, node as u32, Event::Begin { node: node as u32 });
         }
         let scenario = &self.scenario;
-        self.watch.strikes = scenario.strikes(self.seed);
-        self.watch.publishers = scenario.loads.iter().map(|l| scenario.publishers(l)).collect();
+        self.recorder.fault_events = scenario.fault_events(self.seed);
+        self.recorder.publishers = scenario.loads.iter().map(|l| scenario.publishers(l)).collect();
     }
 }
 

@@ -12,7 +12,7 @@ const HASHED_PER_US: u64 = 1000;
 /// Most of each that one turn of the driver takes.
 pub(super) const FRAMES: u32 = 64;
 pub(super) const ANSWERS: u32 = 256;
-/// Checks, and reads, that may wait before links are held back.
+/// Signatures, and reads, that may wait before links are held back.
 const FULL_CHECKS: usize = 1024;
 const FULL_READS: usize = 4096;
 /// What a link may spend a round, and what a frame costs beside its bytes.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ends::{Ends, Piece, other};
-use super::trace::Trace;
+use super::link::{Chunk, Ends, other};
+use super::run_digest::RunDigest;
 use crate::protocol::{Input, LinkId, Time, Token};
 use crate::wire::Kind;
 
@@ -24,7 +24,7 @@ pub(super) enum Event {
     /// A node's timer.
     Wake { node: u32, at: Time },
     /// Something comes to an end of a link.
-    Piece { to: LinkId, piece: Piece },
+    Chunk { to: LinkId, chunk: Chunk },
     /// What was held back at an end of a link may come.
     Released { to: LinkId },
     /// A write of a liar is done.
@@ -33,8 +33,8 @@ pub(super) enum Event {
     Dialled { from: u32, start: u32, to: u32, trial: u32 },
     /// The node is started for the first time.
     Begin { node: u32 },
-    /// A strike of the scenario, by index.
-    Strike { strike: u32 },
+    /// A fault event of the scenario, by index.
+    Fault { event: u32 },
     /// Message number `k` of a load is due; since when, if it was put off.
     Post { load: u32, k: u64, since: Option<Time> },
     /// The oracle looks at everybody.
@@ -44,24 +44,24 @@ pub(super) enum Event {
 }
 
 /// Takes an event into the digest: when, what, to whom, and what was in it.
-pub(super) fn describe(trace: &mut Trace, at: Time, event: &Event) {
-    trace.word(at.0);
+pub(super) fn describe(digest: &mut RunDigest, at: Time, event: &Event) {
+    digest.word(at.0);
     let mut words = |tag: u64, one: u64, two: u64| {
-        trace.word(tag << 56 ^ one);
-        trace.word(two);
+        digest.word(tag << 56 ^ one);
+        digest.word(two);
     };
     match event {
         Event::Input { node, start, input } => {
             words(1, u64::from(*node), u64::from(*start));
-            inside(trace, input);
+            inside(digest, input);
         }
         Event::Synced { node, token, .. } => words(2, u64::from(*node), token.0),
         Event::Wake { node, at } => words(3, u64::from(*node), at.0),
-        Event::Piece { to, piece } => {
+        Event::Chunk { to, chunk } => {
             words(4, to.0, 0);
-            match piece {
-                Piece::Frame(bytes) | Piece::Bytes(bytes) => trace.bytes(bytes),
-                Piece::Fin => {}
+            match chunk {
+                Chunk::Frame(bytes) | Chunk::Bytes(bytes) => digest.bytes(bytes),
+                Chunk::Fin => {}
             }
         }
         Event::Written { end } => words(5, end.0, 0),
@@ -69,7 +69,7 @@ pub(super) fn describe(trace: &mut Trace, at: Time, event: &Event) {
             words(6, u64::from(*from) << 24 ^ u64::from(*to), u64::from(*trial));
         }
         Event::Begin { node } => words(7, u64::from(*node), 0),
-        Event::Strike { strike } => words(8, u64::from(*strike), 0),
+        Event::Fault { event } => words(8, u64::from(*event), 0),
         Event::Post { load, k, .. } => words(9, u64::from(*load), *k),
         Event::Checkpoint => words(10, 0, 0),
         Event::Phase => words(11, 0, 0),
@@ -79,23 +79,23 @@ pub(super) fn describe(trace: &mut Trace, at: Time, event: &Event) {
     }
 }
 
-fn inside(trace: &mut Trace, input: &Input) {
+fn inside(digest: &mut RunDigest, input: &Input) {
     match input {
-        Input::LinkUp { link, dialled, .. } => trace.word(link.0 << 1 ^ u64::from(*dialled)),
-        Input::LinkDown { link, .. } => trace.word(link.0),
+        Input::LinkUp { link, dialled, .. } => digest.word(link.0 << 1 ^ u64::from(*dialled)),
+        Input::LinkDown { link, .. } => digest.word(link.0),
         Input::Checked { token, verdict } => {
-            trace.word(token.0 << 1 ^ u64::from(verdict.is_good()));
+            digest.word(token.0 << 1 ^ u64::from(verdict.is_good()));
         }
         Input::Read { token, batch } => {
-            trace.word(token.0 << 1 ^ u64::from(batch.is_some()));
+            digest.word(token.0 << 1 ^ u64::from(batch.is_some()));
         }
-        Input::Written { token } | Input::WriteFailed { token } => trace.word(token.0),
+        Input::Written { token } | Input::WriteFailed { token } => digest.word(token.0),
         Input::Frame { link, bytes } => {
-            trace.word(link.0);
-            trace.bytes(bytes);
+            digest.word(link.0);
+            digest.bytes(bytes);
         }
-        Input::Oversize { link, length } => trace.word(link.0 ^ u64::from(*length) << 32),
-        Input::Damaged { seq, .. } | Input::Pruned { floor: seq, .. } => trace.word(*seq),
+        Input::Oversize { link, length } => digest.word(link.0 ^ u64::from(*length) << 32),
+        Input::Damaged { seq, .. } | Input::Pruned { floor: seq, .. } => digest.word(*seq),
         Input::DialFailed { .. } | Input::Wake => {}
     }
 }
@@ -115,7 +115,7 @@ pub(super) enum Glimpse {
     Written(LinkId),
     Dialled(u32, u32, u32),
     Begin(u32),
-    Strike(u32),
+    Fault(u32),
     Again(u32),
     Turn(u32),
     Post(u32, u64),
@@ -133,16 +133,16 @@ impl Glimpse {
             }
             Event::Synced { node, .. } => Self::Synced(*node),
             Event::Wake { node, .. } => Self::Wake(*node),
-            Event::Piece { to, piece } => match piece {
-                Piece::Frame(bytes) => Self::Frame(*to, bytes.get(1).copied(), length(bytes)),
-                Piece::Bytes(bytes) => Self::Bytes(*to, length(bytes)),
-                Piece::Fin => Self::Fin(*to),
+            Event::Chunk { to, chunk } => match chunk {
+                Chunk::Frame(bytes) => Self::Frame(*to, bytes.get(1).copied(), length(bytes)),
+                Chunk::Bytes(bytes) => Self::Bytes(*to, length(bytes)),
+                Chunk::Fin => Self::Fin(*to),
             },
             Event::Released { to } => Self::Released(*to),
             Event::Written { end } => Self::Written(*end),
             Event::Dialled { from, to, trial, .. } => Self::Dialled(*from, *to, *trial),
             Event::Begin { node } => Self::Begin(*node),
-            Event::Strike { strike } => Self::Strike(*strike),
+            Event::Fault { event } => Self::Fault(*event),
             Event::Again { node, .. } => Self::Again(*node),
             Event::Turn { node, .. } => Self::Turn(*node),
             Event::Post { load, k, .. } => Self::Post(*load, *k),
@@ -175,7 +175,7 @@ impl Glimpse {
                 format!("n{from} dials n{to}, try {}", trial + 1)
             }
             Self::Begin(node) => format!("n{node} starts"),
-            Self::Strike(strike) => format!("strike {strike} of the scenario"),
+            Self::Fault(event) => format!("fault event {event} of the scenario"),
             Self::Turn(node) => format!("n{node} takes what waits"),
             Self::Again(node) => format!("n{node} writes again what found no room"),
             Self::Post(load, k) => format!("message {k} of load {load} is due"),

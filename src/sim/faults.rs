@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::ends::{End, other};
 use super::event::micros;
 use super::impairments::Active;
+use super::link::{End, other};
 use super::seed::{derive, identity};
 use super::world::World;
 use crate::adversary::{Actor, Adversary};
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Node, Record, RestoredSlot};
 use crate::report::FaultRecord;
-use crate::scenario::{Act, Fault, FaultKind, Strike};
+use crate::scenario::{Fault, FaultAction, FaultEvent, FaultKind};
 use crate::wire::SignedSlot;
 
 /// A link that was cut goes on within this time after the cut is mended: the sender's system tries
@@ -20,44 +20,45 @@ const RESUME: Duration = Duration::from_millis(200);
 
 impl World {
     /// Something of a fault happens.
-    pub(super) fn strike(&mut self, number: usize) {
-        let Some(Strike { fault, act, .. }) = self.watch.strikes.get(number).copied() else {
+    pub(super) fn apply_fault(&mut self, number: usize) {
+        let Some(FaultEvent { fault, act, .. }) = self.recorder.fault_events.get(number).copied()
+        else {
             return;
         };
         self.oracle.unsettled(self.now);
         match act {
-            Act::Impair => {
-                let mut struck = vec![false; self.places.len()];
+            FaultAction::Impair => {
+                let mut struck = vec![false; self.hosts.len()];
                 self.scenario
                     .struck(fault, self.seed)
                     .into_iter()
                     .for_each(|node| struck[node] = true);
                 let kind = self.scenario.faults[fault].kind;
                 self.impairments.active.push(Active { fault, kind, struck });
-                self.watch.count("impairments", 1);
+                self.recorder.count("impairments", 1);
             }
-            Act::Mend => self.mend(fault),
-            Act::Kill(node) => self.kill(node),
-            Act::Start(node) => {
-                if !self.places[node].lives() {
+            FaultAction::Mend => self.mend(fault),
+            FaultAction::Kill(node) => self.kill(node),
+            FaultAction::Start(node) => {
+                if !self.hosts[node].lives() {
                     self.begin(node);
                 }
             }
-            Act::Pause(node) => {
-                let place = &mut self.places[node];
-                place.paused = place.lives();
-                place.paused_at = Some(self.now);
+            FaultAction::Pause(node) => {
+                let host = &mut self.hosts[node];
+                host.paused = host.lives();
+                host.paused_at = Some(self.now);
             }
-            Act::Resume(node) => self.resume(node),
-            Act::Fill(node) => self.places[node].disk.full = true,
-            Act::Free(node) => self.places[node].disk.full = false,
-            Act::Rot(node) => {
+            FaultAction::Resume(node) => self.resume(node),
+            FaultAction::Fill(node) => self.hosts[node].disk.full = true,
+            FaultAction::Free(node) => self.hosts[node].disk.full = false,
+            FaultAction::Rot(node) => {
                 if let FaultKind::Rot(rows) = self.scenario.faults[fault].kind {
-                    let rotted = self.places[node].disk.rot(rows, &mut self.dice);
-                    self.watch.count("rotted_rows", rotted);
+                    let rotted = self.hosts[node].disk.rot(rows, &mut self.dice);
+                    self.recorder.count("rotted_rows", rotted);
                 }
             }
-            Act::Wipe(node) => {
+            FaultAction::Wipe(node) => {
                 self.kill(node);
                 self.wipe(node);
             }
@@ -76,8 +77,8 @@ impl World {
         };
         let Fault { at, until, .. } = self.scenario.faults[fault];
         let away = until.map_or(Duration::ZERO, |until| until.saturating_sub(at));
-        for node in (0..self.places.len()).filter(cut_off) {
-            if self.places[node].lives() && self.places[node].honest {
+        for node in (0..self.hosts.len()).filter(cut_off) {
+            if self.hosts[node].lives() && self.hosts[node].honest {
                 self.oracle.back(self.now, node, away);
             }
         }
@@ -92,7 +93,7 @@ impl World {
         let waiting: Vec<(LinkId, usize)> = self.ends.all_up().filter_map(held).collect();
         for (to, owner) in waiting {
             let sender = self.ends.get(other(to)).map_or(owner, |e| e.owner as usize);
-            if !self.impairments.cut(owner, sender) && !self.places[owner].paused {
+            if !self.impairments.cut(owner, sender) && !self.hosts[owner].paused {
                 let wait = Duration::from_micros(self.dice.up_to(RESUME));
                 self.release(to, wait);
             }
@@ -100,46 +101,46 @@ impl World {
     }
 
     fn resume(&mut self, node: usize) {
-        let place = &mut self.places[node];
-        if place.paused && place.honest {
-            let away = self.now.since(place.paused_at.unwrap_or(self.now));
+        let host = &mut self.hosts[node];
+        if host.paused && host.honest {
+            let away = self.now.since(host.paused_at.unwrap_or(self.now));
             self.oracle.back(self.now, node, away);
         }
-        place.paused = false;
-        place.wake = None;
-        for event in std::mem::take(&mut place.waiting) {
+        host.paused = false;
+        host.wake = None;
+        for event in std::mem::take(&mut host.waiting) {
             self.queue.put(self.now, node as u32, event);
         }
-        for link in self.places[node].links.clone() {
+        for link in self.hosts[node].links.clone() {
             if self.ends.up(link).is_some_and(|end| end.reading) {
                 self.release(link, Duration::ZERO);
             }
         }
-        self.schedule(node, false);
+        self.schedule_wake(node, false);
         self.plan_turn(node);
     }
 
     /// A node dies at once: what was not safe on its disk is lost, its links break.
     pub(super) fn kill(&mut self, node: usize) {
         let now = self.now;
-        let place = &mut self.places[node];
-        if !place.lives() {
+        let host = &mut self.hosts[node];
+        if !host.lives() {
             return;
         }
-        place.duplicates = place.all_duplicates();
-        if let Some(Actor::Liar(liar)) = &place.actor {
-            place.tried.push(liar.attempts().clone());
+        host.duplicates = host.all_duplicates();
+        if let Some(Actor::Liar(liar)) = &host.actor {
+            host.tried.push(liar.attempts().clone());
         }
-        place.actor = None;
-        (place.wake, place.paused) = (None, false);
-        place.cpu.iter_mut().for_each(super::cpu::Cpu::reset);
-        place.waiting.clear();
-        place.start += 1;
-        place.posted.clear();
-        let links = place.links.clone();
-        let lost: Vec<Record> = place.disk.crash(now);
-        let honest = place.honest;
-        self.watch.died(node);
+        host.actor = None;
+        (host.wake, host.paused) = (None, false);
+        host.cpu.iter_mut().for_each(super::cpu::Cpu::reset);
+        host.waiting.clear();
+        host.start += 1;
+        host.posted.clear();
+        let links = host.links.clone();
+        let lost: Vec<Record> = host.disk.crash(now);
+        let honest = host.honest;
+        self.recorder.died(node);
         for link in links {
             let last = self.ends.get(link).map_or(now, |end| end.last);
             self.take_down(link);
@@ -150,16 +151,16 @@ impl World {
             self.living -= 1;
             self.oracle.crashed(now, node, &lost);
         }
-        self.watch.forget(node, &lost, "lost_unsynced");
+        self.recorder.forget(node, &lost, "lost_unsynced");
         self.recount(node);
     }
 
     /// All liars leave, for good.
     pub(super) fn send_liars_away(&mut self) {
-        for node in 0..self.places.len() {
-            if !self.places[node].honest && self.places[node].lives() {
+        for node in 0..self.hosts.len() {
+            if !self.hosts[node].honest && self.hosts[node].lives() {
                 self.kill(node);
-                self.places[node].left = true;
+                self.hosts[node].left = true;
             }
         }
     }
@@ -167,63 +168,63 @@ impl World {
     /// Starts a node, with what its disk holds.
     pub(super) fn begin(&mut self, node: usize) {
         let (now, seed) = (self.now, self.seed);
-        let (checks, network) = (&mut self.checks, self.network.id());
+        let (checks, network) = (&mut self.signatures, self.network.id());
         let is_signed = |author: &PublicKey, slot: &RestoredSlot| {
             let RestoredSlot { seq, rest, signature, .. } = *slot;
             let statement =
                 SignedSlot { author: *author, seq, rest, signature }.statement(&network);
             checks.check(author, &statement, &signature).is_good()
         };
-        let (restored, bad) = self.places[node].disk.restored(is_signed);
+        let (restored, bad) = self.hosts[node].disk.restored(is_signed);
         if !bad.is_empty() {
             self.damaged(node, &bad);
         }
-        let place = &mut self.places[node];
-        let again = place.start > 0;
-        place.start += 1;
+        let host = &mut self.hosts[node];
+        let again = host.start > 0;
+        host.start += 1;
         let made = self.identities[node].take();
         let identity = made.unwrap_or_else(|| identity(seed, node));
-        let dice = derive("node", seed, node, place.start);
+        let dice = derive("node", seed, node, host.start);
         let (network, config) = (self.network.clone(), self.config.clone());
         let inner = Node::new(identity.clone(), network.clone(), config, restored, dice, now);
-        place.actor = Some(match &self.cast[node] {
+        host.actor = Some(match &self.cast[node] {
             None => Actor::Honest(Box::new(inner)),
             Some(spec) => {
                 let forges = spec.kinds().any(|kind| kind == "forge");
                 let decoys = if forges { self.decoys.clone() } else { Vec::new() };
-                let dice = derive("liar", seed, node, place.start);
+                let dice = derive("liar", seed, node, host.start);
                 let spec = spec.clone();
                 Actor::Liar(Box::new(Adversary::new(
                     inner, identity, network, spec, decoys, dice, now,
                 )))
             }
         });
-        if place.honest {
+        if host.honest {
             self.living += 1;
         }
-        if again && let Some(Actor::Honest(honest)) = &self.places[node].actor {
+        if again && let Some(Actor::Honest(honest)) = &self.hosts[node].actor {
             self.oracle.restarted(now, node, honest);
         }
         self.recount(node);
         self.settle(node);
-        self.schedule(node, false);
+        self.schedule_wake(node, false);
     }
 
     /// Counts anew what a node holds: it died or came back.
     fn recount(&mut self, node: usize) {
-        let place = &self.places[node];
-        let held = match place.lives() && place.honest {
-            true => place.disk.firsts(|key| self.is_honest(key)),
+        let host = &self.hosts[node];
+        let held = match host.lives() && host.honest {
+            true => host.disk.firsts(|key| self.is_honest(key)),
             false => 0,
         };
-        let place = &mut self.places[node];
-        self.watch.held = self.watch.held - place.held + held;
-        place.held = held;
+        let host = &mut self.hosts[node];
+        self.recorder.held = self.recorder.held - host.held + held;
+        host.held = held;
     }
 
     /// Whether a key is an honest member's.
     pub(super) fn is_honest(&self, key: &crate::crypto::PublicKey) -> bool {
-        self.node_of(key).is_some_and(|node| self.places[node].honest)
+        self.node_of(key).is_some_and(|node| self.hosts[node].honest)
     }
 
     /// Faults in words.

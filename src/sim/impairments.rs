@@ -6,7 +6,7 @@ use crate::scenario::{FaultKind, Net, Ppm};
 
 /// What the network does to a direction of a link at this moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Weather {
+pub(super) struct LinkConditions {
     pub jitter: Duration,
     pub loss: Ppm,
     pub duplicate: Ppm,
@@ -50,8 +50,8 @@ impl Impairments {
     }
 
     /// What the network does to what one node sends another.
-    pub fn weather(&self, net: &Net, a: usize, b: usize) -> Weather {
-        let mut weather = Weather {
+    pub fn conditions(&self, net: &Net, a: usize, b: usize) -> LinkConditions {
+        let mut conditions = LinkConditions {
             jitter: net.jitter,
             loss: net.loss,
             duplicate: net.duplicate,
@@ -61,14 +61,14 @@ impl Impairments {
         };
         for active in self.active.iter().filter(|active| active.struck[a] || active.struck[b]) {
             match active.kind {
-                FaultKind::Loss(p) => weather.loss = Ppm(weather.loss.0.max(p.0)),
-                FaultKind::Delay(by) => weather.delay = weather.delay.saturating_add(by),
+                FaultKind::Loss(p) => conditions.loss = Ppm(conditions.loss.0.max(p.0)),
+                FaultKind::Delay(by) => conditions.delay = conditions.delay.saturating_add(by),
                 FaultKind::Cap(rate) => {
-                    weather.bandwidth = Some(weather.bandwidth.map_or(rate, |b| b.min(rate)));
+                    conditions.bandwidth = Some(conditions.bandwidth.map_or(rate, |b| b.min(rate)));
                 }
                 _ => {}
             }
         }
-        weather
+        conditions
     }
 }

@@ -10,28 +10,28 @@
 
 mod boxes;
 mod build;
-mod checks;
 mod cpu;
 mod disk;
-mod ends;
 mod event;
 mod faults;
+mod host;
 mod image;
 mod impairments;
+mod link;
 mod oracle;
-mod place;
 mod posting;
 mod queue;
 mod record;
+mod recorder;
 mod run;
+mod run_digest;
 mod seed;
+mod signatures;
 mod storing;
 #[cfg(test)]
 mod tests;
-mod trace;
 mod traffic;
 mod turns;
-mod watch;
 mod world;
 
 pub use run::{Phase, Progress, Sim};

@@ -21,22 +21,22 @@ impl World {
     pub(super) fn delivered(&mut self, node: usize, stored: &StoredBatch) {
         let author = self.node_of(&stored.batch.header.author);
         let from = stored.from.as_ref().and_then(|key: &PublicKey| self.node_of(key));
-        let batch = self.watch.batch(stored, author.map(|author| author as u32));
-        self.watch.arrivals.push(Arrival {
+        let batch = self.recorder.batch(stored, author.map(|author| author as u32));
+        self.recorder.arrivals.push(Arrival {
             node: node as u32,
             batch,
             at: self.now.0,
             hops: stored.hops,
             from: from.map(|from| from as u32),
         });
-        let genuine = author.is_some_and(|author| self.places[author].honest);
-        if genuine && self.places[node].honest {
-            if self.watch.first_seen(batch) {
-                self.watch.signed += 1;
+        let genuine = author.is_some_and(|author| self.hosts[author].honest);
+        if genuine && self.hosts[node].honest {
+            if self.recorder.first_seen(batch) {
+                self.recorder.signed += 1;
             }
-            self.places[node].held += 1;
-            self.watch.held += 1;
-            self.watch.delivered += self.watch.batches[batch as usize].posts.len() as u64;
+            self.hosts[node].held += 1;
+            self.recorder.held += 1;
+            self.recorder.delivered += self.recorder.batches[batch as usize].posts.len() as u64;
         }
     }
 
@@ -46,49 +46,49 @@ impl World {
             self.plan_next(load, k);
         }
         let due = since.unwrap_or(self.now);
-        let publishers = &self.watch.publishers[load];
+        let publishers = &self.recorder.publishers[load];
         let count = publishers.len();
         let turn = usize::try_from(k % count.max(1) as u64).unwrap_or(0);
         let in_turn = (0..count).map(|i| publishers[(turn + i) % count]);
         // A publisher that is down is passed over, as a client would.
-        let lives = |node: &usize| self.places[*node].lives() && !self.places[*node].paused;
+        let lives = |node: &usize| self.hosts[*node].lives() && !self.hosts[*node].paused;
         let Some(node) = in_turn.clone().find(lives) else {
             return self.put_off(load, k, due, RETRY_MAX);
         };
         let size = self.scenario.loads[load].size;
         let entry = Entry { topic: TOPIC.into(), payload: payload(load, k, size) };
-        let (now, actor) = (self.now, self.places[node].actor.as_mut());
+        let (now, actor) = (self.now, self.hosts[node].actor.as_mut());
         match actor.map(|actor| actor.publish(now, entry)) {
             Some(Ok(ticket)) => {
-                let post = self.watch.taken(node, ticket, due, size);
-                self.places[node].posted.push_back(post);
+                let post = self.recorder.taken(node, ticket, due, size);
+                self.hosts[node].posted.push_back(post);
             }
             Some(Err(PublishError::OverQuota { retry_after })) => {
                 self.put_off(load, k, due, retry_after.min(RETRY_MAX));
             }
-            _ => self.watch.refuse(node, due, size),
+            _ => self.recorder.refuse(node, due, size),
         }
         self.settle(node);
-        self.schedule(node, false);
+        self.schedule_wake(node, false);
     }
 
     fn plan_next(&mut self, load: usize, k: u64) {
-        let zero = self.watch.zero.unwrap_or(self.now);
+        let zero = self.recorder.zero.unwrap_or(self.now);
         match self.scenario.due(&self.scenario.loads[load], k + 1) {
             Some(due) => {
-                self.watch.waiting += 1;
+                self.recorder.waiting += 1;
                 let event = Event::Post { load: load as u32, k: k + 1, since: None };
                 self.queue.put_global(zero.after(due), event);
             }
-            None => self.watch.loads -= 1,
+            None => self.recorder.loads -= 1,
         }
     }
 
     fn put_off(&mut self, load: usize, k: u64, since: Time, wait: Duration) {
         if self.now.since(since) >= PATIENCE {
-            let node = self.watch.publishers[load].first().copied().unwrap_or(0);
+            let node = self.recorder.publishers[load].first().copied().unwrap_or(0);
             let size = self.scenario.loads[load].size;
-            return self.watch.refuse(node, since, size);
+            return self.recorder.refuse(node, since, size);
         }
         let event = Event::Post { load: load as u32, k, since: Some(since) };
         self.queue.put_global(self.now.after(wait.max(Duration::from_millis(1))), event);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::event::{Event, START, micros};
+use super::host::Host;
 use super::oracle::{Held, NodeSet};
-use super::place::Place;
 use super::world::World;
 use crate::adversary::{Actor, Attempts};
 use crate::crypto::{Digest, PublicKey};
@@ -21,18 +21,18 @@ const SMALL: usize = 200;
 impl World {
     /// Loads and faults count from here.
     pub(super) fn start_clock(&mut self, zero: Time) {
-        self.watch.zero = Some(zero);
-        for place in &mut self.places {
-            place.bytes = 0;
+        self.recorder.zero = Some(zero);
+        for host in &mut self.hosts {
+            host.bytes = 0;
         }
-        for (number, strike) in self.watch.strikes.iter().enumerate() {
-            let event = Event::Strike { strike: number as u32 };
-            self.queue.put_global(zero.after(strike.at), event);
+        for (number, event) in self.recorder.fault_events.iter().enumerate() {
+            let due = Event::Fault { event: number as u32 };
+            self.queue.put_global(zero.after(event.at), due);
         }
         for (number, load) in self.scenario.loads.iter().enumerate() {
             if let Some(due) = self.scenario.due(load, 0) {
-                self.watch.loads += 1;
-                self.watch.waiting += 1;
+                self.recorder.loads += 1;
+                self.recorder.waiting += 1;
                 let event = Event::Post { load: number as u32, k: 0, since: None };
                 self.queue.put_global(zero.after(due), event);
             }
@@ -43,36 +43,36 @@ impl World {
     pub(super) fn unexercised(&self) -> bool {
         let liars = self.cast.iter().any(Option::is_some);
         liars
-            && self.places.len() <= SMALL
+            && self.hosts.len() <= SMALL
             && !judge(&self.recording(Digest::ZERO)).idle_liars.is_empty()
     }
 
     /// The oracle's last look.
     pub(super) fn finish_watching(&mut self) {
-        let living: Vec<bool> = self.places.iter().map(Place::lives).collect();
+        let living: Vec<bool> = self.hosts.iter().map(Host::lives).collect();
         self.checkpoint();
-        let places = &self.places;
-        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
+        let hosts = &self.hosts;
+        let holds = |node: usize, author: &PublicKey, seq| hosts[node].disk.held(*author, seq);
         self.oracle.end(self.now, &living, &holds);
     }
 
     /// Whether all that can be everywhere is: the closer look, where some of it cannot.
     pub(super) fn is_level(&self) -> bool {
-        let places = &self.places;
-        let harsh = self.scenario.store.max_bytes.is_some() || places.iter().any(|p| p.lossy);
-        let living: Vec<bool> = places.iter().map(Place::lives).collect();
-        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
+        let hosts = &self.hosts;
+        let harsh = self.scenario.store.max_bytes.is_some() || hosts.iter().any(|p| p.lossy);
+        let living: Vec<bool> = hosts.iter().map(Host::lives).collect();
+        let holds = |node: usize, author: &PublicKey, seq| hosts[node].disk.held(*author, seq);
         harsh
-            && self.watch.loads == 0
-            && self.watch.waiting == 0
+            && self.recorder.loads == 0
+            && self.recorder.waiting == 0
             && self.oracle.is_level(&living, &holds)
     }
 
     /// Whether a liar's slots from before that time are not everywhere yet, and may still come.
     pub(super) fn awaits(&self, before: Time) -> bool {
-        let places = &self.places;
-        let living: Vec<bool> = places.iter().map(Place::lives).collect();
-        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
+        let hosts = &self.hosts;
+        let living: Vec<bool> = hosts.iter().map(Host::lives).collect();
+        let holds = |node: usize, author: &PublicKey, seq| hosts[node].disk.held(*author, seq);
         self.cast.iter().any(Option::is_some)
             && self.oracle.awaits(self.now, before, &living, &holds)
     }
@@ -83,13 +83,13 @@ impl World {
     }
 
     fn recording(&self, digest: Digest) -> Recording {
-        let zero = self.watch.zero.unwrap_or(START);
+        let zero = self.recorder.zero.unwrap_or(START);
         let scenario = &self.scenario;
         let mut counted: BTreeMap<String, u64> =
-            self.watch.counted.iter().map(|(what, n)| ((*what).to_owned(), *n)).collect();
+            self.recorder.counted.iter().map(|(what, n)| ((*what).to_owned(), *n)).collect();
         counted.extend(self.oracle.counted());
-        counted.insert("signature_checks_asked".into(), self.checks.asked);
-        counted.insert("signature_checks_made".into(), self.checks.made);
+        counted.insert("signature_checks_asked".into(), self.signatures.asked);
+        counted.insert("signature_checks_made".into(), self.signatures.made);
         let arrivals = self.arrivals(zero);
         Recording {
             name: scenario.name.clone(),
@@ -98,9 +98,9 @@ impl World {
             digest: Some(digest.to_string()),
             reproduce: String::new(),
             f: self.network.f(),
-            nodes: (0..self.places.len()).map(|node| self.node_record(node, zero)).collect(),
+            nodes: (0..self.hosts.len()).map(|node| self.node_record(node, zero)).collect(),
             posts: self.posts(zero, &arrivals),
-            batches: self.watch.batches.clone(),
+            batches: self.recorder.batches.clone(),
             skipped: self.skipped(&arrivals),
             arrivals,
             links: self.chosen_links(),
@@ -123,24 +123,24 @@ impl World {
     }
 
     fn node_record(&self, node: usize, zero: Time) -> NodeRecord {
-        let place = &self.places[node];
-        let bans = place.bans.iter().filter_map(|ban| {
+        let host = &self.hosts[node];
+        let bans = host.bans.iter().filter_map(|ban| {
             let peer = self.node_of(&ban.peer)? as u32;
             Some(BanRecord { peer, at: since(ban.at, zero), reason: ban.reason.name().into() })
         });
         let spec = self.cast[node].as_ref();
-        let rows = place.log.rows().filter(|_| place.honest);
+        let rows = host.log.rows().filter(|_| host.honest);
         NodeRecord {
             name: format!("n{node}"),
-            key: place.key,
+            key: host.key,
             spec: spec.map(ToString::to_string),
             kinds: spec.map_or_else(Vec::new, |spec| spec.kinds().map(str::to_owned).collect()),
-            dead: !place.lives() && !place.left,
-            duplicates: place.all_duplicates(),
-            bytes_received: place.bytes,
+            dead: !host.lives() && !host.left,
+            duplicates: host.all_duplicates(),
+            bytes_received: host.bytes,
             bans: bans.collect(),
             rejections: rows.map(|row| self.refused(row, zero)).collect(),
-            attempts: spec.map(|_| self.tried(place)),
+            attempts: spec.map(|_| self.tried(host)),
         }
     }
 
@@ -168,10 +168,10 @@ impl World {
         }
     }
 
-    fn tried(&self, place: &Place) -> Tried {
+    fn tried(&self, host: &Host) -> Tried {
         let mut tried = Tried::default();
-        let now = place.actor.as_ref().and_then(Actor::attempts);
-        for attempts in place.tried.iter().chain(now) {
+        let now = host.actor.as_ref().and_then(Actor::attempts);
+        for attempts in host.tried.iter().chain(now) {
             self.add_attempts(&mut tried, attempts);
         }
         tried
@@ -194,14 +194,14 @@ impl World {
     /// A message that its author's disk took with it before another had it, of the honest nodes
     /// that live, nobody can be expected to have.
     fn posts(&self, zero: Time, arrivals: &[Arrival]) -> Vec<Post> {
-        let mut arrived = vec![false; self.watch.batches.len()];
+        let mut arrived = vec![false; self.recorder.batches.len()];
         for arrival in arrivals {
-            let place = &self.places[arrival.node as usize];
-            arrived[arrival.batch as usize] |= place.honest && place.lives();
+            let host = &self.hosts[arrival.node as usize];
+            arrived[arrival.batch as usize] |= host.honest && host.lives();
         }
-        let post = |posted: &super::watch::Posted| {
-            let taken = posted.place.filter(|_| posted.acknowledged);
-            let lossy = self.places[posted.author as usize].lossy;
+        let post = |posted: &super::recorder::Posted| {
+            let taken = posted.position.filter(|_| posted.acknowledged);
+            let lossy = self.hosts[posted.author as usize].lossy;
             let lost = lossy && taken.is_some_and(|(batch, _)| !arrived[batch as usize]);
             Post {
                 author: posted.author,
@@ -211,7 +211,7 @@ impl World {
                 excused: posted.excused || lost,
             }
         };
-        self.watch.posts.iter().map(post).collect()
+        self.recorder.posts.iter().map(post).collect()
     }
 
     /// Batches of honest authors that a living honest node lacks and need not have: every honest
@@ -219,29 +219,29 @@ impl World {
     /// slot anew before anybody had shown it the first, and the node has the other one.
     fn skipped(&self, arrivals: &[Arrival]) -> Vec<(u32, u32)> {
         let mut had: BTreeMap<u32, NodeSet> = BTreeMap::new();
-        if self.scenario.store.max_bytes.is_none() && self.places.iter().all(|p| !p.lossy) {
+        if self.scenario.store.max_bytes.is_none() && self.hosts.iter().all(|p| !p.lossy) {
             return Vec::new();
         }
         let mut filled: BTreeMap<(Option<u32>, u64), NodeSet> = BTreeMap::new();
         for arrival in arrivals {
-            let BatchRecord { author, seq, .. } = self.watch.batches[arrival.batch as usize];
+            let BatchRecord { author, seq, .. } = self.recorder.batches[arrival.batch as usize];
             had.entry(arrival.batch).or_default().insert(arrival.node as usize);
             filled.entry((author, seq)).or_default().insert(arrival.node as usize);
         }
         let nodes = || {
-            let places = self.places.iter().enumerate();
-            places.filter(|(_, place)| place.honest && place.lives())
+            let hosts = self.hosts.iter().enumerate();
+            hosts.filter(|(_, host)| host.honest && host.lives())
         };
         let up: NodeSet = nodes().map(|(node, _)| node).collect();
         let mut skipped = Vec::new();
         for (batch, had) in &had {
-            let BatchRecord { author, seq, .. } = self.watch.batches[*batch as usize];
-            let Some(key) = author.map(|author| self.places[author as usize].key) else { continue };
+            let BatchRecord { author, seq, .. } = self.recorder.batches[*batch as usize];
+            let Some(key) = author.map(|author| self.hosts[author as usize].key) else { continue };
             let other = &filled[&(author, seq)];
             let mut lacking = up.without(had).peekable();
             let given =
                 lacking.peek().is_some() && nodes().any(|(_, p)| p.disk.is_readable(key, seq));
-            let passed = |node: usize| self.places[node].disk.held(key, seq) == Held::Passed;
+            let passed = |node: usize| self.hosts[node].disk.held(key, seq) == Held::Passed;
             let excused = lacking.filter(|node| !given || other.contains(*node) || passed(*node));
             skipped.extend(excused.map(|node| (node as u32, *batch)));
         }
@@ -249,9 +249,9 @@ impl World {
     }
 
     fn arrivals(&self, zero: Time) -> Vec<Arrival> {
-        let mut undone = self.watch.undone.clone();
+        let mut undone = self.recorder.undone.clone();
         undone.sort_unstable();
-        let all = self.watch.arrivals.iter().enumerate();
+        let all = self.recorder.arrivals.iter().enumerate();
         let kept = all.filter(|(i, _)| undone.binary_search(&(*i as u32)).is_err());
         let absolute = kept.map(|(_, one)| Arrival { at: since(Time(one.at), zero), ..*one });
         let mut arrivals: Vec<Arrival> = absolute.collect();
@@ -261,8 +261,8 @@ impl World {
 
     fn chosen_links(&self) -> Vec<(u32, u32)> {
         let mut links = Vec::new();
-        for (node, place) in self.places.iter().enumerate() {
-            let Some(of) = place.node() else { continue };
+        for (node, host) in self.hosts.iter().enumerate() {
+            let Some(of) = host.node() else { continue };
             let peers = of.chosen().filter_map(|peer| self.number(Some(&peer)));
             links.extend(peers.map(|peer| (node as u32, peer)));
         }

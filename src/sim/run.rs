@@ -116,10 +116,10 @@ impl Sim {
         };
         self.world.now = at;
         self.world.events += 1;
-        describe(&mut self.world.trace, at, &event);
+        describe(&mut self.world.digest, at, &event);
         let checkpoint = matches!(event, Event::Checkpoint);
         self.world.last = Some(Glimpse::of(&event));
-        self.world.happen(event);
+        self.world.dispatch(event);
         if checkpoint {
             self.world.queue.put_global(at.after(CHECKPOINT), Event::Checkpoint);
         }
@@ -182,7 +182,7 @@ impl Sim {
     fn linger(&mut self, now: Time) {
         let world = &mut self.world;
         let honest = world.cast.iter().all(Option::is_none);
-        if honest && world.places.len() > LARGE {
+        if honest && world.hosts.len() > LARGE {
             return self.stop();
         }
         if is_calm(&world.scenario) {
@@ -201,15 +201,15 @@ impl Sim {
 
     /// Whether everything is everywhere.
     fn complete(&self) -> bool {
-        let (world, watch) = (&self.world, &self.world.watch);
-        watch.loads == 0
-            && watch.waiting == 0
-            && watch.held == watch.signed.saturating_mul(world.living as u64)
+        let (world, recorder) = (&self.world, &self.world.recorder);
+        recorder.loads == 0
+            && recorder.waiting == 0
+            && recorder.held == recorder.signed.saturating_mul(world.living as u64)
     }
 
     /// How far the run is.
     pub fn progress(&self) -> Progress {
-        let watch = &self.world.watch;
+        let recorder = &self.world.recorder;
         let bound = match self.phase {
             Phase::Linking | Phase::Running => self.ends.max(self.world.now),
             _ => self.until,
@@ -218,15 +218,15 @@ impl Sim {
             now: self.world.now.since(START),
             until: bound.since(START),
             events: self.world.events,
-            delivered: watch.delivered,
-            expected: watch.published.saturating_mul(self.world.living as u64),
+            delivered: recorder.delivered,
+            expected: recorder.published.saturating_mul(self.world.living as u64),
             phase: self.phase,
         }
     }
 
     /// Over every event so far.
     pub fn digest(&self) -> Digest {
-        self.world.trace.digest()
+        self.world.digest.digest()
     }
 
     /// The last event, in words.
@@ -257,6 +257,6 @@ mod tests {
         while sim.step() {}
         let resources = sim.violations().iter().filter(|one| one.invariant.starts_with('R'));
         assert_eq!(resources.count(), 0);
-        assert!(sim.world.watch.counted.get("links_broken").is_some_and(|broken| *broken > 100));
+        assert!(sim.world.recorder.counted.get("links_broken").is_some_and(|broken| *broken > 100));
     }
 }

@@ -23,30 +23,30 @@ impl World {
         record: Record,
         durability: Durability,
     ) {
-        let (now, place) = (self.now, &mut self.places[node]);
+        let (now, host) = (self.now, &mut self.hosts[node]);
         match &record {
-            Record::Rejection(row) => place.log.push((**row).clone()),
-            Record::Ban(ban) => place.bans.push(*ban),
+            Record::Rejection(row) => host.log.push((**row).clone()),
+            Record::Ban(ban) => host.bans.push(*ban),
             Record::Batch(stored) if stored.from.is_none() => {
                 let header = &stored.batch.header;
                 let (statement, signature) = (header.statement(), stored.batch.signature);
-                self.checks.signed(header.author, statement, signature);
-                self.watch.signed(node, stored, &mut place.posted);
+                self.signatures.signed(header.author, statement, signature);
+                self.recorder.signed(node, stored, &mut host.posted);
             }
             Record::Batch(_) | Record::Holes { .. } => {}
         }
-        if place.disk.full {
+        if host.disk.full {
             return self.refuse_write(node, token, record, durability);
         }
         match durability {
             Durability::Synced => {
-                place.disk.synced(now, token, record);
-                let synced = Event::Synced { node: node as u32, start: place.start, token };
+                host.disk.synced(now, token, record);
+                let synced = Event::Synced { node: node as u32, start: host.start, token };
                 self.queue.put(now.after(SYNC), node as u32, synced);
             }
             // The node does not wait for it: no event is needed.
             Durability::Lazy => {
-                place.disk.lazy(now, record);
+                host.disk.lazy(now, record);
                 self.tell_of_disk(node);
             }
         }
@@ -55,33 +55,33 @@ impl World {
     /// There is no room. Whoever waits for the record is told; a neighbour's batch, which is in its
     /// lane already, and holes are handed in again until there is, as the driver of a node does.
     fn refuse_write(&mut self, node: usize, token: Token, record: Record, durability: Durability) {
-        self.watch.count("failed_writes", 1);
+        self.recorder.count("failed_writes", 1);
         match (&record, durability) {
             (Record::Rejection(_), _) => {}
             (Record::Batch(_) | Record::Holes { .. }, Durability::Lazy) => {
-                if self.places[node].disk.failed(record) {
+                if self.hosts[node].disk.failed(record) {
                     self.put_again(node);
                 }
             }
             _ => {
-                if self.places[node].honest {
+                if self.hosts[node].honest {
                     self.oracle.unwritten(node, &record);
                 }
-                self.tell(node, SYNC, Input::WriteFailed { token });
+                self.schedule(node, SYNC, Input::WriteFailed { token });
             }
         }
     }
 
     fn put_again(&mut self, node: usize) {
-        let again = Event::Again { node: node as u32, start: self.places[node].start };
+        let again = Event::Again { node: node as u32, start: self.hosts[node].start };
         self.queue.put(self.now.after(AGAIN), node as u32, again);
     }
 
     /// What could not be written is tried again.
     pub(super) fn again(&mut self, node: usize, start: u32) {
-        let (now, place) = (self.now, &mut self.places[node]);
-        if place.start == start {
-            if place.disk.again(now) {
+        let (now, host) = (self.now, &mut self.hosts[node]);
+        if host.start == start {
+            if host.disk.again(now) {
                 self.put_again(node);
             }
             self.tell_of_disk(node);
@@ -90,9 +90,9 @@ impl World {
 
     /// Tells a node what its store has pruned.
     pub(super) fn tell_of_disk(&mut self, node: usize) {
-        for input in self.places[node].disk.take_told() {
-            self.watch.count("prunings", 1);
-            self.tell(node, Duration::ZERO, input);
+        for input in self.hosts[node].disk.take_told() {
+            self.recorder.count("prunings", 1);
+            self.schedule(node, Duration::ZERO, input);
         }
     }
 
@@ -105,11 +105,11 @@ impl World {
         (author, seq, id): (PublicKey, u64, Option<BatchId>),
     ) {
         self.count_read(node);
-        let place = &mut self.places[node];
-        let found = place.disk.read(author, seq, id).cloned();
+        let host = &mut self.hosts[node];
+        let found = host.disk.read(author, seq, id).cloned();
         let bytes = found.as_ref().map_or(0, |stored| stored.batch.body.len());
-        let after = place.disk.read_done(self.now, bytes).since(self.now);
-        let checks = &mut self.checks;
+        let after = host.disk.read_done(self.now, bytes).since(self.now);
+        let checks = &mut self.signatures;
         let mut good = |stored: &crate::protocol::StoredBatch| {
             verify(stored, |stored| {
                 let (header, signature) = (&stored.batch.header, stored.batch.signature);
@@ -118,20 +118,20 @@ impl World {
         };
         let (batch, bad) = match found {
             Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
-            None if !self.places[node].disk.knows(author, seq) => {
+            None if !self.hosts[node].disk.knows(author, seq) => {
                 // The node takes the slot for held, and there is no row: as good as a bad one.
-                self.tell(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });
+                self.schedule(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });
                 (None, None)
             }
             found => (None, found),
         };
         if let Some(bad) = bad
-            && let Some(row) = self.places[node].disk.set_aside(author, seq, bad.id)
+            && let Some(row) = self.hosts[node].disk.set_aside(author, seq, bad.id)
         {
             self.damaged(node, &[row]);
-            self.tell(node, after, Input::Damaged { author, seq, id: bad.id });
+            self.schedule(node, after, Input::Damaged { author, seq, id: bad.id });
         }
-        self.tell(node, after, Input::Read { token, batch });
+        self.schedule(node, after, Input::Read { token, batch });
     }
 
     /// Rows are set aside: what rested on them was never delivered.
@@ -141,37 +141,37 @@ impl World {
             _ => false,
         };
         let fewer = rows.iter().filter(honest).count() as u64;
-        let place = &mut self.places[node];
-        place.lossy = true;
-        if place.lives() && place.honest {
-            let fewer = fewer.min(place.held);
-            place.held -= fewer;
-            self.watch.held -= fewer;
+        let host = &mut self.hosts[node];
+        host.lossy = true;
+        if host.lives() && host.honest {
+            let fewer = fewer.min(host.held);
+            host.held -= fewer;
+            self.recorder.held -= fewer;
         }
-        if place.honest {
+        if host.honest {
             self.oracle.damaged(node, rows);
         }
-        self.watch.count("damaged_rows", rows.len() as u64);
-        self.watch.forget(node, rows, "damaged_deliveries");
+        self.recorder.count("damaged_rows", rows.len() as u64);
+        self.recorder.forget(node, rows, "damaged_deliveries");
     }
 
     /// A node's disk is lost; it is dead.
     pub(super) fn wipe(&mut self, node: usize) {
-        let place = &mut self.places[node];
-        place.disk.wipe();
-        place.lossy = true;
-        if place.honest {
+        let host = &mut self.hosts[node];
+        host.disk.wipe();
+        host.lossy = true;
+        if host.honest {
             self.oracle.wiped(node);
         }
-        self.watch.count("wiped_disks", 1);
-        self.watch.forget_all(node);
+        self.recorder.count("wiped_disks", 1);
+        self.recorder.forget_all(node);
     }
 
     /// I5: what a node acknowledges is safe on its disk.
     pub(super) fn judge_acknowledgement(&mut self, node: usize, output: &Output) {
-        let place = &self.places[node];
+        let host = &self.hosts[node];
         if let Output::Published { id, seq, .. } = output
-            && !place.disk.is_safe(place.key, *seq, id.batch)
+            && !host.disk.is_safe(host.key, *seq, id.batch)
         {
             self.oracle.acknowledged_unsafe(self.now, node, &id.batch);
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ends::{Piece, other, segments};
 use super::event::{Event, micros};
+use super::link::{Chunk, other, segments};
 use super::world::World;
 use crate::adversary::Actor;
 use crate::crypto::PublicKey;
@@ -24,7 +24,7 @@ impl World {
         let (out, back) = (self.one_way(node, to), self.one_way(to, node));
         let event = Event::Dialled {
             from: node as u32,
-            start: self.places[node].start,
+            start: self.hosts[node].start,
             to: to as u32,
             trial: 0,
         };
@@ -33,81 +33,82 @@ impl World {
     }
 
     pub(super) fn dialled(&mut self, from: usize, to: usize, trial: u32) {
-        let silent = self.impairments.cut(from, to) || self.places[to].paused;
+        let silent = self.impairments.cut(from, to) || self.hosts[to].paused;
         if silent && let Some(wait) = TRIES.get(trial as usize) {
-            let start = self.places[from].start;
+            let start = self.hosts[from].start;
             let (from, to, trial) = (from as u32, to as u32, trial + 1);
             let event = Event::Dialled { from, start, to, trial };
             return self.queue.put(self.now.after(*wait), from, event);
         }
-        let peer = self.places[to].key;
-        if silent || !self.places[to].lives() {
-            return self.give(from, Input::DialFailed { peer });
+        let peer = self.hosts[to].key;
+        if silent || !self.hosts[to].lives() {
+            return self.deliver(from, Input::DialFailed { peer });
         }
         let (out, back) = (self.one_way(from, to), self.one_way(to, from));
         let (near, far) = self.ends.link((from, out), (to, back), self.now);
-        self.places[from].links.push(near);
-        self.places[to].links.push(far);
+        self.hosts[from].links.push(near);
+        self.hosts[to].links.push(far);
         for (end, node, peer) in [(near, from, to), (far, to, from)] {
-            if self.places[node].honest {
+            if self.hosts[node].honest {
                 self.oracle.link_up(end, node, peer);
             }
         }
         // The dialler's end of the handshake is on its way while it speaks already.
-        let accepted = Input::LinkUp { link: far, peer: self.places[from].key, dialled: false };
-        self.tell(to, out, accepted);
-        self.give(from, Input::LinkUp { link: near, peer, dialled: true });
+        let accepted = Input::LinkUp { link: far, peer: self.hosts[from].key, dialled: false };
+        self.schedule(to, out, accepted);
+        self.deliver(from, Input::LinkUp { link: near, peer, dialled: true });
     }
 
     /// Latency between two nodes, faults included.
     fn one_way(&self, from: usize, to: usize) -> Duration {
         let base = self.scenario.net.one_way(from, to, self.seed);
-        let all = base.saturating_add(self.impairments.weather(&self.scenario.net, from, to).delay);
+        let all =
+            base.saturating_add(self.impairments.conditions(&self.scenario.net, from, to).delay);
         // In whole microseconds, as ends count: a link is up before its first frame comes.
         Duration::from_micros(micros(all))
     }
 
     /// Writes to a link.
-    pub(super) fn transmit(&mut self, from: LinkId, piece: Piece) {
+    pub(super) fn transmit(&mut self, from: LinkId, chunk: Chunk) {
         let now = self.now;
         let to = other(from);
         let Some(peer) = self.ends.get(to).map(|end| end.owner as usize) else { return };
         let Some(end) = self.ends.up(from) else { return };
         let owner = end.owner as usize;
-        let weather = self.impairments.weather(&self.scenario.net, owner, peer);
-        let one_way = u64::from(end.latency).saturating_add(micros(weather.delay));
-        let fate = segments(piece.length(), one_way, &weather, &mut self.dice);
+        let conditions = self.impairments.conditions(&self.scenario.net, owner, peer);
+        let one_way = u64::from(end.latency).saturating_add(micros(conditions.delay));
+        let fate = segments(chunk.length(), one_way, &conditions, &mut self.dice);
         if fate.broken {
             return self.break_off(from);
         }
-        self.watch.count_segments(&fate);
+        self.recorder.count_segments(&fate);
         let pace = end.rare.as_ref().and_then(|rare| rare.pace);
-        let pace = [pace, weather.bandwidth].into_iter().flatten().min();
+        let pace = [pace, conditions.bandwidth].into_iter().flatten().min();
         let mut takes = pace.map_or(Duration::ZERO, |pace| {
-            let bytes = (piece.length() + fate.extra) as u64;
+            let bytes = (chunk.length() + fate.extra) as u64;
             Duration::from_micros(bytes.saturating_mul(1_000_000).div_ceil(pace.max(1)))
         });
-        if matches!(piece, Piece::Bytes(_)) {
+        if matches!(chunk, Chunk::Bytes(_)) {
             takes = takes.max(LIAR_WRITE);
         }
         let done = end.busy.max(now).after(takes);
         end.busy = done;
-        let jitter = self.dice.up_to(weather.jitter);
+        let jitter = self.dice.up_to(conditions.jitter);
         let travels = one_way.saturating_add(jitter).saturating_add(fate.late);
         let arrives = done.after(Duration::from_micros(travels)).max(end.last);
         end.last = arrives;
-        if self.places[owner].floods {
+        if self.hosts[owner].floods {
             end.rare().unwritten += 1;
             self.queue.put(done, owner as u32, Event::Written { end: from });
         }
-        self.queue.put(arrives, peer as u32, Event::Piece { to, piece });
+        self.queue.put(arrives, peer as u32, Event::Chunk { to, chunk });
     }
 
     /// A write is done; whoever floods is told when the last one is.
     pub(super) fn written(&mut self, id: LinkId) {
         let full = self.is_full(other(id));
         let owner = self.ends.get(id).map_or(0, |end| end.owner as usize);
-        if self.places[owner].honest {
+        if self.hosts[owner].honest {
             return self.write_on(id);
         }
         let Some(end) = self.ends.up(id) else { return };
@@ -119,29 +120,29 @@ impl World {
             return;
         }
         let now = self.now;
-        if let Some(Actor::Liar(liar)) = &mut self.places[owner].actor {
+        if let Some(Actor::Liar(liar)) = &mut self.hosts[owner].actor {
             liar.drained(now, id);
             self.settle(owner);
-            self.schedule(owner, false);
+            self.schedule_wake(owner, false);
         }
     }
 
     /// Something comes to an end of a link.
-    pub(super) fn arrive(&mut self, to: LinkId, piece: Piece) {
+    pub(super) fn arrive(&mut self, to: LinkId, chunk: Chunk) {
         let stays = self.stays(to);
         let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
         let busy = !stays && self.is_busy(owner);
         let Some(end) = self.ends.up(to) else { return };
         if stays || busy || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
             let rare = end.rare();
-            rare.held_bytes += piece.length();
-            rare.held.push_back(piece);
+            rare.held_bytes += chunk.length();
+            rare.held.push_back(chunk);
             if busy {
                 self.line_up(owner, to);
             }
             return;
         }
-        self.take_in(to, piece);
+        self.take_in(to, chunk);
     }
 
     /// Whether what comes to an end cannot be taken in now.
@@ -150,29 +151,29 @@ impl World {
             return true;
         };
         let (owner, sender) = (end.owner as usize, from.owner as usize);
-        !end.reading || self.places[owner].paused || self.impairments.cut(owner, sender)
+        !end.reading || self.hosts[owner].paused || self.impairments.cut(owner, sender)
     }
 
     /// Hands what came to the owner.
-    fn take_in(&mut self, to: LinkId, piece: Piece) {
+    fn take_in(&mut self, to: LinkId, chunk: Chunk) {
         let Some(end) = self.ends.up(to) else { return };
         let owner = end.owner as usize;
-        self.places[owner].bytes += piece.length() as u64;
+        self.hosts[owner].bytes += chunk.length() as u64;
         let plain = end.rare.as_ref().is_none_or(|rare| rare.buffer.is_empty() && !rare.broken);
-        match piece {
-            Piece::Frame(bytes) if plain => self.hand_frame(owner, to, bytes),
-            Piece::Frame(bytes) => {
+        match chunk {
+            Chunk::Frame(bytes) if plain => self.hand_frame(owner, to, bytes),
+            Chunk::Frame(bytes) => {
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let rare = end.rare();
                 rare.buffer.extend_from_slice(&length.to_be_bytes());
                 rare.buffer.extend_from_slice(&bytes);
                 self.parse(owner, to);
             }
-            Piece::Bytes(bytes) => {
+            Chunk::Bytes(bytes) => {
                 end.rare().buffer.extend_from_slice(&bytes);
                 self.parse(owner, to);
             }
-            Piece::Fin => self.lose(to),
+            Chunk::Fin => self.lose(to),
         }
     }
 
@@ -180,13 +181,13 @@ impl World {
         // The first frame of an honest node is its hello; a liar's first frame counts too.
         if let Some(end) = self.ends.up(link).filter(|end| !end.greeted) {
             end.greeted = true;
-            let place = &mut self.places[owner];
-            place.ready += 1;
-            if place.ready == 1 && place.honest {
+            let host = &mut self.hosts[owner];
+            host.ready += 1;
+            if host.ready == 1 && host.honest {
                 self.linked += 1;
             }
         }
-        self.give(owner, Input::Frame { link, bytes });
+        self.deliver(owner, Input::Frame { link, bytes });
     }
 
     /// Cuts frames from the bytes that came so far.
@@ -201,7 +202,7 @@ impl World {
             let length = u32::from_be_bytes(*length);
             if !(2..=MAX_FRAME).contains(&(length as usize)) {
                 rare.broken = true;
-                return self.give(owner, Input::Oversize { link, length });
+                return self.deliver(owner, Input::Oversize { link, length });
             }
             let Some(frame) = rest.get(..length as usize) else { return };
             let frame: Arc<[u8]> = frame.into();
@@ -243,14 +244,14 @@ impl World {
     /// Takes in the first of what is held at an end; says whether there was any.
     pub(super) fn take_held(&mut self, to: LinkId) -> bool {
         let rare = self.ends.up(to).and_then(|end| end.rare.as_mut());
-        let Some((rare, piece)) = rare.and_then(|rare| {
-            let piece = rare.held.pop_front()?;
-            Some((rare, piece))
+        let Some((rare, chunk)) = rare.and_then(|rare| {
+            let chunk = rare.held.pop_front()?;
+            Some((rare, chunk))
         }) else {
             return false;
         };
-        rare.held_bytes = rare.held_bytes.saturating_sub(piece.length());
-        self.take_in(to, piece);
+        rare.held_bytes = rare.held_bytes.saturating_sub(chunk.length());
+        self.take_in(to, chunk);
         true
     }
 
@@ -277,7 +278,7 @@ impl World {
         self.write_rest(link);
         let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
         self.take_down(link);
-        self.tell(node, Duration::ZERO, Input::LinkDown { link, cause: Down::Closed });
+        self.schedule(node, Duration::ZERO, Input::LinkDown { link, cause: Down::Closed });
         self.say_end(link, last);
     }
 
@@ -286,15 +287,15 @@ impl World {
         let Some(peer) = self.ends.get(other(link)).map(|end| end.owner) else { return };
         let latency = self.ends.get(link).map_or(0, |end| u64::from(end.latency));
         let at = self.now.after(Duration::from_micros(latency)).max(last);
-        self.queue.put(at, peer, Event::Piece { to: other(link), piece: Piece::Fin });
+        self.queue.put(at, peer, Event::Chunk { to: other(link), chunk: Chunk::Fin });
     }
 
     /// The network gives a link up: the writer's system notices first.
     fn break_off(&mut self, link: LinkId) {
-        self.watch.count("links_broken", 1);
+        self.recorder.count("links_broken", 1);
         let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
         if let Some(owner) = self.take_down(link) {
-            self.tell(owner, Duration::ZERO, Input::LinkDown { link, cause: Down::Lost });
+            self.schedule(owner, Duration::ZERO, Input::LinkDown { link, cause: Down::Lost });
             self.say_end(link, last);
         }
     }
@@ -305,17 +306,17 @@ impl World {
         end.up = false;
         let (owner, greeted) = (end.owner as usize, end.greeted);
         end.rare = None;
-        let place = &mut self.places[owner];
-        if let Some(at) = place.links.iter().position(|held| *held == link) {
-            place.links.swap_remove(at);
+        let host = &mut self.hosts[owner];
+        if let Some(at) = host.links.iter().position(|held| *held == link) {
+            host.links.swap_remove(at);
         }
         if greeted {
-            place.ready -= 1;
-            if place.ready == 0 && place.honest {
+            host.ready -= 1;
+            if host.ready == 0 && host.honest {
                 self.linked -= 1;
             }
         }
-        if self.places[owner].honest {
+        if self.hosts[owner].honest {
             self.oracle.link_down(link);
         }
         Some(owner)

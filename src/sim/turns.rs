@@ -5,15 +5,15 @@
 use std::time::Duration;
 
 use super::cpu::{ANSWERS, FRAMES};
-use super::ends::Piece;
 use super::event::Event;
+use super::link::Chunk;
 use super::world::World;
 use crate::protocol::{Input, LinkId};
 
 impl World {
     /// Whether an input must wait until its node is done with others; it is kept then.
     pub(super) fn must_wait(&mut self, node: usize, input: &Input) -> bool {
-        let (now, Some(cpu)) = (self.now, &mut self.places[node].cpu) else { return false };
+        let (now, Some(cpu)) = (self.now, &mut self.hosts[node].cpu) else { return false };
         match input {
             Input::Checked { .. }
             | Input::Read { .. }
@@ -33,7 +33,7 @@ impl World {
 
     /// An input is handed to its node, which is busy with it for a while.
     pub(super) fn charge(&mut self, node: usize, input: &Input) {
-        let (now, Some(cpu)) = (self.now, &mut self.places[node].cpu) else { return };
+        let (now, Some(cpu)) = (self.now, &mut self.hosts[node].cpu) else { return };
         match input {
             Input::Checked { .. } => cpu.checking = cpu.checking.saturating_sub(1),
             Input::Read { .. } => cpu.reading = cpu.reading.saturating_sub(1),
@@ -47,19 +47,19 @@ impl World {
     /// need.
     pub(super) fn check_takes(&mut self, node: usize, usual: Duration) -> Duration {
         let now = self.now;
-        self.places[node].cpu.as_mut().map_or(usual, |cpu| cpu.check_done(now).since(now))
+        self.hosts[node].cpu.as_mut().map_or(usual, |cpu| cpu.check_done(now).since(now))
     }
 
     /// A node asks for a read.
     pub(super) fn count_read(&mut self, node: usize) {
-        if let Some(cpu) = &mut self.places[node].cpu {
+        if let Some(cpu) = &mut self.hosts[node].cpu {
             cpu.reading += 1;
         }
     }
 
     /// A node's timer is due; says whether that must wait.
     pub(super) fn wake_waits(&mut self, node: usize) -> bool {
-        let (now, Some(cpu)) = (self.now, &mut self.places[node].cpu) else { return false };
+        let (now, Some(cpu)) = (self.now, &mut self.hosts[node].cpu) else { return false };
         if cpu.is_idle(now) {
             return false;
         }
@@ -70,13 +70,13 @@ impl World {
 
     /// Whether what comes to an end must wait in its inbox: its node is busy.
     pub(super) fn is_busy(&self, node: usize) -> bool {
-        let cpu = self.places[node].cpu.as_ref();
+        let cpu = self.hosts[node].cpu.as_ref();
         cpu.is_some_and(|cpu| !cpu.is_idle(self.now) || cpu.is_congested())
     }
 
     /// Something waits in an inbox of a node that has a processor; says whether it has one.
     pub(super) fn line_up(&mut self, node: usize, link: LinkId) -> bool {
-        let Some(cpu) = &mut self.places[node].cpu else { return false };
+        let Some(cpu) = &mut self.hosts[node].cpu else { return false };
         cpu.activate(link);
         self.plan_turn(node);
         true
@@ -84,12 +84,12 @@ impl World {
 
     /// Sees to it that what waits is taken.
     pub(super) fn plan_turn(&mut self, node: usize) {
-        let (now, place) = (self.now, &mut self.places[node]);
-        let start = place.start;
-        let Some(cpu) = place.cpu.as_mut().filter(|cpu| cpu.turn_at.is_none()) else { return };
+        let (now, host) = (self.now, &mut self.hosts[node]);
+        let start = host.start;
+        let Some(cpu) = host.cpu.as_mut().filter(|cpu| cpu.turn_at.is_none()) else { return };
         let waits =
             cpu.woken || !cpu.answers.is_empty() || (!cpu.active.is_empty() && !cpu.is_congested());
-        if waits && !place.paused {
+        if waits && !host.paused {
             let at = cpu.free_at.max(now);
             cpu.turn_at = Some(at);
             self.queue.put(at, node as u32, Event::Turn { node: node as u32, start });
@@ -98,10 +98,10 @@ impl World {
 
     /// A node takes the next thing that waits.
     pub(super) fn turn(&mut self, node: usize, start: u32) {
-        let place = &mut self.places[node];
-        let Some(cpu) = place.cpu.as_mut().filter(|_| place.start == start) else { return };
+        let host = &mut self.hosts[node];
+        let Some(cpu) = host.cpu.as_mut().filter(|_| host.start == start) else { return };
         cpu.turn_at = None;
-        if place.paused {
+        if host.paused {
             return;
         }
         if cpu.free_at > self.now {
@@ -113,7 +113,7 @@ impl World {
         }
         let frames = cpu.frames_left > 0 && !cpu.is_congested();
         if !(frames && self.take_frame(node)) {
-            let Some(cpu) = &mut self.places[node].cpu else { return };
+            let Some(cpu) = &mut self.hosts[node].cpu else { return };
             match cpu.answers.pop_front() {
                 Some(answer) if cpu.answers_left > 0 => {
                     cpu.answers_left -= 1;
@@ -130,13 +130,13 @@ impl World {
 
     /// Takes in the next frame of the link whose turn it is.
     fn take_frame(&mut self, node: usize) -> bool {
-        let Some(mut cpu) = self.places[node].cpu.take() else { return false };
+        let Some(mut cpu) = self.hosts[node].cpu.take() else { return false };
         let link = cpu.next_link(|link| {
-            let held = self.ends.get(link)?.rare.as_ref()?.held.front().map(Piece::length);
+            let held = self.ends.get(link)?.rare.as_ref()?.held.front().map(Chunk::length);
             held.filter(|_| !self.stays(link))
         });
         cpu.frames_left = cpu.frames_left.saturating_sub(1);
-        self.places[node].cpu = Some(cpu);
+        self.hosts[node].cpu = Some(cpu);
         let Some(link) = link else { return false };
         self.take_held(link);
         self.made_room(link);

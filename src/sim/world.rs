@@ -1,19 +1,19 @@
-//! The world: nodes, links and disks under one event queue. The loop here is in the place of
+//! The world: nodes, links and disks under one event queue. The loop here is in the host of
 //! sockets, threads and SQLite; the nodes and the adversaries are those of the real processes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checks::Checks;
-use super::ends::{Ends, Piece};
 use super::event::{Event, Glimpse};
+use super::host::Host;
 use super::impairments::Impairments;
+use super::link::{Chunk, Ends};
 use super::oracle::Oracle;
-use super::place::Place;
 use super::queue::Queue;
-use super::trace::Trace;
-use super::watch::Watch;
-use crate::adversary::{Act, Actor, Spec};
+use super::recorder::Recorder;
+use super::run_digest::RunDigest;
+use super::signatures::Signatures;
+use crate::adversary::{Actor, Effect, Spec};
 use crate::crypto::{Identity, PublicKey};
 use crate::protocol::{Config, Down, Input, LinkId, Network, Output, Time};
 use crate::scenario::{Dice, Scenario};
@@ -38,13 +38,13 @@ pub(super) struct World {
     pub identities: Vec<Option<Identity>>,
     pub decoys: Vec<Batch>,
     pub queue: Queue<Event>,
-    pub places: Vec<Place>,
+    pub hosts: Vec<Host>,
     pub ends: Ends,
     pub dice: Dice,
-    pub trace: Trace,
-    pub checks: Checks,
+    pub digest: RunDigest,
+    pub signatures: Signatures,
     pub impairments: Impairments,
-    pub watch: Watch,
+    pub recorder: Recorder,
     pub oracle: Oracle,
     /// Events so far.
     pub events: u64,
@@ -63,8 +63,8 @@ impl World {
     }
 
     /// When a node hears of something.
-    pub fn tell(&mut self, node: usize, after: Duration, input: Input) {
-        let start = self.places[node].start;
+    pub fn schedule(&mut self, node: usize, after: Duration, input: Input) {
+        let start = self.hosts[node].start;
         let event = Event::Input { node: node as u32, start, input };
         self.queue.put(self.now.after(after), node as u32, event);
     }
@@ -76,37 +76,37 @@ impl World {
     }
 
     /// Lets an event happen.
-    pub fn happen(&mut self, event: Event) {
+    pub fn dispatch(&mut self, event: Event) {
         match event {
             Event::Input { node, start, input } => {
                 // A link that broke before its owner heard of it never was: nobody would end it.
                 let gone =
                     matches!(input, Input::LinkUp { link, .. } if self.ends.up(link).is_none());
-                if self.places[node as usize].start == start && !gone {
-                    self.give(node as usize, input);
+                if self.hosts[node as usize].start == start && !gone {
+                    self.deliver(node as usize, input);
                 }
             }
             Event::Synced { node, start, token } => {
-                let place = &mut self.places[node as usize];
-                if place.start == start {
-                    place.disk.sync(token);
+                let host = &mut self.hosts[node as usize];
+                if host.start == start {
+                    host.disk.sync(token);
                     self.tell_of_disk(node as usize);
-                    self.give(node as usize, Input::Written { token });
+                    self.deliver(node as usize, Input::Written { token });
                 }
             }
             Event::Again { node, start } => self.again(node as usize, start),
             Event::Turn { node, start } => self.turn(node as usize, start),
             Event::Wake { node, at } => self.wake(node as usize, at),
-            Event::Piece { to, piece } => self.arrive(to, piece),
+            Event::Chunk { to, chunk } => self.arrive(to, chunk),
             Event::Released { to } => self.released(to),
             Event::Written { end } => self.written(end),
             Event::Dialled { from, start, to, trial } => {
-                if self.places[from as usize].start == start {
+                if self.hosts[from as usize].start == start {
                     self.dialled(from as usize, to as usize, trial);
                 }
             }
             Event::Begin { node } => self.begin(node as usize),
-            Event::Strike { strike } => self.strike(strike as usize),
+            Event::Fault { event } => self.apply_fault(event as usize),
             Event::Post { load, k, since } => self.post(load as usize, k, since),
             Event::Checkpoint => self.checkpoint(),
             Event::Phase => {}
@@ -114,8 +114,8 @@ impl World {
     }
 
     fn wake(&mut self, node: usize, at: Time) {
-        let place = &mut self.places[node];
-        if place.wake != Some(at) || place.paused {
+        let host = &mut self.hosts[node];
+        if host.wake != Some(at) || host.paused {
             return;
         }
         if !self.wake_waits(node) {
@@ -125,20 +125,20 @@ impl World {
 
     /// Wakes a node, if its timer is still due.
     pub(super) fn wake_now(&mut self, node: usize) {
-        let place = &mut self.places[node];
-        place.wake = None;
-        match place.deadline() {
-            Some(due) if due <= self.now => self.give(node, Input::Wake),
-            _ => self.schedule(node, false),
+        let host = &mut self.hosts[node];
+        host.wake = None;
+        match host.deadline() {
+            Some(due) if due <= self.now => self.deliver(node, Input::Wake),
+            _ => self.schedule_wake(node, false),
         }
     }
 
-    /// Hands an input to whatever runs at a place.
-    pub fn give(&mut self, node: usize, input: Input) {
-        let place = &mut self.places[node];
-        if place.paused {
-            let (node, start) = (node as u32, place.start);
-            return place.waiting.push(Event::Input { node, start, input });
+    /// Hands an input to whatever runs at a host.
+    pub fn deliver(&mut self, node: usize, input: Input) {
+        let host = &mut self.hosts[node];
+        if host.paused {
+            let (node, start) = (node as u32, host.start);
+            return host.waiting.push(Event::Input { node, start, input });
         }
         if !self.must_wait(node, &input) {
             self.hand(node, input);
@@ -148,66 +148,66 @@ impl World {
     /// Hands it over now.
     pub(super) fn hand(&mut self, node: usize, input: Input) {
         self.charge(node, &input);
-        let (now, place) = (self.now, &mut self.places[node]);
+        let (now, host) = (self.now, &mut self.hosts[node]);
         let woken = matches!(input, Input::Wake);
-        if let Some(Actor::Honest(honest)) = &place.actor {
+        if let Some(Actor::Honest(honest)) = &host.actor {
             self.oracle.before(now, node, &input, honest);
         }
-        if let Some(actor) = &mut place.actor {
+        if let Some(actor) = &mut host.actor {
             actor.handle(now, input);
         }
         self.settle(node);
-        self.schedule(node, woken);
+        self.schedule_wake(node, woken);
         self.plan_turn(node);
     }
 
     /// Carries out what a machine wants done, until it wants nothing.
     pub fn settle(&mut self, node: usize) {
-        while let Some(act) = self.places[node].actor.as_mut().and_then(Actor::poll) {
+        while let Some(act) = self.hosts[node].actor.as_mut().and_then(Actor::poll) {
             match act {
-                Act::Node(output) => {
-                    if self.places[node].honest {
+                Effect::Node(output) => {
+                    if self.hosts[node].honest {
                         self.judge_acknowledgement(node, &output);
                         self.oracle.output(self.now, node, &output);
                     }
                     self.carry_out(node, output);
                 }
-                Act::Raw { link, bytes } => self.transmit(link, Piece::Bytes(bytes)),
-                Act::Pause { link, reading } => self.read_or_not(link, reading),
-                Act::Pace { link, bytes_per_s } => {
+                Effect::Raw { link, bytes } => self.transmit(link, Chunk::Bytes(bytes)),
+                Effect::Pause { link, reading } => self.read_or_not(link, reading),
+                Effect::Pace { link, bytes_per_s } => {
                     if let Some(end) = self.ends.up(link) {
                         end.rare().pace = bytes_per_s;
                     }
                 }
             }
         }
-        if let Some(Actor::Honest(honest)) = &self.places[node].actor {
+        if let Some(Actor::Honest(honest)) = &self.hosts[node].actor {
             self.oracle.after(self.now, node, honest);
         }
     }
 
     /// Sees to it that a node is woken in time.
-    pub fn schedule(&mut self, node: usize, woken: bool) {
-        let place = &mut self.places[node];
-        let Some(due) = place.deadline() else { return };
+    pub fn schedule_wake(&mut self, node: usize, woken: bool) {
+        let host = &mut self.hosts[node];
+        let Some(due) = host.deadline() else { return };
         let soonest = if woken { self.now.after(WAKE_GAP) } else { self.now };
         let at = due.max(soonest);
-        if place.wake.is_none_or(|wake| at < wake) {
-            place.wake = Some(at);
+        if host.wake.is_none_or(|wake| at < wake) {
+            host.wake = Some(at);
             self.queue.put(at, node as u32, Event::Wake { node: node as u32, at });
         }
     }
 
     fn carry_out(&mut self, node: usize, output: Output) {
         match output {
-            Output::Send { link, class, frame, .. } => self.send(link, class, Piece::Frame(frame)),
+            Output::Send { link, class, frame, .. } => self.send(link, class, Chunk::Frame(frame)),
             Output::Dial { peer } => self.dial(node, &peer),
             Output::Close { link, .. } => self.close(node, link),
             Output::Check { token, key, statement, signature } => {
-                let verdict = self.checks.check(&key, &statement, &signature);
+                let verdict = self.signatures.check(&key, &statement, &signature);
                 self.oracle.checked(self.now, &key, &statement, &signature, verdict.is_good());
                 let takes = self.check_takes(node, CHECK);
-                self.tell(node, takes, Input::Checked { token, verdict });
+                self.schedule(node, takes, Input::Checked { token, verdict });
             }
             Output::Write { token, record, durability } => {
                 self.write(node, token, record, durability);
@@ -217,29 +217,29 @@ impl World {
                 self.read(node, token, (author, seq, Some(id)));
             }
             Output::Deliver(delivery) => self.delivered(node, &delivery.stored),
-            Output::Published { ticket, .. } => self.watch.acknowledged(node, ticket),
-            Output::PublishFailed { ticket } => self.watch.failed(node, ticket),
+            Output::Published { ticket, .. } => self.recorder.acknowledged(node, ticket),
+            Output::PublishFailed { ticket } => self.recorder.failed(node, ticket),
             Output::Submitted { .. } => {}
         }
     }
 
     pub(super) fn checkpoint(&mut self) {
-        if self.impairments.any() || self.places.iter().any(|place| place.paused) {
+        if self.impairments.any() || self.hosts.iter().any(|host| host.paused) {
             self.oracle.unsettled(self.now);
         }
-        let places = &self.places;
-        let living = places.iter().enumerate().filter(|(_, place)| !place.paused);
-        let honest = living.filter_map(|(node, place)| match &place.actor {
+        let hosts = &self.hosts;
+        let living = hosts.iter().enumerate().filter(|(_, host)| !host.paused);
+        let honest = living.filter_map(|(node, host)| match &host.actor {
             Some(Actor::Honest(honest)) => Some((node, &**honest)),
             _ => None,
         });
-        let holds = |node: usize, author: &PublicKey, seq| places[node].disk.held(*author, seq);
+        let holds = |node: usize, author: &PublicKey, seq| hosts[node].disk.held(*author, seq);
         self.oracle.checkpoint(self.now, honest, &holds);
     }
 
     /// A link's end is told that it is gone.
     pub fn lose(&mut self, end: LinkId) {
         let Some(owner) = self.take_down(end) else { return };
-        self.give(owner, Input::LinkDown { link: end, cause: Down::Lost });
+        self.deliver(owner, Input::LinkDown { link: end, cause: Down::Lost });
     }
 }

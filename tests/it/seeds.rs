@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use loyal::campaign::{Order, Plan, Profile, SeedResult, Source, caught, run};
+use loyal::campaign::{Job, Plan, Profile, SeedResult, Source, catch_panic, run};
 use loyal::scenario::{Scenario, builtin};
 
 use crate::support::{blessing, root};
@@ -50,7 +50,7 @@ fn result(scenario: &str, seed: u64, verify: bool) -> SeedResult {
     let scenario = source.of(seed).expect("a sound scenario");
     let reproduce = format!("loyal sim {} --seed {seed}", source.name());
     let lenient = source.lenient();
-    let order = Order { scenario: &scenario, seed, verify, lenient, reproduce };
+    let order = Job { scenario: &scenario, seed, verify, lenient, reproduce };
     order.try_out(|_| true).expect("nobody stops it")
 }
 
@@ -121,7 +121,7 @@ fn what_a_run_has_not_been_promised_is_a_failure() {
     let text = "name = \"lost\"\n[mesh]\nnodes = 4\n[[load]]\nrate = 20\ncount = 10\n\
                 [[expect]]\nmetric = \"delivery.ratio\"\nat_least = 2.0\n";
     let scenario = Scenario::parse(text, &[]).expect("a sound scenario");
-    let order = Order {
+    let order = Job {
         scenario: &scenario,
         seed: 1,
         verify: false,
@@ -132,9 +132,9 @@ fn what_a_run_has_not_been_promised_is_a_failure() {
     assert_eq!((failure.kind.name(), failure.kind.exit_code()), ("liveness", 3));
     assert!(failure.what.contains("delivery.ratio"), "{}", failure.what);
     assert!(order.try_out(|_| false).is_none(), "it can be stopped");
-    assert!(caught(|| order.try_out(|_| panic!("watcher"))).expect("kept").is_some_and(|result| {
-        result.failure.is_some_and(|failure| failure.kind.name() == "panicked")
-    }));
+    assert!(catch_panic(|| order.try_out(|_| panic!("watcher"))).expect("kept").is_some_and(
+        |result| { result.failure.is_some_and(|failure| failure.kind.name() == "panicked") }
+    ));
 }
 
 fn loyal(arguments: &[&str], dir: &Path) -> Output {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loyal::adversary::{Act, Actor, Adversary, Spec};
+use loyal::adversary::{Actor, Adversary, Effect, Spec};
 use loyal::crypto::{Digest, PublicKey, check};
 use loyal::protocol::{
     Config, Down, Input, LinkId, Member, Network, Node, Output, Refusal, Rejection, Restored, Role,
@@ -382,10 +382,10 @@ impl World {
             };
             match act {
                 None => return,
-                Some(Act::Node(output)) => self.carry_out(number, output),
-                Some(Act::Raw { link, bytes }) => self.send(link, bytes),
-                Some(Act::Pause { link, reading }) => self.pause(link, reading),
-                Some(Act::Pace { link, bytes_per_s }) => {
+                Some(Effect::Node(output)) => self.carry_out(number, output),
+                Some(Effect::Raw { link, bytes }) => self.send(link, bytes),
+                Some(Effect::Pause { link, reading }) => self.pause(link, reading),
+                Some(Effect::Pace { link, bytes_per_s }) => {
                     if let Some(end) = self.ends.get_mut(&link) {
                         end.bytes_per_s = bytes_per_s;
                     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{Stand, decoys, identity, judge, lane, liar, network};
-use crate::adversary::Act;
+use crate::adversary::Effect;
 use crate::crypto::{Digest, check};
 use crate::protocol::{Input, LinkId, Output, Reason};
 use crate::wire::{
@@ -17,8 +17,8 @@ const LIAR: usize = 3;
 fn frames(stand: &mut Stand) -> Vec<(LinkId, Frame)> {
     let acts = std::mem::take(&mut stand.acts);
     let frame = |act| match act {
-        Act::Node(Output::Send { link, frame, .. }) => Some((link, frame)),
-        Act::Raw { link, bytes } => Some((link, bytes[4..].into())),
+        Effect::Node(Output::Send { link, frame, .. }) => Some((link, frame)),
+        Effect::Raw { link, bytes } => Some((link, bytes[4..].into())),
         _ => None,
     };
     let sent = acts.into_iter().filter_map(frame);

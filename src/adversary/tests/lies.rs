@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::world::{Stand, decoys, entry, identity, judge, lane, liar, network, node, stored};
-use crate::adversary::{Act, Adversary};
+use crate::adversary::{Adversary, Effect};
 use crate::crypto::{Digest, check};
 use crate::protocol::{Down, Input, Output, Reason, Restored, Time};
 use crate::wire::limits::MAX_FRAME;
@@ -226,7 +226,7 @@ fn replays_are_old_and_genuine_and_reach_back_before_the_start() {
         Adversary::new(node, identity(LIAR), network.clone(), spec, vec![], [7; 32], Time(0));
     let mut reads = Vec::new();
     while let Some(act) = liar.poll() {
-        if let Act::Node(Output::Read { token, seq, .. }) = act {
+        if let Effect::Node(Output::Read { token, seq, .. }) = act {
             reads.push((token, seq));
         }
     }
@@ -360,10 +360,10 @@ fn stalling_begins_after_the_greeting_and_splits_the_links() {
         Stand::new(liar(LIAR, &network, "stall@between=0s..5s", vec![]), &network, &[0, 1]);
     let stalls = |stand: &mut Stand| -> (usize, usize) {
         let acts = std::mem::take(&mut stand.acts);
-        let count = |f: fn(&Act) -> bool| acts.iter().filter(|act| f(act)).count();
+        let count = |f: fn(&Effect) -> bool| acts.iter().filter(|act| f(act)).count();
         (
-            count(|act| matches!(act, Act::Pause { reading: false, .. })),
-            count(|act| matches!(act, Act::Pace { bytes_per_s: Some(1), .. })),
+            count(|act| matches!(act, Effect::Pause { reading: false, .. })),
+            count(|act| matches!(act, Effect::Pace { bytes_per_s: Some(1), .. })),
         )
     };
     assert_eq!(stalls(&mut stand), (0, 0), "the greeting gets out first");
@@ -372,7 +372,7 @@ fn stalling_begins_after_the_greeting_and_splits_the_links() {
     assert_eq!(stand.liar.attempts().totals["stall"].affected, 2);
     stand.wait(5000);
     let lifted = stand.acts.iter().filter(|act| {
-        matches!(act, Act::Pause { reading: true, .. } | Act::Pace { bytes_per_s: None, .. })
+        matches!(act, Effect::Pause { reading: true, .. } | Effect::Pace { bytes_per_s: None, .. })
     });
     assert_eq!(lifted.count(), 2, "and ends when its time is over");
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::adversary::{Act, Actor, Adversary, Spec};
+use crate::adversary::{Actor, Adversary, Effect, Spec};
 use crate::crypto::{Digest, Identity, PublicKey, check};
 use crate::protocol::{
     Config, Down, Input, LinkId, Member, Network, Node, Output, Reason, Record, Rejection,
@@ -133,7 +133,7 @@ impl World {
         loop {
             match self.peers[i].poll() {
                 None => break,
-                Some(Act::Node(output)) => {
+                Some(Effect::Node(output)) => {
                     if let Output::Send { link, frame, .. } = &output {
                         given.insert(*link);
                         if self.peers[i].is_liar() {
@@ -142,14 +142,14 @@ impl World {
                     }
                     self.act(i, output);
                 }
-                Some(Act::Raw { link, bytes }) => {
+                Some(Effect::Raw { link, bytes }) => {
                     given.insert(link);
                     self.raw(i, link, &bytes);
                 }
-                Some(Act::Pause { link, reading: false }) => drop(self.paused.insert(link)),
-                Some(Act::Pause { link, reading: true }) => drop(self.paused.remove(&link)),
-                Some(Act::Pace { link, bytes_per_s: Some(_) }) => drop(self.paced.insert(link)),
-                Some(Act::Pace { link, bytes_per_s: None }) => drop(self.paced.remove(&link)),
+                Some(Effect::Pause { link, reading: false }) => drop(self.paused.insert(link)),
+                Some(Effect::Pause { link, reading: true }) => drop(self.paused.remove(&link)),
+                Some(Effect::Pace { link, bytes_per_s: Some(_) }) => drop(self.paced.insert(link)),
+                Some(Effect::Pace { link, bytes_per_s: None }) => drop(self.paced.remove(&link)),
             }
         }
         if self.peers[i].is_liar() {
@@ -308,7 +308,7 @@ pub fn judge(network: &Arc<Network>, from: usize, bytes: &[u8]) -> Option<Reason
 pub struct Stand {
     pub liar: Adversary,
     pub links: Vec<LinkId>,
-    pub acts: Vec<Act>,
+    pub acts: Vec<Effect>,
     pub now: Time,
 }
 
@@ -366,16 +366,16 @@ impl Stand {
     fn drain(&mut self) {
         while let Some(act) = self.liar.poll() {
             match &act {
-                Act::Node(Output::Check { token, key, statement, signature }) => {
+                Effect::Node(Output::Check { token, key, statement, signature }) => {
                     let verdict = check(key, &statement[..], signature);
                     let token = *token;
-                    let rest: Vec<Act> = std::iter::from_fn(|| self.liar.poll()).collect();
+                    let rest: Vec<Effect> = std::iter::from_fn(|| self.liar.poll()).collect();
                     self.acts.extend(rest);
                     self.hand(Input::Checked { token, verdict });
                 }
-                Act::Node(Output::Write { token, .. }) => {
+                Effect::Node(Output::Write { token, .. }) => {
                     let token = *token;
-                    let rest: Vec<Act> = std::iter::from_fn(|| self.liar.poll()).collect();
+                    let rest: Vec<Effect> = std::iter::from_fn(|| self.liar.poll()).collect();
                     self.acts.extend(rest);
                     self.hand(Input::Written { token });
                 }
@@ -388,7 +388,8 @@ impl Stand {
     /// Takes the raw writes so far, length prefixes and all.
     pub fn raw(&mut self) -> Vec<(LinkId, Arc<[u8]>)> {
         let acts = std::mem::take(&mut self.acts);
-        let raw = |act| if let Act::Raw { link, bytes } = act { Some((link, bytes)) } else { None };
+        let raw =
+            |act| if let Effect::Raw { link, bytes } = act { Some((link, bytes)) } else { None };
         acts.into_iter().filter_map(raw).collect()
     }
 
@@ -396,7 +397,7 @@ impl Stand {
     pub fn sent(&mut self) -> Vec<(LinkId, Frame)> {
         let acts = std::mem::take(&mut self.acts);
         let sent = |act| match act {
-            Act::Node(Output::Send { link, frame, .. }) => {
+            Effect::Node(Output::Send { link, frame, .. }) => {
                 Some((link, Frame::decode(&frame).expect("an honest frame")))
             }
             _ => None,

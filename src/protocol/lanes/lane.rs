@@ -12,7 +12,7 @@ const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v3\0\0\0";
 
 /// Where a batch would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::protocol) enum Place {
+pub(in crate::protocol) enum Admission {
     /// Into an empty slot.
     Empty,
     /// Into a slot that holds one other id: equivocation, to be kept and relayed once.
@@ -45,7 +45,7 @@ pub(super) struct Slot {
     /// Until then it is not named to others: it could not be read.
     pub unnamed: Time,
     /// Members, by key number, that sent this id.
-    pub givers: Vec<u32>,
+    pub senders: Vec<u32>,
 }
 
 impl Slot {
@@ -53,8 +53,8 @@ impl Slot {
     fn held(id: BatchId, rest: Digest, signature: Signature) -> Self {
         let (at, unnamed) = (Time(0), Time(0));
         let (second, checked, doubted) = (None, false, false);
-        let (base, givers) = (0, Vec::new());
-        Self { id, rest, signature, second, at, base, checked, doubted, unnamed, givers }
+        let (base, senders) = (0, Vec::new());
+        Self { id, rest, signature, second, at, base, checked, doubted, unnamed, senders }
     }
 }
 
@@ -74,7 +74,7 @@ pub(in crate::protocol) struct Filling {
     /// When.
     pub at: Time,
     /// Which member sent it, by key number.
-    pub giver: Option<u32>,
+    pub sender: Option<u32>,
 }
 
 /// What an author signed in a slot, whether it is held or not.
@@ -280,31 +280,31 @@ impl Lane {
 
     /// Puts a batch into its slot; says whether it is the second one there.
     pub(super) fn put(&mut self, seq: u64, filling: &Filling) -> bool {
-        let Filling { id, rest, signature, base, at, giver, .. } = *filling;
+        let Filling { id, rest, signature, base, at, sender, .. } = *filling;
         if let Some(held) = self.slots.get_mut(seq) {
             held.second = Some(id);
             return true;
         }
         self.restarts |= base.saturating_add(1) < seq;
-        let (checked, givers) = (true, giver.into_iter().collect());
-        let slot = Slot { base, at, checked, givers, ..Slot::held(id, rest, signature) };
+        let (checked, senders) = (true, sender.into_iter().collect());
+        let slot = Slot { base, at, checked, senders, ..Slot::held(id, rest, signature) };
         self.slots.insert(seq, slot);
         false
     }
 
-    pub(super) fn place(&self, seq: u64, id: &BatchId) -> Place {
+    pub(super) fn admission(&self, seq: u64, id: &BatchId) -> Admission {
         if seq > self.tip.saturating_add(WINDOW) {
-            return Place::TooFar;
+            return Admission::TooFar;
         }
         match self.slots.get(seq) {
-            None if seq > self.tip => Place::Empty,
-            None if seq <= self.floor => Place::Pruned,
-            None if self.holes.may_fill(seq) => Place::Empty,
-            None if self.holes.contains(seq) => Place::TooFar,
-            None => Place::Below,
-            Some(slot) if slot.id == *id || slot.second == Some(*id) => Place::Known,
-            Some(slot) if slot.second.is_none() => Place::Second,
-            Some(_) => Place::Full,
+            None if seq > self.tip => Admission::Empty,
+            None if seq <= self.floor => Admission::Pruned,
+            None if self.holes.may_fill(seq) => Admission::Empty,
+            None if self.holes.contains(seq) => Admission::TooFar,
+            None => Admission::Below,
+            Some(slot) if slot.id == *id || slot.second == Some(*id) => Admission::Known,
+            Some(slot) if slot.second.is_none() => Admission::Second,
+            Some(_) => Admission::Full,
         }
     }
 

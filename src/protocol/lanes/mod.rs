@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(super) use self::holes::Holes;
-pub(super) use self::lane::{Filling, Lane, Place};
+pub(super) use self::lane::{Admission, Filling, Lane};
 use super::tree::Tree;
 use super::{Hole, Note, RestoredLane, Time};
 use crate::crypto::{Digest, PublicKey};
@@ -145,24 +145,24 @@ impl Lanes {
     }
 
     /// Where a batch would go.
-    pub fn place(&self, author: u32, seq: u64, id: &BatchId) -> Place {
+    pub fn admission(&self, author: u32, seq: u64, id: &BatchId) -> Admission {
         match self.lanes.get(&author) {
-            Some(lane) => lane.place(seq, id),
-            None => Lane::default().place(seq, id),
+            Some(lane) => lane.admission(seq, id),
+            None => Lane::default().admission(seq, id),
         }
     }
 
     /// The same of a batch whose header is here: a restart whose base is reached fits however far
     /// above it is.
-    pub fn place_of(&self, author: u32, header: &Header, id: &BatchId) -> Place {
-        match self.place(author, header.seq, id) {
-            Place::TooFar if header.restarts() && header.seq > self.tip(author) => {
+    pub fn admission_of(&self, author: u32, header: &Header, id: &BatchId) -> Admission {
+        match self.admission(author, header.seq, id) {
+            Admission::TooFar if header.restarts() && header.seq > self.tip(author) => {
                 match header.base <= self.tip(author) {
-                    true => Place::Empty,
-                    false => Place::TooFar,
+                    true => Admission::Empty,
+                    false => Admission::TooFar,
                 }
             }
-            place => place,
+            admission => admission,
         }
     }
 
@@ -188,7 +188,7 @@ impl Lanes {
             self.record(author);
             self.note(author);
         }
-        self.place(author, header.seq, &header.id()) != Place::TooFar
+        self.admission(author, header.seq, &header.id()) != Admission::TooFar
     }
 
     /// Moves a lane's tip up to a slot that is known to be signed, over what is missing.
@@ -227,7 +227,7 @@ impl Lanes {
     }
 
     /// Fills a slot with a verified batch; says whether the lane is in conflict for the first time.
-    /// The caller has asked for the place: it is `Empty` or `Second`.
+    /// The caller has asked for the admission: it is `Empty` or `Second`.
     pub fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
         let unchained = self.chained(author, filling.base, &filling.prev) == Some(false);
         let lane = self.lanes.entry(author).or_default();
@@ -272,14 +272,14 @@ impl Lanes {
 
     /// Notes that a member sent a batch that is known. Says whether that is worth a line in the
     /// log: it sent this one before, or the batch is old news to everybody.
-    pub fn given_again(&mut self, author: u32, seq: u64, giver: u32, stale_before: Time) -> bool {
+    pub fn given_again(&mut self, author: u32, seq: u64, sender: u32, stale_before: Time) -> bool {
         let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq))
         else {
             return true;
         };
-        let again = slot.givers.contains(&giver);
+        let again = slot.senders.contains(&sender);
         if !again {
-            slot.givers.push(giver);
+            slot.senders.push(sender);
         }
         again || slot.at < stale_before
     }

@@ -12,7 +12,7 @@ fn filling(seq: u64, id: u8, prev: u8) -> Filling {
         base: seq - 1,
         prev: Digest([prev; 32]),
         at: Time(0),
-        giver: Some(1),
+        sender: Some(1),
     }
 }
 
@@ -24,11 +24,11 @@ fn slots_fill_in_any_order_and_the_tip_follows() {
     assert_eq!((lanes.tip(0), lanes.missing(0, 9, 3)), (1, vec![2, 4, 5]));
     assert!(!lanes.fill(0, 2, filling(2, 2, 1)));
     assert_eq!(lanes.tip(0), 3);
-    assert_eq!(lanes.place(0, 3, &Digest([3; 32])), Place::Known);
-    assert_eq!(lanes.place(0, 4, &Digest([4; 32])), Place::Empty);
-    assert_eq!(lanes.place(0, 3 + WINDOW, &Digest([4; 32])), Place::Empty);
-    assert_eq!(lanes.place(0, 4 + WINDOW, &Digest([4; 32])), Place::TooFar);
-    assert_eq!(lanes.place(0, u64::MAX, &Digest([4; 32])), Place::TooFar);
+    assert_eq!(lanes.admission(0, 3, &Digest([3; 32])), Admission::Known);
+    assert_eq!(lanes.admission(0, 4, &Digest([4; 32])), Admission::Empty);
+    assert_eq!(lanes.admission(0, 3 + WINDOW, &Digest([4; 32])), Admission::Empty);
+    assert_eq!(lanes.admission(0, 4 + WINDOW, &Digest([4; 32])), Admission::TooFar);
+    assert_eq!(lanes.admission(0, u64::MAX, &Digest([4; 32])), Admission::TooFar);
     assert_eq!(lanes.missing(0, u64::MAX, usize::MAX).len() as u64, WINDOW);
 }
 
@@ -36,9 +36,9 @@ fn slots_fill_in_any_order_and_the_tip_follows() {
 fn a_second_id_is_taken_once_and_marks_the_lane() {
     let mut lanes = Lanes::default();
     assert!(!lanes.fill(0, 1, filling(1, 1, 0)));
-    assert_eq!(lanes.place(0, 1, &Digest([9; 32])), Place::Second);
+    assert_eq!(lanes.admission(0, 1, &Digest([9; 32])), Admission::Second);
     assert!(lanes.fill(0, 1, filling(1, 9, 0)));
-    assert_eq!(lanes.place(0, 1, &Digest([8; 32])), Place::Full);
+    assert_eq!(lanes.admission(0, 1, &Digest([8; 32])), Admission::Full);
     assert_eq!(lanes.chained(0, 1, &Digest([9; 32])), Some(true));
     assert_eq!(lanes.chained(0, 1, &Digest([8; 32])), Some(false));
     assert!(!lanes.fill(0, 2, filling(2, 2, 8)), "the lane was in conflict already");
@@ -50,7 +50,7 @@ fn old_slots_are_known_without_their_ids() {
     for seq in 1..=RECENT + 10 {
         lanes.fill(0, seq, filling(seq, 1, 1));
     }
-    assert_eq!(lanes.place(0, 5, &Digest([7; 32])), Place::Below);
+    assert_eq!(lanes.admission(0, 5, &Digest([7; 32])), Admission::Below);
     assert_eq!(lanes.lanes[&0].slots.len() as u64, RECENT);
 }
 
@@ -67,9 +67,9 @@ fn what_members_say_counts_when_one_of_them_is_honest_and_up_to_what_was_signed(
     assert_eq!(lanes.tip(0), 0, "one liar moves nothing, however often it says so");
     lanes.claim(0, 2, 0, 40, 1);
     assert_eq!((lanes.tip(0), lanes.get(0).map_or(0, Lane::vouched)), (40, 40));
-    assert_eq!(lanes.place(0, 40, &Digest::ZERO), Place::Empty, "it may yet turn up");
+    assert_eq!(lanes.admission(0, 40, &Digest::ZERO), Admission::Empty, "it may yet turn up");
     lanes.give_up(0, 1, 40);
-    assert_eq!(lanes.place(0, 40, &Digest::ZERO), Place::Empty);
+    assert_eq!(lanes.admission(0, 40, &Digest::ZERO), Admission::Empty);
     let gone = Hole { from: 1, to: 40, gone: true };
     assert_eq!(lanes.take_changed(true), [(0, 40, vec![gone])]);
 }
@@ -137,7 +137,7 @@ fn one_voice_moves_no_tip_beyond_what_can_be_noted_of_a_long_hole() {
     lanes.pass(0, far + 1001);
     assert_eq!(lanes.tip(0), far, "too many may be left of the long one, which it would join");
     for seq in (2..=far).step_by(2).take(FILLED_HOLES - 2) {
-        assert_eq!(lanes.place(0, seq, &Digest::ZERO), Place::Empty, "others hold it");
+        assert_eq!(lanes.admission(0, seq, &Digest::ZERO), Admission::Empty, "others hold it");
         lanes.fill(0, seq, filling(seq, 1, 0));
     }
     assert!(lanes.lanes[&0].holes.len() >= FILLED_HOLES - 1);
@@ -193,7 +193,7 @@ fn whoever_gives_old_slots_leaves_room_for_what_comes() {
     lanes.hear(0, 2 * far);
     lanes.jump(0, far);
     for seq in (2..far).step_by(2) {
-        if lanes.place(0, seq, &Digest::ZERO) == Place::Empty {
+        if lanes.admission(0, seq, &Digest::ZERO) == Admission::Empty {
             lanes.fill(0, seq, filling(seq, 1, 0));
         }
     }

@@ -6,4 +6,4 @@ mod table;
 
 pub(super) use credit::Granted;
 pub(super) use overlay::{Overlay, Purpose};
-pub(super) use table::{LINKS_PER_MEMBER, Link, Links, OpenWant, Verdict};
+pub(super) use table::{LINKS_PER_MEMBER, Link, Links, OpenWant, TieBreak};

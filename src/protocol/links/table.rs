@@ -308,7 +308,7 @@ impl Link {
 
 /// What becomes of a link when its hello comes and there is another to the same peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::protocol) enum Verdict {
+pub(in crate::protocol) enum TieBreak {
     /// There is no other.
     Only,
     /// The other one goes.
@@ -424,8 +424,8 @@ impl Links {
     /// whose dialler has the smaller key stays if the handshakes overlapped, and the newer one
     /// otherwise, as the peer has restarted or has lost the older one. What was chosen stays
     /// chosen.
-    pub fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> Verdict {
-        let Some(new) = self.get(id) else { return Verdict::Loses };
+    pub fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> TieBreak {
+        let Some(new) = self.get(id) else { return TieBreak::Loses };
         let (peer, new_chosen) = (new.peer, new.chosen);
         let other = self.peers.get(&peer).copied().filter(|other| *other != id);
         let old = other.and_then(|other| self.get(other));
@@ -436,15 +436,15 @@ impl Links {
                     && old.dialled != new.dialled
                     && new.since.since(old.since) < OVERLAP;
                 match overlap && dialler(old) < dialler(new) {
-                    true => Verdict::Loses,
-                    false => Verdict::Replaces(other),
+                    true => TieBreak::Loses,
+                    false => TieBreak::Replaces(other),
                 }
             }
-            _ => Verdict::Only,
+            _ => TieBreak::Only,
         };
         let old_chosen = old.is_some_and(|old| old.chosen);
         let (kept, chosen) = match verdict {
-            Verdict::Loses => (other.unwrap_or(id), old_chosen || new_chosen),
+            TieBreak::Loses => (other.unwrap_or(id), old_chosen || new_chosen),
             _ => (id, old_chosen || new_chosen),
         };
         self.choose(kept, chosen);
@@ -558,10 +558,10 @@ mod tests {
     const HIGH: PublicKey = PublicKey([2; 32]);
     const START: Instance = Instance([7; 16]);
 
-    fn two(own: PublicKey, peer: PublicKey, first_dialled: bool, gap: u64) -> (Links, Verdict) {
+    fn two(own: PublicKey, peer: PublicKey, first_dialled: bool, gap: u64) -> (Links, TieBreak) {
         let mut links = Links::default();
         links.up(LinkId(1), peer, 0, first_dialled, Time(0));
-        assert_eq!(links.hello(LinkId(1), &own, START), Verdict::Only);
+        assert_eq!(links.hello(LinkId(1), &own, START), TieBreak::Only);
         links.choose(LinkId(1), true);
         links.up(LinkId(2), peer, 0, !first_dialled, Time(gap));
         let verdict = links.hello(LinkId(2), &own, START);
@@ -571,16 +571,16 @@ mod tests {
     #[test]
     fn both_ends_of_overlapping_handshakes_keep_the_same_link() {
         // The link that LOW dialled stays, at LOW and at HIGH, in whichever order they come up.
-        assert_eq!(two(LOW, HIGH, true, 1000).1, Verdict::Loses);
-        assert_eq!(two(LOW, HIGH, false, 1000).1, Verdict::Replaces(LinkId(1)));
-        assert_eq!(two(HIGH, LOW, true, 1000).1, Verdict::Replaces(LinkId(1)));
-        assert_eq!(two(HIGH, LOW, false, 1000).1, Verdict::Loses);
+        assert_eq!(two(LOW, HIGH, true, 1000).1, TieBreak::Loses);
+        assert_eq!(two(LOW, HIGH, false, 1000).1, TieBreak::Replaces(LinkId(1)));
+        assert_eq!(two(HIGH, LOW, true, 1000).1, TieBreak::Replaces(LinkId(1)));
+        assert_eq!(two(HIGH, LOW, false, 1000).1, TieBreak::Loses);
     }
 
     #[test]
     fn a_later_link_replaces_and_keeps_what_was_chosen() {
         let (links, verdict) = two(LOW, HIGH, true, 60_000_000);
-        assert_eq!(verdict, Verdict::Replaces(LinkId(1)));
+        assert_eq!(verdict, TieBreak::Replaces(LinkId(1)));
         assert!(links.get(LinkId(2)).expect("there").chosen());
         assert_eq!(links.of_peer(&HIGH), Some(LinkId(2)));
     }

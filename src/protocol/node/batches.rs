@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frames::cost;
-use super::pending::{Arrival, Checking, Source, Writing};
+use super::pending::{Checking, Received, Source, Writing};
 use super::rejecting::{Came, Claims, Ground};
 use super::relaying::Spread;
 use super::state::Node;
 use crate::crypto::{Signature, Verdict};
-use crate::protocol::lanes::{Filling, Place};
+use crate::protocol::lanes::{Admission, Filling};
 use crate::protocol::{
     Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
     Token, Verified,
@@ -27,7 +27,7 @@ impl Node {
     /// A batch that a neighbour sent: everything that is cheaper than a signature.
     pub(super) fn on_batch(
         &mut self,
-        from: Arrival,
+        from: Received,
         batch: Batch,
         hops: u8,
         charged: Option<Class>,
@@ -43,9 +43,9 @@ impl Node {
             return self.reject(&from, Reason::UnknownAuthor, claims, detail);
         };
         let id = batch.id();
-        let place = self.lanes.place_of(author, &batch.header, &id);
-        if let Some((reason, detail)) = refusal_of(place) {
-            let known = (author, batch.header.seq, place);
+        let admission = self.lanes.admission_of(author, &batch.header, &id);
+        if let Some((reason, detail)) = refusal_of(admission) {
+            let known = (author, batch.header.seq, admission);
             self.note_known(&from, known, claims, (reason.into(), detail));
             return self.settle_frame(&from, charged, false);
         }
@@ -170,7 +170,7 @@ impl Node {
         &mut self,
         batch: Verified<Batch>,
         (id, author, asked): (BatchId, u32, bool),
-        from: &Arrival,
+        from: &Received,
         hops: u8,
         found: bool,
     ) -> bool {
@@ -181,10 +181,10 @@ impl Node {
             self.lanes.jump_own(author, seq);
             self.write_holes();
         }
-        let place = self.lanes.place_of(author, &batch.header, &id); // it may have changed meanwhile
-        if let Some((reason, detail)) = refusal_of(place) {
+        let admission = self.lanes.admission_of(author, &batch.header, &id); // it may have changed meanwhile
+        if let Some((reason, detail)) = refusal_of(admission) {
             let ground = Ground::proven(reason);
-            self.note_known(from, (author, seq, place), claims, (ground, detail));
+            self.note_known(from, (author, seq, admission), claims, (ground, detail));
             return false;
         }
         if self.writes_another(author, seq, &id) {
@@ -220,7 +220,7 @@ impl Node {
             hops,
             from: Some(from.peer),
             delivered_at: self.now,
-            first: place != Place::Second,
+            first: admission != Admission::Second,
         };
         let token = Token(self.name());
         let record = Record::Batch(stored.clone());
@@ -263,7 +263,7 @@ impl Node {
         &mut self,
         stored: StoredBatch,
         author: u32,
-        giver: Option<(LinkId, u32)>,
+        sender: Option<(LinkId, u32)>,
         spread: Spread,
     ) -> Vec<(LinkId, u64)> {
         let header = &stored.batch.header;
@@ -275,13 +275,13 @@ impl Node {
             base: header.base,
             prev: header.prev,
             at: self.now,
-            giver: giver.map(|(_, number)| number),
+            sender: sender.map(|(_, number)| number),
         };
         self.lanes.fill(author, seq, filling);
         self.recovered(author, seq);
         self.last_news = self.now;
         let mut holders = self.relay.holders(&(author, seq, Some(stored.id)));
-        holders.extend(giver.map(|(link, _)| link));
+        holders.extend(sender.map(|(link, _)| link));
         self.relay.found(&(author, seq, Some(stored.id)));
         self.relay.found(&(author, seq, None));
         self.cache.insert(stored.clone());
@@ -302,11 +302,11 @@ impl Node {
         batch: &Batch,
         id: BatchId,
         author: u32,
-        from: Option<(&Arrival, u8)>,
+        from: Option<(&Received, u8)>,
     ) {
         let seq = batch.header.seq;
-        let detail = match self.lanes.place(author, seq, &id) {
-            Place::Second => "its author signed another batch for the same slot",
+        let detail = match self.lanes.admission(author, seq, &id) {
+            Admission::Second => "its author signed another batch for the same slot",
             _ if self.lanes.chained(author, batch.header.base, &batch.header.prev)
                 == Some(false) =>
             {
@@ -330,12 +330,12 @@ impl Node {
 
     fn note_known(
         &mut self,
-        from: &Arrival,
-        (author, seq, place): (u32, u64, Place),
+        from: &Received,
+        (author, seq, admission): (u32, u64, Admission),
         claims: impl FnOnce() -> Claims,
         (mut ground, detail): (Ground, &str),
     ) {
-        if place == Place::Known {
+        if admission == Admission::Known {
             self.count_duplicate(from.link);
             let stale = Time(self.now.0.saturating_sub(FRESH.as_micros() as u64));
             if !self.lanes.given_again(author, seq, from.number, stale) {
@@ -347,7 +347,7 @@ impl Node {
     }
 
     /// Gives back what a frame was charged.
-    fn settle_frame(&mut self, from: &Arrival, charged: Option<Class>, news: bool) {
+    fn settle_frame(&mut self, from: &Received, charged: Option<Class>, news: bool) {
         if let Some(class) = charged {
             let length = from.bytes.len();
             let cost = if news { cost::NEWS } else { cost::copy(length) };
@@ -398,12 +398,12 @@ impl Node {
 }
 
 /// Why a batch goes nowhere, by its place; `None` if it goes somewhere.
-pub(super) fn refusal_of(place: Place) -> Option<(Reason, &'static str)> {
-    match place {
-        Place::Empty | Place::Second => None,
-        Place::Known | Place::Below => Some((Reason::Replayed, "it is known already")),
-        Place::Pruned => Some((Reason::Pruned, "it is older than what is kept")),
-        Place::TooFar => Some((Reason::TooFarAhead, "it is above the window of its lane")),
-        Place::Full => Some((Reason::Equivocation, "two other batches are known in its slot")),
+pub(super) fn refusal_of(admission: Admission) -> Option<(Reason, &'static str)> {
+    match admission {
+        Admission::Empty | Admission::Second => None,
+        Admission::Known | Admission::Below => Some((Reason::Replayed, "it is known already")),
+        Admission::Pruned => Some((Reason::Pruned, "it is older than what is kept")),
+        Admission::TooFar => Some((Reason::TooFarAhead, "it is above the window of its lane")),
+        Admission::Full => Some((Reason::Equivocation, "two other batches are known in its slot")),
     }
 }

@@ -6,12 +6,12 @@ use rand::RngExt as _;
 
 use super::fetching::LONGEST_ANSWER;
 use super::frames::cost;
-use super::pending::{Arrival, Checking};
+use super::pending::{Checking, Received};
 use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::bucket::Rate;
-use crate::protocol::lanes::{Holes, Lane, Place};
+use crate::protocol::lanes::{Admission, Holes, Lane};
 use crate::protocol::links::Link;
 use crate::protocol::repair::{LIST_LANES, authors, differing, narrows};
 use crate::protocol::tree::{level_of, parts};
@@ -84,7 +84,7 @@ impl Node {
         u32::try_from(network.keys().len()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn on_compare(&mut self, from: &Arrival, compare: &Compare) {
+    pub(super) fn on_compare(&mut self, from: &Received, compare: &Compare) {
         let keys = self.rehash_lanes();
         if compare.ranges.iter().any(|range| level_of(keys, range.start, range.end).is_none()) {
             let detail = "a range that is no block of the network's keys";
@@ -193,7 +193,7 @@ impl Node {
         }
     }
 
-    pub(super) fn on_differ(&mut self, from: &Arrival, differ: Differ) {
+    pub(super) fn on_differ(&mut self, from: &Received, differ: Differ) {
         let Some(held) = self.links.get_mut(from.link) else { return };
         if held.comparing.is_none_or(|(ticket, _)| ticket != differ.ticket) {
             let detail = "an answer to nothing that was compared";
@@ -269,17 +269,21 @@ impl Node {
     }
 
     /// A tip that says something new is checked first: it counts only with its author's signature.
-    fn consider_tip(&mut self, from: &Arrival, tip: Tip) {
+    fn consider_tip(&mut self, from: &Received, tip: Tip) {
         let slot = tip.slot;
         let Some(author) = self.network.index_of(&slot.author) else { return };
         let network = self.network.id();
-        let place = self.lanes.place(author, slot.seq, &slot.id(&network));
-        if place == Place::Known || (place != Place::Second && self.lanes.proves(author, &slot)) {
+        let admission = self.lanes.admission(author, slot.seq, &slot.id(&network));
+        if admission == Admission::Known
+            || (admission != Admission::Second && self.lanes.proves(author, &slot))
+        {
             // It was verified when it came; there may be a gap below it all the same.
             self.hear_tip(author, from.number, &tip);
             return self.seek(author, &tip, from);
         }
-        if slot.seq <= self.lanes.tip(author) && !matches!(place, Place::Empty | Place::Second) {
+        if slot.seq <= self.lanes.tip(author)
+            && !matches!(admission, Admission::Empty | Admission::Second)
+        {
             // Its author is known to have signed more: what the member says of its lane counts.
             let f = self.network.f();
             self.lanes.claim(author, from.number, tip.solid, tip.floor, f);
@@ -293,7 +297,7 @@ impl Node {
         self.emit(Output::Check { token, key, statement, signature });
     }
 
-    pub(super) fn on_tip_checked(&mut self, tip: &Tip, author: u32, from: &Arrival, good: bool) {
+    pub(super) fn on_tip_checked(&mut self, tip: &Tip, author: u32, from: &Received, good: bool) {
         let slot = &tip.slot;
         let id = slot.id(&self.network.id());
         if !good {
@@ -311,7 +315,7 @@ impl Node {
         if self.links.get(from.link).is_none() {
             return; // nobody is there to ask for it, and nothing would end the search
         }
-        if self.lanes.place(author, slot.seq, &id) == Place::Second {
+        if self.lanes.admission(author, slot.seq, &id) == Admission::Second {
             let due = self.now.after(self.config.ask_after);
             self.relay.want((author, slot.seq, Some(id)), from.link, due);
         }
@@ -319,7 +323,7 @@ impl Node {
     }
 
     /// Looks for the slots that are missing up to a member's tip.
-    fn seek(&mut self, author: u32, tip: &Tip, from: &Arrival) {
+    fn seek(&mut self, author: u32, tip: &Tip, from: &Received) {
         let link = from.link;
         let mut missing = self.lanes.missing(author, tip.slot.seq, SLOTS_PER_TIP);
         let heard = self.lanes.get(author).map_or(0, Lane::heard);

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::pending::Arrival;
+use super::pending::Received;
 use super::rejecting::Claims;
 use super::state::Node;
-use crate::protocol::lanes::Place;
+use crate::protocol::lanes::Admission;
 use crate::protocol::links::OpenWant;
 use crate::protocol::relay::{Park, Turn, Wanted};
 use crate::protocol::{LinkId, Reason, Time};
@@ -27,7 +27,7 @@ pub(super) const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
 impl Node {
     /// Gives whether any of it was news.
-    pub(super) fn on_announce(&mut self, from: &Arrival, items: &[SlotId]) -> bool {
+    pub(super) fn on_announce(&mut self, from: &Received, items: &[SlotId]) -> bool {
         let known = |item: &SlotId| self.network.index_of(&item.author);
         let authors: Vec<Option<u32>> = items.iter().map(known).collect();
         if let Some(at) = authors.iter().position(Option::is_none) {
@@ -44,8 +44,8 @@ impl Node {
         }
         let mut news = false;
         for (author, item) in authors.into_iter().flatten().zip(items) {
-            let place = self.lanes.place(author, item.seq, &item.id);
-            if matches!(place, Place::Empty | Place::Second) {
+            let admission = self.lanes.admission(author, item.seq, &item.id);
+            if matches!(admission, Admission::Empty | Admission::Second) {
                 news = true;
                 let due = self.now.after(self.config.ask_after);
                 self.relay.want((author, item.seq, Some(item.id)), from.link, due);
@@ -205,9 +205,10 @@ impl Node {
     fn is_settled(&self, (author, seq, id): &Wanted) -> bool {
         match id {
             None => self.lanes.filled(*author, *seq),
-            Some(id) => {
-                !matches!(self.lanes.place(*author, *seq, id), Place::Empty | Place::Second)
-            }
+            Some(id) => !matches!(
+                self.lanes.admission(*author, *seq, id),
+                Admission::Empty | Admission::Second
+            ),
         }
     }
 
@@ -246,7 +247,7 @@ impl Node {
 
     /// A reply is paid for by the open want that it answers: an honest peer answers each once, on
     /// the link that asked, and nothing else.
-    pub(super) fn on_reply(&mut self, from: Arrival, reply: Reply) {
+    pub(super) fn on_reply(&mut self, from: Received, reply: Reply) {
         let header = &reply.batch.header;
         let author = self.network.index_of(&header.author);
         let Some(held) = self.links.get_mut(from.link) else { return };
@@ -272,7 +273,7 @@ impl Node {
         self.go_on_comparing(link);
     }
 
-    pub(super) fn on_missing(&mut self, from: &Arrival, missing: &Missing) {
+    pub(super) fn on_missing(&mut self, from: &Received, missing: &Missing) {
         let Some(held) = self.links.get_mut(from.link) else { return };
         let Some(want) = held.wants.remove(&missing.ticket) else {
             let detail = "an answer to nothing that was asked";

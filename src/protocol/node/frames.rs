@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pending::Arrival;
+use super::pending::Received;
 use super::rejecting::{Came, Claims};
 use super::state::Node;
 use crate::protocol::{CloseWhy, LinkId, Reason};
@@ -55,9 +55,9 @@ impl Node {
         self.refuse(peer, Came::Prefix(&prefix), Reason::Oversize, Claims::default, &detail);
     }
 
-    fn arrival(&self, link: LinkId, bytes: Arc<[u8]>) -> Option<Arrival> {
+    fn arrival(&self, link: LinkId, bytes: Arc<[u8]>) -> Option<Received> {
         let held = self.links.get(link)?;
-        Some(Arrival { link, peer: held.peer, number: held.number, bytes })
+        Some(Received { link, peer: held.peer, number: held.number, bytes })
     }
 
     pub(super) fn on_frame(&mut self, link: LinkId, bytes: Arc<[u8]>) {
@@ -88,7 +88,7 @@ impl Node {
         self.dispatch(from, frame);
     }
 
-    fn dispatch(&mut self, from: Arrival, frame: Frame) {
+    fn dispatch(&mut self, from: Received, frame: Frame) {
         let (link, length) = (from.link, from.bytes.len());
         match frame {
             Frame::Hello(hello) => self.on_hello(link, &hello),
@@ -121,7 +121,7 @@ impl Node {
         self.on_ready(link, hello.instance);
     }
 
-    fn on_credit(&mut self, from: &Arrival, credit: &Credit) {
+    fn on_credit(&mut self, from: &Received, credit: &Credit) {
         let now = self.now;
         for grant in credit.grants.iter() {
             let Some(held) = self.links.get_mut(from.link) else { return };

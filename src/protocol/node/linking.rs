@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use super::rejecting::{Came, Claims};
 use super::state::{IDLE_WORK, Node};
 use crate::crypto::PublicKey;
-use crate::protocol::links::{Link, Purpose, Verdict};
+use crate::protocol::links::{Link, Purpose, TieBreak};
 use crate::protocol::{CloseWhy, LinkId, Output, Reason, Time};
 use crate::wire::limits::VERSION;
 use crate::wire::{Class, Frame, Hello, Instance, Kind};
@@ -127,14 +127,14 @@ impl Node {
     pub(super) fn on_ready(&mut self, link: LinkId, instance: Instance) {
         let own = self.identity.public();
         match self.links.hello(link, &own, instance) {
-            Verdict::Only => {}
-            Verdict::Replaces(older) => {
+            TieBreak::Only => {}
+            TieBreak::Replaces(older) => {
                 if self.retiring == Some(older) {
                     self.retiring = Some(link); // what was chosen stays so, and goes in its turn
                 }
                 self.close(older, CloseWhy::Duplicate);
             }
-            Verdict::Loses => return self.close(link, CloseWhy::Duplicate),
+            TieBreak::Loses => return self.close(link, CloseWhy::Duplicate),
         }
         let Some(held) = self.links.get(link) else { return };
         if held.dialled {

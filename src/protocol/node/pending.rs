@@ -10,7 +10,7 @@ use crate::wire::{Batch, BatchId, Class, Tip, Want};
 
 /// A frame that came, for as long as somebody may have to answer for it.
 #[derive(Clone, Debug)]
-pub(super) struct Arrival {
+pub(super) struct Received {
     pub link: LinkId,
     pub peer: PublicKey,
     /// The peer's key number.
@@ -23,7 +23,7 @@ pub(super) struct Arrival {
 pub(super) enum Source {
     /// A neighbour; with the class that its frame was charged to, if any.
     Link {
-        from: Arrival,
+        from: Received,
         hops: u8,
         charged: Option<Class>,
         /// Whether it was found missing by comparing, and is no news to those who compared.
@@ -45,7 +45,7 @@ pub(super) enum Checking {
     Tip {
         tip: Tip,
         author: u32,
-        from: Arrival,
+        from: Received,
     },
     /// A tip that a start found on disk.
     Restored {

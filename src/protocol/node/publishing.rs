@@ -12,7 +12,7 @@ use super::state::Node;
 use crate::crypto::Digest;
 use crate::protocol::{
     Durability, Output, PublishError, Reason, Record, Refusal, StoredBatch, Ticket, Time, Token,
-    Verified, lanes::Place,
+    Verified, lanes::Admission,
 };
 use crate::wire::limits::{MAX_PAYLOAD, MAX_SLOT, MAX_TOPIC, WINDOW};
 use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
@@ -80,16 +80,16 @@ impl Node {
             return self.refuse_client(ticket, claims, Reason::UnknownAuthor);
         };
         let id = batch.id();
-        let place = self.lanes.place(author, batch.header.seq, &id);
-        match place {
-            Place::TooFar => {
+        let admission = self.lanes.admission(author, batch.header.seq, &id);
+        match admission {
+            Admission::TooFar => {
                 let expected = self.lanes.tip(author).saturating_add(1);
                 let result = Err(Refusal::OutOfOrder { expected });
                 return self.emit(Output::Submitted { ticket, result });
             }
-            Place::Below => return self.refuse_client(ticket, claims, Reason::Replayed),
-            Place::Pruned => return self.refuse_client(ticket, claims, Reason::Pruned),
-            Place::Empty | Place::Second | Place::Known | Place::Full => {}
+            Admission::Below => return self.refuse_client(ticket, claims, Reason::Replayed),
+            Admission::Pruned => return self.refuse_client(ticket, claims, Reason::Pruned),
+            Admission::Empty | Admission::Second | Admission::Known | Admission::Full => {}
         }
         let wait = self.quotas.wait(
             author,
@@ -97,7 +97,7 @@ impl Node {
             u64::from(batch.header.length),
             batch.header.restarts(),
         );
-        if place != Place::Known && !wait.is_zero() {
+        if admission != Admission::Known && !wait.is_zero() {
             return self.refuse_client(ticket, claims, Reason::AuthorRate);
         }
         if !batch.content_matches() {
@@ -119,13 +119,15 @@ impl Node {
         let tip = lane.map_or(0, |lane| lane.tip());
         let tip_id = lane.and_then(|lane| lane.tip_id());
         let expected = tip.saturating_add(1);
-        match self.lanes.place_of(author, header, &id) {
+        match self.lanes.admission_of(author, header, &id) {
             // A second id is evidence: it was not delivered, and will not be.
-            Place::Known if self.lanes.id_at(author, header.seq) == Some(id) => return Ok(()),
-            Place::Known | Place::Second => return Err(Refusal::Rejected(Reason::Equivocation)),
-            Place::TooFar => return Err(Refusal::OutOfOrder { expected }),
-            place => {
-                if let Some((reason, _)) = refusal_of(place) {
+            Admission::Known if self.lanes.id_at(author, header.seq) == Some(id) => return Ok(()),
+            Admission::Known | Admission::Second => {
+                return Err(Refusal::Rejected(Reason::Equivocation));
+            }
+            Admission::TooFar => return Err(Refusal::OutOfOrder { expected }),
+            admission => {
+                if let Some((reason, _)) = refusal_of(admission) {
                     return Err(Refusal::Rejected(reason));
                 }
             }
@@ -226,16 +228,16 @@ impl Node {
         let header = &stored.batch.header;
         let (restarted, base) = (header.restarts(), header.base);
         self.make_room(author, header);
-        let place = self.lanes.place(author, seq, &batch);
+        let admission = self.lanes.admission(author, seq, &batch);
         // Another batch may have become its slot's first meanwhile: then this one is on disk, but
         // is not what readers get.
-        let first = match place {
-            Place::Second | Place::Full => false,
-            Place::Known => self.lanes.id_at(author, seq).is_none_or(|id| id == batch),
+        let first = match admission {
+            Admission::Second | Admission::Full => false,
+            Admission::Known => self.lanes.id_at(author, seq).is_none_or(|id| id == batch),
             _ => true,
         };
-        let pushed = match place {
-            Place::Empty | Place::Second => {
+        let pushed = match admission {
+            Admission::Empty | Admission::Second => {
                 if !own {
                     let length = stored.batch.body.len() as u64;
                     self.quotas.charge(author, self.now, length, restarted);

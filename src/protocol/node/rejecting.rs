@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pending::Arrival;
+use super::pending::Received;
 use super::state::Node;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{
@@ -103,7 +103,7 @@ impl Node {
     /// Refuses a frame that a link sent.
     pub(super) fn reject(
         &mut self,
-        from: &Arrival,
+        from: &Received,
         ground: impl Into<Ground>,
         claims: impl FnOnce() -> Claims,
         detail: &str,

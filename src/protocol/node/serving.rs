@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::frames::cost;
-use super::pending::{Arrival, Asked, Reading, Waiting};
+use super::pending::{Asked, Reading, Received, Waiting};
 use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::PublicKey;
@@ -32,7 +32,7 @@ enum Held {
 }
 
 impl Node {
-    pub(super) fn on_request(&mut self, from: &Arrival, wants: &[Want]) {
+    pub(super) fn on_request(&mut self, from: &Received, wants: &[Want]) {
         // All of it is looked at before any of it is served.
         let mut open = self.serving.open_of(from.link);
         if open.len() + wants.len() > MAX_OPEN_WANTS {

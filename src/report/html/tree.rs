@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::super::{Had, Story};
+use super::super::{Had, Trace};
 use super::text::{cut, safe, time};
 
 /// Nodes of a tree that is drawn in full; of a larger one only the slowest way.
@@ -21,7 +21,7 @@ struct Row<'a> {
 }
 
 /// The story as a picture; `None` if nobody had it.
-pub fn tree(story: &Story) -> Option<String> {
+pub fn tree(story: &Trace) -> Option<String> {
     let full = story.delivered.len() <= MOST_NODES;
     let rows = if full { all(story) } else { slowest(story) };
     let start = story.posted.or(story.delivered.first().map(|had| had.at))?;
@@ -49,7 +49,7 @@ pub fn tree(story: &Story) -> Option<String> {
     ))
 }
 
-fn rest(story: &Story) -> String {
+fn rest(story: &Trace) -> String {
     let mut out = String::new();
     if !story.missing.is_empty() {
         let some: Vec<String> = story.missing.iter().take(20).map(|name| safe(name)).collect();
@@ -72,7 +72,7 @@ fn rest(story: &Story) -> String {
 }
 
 /// Everybody, parents before children, each subtree together.
-fn all(story: &Story) -> Vec<Row<'_>> {
+fn all(story: &Trace) -> Vec<Row<'_>> {
     let had = &story.delivered;
     let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
     for (number, one) in had.iter().enumerate().rev() {
@@ -104,7 +104,7 @@ fn all(story: &Story) -> Vec<Row<'_>> {
 }
 
 /// The way to the honest node that had it last.
-fn slowest(story: &Story) -> Vec<Row<'_>> {
+fn slowest(story: &Trace) -> Vec<Row<'_>> {
     let by_key: BTreeMap<&str, &Had> =
         story.delivered.iter().rev().map(|had| (&*had.key, had)).collect();
     let honest = story.delivered.iter().filter(|had| !story.liars.contains(&had.node));
@@ -119,7 +119,7 @@ fn slowest(story: &Story) -> Vec<Row<'_>> {
     way.into_iter().enumerate().map(|(row, had)| Row { had, parent: parent(row) }).collect()
 }
 
-fn draw(story: &Story, rows: &[Row<'_>], start: u64, end: u64) -> String {
+fn draw(story: &Trace, rows: &[Row<'_>], start: u64, end: u64) -> String {
     let x = |had: &Had| {
         let part = had.at.saturating_sub(start) as f64 / (end - start) as f64;
         LEFT + part * WIDTH

@@ -24,7 +24,7 @@ fn checks_take_as_long_as_the_scenario_says() {
 
 #[test]
 fn a_busy_node_answers_later_and_nobody_is_forgotten() {
-    // Checks of 5 ms on two workers are 400 a second, and a node is asked for 150 or more.
+    // Signatures of 5 ms on two workers are 400 a second, and a node is asked for 150 or more.
     let slow = |size: usize| {
         let mut scenario = scenario(7, &format!("settle = \"30s\"\n{}", cpu("5ms")));
         scenario.loads[0].every = std::time::Duration::from_millis(5);

@@ -106,11 +106,11 @@ fn churn_takes_one_node_after_the_other() {
     let mut sim = Sim::new(&scenario, 1);
     let mut most = 0;
     let mut died = std::collections::BTreeSet::new();
-    let begun = |sim: &Sim| sim.world.watch.zero.is_some();
+    let begun = |sim: &Sim| sim.world.recorder.zero.is_some();
     while sim.step() {
         if begun(&sim) {
-            let places = sim.world.places.iter().enumerate();
-            let down: Vec<usize> = places.filter(|(_, p)| !p.lives()).map(|(n, _)| n).collect();
+            let hosts = sim.world.hosts.iter().enumerate();
+            let down: Vec<usize> = hosts.filter(|(_, p)| !p.lives()).map(|(n, _)| n).collect();
             most = most.max(down.len());
             died.extend(down);
         }
@@ -135,7 +135,7 @@ fn a_restart_takes_as_long_as_it_says() {
         let mut sim = Sim::new(&scenario(7, &fault), 1);
         let (mut first, mut last) = (None, Time(0));
         while sim.step() {
-            if sim.world.watch.zero.is_some() && !sim.world.places[4].lives() {
+            if sim.world.recorder.zero.is_some() && !sim.world.hosts[4].lives() {
                 first.get_or_insert(sim.world.now);
                 last = sim.world.now;
             }

@@ -53,11 +53,11 @@ const DOWN: &str = "[[fault]]\nkind = \"kill\"\nat = \"1s\"\nuntil = \"3500ms\"\
 fn chosen(scenario: &Scenario) -> Vec<usize> {
     let mut sim = Sim::new(scenario, 1);
     let over = |sim: &Sim| {
-        let zero = sim.world.watch.zero;
+        let zero = sim.world.recorder.zero;
         zero.is_some_and(|zero| sim.world.now.since(zero).as_millis() >= 4000)
     };
     while !over(&sim) && sim.step() {}
-    let node = sim.world.places[VICTIM as usize].node().expect("it lives");
+    let node = sim.world.hosts[VICTIM as usize].node().expect("it lives");
     let mut chosen: Vec<usize> = node.chosen().filter_map(|key| sim.world.node_of(&key)).collect();
     chosen.sort_unstable();
     chosen

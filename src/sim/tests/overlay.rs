@@ -20,21 +20,21 @@ fn frames(sim: &Sim) -> u64 {
 }
 
 fn links(sim: &Sim) -> usize {
-    let nodes = sim.world.places.iter().filter_map(|place| place.node());
+    let nodes = sim.world.hosts.iter().filter_map(|host| host.node());
     nodes.map(|node| node.snapshot().ready_links()).sum::<usize>() / 2
 }
 
 /// Goes on until that second of the run.
 fn until(sim: &mut Sim, second: u128) {
     let early = |sim: &Sim| {
-        let zero = sim.world.watch.zero;
+        let zero = sim.world.recorder.zero;
         zero.is_none_or(|zero| sim.world.now.since(zero).as_millis() < second * 1000)
     };
     while early(sim) && sim.step() {}
 }
 
 /// Watches two seconds, the second of which has the burst.
-fn watch(sim: &mut Sim, from: u128) -> Seen {
+fn recorder(sim: &mut Sim, from: u128) -> Seen {
     until(sim, from);
     let (links, first) = (links(sim), frames(sim));
     until(sim, from + 1);
@@ -73,7 +73,7 @@ fn r8_links_and_frames_a_message_stay_the_same_for_half_an_hour() {
         burst(early + 1),
         burst(late + 1)
     ));
-    let (young, old) = (watch(&mut sim, early), watch(&mut sim, late));
+    let (young, old) = (recorder(&mut sim, early), recorder(&mut sim, late));
     eprintln!("{young:?} {old:?}");
     [&young, &old].iter().for_each(|seen| bounded(seen, NODES));
     assert!(old.links <= young.links * 5 / 4, "{young:?}, and later {old:?}");
@@ -84,7 +84,7 @@ fn r8_links_and_frames_a_message_stay_the_same_for_half_an_hour() {
 /// What the nodes keep in memory, in entries of all of them, by collection.
 fn kept(sim: &Sim) -> BTreeMap<&'static str, usize> {
     let mut kept = BTreeMap::new();
-    for node in sim.world.places.iter().filter_map(|place| place.node()) {
+    for node in sim.world.hosts.iter().filter_map(|host| host.node()) {
         for (name, entries, _) in node.occupancy() {
             *kept.entry(name).or_default() += entries;
         }

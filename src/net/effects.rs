@@ -3,20 +3,20 @@
 use super::checkers::Job;
 use super::driver::Driver;
 use super::outbox::Chunk;
-use crate::adversary::Act;
+use crate::adversary::Effect;
 use crate::protocol::{CloseWhy, LinkId, Output, Reason, Record};
 
 impl Driver {
-    pub(super) fn carry_out(&mut self, act: Act) {
+    pub(super) fn carry_out(&mut self, act: Effect) {
         match act {
-            Act::Node(output) => self.output(output),
-            Act::Raw { link, bytes } => self.send(link, Chunk::Raw(bytes)),
-            Act::Pause { link, reading } => {
+            Effect::Node(output) => self.output(output),
+            Effect::Raw { link, bytes } => self.send(link, Chunk::Raw(bytes)),
+            Effect::Pause { link, reading } => {
                 if let Some(link) = self.open(link) {
                     link.inbox.pause(reading);
                 }
             }
-            Act::Pace { link, bytes_per_s } => {
+            Effect::Pace { link, bytes_per_s } => {
                 if let Some(link) = self.open(link) {
                     link.outbox.set_pace(bytes_per_s);
                 }

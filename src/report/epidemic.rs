@@ -7,7 +7,7 @@ const MOST_HOPS: usize = 64;
 
 /// Push alone among nodes that all are honest, in rounds of equal length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Theory {
+pub struct EpidemicModel {
     /// Links that a node pushes on, on average.
     pub fan_out: f64,
     /// Rounds until everybody has it if all who have it push to `k` random nodes in every round:
@@ -19,7 +19,7 @@ pub struct Theory {
     pub reached: Vec<f64>,
 }
 
-impl Theory {
+impl EpidemicModel {
     /// For so many nodes and links that they chose; `None` where nothing is pushed.
     pub fn of(nodes: usize, links: usize) -> Option<Self> {
         if nodes < 2 || links == 0 {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn ten_thousand_nodes_at_fan_out_eight() {
         // Median 5 hops, 99 % by 6, nearly the last by 7.
-        let theory = Theory::of(10_000, 80_000).expect("pushes");
+        let theory = EpidemicModel::of(10_000, 80_000).expect("pushes");
         assert_eq!(theory.fan_out, 8.0);
         assert_eq!(theory.rounds, 5.34);
         let by = |hops: usize| theory.reached[hops];
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn nothing_is_said_where_nothing_is_pushed() {
-        assert_eq!(Theory::of(1, 5), None);
-        assert_eq!(Theory::of(5, 0), None);
-        assert!(Theory::of(1_000_000, 1).expect("slow").reached.len() <= MOST_HOPS);
+        assert_eq!(EpidemicModel::of(1, 5), None);
+        assert_eq!(EpidemicModel::of(5, 0), None);
+        assert!(EpidemicModel::of(1_000_000, 1).expect("slow").reached.len() <= MOST_HOPS);
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::attribution::Attribution;
-use super::ways::{ByBatch, Ways};
+use super::paths::{ByBatch, Paths};
 use super::{Arrival, Recording, Refused};
 
 /// Arrivals that `deliveries.ndjson` keeps at most, but always one batch: 40 bytes each.
@@ -16,7 +16,7 @@ const MOST_ARRIVALS: usize = 200_000;
 
 /// One message or batch. Times are microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Story {
+pub struct Trace {
     /// Its id.
     pub id: String,
     /// Its author's key.
@@ -176,7 +176,7 @@ pub struct RefusalLine {
     pub count: u64,
 }
 
-impl Story {
+impl Trace {
     /// Tells it from lines; `refused` are those of the log that name its id.
     pub fn from_lines(cast: &Cast, line: &BatchLine, refused: Vec<RefusalLine>) -> Self {
         let node = |number: u32| cast.nodes.get(number as usize);
@@ -236,7 +236,7 @@ impl From<RefusalLine> for Refusal {
 
 /// The story of a batch of a recording, by its id or a prefix of it, with or without a message's
 /// index; of the slowest one for the empty prefix. `None` if none or several are called so.
-pub fn story(run: &Recording, id: &str) -> Option<Story> {
+pub fn story(run: &Recording, id: &str) -> Option<Trace> {
     let teller = Teller::of(run);
     let number = if id.is_empty() {
         teller.slowest()?
@@ -256,7 +256,7 @@ pub fn story(run: &Recording, id: &str) -> Option<Story> {
     let mut refused: Vec<_> =
         named.map(|(node, row)| refusal(run, &attribution, node, row)).collect();
     refused.sort_by_key(|line| line.time);
-    Some(Story::from_lines(&teller.cast(run.batches.len()), &teller.line(number), refused))
+    Some(Trace::from_lines(&teller.cast(run.batches.len()), &teller.line(number), refused))
 }
 
 /// The lines of `rejections.ndjson`, without newlines: one compact object each.
@@ -315,7 +315,7 @@ fn refusal(
 pub(super) struct Teller<'a> {
     run: &'a Recording,
     by_batch: ByBatch,
-    ways: Ways,
+    ways: Paths,
     /// Of each batch: how long it took to its last honest node.
     delays: Vec<u64>,
 }
@@ -323,7 +323,7 @@ pub(super) struct Teller<'a> {
 impl<'a> Teller<'a> {
     pub fn of(run: &'a Recording) -> Self {
         let by_batch = ByBatch::of(run);
-        let ways = Ways::of(run, &by_batch);
+        let ways = Paths::of(run, &by_batch);
         let mut teller = Self { run, by_batch, ways, delays: vec![] };
         teller.delays = (0..run.batches.len()).map(|number| teller.delay(number)).collect();
         teller
@@ -455,7 +455,7 @@ mod tests {
         let cast: Cast = serde_json::from_str(&lines.next().expect("a cast")).expect("reads");
         assert_eq!((cast.batches, cast.kept), (3, 3));
         let first: BatchLine = serde_json::from_str(&lines.next().expect("one")).expect("reads");
-        assert_eq!(Some(Story::from_lines(&cast, &first, vec![])), story(&run, "aa"));
+        assert_eq!(Some(Trace::from_lines(&cast, &first, vec![])), story(&run, "aa"));
         let refused: Vec<String> = rejection_lines(&run).collect();
         let row: RefusalLine = serde_json::from_str(&refused[0]).expect("reads");
         assert_eq!((row.behaviour.as_deref(), row.count), (Some("forge"), 5));

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::ends::Fate;
+use super::link::Fate;
 use crate::protocol::{Record, StoredBatch, Ticket, Time};
 use crate::report::{Arrival, BatchRecord};
-use crate::scenario::Strike;
+use crate::scenario::FaultEvent;
 use crate::wire::BatchId;
 
 /// A message that was handed to a publisher, or found none.
@@ -15,8 +15,8 @@ pub(super) struct Posted {
     /// When it was due.
     pub at: Time,
     pub size: u32,
-    /// Its batch and its place there, once that is signed.
-    pub place: Option<(u32, u32)>,
+    /// Its batch and its host there, once that is signed.
+    pub position: Option<(u32, u32)>,
     pub acknowledged: bool,
     /// Its publisher died before it answered.
     pub excused: bool,
@@ -24,7 +24,7 @@ pub(super) struct Posted {
 
 /// What was seen so far. Times are absolute until the run is over.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(super) struct Recorder {
     /// The run's zero, once it is known.
     pub zero: Option<Time>,
     pub posts: Vec<Posted>,
@@ -33,7 +33,7 @@ pub(super) struct Watch {
     /// Deliveries that a crash undid, by index.
     pub undone: Vec<u32>,
     pub counted: BTreeMap<&'static str, u64>,
-    pub strikes: Vec<Strike>,
+    pub fault_events: Vec<FaultEvent>,
     /// Who publishes each load.
     pub publishers: Vec<Vec<usize>>,
     /// Batches of honest authors that living honest nodes hold, over all of them.
@@ -54,7 +54,7 @@ pub(super) struct Watch {
     tickets: BTreeMap<(usize, Ticket), u32>,
 }
 
-impl Watch {
+impl Recorder {
     /// Counts something that must really have happened for the run to prove anything.
     pub fn count(&mut self, what: &'static str, by: u64) {
         if by > 0 {
@@ -78,7 +78,7 @@ impl Watch {
         let batch = self.batch(stored, Some(node as u32));
         for (index, post) in posts.iter().enumerate() {
             // Noted already; it counts as taken once the node acknowledges it.
-            self.posts[*post as usize].place = Some((batch, index as u32));
+            self.posts[*post as usize].position = Some((batch, index as u32));
         }
         self.batches[batch as usize].posts = posts;
     }
@@ -152,12 +152,12 @@ impl Watch {
         for record in lost {
             let Record::Batch(stored) = record else { continue };
             let Some(batch) = self.ids.get(&stored.id) else { continue };
-            let place = self
+            let host = self
                 .arrivals
                 .iter()
                 .rposition(|arrival| arrival.node as usize == node && arrival.batch == *batch);
-            if let Some(place) = place {
-                self.undone.push(place as u32);
+            if let Some(host) = host {
+                self.undone.push(host as u32);
                 self.count(name, 1);
             }
         }

@@ -6,7 +6,7 @@ use crate::protocol::{LinkId, Output};
 
 /// What a malicious node wants done.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub enum Effect {
     /// What its honest node wants done, as it is or rewritten.
     Node(Output),
     /// Bytes for a link's stream as they are, length prefix included; after what was given before.

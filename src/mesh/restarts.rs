@@ -13,7 +13,7 @@ use super::{Mesh, Seen};
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What nodes told before they were killed, by number.
-pub(super) struct Lives {
+pub(super) struct Restarts {
     /// In whose names they deliver what counts.
     authors: Vec<String>,
     /// Bytes of the largest payload.
@@ -21,7 +21,7 @@ pub(super) struct Lives {
     past: Vec<Option<Seen>>,
 }
 
-impl Lives {
+impl Restarts {
     /// Nobody has died yet.
     pub fn new(mesh: &Mesh, size: usize) -> Self {
         let authors = mesh.honest().map(|node| node.entry.key.clone()).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::{escape, output};
-use crate::report::{Had, Story};
+use crate::report::{Had, Trace};
 
 /// Nodes of a tree that are drawn.
 const MOST_LINES: usize = 400;
@@ -12,7 +12,7 @@ const MOST_LINES: usize = 400;
 const MOST_WAY: usize = 64;
 
 /// The story, with ANSI colours.
-pub fn text(story: &Story) -> String {
+pub fn text(story: &Trace) -> String {
     let mut out = format!("\x1b[1mmessage {}\x1b[0m\n", story.id);
     if let (Some(author), Some(name), Some(seq)) = (&story.author, &story.author_name, story.seq) {
         let name = escape::escape(name, 64);
@@ -51,7 +51,7 @@ pub fn text(story: &Story) -> String {
 }
 
 /// The way to the node that had it last, where all of it was recorded.
-fn slowest(story: &Story, out: &mut String) {
+fn slowest(story: &Trace, out: &mut String) {
     if !story.recorded {
         return;
     }
@@ -77,7 +77,7 @@ fn slowest(story: &Story, out: &mut String) {
 
 /// Who had it from whom.
 struct Tree<'a> {
-    story: &'a Story,
+    story: &'a Trace,
     had: &'a [Had],
     children: BTreeMap<&'a str, Vec<usize>>,
     drawn: BTreeSet<usize>,
@@ -85,7 +85,7 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    fn new(story: &'a Story) -> Self {
+    fn new(story: &'a Trace) -> Self {
         let had = &*story.delivered;
         let mut children: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (number, one) in had.iter().enumerate() {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_story_is_a_tree_and_leaves_nobody_out() {
-        let story = Story {
+        let story = Trace {
             id: "aa.0".into(),
             delivered: vec![
                 had("n0", 1_000_000, 0, None),
@@ -182,7 +182,7 @@ mod tests {
             ],
             missing: vec!["n7".into(), "n8".into()],
             liars: ["n8".to_owned()].into(),
-            ..Story::default()
+            ..Trace::default()
         };
         let text = anstream::adapter::strip_str(&text(&story)).to_string();
         for line in [
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_recorded_story_says_what_was_claimed_and_what_was_true() {
-        let mut story = Story {
+        let mut story = Trace {
             recorded: true,
             posted: Some(1_000_000),
             delivered: vec![
@@ -210,7 +210,7 @@ mod tests {
                 had("n2", 1_009_000, 1, Some("n1")),
             ],
             liars: ["n1".to_owned()].into(),
-            ..Story::default()
+            ..Trace::default()
         };
         story.delivered[2].true_hops = Some(2);
         let text = anstream::adapter::strip_str(&text(&story)).to_string();
@@ -230,7 +230,7 @@ mod tests {
         let from = |number: u32| (number > 0).then(|| name(number - 1));
         let one = |number: u32| had(&name(number), 1, 9, from(number).as_deref());
         let mut story =
-            Story { recorded: true, delivered: (0..5000).map(one).collect(), ..Story::default() };
+            Trace { recorded: true, delivered: (0..5000).map(one).collect(), ..Trace::default() };
         let long = text(&story);
         assert!(long.contains("… and 4600 more"), "{}", long.len());
         story.delivered.truncate(3);

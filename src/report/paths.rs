@@ -49,11 +49,11 @@ const UNKNOWN: u32 = u32::MAX - 2;
 const NOWHERE: u32 = u32::MAX;
 
 /// Links that each arrival really crossed.
-pub struct Ways {
+pub struct Paths {
     depth: Vec<u32>,
 }
 
-impl Ways {
+impl Paths {
     /// Follows every arrival to its author, in time linear in arrivals. A way on which some node's
     /// arrival is not known, or that runs in a circle, is unknown.
     pub fn of(run: &Recording, by_batch: &ByBatch) -> Self {

@@ -17,7 +17,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What became of a dial, or an inbound handshake that succeeded.
-pub(super) enum Arrival {
+pub(super) enum LinkEvent {
     Linked { stream: Box<TlsStream<Paced<TcpStream>>>, peer: PublicKey, dialled: bool },
     DialFailed { peer: PublicKey },
 }
@@ -30,22 +30,22 @@ pub(super) struct Mail {
     /// Answers of checkers and store.
     pub answers: Vec<Input>,
     /// Links to be.
-    pub arrivals: Vec<Arrival>,
+    pub arrivals: Vec<LinkEvent>,
     /// Links whose inbox was empty and is not any more.
     pub ready: Vec<LinkId>,
     /// Links on which everything handed out was written; a malicious node's only.
     pub drained: Vec<LinkId>,
 }
 
-/// The driver's mailbox.
+/// The driver's queue.
 #[derive(Default)]
-pub(super) struct Mailbox {
+pub(super) struct Queue {
     mail: Mutex<Mail>,
     bell: Notify,
     stopping: AtomicBool,
 }
 
-impl Mailbox {
+impl Queue {
     /// Wakes the driver: something it looks at elsewhere has changed.
     pub fn wake(&self) {
         self.bell.notify_one();
@@ -77,7 +77,7 @@ impl Mailbox {
         self.wake();
     }
 
-    pub fn arrival(&self, arrival: Arrival) {
+    pub fn arrival(&self, arrival: LinkEvent) {
         lock(&self.mail).arrivals.push(arrival);
         self.wake();
     }

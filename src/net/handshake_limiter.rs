@@ -37,8 +37,8 @@ struct Address {
     half_open: usize,
 }
 
-/// The gate. Owned by the listener; pure.
-pub(super) struct Gate {
+/// The limiter. Owned by the listener; pure.
+pub(super) struct HandshakeLimiter {
     /// How many members the file lists at an address.
     listed: BTreeMap<IpAddr, u64>,
     /// What a listed member may do.
@@ -71,8 +71,8 @@ fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Gate {
-    /// A gate that knows the addresses of a network file.
+impl HandshakeLimiter {
+    /// A limiter that knows the addresses of a network file.
     pub fn new(listed: impl IntoIterator<Item = IpAddr>) -> Self {
         let mut counts = BTreeMap::new();
         for address in listed {
@@ -173,11 +173,11 @@ mod tests {
     }
 
     /// How many of `tries` calls from `address` at that moment get in and through.
-    fn admitted(gate: &mut Gate, now: u64, address: IpAddr, tries: usize) -> usize {
+    fn admitted(limiter: &mut HandshakeLimiter, now: u64, address: IpAddr, tries: usize) -> usize {
         let mut count = 0;
         for _ in 0..tries {
-            if let Ok(permit) = gate.admit(now, address) {
-                gate.done(permit, false);
+            if let Ok(permit) = limiter.admit(now, address) {
+                limiter.done(permit, false);
                 count += 1;
             }
         }
@@ -186,64 +186,64 @@ mod tests {
 
     #[test]
     fn one_address_gets_its_share_and_then_its_rate() {
-        let mut gate = Gate::new([]);
+        let mut limiter = HandshakeLimiter::new([]);
         let burst = EACH.burst as usize;
-        assert_eq!(admitted(&mut gate, 0, ip(1), 1000), burst);
-        assert_eq!(admitted(&mut gate, 0, ip(2), 1000), burst);
-        assert_eq!(gate.admit(0, ip(1)).err(), Some(Inbound::AddressRate));
-        assert_eq!(admitted(&mut gate, 1_000_000, ip(1), 1000), EACH.per_s as usize);
+        assert_eq!(admitted(&mut limiter, 0, ip(1), 1000), burst);
+        assert_eq!(admitted(&mut limiter, 0, ip(2), 1000), burst);
+        assert_eq!(limiter.admit(0, ip(1)).err(), Some(Inbound::AddressRate));
+        assert_eq!(admitted(&mut limiter, 1_000_000, ip(1), 1000), EACH.per_s as usize);
         // Two members behind one address have twice as much.
-        let mut shared = Gate::new([ip(1), ip(1)]);
+        let mut shared = HandshakeLimiter::new([ip(1), ip(1)]);
         assert_eq!(admitted(&mut shared, 0, ip(1), 1000), 2 * burst);
     }
 
     #[test]
     fn strangers_from_everywhere_leave_the_known_their_share() {
-        let mut gate = Gate::new([ip(1)]);
+        let mut limiter = HandshakeLimiter::new([ip(1)]);
         let mut got_in = 0;
         for number in 0..100_000 {
-            got_in += admitted(&mut gate, 0, ip(1000 + number), 1);
+            got_in += admitted(&mut limiter, 0, ip(1000 + number), 1);
         }
         assert_eq!(got_in, STRANGERS.burst as usize);
-        assert!(gate.addresses.len() <= REMEMBERED && gate.by_age.len() <= REMEMBERED);
-        assert_eq!(gate.admit(0, ip(7)).err(), Some(Inbound::Budget));
-        assert!(gate.admit(0, ip(1)).is_ok());
+        assert!(limiter.addresses.len() <= REMEMBERED && limiter.by_age.len() <= REMEMBERED);
+        assert_eq!(limiter.admit(0, ip(7)).err(), Some(Inbound::Budget));
+        assert!(limiter.admit(0, ip(1)).is_ok());
         // A whole second of everything stays within a tenth of a core.
         const { assert!((KNOWN.per_s + STRANGERS.per_s) * 350 <= 100_000) };
     }
 
     #[test]
     fn handshakes_under_way_are_limited_and_handed_back() {
-        let mut gate = Gate::new([ip(1)]);
+        let mut limiter = HandshakeLimiter::new([ip(1)]);
         let mut permits = vec![];
         for number in 0..1000 {
-            permits.extend(gate.admit(number * 1_000_000, ip(100 + number as u32)));
+            permits.extend(limiter.admit(number * 1_000_000, ip(100 + number as u32)));
         }
         assert_eq!(permits.len(), HALF_OPEN_STRANGERS);
-        let own: Vec<_> = (0..20).filter_map(|_| gate.admit(1 << 40, ip(1)).ok()).collect();
+        let own: Vec<_> = (0..20).filter_map(|_| limiter.admit(1 << 40, ip(1)).ok()).collect();
         assert_eq!(own.len(), HALF_OPEN_EACH);
         for permit in permits.into_iter().chain(own) {
-            gate.done(permit, false);
+            limiter.done(permit, false);
         }
-        assert_eq!((gate.half_open_unlisted, gate.half_open_strangers), (0, 0));
-        assert!(gate.addresses.values().all(|address| address.half_open == 0));
+        assert_eq!((limiter.half_open_unlisted, limiter.half_open_strangers), (0, 0));
+        assert!(limiter.addresses.values().all(|address| address.half_open == 0));
     }
 
     #[test]
     fn a_third_of_the_members_at_full_rate_cannot_shut_out_the_rest() {
         for (members, holding) in [(4, false), (31, false), (100, false), (31, true), (100, true)] {
-            let mut gate = Gate::new((0..members).map(ip));
+            let mut limiter = HandshakeLimiter::new((0..members).map(ip));
             let (liars, honest) = ((members - 1) / 3, ip(members - 1));
             let mut got_in = 0;
             for ms in 0..20_000 {
                 for liar in 0..liars {
                     // Either they finish at once, or never.
-                    if let (Ok(permit), false) = (gate.admit(ms * 1000, ip(liar)), holding) {
-                        gate.done(permit, false);
+                    if let (Ok(permit), false) = (limiter.admit(ms * 1000, ip(liar)), holding) {
+                        limiter.done(permit, false);
                     }
                 }
                 if ms % 1000 == 999 {
-                    got_in += admitted(&mut gate, ms * 1000, honest, 1);
+                    got_in += admitted(&mut limiter, ms * 1000, honest, 1);
                 }
             }
             assert_eq!(got_in, 20, "{members} {holding}");
@@ -252,14 +252,14 @@ mod tests {
 
     #[test]
     fn who_linked_lately_is_known_and_hosts_of_ipv6_are_one() {
-        let mut gate = Gate::new([]);
+        let mut limiter = HandshakeLimiter::new([]);
         for number in 0..1000 {
-            let permit = gate.admit(u64::from(number) * 1_000_000, ip(number)).expect("room");
-            gate.done(permit, true);
+            let permit = limiter.admit(u64::from(number) * 1_000_000, ip(number)).expect("room");
+            limiter.done(permit, true);
         }
-        assert_eq!(gate.recent.len(), RECENT);
-        assert!(gate.admit(1 << 40, ip(999)).is_ok_and(|permit| permit.known));
-        assert!(gate.admit(1 << 40, ip(0)).is_ok_and(|permit| !permit.known));
+        assert_eq!(limiter.recent.len(), RECENT);
+        assert!(limiter.admit(1 << 40, ip(999)).is_ok_and(|permit| permit.known));
+        assert!(limiter.admit(1 << 40, ip(0)).is_ok_and(|permit| !permit.known));
         let host = |last: u16| IpAddr::V6([0x2001, 0xdb8, 0, 1, 0, 0, 0, last].into());
         assert_eq!(canonical(host(1)), canonical(host(2)));
         assert_eq!(

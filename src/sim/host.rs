@@ -1,4 +1,4 @@
-//! A node's place in the world: what runs there, its disk, and what was seen of it.
+//! A host: what runs there, its disk, and what was seen of it.
 
 use std::collections::BTreeMap;
 
@@ -47,8 +47,8 @@ impl Log {
     }
 }
 
-/// A place.
-pub(super) struct Place {
+/// A host.
+pub(super) struct Host {
     /// What runs there; nothing if it is dead, or was not started yet.
     pub actor: Option<Actor>,
     pub key: PublicKey,
@@ -90,7 +90,7 @@ pub(super) struct Place {
     pub posted: std::collections::VecDeque<u32>,
 }
 
-impl Place {
+impl Host {
     pub fn new(
         key: PublicKey,
         honest: bool,

@@ -8,7 +8,7 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// From now on a panic prints nothing, in any thread of the process; [`caught`] tells its message
+/// From now on a panic prints nothing, in any thread of the process; [`catch_panic`] tells its message
 /// and where it was raised.
 pub fn quiet_panics() {
     set_hook(Box::new(|info| {
@@ -22,7 +22,7 @@ pub fn quiet_panics() {
 ///
 /// # Errors
 /// The message of the panic; with its place if [`quiet_panics`] was called.
-pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     LAST.with(|last| last.borrow_mut().take());
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         LAST.with(|last| last.borrow_mut().take()).unwrap_or_else(|| message(&*payload))
@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_result_with_its_message() {
-        assert_eq!(caught(|| 5), Ok(5));
-        let error = caught(|| panic!("no {}", "way")).map(|()| 0).expect_err("panics");
+        assert_eq!(catch_panic(|| 5), Ok(5));
+        let error = catch_panic(|| panic!("no {}", "way")).map(|()| 0).expect_err("panics");
         assert!(error.starts_with("no way"), "{error}");
-        assert_eq!(caught(|| 6), Ok(6));
+        assert_eq!(catch_panic(|| 6), Ok(6));
     }
 }

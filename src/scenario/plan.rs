@@ -12,18 +12,18 @@ use crate::adversary::Spec;
 
 /// Something that happens to the mesh at a moment of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strike {
+pub struct FaultEvent {
     /// When, from the run's zero.
     pub at: Duration,
     /// The fault that it is part of, by index.
     pub fault: usize,
     /// What happens.
-    pub act: Act,
+    pub act: FaultAction,
 }
 
-/// What happens in a [`Strike`].
+/// What happens in a [`FaultEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum FaultAction {
     /// A fault of links begins: partition, isolate, loss, delay, cap.
     Impair,
     /// It ends.
@@ -75,7 +75,7 @@ impl Scenario {
         cast
     }
 
-    /// Whom a fault strikes, ascending; chosen by the seed.
+    /// Whom a fault fault_events, ascending; chosen by the seed.
     pub fn struck(&self, fault: usize, seed: u64) -> Vec<usize> {
         let Some(select) = self.faults.get(fault).map(|fault| &fault.select) else {
             return Vec::new();
@@ -108,48 +108,50 @@ impl Scenario {
 
     /// Everything that faults do, in the order of time. Where faults overlap, a node dies once and
     /// starts when the last of them lets go; an act that would change nothing is left out.
-    pub fn strikes(&self, seed: u64) -> Vec<Strike> {
-        let mut strikes = Vec::new();
+    pub fn fault_events(&self, seed: u64) -> Vec<FaultEvent> {
+        let mut fault_events = Vec::new();
         for (number, fault) in self.faults.iter().enumerate() {
             let struck = self.struck(number, seed);
-            let mut add = |at, act| strikes.push(Strike { at, fault: number, act });
+            let mut add = |at, act| fault_events.push(FaultEvent { at, fault: number, act });
             match fault.kind {
                 FaultKind::Kill => {
                     for node in struck {
-                        add(fault.at, Act::Kill(node));
+                        add(fault.at, FaultAction::Kill(node));
                         if let Some(until) = fault.until {
-                            add(until, Act::Start(node));
+                            add(until, FaultAction::Start(node));
                         }
                     }
                 }
                 FaultKind::Restart(down) => {
                     for node in struck {
-                        add(fault.at, Act::Kill(node));
-                        add(fault.at.saturating_add(down), Act::Start(node));
+                        add(fault.at, FaultAction::Kill(node));
+                        add(fault.at.saturating_add(down), FaultAction::Start(node));
                     }
                 }
                 FaultKind::Pause => {
                     for node in struck {
-                        add(fault.at, Act::Pause(node));
+                        add(fault.at, FaultAction::Pause(node));
                         if let Some(until) = fault.until {
-                            add(until, Act::Resume(node));
+                            add(until, FaultAction::Resume(node));
                         }
                     }
                 }
                 FaultKind::DiskFull => {
                     for node in struck {
-                        add(fault.at, Act::Fill(node));
+                        add(fault.at, FaultAction::Fill(node));
                         if let Some(until) = fault.until {
-                            add(until, Act::Free(node));
+                            add(until, FaultAction::Free(node));
                         }
                     }
                 }
-                FaultKind::Rot(_) => struck.into_iter().for_each(|n| add(fault.at, Act::Rot(n))),
+                FaultKind::Rot(_) => {
+                    struck.into_iter().for_each(|n| add(fault.at, FaultAction::Rot(n)))
+                }
                 FaultKind::Wipe => {
                     for node in struck {
-                        add(fault.at, Act::Wipe(node));
+                        add(fault.at, FaultAction::Wipe(node));
                         if let Some(until) = fault.until {
-                            add(until, Act::Start(node));
+                            add(until, FaultAction::Start(node));
                         }
                     }
                 }
@@ -159,15 +161,15 @@ impl Scenario {
                     churn((fault.at, until), (every, down), &struck, &mut rng, &mut add);
                 }
                 _ => {
-                    add(fault.at, Act::Impair);
+                    add(fault.at, FaultAction::Impair);
                     if let Some(until) = fault.until {
-                        add(until, Act::Mend);
+                        add(until, FaultAction::Mend);
                     }
                 }
             }
         }
-        strikes.sort_by_key(|strike| strike.at);
-        without_overlaps(strikes)
+        fault_events.sort_by_key(|event| event.at);
+        without_overlaps(fault_events)
     }
 
     /// Who publishes a load, by number.
@@ -199,9 +201,9 @@ impl Scenario {
 
     /// When the last message is due, the last fault ends and the duration is over.
     pub fn ends(&self, seed: u64) -> Duration {
-        let strikes = self.strikes(seed).last().map(|strike| strike.at);
+        let fault_events = self.fault_events(seed).last().map(|event| event.at);
         let loads = self.loads.iter().filter_map(|load| self.last_due(load));
-        loads.chain(strikes).fold(self.duration, Duration::max)
+        loads.chain(fault_events).fold(self.duration, Duration::max)
     }
 
     fn last_due(&self, load: &Load) -> Option<Duration> {
@@ -221,7 +223,7 @@ fn churn(
     (every, down): (Duration, Duration),
     struck: &[usize],
     rng: &mut ChaCha8Rng,
-    add: &mut impl FnMut(Duration, Act),
+    add: &mut impl FnMut(Duration, FaultAction),
 ) {
     let mut up = struck.to_vec();
     // All are down for as long, so the first that died is the first that is back.
@@ -234,8 +236,8 @@ fn churn(
         if !up.is_empty() {
             let node = up.swap_remove(rng.random_range(0..up.len()));
             let back = at.saturating_add(down).min(until);
-            add(at, Act::Kill(node));
-            add(back, Act::Start(node));
+            add(at, FaultAction::Kill(node));
+            add(back, FaultAction::Start(node));
             dead.push_back((back, node));
         }
         at = at.saturating_add(every);
@@ -244,25 +246,25 @@ fn churn(
 
 /// Leaves out what changes nothing, where faults overlap: a node that two of them hold down dies
 /// once and starts when the last lets go; so with pauses.
-fn without_overlaps(strikes: Vec<Strike>) -> Vec<Strike> {
+fn without_overlaps(fault_events: Vec<FaultEvent>) -> Vec<FaultEvent> {
     let mut held: BTreeMap<(char, usize), u32> = BTreeMap::new();
-    let changes = |strike: &Strike| {
-        let (key, takes) = match strike.act {
-            Act::Kill(node) | Act::Wipe(node) => (('d', node), true),
-            Act::Start(node) => (('d', node), false),
-            Act::Pause(node) => (('p', node), true),
-            Act::Resume(node) => (('p', node), false),
-            Act::Fill(node) => (('f', node), true),
-            Act::Free(node) => (('f', node), false),
-            Act::Impair | Act::Mend | Act::Rot(_) => return true,
+    let changes = |event: &FaultEvent| {
+        let (key, takes) = match event.act {
+            FaultAction::Kill(node) | FaultAction::Wipe(node) => (('d', node), true),
+            FaultAction::Start(node) => (('d', node), false),
+            FaultAction::Pause(node) => (('p', node), true),
+            FaultAction::Resume(node) => (('p', node), false),
+            FaultAction::Fill(node) => (('f', node), true),
+            FaultAction::Free(node) => (('f', node), false),
+            FaultAction::Impair | FaultAction::Mend | FaultAction::Rot(_) => return true,
         };
         let holders = held.entry(key).or_default();
         let before = *holders;
         *holders = if takes { before.saturating_add(1) } else { before.saturating_sub(1) };
         // The dead lose their disks too.
-        matches!(strike.act, Act::Wipe(_)) || (before == 0) != (*holders == 0)
+        matches!(event.act, FaultAction::Wipe(_)) || (before == 0) != (*holders == 0)
     };
-    strikes.into_iter().filter(changes).collect()
+    fault_events.into_iter().filter(changes).collect()
 }
 
 #[cfg(test)]
@@ -332,17 +334,17 @@ mod tests {
                          every = '100ms'\ndown = '1s'\nselect = { count = 3 }\n";
 
     /// Checks that only the living die and only the dead start; how many died.
-    fn deaths(strikes: &[Strike], nodes: usize) -> usize {
+    fn deaths(fault_events: &[FaultEvent], nodes: usize) -> usize {
         let mut up = vec![true; nodes];
         let mut deaths = 0;
-        for strike in strikes {
-            match strike.act {
-                Act::Kill(node) => {
-                    assert!(std::mem::replace(&mut up[node], false), "{strike:?} of a dead node");
+        for event in fault_events {
+            match event.act {
+                FaultAction::Kill(node) => {
+                    assert!(std::mem::replace(&mut up[node], false), "{event:?} of a dead node");
                     deaths += 1;
                 }
-                Act::Start(node) => {
-                    assert!(!std::mem::replace(&mut up[node], true), "{strike:?} of a living node");
+                FaultAction::Start(node) => {
+                    assert!(!std::mem::replace(&mut up[node], true), "{event:?} of a living node");
                 }
                 _ => {}
             }
@@ -354,12 +356,12 @@ mod tests {
     #[test]
     fn churn_kills_the_living_only_and_all_come_back() {
         for seed in 0..50 {
-            let strikes = scenario(CHURN).strikes(seed);
-            assert!(deaths(&strikes, 4) > 30, "three nodes, each dead most of 14 seconds");
-            assert!(strikes.iter().all(|s| s.at >= seconds(1.0) && s.at <= seconds(15.0)));
-            assert!(strikes.is_sorted_by_key(|strike| strike.at));
+            let fault_events = scenario(CHURN).fault_events(seed);
+            assert!(deaths(&fault_events, 4) > 30, "three nodes, each dead most of 14 seconds");
+            assert!(fault_events.iter().all(|s| s.at >= seconds(1.0) && s.at <= seconds(15.0)));
+            assert!(fault_events.is_sorted_by_key(|event| event.at));
         }
-        assert_ne!(scenario(CHURN).strikes(1), scenario(CHURN).strikes(2));
+        assert_ne!(scenario(CHURN).fault_events(1), scenario(CHURN).fault_events(2));
     }
 
     #[test]
@@ -368,9 +370,9 @@ mod tests {
                     'n1', 'n2', 'n3'] }\n[[fault]]\nkind = 'restart'\nat = '3s'\nselect = { nodes \
                     = ['n0'] }\n";
         for seed in 0..50 {
-            let strikes = scenario(&format!("{CHURN}{more}")).strikes(seed);
-            assert!(deaths(&strikes, 4) >= 4);
-            let starts = strikes.iter().filter(|s| matches!(s.act, Act::Start(_)));
+            let fault_events = scenario(&format!("{CHURN}{more}")).fault_events(seed);
+            assert!(deaths(&fault_events, 4) >= 4);
+            let starts = fault_events.iter().filter(|s| matches!(s.act, FaultAction::Start(_)));
             assert_eq!(starts.filter(|s| s.at == seconds(18.0)).count(), 4, "the last lets go");
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _};
 
-use super::act::Act;
 use super::attempts::{Attempt, Attempts};
+use super::effect::Effect;
 use super::links::Links;
 use super::memory::Memory;
 use super::spec::{Chance, When};
@@ -37,7 +37,7 @@ impl Sending {
 }
 
 /// What becomes of a frame that the honest node wants sent.
-pub(super) enum Fate {
+pub(super) enum Disposition {
     /// It is sent, perhaps altered.
     Sent(Sending),
     /// It never is.
@@ -47,7 +47,7 @@ pub(super) enum Fate {
 }
 
 /// Everything that behaviours share.
-pub(super) struct Stage {
+pub(super) struct Context {
     pub now: Time,
     pub identity: Identity,
     pub network: Arc<Network>,
@@ -56,20 +56,20 @@ pub(super) struct Stage {
     pub memory: Memory,
     pub links: Links,
     pub attempts: Attempts,
-    pub acts: VecDeque<Act>,
+    pub acts: VecDeque<Effect>,
     /// When the first link came up: the zero of `@when`.
     pub first_link: Option<Time>,
     /// The own lane as the node sees it: its tip, and the id there.
     pub own_tip: (u64, BatchId),
 }
 
-impl Stage {
+impl Context {
     /// Whether a behaviour shows now; chance apart.
     pub fn active(&self, when: When) -> bool {
         self.first_link.is_some_and(|first| when.covers(self.now.since(first)))
     }
 
-    /// When [`Stage::active`] changes next.
+    /// When [`Context::active`] changes next.
     pub fn next_change(&self, when: When) -> Option<Time> {
         let first = self.first_link?;
         when.next_change(self.now.since(first)).map(|at| first.after(at))
@@ -144,7 +144,7 @@ impl Stage {
     /// Writes a length prefix and bytes that need not fit each other.
     pub fn raw_bytes(&mut self, link: LinkId, length: u32, bytes: &[u8]) {
         let bytes = [&length.to_be_bytes()[..], bytes].concat();
-        self.acts.push_back(Act::Raw { link, bytes: bytes.into() });
+        self.acts.push_back(Effect::Raw { link, bytes: bytes.into() });
     }
 
     /// A frame of the node's will never leave.

@@ -15,18 +15,18 @@ struct Known {
 }
 
 /// What was checked in this run.
-pub(super) struct Checks {
+pub(super) struct Signatures {
     crypto: Cryptography,
     known: BTreeMap<Signature, Vec<Known>>,
     good: Verdict,
     bad: Verdict,
-    /// Checks that were asked for.
+    /// Signatures that were asked for.
     pub asked: u64,
     /// Those that were made for real.
     pub made: u64,
 }
 
-impl Checks {
+impl Signatures {
     /// Nothing is known yet.
     pub fn new(crypto: Cryptography) -> Self {
         // Only a check makes a verdict: one of each, from statements of no consequence.
@@ -79,7 +79,7 @@ mod tests {
             let (one, two) = (Identity::from_seed(&[2; 32]), Identity::from_seed(&[3; 32]));
             let (statement, other) = ([7; SignedSlot::STATEMENT], [8; SignedSlot::STATEMENT]);
             let signature = one.sign(&statement);
-            let mut checks = Checks::new(crypto);
+            let mut checks = Signatures::new(crypto);
             checks.signed(one.public(), statement, signature);
             for _ in 0..3 {
                 assert!(checks.check(&one.public(), &statement, &signature).is_good());

@@ -3,39 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::stage::Stage;
+use super::context::Context;
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
 
-/// A steady beat over all ready links, with a burst for those that are new.
-pub(super) struct Beat {
+/// A steady pacer over all ready links, with a burst for those that are new.
+pub(super) struct Pacer {
     every: Duration,
     next: Time,
     greeted: BTreeSet<LinkId>,
     readied: u64,
 }
 
-impl Beat {
+impl Pacer {
     pub fn new(every: Duration) -> Self {
         Self { every, next: Time(0), greeted: BTreeSet::new(), readied: 0 }
     }
 
     /// Links to act on now, and whether each is new.
-    pub fn due(&mut self, stage: &Stage) -> Vec<(LinkId, bool)> {
-        let beat = stage.now >= self.next;
-        if !beat && self.readied == stage.links.readied() {
+    pub fn due(&mut self, ctx: &Context) -> Vec<(LinkId, bool)> {
+        let pacer = ctx.now >= self.next;
+        if !pacer && self.readied == ctx.links.readied() {
             return Vec::new();
         }
-        self.readied = stage.links.readied();
+        self.readied = ctx.links.readied();
         let mut due = Vec::new();
-        for link in stage.links.ready() {
+        for link in ctx.links.ready() {
             let fresh = self.greeted.insert(link);
-            if fresh || beat {
+            if fresh || pacer {
                 due.push((link, fresh));
             }
         }
-        if beat {
-            self.next = stage.now.after(self.every);
+        if pacer {
+            self.next = ctx.now.after(self.every);
         }
         due
     }
@@ -45,8 +45,8 @@ impl Beat {
     }
 
     /// When to look again, while there is a link to act on.
-    pub fn deadline(&self, stage: &Stage) -> Option<Time> {
-        stage.links.ready().next().map(|_| self.next)
+    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+        ctx.links.ready().next().map(|_| self.next)
     }
 }
 

@@ -5,9 +5,9 @@ use crate::crypto::Digest;
 /// A running digest over everything that happens. Not cryptographic: it tells two runs apart that
 /// differ by accident, not by design. Multiply and rotate, as in FxHash and wyhash.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Trace(u64, u64);
+pub(super) struct RunDigest(u64, u64);
 
-impl Trace {
+impl RunDigest {
     /// One word more.
     pub fn word(&mut self, word: u64) {
         self.pair(u128::from(word) << 64 | u128::from(word));
@@ -46,9 +46,9 @@ mod tests {
     #[test]
     fn every_bit_and_their_order_tell() {
         let of = |parts: &[&[u8]]| {
-            let mut trace = Trace::default();
-            parts.iter().for_each(|part| trace.bytes(part));
-            trace.digest()
+            let mut digest = RunDigest::default();
+            parts.iter().for_each(|part| digest.bytes(part));
+            digest.digest()
         };
         let base = of(&[b"a frame of some length", b"another"]);
         assert_eq!(base, of(&[b"a frame of some length", b"another"]));

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use super::halt::GRACE;
-use super::lives::Lives;
 use super::load::Sent;
 use super::observe::{held, observe};
+use super::restarts::Restarts;
 use super::{Halt, Mesh, MeshError, Observed, Terms, record};
 use crate::http::StatusDto;
 use crate::report::{Recording, Report, judge};
@@ -58,7 +58,7 @@ pub(super) async fn conclude(
     mesh: &mut Mesh,
     ending: Ending<'_>,
     terms: &Terms,
-    lives: &Lives,
+    restarts: &Restarts,
     mut progress: impl FnMut(Progress),
 ) -> Result<(Recording, Report), MeshError> {
     let Ending { sent, size, bytes_before, last, deadline, halt } = ending;
@@ -78,7 +78,7 @@ pub(super) async fn conclude(
         for node in &mut run.nodes {
             node.bytes_before = bytes_before.get(&node.key).copied().unwrap_or(0);
         }
-        lives.complete(mesh, &mut run.nodes);
+        restarts.complete(mesh, &mut run.nodes);
         if judge(&record(&run, terms)).idle_liars.is_empty()
             || Instant::now() > patience
             || halt.asked()

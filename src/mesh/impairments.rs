@@ -88,7 +88,7 @@ type Order = (u64, Vec<ImpairmentDto>);
 
 /// Tells nodes what to do to their links, each as soon as it answers: one that is dead or stands
 /// still hears of it when it is back.
-pub(super) struct Weather {
+pub(super) struct Impairments {
     keys: Vec<String>,
     names: Vec<String>,
     in_force: Vec<(usize, FaultKind, BTreeSet<usize>)>,
@@ -99,7 +99,7 @@ pub(super) struct Weather {
     _tasks: JoinSet<()>,
 }
 
-impl Weather {
+impl Impairments {
     /// Begins with the scenario's net and no fault.
     pub fn new(mesh: &Mesh, scenario: &Scenario, seed: u64) -> Self {
         let keys: Vec<String> = mesh.nodes.iter().map(|node| node.entry.key.clone()).collect();

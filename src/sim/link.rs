@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::impairments::Weather;
+use super::impairments::LinkConditions;
 use crate::protocol::{LinkId, Time};
 use crate::scenario::Dice;
 use crate::wire::Class;
@@ -21,7 +21,7 @@ pub(super) const RECEIVE_WINDOW: usize = 256 << 10;
 
 /// Something that arrives at an end.
 #[derive(Clone, Debug)]
-pub(super) enum Piece {
+pub(super) enum Chunk {
     /// A frame, whole, without its length prefix.
     Frame(Arc<[u8]>),
     /// Bytes of the stream as they are.
@@ -30,7 +30,7 @@ pub(super) enum Piece {
     Fin,
 }
 
-impl Piece {
+impl Chunk {
     /// Bytes on the stream.
     pub fn length(&self) -> usize {
         match self {
@@ -45,9 +45,9 @@ impl Piece {
 #[derive(Debug, Default)]
 pub(super) struct Rare {
     /// What arrived and is not read yet.
-    pub held: VecDeque<Piece>,
+    pub held: VecDeque<Chunk>,
     pub held_bytes: usize,
-    /// The beginning of a frame that came in pieces.
+    /// The beginning of a frame that came in chunks.
     pub buffer: Vec<u8>,
     /// The stream's framing is lost.
     pub broken: bool,
@@ -56,7 +56,7 @@ pub(super) struct Rare {
     /// Writes that are not done yet.
     pub unwritten: u32,
     /// What waits to be written: an honest owner's frames.
-    pub outbox: VecDeque<(Class, Piece)>,
+    pub outbox: VecDeque<(Class, Chunk)>,
     pub outbox_bytes: usize,
     /// It goes on when the last write is done.
     pub writing: bool,
@@ -78,7 +78,7 @@ pub(super) struct End {
     pub latency: u32,
     /// When the last write is done.
     pub busy: Time,
-    /// When the last piece arrives at the other end.
+    /// When the last chunk arrives at the other end.
     pub last: Time,
     pub rare: Option<Box<Rare>>,
 }
@@ -131,19 +131,19 @@ impl Ends {
         (LinkId(name), LinkId(name + 1))
     }
 
-    fn place(&self, id: LinkId) -> Option<usize> {
+    fn index(&self, id: LinkId) -> Option<usize> {
         usize::try_from(id.0.checked_sub(self.first)?).ok()
     }
 
     /// An end that is up.
     pub fn up(&mut self, id: LinkId) -> Option<&mut End> {
-        let place = self.place(id)?;
-        self.held.get_mut(place).filter(|end| end.up)
+        let index = self.index(id)?;
+        self.held.get_mut(index).filter(|end| end.up)
     }
 
     /// An end that is up, or was until not long ago.
     pub fn get(&self, id: LinkId) -> Option<&End> {
-        self.held.get(self.place(id)?)
+        self.held.get(self.index(id)?)
     }
 
     /// Every end that is up, in the order of names.
@@ -158,7 +158,7 @@ pub(super) fn other(id: LinkId) -> LinkId {
     LinkId(id.0 ^ 1)
 }
 
-/// What became of the segments of a piece.
+/// What became of the segments of a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate {
     /// Microseconds that it comes later.
@@ -172,17 +172,22 @@ pub(super) struct Fate {
     pub broken: bool,
 }
 
-/// Sends a piece's segments through the weather. A lost one is sent again after two round trips and
+/// Sends a chunk's segments through the conditions. A lost one is sent again after two round trips and
 /// 10 ms (the tail loss probe of RFC 8985), twice as long on each repeat.
-pub(super) fn segments(bytes: usize, one_way: u64, weather: &Weather, dice: &mut Dice) -> Fate {
+pub(super) fn segments(
+    bytes: usize,
+    one_way: u64,
+    conditions: &LinkConditions,
+    dice: &mut Dice,
+) -> Fate {
     let mut fate = Fate::default();
-    if weather.loss.0 == 0 && weather.duplicate.0 == 0 && weather.reorder.0 == 0 {
+    if conditions.loss.0 == 0 && conditions.duplicate.0 == 0 && conditions.reorder.0 == 0 {
         return fate;
     }
     for segment in 0..bytes.div_ceil(SEGMENT).max(1) {
         let length = SEGMENT.min(bytes - (segment * SEGMENT).min(bytes));
         let (mut late, mut losses) = (0u64, 0);
-        while dice.hits(weather.loss) {
+        while dice.hits(conditions.loss) {
             losses += 1;
             if losses > MAX_LOST {
                 fate.broken = true;
@@ -192,11 +197,11 @@ pub(super) fn segments(bytes: usize, one_way: u64, weather: &Weather, dice: &mut
         }
         fate.lost += u64::from(losses);
         fate.extra += length * losses as usize;
-        if dice.hits(weather.duplicate) {
+        if dice.hits(conditions.duplicate) {
             fate.doubled += 1;
             fate.extra += length;
         }
-        if dice.hits(weather.reorder) {
+        if dice.hits(conditions.reorder) {
             fate.overtaken += 1;
             late = late.saturating_add(1 + dice.below(one_way.max(100)));
         }
@@ -236,14 +241,14 @@ mod tests {
     #[test]
     fn fair_weather_changes_nothing_and_foul_weather_delays() {
         let mut dice = Dice::new(1);
-        let fair = Weather::default();
+        let fair = LinkConditions::default();
         assert_eq!(segments(100_000, 20_000, &fair, &mut dice), Fate::default());
-        let foul = Weather { loss: Ppm(200_000), ..fair };
+        let foul = LinkConditions { loss: Ppm(200_000), ..fair };
         let fates: Vec<Fate> = (0..1000).map(|_| segments(100, 20_000, &foul, &mut dice)).collect();
         let lost: u64 = fates.iter().map(|fate| fate.lost).sum();
         assert!((200..300).contains(&lost), "{lost}"); // 0.2 / 0.8 a segment
         assert!(fates.iter().all(|fate| (fate.late == 0) == (fate.lost == 0)));
-        let hopeless = Weather { loss: Ppm::ONE, ..fair };
+        let hopeless = LinkConditions { loss: Ppm::ONE, ..fair };
         assert!(segments(100, 20_000, &hopeless, &mut dice).broken);
     }
 }

@@ -1,8 +1,8 @@
 //! One seed: run, measure, judge.
 
-use super::caught::caught;
 use super::cost::Stopwatch;
 use super::lockstep::{Difference, Steps, lockstep};
+use super::panics::catch_panic;
 use super::tally::{Failure, Kind, SeedResult};
 use crate::crypto::Digest;
 use crate::report::{Recording, Report, judge};
@@ -14,7 +14,7 @@ const LOOK_EVERY: u64 = 1024;
 
 /// One run.
 #[derive(Clone, Debug)]
-pub struct Order<'a> {
+pub struct Job<'a> {
     /// What.
     pub scenario: &'a Scenario,
     /// With which seed.
@@ -61,7 +61,7 @@ impl Steps for Sim {
     }
 }
 
-impl Order<'_> {
+impl Job<'_> {
     /// Runs it to its end. `watch` sees it now and then and stops it where it returns false. With
     /// `verify`, time and events a second are those of both runs.
     pub fn run(&self, mut watch: impl FnMut(&Sim) -> bool) -> Ending {
@@ -102,7 +102,7 @@ impl Order<'_> {
     /// Runs it for its figures only; `None` if it was stopped. A panic is a failure.
     pub fn try_out(&self, watch: impl FnMut(&Sim) -> bool) -> Option<SeedResult> {
         let failed = |kind, what| Some(SeedResult::failed(self.failure(kind, what)));
-        match caught(|| self.run(watch)) {
+        match catch_panic(|| self.run(watch)) {
             Ok(Ending::Judged(judged)) => {
                 let mut result = SeedResult::of(self.seed, &judged.report);
                 result.failure = self.judged(&judged.report);

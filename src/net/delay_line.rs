@@ -20,7 +20,7 @@ const LARGEST: usize = 64 << 10;
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Bytes on their way.
-pub(super) struct Line {
+pub(super) struct DelayLine {
     pieces: VecDeque<(Instant, Vec<u8>)>,
     bytes: usize,
     /// When the last piece taken has left the sender, as far as the rate goes.
@@ -28,7 +28,7 @@ pub(super) struct Line {
     rng: ChaCha8Rng,
 }
 
-impl Line {
+impl DelayLine {
     /// Nothing is on its way. The seed is for jitter.
     pub fn new(seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed);
@@ -92,7 +92,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn drain(line: &mut Line, begun: Instant) -> Vec<(Duration, usize)> {
+    fn drain(line: &mut DelayLine, begun: Instant) -> Vec<(Duration, usize)> {
         let mut seen = vec![];
         while let Some(at) = line.pieces.front().map(|(at, _)| *at) {
             assert_eq!(line.take_due(at - MS / 1000).map(|piece| piece.len()), None);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn delay_is_added_and_order_kept() {
-        let (mut line, now) = (Line::new(1), Instant::now());
+        let (mut line, now) = (DelayLine::new(1), Instant::now());
         let late = |ms| Impairment { delay: MS * ms, ..Impairment::default() };
         line.push(&[1; 10], &late(80), now);
         line.push(&[2; 20], &late(30), now + MS);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn jitter_spreads_and_keeps_order() {
-        let (mut line, now) = (Line::new(1), Instant::now());
+        let (mut line, now) = (DelayLine::new(1), Instant::now());
         let jitter = Impairment { delay: MS * 10, jitter: MS * 20, ..Impairment::default() };
         for number in 0..100 {
             line.push(&[0], &jitter, now + MS * 100 * number);
@@ -126,7 +126,7 @@ mod tests {
             seen.iter().zip(0..).map(|((at, _), number)| *at - MS * 100 * number).collect();
         assert!(late.iter().all(|late| (MS * 10..=MS * 30).contains(late)), "{late:?}");
         assert!(late.iter().any(|late| *late < MS * 15) && late.iter().any(|l| *l > MS * 25));
-        let mut line = Line::new(1);
+        let mut line = DelayLine::new(1);
         for number in 0..100 {
             line.push(&[0], &jitter, now + MS * number);
         }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_rate_spreads_bytes_over_time_and_holds_back_what_it_cannot_take() {
-        let (mut line, now) = (Line::new(1), Instant::now());
+        let (mut line, now) = (DelayLine::new(1), Instant::now());
         let slow = Impairment { bytes_per_s: Some(10_000), ..Impairment::default() };
         line.push(&[0; 5000], &slow, now);
         assert!(!line.has_room(now) && !line.has_room(now + MS * 449));
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_bounded() {
-        let (mut line, now) = (Line::new(1), Instant::now());
+        let (mut line, now) = (DelayLine::new(1), Instant::now());
         let far = Impairment { delay: LONGEST * 9, ..Impairment::default() };
         while line.has_room(now) {
             line.push(&[0; 64 << 10], &far, now);

@@ -15,12 +15,12 @@ const FRAME_COST: u64 = 512;
 
 /// The links that have something waiting, each with what it has left to spend.
 #[derive(Default)]
-pub(super) struct Fair {
+pub(super) struct RoundRobin {
     active: VecDeque<(LinkId, u64)>,
     members: BTreeSet<LinkId>,
 }
 
-impl Fair {
+impl RoundRobin {
     /// A link has something waiting. To be called when its queue stops being empty; once more does
     /// no harm.
     pub fn activate(&mut self, link: LinkId) {
@@ -65,14 +65,14 @@ mod tests {
             (LinkId(2), vec![0; 10_000]),           // floods with small ones
             (LinkId(3), vec![1_000; 100]),          // is honest
         ]));
-        let mut fair = Fair::default();
+        let mut round_robin = RoundRobin::default();
         for link in 1..=3 {
-            fair.activate(LinkId(link));
+            round_robin.activate(LinkId(link));
         }
         let mut spent = BTreeMap::new();
         let peek = |link| queues.borrow()[&link].last().copied();
         while peek(LinkId(3)).is_some() {
-            let link = fair.turn(peek).expect("there is more");
+            let link = round_robin.turn(peek).expect("there is more");
             let bytes = queues.borrow_mut().get_mut(&link).and_then(Vec::pop).expect("a frame");
             *spent.entry(link).or_insert(0) += bytes as u64 + FRAME_COST;
         }
@@ -82,7 +82,7 @@ mod tests {
             assert!(spent <= honest + QUANTUM, "{flooder}: {spent} of {honest}");
         }
         // Nobody is forgotten, and the round ends when all is served.
-        while let Some(link) = fair.turn(peek) {
+        while let Some(link) = round_robin.turn(peek) {
             queues.borrow_mut().get_mut(&link).and_then(Vec::pop);
         }
         assert!(queues.borrow().values().all(Vec::is_empty));
@@ -90,12 +90,12 @@ mod tests {
 
     #[test]
     fn an_empty_link_leaves_and_comes_back_without_savings() {
-        let mut fair = Fair::default();
-        fair.activate(LinkId(1));
-        assert_eq!(fair.turn(|_| Some(1)), Some(LinkId(1)));
-        assert_eq!(fair.turn(|_| None), None);
-        fair.activate(LinkId(1));
-        fair.activate(LinkId(1));
-        assert_eq!(fair.active, [(LinkId(1), 0)]);
+        let mut round_robin = RoundRobin::default();
+        round_robin.activate(LinkId(1));
+        assert_eq!(round_robin.turn(|_| Some(1)), Some(LinkId(1)));
+        assert_eq!(round_robin.turn(|_| None), None);
+        round_robin.activate(LinkId(1));
+        round_robin.activate(LinkId(1));
+        assert_eq!(round_robin.active, [(LinkId(1), 0)]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::caught::caught;
+use super::panics::catch_panic;
 use super::tally::{Failure, Kind, SeedResult, Summary};
 
 /// As the first thread has it.
@@ -51,7 +51,7 @@ pub fn run(
                 return;
             }
             let seed = plan.seeds.start() + number;
-            let result = caught(|| work(seed)).unwrap_or_else(|what| {
+            let result = catch_panic(|| work(seed)).unwrap_or_else(|what| {
                 let (kind, reproduce) = (Kind::Panicked, reproduce(seed));
                 Some(SeedResult::failed(Failure { seed, kind, what, reproduce, shrunk: None }))
             });
