@@ -1,5 +1,5 @@
-//! A clock that does not jump: the wall clock at the start, and the monotonic time since. Nodes and
-//! the lab tell times by it; what the wall clock does meanwhile is noticed, and said.
+//! A clock that does not jump: the wall clock at the start plus the monotonic time since. Nodes and
+//! the lab take times from it; later steps of the wall clock are detected and reported.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::protocol::Time;
 
-/// Steps of the wall clock below this are its usual corrections.
+/// Smaller steps of the wall clock are ordinary corrections.
 const STEP: Duration = Duration::from_secs(1);
 
-/// Never goes backwards, whatever is done to the wall clock.
+/// A clock that never goes backwards, whatever happens to the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     wall: Time,
@@ -19,17 +19,17 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Begins now.
+    /// Starts a clock at the present wall-clock time.
     pub fn start() -> Self {
         Self { wall: wall(), begun: Instant::now() }
     }
 
-    /// What it says now.
+    /// The present time by this clock.
     pub fn now(&self) -> Time {
         self.wall.after(self.begun.elapsed())
     }
 
-    /// When it will be `time`; `None` if that is too far away to be named.
+    /// The instant at which this clock shows `time`; `None` if that is too far away to represent.
     pub fn instant(&self, time: Time) -> Option<Instant> {
         self.begun.checked_add(time.since(self.wall))
     }
@@ -39,38 +39,39 @@ fn wall() -> Time {
     Time(0).after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }
 
-/// How far the wall clock stepped, in microseconds.
+/// A step of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Against this clock; below 0 backwards.
+    /// Size of the step relative to this clock, in microseconds; negative if backwards.
     pub by: i64,
-    /// How much of it the machine was asleep.
+    /// How long the machine was suspended meanwhile, in microseconds.
     pub slept: i64,
 }
 
-/// Notices when the wall clock is set, or the machine slept: people read times by that clock.
+/// Detects steps of the wall clock and suspends of the machine: people compare times with the wall
+/// clock.
 #[derive(Debug)]
 pub struct Steps {
-    /// How far it was ahead of the clock when that was said last, in microseconds.
+    /// How far the wall clock was ahead of this clock at the last report, in microseconds.
     ahead: i64,
-    /// How long the machine had slept by then, since it was started.
+    /// Total time suspended since boot, as of the last report, in microseconds.
     slept: i64,
 }
 
 impl Default for Steps {
-    /// What was before counts for nothing.
+    /// Starts without a step; time suspended before counts for nothing.
     fn default() -> Self {
         Self { ahead: 0, slept: slept() }
     }
 }
 
 impl Steps {
-    /// How far it stepped since the last look, if that is worth a line.
+    /// Returns the step since the last report, if it or the time suspended is at least a second.
     pub fn look(&mut self, clock: &Clock) -> Option<Step> {
         self.notice((wall(), clock.now()), slept())
     }
 
-    /// How far the wall clock was ahead of this one when a step was said last, in microseconds.
+    /// How far the wall clock was ahead of this clock at the last report, in microseconds.
     pub fn ahead(&self) -> i64 {
         self.ahead
     }
@@ -89,15 +90,15 @@ impl Steps {
     }
 }
 
-/// How long the machine has slept since it was started, in microseconds: of two clocks that nobody
-/// sets, one goes on meanwhile. 0 where there is no such clock.
+/// How long the machine has been suspended since boot, in microseconds: of two clocks that cannot
+/// be set, one keeps running while suspended. 0 on other systems than Linux.
 #[cfg(target_os = "linux")]
 fn slept() -> i64 {
     let micros = |id| {
         let time = clock_gettime(id);
         time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000)
     };
-    // In this order, what passes between the two looks is no sleep.
+    // Boottime first, so that the time between the two reads does not count as suspended.
     let boot = micros(ClockId::Boottime);
     boot.saturating_sub(micros(ClockId::Monotonic)).max(0)
 }

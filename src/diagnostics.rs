@@ -1,35 +1,34 @@
-//! What a running process says of itself. What is logged of things that repeat: others do not
-//! decide how much. And whether its threads are at work.
+//! Diagnostics of a running process: folding of repeated log lines, so that others cannot decide
+//! how much is logged, and whether threads are at work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Equal lines within this become one.
+/// Equal lines within this time are folded into one.
 const FOLD: Duration = Duration::from_secs(60);
 
-/// Something that works, or fails again and again.
+/// An operation that may fail again and again; only changes are worth logging.
 #[derive(Debug, Default)]
 pub struct Failing {
     count: u64,
 }
 
 impl Failing {
-    /// It failed; whether that is news.
+    /// Counts a failure; returns whether it is the first in a row.
     pub fn failed(&mut self) -> bool {
         self.count = self.count.saturating_add(1);
         self.count == 1
     }
 
-    /// It worked; how often it failed since it last did, if that is news.
+    /// Notes a success; returns the number of failures since the last one, if there were any.
     pub fn worked(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.count)).filter(|count| *count > 0)
     }
 }
 
-/// Lines of which equal ones, by key, are folded. Whoever uses it sees to it that there are few
-/// keys.
+/// Folds equal log lines, by key. The caller must keep the number of keys small.
 #[derive(Debug)]
 pub struct Folds<K> {
     said: BTreeMap<K, (Instant, u64)>,
@@ -42,7 +41,8 @@ impl<K> Default for Folds<K> {
 }
 
 impl<K: Ord> Folds<K> {
-    /// So many more of a kind; how many a line is to be written for now, itself included.
+    /// Adds `count` events of a kind. Returns the number that a line must now report, these
+    /// included; `None` if no line is due.
     pub fn add(&mut self, key: K, count: u64, now: Instant) -> Option<u64> {
         let Some((until, folded)) = self.said.get_mut(&key) else {
             self.said.insert(key, (now + FOLD, 0));
@@ -57,7 +57,7 @@ impl<K: Ord> Folds<K> {
     }
 }
 
-/// Whether a thread is at work, seen from outside.
+/// Whether a thread is at work, as seen from other threads.
 #[derive(Clone, Debug)]
 pub struct Pulse {
     inner: Arc<Inner>,
@@ -66,13 +66,12 @@ pub struct Pulse {
 #[derive(Debug)]
 struct Inner {
     begun: Instant,
-    /// Milliseconds from `begun` to the beginning of what it is at, and 1; 0 while it has nothing
-    /// to do.
+    /// Milliseconds from `begun` to the start of the current piece of work, plus 1; 0 while idle.
     busy: AtomicU64,
     gone: AtomicBool,
 }
 
-/// Held by the thread: with it the thread ends, however that comes.
+/// Held by the thread. Dropping it marks the thread as ended, even if it panicked.
 #[derive(Debug)]
 pub struct Beat {
     pulse: Pulse,
@@ -86,7 +85,7 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// For the thread.
+    /// The beat that the thread holds.
     pub fn beat(&self) -> Beat {
         Beat { pulse: self.clone() }
     }
@@ -96,7 +95,7 @@ impl Pulse {
         self.inner.gone.load(Ordering::Relaxed)
     }
 
-    /// How long it has been at one piece of work.
+    /// How long the thread has been at the current piece of work; zero while idle.
     pub fn busy_for(&self) -> Duration {
         match self.inner.busy.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -106,14 +105,14 @@ impl Pulse {
 }
 
 impl Beat {
-    /// A piece of work begins.
+    /// Marks the start of a piece of work.
     pub fn begins(&self) {
         let inner = &self.pulse.inner;
         let since = u64::try_from(inner.begun.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         inner.busy.store(since.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// It is done.
+    /// Marks its end.
     pub fn ends(&self) {
         self.pulse.inner.busy.store(0, Ordering::Relaxed);
     }

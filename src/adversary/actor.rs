@@ -1,4 +1,4 @@
-//! What runs at a host, in both worlds: a node, or a malicious wrapper round one.
+//! What runs at a host, simulated or real: a node, or the wrapper that makes it malicious.
 
 use super::attempts::Attempts;
 use super::effect::Effect;
@@ -6,11 +6,11 @@ use super::wrapper::Adversary;
 use crate::protocol::{Input, LinkId, Node, PublishError, Snapshot, Ticket, Time};
 use crate::wire::{Batch, Entry};
 
-/// A node or a malicious one. The order of calls is that of [`Node`].
+/// An honest or a malicious node. The order of calls is that of [`Node`].
 pub enum Actor {
-    /// A node.
+    /// A node that follows the protocol.
     Honest(Box<Node>),
-    /// A malicious one.
+    /// A node wrapped in malicious behaviours.
     Liar(Box<Adversary>),
 }
 
@@ -28,15 +28,15 @@ impl Actor {
         }
     }
 
-    /// The node stops: what it still keeps to itself is to be written.
+    /// See [`Node::conclude`]: the node stops, and what it has not written yet is to be written.
     pub fn conclude(&mut self) {
         match self {
             Self::Honest(node) => node.conclude(),
-            Self::Liar(_) => {} // nobody reads what it refused
+            Self::Liar(_) => {} // the rejections of a liar are never read
         }
     }
 
-    /// See [`Adversary::drained`]; a node has no need of it.
+    /// See [`Adversary::drained`]; does nothing for an honest node.
     pub fn drained(&mut self, now: Time, link: LinkId) {
         match self {
             Self::Honest(_) => {}
@@ -66,7 +66,7 @@ impl Actor {
         }
     }
 
-    /// The node itself, or the one that a liar wraps.
+    /// The honest node, or the one that a liar wraps.
     pub fn node(&self) -> &Node {
         match self {
             Self::Honest(node) => node,
@@ -74,7 +74,7 @@ impl Actor {
         }
     }
 
-    /// The next thing that it wants done, until there is none.
+    /// The next effect to carry out, or `None` if there is none.
     pub fn poll(&mut self) -> Option<Effect> {
         match self {
             Self::Honest(node) => node.poll().map(Effect::Node),
@@ -82,7 +82,7 @@ impl Actor {
         }
     }
 
-    /// When to hand in `Wake`; changes with every call.
+    /// When to hand in [`Input::Wake`]; may change with every call.
     pub fn deadline(&self) -> Option<Time> {
         match self {
             Self::Honest(node) => node.deadline().map(|(at, _)| at),
@@ -90,12 +90,12 @@ impl Actor {
         }
     }
 
-    /// The node at this moment, or the one that a liar wraps.
+    /// A snapshot of the node, or of the one that a liar wraps.
     pub fn snapshot(&self) -> Snapshot {
         self.node().snapshot()
     }
 
-    /// What a liar tried so far.
+    /// The attempts of a liar so far; `None` for an honest node.
     pub fn attempts(&self) -> Option<&Attempts> {
         match self {
             Self::Honest(_) => None,

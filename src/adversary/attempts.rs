@@ -1,4 +1,4 @@
-//! What a liar tried: totals, and the newest of it.
+//! What a liar tried: totals, and its newest attempts.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,43 +6,43 @@ use crate::crypto::{Digest, PublicKey};
 use crate::protocol::Time;
 use crate::wire::BatchId;
 
-/// Attempts that are kept in full; totals count all.
+/// Most attempts kept in full; the totals count all of them.
 const MOST: usize = 4096;
 
-/// Totals of one behaviour since the start; each only grows.
+/// Totals of one behaviour since the start. They never decrease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Times that it did something.
+    /// Number of actions.
     pub attempted: u64,
-    /// Honest batches (or, for `stall`, links) that it swallowed, delayed or altered on their way.
+    /// Honest batches (for `stall`: links) that it swallowed, delayed or altered in transit.
     pub affected: u64,
 }
 
-/// One thing that a liar did.
+/// One action of a liar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// The behaviour, as in a SPEC.
+    /// Name of the behaviour, as in a SPEC.
     pub kind: &'static str,
-    /// Its variant.
+    /// Name of the behaviour's variant.
     pub detail: &'static str,
-    /// When.
+    /// Time of the action.
     pub at: Time,
-    /// Key of the peer that it was done to.
+    /// Key of the peer that was attacked, if one was.
     pub link: Option<PublicKey>,
-    /// SHA-256 of the frame that was sent, without its length prefix; of the four bytes of the
-    /// prefix where no frame may have such a prefix; `None` if nothing was sent.
+    /// SHA-256 of the frame sent, without its length prefix; SHA-256 of the four bytes of the
+    /// prefix if no frame may have such a length; `None` if no frame was sent.
     pub frame: Option<Digest>,
-    /// The batch that it is about.
+    /// The batch concerned, if any.
     pub id: Option<BatchId>,
 }
 
-/// Everything that a liar did.
+/// All attempts of a liar.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// By behaviour; the behaviours of its SPEC are all there, with zeros before they act.
+    /// By behaviour; contains every behaviour of the SPEC from the start.
     pub totals: BTreeMap<&'static str, Totals>,
-    /// The newest, oldest first, at most 4096. When there is no room, the oldest of the behaviour
-    /// that has most of them goes, so that a flood does not hide what else was done.
+    /// The newest attempts, oldest first, at most 4096. When it is full, the oldest attempt of the
+    /// behaviour with the most entries is dropped, so that a flood does not displace the others.
     pub newest: VecDeque<Attempt>,
     kept: BTreeMap<&'static str, usize>,
 }
@@ -53,7 +53,7 @@ impl Attempts {
         Self { totals, ..Self::default() }
     }
 
-    /// Counts and keeps an attempt that affected so many honest batches or links.
+    /// Counts and keeps an attempt that affected `affected` honest batches or links.
     pub(super) fn record(&mut self, attempt: Attempt, affected: u64) {
         let totals = self.totals.entry(attempt.kind).or_default();
         totals.attempted = totals.attempted.saturating_add(1);

@@ -1,4 +1,4 @@
-//! One behaviour at work: what it is, and when it shows.
+//! One behaviour at work: its state, and when it is active.
 
 use super::censor::Censor;
 use super::context::{Context, Disposition, Sending};
@@ -65,8 +65,8 @@ impl AtWork {
         Self { when: behaviour.when, body }
     }
 
-    /// Where it stands among the behaviours that a frame goes through: nothing that is swallowed is
-    /// altered, and nothing is delayed before it is final.
+    /// Rank among the behaviours that a frame passes through, lowest first: a frame that is
+    /// swallowed is not altered, and a frame is final before it is delayed.
     pub fn order(&self) -> u8 {
         match self.body {
             Body::Drop(_) => 0,
@@ -82,7 +82,7 @@ impl AtWork {
         }
     }
 
-    /// Whether it needs to see frames of that kind that the node sends.
+    /// Whether it needs to see outgoing frames of that kind.
     pub fn filters(&self, kind: wire::Kind) -> bool {
         let relays = matches!(kind, wire::Kind::Push | wire::Kind::Reply | wire::Kind::Announce);
         match self.body {
@@ -101,7 +101,7 @@ impl AtWork {
         }
     }
 
-    /// Whether it needs to see frames of that kind that come.
+    /// Whether it needs to see incoming frames of that kind.
     pub fn hears(&self, kind: wire::Kind) -> bool {
         match self.body {
             Body::Promise(_) => {
@@ -113,13 +113,13 @@ impl AtWork {
         }
     }
 
-    /// Whether it adds frames and must stay within credit, or it would be banned for that alone.
+    /// Whether it adds frames but stays within credit, so that it is not banned for exceeding it.
     pub fn heeds_credit(&self) -> bool {
         use Body::{FalseFloor, Gap, Promise, Restart};
         matches!(self.body, Promise(_) | Gap(_) | FalseFloor(_) | Restart(_))
     }
 
-    /// A frame came, before the node hears of it.
+    /// Shows it an incoming frame, before the node receives it.
     pub fn heard(&mut self, ctx: &mut Context, link: LinkId, frame: &Frame) {
         let (active, chance) = (ctx.active(self.when), self.when.chance());
         match &mut self.body {
@@ -139,7 +139,7 @@ impl AtWork {
         }
     }
 
-    /// Does what is due.
+    /// Does whatever is due.
     pub fn tick(&mut self, ctx: &mut Context) {
         let (active, chance) = (ctx.active(self.when), self.when.chance());
         match &mut self.body {
@@ -160,7 +160,7 @@ impl AtWork {
         }
     }
 
-    /// A batch came that is news.
+    /// The node wrote a batch that it received from a peer.
     pub fn on_batch(&self, ctx: &mut Context, stored: &StoredBatch) {
         let author = stored.batch.header.author;
         if author == ctx.identity.public() || !ctx.active(self.when) {
@@ -176,7 +176,7 @@ impl AtWork {
         }
     }
 
-    /// Decides on a push, a reply or an announcement.
+    /// Decides on an outgoing frame of a kind that [`AtWork::filters`] accepts.
     pub fn outgoing(&mut self, ctx: &mut Context, sending: Sending) -> Disposition {
         let chance = self.when.chance();
         if !ctx.active(self.when) {
@@ -200,7 +200,7 @@ impl AtWork {
         }
     }
 
-    /// All that was given for a link is written.
+    /// Everything given for a link is written.
     pub fn drained(&mut self, link: LinkId) {
         if let Body::Flood(flood) = &mut self.body {
             flood.drained(link);
@@ -225,7 +225,7 @@ impl AtWork {
         }
     }
 
-    /// When it wants to be asked again.
+    /// When it wants its next [`AtWork::tick`].
     pub fn deadline(&self, ctx: &Context) -> Option<Time> {
         let own = match &self.body {
             Body::Delay(delay) => delay.deadline(),

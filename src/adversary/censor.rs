@@ -1,4 +1,4 @@
-//! `censor`: relays nothing of some authors.
+//! `censor`: relays nothing of the authors named.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ pub(super) struct Censor {
 }
 
 impl Censor {
-    /// Authors that the network file does not list are never seen, and left out.
+    /// Authors that the network file does not list are left out, as none of their batches is ever
+    /// seen.
     pub fn new(authors: &[Author], network: &Network) -> Self {
         Self { authors: authors.iter().filter_map(|author| author.resolve(network)).collect() }
     }

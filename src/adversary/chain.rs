@@ -1,4 +1,4 @@
-//! A liar's own lane, signed faster than any quota: genuine batches for a flood.
+//! A liar's own lane, signed faster than its quota: genuine batches for a flood.
 
 use std::collections::VecDeque;
 
@@ -6,15 +6,16 @@ use super::context::Context;
 use crate::wire::limits::WINDOW;
 use crate::wire::{Batch, BatchId};
 
-/// Own batches above the slot that the wrapped node knows of, at most [`WINDOW`]: what peers can
-/// take.
+/// Own batches above the tip that the wrapped node knows of; at most [`WINDOW`], as peers accept no
+/// more.
 #[derive(Default)]
 pub(super) struct Chain {
     batches: VecDeque<(BatchId, Batch)>,
 }
 
 impl Chain {
-    /// Forgets what the wrapped node knows by now; all of it, if the node went another way.
+    /// Drops the batches that the wrapped node knows by now; all of them if its lane took another
+    /// branch.
     fn trim(&mut self, (tip, tip_id): (u64, BatchId)) {
         let Some(first) = self.batches.front().map(|(_, batch)| batch.header.seq) else { return };
         if first > tip {
@@ -32,8 +33,8 @@ impl Chain {
         }
     }
 
-    /// The batch for a link that was sent all below slot `next`, signed now if need be, and the
-    /// slot to go on with. Beyond what peers can take it begins again.
+    /// The batch of slot `next`, signed now if needed, and the slot to continue with. If `next` is
+    /// outside of the window that peers accept, starts again above the tip.
     pub fn get(&mut self, ctx: &mut Context, next: u64) -> Option<(BatchId, Batch, u64)> {
         self.trim(ctx.own_tip);
         let (tip, tip_id) = ctx.own_tip;

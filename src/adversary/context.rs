@@ -1,4 +1,4 @@
-//! What behaviours act on: the moment, the links, what was seen, and the acts that come of it.
+//! The context of behaviours: time, links, what was seen, and the effects that they produce.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{LinkId, Network, Output, StoredBatch, Time};
 use crate::wire::{Batch, BatchId, Class, Entry, Frame, Kind};
 
-/// A frame that the honest node wants sent.
+/// A frame that the honest node wants to send.
 pub(super) struct Sending {
     pub link: LinkId,
     pub frame: Frame,
-    /// `frame` as bytes.
+    /// The encoding of `frame`.
     pub bytes: Arc<[u8]>,
 }
 
@@ -36,17 +36,17 @@ impl Sending {
     }
 }
 
-/// What becomes of a frame that the honest node wants sent.
+/// What happens to a frame that the honest node wants to send.
 pub(super) enum Disposition {
     /// It is sent, perhaps altered.
     Sent(Sending),
-    /// It never is.
+    /// It is never sent.
     Swallowed,
-    /// It is sent later, or swallowed then.
+    /// It is sent later, or dropped then.
     Held,
 }
 
-/// Everything that behaviours share.
+/// State shared by all behaviours of a liar.
 pub(super) struct Context {
     pub now: Time,
     pub identity: Identity,
@@ -57,14 +57,14 @@ pub(super) struct Context {
     pub links: Links,
     pub attempts: Attempts,
     pub acts: VecDeque<Effect>,
-    /// When the first link came up: the zero of `@when`.
+    /// When the first link came up; times in `@when` count from here.
     pub first_link: Option<Time>,
-    /// The own lane as the node sees it: its tip, and the id there.
+    /// The tip of the node's own lane as the node sees it, and its id.
     pub own_tip: (u64, BatchId),
 }
 
 impl Context {
-    /// Whether a behaviour shows now; chance apart.
+    /// Whether a behaviour may act now, chance aside.
     pub fn active(&self, when: When) -> bool {
         self.first_link.is_some_and(|first| when.covers(self.now.since(first)))
     }
@@ -75,24 +75,24 @@ impl Context {
         when.next_change(self.now.since(first)).map(|at| first.after(at))
     }
 
-    /// Whether an opportunity of that chance is taken.
+    /// Draws whether an opportunity with this probability is taken.
     pub fn takes(&mut self, chance: Chance) -> bool {
         chance == Chance::ALWAYS || self.rng.random_range(0..Chance::ALWAYS.0) < chance.0
     }
 
-    /// So many random bytes.
+    /// Random bytes of the given length.
     pub fn random(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.rng.fill_bytes(&mut bytes);
         bytes
     }
 
-    /// A random one of these; `None` if there is none.
+    /// A random element of `from`; `None` if it is empty.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         if from.is_empty() { None } else { Some(from[self.rng.random_range(0..from.len())]) }
     }
 
-    /// Records what was done to the peer of a link.
+    /// Records an action against the peer of a link.
     pub fn record(
         &mut self,
         (kind, detail): (&'static str, &'static str),
@@ -112,14 +112,14 @@ impl Context {
         self.attempts.record(attempt, affected);
     }
 
-    /// Records that an honest frame with that batch came and goes no further, or not now: also when
-    /// everybody has it already, and there is no frame to swallow.
+    /// Records that a batch arrived and is not passed on, or not yet. Also called where all peers
+    /// have the batch already, and so no frame is swallowed.
     pub fn record_kept_back(&mut self, kind: &'static str, stored: &StoredBatch) {
         let (at, link, id) = (self.now, stored.from, Some(stored.id));
         self.attempts.record(Attempt { kind, detail: "batch", at, link, frame: None, id }, 1);
     }
 
-    /// Sends a frame that the node knows nothing of, whatever credit there is.
+    /// Sends a frame that the node does not know of, regardless of credit.
     pub fn send_raw(
         &mut self,
         what: (&'static str, &'static str),
@@ -136,37 +136,37 @@ impl Context {
         }
     }
 
-    /// Whether the peer of a link has granted a frame of that class and length.
+    /// Whether the peer's grants cover a frame of that class and length.
     pub fn fits(&mut self, link: LinkId, class: Class, bytes: usize) -> bool {
         self.links.get_mut(link).is_some_and(|link| link.ledger.fits(class, bytes))
     }
 
-    /// Writes a length prefix and bytes that need not fit each other.
+    /// Writes a length prefix and bytes, whose length may differ from it.
     pub fn raw_bytes(&mut self, link: LinkId, length: u32, bytes: &[u8]) {
         let bytes = [&length.to_be_bytes()[..], bytes].concat();
         self.acts.push_back(Effect::Raw { link, bytes: bytes.into() });
     }
 
-    /// A frame of the node's will never leave.
+    /// Notes that a frame of the node will never be sent.
     pub fn swallow(&mut self, link: LinkId, class: Class, bytes: usize) {
         self.links.swallowed(link, class, 1, bytes);
     }
 
-    /// A random id: of a batch that does not exist.
+    /// A random id, which belongs to no batch.
     pub fn invented_id(&mut self) -> BatchId {
         let mut id = Digest::ZERO;
         id.0.copy_from_slice(&self.random(32));
         id
     }
 
-    /// A small message with a payload that nobody has seen before.
+    /// A small message with a random payload.
     pub fn entry(&mut self) -> Entry {
         let length = self.rng.random_range(16..128);
         Entry { topic: "news".into(), payload: self.random(length) }
     }
 
-    /// A batch by that author in the slot after the highest one seen, signed by `signer`: genuine
-    /// only if that is the author.
+    /// A batch of `author` in the slot after the highest one seen, signed by `signer`. It is
+    /// genuine only if `signer` is the author.
     pub fn next_batch(&mut self, author: PublicKey, signer: &Identity) -> Option<Batch> {
         let tip = self.memory.tip(&author);
         let (seq, prev) = (tip.seq.saturating_add(1), tip.id);

@@ -1,4 +1,4 @@
-//! `delay`: relays late.
+//! `delay`: relays frames late.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::spec::Chance;
 use crate::protocol::{LinkId, Time};
 use crate::wire::{BatchId, Frame};
 
-/// Most frames that are held.
+/// Most frames held.
 const MOST: usize = 4096;
-/// Most bytes that are held.
+/// Most bytes held.
 const MOST_BYTES: usize = 4 << 20;
 
 pub(super) struct Delay {
@@ -59,7 +59,7 @@ impl Delay {
         Some((due, sending))
     }
 
-    /// Sends what was held long enough, on links that are still there.
+    /// Sends the frames that were held long enough, on links that are still up.
     pub fn tick(&mut self, ctx: &mut Context) {
         while self.held.front().is_some_and(|(due, _)| *due <= ctx.now) {
             let Some((_, sending)) = self.take() else { break };

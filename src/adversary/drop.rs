@@ -1,4 +1,4 @@
-//! `drop`: relays nothing, or not everything.
+//! `drop`: relays nothing of other authors, or only a part.
 
 use super::context::{Context, Disposition, Sending};
 use super::filter::swallow;

@@ -1,33 +1,34 @@
-//! What a malicious node wants done.
+//! Effects: what a node that may be malicious wants done.
 
 use std::sync::Arc;
 
 use crate::protocol::{LinkId, Output};
 
-/// What a malicious node wants done.
+/// An action that a driver carries out.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// What its honest node wants done, as it is or rewritten.
+    /// An output of the wrapped honest node, unchanged or rewritten.
     Node(Output),
-    /// Bytes for a link's stream as they are, length prefix included; after what was given before.
+    /// Raw bytes for a link's stream, length prefix included; written after everything given
+    /// before.
     Raw {
-        /// Where.
+        /// The link to write to.
         link: LinkId,
-        /// The bytes.
+        /// The bytes to write, which need not form a valid frame.
         bytes: Arc<[u8]>,
     },
-    /// Read from a link, or no longer.
+    /// Stop or resume reading from a link.
     Pause {
-        /// Which.
+        /// The link concerned.
         link: LinkId,
-        /// Whether to read.
+        /// Whether to read from now on.
         reading: bool,
     },
-    /// Write to a link at no more than so many bytes a second; `None` lifts it.
+    /// Limit the rate at which a link is written; `None` lifts the limit.
     Pace {
-        /// Which.
+        /// The link concerned.
         link: LinkId,
-        /// The limit.
+        /// The limit in bytes per second.
         bytes_per_s: Option<u64>,
     },
 }

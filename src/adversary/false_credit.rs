@@ -1,5 +1,5 @@
-//! `false-credit`: lies about what it has consumed. It withholds credit, gives it in crumbs, or
-//! gives more than it was sent, which is its own proof; each link gets one of these.
+//! `false-credit`: lies about what it has consumed. It withholds credit, grants it in crumbs, or
+//! grants more than it was sent, which proves the lie; each link gets one of these.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::spec::{Chance, Tale};
 use crate::protocol::{LinkId, Output};
 use crate::wire::{Credit, Frame, Grant, Kind, List};
 
-/// More frames than any link carries.
+/// More frames, or bytes, than any link ever carries.
 const TOO_MANY: u64 = 1 << 40;
 
 struct Told {
     tale: Tale,
-    /// What was granted last, by class.
+    /// The last grant by class, as frames and bytes.
     last: BTreeMap<u8, (u64, u64)>,
 }
 
@@ -78,7 +78,7 @@ impl FalseCredit {
         }
     }
 
-    /// A frame that is sent as it is.
+    /// Notes a frame that is sent unchanged.
     pub fn honestly(&mut self, sending: &Sending) {
         if let Frame::Credit(credit) = &sending.frame
             && let Some(told) = self.links.get_mut(&sending.link)
@@ -99,8 +99,8 @@ impl Told {
         }
     }
 
-    /// The same credit in as many frames as it takes, one frame of one class more in each: no more
-    /// than a window, as no more can have been consumed.
+    /// Splits credit into frames that each grant one more frame of one class. There are at most a
+    /// window of them per class, as no more can have been consumed.
     fn crumbs(&mut self, credit: &Credit) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         for grant in credit.grants.iter() {

@@ -1,5 +1,5 @@
-//! `false-differ`: lies in comparisons, its answers and its questions. Nothing in them is provable:
-//! tips that it shows are signed, ranges lie within those asked about.
+//! `false-differ`: lies in comparisons, both in answers and in questions. None of the lies is
+//! provable: the tips it shows are signed, and the ranges lie within those asked about.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const VARIANTS: [&str; 5] = ["agree", "ranges", "stale", "above", "many"];
 
 #[derive(Default)]
 pub(super) struct FalseDiffer {
-    /// Comparisons that peers wait for the answers of, by ticket: no more than credit allows.
+    /// Comparisons whose answers peers wait for, by ticket; no more than credit allows.
     asked: BTreeMap<LinkId, BTreeMap<u32, Vec<RangeHash>>>,
     count: usize,
 }
@@ -56,7 +56,7 @@ impl FalseDiffer {
         Disposition::Sent(sending)
     }
 
-    /// Asks about hashes that nobody has, so that the answer names all that there is.
+    /// Asks about invented hashes, so that the answer names everything in the range.
     fn question(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
         let Frame::Compare(compare) = &sending.frame else { return Disposition::Sent(sending) };
         if !ctx.takes(chance) || ctx.rng.random_range(0..2) == 0 {
@@ -101,7 +101,7 @@ fn answer(ctx: &mut Context, variant: usize, ticket: u32, asked: &[RangeHash]) -
     })
 }
 
-/// The authors of the ranges asked about, ascending: no more than an answer can name.
+/// The authors of the ranges asked about, in order; no more than an answer can name.
 fn authors(ctx: &Context, asked: &[RangeHash]) -> Vec<PublicKey> {
     let keys = ctx.network.keys();
     let of = |range: &RangeHash| {
@@ -111,7 +111,7 @@ fn authors(ctx: &Context, asked: &[RangeHash]) -> Vec<PublicKey> {
     asked.iter().flat_map(of).take(MAX_TIPS).collect()
 }
 
-/// The blocks below those asked about, with hashes that never agree.
+/// The blocks below the ranges asked about, with hashes that never agree.
 fn invented_ranges(ctx: &mut Context, asked: &[RangeHash]) -> Vec<RangeHash> {
     let mut ranges = Vec::new();
     for range in asked {
@@ -129,7 +129,7 @@ fn invented_ranges(ctx: &mut Context, asked: &[RangeHash]) -> Vec<RangeHash> {
     ranges
 }
 
-/// Tips of these authors that were signed some time: of each the oldest that is remembered, or the
+/// Tips of these authors that they really signed: for each the oldest one remembered, or the
 /// newest.
 fn old_tips(ctx: &mut Context, authors: &[PublicKey], newest: bool) -> Vec<Tip> {
     let mut tips = Vec::new();
@@ -143,7 +143,7 @@ fn old_tips(ctx: &mut Context, authors: &[PublicKey], newest: bool) -> Vec<Tip> 
     tips
 }
 
-/// Slots above the authors' tips that hold nothing.
+/// Slots above the authors' tips, with invented ids.
 fn invented_slots(ctx: &mut Context, authors: &[PublicKey]) -> Vec<SlotId> {
     let mut slots = Vec::new();
     let each = (MAX_ABOVE / authors.len().max(1)).clamp(1, 8) as u64;

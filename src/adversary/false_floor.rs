@@ -1,5 +1,5 @@
-//! `false-floor`: says of what it holds that it is pruned, and lies about floors wherever one is
-//! named: in answers to wants and in its tips.
+//! `false-floor`: claims that batches it holds are pruned, and lies about floors wherever one is
+//! stated: in answers to wants and in its tips.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const VARIANTS: [&str; 9] =
 #[derive(Default)]
 pub(super) struct FalseFloor {
     lure: Lure,
-    /// Open wants of peers, by their tickets: at most as many as a link may have open.
+    /// Open wants of peers by ticket; at most as many as a link may have open.
     asked: BTreeMap<LinkId, BTreeMap<u32, (PublicKey, u64)>>,
     count: u64,
 }
@@ -80,7 +80,8 @@ impl FalseFloor {
         }
     }
 
-    /// Tips that say to hold all, or nothing, or to have pruned any part: as far as one may be.
+    /// Sends tips that claim to hold everything or nothing, or to have pruned any part, within what
+    /// is allowed in a tip.
     fn differ(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
         let Frame::Differ(differ) = &sending.frame else { return Disposition::Sent(sending) };
         if differ.tips.is_empty() || !ctx.takes(chance) {

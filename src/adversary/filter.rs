@@ -1,11 +1,11 @@
-//! Swallows what a node relays of some authors: what `drop` and `censor` have in common.
+//! Swallows what a node relays of some authors: shared by `drop`, `censor`, `gap` and `restart`.
 
 use super::context::{Context, Disposition, Sending};
 use crate::crypto::PublicKey;
 use crate::wire::{Announce, Frame, Lacked, List, Missing, SlotId, WhyMissing};
 
-/// Swallows pushes and announcements of batches that `unwanted` says it of, and answers requests
-/// for them as if they were unknown: a peer that never answered would be taken for a staller.
+/// Swallows pushes and announcements of authors for which `unwanted` returns `true`, and answers
+/// requests for their batches as unknown: a peer that never answered would be taken for stalling.
 pub(super) fn swallow(
     ctx: &mut Context,
     kind: &'static str,

@@ -1,4 +1,5 @@
-//! `flood`: more than anyone asked for, as fast as the link takes it or at a rate. Heeds no credit.
+//! `flood`: sends more than any peer asked for, at a rate or as fast as the link allows, ignoring
+//! credit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,28 +14,28 @@ use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_FRAME, VERSION};
 use crate::wire::{Announce, Batch, BatchId, Frame, Kind, List, Push, Request, SlotId, Want};
 
-/// Frames that are given for a link at once.
+/// Most frames given for a link at once.
 const BURST: usize = 64;
-/// Bytes that are given for a link before it has written what it got; one frame may cross it.
+/// Bytes given for a link before it has written them; one frame may exceed it.
 const BURST_BYTES: usize = 256 << 10;
-/// At a high rate, how often several frames are given at once.
+/// Shortest wait between two bursts at a rate.
 const GRAIN: Duration = Duration::from_millis(5);
-/// Tickets of a request flood begin here: their answers are not for the wrapped node.
+/// First ticket of a request flood; answers with such tickets are not for the wrapped node.
 pub(super) const FIRST_TICKET: u32 = 1 << 31;
 const ITEMS: usize = 8;
 
 struct Target {
-    /// Bytes given and not known to be written.
+    /// Bytes given and not yet known to be written.
     pending: usize,
-    /// When the next frame is due, at a rate.
+    /// When the next frame is due, if a rate is set.
     due: Time,
-    /// The own slot to go on with.
+    /// The next slot of the own lane to send.
     slot: u64,
 }
 
 pub(super) struct Flood {
     what: What,
-    /// Time between frames of a link; `None` for as fast as it takes them.
+    /// Time between frames of a link; `None` sends as fast as the link allows.
     every: Option<Duration>,
     chain: Chain,
     targets: BTreeMap<LinkId, Target>,
@@ -91,7 +92,7 @@ impl Flood {
         }
     }
 
-    /// Sends one frame; the bytes that it takes.
+    /// Sends one frame; returns its length on the stream in bytes.
     fn send(&mut self, ctx: &mut Context, link: LinkId) -> usize {
         self.count = self.count.wrapping_add(1);
         let (frame, id) = match self.what {
@@ -125,7 +126,7 @@ impl Flood {
         (push(batch), Some(id))
     }
 
-    /// The newest batch that the node knows; before there is one, the first of its own.
+    /// The newest batch that the liar has seen; the first of its own chain if there is none.
     fn duplicate(&mut self, ctx: &mut Context) -> (Vec<u8>, Option<BatchId>) {
         if let Some(kept) = ctx.memory.kept().back() {
             return (push(Batch::clone(&kept.batch)), Some(kept.id));
@@ -134,7 +135,7 @@ impl Flood {
         (push(batch), Some(id))
     }
 
-    /// All that was given for the link is written.
+    /// Everything given for the link is written.
     pub fn drained(&mut self, link: LinkId) {
         if let Some(target) = self.targets.get_mut(&link) {
             target.pending = 0;
@@ -149,7 +150,7 @@ impl Flood {
         self.wake
     }
 
-    /// Whether it needs old batches.
+    /// Whether it sends batches from before the start.
     pub fn repeats(&self) -> bool {
         self.what == What::Duplicate
     }
@@ -159,7 +160,7 @@ fn push(batch: Batch) -> Vec<u8> {
     Frame::Push(Box::new(Push { hops: 1, batch })).encode()
 }
 
-/// A well-formed start with a random rest.
+/// A valid version and kind, followed by random bytes.
 fn garbage(ctx: &mut Context) -> Vec<u8> {
     let kinds =
         [Kind::Push, Kind::Announce, Kind::Request, Kind::Reply, Kind::Compare, Kind::Differ];
@@ -168,7 +169,7 @@ fn garbage(ctx: &mut Context) -> Vec<u8> {
     [vec![VERSION, kind as u8], ctx.random(length)].concat()
 }
 
-/// A length prefix that no frame may have, and a few of the bytes that it promises.
+/// A length prefix that no frame may have, and some random bytes after it.
 fn oversize(ctx: &mut Context, link: LinkId) -> usize {
     let most = u32::try_from(MAX_FRAME).unwrap_or(u32::MAX);
     let length = ctx.rng.random_range(most + 1..=u32::MAX);
@@ -185,7 +186,7 @@ fn slot(ctx: &mut Context) -> (PublicKey, u64) {
     (author, ctx.memory.tip(&author).seq.saturating_add(ahead))
 }
 
-/// Ids of batches that do not exist.
+/// An announcement of batches that do not exist.
 fn announce(ctx: &mut Context) -> Vec<u8> {
     let items = (0..ITEMS)
         .map(|_| {
@@ -196,7 +197,7 @@ fn announce(ctx: &mut Context) -> Vec<u8> {
     List::new(items).map(|items| Frame::Announce(Announce { items }).encode()).unwrap_or_default()
 }
 
-/// Wants for slots that may or may not exist.
+/// A request for slots that may or may not exist.
 fn request(ctx: &mut Context, count: u32) -> Vec<u8> {
     let wants = (0..ITEMS)
         .map(|index| {

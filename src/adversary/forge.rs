@@ -1,4 +1,5 @@
-//! `forge`: messages in honest members' names, with five kinds of signature that are not theirs.
+//! `forge`: sends messages in the names of others, with five kinds of signatures that are not
+//! theirs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,11 +11,11 @@ use crate::crypto::{Digest, Identity, PublicKey, Signature};
 use crate::protocol::{LinkId, Time};
 use crate::wire::{Batch, Frame, Push};
 
-/// In the order in which they are tried on each peer.
+/// The variants, in the order in which each peer receives them.
 const VARIANTS: [&str; 5] =
     ["random_signature", "own_signature", "other_signature", "other_network", "stranger"];
-/// From here on a peer needs no signature check to refuse them: it closes the link at once, and
-/// never sees what was sent after.
+/// First of the variants that a peer rejects without a signature check: it closes the link at once
+/// and never sees what was sent after them.
 const FIRST_PLAIN: usize = 3;
 
 pub(super) struct Forge {
@@ -22,7 +23,7 @@ pub(super) struct Forge {
     cycle: Cycle,
     stranger: Identity,
     decoy: usize,
-    /// The first variant of each link that ended it.
+    /// The first variant sent on each link that made the peer close it.
     ended: BTreeMap<LinkId, (PublicKey, usize)>,
 }
 
@@ -82,8 +83,8 @@ impl Forge {
         }
     }
 
-    /// What a member really said in another network; without such a decoy, what this node says
-    /// there.
+    /// A batch that a member really signed for another network; without such a decoy, one that this
+    /// node signs for another network.
     fn other_network(&mut self, ctx: &mut Context) -> Option<Batch> {
         if !ctx.decoys.is_empty() {
             self.decoy = (self.decoy + 1) % ctx.decoys.len();
@@ -106,8 +107,8 @@ impl Forge {
     }
 }
 
-/// Whose names to use: those of the decoys' signers, who are honest; else of all other members. Not
-/// the peer's own, if there is another.
+/// Members to impersonate: the signers of the decoys, who are honest, or else all other members.
+/// The peer itself is never one of them.
 fn victims(ctx: &Context, peer: &PublicKey) -> Vec<PublicKey> {
     let own = ctx.identity.public();
     let usable = |key: &PublicKey| *key != own && key != peer && ctx.network.is_member(key);
@@ -119,8 +120,8 @@ fn victims(ctx: &Context, peer: &PublicKey) -> Vec<PublicKey> {
     victims
 }
 
-/// A member and a signature that it really gave, to something else. If none was seen yet: one
-/// that it gave in another network, or else one of our own.
+/// A member and a genuine signature of it over something else. If no signature was seen yet: one
+/// from a decoy, or else one of our own.
 fn other_signature(
     ctx: &mut Context,
     victims: &[PublicKey],
@@ -142,6 +143,6 @@ fn other_signature(
 fn random_signature(ctx: &mut Context) -> Signature {
     let mut bytes = [0; 64];
     bytes.copy_from_slice(&ctx.random(64));
-    bytes[63] &= 0x0f; // or its second half would not even be a number below the group's order
+    bytes[63] &= 0x0f; // the second half must be below the group's order
     Signature(bytes)
 }

@@ -1,5 +1,5 @@
-//! `gap`: publishes a lane with slots left out, and shows each of the others to one link only.
-//! Together that may be more than its quota, though no link sees too much.
+//! `gap`: publishes a lane with some slots left out, and shows each of the others to one link only.
+//! In total that may exceed its quota, though no single link sees more than the quota.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::protocol::{LinkId, Time};
 use crate::wire::limits::WINDOW;
 use crate::wire::{Batch, BatchId, Class, Entry, Frame};
 
-/// Slots that are due at once; what is later than that is left out.
+/// Most slots signed at once; slots that are due beyond that are skipped.
 const BURST: u32 = 64;
-/// How often several of them go at once, and how soon a full link is tried again.
+/// Shortest wait between bursts, and the wait before links without room are tried again.
 const GRAIN: Duration = Duration::from_millis(5);
-/// Batches that are left out and kept, so that they can be shown late.
+/// Most batches left out and kept, to be shown late.
 const MOST_HIDDEN: usize = 256;
-/// Longer ones than this are not kept.
+/// Largest payload of a batch that is kept, in bytes.
 const MOST_BYTES: usize = 4096;
-/// Left out batches are shown once the lane is so far above them that others will not take more.
+/// A batch left out is shown once the lane is this many slots above it.
 const LATE: u64 = WINDOW / 2;
 
 pub(super) struct Gap {
@@ -30,7 +30,7 @@ pub(super) struct Gap {
     size: usize,
     due: Option<Time>,
     wake: Option<Time>,
-    /// The last slot that was signed, and its id.
+    /// The last slot signed, and its id.
     head: (u64, BatchId),
     hidden: VecDeque<Batch>,
 }
@@ -48,7 +48,7 @@ impl Gap {
         }
     }
 
-    /// What the node would say of its lane, it does not say: only what is shown here is seen.
+    /// Swallows what the node says about its own lane: only what is shown here is visible.
     pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
         let own = ctx.identity.public();
         swallow(ctx, "gap", sending, |ctx, author| *author == own && ctx.takes(chance))
@@ -75,7 +75,7 @@ impl Gap {
         self.wake = Some(due.max(ctx.now.after(GRAIN)));
     }
 
-    /// Signs the next slot and shows it to one link, or to none. Whether there was room for it.
+    /// Signs the next slot and shows it to one link or to none. Returns whether a link had room.
     fn publish(&mut self, ctx: &mut Context) -> bool {
         let (last, prev) = self.head;
         let Some(seq) = last.checked_add(1) else { return false };

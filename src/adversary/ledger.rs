@@ -1,14 +1,14 @@
-//! Keeps the honest node's credit right although frames of its vanish and others appear on its
-//! link.
+//! Keeps the honest node's credit correct although the liar swallows some of its frames and adds
+//! others on the same link.
 //!
-//! A peer grants by what it has consumed in all (`docs/PROTOCOL.md`, credit). Frames that a liar
-//! adds are consumed too, and the node never sent them; frames that a liar swallows are not, and
-//! the node waits for them. So grants are rewritten on their way in, and what was swallowed is
-//! granted here.
+//! A peer grants credit by the total it has consumed (`docs/PROTOCOL.md`, credit). That total
+//! includes frames that a liar added, which the node never sent, and lacks frames that a liar
+//! swallowed, for which the node waits. So grants are rewritten on their way in, and swallowed
+//! frames are granted here.
 
 use crate::wire::{Class, Credit, Grant, List};
 
-/// Classes of frames, with credit or without.
+/// Number of classes of frames, with credit or without.
 const CLASSES: usize = Class::Reply as usize + 1;
 
 #[derive(Clone, Copy, Default)]
@@ -24,18 +24,18 @@ impl Sums {
     }
 }
 
-/// One class of one link, in totals since the link began.
+/// One class of frames on one link, in totals since the link began.
 #[derive(Clone, Copy, Default)]
 struct Account {
-    /// What the node believes to have sent.
+    /// What the node has sent, as far as it knows.
     sent: Sums,
-    /// What of that never left.
+    /// The part of `sent` that was never sent.
     swallowed: Sums,
-    /// What left beside it.
+    /// What the liar sent in addition.
     raw: Sums,
-    /// What the peer said last.
+    /// The peer's latest total.
     consumed: Sums,
-    /// What the node was told last.
+    /// The latest total that the node was told.
     told: Sums,
 }
 
@@ -44,8 +44,8 @@ impl Account {
         self.swallowed.frames == 0 && self.swallowed.bytes == 0 && self.raw.frames == 0
     }
 
-    /// What the node should hear; raw frames count as consumed last, so that the node never
-    /// believes in more room than there is.
+    /// The total to tell the node. Raw frames are taken to be consumed last, so that the node never
+    /// assumes more room than there is.
     fn due(&self) -> Sums {
         let of = |consumed: u64, raw: u64, swallowed: u64, sent: u64, told: u64| {
             consumed.saturating_sub(raw).saturating_add(swallowed).min(sent).max(told)
@@ -67,10 +67,10 @@ impl Account {
     }
 }
 
-/// The accounts of one link.
+/// The credit accounts of one link.
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// By class number.
+    /// Indexed by class number.
     accounts: [Account; CLASSES],
     owing: bool,
 }
@@ -88,7 +88,7 @@ impl Ledger {
         }
     }
 
-    /// Frames or bytes of the node's will never leave.
+    /// Frames or bytes of the node will never be sent.
     pub fn swallowed(&mut self, class: Class, frames: u64, bytes: usize) {
         if let Some(account) = self.account(class) {
             account.swallowed.add(frames, bytes);
@@ -96,14 +96,14 @@ impl Ledger {
         }
     }
 
-    /// A frame left that the node knows nothing of.
+    /// The liar sent a frame that the node does not know of.
     pub fn raw(&mut self, class: Class, bytes: usize) {
         if let Some(account) = self.account(class) {
             account.raw.add(1, bytes);
         }
     }
 
-    /// Frames of the class that left and that the peer has not said to have consumed.
+    /// Number of frames of the class in flight: sent, and not reported as consumed by the peer.
     pub fn under_way(&self, class: Class) -> u64 {
         self.accounts.get(class as usize).map_or(0, |account| {
             let left = account.sent.frames.saturating_add(account.raw.frames);
@@ -111,8 +111,8 @@ impl Ledger {
         })
     }
 
-    /// Whether a frame of that many bytes is within what the peer has granted, the node's own and
-    /// added ones together.
+    /// Whether the peer's grants cover a frame of `bytes` bytes on top of everything in flight,
+    /// added frames included. Always true for classes without credit.
     pub fn fits(&self, class: Class, bytes: usize) -> bool {
         let (Some((frames, most)), Some(account)) =
             (class.window(), self.accounts.get(class as usize))
@@ -127,7 +127,7 @@ impl Ledger {
         self.under_way(class) < frames && pending <= most
     }
 
-    /// A peer's credit as the node should hear it; `None` if there is nothing in it for the node.
+    /// Rewrites a peer's credit for the node; `None` if it grants the node nothing.
     pub fn translate(&mut self, credit: &Credit) -> Option<Credit> {
         let mut grants = Vec::new();
         for grant in credit.grants.iter() {
@@ -143,7 +143,7 @@ impl Ledger {
         List::new(grants).map(|grants| Credit { grants })
     }
 
-    /// Credit for what was swallowed since the last call.
+    /// Credit for what was swallowed since the last call, if any.
     pub fn owed(&mut self) -> Option<Credit> {
         if !std::mem::take(&mut self.owing) {
             return None;

@@ -1,4 +1,4 @@
-//! The links of the wrapped node, as seen from outside it.
+//! The links of the wrapped node, as the wrapper sees them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +15,13 @@ pub(super) struct Link {
     pub ledger: Ledger,
 }
 
-/// Every link that is up. Bounded by what the world lets up: one or two a member.
+/// All links that are up. Bounded by the number of links that the driver allows: one or two per
+/// member.
 #[derive(Default)]
 pub(super) struct Links {
     up: BTreeMap<LinkId, Link>,
     readied: u64,
-    /// Links on which the node may be owed credit.
+    /// Links on which the node may be owed credit for swallowed frames.
     owing: BTreeSet<LinkId>,
 }
 
@@ -46,7 +47,7 @@ impl Links {
         self.up.get(&link).map(|link| link.peer)
     }
 
-    /// Marks one half of the greeting. Whether that made the link ready.
+    /// Records a hello that was sent or received. Returns whether it made the link ready.
     pub fn hello(&mut self, link: LinkId, sent: bool) -> bool {
         let Some(link) = self.up.get_mut(&link) else { return false };
         let before = link.hello_sent && link.hello_got;
@@ -60,17 +61,17 @@ impl Links {
         now
     }
 
-    /// Links on which both said hello.
+    /// Links on which both sides sent a hello.
     pub fn ready(&self) -> impl Iterator<Item = LinkId> {
         self.up.iter().filter(|(_, link)| link.hello_sent && link.hello_got).map(|(id, _)| *id)
     }
 
-    /// How many links ever became ready.
+    /// Number of links that became ready since the start.
     pub fn readied(&self) -> u64 {
         self.readied
     }
 
-    /// Frames or bytes of the node's will never leave.
+    /// Frames or bytes of the node will never be sent.
     pub fn swallowed(&mut self, link: LinkId, class: Class, frames: u64, bytes: usize) {
         if let Some(up) = self.up.get_mut(&link) {
             up.ledger.swallowed(class, frames, bytes);
@@ -78,7 +79,7 @@ impl Links {
         }
     }
 
-    /// Credit that the node is owed on some link.
+    /// A link on which the node is owed credit, and that credit.
     pub fn owed(&mut self) -> Option<(LinkId, Credit)> {
         while let Some(id) = self.owing.pop_first() {
             let credit = self.up.get_mut(&id).and_then(|link| link.ledger.owed());

@@ -1,5 +1,5 @@
-//! Tells links of batches by name in place of sending them, so that they ask: what `promise` and
-//! `false-floor` have in common. Within the links' credit: to be refused is not the point.
+//! Announces batches instead of sending them, so that peers ask for them: shared by `promise` and
+//! `false-floor`. Stays within the links' credit, as exceeding it is not the point.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use crate::protocol::LinkId;
 use crate::wire::limits::MAX_ANNOUNCED;
 use crate::wire::{Announce, Class, Frame, Kind, List, SlotId};
 
-/// Ids that wait for credit on a link; the oldest go first.
+/// Most ids that wait for credit on a link; the oldest are dropped first.
 const MOST: usize = 512;
 
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub(super) struct Lure {
 }
 
 impl Lure {
-    /// Names a batch to a link with the next [`Lure::flush`].
+    /// Queues a batch to be announced on a link by the next [`Lure::flush`].
     pub fn name(&mut self, link: LinkId, item: SlotId) {
         let waiting = self.waiting.entry(link).or_default();
         if waiting.contains(&item) {
@@ -29,7 +29,7 @@ impl Lure {
         }
     }
 
-    /// Names a foreign batch in place of a push of it, which is swallowed.
+    /// Swallows the push of a foreign batch and queues an announcement of it instead.
     pub fn instead(&mut self, ctx: &Context, sending: Sending) -> Disposition {
         let Frame::Push(push) = &sending.frame else { return Disposition::Sent(sending) };
         let (author, seq) = (push.batch.header.author, push.batch.header.seq);
@@ -40,7 +40,7 @@ impl Lure {
         Disposition::Swallowed
     }
 
-    /// Sends what waits, as far as credit goes.
+    /// Sends the queued announcements, as far as credit allows.
     pub fn flush(&mut self, ctx: &mut Context, what: (&'static str, &'static str)) {
         for (link, waiting) in &mut self.waiting {
             while !waiting.is_empty() && ctx.fits(*link, Class::Announce, Kind::Announce.max_len())

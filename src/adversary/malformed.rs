@@ -1,4 +1,4 @@
-//! `malformed`: complete frames that no honest encoder makes.
+//! `malformed`: sends complete frames that no honest encoder produces.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ impl Malformed {
     pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         for (link, fresh) in self.pacer.due(ctx) {
             let Some(peer) = ctx.links.peer(link) else { continue };
-            // One round and one more: the first one ends the link, and next time it is another.
+            // One more than a round: the first one ends the link, and the next link starts with
+            // another.
             for _ in 0..if fresh { self.cycle.length + 1 } else { 1 } {
                 if !ctx.takes(chance) {
                     continue;
@@ -53,8 +54,8 @@ impl Malformed {
     }
 }
 
-/// A frame that is wrong in one way. Each is complete, with a length prefix that fits: an
-/// incomplete one is a loss, and proves nothing.
+/// A frame that is wrong in one way. It is complete and its length prefix fits, as an incomplete
+/// frame looks like a lost link and proves nothing.
 fn malform(ctx: &mut Context, variant: usize) -> Option<Vec<u8>> {
     let own = ctx.identity.clone();
     let batch = ctx.next_batch(own.public(), &own)?;
@@ -71,7 +72,7 @@ fn malform(ctx: &mut Context, variant: usize) -> Option<Vec<u8>> {
             frame[0] = if version == VERSION { 0 } else { version };
         }
         _ => {
-            // Behind version, kind and hops, where every bit counts.
+            // After version, kind and hops, where every bit matters.
             let bit = ctx.rng.random_range(3 * 8..frame.len() * 8);
             frame[bit / 8] ^= 1 << (bit % 8);
         }

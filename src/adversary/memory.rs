@@ -1,4 +1,4 @@
-//! What a liar has seen pass: batches to send again, slots and signatures to lie about.
+//! What a liar has seen: batches to send again, slots and signatures to lie about.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use crate::crypto::{Digest, PublicKey, Signature};
 use crate::protocol::{LaneView, Network, StoredBatch, Time, Verified};
 use crate::wire::{Batch, BatchId};
 
-/// Most batches that are kept.
+/// Most batches kept.
 const MOST: usize = 256;
-/// Most bytes of bodies that are kept.
+/// Most bytes of bodies kept.
 const MOST_BYTES: usize = 8 << 20;
 
-/// The highest slot that was seen of an author.
+/// The highest slot seen of an author.
 #[derive(Clone, Copy)]
 pub(super) struct Tip {
     pub seq: u64,
     pub id: BatchId,
-    /// A signature of the author over some message, once one was seen.
+    /// The last signature of the author that was seen, over any batch.
     pub signature: Option<Signature>,
 }
 
-/// A batch and when it was seen.
+/// A batch, and when it was seen.
 #[derive(Clone)]
 pub(super) struct Kept {
     pub at: Time,
@@ -38,7 +38,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// What the node knows from before its start.
+    /// Starts with the tips that the node knows at its start.
     pub fn of(lanes: &[LaneView]) -> Self {
         let tip = |lane: &LaneView| {
             (lane.author, Tip { seq: lane.tip, id: lane.tip_id, signature: None })
@@ -72,7 +72,7 @@ impl Memory {
         }
     }
 
-    /// The highest slot seen of an author: 0, with no predecessor, if none was.
+    /// The highest slot seen of an author; slot 0 with a zero id if none was seen.
     pub fn tip(&self, author: &PublicKey) -> Tip {
         let none = Tip { seq: 0, id: Digest::ZERO, signature: None };
         self.tips.get(author).copied().unwrap_or(none)

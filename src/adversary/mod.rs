@@ -1,12 +1,12 @@
-//! What a malicious node does instead: a wrapper round an honest one.
+//! Malicious nodes: a wrapper around an honest one.
 //!
 //! [`Adversary`] owns an honest [`crate::protocol::Node`], passes its inputs on, rewrites what it
-//! sends and adds frames of its own. The node knows nothing of it. Everything here is pure: time is
-//! handed in, randomness is seeded, every queue has a bound. A [`Spec`] says what it does and when
-//! (see [`parse_list`]); [`Attempts`] says what it did, so that a report can match what was tried
-//! with what honest nodes refused.
+//! sends and adds frames of its own. The node does not know about it. Everything here is pure: time
+//! is passed in, randomness is seeded, every queue is bounded. A [`Spec`] says what the liar does
+//! and when (see [`parse_list`]); [`Attempts`] says what it did, so that a report can match
+//! attempts with what honest nodes rejected.
 //!
-//! One behaviour is one file: `forge`, `tamper`, `drop`, `censor`, `delay`, `replay`, `flood`,
+//! Each behaviour has a file: `forge`, `tamper`, `drop`, `censor`, `delay`, `replay`, `flood`,
 //! `malformed`, `stall`, `promise`, `gap`, `false-floor`, `false-differ`, `false-credit`,
 //! `restart`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]

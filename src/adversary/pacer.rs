@@ -1,4 +1,4 @@
-//! When to act on which link: at once when it becomes ready, then again and again.
+//! When to act on each link: as soon as it is ready, then at a steady pace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::context::Context;
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
 
-/// A steady pacer over all ready links, with a burst for those that are new.
+/// Paces actions on all ready links at one interval, and acts on new links at once.
 pub(super) struct Pacer {
     every: Duration,
     next: Time,
@@ -44,16 +44,17 @@ impl Pacer {
         self.greeted.remove(&link);
     }
 
-    /// When to look again, while there is a link to act on.
+    /// When to call [`Pacer::due`] again; `None` if no link is ready.
     pub fn deadline(&self, ctx: &Context) -> Option<Time> {
         ctx.links.ready().next().map(|_| self.next)
     }
 }
 
-/// Where each peer is in a cycle of variants. It outlives the peer's links; bounded by the members.
+/// Position of each peer in a cycle of variants. It outlives the peer's links; bounded by the
+/// members.
 pub(super) struct Cycle {
     pub length: usize,
-    /// Peers start one variant apart, or all at the first.
+    /// Peers start one variant apart instead of all at the first.
     apart: bool,
     next: BTreeMap<PublicKey, usize>,
 }
@@ -63,8 +64,7 @@ impl Cycle {
         Self { length, apart, next: BTreeMap::new() }
     }
 
-    /// One past a variant that the peer has surely judged: the one to go on with when it comes
-    /// back.
+    /// Continues one past a variant that the peer has surely judged, when it comes back.
     pub fn go_on_after(&mut self, peer: PublicKey, variant: usize) {
         self.next.insert(peer, (variant + 1) % self.length);
     }

@@ -1,4 +1,4 @@
-//! Reads a LIST of SPECs, and refuses what makes no sense with a reason and a suggestion.
+//! Parses a LIST of SPECs, and rejects invalid ones with a reason and a suggestion.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::suggest::nearest;
 pub const MAX_LIARS: usize = 1024;
 /// Longest list, in bytes.
 const MAX_TEXT: usize = 64 << 10;
-/// Longest time that `@when` may name.
+/// Longest time allowed in `@when`.
 const MAX_WHEN: Duration = Duration::from_secs(24 * 3600);
 
-/// Reads a LIST: SPECs separated by commas, one a malicious node; or a number K, which stands for
-/// K nodes that take forge, drop and flood in turn; 0 is none.
+/// Parses a LIST: SPECs separated by commas, one per malicious node; or a number K, which stands
+/// for K nodes that take forge, drop and flood in turn. 0 means no malicious nodes.
 ///
 /// # Errors
-/// The first part that makes no sense, why, and what was probably meant.
+/// The first invalid part, the reason, and what was probably meant.
 pub fn parse_list(text: &str) -> Result<Vec<Spec>, SpecError> {
     if text.len() > MAX_TEXT {
         return refuse(text, format!("is longer than {MAX_TEXT} bytes"));
@@ -49,7 +49,7 @@ impl FromStr for Spec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        // Where a single SPEC is asked for, a list of two would be refused as well.
+        // A suggestion of two SPECs would be rejected here too.
         spec(text).map_err(|error| SpecError {
             suggestion: error.suggestion.filter(|meant| !meant.contains(',')),
             ..error

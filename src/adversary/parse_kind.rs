@@ -1,4 +1,4 @@
-//! Reads one behaviour: its name, its parameters, and the numbers, durations and chances in them.
+//! Parses one behaviour: its name, its parameters, and their numbers, durations and chances.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::suggest::nearest;
 use crate::crypto::PublicKey;
 use crate::wire::limits::MAX_PAYLOAD;
 
-/// Every behaviour that there is, by name.
+/// The names of all behaviours.
 pub const KINDS: [&str; 15] = [
     "forge",
     "tamper",
@@ -28,16 +28,16 @@ pub const KINDS: [&str; 15] = [
     "false-credit",
     "restart",
 ];
-/// Names that belong to later parts of the project.
+/// Names reserved for behaviours that are not implemented yet.
 const LATER: [&str; 6] =
     ["equivocate", "withhold", "double-echo", "false-proof", "twin", "eclipse"];
-/// What may come after `@`.
+/// The keywords allowed after `@`.
 pub(super) const WHENS: [&str; 4] = ["always", "after", "between", "p"];
 /// Longest delay of a frame.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 const DEFAULT_DELAY: Duration = Duration::from_millis(500);
 const MAX_RATE: u32 = 1_000_000;
-/// At the least one slot in so many is left out by `gap`.
+/// Largest `every` of `gap`: it leaves out at least one slot in this many.
 const MAX_EVERY: u32 = 1000;
 /// Most authors that one `censor` may name.
 const MAX_CENSORED: usize = 64;
@@ -233,7 +233,7 @@ pub(super) fn duration(text: &str, most: Duration) -> Result<Duration, SpecError
     Ok(span)
 }
 
-/// A decimal above 0 and at most 1, with at most six places.
+/// A decimal above 0 and at most 1, with at most six decimal places.
 pub(super) fn chance(text: &str) -> Result<Chance, SpecError> {
     let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
     let millionths = match (digits(whole), digits(places)) {

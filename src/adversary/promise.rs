@@ -1,7 +1,9 @@
-//! `promise`: announces first, what it has and what nobody has, and answers no request.
+//! `promise`: announces batches before any other node, existing and invented ones, and answers no
+//! request.
 //!
-//! Whoever asks those who announced in the order in which they did waits for it in vain. It keeps
-//! its links otherwise: it answers comparisons, stays within its credit, and pushes its own.
+//! A node that asks announcers in the order of their announcements waits for it without an answer.
+//! Otherwise it keeps its links: it answers comparisons, stays within credit, and pushes its own
+//! batches.
 
 use std::time::Duration;
 
@@ -14,11 +16,11 @@ use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
 use crate::wire::{Announce, Frame, List, SlotId};
 
-/// Invented ids that are due at once; what is later than that is left out.
+/// Most invented ids at once; ids that are due beyond that are skipped.
 const BURST: u32 = 64;
-/// How often several of them go at once.
+/// Shortest wait between two bursts of ids.
 const GRAIN: Duration = Duration::from_millis(10);
-/// Slots above an author's highest that are named: those that are filled next.
+/// Invented ids are in the next slots of an author, at most this far above its highest.
 const AHEAD: u64 = 4;
 
 pub(super) struct Promise {
@@ -34,7 +36,7 @@ impl Promise {
         Self { every, due: None, wake: None, lure: Lure::default() }
     }
 
-    /// A batch that comes is named to everybody at once, before it was even checked.
+    /// Announces an arriving batch on all other links at once, before the node has checked it.
     pub fn heard(&mut self, ctx: &mut Context, from: LinkId, frame: &Frame, chance: Chance) {
         let batch = match frame {
             Frame::Push(push) => &push.batch,
@@ -114,7 +116,7 @@ impl Promise {
     }
 }
 
-/// An id in a slot that another author is about to fill.
+/// An invented id in a slot that another author is about to fill.
 fn invent(ctx: &mut Context) -> Option<SlotId> {
     let own = ctx.identity.public();
     let keys = ctx.network.clone();

@@ -1,4 +1,4 @@
-//! `replay`: sends old messages again, from before restarts too.
+//! `replay`: sends old messages again, also from before a restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::protocol::{LinkId, Time};
 use crate::wire::limits::PUSH_FRAMES;
 use crate::wire::{Batch, Class, Frame, Push};
 
-/// Messages that a new link gets at once.
+/// Messages sent at once on a new link.
 const BURST: usize = 4;
-/// How long ago a message must have been seen to be an old one.
+/// How long ago a message must have been seen to count as old.
 const OLD: Duration = Duration::from_millis(500);
 
 pub(super) struct Replay {
@@ -36,8 +36,7 @@ impl Replay {
     }
 
     fn send(&mut self, ctx: &mut Context, link: LinkId) {
-        // Within half of the credit: the point is that replays are refused as known, not as too
-        // many.
+        // Use half of the credit at most: replays should be rejected as known, not as too many.
         let room = |ctx: &mut Context| {
             let under_way = ctx.links.get_mut(link)?.ledger.under_way(Class::Push);
             (under_way < PUSH_FRAMES / 2).then_some(())
@@ -54,8 +53,8 @@ impl Replay {
         *next = next.wrapping_add(1);
         let (id, batch) = (kept.id, Batch::clone(&kept.batch));
         let frame = Frame::Push(Box::new(Push { hops: 2, batch })).encode();
-        // Twice: the peer may have had it from others only, and a first copy from us is no replay
-        // yet.
+        // Twice: the peer may have had it from others only, so that the first copy from here is not
+        // a replay yet.
         for _ in 0..2 {
             ctx.send_raw(("replay", "push"), link, &frame, Some(id));
         }

@@ -1,5 +1,6 @@
 //! `restart`: signs restart headers in its own lane, as an author that lost its store may: over
-//! slots that it published, two on one base, far ahead; and goes on showing what they voided.
+//! slots that it published, two on one base, far ahead. It also goes on showing batches that a
+//! restart voided.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_SLOT, WINDOW};
 use crate::wire::{Batch, BatchId, Class, Frame};
 
-/// Own slots that are remembered as bases.
+/// Most slots of its own that are remembered as bases.
 const MOST: usize = 8;
-/// Steps that are due at once; what is later than that is left out.
+/// Most steps taken at once; steps that are due beyond that are skipped.
 const BURST: u32 = 16;
-/// How soon it goes on at the most.
+/// Shortest wait until the next steps.
 const GRAIN: Duration = Duration::from_millis(5);
 
-/// One thing after the other, then again.
+/// The steps, taken in this order and repeated.
 const STEPS: [&str; 13] = [
     "slot", "slot", "aside", "aside", "aside", "void", "slot", "voided", "twins", "slot", "far",
     "orphan", "beyond",
@@ -30,9 +31,9 @@ pub(super) struct Restart {
     wake: Option<Time>,
     step: usize,
     round: u64,
-    /// The newest own slots on the branch that goes on, oldest first.
+    /// The newest own slots of the branch being extended, oldest first.
     branch: VecDeque<(u64, BatchId)>,
-    /// Batches that one link was shown and a restart has voided since.
+    /// Batches shown to one link only and voided by a restart since.
     aside: VecDeque<Batch>,
 }
 
@@ -49,7 +50,7 @@ impl Restart {
         }
     }
 
-    /// What the node would say of its lane, it does not say: only what is shown here is seen.
+    /// Swallows what the node says about its own lane: only what is shown here is visible.
     pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
         let own = ctx.identity.public();
         swallow(ctx, "restart", sending, |ctx, author| *author == own && ctx.takes(chance))
@@ -124,13 +125,13 @@ impl Restart {
         }
     }
 
-    /// The slot so many before the newest of the branch.
+    /// The slot `by` before the newest of the branch.
     fn back(&self, by: usize) -> (u64, BatchId) {
         let place = self.branch.len().checked_sub(by + 1);
         place.and_then(|place| self.branch.get(place)).copied().unwrap_or((0, BatchId::ZERO))
     }
 
-    /// Signs a slot that the branch goes on with, and shows it.
+    /// Signs a slot that extends the branch, and shows it.
     fn go_on(
         &mut self,
         ctx: &mut Context,
@@ -167,7 +168,7 @@ fn sign(ctx: &mut Context, seq: u64, base: (u64, BatchId)) -> Option<Batch> {
         .filter(|batch| batch.check_shape().is_ok())
 }
 
-/// Pushes a batch to those links, as far as credit goes.
+/// Pushes a batch to the chosen links, as far as credit allows.
 fn show(ctx: &mut Context, detail: &'static str, whom: Whom, batch: &Batch) {
     let frame = Frame::push(1, batch);
     let links: Vec<LinkId> = ctx.links.ready().collect();

@@ -1,4 +1,4 @@
-//! What a malicious node is told to do: behaviours, their parameters, and when.
+//! Describes what a malicious node does: behaviours, their parameters, and when they are active.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use super::suggest::nearest;
 use crate::crypto::PublicKey;
 use crate::protocol::Network;
 
-/// Ids a second that `promise` invents on each link, if a SPEC says nothing.
+/// Ids per second that `promise` invents on each link, by default.
 pub(super) const PROMISE_RATE: u32 = 20;
-/// Batches a second that `restart` signs, if a SPEC says nothing.
+/// Batches per second that `restart` signs, by default.
 pub(super) const RESTART_RATE: u32 = 10;
-/// Of what `gap` signs, one slot in so many is left out, if a SPEC says nothing.
+/// `gap` leaves out one slot in this many, by default.
 pub(super) const GAP_EVERY: u32 = 3;
-/// Slots a second that `gap` signs, if a SPEC says nothing.
+/// Slots per second that `gap` signs, by default.
 pub(super) const GAP_RATE: u32 = 20;
-/// Bytes of a payload of `gap`, if a SPEC says nothing.
+/// Payload of a batch of `gap`, in bytes, by default.
 pub(super) const GAP_SIZE: usize = 64;
 
-/// What one malicious node does: one or more behaviours, each with a time of its own. Reads from
-/// and prints as a SPEC (`forge@after=2s`, `flood:rate=500:what=valid+drop:p=0.5`); printing gives
-/// the shortest form that reads back as the same.
+/// What one malicious node does: one or more behaviours, each active at its own times. Parses from
+/// and prints as a SPEC (`forge@after=2s`, `flood:rate=500:what=valid+drop:p=0.5`). It prints in
+/// the shortest form that parses to an equal value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub(super) behaviours: Vec<Behaviour>,
@@ -34,7 +34,7 @@ impl Spec {
         self.behaviours.iter().map(|behaviour| behaviour.kind.name())
     }
 
-    /// Whoever it names, as it names them: by key or by name.
+    /// The authors that it names, each by key or by name as in the SPEC.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.behaviours
             .iter()
@@ -46,10 +46,10 @@ impl Spec {
             .map(ToString::to_string)
     }
 
-    /// Checks what only the network file can tell: that whoever is named is in it.
+    /// Checks what depends on the network file: that every author named is in it.
     ///
     /// # Errors
-    /// Names the author that is not, and the nearest name that is.
+    /// Names the first author that is not in the file, and the nearest name that is.
     pub fn check(&self, network: &Network) -> Result<(), SpecError> {
         for behaviour in &self.behaviours {
             let BehaviourKind::Censor { authors } = &behaviour.kind else { continue };
@@ -68,7 +68,7 @@ impl Spec {
     }
 }
 
-/// Why a SPEC is refused.
+/// Why a SPEC is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{part}` {why}{}", meant(.suggestion))]
 pub struct SpecError {
@@ -76,7 +76,7 @@ pub struct SpecError {
     pub part: String,
     /// What is wrong with it, and what would be right.
     pub why: String,
-    /// What was probably meant.
+    /// What was probably meant, if there is a guess.
     pub suggestion: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Display for Spec {
     }
 }
 
-/// One behaviour and when it shows.
+/// One behaviour and when it is active.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Behaviour {
     pub kind: BehaviourKind,
@@ -118,7 +118,7 @@ impl fmt::Display for Behaviour {
     }
 }
 
-/// What is done.
+/// The behaviours and their parameters; see `docs/SCENARIOS.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BehaviourKind {
     Forge,
@@ -225,14 +225,14 @@ impl What {
     }
 }
 
-/// How a liar lies about credit.
+/// How a liar lies about the credit it grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tale {
-    /// It gives none.
+    /// Grants no credit.
     Withhold,
-    /// A frame at a time, in as many frames as that takes.
+    /// Grants credit for one frame at a time, in as many frames as that takes.
     Crumbs,
-    /// More than it was ever sent: its own proof.
+    /// Grants credit for more than the peer ever sent, which proves the lie.
     Excess,
 }
 
@@ -248,7 +248,7 @@ impl Tale {
     }
 }
 
-/// An author as a SPEC names it: by key, or by its name in the network file.
+/// An author as named in a SPEC: by key, or by name in the network file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Author {
     Key(PublicKey),
@@ -275,7 +275,7 @@ impl fmt::Display for Author {
     }
 }
 
-/// When a behaviour shows, counted from the node's first link.
+/// When a behaviour is active, counted from the node's first link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     Always,
@@ -285,7 +285,7 @@ pub(super) enum When {
 }
 
 impl When {
-    /// Whether it may show so long after the first link; chance apart.
+    /// Whether the behaviour may act at `elapsed` after the first link, chance aside.
     pub fn covers(self, elapsed: Duration) -> bool {
         match self {
             Self::Always | Self::Sometimes(_) => true,
@@ -294,7 +294,7 @@ impl When {
         }
     }
 
-    /// The next moment after `elapsed` at which [`When::covers`] changes.
+    /// The next time after `elapsed` at which [`When::covers`] changes.
     pub fn next_change(self, elapsed: Duration) -> Option<Duration> {
         match self {
             Self::Always | Self::Sometimes(_) => None,
@@ -303,7 +303,7 @@ impl When {
         }
     }
 
-    /// The chance with which it takes each opportunity.
+    /// The probability with which each opportunity is taken.
     pub fn chance(self) -> Chance {
         if let Self::Sometimes(p) = self { p } else { Chance::ALWAYS }
     }
@@ -339,7 +339,7 @@ impl fmt::Display for Chance {
     }
 }
 
-/// A duration that prints in the largest unit that says it exactly.
+/// Prints a duration in the largest unit that is exact.
 struct Span(Duration);
 
 impl fmt::Display for Span {

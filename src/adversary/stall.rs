@@ -1,4 +1,4 @@
-//! `stall`: stops reading on half of its links, and writes a byte a second on the rest.
+//! `stall`: stops reading on half of its links, and writes one byte per second on the rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::pacer::Pacer;
 use super::spec::Chance;
 use crate::protocol::{LinkId, Time};
 
-/// How long a link is left alone, so that the greeting gets out and the peer counts on it.
+/// How long a new link is left alone, so that the hello is sent and the peer relies on the link.
 const AFTER: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
-//! The nearest word, for whoever misspells one.
+//! Suggests the nearest word for a misspelled one.
 
-/// The candidate within a third of its length (at least two edits) that is nearest to `word`.
+/// The candidate nearest to `word`, if at most a third of its length (or two edits) away.
 pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -19,8 +19,8 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits (insert, delete, replace, swap of neighbours) that lead from `a` to `b`: optimal string
-/// alignment distance.
+/// Number of edits (insert, delete, replace, swap of adjacent characters) that turn `a` into `b`:
+/// optimal string alignment distance.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();

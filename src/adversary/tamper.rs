@@ -1,8 +1,7 @@
-//! `tamper`: relays with payload, header or signature altered, in turn.
+//! `tamper`: relays batches with payload, header or signature altered, in turn.
 //!
-//! Most of what it relays comes after a genuine copy, and is passed over as known. So it also
-//! pushes the newest batch again with its header altered: under an id of its own that nobody knows
-//! yet.
+//! Most of what it relays arrives after a genuine copy and is ignored as known. So it also pushes
+//! the newest batch again with its header altered, under an id that no node knows yet.
 
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ impl Tamper {
         Disposition::Sent(sending)
     }
 
-    /// Alters a batch without changing its length.
+    /// Alters a batch without changing its length. Returns the name of the variant.
     fn alter(&mut self, ctx: &mut Context, batch: &mut Batch) -> &'static str {
         let variant = self.next;
         self.next = (self.next + 1) % VARIANTS.len();
@@ -94,7 +93,7 @@ fn alter_header(ctx: &mut Context, batch: &mut Batch) {
     }
 }
 
-/// Pushes the newest batch of another author with its header altered, within the credit.
+/// Pushes the newest batch of another author with its header altered, within half of the credit.
 fn push_altered(ctx: &mut Context, link: LinkId) {
     let own = ctx.identity.public();
     let room = |held: &mut super::links::Link| held.ledger.under_way(Class::Push) < PUSH_FRAMES / 2;
@@ -109,7 +108,7 @@ fn push_altered(ctx: &mut Context, link: LinkId) {
     ctx.send_raw(("tamper", VARIANTS[1]), link, &frame, Some(id));
 }
 
-/// Flips a bit of some payload; `false` if all are empty.
+/// Flips a bit of the first non-empty payload; returns `false` if all are empty.
 fn alter_payload(ctx: &mut Context, batch: &mut Batch) -> bool {
     let Ok(mut entries) = batch.entries() else { return false };
     let Some(entry) = entries.iter_mut().find(|entry| !entry.payload.is_empty()) else {

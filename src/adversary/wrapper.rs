@@ -1,4 +1,4 @@
-//! The wrapper: an honest node's inputs and outputs, with the behaviours in between.
+//! The wrapper: passes inputs and outputs of an honest node through the behaviours of a liar.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use crate::protocol::{
 };
 use crate::wire::{Batch, Class, Entry, Frame, Kind};
 
-/// Tokens of the wrapper's own reads; the node counts its own up from 0.
+/// First token of the wrapper's own reads; the node's own tokens count up from 0.
 const FIRST_TOKEN: u64 = 1 << 63;
 /// Slots of each lane that are read back after a start.
 const OLD_SLOTS: u64 = 8;
-/// Slots that are read back after a start, of all lanes together.
+/// Most slots read back after a start, over all lanes.
 const OLD_READS: u64 = 256;
-/// How often the own lane is looked up in the node.
+/// Interval at which the node is asked for the tip of its own lane.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the node is given credit for what was swallowed, for one input.
+/// Most grants of credit for swallowed frames per input.
 const MOST_ROUNDS: usize = 1024;
 
-/// A malicious node. The order of calls is that of [`Node`]: after each mutation,
-/// [`Adversary::poll`] until it gives `None`; the first time right after `new`.
+/// A malicious node. The order of calls is that of [`Node`]: call [`Adversary::poll`] until it
+/// returns `None` after each mutation, and once right after `new`.
 pub struct Adversary {
     node: Node,
     ctx: Context,
@@ -45,7 +45,7 @@ pub struct Adversary {
 
 impl Adversary {
     /// Wraps a node. `decoys` are batches that honest members signed for another network; without
-    /// them a forger signs one itself. The same arguments and inputs give the same acts.
+    /// any, a forger signs one itself. The same arguments and inputs give the same actions.
     pub fn new(
         node: Node,
         identity: Identity,
@@ -80,7 +80,7 @@ impl Adversary {
         new
     }
 
-    /// Asks the store for the newest batches of every lane.
+    /// Reads the newest batches of every lane from the store.
     fn read_back(&mut self, lanes: &[LaneView]) {
         let mut token = FIRST_TOKEN;
         for back in (0..OLD_SLOTS).rev() {
@@ -96,7 +96,7 @@ impl Adversary {
         }
     }
 
-    /// What the world did.
+    /// Handles an input, as [`Node::handle`] does.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.ctx.now = now;
         if let Some(input) = self.incoming(input) {
@@ -105,15 +105,15 @@ impl Adversary {
         self.turn();
     }
 
-    /// Everything that was given for that link has been written: a flood may go on. Call it
-    /// once whenever a link that something was given for has nothing left to write.
+    /// Everything given for a link has been written, so a flood may go on. Call it once whenever a
+    /// link runs out of data to write.
     pub fn drained(&mut self, now: Time, link: LinkId) {
         self.ctx.now = now;
         self.at_work.iter_mut().for_each(|behaviour| behaviour.drained(link));
         self.turn();
     }
 
-    /// As [`Node::publish`].
+    /// See [`Node::publish`].
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -124,7 +124,7 @@ impl Adversary {
         result
     }
 
-    /// As [`Node::submit`].
+    /// See [`Node::submit`].
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -135,33 +135,33 @@ impl Adversary {
         result
     }
 
-    /// The next thing to do, until there is none.
+    /// The next effect to carry out, or `None` if there is none.
     pub fn poll(&mut self) -> Option<Effect> {
         self.ctx.acts.pop_front()
     }
 
-    /// When to hand in `Wake`; changes with every call.
+    /// When to hand in [`Input::Wake`]; may change with every call.
     pub fn deadline(&self) -> Option<Time> {
         let own = self.at_work.iter().filter_map(|behaviour| behaviour.deadline(&self.ctx));
         own.chain(self.node.deadline().map(|(at, _)| at)).min()
     }
 
-    /// The honest node inside.
+    /// The honest node that is wrapped.
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// The honest node at this moment.
+    /// A snapshot of the honest node.
     pub fn snapshot(&self) -> Snapshot {
         self.node.snapshot()
     }
 
-    /// What was tried so far.
+    /// The attempts made so far.
     pub fn attempts(&self) -> &Attempts {
         &self.ctx.attempts
     }
 
-    /// What the node hears of an input.
+    /// Filters and rewrites an input; `None` if the node must not receive it.
     fn incoming(&mut self, input: Input) -> Option<Input> {
         match input {
             Input::LinkUp { link, peer, .. } => {
@@ -179,7 +179,7 @@ impl Adversary {
                 }
                 return None;
             }
-            // The deadline may have been ours alone.
+            // The deadline may have been the wrapper's alone.
             Input::Wake => {
                 self.node.deadline().filter(|(at, _)| *at <= self.ctx.now)?;
             }
@@ -205,7 +205,8 @@ impl Adversary {
                 let credit = up.ledger.translate(&credit)?;
                 Some(Input::Frame { link, bytes: Frame::Credit(credit).encode().into() })
             }
-            // Both begin with the ticket. Answers to a flood's requests are nothing to the node.
+            // Both kinds start with the ticket. Answers to the requests of a flood are not for the
+            // node.
             Some(Kind::Missing | Kind::Reply) => {
                 let ticket = bytes.get(2..6).and_then(|ticket| ticket.try_into().ok());
                 let flooded = ticket.map(u32::from_be_bytes).is_some_and(|t| t >= FIRST_TICKET);
@@ -215,7 +216,7 @@ impl Adversary {
         }
     }
 
-    /// Lets those behaviours look at a frame that need to.
+    /// Shows a frame to the behaviours that need to see its kind.
     fn heard(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(kind) = bytes.get(1).and_then(|kind| Kind::from_byte(*kind)) else { return };
         if !self.at_work.iter().any(|behaviour| behaviour.hears(kind)) {
@@ -232,7 +233,7 @@ impl Adversary {
         self.at_work.iter_mut().for_each(|behaviour| behaviour.down(link));
     }
 
-    /// Takes what the node wants done, then lets every behaviour do what is due.
+    /// Drains the node's outputs, then lets every behaviour do what is due.
     fn turn(&mut self) {
         self.pump();
         if self.look || self.ctx.now >= self.looked.after(LOOK_EVERY) {
@@ -290,7 +291,7 @@ impl Adversary {
             up.ledger.sent(class, bytes.len());
         }
         if over {
-            // The node cannot know what was added beside its own.
+            // The node does not know about the frames added beside its own.
             return self.ctx.swallow(link, class, bytes.len());
         }
         if !self.at_work.iter().any(|behaviour| behaviour.filters(kind)) {
@@ -315,7 +316,7 @@ impl Adversary {
 
     fn filter(&mut self, mut sending: Sending) -> Disposition {
         for behaviour in &mut self.at_work {
-            // A behaviour may have made another kind of it.
+            // An earlier behaviour may have replaced it by a frame of another kind.
             if !behaviour.filters(sending.frame.kind()) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What handlers work with.
+//! State shared by all handlers.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::net::Handle;
 use crate::protocol::Snapshot;
 use crate::store::{Reader, StoreError};
 
-/// Queries of the store at once.
+/// Most concurrent queries of the store.
 const MAX_READS: usize = 4;
-/// Streams at once.
+/// Most concurrent event streams.
 const MAX_STREAMS: usize = 32;
 
-/// What handlers work with. Cheap to clone.
+/// State shared by all handlers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct App {
     inner: Arc<Inner>,
@@ -31,7 +31,7 @@ struct Inner {
 }
 
 impl App {
-    /// For one node.
+    /// State for one node; `stopping` turns true when the API stops.
     pub fn new(handle: Handle, stopping: watch::Receiver<bool>) -> Self {
         let permits = |number| Arc::new(Semaphore::new(number));
         let (bodies, reads) = (permits(BODY_KIB), permits(MAX_READS));
@@ -39,41 +39,41 @@ impl App {
         Self { inner: Arc::new(Inner { handle, stopping, bodies, reads, streams }) }
     }
 
-    /// The node.
+    /// Handle of the node.
     pub fn handle(&self) -> &Handle {
         &self.inner.handle
     }
 
-    /// Memory for bodies.
+    /// Memory for request bodies, in permits of 1 KiB each.
     pub fn bodies(&self) -> &Arc<Semaphore> {
         &self.inner.bodies
     }
 
-    /// Turns true when the interface stops.
+    /// Turns true when the API stops.
     pub fn stopping(&self) -> watch::Receiver<bool> {
         self.inner.stopping.clone()
     }
 
-    /// The node at this moment.
+    /// Takes a snapshot of the node; fails with 503 while the node stops.
     pub async fn snapshot(&self) -> Result<Snapshot, Failure> {
         self.handle().snapshot().await.ok_or_else(Failure::stopping)
     }
 
-    /// A place for a stream.
+    /// A permit for one stream; fails with 503 if all are taken.
     pub fn stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.inner.streams)
             .try_acquire_owned()
             .map_err(|_| Failure::busy(format!("at most {MAX_STREAMS} streams at once")))
     }
 
-    /// Queries the store, off the reactor.
+    /// Runs a query of the store on a blocking thread, once one of [`MAX_READS`] permits is free.
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Failure> {
         let place = Arc::clone(&self.inner.reads).acquire_owned().await;
         let reader = self.handle().reader();
-        // The place is given back when the query ends, even if nobody waits for it any more.
+        // The permit is held until the query ends, even if the request is gone by then.
         let reading = spawn_blocking(move || {
             let _place = place;
             query(&reader)

@@ -1,4 +1,5 @@
-//! The open connections, so that those who hold them without a request shut nobody out.
+//! The open connections. When there are too many, one that has no request ends, so that idle
+//! clients cannot lock others out.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
-/// All connections of one interface.
+/// All connections of one API server.
 #[derive(Default)]
 pub(super) struct Connections {
     open: Mutex<Open>,
@@ -24,21 +25,21 @@ struct Open {
 }
 
 struct Held {
-    /// Requests whose answers are not sent yet.
+    /// Number of requests whose answers are not sent yet.
     requests: usize,
-    /// When it began, or its last answer was sent.
+    /// When the connection began, or when its last answer ended.
     since: Instant,
     end: Arc<Notify>,
 }
 
-/// One connection's place, for as long as it lives.
+/// One connection's entry, removed on drop.
 pub(super) struct Place {
     all: Arc<Connections>,
     number: u64,
     end: Arc<Notify>,
 }
 
-/// A request under way, up to the last byte of its answer.
+/// A request in progress, until the last byte of its answer.
 pub(super) struct Request {
     all: Arc<Connections>,
     number: u64,
@@ -49,8 +50,8 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new connection. If there are `most` already, the one that has been idle for longest ends;
-    /// if none is idle, the oldest.
+    /// Adds a connection. If there are `most` already, the one that has been idle for longest is
+    /// told to end; if none is idle, the one that has gone longest without completing an answer.
     pub fn add(self: &Arc<Self>, most: usize) -> Place {
         let mut open = self.lock();
         if open.held.len() >= most {
@@ -68,7 +69,7 @@ impl Connections {
 }
 
 impl Place {
-    /// A request begins on it.
+    /// Counts a request that begins on this connection.
     pub fn request(&self) -> Request {
         if let Some(held) = self.all.lock().held.get_mut(&self.number) {
             held.requests += 1;
@@ -76,20 +77,20 @@ impl Place {
         Request { all: self.all.clone(), number: self.number }
     }
 
-    /// Resolves when it is to end, as its place is needed.
+    /// Resolves when this connection must end to make room for another.
     pub async fn wanted(&self) {
         self.end.notified().await;
     }
 }
 
 impl Request {
-    /// Lasts as long as the answer's body.
+    /// Ties this request to the answer's body: it ends when the body is dropped.
     pub fn until_sent(self, response: Response) -> Response {
         response.map(|body| Body::new(Answer { body, _request: self }))
     }
 }
 
-/// A body and the request that lasts as long.
+/// A body, and the request that ends with it.
 struct Answer {
     body: Body,
     _request: Request,

@@ -1,5 +1,5 @@
-//! What every operation shares, added to the description once: who may ask, which errors all give,
-//! names, and bounds that a type does not say.
+//! Completes the OpenAPI description with what operations share: security, common errors, names,
+//! and bounds that the types do not express.
 
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
@@ -8,9 +8,9 @@ use super::input::{MAX_LIMIT, USUAL_LIMIT};
 use super::lab::MAX_LATE_MS;
 use crate::wire::limits::MAX_PAYLOAD;
 
-/// Operations that anybody may ask for, and that are bounded by nothing.
+/// Operations that need no token.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
-/// What each operation may answer beside what it describes itself.
+/// Answers that each operation may give besides those it describes itself.
 const SHARED: [(&str, &str); 5] = [
     ("400", "A parameter, body or `Host` that makes no sense"),
     ("403", "A foreign `Origin`"),
@@ -18,7 +18,7 @@ const SHARED: [(&str, &str); 5] = [
     ("500", "The store cannot be read"),
     ("503", "Too much is under way, or the node stops; see `Retry-After` where it is given"),
 ];
-/// Words for statuses that say enough.
+/// Descriptions of statuses for which an operation gives none.
 const WORDS: [(&str, &str); 6] = [
     ("200", "As asked for"),
     ("400", "A parameter or body that makes no sense"),
@@ -28,9 +28,9 @@ const WORDS: [(&str, &str); 6] = [
     ("503", "The node is busy or stops"),
 ];
 
-/// The whole description: valid OpenAPI 3.1.
+/// The complete description, valid OpenAPI 3.1.
 pub(super) fn complete(description: &OpenApi) -> Value {
-    // Never fails: every part of it has a JSON form.
+    // Cannot fail: every part of the description has a JSON form.
     let mut all = serde_json::to_value(description).unwrap_or_default();
     all["components"]["securitySchemes"] = json!({
         "api_token": {
@@ -62,7 +62,7 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
     let security = match path {
         _ if OPEN.contains(&path) => json!([]),
         _ if path.starts_with("/v1/lab/") => json!([{ "lab_token": [] }]),
-        // Without a token the node asks for none.
+        // Either is enough, as a node without a token asks for none.
         _ => json!([{ "api_token": [] }, {}]),
     };
     operation["security"] = security;
@@ -89,7 +89,7 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
     if !parameters.is_empty() {
         operation["parameters"] = json!(parameters);
     }
-    // A payload may be empty, and a POST without any body is one with an empty payload.
+    // A payload may be empty, so a POST without a body publishes an empty one.
     if path == "/v1/messages" && method == "post" {
         operation["requestBody"]["required"] = json!(false);
         let content = &mut operation["requestBody"]["content"];
@@ -98,13 +98,13 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
-/// `get_v1_messages_id` and the like: one for each operation.
+/// A unique name for each operation, like `get_v1_messages_id`.
 fn name(path: &str, method: &str) -> String {
     let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.fold(method.to_owned(), |name, word| format!("{name}_{word}"))
 }
 
-/// All answers, each with a description and every error with its body.
+/// Gives every answer a description, and every shared error its body.
 fn answers(path: &str, operation: &mut Value) {
     let body = json!({
         "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } }
@@ -141,7 +141,7 @@ fn answers(path: &str, operation: &mut Value) {
     operation["responses"] = Value::Object(answers);
 }
 
-/// What types do not say.
+/// Adds the bounds and formats that the types do not express.
 fn bound(schemas: &mut Value) {
     let message = &mut schemas["PostMessage"];
     message["oneOf"] = json!([{ "required": ["payload"] }, { "required": ["payload_base64"] }]);

@@ -1,4 +1,4 @@
-//! The interface of a real node, spoken to over sockets.
+//! The API of a real node, tested over sockets.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -58,7 +58,7 @@ pub(super) async fn lab_server(token: Option<&str>, lab_token: Option<&str>) -> 
     server_on(token, lab_token, |_, _| ()).await
 }
 
-/// A node that finds in its folder what was prepared there.
+/// A node whose data folder `prepare` fills before it starts.
 pub(super) async fn server_on(
     token: Option<&str>,
     lab_token: Option<&str>,
@@ -176,7 +176,8 @@ async fn next(lines: &mut Lines<BufReader<TcpStream>>) -> Option<String> {
     timeout(PATIENCE, lines.next_line()).await.expect("in time").ok().flatten()
 }
 
-/// The next line of an event stream that begins so, without its beginning; chunk sizes are skipped.
+/// The next line of an event stream that starts with `start`, without that prefix; chunk sizes are
+/// skipped.
 pub(super) async fn line(lines: &mut Lines<BufReader<TcpStream>>, start: &str) -> String {
     loop {
         let line = next(lines).await.expect("the stream goes on");
@@ -286,7 +287,7 @@ async fn long_bodies_get_their_answer() {
     }
     chunked.extend_from_slice(b"0\r\n\r\n");
     assert_eq!(server.raw(&chunked).await.status, 413);
-    // One that waits for leave to send is told no at once.
+    // A client that waits for `100 Continue` is refused at once.
     let head = format!(
         "POST /v1/messages HTTP/1.1\r\nHost: {}\r\nContent-Length: 99999999\r\n\
          Expect: 100-continue\r\n\r\n",

@@ -1,4 +1,4 @@
-//! What goes wrong: at start, and in a request.
+//! Errors: at start, and of a request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,34 +13,34 @@ use crate::net::{PublishFailure, SubmitFailure, explain_bind};
 use crate::protocol::{PublishError, Reason, Refusal};
 use crate::store::StoreError;
 
-/// Why the interface cannot be served.
+/// Why the API cannot be served.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// Reachable from elsewhere, and open to anybody.
+    /// The address can be reached from other machines, and there is no token.
     #[error(
         "the API address {0} can be reached from other machines: set a token \
          (--api-token-file), or listen on 127.0.0.1"
     )]
     NoToken(SocketAddr),
-    /// An empty token, or one that a header cannot carry.
+    /// A token is empty, longer than 256 bytes, or has characters other than printable ASCII.
     #[error(
         "what {0} gives is no token: that has 1 to 256 printable ASCII characters and no space"
     )]
     BadToken(&'static str),
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     #[error("cannot listen on the API address {address}: {}", explain_bind(source))]
     Bind {
-        /// The address.
+        /// The address that was to be bound.
         address: SocketAddr,
-        /// What the system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The listener has no address of its own.
+    /// The listener's own address cannot be read.
     #[error("the API's socket is broken: {0}")]
     Socket(#[from] std::io::Error),
 }
 
-/// A request's failure: a problem document, and when to try again.
+/// Failure of a request: a problem document, and when to retry.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub problem: Box<Problem>,
@@ -48,28 +48,28 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// A failure that its status says all of.
+    /// A failure that its status describes completely.
     pub fn of(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { problem: Box::new(Problem::of(status, detail)), retry_after: None }
     }
 
-    /// A failure of a named kind.
+    /// A failure of a named kind; see [`Problem::named`].
     pub fn named(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Self {
         let problem = Box::new(Problem::named(status, name, title, detail));
         Self { problem, retry_after: None }
     }
 
-    /// 400.
+    /// 400: the request makes no sense.
     pub fn bad(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 404.
+    /// 404: this node does not hold it.
     pub fn absent(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 413.
+    /// 413: the body is too long.
     pub fn too_long(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
@@ -80,20 +80,20 @@ impl Failure {
         Self::named(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The node is stopping", detail)
     }
 
-    /// 503 while too much is under way.
+    /// 503 while too many requests are in progress; retry after 1 s.
     pub fn busy(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::named(status, "busy", "Too much is under way", detail).retry(Duration::from_secs(1))
     }
 
-    /// 503 while the node cannot do its work.
+    /// 503 while the node is not ready; retry after 1 s.
     pub fn unready(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::named(status, "not-ready", "The node is not ready", detail)
             .retry(Duration::from_secs(1))
     }
 
-    /// Says when to try again: whole seconds, at least one.
+    /// Sets `Retry-After`: whole seconds, rounded up, at least one.
     pub fn retry(mut self, after: Duration) -> Self {
         let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
         self.retry_after = Some(seconds.max(1));

@@ -1,4 +1,4 @@
-//! What requests bring: parameters, filters, bodies.
+//! What handlers read from requests: parameters, filters, bodies.
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -19,20 +19,21 @@ use crate::crypto::PublicKey;
 use crate::protocol::{Network, Reason, Time};
 use crate::store::Cursor;
 
-/// Rows of a page, unless the client says.
+/// Rows of a page if the client sets no limit.
 pub(super) const USUAL_LIMIT: usize = 100;
-/// Most rows of a page.
+/// Largest limit that a client may set for a page, in rows.
 pub(super) const MAX_LIMIT: usize = 1000;
-/// How long a body may take to come.
+/// Limit on receiving a body, including the wait for memory.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
-/// What is read of a body that is too long, so that its sender gets to read the answer…
+/// How much of an oversized body is read and discarded, in bytes, so that the client gets to read
+/// the answer…
 const MAX_DRAIN: usize = 96 << 20;
 /// … and for how long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-/// Memory for bodies that are being read or published, in KiB, over all requests.
+/// Memory for bodies that are being read or published, in KiB, shared by all requests.
 pub(super) const BODY_KIB: usize = 32 << 10;
 
-/// Query parameters, with a problem for what does not fit.
+/// Query parameters; answers 400 with a problem document if they do not parse.
 pub(super) struct Params<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -49,7 +50,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The one variable segment of a path.
+/// The variable segment of a path.
 pub(super) struct Segment(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Segment {
@@ -63,7 +64,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
-/// Whether a query stands for UTF-8. Its parser would put other characters for what does not.
+/// Whether a query decodes to UTF-8. Its parser would silently substitute replacement characters.
 fn is_text(query: &str) -> bool {
     let mut bytes = Vec::with_capacity(query.len());
     let mut rest = query.as_bytes();
@@ -77,12 +78,12 @@ fn is_text(query: &str) -> bool {
     str::from_utf8(&bytes).is_ok()
 }
 
-/// A client's words in a problem's detail, bounded.
+/// Cuts a client's text to 300 characters, for a problem's detail.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(300).collect()
 }
 
-/// Rows of a page, 1 to 1000.
+/// Parses the rows of a page: 1 to 1000, or 100 if not given.
 pub(super) fn limit(given: Option<usize>) -> Result<usize, Failure> {
     match given.unwrap_or(USUAL_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
@@ -90,13 +91,13 @@ pub(super) fn limit(given: Option<usize>) -> Result<usize, Failure> {
     }
 }
 
-/// A cursor that this or another store gave.
+/// Parses a cursor, of this or another store.
 pub(super) fn cursor(given: Option<&str>) -> Result<Option<Cursor>, Failure> {
     let bad = |_| Failure::bad("cursor is none: take one from a list, a row or an event");
     given.map(|text| Cursor::from_str(text).map_err(bad)).transpose()
 }
 
-/// A reason by its name.
+/// Parses a reason's name.
 pub(super) fn reason(given: Option<&str>) -> Result<Option<Reason>, Failure> {
     let find = |name| {
         Reason::from_name(name).ok_or_else(|| {
@@ -107,7 +108,7 @@ pub(super) fn reason(given: Option<&str>) -> Result<Option<Reason>, Failure> {
     given.map(find).transpose()
 }
 
-/// A key by its hex form or by its name in the network file.
+/// Parses a key in hex, or looks up a name in the network file. `what` names the parameter.
 pub(super) fn key(
     network: &Network,
     what: &str,
@@ -122,7 +123,7 @@ pub(super) fn key(
     given.map(find).transpose()
 }
 
-/// A point in time: microseconds since 1970, a time by RFC 3339, or a duration before now.
+/// Parses a point in time: microseconds since 1970, an RFC 3339 time, or a duration before `now`.
 pub(super) fn since(given: Option<&str>, now: Time) -> Result<Option<Time>, Failure> {
     let read = |text: &str| {
         if let Ok(micros) = text.parse() {
@@ -143,21 +144,22 @@ pub(super) fn since(given: Option<&str>, now: Time) -> Result<Option<Time>, Fail
     given.map(read).transpose()
 }
 
-/// Whether the body says that it is JSON.
+/// Whether the content type of the body is JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// A body, with its share of the memory for bodies.
+/// A body, with its share of the memory for bodies, which is freed on drop.
 pub(super) struct Received {
     pub bytes: Bytes,
     _share: OwnedSemaphorePermit,
 }
 
-/// Reads a body of at most `most` bytes. Of a longer one nothing is kept, but it is read on for a
-/// while: a client that is still writing would see a broken connection rather than the answer.
+/// Reads a body of at most `most` bytes. Nothing of a longer one is kept, but it is read for a
+/// while longer: a client that is still writing would otherwise see a broken connection instead of
+/// the answer.
 pub(super) async fn receive(
     memory: &Arc<Semaphore>,
     request: Request,
@@ -166,8 +168,8 @@ pub(super) async fn receive(
     let too_long = || Failure::too_long(format!("a body here has at most {most} bytes"));
     let headers = request.headers();
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    // With `Expect: 100-continue` the client waits for our word before it sends, and that word is
-    // no.
+    // With `Expect: 100-continue` the client sends nothing until told to, so there is nothing to
+    // drain.
     let waits = headers.contains_key(EXPECT);
     let mut body = request.into_body();
     if announced.is_some_and(|length: usize| length > most) {

@@ -1,5 +1,5 @@
-//! A socket whose writes have a deadline: a client that stops reading is given up, and what waits
-//! for it is freed.
+//! A socket whose writes have a deadline: a client that stops reading is dropped, and the buffers
+//! held for it are freed.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A TCP stream on which no write may make no progress for longer than a limit.
+/// A TCP stream whose writes fail if they make no progress for longer than `limit`.
 pub(super) struct Patient {
     stream: TcpStream,
     limit: Duration,
@@ -19,7 +19,7 @@ pub(super) struct Patient {
 }
 
 impl Patient {
-    /// Gives up a write that waits for `limit`.
+    /// Wraps a stream; a write that waits for `limit` fails with `TimedOut`.
     pub fn new(stream: TcpStream, limit: Duration) -> Self {
         Self { stream, limit, timer: Box::pin(sleep(limit)), waiting: false }
     }

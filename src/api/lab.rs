@@ -1,5 +1,5 @@
-//! Impairments of the node's links, for a lab. A node that was started without a lab token has no
-//! such route.
+//! Impairments of the node's links, for a lab. A node that was started without a lab token does not
+//! have these routes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::crypto::PublicKey;
 use crate::http::{ImpairmentDto, Problem};
 use crate::net::{Handle, Impairment, Impairments};
 
-/// Longest body: room for every peer of a mesh of some thousands.
+/// Longest body in bytes: room for every peer of a mesh of several thousand.
 const MAX_JSON: usize = 1 << 20;
-/// Longest delay and jitter, in milliseconds: no link lives with more.
+/// Longest delay and longest jitter, in milliseconds: no link survives more.
 pub(super) const MAX_LATE_MS: u64 = 60_000;
 
-/// The routes, to be put behind the lab token.
+/// The lab's routes; the caller puts them behind the lab token.
 pub(super) fn described() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, replace))
 }
 
-/// What is done to this node's links, by peer.
+/// Impairments of this node's links, by peer.
 #[utoipa::path(
     get, path = "/v1/lab/impairments",
     responses(
@@ -40,9 +40,9 @@ async fn list(State(app): State<App>) -> Result<Json<Vec<ImpairmentDto>>, Failur
     Ok(Json(in_force(lab(&app)?)))
 }
 
-/// Impair this node's links: replaces all impairments, on links that are up as well.
+/// Replace all impairments of this node's links, including links that are up.
 ///
-/// Delay and rate act on what this node writes to the peer; a cut on both directions.
+/// Delay and rate apply to what this node writes to the peer, a cut to both directions.
 #[utoipa::path(
     put, path = "/v1/lab/impairments", request_body = Vec<ImpairmentDto>,
     responses(
@@ -70,7 +70,7 @@ async fn replace(
     Ok(Json(in_force(lab)))
 }
 
-/// There always is one where these routes are.
+/// The node's impairments. They always exist where these routes do.
 fn lab(app: &App) -> Result<&Impairments, Failure> {
     app.handle().lab().ok_or_else(|| Failure::absent("this node was started without a lab"))
 }

@@ -1,4 +1,4 @@
-//! Middleware: how many requests at once, for how long, and one shape for every error.
+//! Middleware: limits on the number and duration of requests, error bodies, and response headers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use super::error::Failure;
 use crate::http::{PROBLEM_JSON, Problem};
 
-/// Requests at once, streams not counted once they run.
+/// Most concurrent requests; a stream counts only until its answer begins.
 const MAX_REQUESTS: usize = 128;
-/// How long a request may take until its answer begins.
+/// Limit on a request, until its answer begins.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// What `bound` allows.
+/// The limits that [`bound`] enforces.
 pub(super) struct Bounds {
     requests: Semaphore,
     time: Duration,
@@ -30,15 +30,15 @@ impl Default for Bounds {
     }
 }
 
-/// Refuses what is too much at once, and ends what takes too long. A stream is past it as soon as
-/// its answer begins.
+/// Answers 503 to a request above the limit and to one that takes too long. A stream is past both
+/// limits once its answer begins.
 pub(super) async fn bound(
     State(bounds): State<Arc<Bounds>>,
     request: Request,
     next: Next,
 ) -> Response {
     if request.uri().path() == "/healthz" {
-        return next.run(request).await; // costs nothing, and must not depend on others
+        return next.run(request).await; // cheap, and must answer under any load
     }
     let Ok(_permit) = bounds.requests.try_acquire() else {
         return Failure::busy(format!("at most {MAX_REQUESTS} requests at once")).into_response();
@@ -52,7 +52,7 @@ pub(super) async fn bound(
     }
 }
 
-/// Gives every error a problem document, also those that the router makes (404, 405).
+/// Gives every error a problem document, including those of the router (404, 405).
 pub(super) async fn explain(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
@@ -74,7 +74,7 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
     explained
 }
 
-/// Keeps browsers from guessing types and caches from keeping answers.
+/// Keeps browsers from sniffing content types, and caches from storing answers.
 pub(super) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -20,43 +20,42 @@ use crate::store::{LaneGap, MessageQuery, MessageRow, Reader, StoreError};
 use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 use crate::wire::{Entry, MessageId};
 
-/// Longest JSON body: a payload of 1 MiB in which every byte is escaped as six, and room for the
-/// rest.
+/// Longest JSON body in bytes: a payload of 1 MiB with every byte escaped as six, and room for the
+/// other fields.
 const MAX_JSON: usize = 6 * MAX_PAYLOAD + (64 << 10);
-/// Payload bytes of a page, after which it ends early. What the store reads at a time is bounded
-/// too.
+/// Payload bytes after which a page ends early. What the store reads at a time is bounded too.
 const PAGE_BYTES: usize = 4 << 20;
-/// Gaps of a page, after which it ends early.
+/// Gaps after which a page ends early.
 const MAX_GAPS: usize = 10_000;
-/// How long a search for rows that a filter lets through may go on.
+/// How long a search for rows that match a filter may take.
 const SEARCH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Parameters of a POST of raw bytes.
+/// Query parameters of a POST of raw bytes.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishParams {
-    /// Topic, for a body of raw bytes.
+    /// Topic of the message, for a body of raw bytes; at most 64 bytes.
     topic: Option<String>,
 }
 
-/// Which messages.
+/// Query parameters that select messages.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MessageParams {
-    /// Only of this topic.
+    /// Only messages of this topic.
     topic: Option<String>,
-    /// Only of this author: a key, or a name of the network file.
+    /// Only messages of this author: a key, or a name in the network file.
     author: Option<String>,
-    /// After this place.
+    /// Only entries after this cursor.
     cursor: Option<String>,
-    /// Rows, 1 to 1000; 100 without it.
+    /// Most rows of a page, 1 to 1000; 100 if absent.
     limit: Option<usize>,
 }
 
 impl MessageParams {
-    /// The query that they mean.
+    /// Parses the parameters; answers 400 if one is invalid.
     pub fn query(&self, network: &Network) -> Result<MessageQuery, Failure> {
         Ok(MessageQuery {
             topic: self.topic.clone(),
@@ -69,8 +68,8 @@ impl MessageParams {
 
 /// Publish a message.
 ///
-/// `application/json` is read as the schema; a body of any other type, or of none, is the payload
-/// itself. Answered after the message is on disk.
+/// A body of type `application/json` follows the schema; a body of any other type, or of none, is
+/// the payload itself. The answer comes once the message is on disk.
 #[utoipa::path(
     post, path = "/v1/messages", params(PublishParams),
     request_body(content(
@@ -138,9 +137,9 @@ fn check(entry: &Entry) -> Result<(), Failure> {
 
 /// List messages.
 ///
-/// Oldest first, in the order of their delivery here. A page may be shorter than the limit: `more`
-/// says whether the list goes on. `gaps` are slots that readers need not wait for any longer, told
-/// once, in the order of cursors.
+/// Oldest first, in the order of their delivery at this node. A page may be shorter than the limit;
+/// `more` says whether the list goes on. `gaps` are slots that readers need not wait for any
+/// longer. Each is listed once, in the order of cursors.
 #[utoipa::path(
     get, path = "/v1/messages", params(MessageParams),
     responses(
@@ -179,8 +178,8 @@ pub(super) async fn one(
     }
 }
 
-/// Goes on over the store's pages, which are bounded in bytes and rows looked at, until the list is
-/// long enough: a client should not see an empty page before the end of the list.
+/// Reads pages of the store, which are bounded in bytes and rows scanned, until the list is long
+/// enough: a client should not see an empty page before the end of the list.
 fn page(
     reader: &Reader,
     mut query: MessageQuery,
@@ -200,7 +199,8 @@ fn page(
         list.next = page.next.to_string();
         list.more = page.more;
         list.items.extend(page.rows.into_iter().map(|row| dto(row, network)));
-        // Clients take a page without items for the end: gaps alone end one only in a flood.
+        // Clients take a page without items for the end, so gaps alone do not end a page unless
+        // there are very many.
         let full = list.items.len() >= wanted || list.gaps.len() >= MAX_GAPS;
         let enough = full || bytes >= PAGE_BYTES;
         if enough || !page.more || Instant::now() >= end {
@@ -210,7 +210,7 @@ fn page(
     }
 }
 
-/// Slots that are given up, as the interface shows them.
+/// Slots that are given up, as the API shows them.
 pub(super) fn gap_dto(gap: &LaneGap, network: &Network) -> GapDto {
     let name = network.get(&gap.author).map_or("an unknown author", |key| &key.name);
     GapDto {
@@ -222,7 +222,7 @@ pub(super) fn gap_dto(gap: &LaneGap, network: &Network) -> GapDto {
     }
 }
 
-/// A row as the interface shows it.
+/// A message as the API shows it.
 pub(super) fn dto(row: MessageRow, network: &Network) -> MessageDto {
     MessageDto {
         id: row.id.to_string(),

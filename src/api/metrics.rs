@@ -1,5 +1,5 @@
-//! Counters for Prometheus, encoded from a snapshot at every scrape. Labels come from closed sets
-//! of our own names, never from a peer's bytes.
+//! Metrics for Prometheus, encoded from a snapshot at every scrape. Labels come from closed sets of
+//! our own names, never from a peer's bytes.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -22,7 +22,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 type Encoded = Result<(), std::fmt::Error>;
 
-/// Counters for Prometheus.
+/// Metrics for Prometheus.
 #[utoipa::path(
     get, path = "/metrics",
     responses(
@@ -115,7 +115,7 @@ impl Moment {
         for (number, deliveries) in (0_u32..).zip(hops) {
             sum += f64::from(number) * *deliveries as f64;
             count = count.saturating_add(*deliveries);
-            // The last place stands for more as well: its bucket has no upper bound.
+            // The last counter also covers more hops, so its bucket has no upper bound.
             let last = number as usize + 1 == hops.len();
             buckets.push((if last { f64::INFINITY } else { f64::from(number) }, *deliveries));
         }
@@ -128,7 +128,7 @@ impl Moment {
         histogram(encoder, "loyal_verify_seconds", help, verify.sum, verify.count, &buckets)
     }
 
-    /// What the node and what the links' queues dropped, by class.
+    /// Frames dropped by the node and by the links' queues, by class.
     fn dropped(&self) -> std::collections::BTreeMap<&'static str, u64> {
         let mut causes = self.traffic.dropped.clone();
         for (cause, count) in &self.snapshot.counters.dropped {

@@ -1,17 +1,18 @@
-//! The HTTP interface of a running node, `/v1` and what operators need beside it.
+//! The HTTP API of a running node: `/v1`, and the routes that operators need beside it.
 //!
-//! Handlers translate only: a request into a command to the node's handle or a query of its store,
-//! and the answer into a body. Nothing changes on GET. What a client can make the process hold is
-//! bounded: connections, requests, streams and bodies are counted, and each has a deadline.
+//! Handlers only translate: a request into a command to the node's handle or a query of its store,
+//! and the answer into a body. A GET changes nothing. What clients can make the process hold is
+//! bounded: connections, requests, streams and bodies are limited in number, and each has a
+//! deadline.
 //!
 //! | file | routes |
 //! |---|---|
 //! | `messages`, `signed` | publish and read messages |
 //! | `rejections` | the rejection log |
-//! | `stream` | both as server-sent events |
+//! | `stream` | messages and rejections as server-sent events |
 //! | `peers`, `status` | the node's view of the mesh and of itself, health, what a liar tried |
 //! | `lab` | impairments of links; only with a lab token |
-//! | `metrics`, `openapi` | for Prometheus; for generators of clients |
+//! | `metrics`, `openapi` | metrics for Prometheus; the API description and a list of routes |
 
 mod app;
 mod connections;

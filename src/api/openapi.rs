@@ -1,4 +1,4 @@
-//! The interface described: OpenAPI for programs, a list of routes for people.
+//! The API's description: OpenAPI for programs, a list of routes for people.
 
 use std::fmt::Write as _;
 
@@ -24,12 +24,12 @@ use crate::http::{GapDto, PostMessage, Problem};
 )]
 struct Frame;
 
-/// The description without its paths.
+/// The OpenAPI description before any path is added.
 pub(super) fn frame() -> OpenApi {
     Frame::openapi()
 }
 
-/// `/openapi.json` and `/`, which do not describe themselves.
+/// The routes `/openapi.json` and `/`, which are not part of the description.
 pub(super) fn routes(description: &OpenApi) -> Router<App> {
     let json = Bytes::from(complete(description).to_string());
     let list = Bytes::from(list(description));

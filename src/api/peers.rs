@@ -10,7 +10,7 @@ use super::error::Failure;
 use crate::http::{KeyDto, LinkDto, NetworkDto, PeerDto, Problem};
 use crate::protocol::{LinkView, Network, PeerView, Reason, Role, Time};
 
-/// Every other member, and how this node stands with it.
+/// Every other member, and its state as this node sees it.
 #[utoipa::path(
     get, path = "/v1/peers",
     responses(
@@ -47,8 +47,8 @@ pub(super) async fn network(State(app): State<App>) -> Json<NetworkDto> {
     })
 }
 
-/// Counts by reason, as the interface shows them: without knocks, which are given apart, and
-/// without so many plain copies.
+/// Counts of rejections by reason as the API shows them: knocks are returned separately, and
+/// `copies` plain copies are subtracted.
 pub(super) fn by_reason(
     counts: &BTreeMap<Reason, u64>,
     copies: u64,

@@ -1,4 +1,4 @@
-//! The rejection log.
+//! The routes of the rejection log.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,30 +15,31 @@ use crate::http::{ListDto, Problem, RejectionDto, SummaryRow};
 use crate::net::Handle;
 use crate::store::{Page, Reader, RejectionQuery, RejectionRow, StoreError};
 
-/// Which rejections.
+/// Query parameters that select rejections.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RejectionParams {
-    /// Only for this reason.
+    /// Only rejections for this reason, by its name.
     reason: Option<String>,
-    /// Only from this peer: a key, or a name of the network file.
+    /// Only rejections of this peer's frames: a key, or a name in the network file.
     peer: Option<String>,
-    /// Only naming this author: a key, or a name of the network file.
+    /// Only rejections that name this author: a key, or a name in the network file.
     author: Option<String>,
-    /// Only since: microseconds since 1970, a time by RFC 3339, or a duration like `5m`.
+    /// Only rejections since this time: microseconds since 1970, an RFC 3339 time, or a duration
+    /// before now like `5m`.
     since: Option<String>,
-    /// After this place.
+    /// Only entries after this cursor.
     cursor: Option<String>,
-    /// Rows, 1 to 1000; 100 without it.
+    /// Most rows of a page, 1 to 1000; 100 if absent.
     limit: Option<usize>,
-    /// Give what is kept of each frame, too; a page then has at most 100 rows.
+    /// Whether to include the stored bytes of each frame; a page then has at most 100 rows.
     #[serde(default)]
     frames: bool,
 }
 
 impl RejectionParams {
-    /// The query that they mean.
+    /// Parses the parameters; answers 400 if one is invalid.
     pub fn query(&self, handle: &Handle) -> Result<RejectionQuery, Failure> {
         let network = handle.network();
         Ok(RejectionQuery {
@@ -55,7 +56,7 @@ impl RejectionParams {
 
 /// List rejections.
 ///
-/// Oldest first. A page may be shorter than the limit: `more` says whether the list goes on.
+/// Oldest first. A page may be shorter than the limit; `more` says whether the list goes on.
 #[utoipa::path(
     get, path = "/v1/rejections", params(RejectionParams),
     responses(
@@ -74,7 +75,7 @@ pub(super) async fn list(
     Ok(Json(ListDto { items, next, more: page.more, gap: page.gap, gaps }))
 }
 
-/// One rejection, with what is kept of its frame.
+/// One rejection, with the stored bytes of its frame.
 #[utoipa::path(
     get, path = "/v1/rejections/{row}",
     params(("row" = i64, Path, description = "The row's number in this store, from 1")),
@@ -95,7 +96,8 @@ pub(super) async fn one(
     }
 }
 
-/// The next page with a row in it, if there is one: the log is bounded, and so is this.
+/// Returns the next page that has a row, if there is one. The log is bounded, and so is this
+/// search.
 fn search(reader: &Reader, mut query: RejectionQuery) -> Result<Page<RejectionRow>, StoreError> {
     let mut gap = None;
     loop {
@@ -108,7 +110,7 @@ fn search(reader: &Reader, mut query: RejectionQuery) -> Result<Page<RejectionRo
     }
 }
 
-/// Rejections counted by reason and link: lies first, knocks last.
+/// Counts of rejections by reason and peer: lies first, knocks last.
 #[utoipa::path(
     get, path = "/v1/rejections/summary", params(RejectionParams),
     responses(
@@ -125,7 +127,7 @@ pub(super) async fn summary(
     Ok(Json(rows.into_iter().map(summary_dto).collect()))
 }
 
-/// A line of the summary as the interface shows it.
+/// A row of the summary as the API shows it.
 pub fn summary_dto(row: crate::store::SummaryRow) -> SummaryRow {
     SummaryRow {
         reason: row.reason.name().to_owned(),
@@ -139,7 +141,7 @@ pub fn summary_dto(row: crate::store::SummaryRow) -> SummaryRow {
     }
 }
 
-/// A row as the interface shows it.
+/// A row of the rejection log as the API shows it.
 pub fn rejection_dto(row: RejectionRow) -> RejectionDto {
     let rejection = row.rejection;
     RejectionDto {

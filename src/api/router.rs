@@ -1,4 +1,4 @@
-//! Which path leads where, and what every request passes on its way.
+//! The routes, and the middleware that every request passes.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::app::App;
 use super::{lab, limits, messages, metrics, openapi, peers, rejections, signed, status, stream};
 use crate::http::Guard;
 
-/// All routes. From the outside in: headers, error bodies, the guard, limits, the handler.
-/// `lab` guards the lab's routes, by a token of their own; without it there are none.
+/// All routes. From the outside in: headers, error bodies, the guard, limits, the handler. `lab`
+/// guards the lab's routes with a token of their own; without it these routes do not exist.
 pub(super) fn router(app: App, guard: Guard, lab: Option<Guard>) -> Router {
     let (router, mut description) = described().split_for_parts();
     let (lab_router, lab_description) = lab::described().split_for_parts();
@@ -28,13 +28,13 @@ pub(super) fn router(app: App, guard: Guard, lab: Option<Guard>) -> Router {
         .layer(from_fn_with_state(guard, Guard::apply));
     if let Some(lab) = lab {
         let layer = from_fn_with_state(lab, Guard::apply);
-        // Not on the fallback, which stays with the others.
+        // `route_layer`, as the fallback must keep the other router's layers.
         all = lab_router.with_state(app).route_layer(bound).route_layer(layer).merge(all);
     }
     all.layer(from_fn(limits::explain)).layer(from_fn(limits::harden))
 }
 
-/// The routes with their descriptions.
+/// The routes with their OpenAPI descriptions, without those of the lab.
 pub(super) fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(messages::publish, messages::list))

@@ -1,4 +1,4 @@
-//! Listening, connections and the end of both.
+//! Listening, serving connections, and stopping.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,36 +23,38 @@ use crate::diagnostics::Failing;
 use crate::http::Guard;
 use crate::net::Handle;
 
-/// Connections at once; for one more, an idle one ends.
+/// Most open connections; one more ends an idle one.
 const MAX_CONNECTIONS: usize = 512;
-/// How long a request's head may take, idle time before it included.
+/// Limit on reading a request's head, including the idle time before it.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
-/// How long a client may read nothing of what waits for it.
+/// How long a write may make no progress because the client does not read.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of a connection that are read ahead.
+/// Largest read buffer of a connection, in bytes.
 const READ_AHEAD: usize = 64 << 10;
-/// How long requests under way may take once the node stops.
+/// How long requests in progress may take once the node stops.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
-/// Pause after a failed accept, which is for want of file descriptors.
+/// Pause after a failed accept, which usually means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const MAX_TOKEN: usize = 256;
 
-/// Where the interface listens, and for whom.
+/// Where the API listens, and which tokens it asks for.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// The address; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// What clients must show as `Authorization: Bearer TOKEN`. Needed off loopback.
+    /// Token that clients must send as `Authorization: Bearer TOKEN`. Required unless `listen` is a
+    /// loopback address.
     pub token: Option<String>,
-    /// What those must show instead who impair the node's links. Without it there is no such
-    /// route.
+    /// Token for the routes that impair the node's links, sent in the same way. Without it these
+    /// routes do not exist.
     pub lab_token: Option<String>,
 }
 
-/// Listens, before anything else of a node is started.
+/// Binds the API's address, before anything else of a node is started.
 ///
 /// # Errors
-/// When the address is taken, or can be reached from elsewhere and there is no token.
+/// When a token is malformed, the address cannot be bound, or it is not a loopback address and
+/// there is no token.
 pub async fn bind(options: &ApiOptions) -> Result<TcpListener, ApiError> {
     match &options.token {
         None if !options.listen.ip().to_canonical().is_loopback() => {
@@ -72,11 +74,11 @@ fn usable(token: &str) -> bool {
     (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Serves a node's interface until `shutdown`. Then no request is taken any more, those under way
-/// get their answers, streams end, and after three seconds everything is closed.
+/// Serves a node's API until `shutdown` completes. Then no request is accepted any more, requests
+/// in progress get their answers, streams end, and after 3 s every connection is closed.
 ///
 /// # Errors
-/// When the listener is broken from the start.
+/// When the listener's own address cannot be read.
 pub async fn serve(
     listener: TcpListener,
     options: ApiOptions,
@@ -131,7 +133,7 @@ async fn accept(listener: &TcpListener, failing: &mut Failing) -> TcpStream {
     }
 }
 
-/// One connection, from its first request to its last.
+/// Serves one connection from its first request to its last.
 async fn talk(
     stream: TcpStream,
     place: Place,
@@ -150,7 +152,8 @@ async fn talk(
         .max_buf_size(READ_AHEAD)
         .serve_connection(TokioIo::new(Patient::new(stream, WRITE_LIMIT)), service);
     tokio::pin!(connection);
-    // What breaks is the client's matter: a connection that it cut, a request that is no HTTP.
+    // Errors are ignored, as they are the client's doing: it closed the connection, or did not
+    // speak HTTP.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = place.wanted() => return,

@@ -14,13 +14,14 @@ use crate::http::{Posted, Problem, SignedDto};
 use crate::wire::limits::MAX_BODY;
 use crate::wire::{Batch, Blob, Header, MessageId};
 
-/// Longest JSON body: the longest batch in base64, half of it escaped, and room for the rest.
+/// Longest JSON body in bytes: the longest batch in base64 with half of it escaped, and room for
+/// the other fields.
 const MAX_JSON: usize = 2 * MAX_BODY + (64 << 10);
 
 /// Publish a batch that an author signed.
 ///
-/// The author is a key of the network file with the role `author`. A batch that this node holds
-/// already is answered as if it were new.
+/// The author must have the role `author` in the network file. A batch that this node holds already
+/// is answered as if it were new.
 #[utoipa::path(
     post, path = "/v1/messages/signed", request_body = SignedDto,
     responses(
@@ -59,7 +60,8 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, Json(posted)))
 }
 
-/// The batch that the fields say, in its right shape. Whether it is true is the node's to find out.
+/// Builds the batch from the fields and checks its shape. Whether it is genuine is for the node to
+/// check.
 fn batch(signed: &SignedDto) -> Result<Batch, Failure> {
     let digest = |name: &str, text: &str| {
         Digest::from_hex(text).ok_or_else(|| Failure::bad(format!("{name} is not 64 hex digits")))

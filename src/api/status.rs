@@ -1,4 +1,4 @@
-//! The node's view of itself: state, health, and what it tried if it is a liar.
+//! The node's view of itself: state, health, and its attempts if it is a liar.
 
 use axum::Json;
 use axum::extract::State;
@@ -55,12 +55,12 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Fa
     }))
 }
 
-/// Whether the node can reach anybody: at least one link is ready, or there is nobody to link to.
+/// Whether the node can reach the network: at least one link is ready, or it is the only member.
 fn is_ready(members: usize, snapshot: &Snapshot) -> bool {
     members == 1 || snapshot.ready_links() > 0
 }
 
-/// What a malicious node tried. An honest node has no such route.
+/// Attempts of a malicious node. An honest node answers 404.
 #[utoipa::path(
     get, path = "/v1/attempts",
     responses(
@@ -96,7 +96,7 @@ pub(super) async fn healthz() -> &'static str {
     "alive\n"
 }
 
-/// Whether the node is linked, and its threads and files are as they should be.
+/// Whether the node has a ready link (or is the only member) and its threads and files work.
 #[utoipa::path(
     get, path = "/readyz",
     responses(

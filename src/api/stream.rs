@@ -1,8 +1,8 @@
 //! Messages and rejections as server-sent events.
 //!
-//! A stream is a reader of the store that is woken by commits: what it sends comes from pages, one
-//! after the other, so nothing can be skipped, and a slow client costs one page of memory. Every
-//! event's id is a cursor; with it a client goes on where it stopped.
+//! A stream reads pages of the store, one after the other, and waits for commits. It therefore
+//! skips nothing, and a slow client costs one page of memory. The id of every event is a cursor
+//! from which a client can resume.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,41 +26,42 @@ use crate::store::{
     Cursor, LaneGap, MessageQuery, Page, Reader, RejectionQuery, RejectionRow, StoreError,
 };
 
-/// Pause between heartbeats of a silent stream.
+/// Interval of heartbeats on a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Rows that are read at a time, at first and at most.
+/// Rows read at a time: initially, and at most.
 const STEPS: (usize, usize) = (8, 128);
-/// Bytes of rows that wait for a client; the last one may go beyond.
+/// Payload bytes of a chunk after which it ends; the last row may exceed it.
 const HELD: usize = 512 << 10;
 
 type Events = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Event, Infallible>>>>;
 
-/// What a stream tells.
+/// What a stream reads.
 #[derive(Clone)]
 enum Feed {
     Messages(MessageQuery),
     Rejections(RejectionQuery),
 }
 
-/// An event: the place after it, and its bytes, about.
+/// An event, the cursor after it, and the length of its payload in bytes.
 type Encoded = (Cursor, usize, Result<Event, axum::Error>);
 
-/// Some events, and where to go on.
+/// Some events, and the cursor to continue from.
 struct Chunk {
     gap: Option<String>,
     events: Vec<Event>,
     first: Cursor,
     next: Cursor,
     more: bool,
-    /// Whether rows were left for the next time, as there were too many bytes of them.
+    /// Whether rows were left for the next chunk because of [`HELD`].
     cut: bool,
 }
 
 /// Messages as they are delivered.
 ///
-/// Events `message` with the schema `MessageDto`. Goes on after `Last-Event-ID` or `cursor`;
-/// without either it begins with what comes from now on. An event `gap` (`GapDto`) says that
-/// something may be missing; one with `author`, `from` and `to`, that those slots are given up.
+/// Events are named `message` and follow the schema `MessageDto`. The stream resumes after
+/// `Last-Event-ID` or `cursor`; without either it begins with the next message delivered. A `gap`
+/// event (`GapDto`) says that something may be missing; if it has `author`, `from` and `to`, those
+/// slots are given up.
 #[utoipa::path(
     get, path = "/v1/messages/stream", params(MessageParams),
     responses(
@@ -86,9 +87,9 @@ pub(super) async fn messages(
 
 /// Rejections as they happen.
 ///
-/// Events `rejection` with the schema `RejectionDto`. Goes on after `Last-Event-ID` or `cursor`;
-/// without either it begins at `since`, or with what comes from now on. An event `gap` (`GapDto`)
-/// says that something may be missing.
+/// Events are named `rejection` and follow the schema `RejectionDto`. The stream resumes after
+/// `Last-Event-ID` or `cursor`; without either it begins at `since`, or with the next rejection. A
+/// `gap` event (`GapDto`) says that something may be missing.
 #[utoipa::path(
     get, path = "/v1/rejections/stream", params(RejectionParams),
     responses(
@@ -112,9 +113,10 @@ pub(super) async fn rejections(
     open(app, Feed::Rejections(query))
 }
 
-/// The place after the newest message: what is left when nothing fits.
+/// The cursor after the newest message, found as the end of a query that matches nothing.
 fn end_of_messages(reader: &Reader) -> Result<Cursor, StoreError> {
-    // Of small order, so no network file can list it, and the index by author has nothing of it.
+    // This key is of small order, so no network file can list it, and the index by author has no
+    // entry for it.
     let author = Some(PublicKey([0; 32]));
     let mut query = MessageQuery { topic: None, author, after: None, limit: 1 };
     loop {
@@ -126,7 +128,7 @@ fn end_of_messages(reader: &Reader) -> Result<Cursor, StoreError> {
     }
 }
 
-/// The place after the newest rejection.
+/// The cursor after the newest rejection, found in the same way.
 fn end_of_rejections(reader: &Reader) -> Result<Cursor, StoreError> {
     let since = Some(Time(u64::MAX));
     let mut query = RejectionQuery { since, limit: 1, ..RejectionQuery::default() };
@@ -139,7 +141,7 @@ fn end_of_rejections(reader: &Reader) -> Result<Cursor, StoreError> {
     }
 }
 
-/// What a client that connects again has seen last.
+/// The last event that a reconnecting client has seen, from `Last-Event-ID`.
 fn last_id(headers: &HeaderMap) -> Result<Option<Cursor>, Failure> {
     match headers.get("last-event-id") {
         None => Ok(None),
@@ -155,7 +157,7 @@ fn open(app: App, feed: Feed) -> Result<Events, Failure> {
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(heartbeat))
 }
 
-/// Feeds one stream until its client is gone or the interface stops.
+/// Feeds one stream until the client is gone or the API stops.
 async fn run(
     app: App,
     mut feed: Feed,
@@ -165,12 +167,12 @@ async fn run(
     let mut stopping = app.stopping();
     let mut commits = app.handle().commits();
     let told = async {
-        // An id alone is no event, but a client that is cut off now resumes from here.
+        // An id without data is not an event, but a client that is cut off now resumes from here.
         if let Some(start) = feed.after() {
             events.send(Ok(Event::default().id(start.to_string()))).await.ok()?;
         }
         loop {
-            // Seen before the page is read: a commit after that wakes the next wait.
+            // Marked as seen before the page is read, so that a later commit wakes the next wait.
             commits.borrow_and_update();
             let chunk = feed.read(&app).await?;
             feed.go_on(&chunk);
@@ -190,7 +192,7 @@ async fn run(
 }
 
 impl Chunk {
-    /// It has no id, so that whoever connects again after it is told again.
+    /// The gap event has no id, so that a client that reconnects after it is told again.
     fn gap_event(&self) -> Option<Event> {
         let why = self.gap.clone()?;
         let data = GapDto { why, cursor: self.first.to_string(), ..GapDto::default() };
@@ -206,7 +208,7 @@ impl Feed {
         }
     }
 
-    /// Takes up after a chunk, with a step that suits the size of its rows.
+    /// Continues after a chunk, with a step that suits the size of its rows.
     fn go_on(&mut self, chunk: &Chunk) {
         *self.after() = Some(chunk.next);
         let limit = match self {
@@ -219,7 +221,7 @@ impl Feed {
     async fn read(&self, app: &App) -> Option<Chunk> {
         let (feed, network) = (self.clone(), Arc::clone(app.handle().network()));
         let chunk = app.read(move |reader| feed.chunk(reader, &network)).await;
-        // A failure was logged where it happened; the client connects again, and nothing is lost.
+        // The store has logged the failure. The client reconnects, and nothing is lost.
         chunk.ok()
     }
 
@@ -232,7 +234,7 @@ impl Feed {
                     let event = Event::default().event("message").id(row.cursor.to_string());
                     (row.cursor, size, event.json_data(messages::dto(row, network)))
                 },
-                // With an id: it is told once, in its place.
+                // With an id, so that it is sent once, in its place.
                 |gap| {
                     let event = Event::default().event("gap").id(gap.cursor.to_string());
                     (gap.cursor, 0, event.json_data(messages::gap_dto(&gap, network)))
@@ -243,7 +245,7 @@ impl Feed {
                     let event = Event::default().event("rejection").id(row.cursor.to_string());
                     (row.cursor, 0, event.json_data(rejections::rejection_dto(row)))
                 };
-                // A log has none.
+                // The rejection log has no gaps.
                 let gap = |gap: LaneGap| (gap.cursor, 0, Ok(Event::default()));
                 Chunk::of(reader.rejections(query)?, row, gap)
             }
@@ -252,8 +254,8 @@ impl Feed {
 }
 
 impl Chunk {
-    /// Encodes rows, and gaps between them, until they are too many bytes, and leaves the others
-    /// for the next time.
+    /// Encodes rows and the gaps between them until [`HELD`] is reached, and leaves the rest for
+    /// the next chunk.
     fn of<T>(page: Page<T>, row: impl Fn(T) -> Encoded, gap: impl Fn(LaneGap) -> Encoded) -> Self {
         let (next, more, mut bytes) = (page.next, page.more, 0);
         let mut chunk = Self { gap: page.gap, events: vec![], first: next, next, more, cut: false };
@@ -272,7 +274,7 @@ impl Chunk {
                 chunk.first = cursor;
             }
             (bytes, chunk.next) = (bytes + size, cursor);
-            // Strings and numbers always encode.
+            // Cannot fail, as the rows hold only strings and numbers.
             chunk.events.extend(event);
         }
         chunk.next = next;

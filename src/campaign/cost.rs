@@ -1,4 +1,4 @@
-//! What a run costs: wall time, CPU time, memory.
+//! The cost of a run: wall time, CPU time and memory.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::report::Resources;
 
-/// Measures a run from its start.
+/// Measures wall time and the calling thread's CPU time.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
     begun: Instant,
@@ -14,19 +14,19 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Starts now, in this thread: its CPU time is measured and no other's.
+    /// Starts measuring now. CPU time is that of the calling thread only.
     pub fn start() -> Self {
         Self { begun: Instant::now(), cpu: cpu() }
     }
 
-    /// Time since the start.
+    /// Wall time since the start.
     pub fn wall(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// Fills in what the simulation cannot know of itself, for so many equal runs whose events took
-    /// so long together: the making of keys and the judging are in the wall time only. Memory is
-    /// the largest that the process ever had.
+    /// Fills in the resources that the simulation cannot measure itself, for `runs` equal runs
+    /// whose events took `stepping` altogether. Key generation and judging count in the wall time
+    /// but not in the event rate. Memory is the peak of the process so far.
     pub fn fill(&self, resources: &mut Resources, runs: u64, stepping: Duration) {
         let wall = self.wall().as_secs_f64();
         resources.wall_s = Some(wall);
@@ -37,19 +37,19 @@ impl Stopwatch {
     }
 }
 
-/// So many a second; `None` if no time passed.
+/// A rate per second; `None` if no time passed.
 pub(super) fn per_second(count: u64, time: Duration) -> Option<f64> {
     (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
 }
 
-/// CPU time of this thread.
+/// CPU time of the calling thread.
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let part = |number: i64| u64::try_from(number).unwrap_or(0);
     Duration::from_secs(part(time.tv_sec)).saturating_add(Duration::from_nanos(part(time.tv_nsec)))
 }
 
-/// The largest resident memory that this process ever had, in MiB.
+/// Peak resident memory of the process, in MiB; `None` where `/proc` does not tell.
 fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

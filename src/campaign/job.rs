@@ -1,4 +1,4 @@
-//! One seed: run, measure, judge.
+//! One seed: runs it, measures it and judges it.
 
 use super::cost::Stopwatch;
 use super::lockstep::{Difference, Steps, lockstep};
@@ -9,32 +9,32 @@ use crate::report::{Recording, Report, judge};
 use crate::scenario::{Scenario, Verdict};
 use crate::sim::Sim;
 
-/// Events between two looks at the watcher.
+/// The watcher is called once per this many events.
 const LOOK_EVERY: u64 = 1024;
 
-/// One run.
+/// A run to do.
 #[derive(Clone, Debug)]
 pub struct Job<'a> {
-    /// What.
+    /// The scenario to run.
     pub scenario: &'a Scenario,
-    /// With which seed.
+    /// The seed to run it with.
     pub seed: u64,
-    /// Twice, comparing digests after every event.
+    /// Run twice in lockstep, comparing digests after every event.
     pub verify: bool,
-    /// Whether `not_exercised` is as good as `pass`.
+    /// Accept the verdict `not_exercised` where `pass` is expected.
     pub lenient: bool,
-    /// The command line that runs it again.
+    /// A command line that repeats the run.
     pub reproduce: String,
 }
 
-/// How it ended.
+/// How a run ended.
 #[derive(Debug)]
 pub enum Ending {
-    /// With a verdict.
+    /// The run ended with a verdict.
     Judged(Box<Judged>),
-    /// Two runs differ.
+    /// Two runs of the seed differ.
     Differs(Difference),
-    /// The watcher stopped it; what was measured until then.
+    /// The watcher stopped the run; with what was measured until then.
     Stopped(Box<Judged>),
 }
 
@@ -43,7 +43,7 @@ pub enum Ending {
 pub struct Judged {
     /// What was recorded.
     pub recording: Recording,
-    /// What it shows.
+    /// The report made from the recording.
     pub report: Report,
 }
 
@@ -62,8 +62,8 @@ impl Steps for Sim {
 }
 
 impl Job<'_> {
-    /// Runs it to its end. `watch` sees it now and then and stops it where it returns false. With
-    /// `verify`, time and events a second are those of both runs.
+    /// Runs the job to its end. `watch` is called from time to time and stops the run by returning
+    /// `false`. With `verify`, the time and the events per second are those of both runs together.
     pub fn run(&self, mut watch: impl FnMut(&Sim) -> bool) -> Ending {
         let clock = Stopwatch::start();
         let mut sim = Sim::new(self.scenario, self.seed);
@@ -99,7 +99,8 @@ impl Job<'_> {
         if stopped { Ending::Stopped(judged) } else { Ending::Judged(judged) }
     }
 
-    /// Runs it for its figures only; `None` if it was stopped. A panic is a failure.
+    /// Runs the job for its figures only; `None` if `watch` stopped it. A panic is reported as a
+    /// failure.
     pub fn try_out(&self, watch: impl FnMut(&Sim) -> bool) -> Option<SeedResult> {
         let failed = |kind, what| Some(SeedResult::failed(self.failure(kind, what)));
         match catch_panic(|| self.run(watch)) {
@@ -116,7 +117,7 @@ impl Job<'_> {
         }
     }
 
-    /// What is wrong with a verdict; `None` if it is the one that is expected.
+    /// The failure that a report shows; `None` if its verdict is the expected one.
     pub fn judged(&self, report: &Report) -> Option<Failure> {
         let expected = self.scenario.verdict;
         let good = |verdict| {
@@ -140,7 +141,7 @@ impl Job<'_> {
     }
 }
 
-/// Why the verdict is what it is.
+/// The findings behind a verdict, in words.
 fn words(report: &Report, expected: Verdict) -> String {
     let mut found = Vec::new();
     let liveness = report.verdict == Verdict::Liveness;

@@ -1,27 +1,27 @@
-//! The same run twice, side by side: one seed, one digest.
+//! Runs the same seed twice in lockstep and compares the run digests.
 
 use std::fmt;
 
 use crate::crypto::Digest;
 
-/// A run that goes on event by event.
+/// A run that can be advanced event by event.
 pub trait Steps {
-    /// One event; false once the run is over.
+    /// Processes one event; returns `false` once the run is over.
     fn step(&mut self) -> bool;
-    /// The digest over every event so far.
+    /// The run digest over every event so far.
     fn digest(&self) -> Digest;
     /// The last event, in words.
     fn event(&self) -> String;
 }
 
-/// The first event in which two runs of one seed differ.
+/// The first event at which two runs of one seed differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Its number, from 1.
+    /// Number of the event, from 1.
     pub event: u64,
-    /// What it was in the first run; `None` if that was over.
+    /// The event in the first run; `None` if that run was over.
     pub first: Option<String>,
-    /// What it was in the second run; `None` if that was over.
+    /// The event in the second run; `None` if that run was over.
     pub second: Option<String>,
 }
 
@@ -38,7 +38,8 @@ impl fmt::Display for Difference {
 }
 
 /// Runs both to their ends and compares their digests after every event. Calls `watch` with the
-/// number of events so far; it ends both where it returns false.
+/// number of events so far, which stops both runs by returning `false`. Returns the number of
+/// events.
 ///
 /// # Errors
 /// The first event that differs.
@@ -55,7 +56,7 @@ pub fn lockstep<S: Steps>(
         }
         events += 1;
         if going != (true, true) || first.digest() != second.digest() {
-            // Where neither goes on, their digests differ before the first event or at the end.
+            // If neither run goes on, the digests differ before the first event or at the end.
             let words = |going: bool, run: &S| going.then(|| run.event());
             let (one, two) = (words(going.0, first), words(going.1, second));
             return Err(Difference { event: events, first: one, second: two });

@@ -1,8 +1,8 @@
-//! Many simulated runs: one seed with what it cost, two runs in lockstep, all seeds of a range on
-//! all cores, a scenario of its own for each seed, and a smaller one for a seed that fails.
+//! Campaigns of simulated runs: one seed with its cost, two runs in lockstep, a range of seeds on
+//! all cores, a scenario drawn per seed, and a smaller scenario for a seed that fails.
 //!
-//! This is shell: threads, wall time and memory are here, so that `sim` needs none of them. Each
-//! run owns its whole state; threads share nothing but the number of the next seed.
+//! Threads, wall time and memory measurements are in this module, so that `sim` needs none of them.
+//! Each run owns its whole state; threads share only the number of the next seed and the results.
 
 mod cost;
 mod job;

@@ -1,4 +1,4 @@
-//! A panic as a result: one seed that breaks must not stop the others.
+//! Turns a panic into a result: one seed that panics must not stop the others.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -8,8 +8,8 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// From now on a panic prints nothing, in any thread of the process; [`catch_panic`] tells its message
-/// and where it was raised.
+/// Silences panic messages in all threads of the process from now on; [`catch_panic`] returns the
+/// message and where it was raised.
 pub fn quiet_panics() {
     set_hook(Box::new(|info| {
         let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
@@ -18,10 +18,10 @@ pub fn quiet_panics() {
     }));
 }
 
-/// Runs it. What it owned is dropped if it panics, so nothing half done is seen again.
+/// Runs `work` and catches a panic. What `work` owns is dropped then, so no broken state is seen.
 ///
 /// # Errors
-/// The message of the panic; with its place if [`quiet_panics`] was called.
+/// The message of the panic; with its location if [`quiet_panics`] was called.
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     LAST.with(|last| last.borrow_mut().take());
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {

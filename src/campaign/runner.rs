@@ -1,4 +1,4 @@
-//! All seeds of a range on all cores.
+//! Runs all seeds of a range on all cores.
 
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
@@ -9,31 +9,31 @@ use std::time::Instant;
 use super::panics::catch_panic;
 use super::tally::{Failure, Kind, SeedResult, Summary};
 
-/// As the first thread has it.
+/// Stack of a thread, in bytes: as large as the main thread's usually is.
 const STACK: usize = 8 << 20;
 
-/// Which seeds, and how many at once.
+/// Which seeds to run, and how many at once.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What is run, for people.
+    /// Name of the campaign, for display.
     pub name: String,
-    /// Both ends included.
+    /// The seeds to run, both ends inclusive.
     pub seeds: RangeInclusive<u64>,
-    /// Threads, and so the runs that are alive at once: 1 at the least.
+    /// Number of threads, hence of concurrent runs; at least 1.
     pub jobs: usize,
 }
 
 impl Plan {
-    /// How many seeds.
+    /// Number of seeds in the range.
     pub fn count(&self) -> u64 {
         let (first, last) = (*self.seeds.start(), *self.seeds.end());
         last.checked_sub(first).map_or(0, |between| between.saturating_add(1))
     }
 }
 
-/// Runs every seed, each from nothing. `work` returns `None` if it was stopped; then no further
-/// seed is begun. A panic in it is a failure of its seed and of no other. `watch` sees every
-/// result, one at a time, with the campaign so far.
+/// Runs `work` for every seed. If it returns `None`, it was stopped, and no further seed is begun.
+/// A panic in it fails its own seed only. `watch` is called with each result, one at a time, and
+/// with the summary so far.
 pub fn run(
     plan: &Plan,
     reproduce: &(dyn Fn(u64) -> String + Sync),
@@ -59,7 +59,7 @@ pub fn run(
                 stopped.store(true, Ordering::Relaxed);
                 return;
             };
-            // Nothing in here panics but the watcher; its half-done line is no reason to stop.
+            // Only the watcher can panic under this lock; that is no reason to stop.
             let mut shared = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             let (summary, watch) = &mut *shared;
             summary.add(result.clone());
@@ -69,7 +69,7 @@ pub fn run(
     };
     thread::scope(|scope| {
         for _ in 1..plan.jobs {
-            // One that cannot be started leaves its seeds to the others.
+            // If a thread cannot be started, the others run its seeds.
             let thread = thread::Builder::new().stack_size(STACK);
             let _ = thread.spawn_scoped(scope, crew);
         }

@@ -1,26 +1,26 @@
-//! Which scenario a seed runs.
+//! The scenario that a seed runs.
 
 use std::borrow::Cow;
 
 use super::swarm::{long, swarm};
 use crate::scenario::{Scenario, ScenarioError};
 
-/// What seeds of a swarm draw.
+/// What kind of scenarios the seeds of a swarm draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Mostly a few seconds, up to 31 nodes.
+    /// Mostly runs of a few seconds, with up to 31 nodes.
     #[default]
     Usual,
-    /// Few nodes, for minutes at an author's quota or for hours.
+    /// Few nodes, either for minutes at an author's quota or for hours.
     Long,
 }
 
-/// What a campaign runs.
+/// Where the scenarios of a campaign come from.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// The same scenario with every seed.
     Fixed(Box<Scenario>),
-    /// Each seed draws its own; then these overlays are laid over it.
+    /// Each seed draws its own scenario; then these overlays are applied to it.
     Swarm(Profile, Vec<String>),
 }
 
@@ -28,7 +28,7 @@ impl Source {
     /// The scenario of a seed.
     ///
     /// # Errors
-    /// If what a seed draws makes no sense with the overlays.
+    /// If the scenario that the seed draws is invalid with the overlays.
     pub fn of(&self, seed: u64) -> Result<Cow<'_, Scenario>, ScenarioError> {
         match self {
             Self::Fixed(scenario) => Ok(Cow::Borrowed(scenario)),
@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-    /// Its name.
+    /// The name of the scenario or swarm.
     pub fn name(&self) -> &str {
         match self {
             Self::Fixed(scenario) => &scenario.name,
@@ -54,8 +54,8 @@ impl Source {
         }
     }
 
-    /// Whether a run in which an attack reached nobody is as good as one that passes: what a swarm
-    /// draws may contradict itself, as a liar that stays cut off does.
+    /// Whether a run in which an attack reached no honest node counts as passed. A swarm may draw
+    /// combinations without effect, such as a liar that stays cut off.
     pub fn lenient(&self) -> bool {
         matches!(self, Self::Swarm(..))
     }

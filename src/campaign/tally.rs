@@ -1,4 +1,4 @@
-//! What a campaign found: counts, ranges over seeds, the slowest seed, the failures.
+//! Results of a campaign: counts, ranges over seeds, the slowest seed, and the failures.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,24 +11,25 @@ use super::cost::per_second;
 use crate::report::Report;
 use crate::scenario::Verdict;
 
-/// Failures that are kept in full; the others are only counted.
+/// Most failures kept in full; further ones are only counted.
 pub const MAX_FAILURES: usize = 1000;
 
-/// How the run of a seed ended, where it did not end as it should.
+/// How the run of a seed failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Another verdict than the one that was expected, and the first invariant that did not hold.
+    /// The verdict differs from the expected one; with the first invariant that was violated, if
+    /// any.
     Verdict(Verdict, Option<String>),
     /// Two runs of the seed differ.
     NotDeterministic,
     /// The simulator panicked.
     Panicked,
-    /// There was nothing to run: its scenario makes no sense with what was set.
+    /// The scenario could not be run: what the seed drew is invalid with the given overlays.
     Unusable,
 }
 
 impl Kind {
-    /// Its name in JSON.
+    /// The name used in JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Verdict(verdict, _) => verdict.name(),
@@ -38,8 +39,8 @@ impl Kind {
         }
     }
 
-    /// The program's exit code for it: that of the verdict, 6 not deterministic, 1 failed to run,
-    /// also where another verdict than pass was expected.
+    /// The program's exit code: that of the verdict (1 for a pass where another verdict was
+    /// expected), 6 if not deterministic, 1 if the run panicked or could not be started.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Verdict(verdict, _) => verdict.exit_code().max(1),
@@ -48,8 +49,8 @@ impl Kind {
         }
     }
 
-    /// How grave it is among others: safety, then a missing determinism (which voids all else), a
-    /// panic, liveness, the rest.
+    /// Rank among kinds of failures, higher is worse: safety, then non-determinism (which voids
+    /// every other result), panic, liveness, and the rest.
     fn gravity(&self) -> u8 {
         match self {
             Self::Verdict(Verdict::Safety, _) => 5,
@@ -71,24 +72,24 @@ impl Serialize for Kind {
 /// A seed that failed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failure {
-    /// Which.
+    /// The seed that was run.
     pub seed: u64,
-    /// How.
+    /// The kind of failure.
     pub kind: Kind,
-    /// What was seen, in words.
+    /// A description of what went wrong.
     pub what: String,
-    /// The command line that runs it again.
+    /// A command line that repeats the run.
     pub reproduce: String,
-    /// The smaller scenario that fails in the same way.
+    /// Path of a smaller scenario that fails in the same way, if shrinking found one.
     pub shrunk: Option<PathBuf>,
 }
 
-/// How the run of a seed ended.
+/// The result of one seed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct SeedResult {
     pub seed: u64,
-    /// `None` if the run did not come to one.
+    /// `None` if the run reached no verdict.
     pub verdict: Option<Verdict>,
     pub failure: Option<Failure>,
     pub digest: Option<String>,
@@ -106,7 +107,7 @@ pub struct SeedResult {
 }
 
 impl SeedResult {
-    /// The figures of a report.
+    /// The result for a run that reached a verdict, from its report.
     pub fn of(seed: u64, report: &Report) -> Self {
         let latency = report.delivery.latency_ms;
         let hops = report.delivery.hops.as_ref();
@@ -129,13 +130,13 @@ impl SeedResult {
         }
     }
 
-    /// A run that came to no verdict.
+    /// The result for a run that reached no verdict.
     pub fn failed(failure: Failure) -> Self {
         Self { seed: failure.seed, failure: Some(failure), ..Self::default() }
     }
 }
 
-/// One end of a range, and the seed that has it.
+/// The least or greatest value of a figure, and the seed it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct Extreme {
@@ -143,7 +144,7 @@ pub struct Extreme {
     pub seed: u64,
 }
 
-/// A figure over all seeds.
+/// Minimum, mean and maximum of a figure over all seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct Range {
@@ -162,7 +163,8 @@ impl Range {
         let one = Extreme { value, seed };
         let range =
             range.get_or_insert(Self { min: one, mean: value, max: one, sum: 0.0, count: 0 });
-        // Of equals the lowest seed, so that the order in which threads end does not show.
+        // Among equal values the lowest seed wins, so that the result does not depend on thread
+        // timing.
         let before = |a: Extreme, b: Extreme| a.value == b.value && a.seed < b.seed;
         if value < range.min.value || before(one, range.min) {
             range.min = one;
@@ -179,63 +181,63 @@ impl Range {
 /// A campaign's result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// Version of this shape: 1.
+    /// Version of this JSON format: 1.
     pub schema: u32,
-    /// The scenario's name.
+    /// The name of the scenario or swarm.
     pub name: String,
-    /// First and last seed, both included.
+    /// First and last seed, both inclusive.
     pub seeds: [u64; 2],
-    /// Seeds that were run to an end.
+    /// Number of seeds that were run to the end.
     pub ran: u64,
-    /// Those that ended as they should.
+    /// Number of seeds that met their expectation.
     pub met: u64,
-    /// Those that did not.
+    /// Number of seeds that failed.
     pub failed: u64,
-    /// Somebody stopped it before all seeds were run.
+    /// The campaign was stopped before all seeds were run.
     pub interrupted: bool,
-    /// Runs by verdict; `not_deterministic`, `panicked` and `unusable` are no verdicts but count
-    /// here too.
+    /// Number of seeds by verdict; the failures `not_deterministic`, `panicked` and `unusable` are
+    /// counted here too.
     pub verdicts: BTreeMap<&'static str, u64>,
-    /// The worst that happened: the exit code.
+    /// Exit code of the gravest failure; 0 if no seed failed.
     pub exit_code: u8,
-    /// Median latency of a seed's deliveries, milliseconds.
+    /// Median latency of each seed's deliveries, in milliseconds.
     pub latency_p50_ms: Option<Range>,
-    /// 99th percentile of them.
+    /// 99th percentile of each seed's latencies, in milliseconds.
     pub latency_p99_ms: Option<Range>,
-    /// The slowest of them.
+    /// Greatest latency of each seed, in milliseconds.
     pub latency_max_ms: Option<Range>,
-    /// Mean hops of a seed's deliveries.
+    /// Mean number of hops of each seed's deliveries.
     pub hops_mean: Option<Range>,
-    /// Most hops of them.
+    /// Greatest number of hops of each seed's deliveries.
     pub hops_max: Option<Range>,
-    /// Nodes.
+    /// Number of nodes of each seed that reached a verdict.
     pub nodes: Option<Range>,
-    /// Events.
+    /// Number of events, all seeds together.
     pub events: u64,
-    /// The seed that took longest, in seconds.
+    /// The seed that took longest, and its wall time in seconds.
     pub slowest: Option<Extreme>,
-    /// Threads.
+    /// Number of threads.
     pub jobs: usize,
-    /// Time that passed, in seconds.
+    /// Wall time so far, in seconds.
     pub wall_s: f64,
-    /// Seeds a minute.
+    /// Seeds per minute; `None` if no time has passed.
     pub seeds_per_min: Option<f64>,
-    /// Events a second, all threads together.
+    /// Events per second of wall time, all threads together.
     pub events_per_s: Option<f64>,
-    /// The first failures, by seed; how many are kept is bounded.
+    /// The first [`MAX_FAILURES`] failures that occurred, sorted by seed.
     pub failures: Vec<Failure>,
     #[serde(skip)]
     gravest: u8,
 }
 
 impl Summary {
-    /// Nothing yet.
+    /// A summary without results.
     pub fn new(name: &str, seeds: &RangeInclusive<u64>, jobs: usize) -> Self {
         let seeds = [*seeds.start(), *seeds.end()];
         Self { schema: 1, name: name.into(), seeds, jobs, ..Self::default() }
     }
 
-    /// One more seed.
+    /// Adds the result of a seed.
     pub fn add(&mut self, result: SeedResult) {
         let seed = result.seed;
         self.ran += 1;
@@ -269,7 +271,7 @@ impl Summary {
         }
     }
 
-    /// Fills in what depends on the time that passed.
+    /// Fills in the wall time and the rates that depend on it.
     pub fn close(&mut self, wall: Duration, interrupted: bool) {
         self.wall_s = wall.as_secs_f64();
         self.interrupted = interrupted;
@@ -325,7 +327,7 @@ mod tests {
         assert_eq!(code(&[of(Verdict::NotExercised), of(Verdict::Liveness)]), 3);
         assert_eq!(code(&[Kind::NotDeterministic, of(Verdict::Liveness)]), 6);
         assert_eq!(code(&[Kind::Panicked, of(Verdict::Safety)]), 4);
-        // A pass where something else was promised is no success.
+        // A pass is a failure where another verdict was expected.
         assert_eq!(code(&[of(Verdict::Pass)]), 1);
     }
 

@@ -1,4 +1,4 @@
-//! A client of the node that the arguments name, and the runtime that it needs.
+//! The client of the node that the arguments name, and a runtime for it.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub struct Api {
     pub json: bool,
 }
 
-/// The client.
+/// Creates the client that the arguments ask for.
 pub fn client(args: &Api) -> anyhow::Result<Client> {
     let token = match &args.api_token_file {
         None => None,
@@ -31,10 +31,10 @@ pub fn client(args: &Api) -> anyhow::Result<Client> {
     watchful(&args.api, token)
 }
 
-/// A client for a person who waits.
+/// Creates a client for interactive use.
 ///
 /// # Errors
-/// [`Usage`] for an address that is none.
+/// [`Usage`] if the address is invalid.
 pub fn watchful(base: &str, token: Option<String>) -> anyhow::Result<Client> {
     Client::watchful(base, token).map_err(|error| match error {
         ClientError::Broken(why) => Usage(format!("--api (or LOYAL_API): {why}")).into(),
@@ -42,7 +42,7 @@ pub fn watchful(base: &str, token: Option<String>) -> anyhow::Result<Client> {
     })
 }
 
-/// Runs a client verb to its end on this thread.
+/// Runs a verb's requests to completion on this thread.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! The verbs. Each keeps its own arguments.
+//! The verbs of the command line. Each verb's module defines its own arguments.
 
 use clap::{Parser, Subcommand};
 

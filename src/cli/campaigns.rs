@@ -1,4 +1,4 @@
-//! A campaign on the command line: bar, summary, failures and what they shrink to.
+//! `loyal sim` with many seeds: progress bar, summary, failures and their shrunk scenarios.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -20,16 +20,16 @@ use super::{folder, notes, output};
 use crate::campaign::{self, Bounds, Failure, Job, Kind, Plan, Range, SeedResult, Source, Summary};
 use crate::scenario::Scenario;
 
-/// Failing seeds that are shrunk unless told otherwise.
+/// Default number of failing seeds that are shrunk.
 const SHRINK: u16 = 3;
-/// What shrinking one may cost.
+/// Limits on the shrinking of one failure.
 const BOUNDS: Bounds = Bounds { attempts: 400, time: Duration::from_secs(60) };
-/// Failures that are printed; all that are kept are in [`SUMMARY`].
+/// Maximum number of failures printed; all that are kept are in [`SUMMARY`].
 const SHOWN: usize = 20;
-/// What is written of the whole campaign, at its end.
+/// The file with the summary of a campaign, written at its end.
 const SUMMARY: &str = "campaign.json";
 
-/// Runs every seed and says what was found.
+/// Runs every seed and prints what was found.
 pub fn run(
     args: &Args,
     source: &Source,
@@ -75,7 +75,7 @@ pub fn run(
     Ok(output::outcome(code, copies))
 }
 
-/// One seed, from its scenario to its figures.
+/// Runs one seed, from its scenario to its result; `None` once the campaign is to stop.
 fn one(args: &Args, source: &Source, seed: u64, stop: &Stop) -> Option<SeedResult> {
     if *stop.borrow() {
         return None;
@@ -96,7 +96,7 @@ fn order<'a>(args: &Args, source: &Source, scenario: &'a Scenario, seed: u64) ->
     Job { scenario, seed, verify, lenient, reproduce: reproduce(args, seed) }
 }
 
-/// seeds.ndjson while it grows.
+/// `seeds.ndjson`, to which rows are appended during the campaign.
 struct Rows {
     path: PathBuf,
     file: BufWriter<File>,
@@ -104,7 +104,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Begins the file; what an earlier campaign left of its end goes.
+    /// Creates the file, and removes an earlier campaign's summary.
     fn create(dir: &Path) -> anyhow::Result<Self> {
         folder::remove(&dir.join(SUMMARY))?;
         let path = dir.join("seeds.ndjson");
@@ -113,7 +113,7 @@ impl Rows {
         Ok(Self { path, file: BufWriter::new(file), error: None })
     }
 
-    /// The first error is kept: the campaign is worth more than its rows.
+    /// Writes a row. Keeps the first error until the end: the campaign is worth more than its rows.
     fn write(&mut self, result: &SeedResult) {
         if self.error.is_none() {
             let row = serde_json::to_string(result).unwrap_or_default();
@@ -127,7 +127,7 @@ impl Rows {
     }
 }
 
-/// Makes the scenarios of the first failures smaller and writes them to files.
+/// Shrinks the scenarios of the first failures and writes them to files.
 pub fn shrink_all(
     args: &Args,
     source: &Source,
@@ -174,7 +174,7 @@ pub fn shrink_all(
     Ok(())
 }
 
-/// The file of a shrunk scenario, with how it fails in front.
+/// The file of a shrunk scenario; comments at the top say how it fails.
 fn file(scenario: &Scenario, failure: &Failure, path: &Path) -> String {
     let mut text = format!("# Fails: {}.\n", failure.kind.name());
     for line in failure.what.lines() {
@@ -195,7 +195,7 @@ fn failed(failure: &Failure) -> String {
     format!("seed {}: {}: {}", failure.seed, failure.kind.name(), failure.what)
 }
 
-/// The summary for a terminal, with ANSI colours.
+/// Formats the summary for a terminal, with ANSI colours.
 fn in_words(summary: &Summary) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.

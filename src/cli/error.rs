@@ -1,21 +1,21 @@
-//! Failures, and their exit codes.
+//! Errors and their exit codes.
 
 use std::process::ExitCode;
 
-/// The exit code of an interrupted run, as shells have it: 128 and the number of SIGINT.
+/// Exit code of an interrupted run: 128 plus the number of SIGINT, as in shells.
 pub const INTERRUPTED: u8 = 130;
 
-/// What the user asked for makes no sense: exit code 2.
+/// The user's request is invalid: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// The exit code of a failure.
+/// Returns the exit code for an error: 2 for [`Usage`], else 1.
 pub fn code(error: &anyhow::Error) -> ExitCode {
     if error.is::<Usage>() { 2.into() } else { 1.into() }
 }
 
-/// The error and its causes in one line, each cause once: some errors quote theirs.
+/// Formats the error and its causes in one line. A cause that is already quoted is not repeated.
 pub fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -1,7 +1,7 @@
-//! Text that a peer chose, made safe for a terminal.
+//! Makes text from peers safe for a terminal.
 
-/// The text cut to `most` characters, with everything that could move a cursor, change a colour or
-/// reorder a line written as an escape.
+/// Cuts the text to `most` characters, and escapes everything that could move the cursor, change a
+/// colour or reorder a line.
 pub fn escape(text: &str, most: usize) -> String {
     let mut safe = String::new();
     for (count, c) in text.chars().enumerate() {
@@ -18,7 +18,7 @@ pub fn escape(text: &str, most: usize) -> String {
     safe
 }
 
-/// A payload as text if it is any, else as hex.
+/// Shows a payload as text if it is UTF-8, else as hex.
 pub fn payload(bytes: &[u8], most: usize) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => escape(text, most),
@@ -30,14 +30,14 @@ pub fn payload(bytes: &[u8], most: usize) -> String {
     }
 }
 
-/// Characters of Unicode that are invisible or change the direction of text.
+/// Whether a character is invisible or changes the direction of text.
 fn reorders(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// As a shell reads it back.
+/// Quotes text for a shell.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+@%,^".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! From arguments to an exit code. Every failure is one message on standard error.
+//! Runs a verb and maps its result to an exit code. Every failure is one message on standard error.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use super::{
     scenarios, sim,
 };
 
-/// Runs the program.
+/// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
     let code = parsed();
     notes::flush();
@@ -35,7 +35,7 @@ fn parsed() -> ExitCode {
     }
 }
 
-/// Arguments that make no sense. Help and version go to standard output with code 0.
+/// Reports invalid arguments. Help and version go to standard output, with code 0.
 fn unparsed(error: &clap::Error, given: impl Iterator<Item = OsString>) -> ExitCode {
     let why = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::InvalidUtf8, _) => Some(not_text(given)),
@@ -44,7 +44,7 @@ fn unparsed(error: &clap::Error, given: impl Iterator<Item = OsString>) -> ExitC
              choose rows do not go with it"
                 .into(),
         ),
-        // Of `-5m` the parser names `-5`, and takes it for an option.
+        // For `-5m`, the parser names `-5`, because it takes it for an option.
         (ErrorKind::UnknownArgument, Some(ContextValue::String(named))) => {
             let whole: Vec<String> = given.filter_map(|it| it.into_string().ok()).collect();
             let negative = whole.windows(2).find(|two| {
@@ -68,7 +68,8 @@ fn unparsed(error: &clap::Error, given: impl Iterator<Item = OsString>) -> ExitC
     code.into()
 }
 
-/// Which argument is not UTF-8; if none is, it is the one variable that the parser reads.
+/// Names the argument that is not UTF-8; if there is none, it is the one variable that the parser
+/// reads.
 fn not_text(mut given: impl Iterator<Item = OsString>) -> String {
     given.find(|argument| argument.to_str().is_none()).map_or_else(
         || "LOYAL_API is not UTF-8; set it to the URL of a node, or unset it".into(),
@@ -79,7 +80,8 @@ fn not_text(mut given: impl Iterator<Item = OsString>) -> String {
     )
 }
 
-/// Whether it is an option, and none whose value is text: after those the parser's own word helps.
+/// Whether this is an option whose value is not text. For those whose value is text, the parser's
+/// own message helps more.
 fn takes_number(option: &str) -> bool {
     let text = [
         "--topic",
@@ -100,7 +102,7 @@ fn takes_number(option: &str) -> bool {
     option.starts_with("--") && !text.contains(&option)
 }
 
-/// Like `-5`, `-1.5` or `-5m`.
+/// Whether the text looks like `-5`, `-1.5` or `-5m`.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or("x");
     digits.starts_with(|c: char| c.is_ascii_digit())

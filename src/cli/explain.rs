@@ -1,4 +1,5 @@
-//! `loyal explain`: one message's story, from what every node says of it or from what a run left.
+//! `loyal explain`: shows the path of one message, from what every node reports or from what a run
+//! left.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use crate::mesh::MeshFile;
 use crate::report::{Had, Refusal, Trace};
 use crate::wire::MessageId;
 
-/// Rows of a rejection log asked for at once, and pages that are searched.
+/// Rows of a rejection log per request, and the maximum number of requests.
 const PAGE: usize = 1000;
 const PAGES: usize = 200;
 
@@ -35,10 +36,10 @@ pub struct Args {
     pub report: Option<PathBuf>,
 }
 
-/// Names by key.
+/// Node names by key.
 type Names = BTreeMap<String, String>;
 
-/// Who is asked.
+/// A node to ask.
 struct Source {
     name: String,
     key: String,
@@ -46,7 +47,7 @@ struct Source {
     client: Client,
 }
 
-/// Tells the story.
+/// Shows a message's path.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &args.report {
         return tell(&recorded::story(dir, args.id.as_deref())?, args.client.json);
@@ -77,7 +78,7 @@ fn tell(told: &Trace, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A message's id, or a batch's for its first message.
+/// Parses a message id; a batch id stands for its first message.
 fn message_id(text: &str) -> Result<MessageId, Usage> {
     let batch = || Digest::from_hex(text).map(|batch| MessageId { batch, index: 0 });
     text.parse().ok().or_else(batch).ok_or_else(|| {
@@ -86,7 +87,7 @@ fn message_id(text: &str) -> Result<MessageId, Usage> {
     })
 }
 
-/// Whom to ask, and the names of keys.
+/// Returns the nodes to ask, and the names of keys.
 async fn sources(args: &Args) -> anyhow::Result<(Vec<Source>, Names)> {
     let Some(dir) = &args.mesh else {
         let client = client(&args.client)?;
@@ -147,7 +148,7 @@ fn add(story: &mut Trace, source: &Source, message: MessageDto, names: &Names) {
     });
 }
 
-/// The rows of a node's log that name this batch.
+/// Returns the rows of a node's rejection log that name this batch.
 async fn refusals(
     source: &Source,
     batch: &str,

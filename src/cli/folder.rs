@@ -1,4 +1,5 @@
-//! The folder that a run leaves: its report for people and for machines, and what `explain` needs.
+//! The folder that a run leaves: its report for people and for programs, and the data that
+//! `explain` needs.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -9,11 +10,12 @@ use anyhow::Context as _;
 use crate::report::{Recording, Report, delivery_lines, html, junit, rejection_lines};
 use crate::store::Made;
 
-/// Makes the folder of a report, if one is asked for: before the run, and not after minutes of it.
-/// A run that is refused leaves no empty folder.
+/// Creates the report's folder, if one is requested, before the run rather than after minutes of
+/// it. Folders that were created and are still empty at the end are removed when the returned value
+/// is dropped.
 ///
 /// # Errors
-/// Names the folder that cannot be made.
+/// Names the folder that cannot be created.
 pub fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
     let made = |dir: &Path| {
         Made::writable(dir).with_context(|| format!("cannot write a report into {}", dir.display()))
@@ -21,10 +23,10 @@ pub fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
     dir.map(made).transpose()
 }
 
-/// Writes the files of a run into a folder, which is made if it is not there; `scenario.toml` is
-/// left out where there is no text of it. Those of an earlier run are replaced, each at once, so
-/// that a reader never sees half of one; others are left alone. `report.json` is there only while
-/// all files are of one run.
+/// Writes the files of a run into a folder, which is created if necessary; `scenario.toml` is left
+/// out if its text is empty. Files of an earlier run are replaced atomically, so that a reader
+/// never sees half of one; other files are left alone. `report.json` exists only while all files
+/// belong to one run.
 ///
 /// # Errors
 /// Names the file or folder that cannot be written.
@@ -35,7 +37,7 @@ pub fn write(
     report: &Report,
 ) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    // One of an earlier run would pass for this one's.
+    // That of an earlier run would seem to belong to this one.
     remove(&dir.join("report.json"))?;
     if scenario_toml.is_empty() {
         remove(&dir.join("scenario.toml"))?;
@@ -46,14 +48,14 @@ pub fn write(
     lines(dir, "deliveries.ndjson", delivery_lines(recording))?;
     file(dir, "junit.xml", [junit(report)])?;
     file(dir, "report.html", [html(recording, report)])?;
-    // The last one: whoever finds it finds the others of the same run.
+    // Written last: if it exists, the other files are of the same run.
     file(dir, "report.json", [report.to_json()?])
 }
 
-/// Removes a file that an earlier run left, if it is there.
+/// Removes a file of an earlier run, if it exists.
 ///
 /// # Errors
-/// Names the file.
+/// Names the file that cannot be removed.
 pub fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -67,7 +69,7 @@ fn lines(dir: &Path, name: &str, lines: impl Iterator<Item = String>) -> anyhow:
     file(dir, name, lines.map(|line| line + "\n"))
 }
 
-/// Writes beside it and renames.
+/// Writes a temporary file and renames it.
 fn file<T: AsRef<str>>(
     dir: &Path,
     name: &str,

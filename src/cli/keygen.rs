@@ -1,4 +1,4 @@
-//! `loyal keygen`
+//! `loyal keygen`: creates an identity.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

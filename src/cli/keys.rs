@@ -1,4 +1,4 @@
-//! Passphrases and the files that verbs share: key, network, token.
+//! Passphrases, and the files that several verbs read: keys, networks, tokens.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -19,12 +19,12 @@ pub struct Passphrase {
 }
 
 const VARIABLE: &str = "LOYAL_PASSPHRASE";
-/// Longest passphrase or token file that is read, in bytes.
+/// Maximum size of a passphrase or token file, in bytes.
 const MAX_SECRET: u64 = 4096;
-/// Longest network file that is read, in bytes: more than the most keys take.
+/// Maximum size of a network file, in bytes: more than the maximum number of keys takes.
 const MAX_NETWORK: u64 = 512 << 20;
 
-/// The passphrase from the file or the variable; `None` if neither is given.
+/// Returns the passphrase from the file or the environment; `None` if neither is given.
 pub fn given(passphrase: &Passphrase) -> anyhow::Result<Option<Zeroizing<String>>> {
     if let Some(path) = &passphrase.passphrase_file {
         return secret(path, "passphrase").map(Some);
@@ -37,7 +37,7 @@ pub fn given(passphrase: &Passphrase) -> anyhow::Result<Option<Zeroizing<String>
     }
 }
 
-/// The passphrase that opens a key file; asked for on the terminal if it is not given.
+/// Returns the passphrase that opens a key file; asks on the terminal if it is not given.
 pub fn opening(passphrase: &Passphrase, key: &Path) -> io::Result<Zeroizing<String>> {
     match given(passphrase) {
         Err(error) => Err(io::Error::other(format!("{error:#}"))),
@@ -52,7 +52,7 @@ pub fn opening(passphrase: &Passphrase, key: &Path) -> io::Result<Zeroizing<Stri
     }
 }
 
-/// Asks for a new passphrase twice.
+/// Asks twice for a new passphrase.
 pub fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
     if !io::stdin().is_terminal() {
         bail!("--encrypt asks on a terminal; give --passphrase-file or {VARIABLE} instead");
@@ -68,11 +68,11 @@ pub fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
     Ok(first)
 }
 
-/// The first line of a small file that holds a secret; empty ones, and the mark with which some
-/// editors begin a file, are no part of it.
+/// Returns the first non-empty line of a small file that holds a secret. A byte order mark at the
+/// start is skipped.
 ///
 /// # Errors
-/// Names the file that cannot be read or has no such line, which makes no sense.
+/// Names the file if it cannot be read; [`Usage`] if it has no such line.
 pub fn secret(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
     let text = read_bounded(path, MAX_SECRET)
         .with_context(|| format!("cannot read the {what} file {}", path.display()))?;
@@ -84,14 +84,15 @@ pub fn secret(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
     }
 }
 
-/// Reads a network file.
+/// Reads and parses a network file.
 pub fn network(path: &Path) -> anyhow::Result<Network> {
     let text = read_bounded(path, MAX_NETWORK)
         .with_context(|| format!("cannot read the network file {}", path.display()))?;
     Network::parse(&text).with_context(|| format!("network file {}", path.display()))
 }
 
-/// Bounded by what is read, not by the size that is claimed: a device or a pipe claims none.
+/// Reads at most `most` bytes. Counts what is actually read, because devices and pipes have no
+/// size.
 fn read_bounded(path: &Path, most: u64) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let size = file.metadata()?.len();

@@ -1,4 +1,4 @@
-//! A mesh in the foreground: who is where, and once a second how they do.
+//! Shows a mesh in the foreground: its nodes, and once per second how they are doing.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::client::Client;
 use crate::http::StatusDto;
 use crate::mesh::Mesh;
 
-/// How often the table is drawn.
+/// Interval between two drawings of the table.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a node may take to answer before it is shown as silent.
 const ANSWER: Duration = Duration::from_millis(800);
 
-/// The nodes and what to do with them.
+/// Lists the nodes and explains what to do with them.
 pub fn introduction(mesh: &Mesh) -> String {
     let mut table = output::table(&["name", "key", "role", "api", "gossip"]);
     for node in &mesh.nodes {
@@ -45,7 +45,8 @@ fn role(spec: Option<&str>) -> String {
     spec.map_or_else(|| "honest".into(), |spec| escape::escape(spec, 40))
 }
 
-/// Shows the mesh until it is told to stop. A node that dies is shown dead, and not started again.
+/// Shows the mesh until the process is told to stop. A node that dies is shown as dead, and is not
+/// started again.
 pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
     let screen = Some(screen::bar(0, "{msg}")).filter(|screen| !screen.is_hidden());
     let mut told = vec![false; mesh.nodes.len()];
@@ -66,14 +67,14 @@ pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
         }
     }
     if let Some(screen) = screen {
-        // Not drawn again: the terminal's own `^C` has moved the place where it would be drawn.
+        // Do not draw again: the terminal's `^C` has moved the cursor.
         screen.set_draw_target(ProgressDrawTarget::hidden());
         notes::note("");
     }
     Ok(())
 }
 
-/// Lines of the terminal; no end of them if it does not say.
+/// Lines of the terminal; unlimited if its size is unknown.
 fn height() -> usize {
     screen::size().map_or(usize::MAX, |(lines, _)| lines.into())
 }
@@ -123,7 +124,7 @@ fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>], height: usize) -> String
         }
         rows.push((dull, row));
     }
-    // The headings, the last line and the one that the cursor is left on.
+    // Leave room for the headings, the last line and the line that the cursor is on.
     let left_out = leave_out(&mut rows, height.saturating_sub(3));
     let mut table = output::table(&headings);
     table.add_rows(rows.into_iter().map(|(_, row)| row));
@@ -134,7 +135,8 @@ fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>], height: usize) -> String
     format!("{}{others}Ctrl-C stops all of them", output::render(&table))
 }
 
-/// Takes dull rows out, the last ones first, until `room` are left or none is dull; says how many.
+/// Removes unremarkable rows, the last ones first, until `room` rows are left or none is
+/// unremarkable. Returns how many were removed.
 fn leave_out<T>(rows: &mut Vec<(bool, T)>, room: usize) -> usize {
     let before = rows.len();
     while rows.len() > room

@@ -1,6 +1,6 @@
-//! Log lines on their way to standard error, on a thread of their own: a reader that stands still,
-//! a full disk or a closed pipe holds up nobody, and ends nothing. What finds no room is counted,
-//! and the log says so once it can again.
+//! Writes log lines to standard error from their own thread: a stalled reader, a full disk or a
+//! closed pipe neither blocks nor ends the process. Lines that cannot be queued or written are
+//! counted, and the log says so as soon as it can.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -11,17 +11,17 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-/// Lines that may wait, and their bytes.
+/// Maximum number of queued lines, and of their bytes.
 const MAX_LINES: usize = 4096;
 const MAX_BYTES: usize = 1 << 20;
-/// Lines before a drawing that nobody waits to see.
+/// Number of queued lines from which drawings are dropped.
 const MAX_DRAWN: usize = 8;
-/// For what still waits when the process ends.
+/// How long to wait for queued lines when the process ends.
 const FLUSH: Duration = Duration::from_millis(500);
 
 enum Item {
     Line(Vec<u8>),
-    /// So many lines were lost before the next one.
+    /// This many lines were lost before the next one.
     Lost(u64),
 }
 
@@ -30,7 +30,7 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     lost: u64,
-    /// Whether the thread has taken something that it has not written yet.
+    /// Whether the thread has taken an item that it has not written yet.
     busy: bool,
 }
 
@@ -40,21 +40,21 @@ struct Shared {
     changed: Condvar,
 }
 
-/// Where lines are handed in: never waits, never fails.
+/// The sending end of the queue. Never blocks and never fails.
 #[derive(Clone)]
 pub(super) struct Lines {
     shared: Arc<Shared>,
 }
 
-/// Waits at its end, for a bounded time, until what was logged is written.
+/// When dropped, waits for a bounded time until all queued lines are written.
 pub(super) struct Flush {
     shared: Arc<Shared>,
 }
 
-/// Sends lines to `sink`, from a thread that ends with the process.
+/// Starts a thread that writes lines to `sink` until the process ends.
 ///
 /// # Errors
-/// When the operating system gives no thread.
+/// If the operating system cannot create a thread.
 pub(super) fn write_to(
     sink: impl Write + Send + 'static,
     json: bool,
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     fn write_all_to(&self, mut sink: impl Write, json: bool) {
-        // Half a line that was written ends before the next one begins.
+        // If a line was written only in part, end it before the next one.
         let mut torn = false;
         loop {
             let (line, count) = match self.next() {
@@ -120,7 +120,7 @@ impl Shared {
     }
 }
 
-/// Writes a line; says whether only a part of it was written.
+/// Writes a line; sets `torn` to whether only a part of it was written.
 fn whole(sink: &mut impl Write, mut line: &[u8], torn: &mut bool) -> io::Result<()> {
     let length = line.len();
     while !line.is_empty() {
@@ -128,7 +128,7 @@ fn whole(sink: &mut impl Write, mut line: &[u8], torn: &mut bool) -> io::Result<
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => line = &line[count..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Somebody made it non-blocking: that is no reason to lose lines.
+            // Standard error was made non-blocking by another process: that must not lose lines.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -144,7 +144,7 @@ fn whole(sink: &mut impl Write, mut line: &[u8], torn: &mut bool) -> io::Result<
 
 fn notice(count: u64, json: bool) -> Vec<u8> {
     let mut at = String::new();
-    // A clock that cannot be written leaves its place empty.
+    // If the time cannot be formatted, it is left empty.
     let _ = SystemTime.format_time(&mut Writer::new(&mut at));
     let what = "log lines were lost, as they could not be written";
     let line = if json {
@@ -156,7 +156,7 @@ fn notice(count: u64, json: bool) -> Vec<u8> {
 }
 
 impl Lines {
-    /// Takes a drawing, unless some wait already: the next one shows more.
+    /// Queues a drawing, unless several lines wait already: a later drawing replaces it anyway.
     pub fn draw(&self, drawn: &[u8]) {
         let waiting = self.shared.lock().items.len();
         if waiting < MAX_DRAWN && !drawn.is_empty() {
@@ -166,7 +166,7 @@ impl Lines {
 }
 
 impl Write for Lines {
-    /// Takes a whole line, as the formatter hands it in.
+    /// Queues a whole line, as the formatter passes it in.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.shared.push(line);
         Ok(line.len())

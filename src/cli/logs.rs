@@ -1,4 +1,4 @@
-//! Logs: to standard error, for people on a terminal, JSON on request.
+//! Logging to standard error: text for people, or JSON on request.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
@@ -10,13 +10,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log_lines::{self, Flush};
 
-/// The variable that holds a filter, as in `loyal=debug`.
+/// Environment variable with the filter, such as `loyal=debug`.
 const VARIABLE: &str = "LOYAL_LOG";
 
-/// Starts logging; `LOYAL_LOG` chooses what, `info` by default. A panic is a line of the log, too.
+/// Starts logging. `LOYAL_LOG` selects what is logged, by default `info`. Panics are logged as
+/// well.
 ///
 /// # Errors
-/// When the operating system gives no thread.
+/// If the operating system cannot create a thread.
 pub fn start(json: bool) -> io::Result<Flush> {
     let (filter, ignored) = match wanted(std::env::var_os(VARIABLE).as_deref()) {
         Ok(filter) => (filter, None),
@@ -26,7 +27,7 @@ pub fn start(json: bool) -> io::Result<Flush> {
     let (lines, flush) = log_lines::write_to(io::stderr(), json)?;
     let logs = tracing_subscriber::fmt::layer().with_writer(lines);
     let filtered = tracing_subscriber::registry().with(filter);
-    // A second start in one process changes nothing; that is no failure.
+    // Fails if logging was started before in this process, which is harmless.
     let _ = if json {
         filtered.with(logs.json().flatten_event(true).with_ansi(false)).try_init()
     } else {
@@ -35,7 +36,7 @@ pub fn start(json: bool) -> io::Result<Flush> {
     if let Some(why) = ignored {
         tracing::warn!("{VARIABLE} is no filter, as `loyal=debug` is one, and is ignored: {why}");
     }
-    // The usual hook writes to standard error itself, and waits for whoever reads it.
+    // The default hook writes to standard error itself, and blocks if the reader stalls.
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("?");
@@ -50,7 +51,7 @@ fn usual() -> Targets {
     Targets::new().with_default(LevelFilter::INFO)
 }
 
-/// What the variable says is to be logged: the usual, if it is empty.
+/// Parses the filter; the default if it is empty.
 fn wanted(filter: Option<&OsStr>) -> Result<Targets, String> {
     let filter = filter.unwrap_or_default().to_str().ok_or("it is not UTF-8")?;
     let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! `loyal mesh up`: a whole mesh of real processes, watched or judged.
+//! `loyal mesh up`: starts a mesh of real processes, to watch it or to judge a run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,9 +20,9 @@ use crate::protocol::{Member, Network, Role, Time};
 use crate::report::{Recording, Report, terminal};
 use crate::scenario::Verdict;
 
-/// Nodes where none are asked for: the fewest that tolerate a liar.
+/// Default number of nodes: the fewest that tolerate a liar.
 const DEFAULT_NODES: u16 = 4;
-/// The name in the report of a run that is no scenario file.
+/// The report's name of a run that has no scenario file.
 const NAME: &str = "mesh up";
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,7 @@ pub struct Args {
     pub log_json: bool,
 }
 
-/// A message a day.
+/// Minimum rate: one message per day.
 const SLOWEST: f64 = 1.0 / 86_400.0;
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -84,7 +84,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Runs a mesh.
+/// Starts a mesh, and with `--messages` judges it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (nodes, liars) = members(&args)?;
     apart(args.dir.as_deref(), args.report.as_deref())?;
@@ -107,7 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     result
 }
 
-/// A mesh begins in an empty folder: its report is somewhere else.
+/// Refuses a report folder inside the mesh's folder, which must be empty at the start.
 pub(super) fn apart(dir: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {
     let (Some(dir), Some(report)) = (dir, report) else { return Ok(()) };
     let is_free = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
@@ -119,7 +119,7 @@ pub(super) fn apart(dir: Option<&Path>, report: Option<&Path>) -> anyhow::Result
     Ok(())
 }
 
-/// A judged run was stopped before its end: nothing is judged.
+/// Tells the user that a judged run was stopped before its end, and returns the exit code.
 pub(super) fn interrupted(begun: Instant) -> ExitCode {
     let seconds = begun.elapsed().as_secs_f64();
     let line = format!("interrupted after {seconds:.1} s: nothing is judged");
@@ -127,7 +127,7 @@ pub(super) fn interrupted(begun: Instant) -> ExitCode {
     INTERRUPTED.into()
 }
 
-/// A run that was interrupted and of which nothing could be read is no failure.
+/// Turns the error of an interrupted run that could not be read into a note: it is not a failure.
 pub(super) fn or_interrupted<T>(result: anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
     match result {
         Err(error) if matches!(error.downcast_ref(), Some(MeshError::Interrupted(_))) => {
@@ -138,12 +138,12 @@ pub(super) fn or_interrupted<T>(result: anyhow::Result<Option<T>>) -> anyhow::Re
     }
 }
 
-/// Liars are the last of all nodes.
+/// Makes the nodes with the highest numbers the liars.
 fn last(nodes: usize, liars: Vec<Liar>) -> BTreeMap<usize, Liar> {
     (nodes.saturating_sub(liars.len())..).zip(liars).collect()
 }
 
-/// How many nodes, and what the last of them do.
+/// Returns the number of nodes, and the liars among the last of them.
 fn members(args: &Args) -> anyhow::Result<(usize, Vec<Liar>)> {
     let nodes = match (args.nodes, args.f) {
         (_, Some(f)) => 3 * usize::from(f) + 1,
@@ -165,8 +165,7 @@ fn members(args: &Args) -> anyhow::Result<(usize, Vec<Liar>)> {
     Ok((nodes, specs.iter().map(liar).collect()))
 }
 
-/// A network with the names that the real one will have, to check SPECs against before anything
-/// starts.
+/// A network with the names of the real one, so that SPECs are checked before anything starts.
 fn stand_in(nodes: usize) -> anyhow::Result<Network> {
     let member = |number: usize| {
         let mut seed = [0; 32];
@@ -181,7 +180,7 @@ fn stand_in(nodes: usize) -> anyhow::Result<Network> {
     Ok(Network::new([0; 32], (0..nodes).map(member).collect())?)
 }
 
-/// Where the mesh lives, and whether it goes away in the end.
+/// The mesh's folder, and whether it is removed at the end.
 pub(super) struct Folder {
     pub path: PathBuf,
     temporary: bool,
@@ -189,7 +188,8 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// `dir` if it is given, else a temporary folder, which goes away unless it is to be kept.
+    /// Uses `dir` if it is given, else creates a temporary folder, which is removed at the end
+    /// unless `keep` is set.
     pub fn new(dir: Option<&Path>, keep: bool) -> anyhow::Result<Self> {
         if let Some(dir) = dir {
             let path = std::path::absolute(dir)?;
@@ -200,7 +200,7 @@ impl Folder {
         let name = format!("loyal-mesh-{}-{:06}", std::process::id(), elapsed.subsec_micros());
         let path = std::env::temp_dir().join(name);
         named(&path).map_err(|why| Usage(format!("the folder for temporary files: {why}")))?;
-        // Private, as keys are in it; an error if somebody was there first.
+        // Private, because it will hold keys. Fails if another user created the folder first.
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
@@ -211,8 +211,8 @@ impl Folder {
         Ok(Self { path, temporary: true, keep })
     }
 
-    /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are of
-    /// use: then only its secrets go.
+    /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are
+    /// useful: then only the secrets are removed.
     pub fn close(self, failure: Option<&anyhow::Error>) {
         if !self.temporary {
             return;
@@ -232,7 +232,7 @@ impl Folder {
         }
     }
 
-    /// Keys and tokens of nodes that are no more.
+    /// Removes the keys and tokens of nodes that no longer run.
     fn remove_secrets(&self) {
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -246,7 +246,7 @@ impl Folder {
     }
 }
 
-/// `mesh.json` names everything in the folder, and JSON is text.
+/// Refuses a path that is not UTF-8: `mesh.json` names the files in it, and JSON is text.
 fn named(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let why = || format!("{shown} is not UTF-8, and mesh.json could not name it; give another");
@@ -318,14 +318,14 @@ async fn measured(
     Ok(result?)
 }
 
-/// On standard error, and only if that is a terminal.
+/// A progress bar on standard error, drawn only if that is a terminal.
 pub(super) fn bar(length: u64, what: &'static str) -> ProgressBar {
     let bar = screen::bar(length, "{msg:>16} {bar:30.green} {pos}/{len} {elapsed}");
     bar.set_message(what);
     bar
 }
 
-/// The command line that runs it again.
+/// Returns the command line that repeats the run.
 fn reproduce(args: &Args, plan: &Plan) -> String {
     let mut line = format!("loyal mesh up --nodes {}", plan.nodes);
     if !plan.liars.is_empty() {

@@ -1,4 +1,4 @@
-//! `loyal mesh run`: a scenario on real processes, to its verdict.
+//! `loyal mesh run`: plays a scenario on real processes, to its verdict.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::mesh::{Halt, Mesh, Playing, Progress, messages, plan, play};
 use crate::report::{Recording, Report, terminal};
 use crate::scenario::{Scenario, Verdict};
 
-/// Most processes that one machine is asked to run.
+/// Maximum number of processes on one machine.
 const MOST_NODES: usize = 200;
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ pub struct Args {
     pub log_json: bool,
 }
 
-/// Runs a scenario.
+/// Runs a scenario on real processes.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let scenario = scenarios::load(&args.scenario, &args.set)?;
     let nodes = scenario.mesh.nodes;
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start")?;
     let plan = plan(&scenario, folder.path.clone(), args.log_json);
-    // Awaited on this thread, which is the last to end.
+    // Awaited on this thread, which ends last.
     let begun = Instant::now();
     let stop = {
         let _inside = runtime.enter();
@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(output::outcome(code, copies))
 }
 
-/// Plays the scenario and shows how far it is.
+/// Plays the scenario and shows its progress.
 async fn watched(
     args: &Args,
     scenario: &Scenario,
@@ -112,13 +112,13 @@ async fn watched(
     Ok(result?)
 }
 
-/// The bar on standard error, and what faults do as lines above it.
+/// A progress bar on standard error, with fault events as lines above it.
 struct Screen {
     bar: ProgressBar,
     at: Duration,
     ends: Duration,
     messages: u64,
-    /// Honest nodes.
+    /// Number of honest nodes, the length of the bar while the run settles.
     honest: usize,
 }
 
@@ -162,7 +162,7 @@ fn tenths(time: Duration) -> u64 {
     u64::try_from(time.as_millis() / 100).unwrap_or(u64::MAX)
 }
 
-/// The command line that runs it again.
+/// Returns the command line that repeats the run.
 fn reproduce(args: &Args, seed: u64) -> String {
     let mut line = format!("loyal mesh run {} --seed {seed}", quoted(&args.scenario));
     for overlay in &args.set {

@@ -1,4 +1,4 @@
-//! The command line: arguments, one call, what is printed, the exit code.
+//! The command line: arguments, the call of a verb, its output and the exit code.
 
 mod api_client;
 mod args;

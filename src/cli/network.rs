@@ -1,4 +1,4 @@
-//! `loyal network new` and `loyal network check`
+//! `loyal network new` and `loyal network check`: create and check network files.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ struct Summary<'a> {
     quorum: usize,
 }
 
-/// Makes or checks a network file.
+/// Creates or checks a network file.
 pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::New { nodes, authors, dir, json } => {

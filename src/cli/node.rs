@@ -19,10 +19,10 @@ use crate::net::{self, Malice, Settings};
 use crate::protocol::{Config, Network, Role};
 use crate::store;
 
-/// The environment's lab token, for nodes that are given none.
+/// Environment variable with the lab token, used if no option gives one.
 const LAB_TOKEN: &str = "LOYAL_LAB_TOKEN";
 
-/// For what still hangs when the node has stopped.
+/// How long tasks that still hang may take after the node has stopped.
 const ABANDON: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
@@ -74,12 +74,12 @@ pub struct Args {
 
 /// Runs a node until it is told to stop.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Dropped last: what was logged is written before the process ends.
+    // Dropped last, so that the log is written before the process ends.
     let _flush = logs::start(args.log_json).context("cannot start")?;
     let json = args.log_json;
     start(args).or_else(|error| match json {
         true => {
-            tracing::error!("{error:#}"); // whoever reads JSON reads nothing else
+            tracing::error!("{error:#}"); // a reader of JSON expects no other text
             Ok(error::code(&error))
         }
         false => Err(error),
@@ -106,20 +106,20 @@ fn start(args: Args) -> anyhow::Result<ExitCode> {
         None => args.lab_token.clone().map_or_else(lab_token, |token| Ok(Some(token)))?,
     };
     let options = ApiOptions { listen: args.api, token, lab_token };
-    // The lock on the key lives as long as the node.
+    // The key stays locked as long as the node runs.
     let (mut settings, _lock) = settings(&args)?;
     settings.lab = options.lab_token.is_some();
-    // One reactor thread: checks and the disk have threads of their own, and handing work from
-    // thread to thread would cost an idle node more than the work itself.
+    // One reactor thread: checks and the disk have their own threads, and moving work between
+    // threads would cost an idle node more than the work itself.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start")?;
     let result = runtime.block_on(serve(settings, options, args.with_parent));
-    // A disk that hangs must not keep the process.
+    // A disk that hangs must not keep the process alive.
     runtime.shutdown_timeout(ABANDON);
     result
 }
 
-/// The lab token of the environment, if there is one.
+/// Reads the lab token from the environment, if it is set.
 fn lab_token() -> Result<Option<String>, Usage> {
     match std::env::var(LAB_TOKEN) {
         Ok(token) if token.is_empty() => {

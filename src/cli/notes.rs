@@ -1,5 +1,4 @@
-//! Lines for people on standard error. Whoever reads them may stand still: that holds up no run,
-//! and no end of one.
+//! Lines for people on standard error. A reader that stalls holds up neither a run nor its end.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -10,20 +9,20 @@ use anstream::{AutoStream, ColorChoice};
 
 use super::log_lines::{self, Flush, Lines};
 
-/// The thread that writes them, from the first one on; none if there could be none.
+/// The thread that writes the lines, started with the first one; `None` if it could not be started.
 static WRITER: Mutex<Option<(Lines, Flush)>> = Mutex::new(None);
 
-/// Writes a line, soon. ANSI colours are taken out unless standard error is a terminal.
+/// Queues a line, without ANSI colours unless standard error is a terminal.
 pub fn note(line: impl Display) {
     let mut line = format!("{line}\n");
     if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never {
         line = strip_str(&line).to_string();
     }
-    // It is taken or counted as lost, and never fails.
+    // The line is queued or counted as lost; this never fails.
     with_writer(|lines| drop(lines.write(line.as_bytes())));
 }
 
-/// Draws on the terminal, soon; not while it does not take what was drawn before.
+/// Queues a drawing for the terminal; dropped while the terminal has not taken earlier ones.
 pub fn draw(drawn: &str) {
     with_writer(|lines| lines.draw(drawn.as_bytes()));
 }
@@ -38,12 +37,12 @@ fn with_writer(write: impl FnOnce(&mut Lines)) {
     }
 }
 
-/// The same of what went wrong.
+/// Queues an error message.
 pub fn error(why: impl Display) {
     note(format_args!("\x1b[1;31merror:\x1b[0m {why}"));
 }
 
-/// Waits until they are written, for a bounded time: the process is about to end.
+/// Waits for a bounded time until all lines are written. Call this before the process ends.
 pub fn flush() {
     drop(WRITER.lock().unwrap_or_else(PoisonError::into_inner).take());
 }

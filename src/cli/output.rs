@@ -10,23 +10,24 @@ use super::signals::Stop;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-/// For a reader of a result, once the process is told to stop; and how often that is looked at.
+/// How long a reader of a result may take once the process is told to stop; checked at intervals of
+/// `LOOK`.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Text to standard output; ANSI colours are taken out unless it is a terminal.
+/// Writes text to standard output, without ANSI colours unless it is a terminal.
 pub fn text(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     named(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// Text on its way to standard output, on a thread of its own: whoever reads it may stand still.
+/// Text that is being written to standard output by its own thread, since the reader may stall.
 pub struct Showing(mpsc::Receiver<io::Result<()>>);
 
-/// The same as [`text`], off this thread.
+/// Starts to write text, like [`text`], on another thread.
 ///
 /// # Errors
-/// When the operating system gives no thread.
+/// If the operating system cannot create a thread.
 pub fn start(shown: String) -> io::Result<Showing> {
     let (done, written) = mpsc::channel();
     std::thread::Builder::new().name("output".into()).spawn(move || {
@@ -36,11 +37,11 @@ pub fn start(shown: String) -> io::Result<Showing> {
 }
 
 impl Showing {
-    /// Waits until it is written; whoever is told to stop does not wait for a reader that stands
-    /// still.
+    /// Waits until the text is written. Once the process is told to stop, waits only one more
+    /// second for a reader that has stalled.
     ///
     /// # Errors
-    /// Those of [`text`]; and when it was told to stop, and the reader took too long.
+    /// Those of [`text`]; and if the process was told to stop and the reader took too long.
     pub fn wait(self, stop: &Stop) -> anyhow::Result<()> {
         let mut left = PATIENCE;
         loop {
@@ -59,21 +60,21 @@ impl Showing {
     }
 }
 
-/// A run's result, which may be written elsewhere by now.
+/// Prints a run's result, which may have been written to files already.
 ///
 /// # Errors
-/// Those of [`Showing::wait`].
+/// Those of [`start`] and [`Showing::wait`].
 pub fn result(result: String, stop: &Stop) -> anyhow::Result<()> {
     start(result)?.wait(stop)
 }
 
-/// Text and a newline to standard output.
+/// Writes text and a newline to standard output.
 pub fn line(line: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     named(writeln!(out, "{line}").and_then(|()| out.flush()))
 }
 
-/// Bytes to standard output as they are.
+/// Writes bytes to standard output unchanged.
 pub fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     named(out.write_all(bytes).and_then(|()| out.flush()))
@@ -83,15 +84,15 @@ fn named(result: io::Result<()>) -> io::Result<()> {
     result.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))
 }
 
-/// The reader of our output has seen enough: no failure.
+/// Whether the error means that the reader has closed our output, which is not a failure.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     })
 }
 
-/// The exit code of a run, whatever became of the copies of its result: one that could not be
-/// written is said, and fails a run that was good.
+/// Returns the exit code of a run after its result was written. Reports each copy that could not be
+/// written; one such copy turns success into failure.
 pub fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<()>>) -> ExitCode {
     let mut code = code;
     for error in copies.into_iter().filter_map(Result::err).filter(|error| !is_broken_pipe(error)) {
@@ -101,14 +102,14 @@ pub fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<()>>) -
     code.into()
 }
 
-/// One compact object on a line of its own.
+/// Writes one compact JSON object and a newline.
 pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     let mut row = serde_json::to_vec(value)?;
     row.push(b'\n');
     Ok(bytes(&row)?)
 }
 
-/// An empty table with these headings.
+/// Creates an empty table with these headings.
 pub fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -116,23 +117,23 @@ pub fn table(headings: &[&str]) -> Table {
     table
 }
 
-/// The table's text with a newline at the end.
+/// Returns the table's text with a trailing newline.
 pub fn render(table: &Table) -> String {
     table.trim_fmt() + "\n"
 }
 
-/// Microseconds since 1970 as UTC to the millisecond.
+/// Formats microseconds since 1970 as UTC, to the millisecond.
 pub fn time(micros: u64) -> String {
     let stamp = i64::try_from(micros).ok().and_then(|m| jiff::Timestamp::from_microsecond(m).ok());
     stamp.map_or_else(|| micros.to_string(), |stamp| format!("{stamp:.3}"))
 }
 
-/// The first digits of a key or id.
+/// Returns the first 12 digits of a key or id.
 pub fn short(hex: &str) -> &str {
     hex.get(..12).unwrap_or(hex)
 }
 
-/// Bytes in a unit that fits.
+/// Formats a number of bytes in a unit that fits.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),

@@ -1,4 +1,4 @@
-//! `loyal post`: publish through a node, or sign here and post the envelope.
+//! `loyal post`: publishes through a node, or signs here and posts the signed batch.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::store;
 use crate::wire::Entry;
 use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 
-/// How long a signed batch is posted again when there is no answer or no room.
+/// How long a signed batch is posted again while the node does not answer or has no room.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const EMPTY: &str = "nothing to publish: no TEXT, no --file FILE, and standard input is empty; \
@@ -79,7 +79,7 @@ fn payload(args: &Args) -> anyhow::Result<Vec<u8>> {
         return Ok(text.clone().into_bytes());
     }
     let mut bytes = Vec::new();
-    // One byte more than allowed is enough to know that it is too long.
+    // One byte more than allowed is enough to see that it is too long.
     let most = MAX_PAYLOAD as u64 + 1;
     match &args.file {
         Some(path) if path.as_os_str() != "-" => {
@@ -105,7 +105,8 @@ fn payload(args: &Args) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Posts what is still pending, then signs and posts this message, unless it is what was pending.
+/// Posts the batch that is still pending, then signs and posts this message, unless it is the one
+/// that was pending.
 fn signed(
     args: &Args,
     client: &Client,
@@ -148,8 +149,9 @@ fn signed(
     })
 }
 
-/// A counter that says nothing, of an author that the node has heard of, was probably lost: signing
-/// slot 1 again would prove the author a liar. A lying node can only make us refuse.
+/// Refuses to sign with a new counter for an author that the node knows: the counter was probably
+/// lost, and signing slot 1 again would prove that the author lied. A lying node can only cause a
+/// refusal.
 async fn refuse_if_known(client: &Client, author: &str, signer: &Signer) -> anyhow::Result<()> {
     let status = client.status().await?;
     match status.tips.get(author).copied().unwrap_or(0) {
@@ -162,7 +164,7 @@ async fn refuse_if_known(client: &Client, author: &str, signer: &Signer) -> anyh
     }
 }
 
-/// Posts the same bytes until the node has them.
+/// Posts the same bytes until the node has stored them.
 async fn deliver(
     client: &Client,
     signer: &mut Signer,
@@ -173,7 +175,7 @@ async fn deliver(
         let error = match client.post_signed(batch).await {
             Ok(posted) => {
                 if let Err(error) = signer.acknowledged() {
-                    // The next post sends the same bytes again, which changes nothing.
+                    // The next post sends the same bytes again, which has no further effect.
                     notes::note(format_args!("{error:#}; the message is published all the same"));
                 }
                 return Ok(posted);

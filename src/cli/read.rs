@@ -1,4 +1,4 @@
-//! `loyal messages`, `loyal peers`, `loyal status`
+//! `loyal messages`, `loyal peers`, `loyal status`: show what a node reports.
 
 use std::process::ExitCode;
 
@@ -9,9 +9,9 @@ use super::api_client::{block_on, client};
 use super::{api_client, escape, output};
 use crate::http::{MessageDto, PeerDto, StatusDto};
 
-/// Rows asked for at once.
+/// Rows per request.
 const PAGE: usize = 500;
-/// Characters of a payload in a table.
+/// Characters of a payload that a table shows.
 const SHOWN: usize = 60;
 
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub struct Messages {
     pub limit: u32,
 }
 
-/// Lists messages.
+/// Lists the messages that a node holds.
 pub fn messages(args: &Messages) -> anyhow::Result<ExitCode> {
     let client = client(&args.client)?;
     let rows = block_on(async {
@@ -63,7 +63,7 @@ pub fn messages(args: &Messages) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says on standard error that rows may be missing.
+/// Warns on standard error that rows may be missing.
 pub fn warn_of_gap(gap: Option<&str>) {
     use std::io::Write as _;
     if let Some(why) = gap {

@@ -1,4 +1,4 @@
-//! What a run left in its report folder, read again.
+//! Reads what a run left in its report folder.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -12,15 +12,15 @@ use super::error::Usage;
 use super::escape;
 use crate::report::{BatchLine, Cast, RefusalLine, Report, Trace};
 
-/// Longest file that is read, in bytes: far above what a run writes.
+/// Maximum size of a file, in bytes: far above what a run writes.
 const MAX_FILE: u64 = 1 << 30;
-/// Rows of a rejection log that belong to one story.
+/// Maximum number of rejections in one trace.
 const MAX_REFUSED: usize = 10_000;
 
-/// The report of a run.
+/// Reads the report of a run.
 ///
 /// # Errors
-/// When there is none, or another program wrote it.
+/// If there is none, or the file is not such a report.
 pub fn report(dir: &Path) -> anyhow::Result<Report> {
     if dir.is_file() {
         let why = format!("{} is a file; give the folder that a run left", dir.display());
@@ -35,10 +35,10 @@ pub fn report(dir: &Path) -> anyhow::Result<Report> {
     tame(&text).with_context(|| format!("{} is no report", path.display()))
 }
 
-/// Reads JSON from a folder that anybody may have made: text in it that could move a terminal's
-/// cursor or reorder a line is written as escapes.
+/// Parses JSON from an untrusted folder: characters that could move a terminal's cursor or reorder
+/// a line are escaped.
 fn tame<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
-    // Most lines have no such text, and need not be read twice.
+    // Most lines have no such characters, and need not be parsed twice.
     let plain = |byte: u8| byte == b'\n' || (b' '..=b'~').contains(&byte) && byte != b'\\';
     if text.bytes().all(plain) {
         return serde_json::from_str(text);
@@ -63,10 +63,11 @@ fn escape_all(value: &mut Value) {
     }
 }
 
-/// The story of a batch, by the beginning of its id; of the slowest without any.
+/// Returns the trace of the batch whose id begins with `id`; of the slowest batch if that is
+/// `None`.
 ///
 /// # Errors
-/// When there is none, or several are called so, or the folder is not one of a run.
+/// If no batch matches, or several do, or the folder was not written by a run.
 pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
     let prefix = id.map(prefix).transpose()?;
     let path = dir.join("deliveries.ndjson");
@@ -83,7 +84,7 @@ pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
                 let (one, two) = (&other.id, &line.id);
                 bail!(Usage(format!("{prefix} begins both {one} and {two}; give more of it")));
             }
-            // A forgery under a published id: the genuine one is meant.
+            // A forgery has the same id as a published batch: keep the genuine one.
             (Some(_), Some(other)) if !other.posted.is_empty() => {}
             _ => found = Some(line),
         }
@@ -103,7 +104,7 @@ pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
     Ok(Trace::from_lines(&cast, &line, refused))
 }
 
-/// A batch that nobody delivered.
+/// A batch that no node delivered, known only from rejections.
 fn unheard(id: String, refused: &[RefusalLine], cast: &Cast) -> BatchLine {
     let first = refused.first();
     let author = first.and_then(|row| row.author.as_ref()).and_then(|key| {
@@ -114,7 +115,7 @@ fn unheard(id: String, refused: &[RefusalLine], cast: &Cast) -> BatchLine {
     BatchLine { id, author, seq, posted: vec![], delay: 0, steps: vec![] }
 }
 
-/// The digits of an id, without a message's index.
+/// Returns the hex digits of an id, without a message's index.
 fn prefix(id: &str) -> Result<String, Usage> {
     let digits = id.split_once('.').map_or(id, |(batch, _)| batch);
     let good = !digits.is_empty() && digits.len() <= 64;
@@ -125,13 +126,13 @@ fn prefix(id: &str) -> Result<String, Usage> {
     Err(Usage(format!("`{text}` is no id; an id is 64 hex digits, or the first few of them")))
 }
 
-/// The rows that name this id, or the first id that begins so.
+/// Returns the rejections whose id begins with `id`; if several ids do, only those of the first.
 fn refused(dir: &Path, id: Option<&str>) -> anyhow::Result<Vec<RefusalLine>> {
     let (path, mut found) = (dir.join("rejections.ndjson"), Vec::<RefusalLine>::new());
     let Some(id) = id.filter(|_| path.exists()) else { return Ok(found) };
     for line in lines(&path)? {
         let line = line?;
-        // Reading all of a long log would take longer than looking for the digits.
+        // Searching for the digits is faster than parsing every line of a long log.
         if !line.contains(id) || found.len() >= MAX_REFUSED {
             continue;
         }

@@ -1,4 +1,4 @@
-//! `loyal rejections show`: one rejection, its frame field by field, and its checks done again.
+//! `loyal rejections show`: shows one rejection, its frame field by field, and repeats its checks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,7 +24,7 @@ use crate::protocol::{
 use crate::store::Reader;
 use crate::wire::{Field, Shown, fields};
 
-/// Bytes of a text or of what is left over that are shown.
+/// Maximum bytes of text or of trailing data that are shown.
 const SHOWN: usize = 64;
 
 #[derive(Debug, clap::Args)]
@@ -42,14 +42,14 @@ pub struct Args {
     pub network: Option<PathBuf>,
 }
 
-/// A row, and what is known of its network without its node.
+/// A row, and what is known about its network without a node.
 struct Found {
     row: RejectionDto,
     known: Known,
     names: BTreeMap<String, String>,
 }
 
-/// Shows it.
+/// Shows one rejection.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = match &args.data {
         Some(dir) => stopped(args, dir)?,
@@ -96,7 +96,7 @@ fn stopped(args: &Args, dir: &std::path::Path) -> anyhow::Result<Found> {
     Ok(Found { row: api::rejection_dto(row), known, names })
 }
 
-/// As much of the row as the checks ask for.
+/// Converts a row, as far as the checks need it.
 fn rejection(row: &RejectionDto) -> anyhow::Result<Rejection> {
     let reason = Reason::from_name(&row.reason).with_context(|| {
         format!("this version of loyal knows no reason `{}`", escape::escape(&row.reason, 40))
@@ -121,7 +121,7 @@ fn rejection(row: &RejectionDto) -> anyhow::Result<Rejection> {
     })
 }
 
-/// The value of a field, safe for a terminal.
+/// Formats the value of a field, safe for a terminal.
 fn value(field: &Field, bytes: &[u8], names: &BTreeMap<String, String>) -> String {
     let bytes = bytes.get(field.at..field.at + field.length).unwrap_or_default();
     let number = || bytes.iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));

@@ -1,4 +1,4 @@
-//! `loyal rejections`: the rejection log of a running node, or of a data folder.
+//! `loyal rejections`: shows the rejection log of a running node, or of a data folder.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,9 +16,9 @@ use crate::http::{RejectionDto, SummaryRow};
 use crate::protocol::{CountsAs, Network, Reason, Time};
 use crate::store::{Reader, RejectionQuery};
 
-/// Rows asked for at once.
+/// Rows per request.
 const PAGE: usize = 500;
-/// Characters of the details in a table.
+/// Characters of the detail that a table shows.
 const SHOWN: usize = 60;
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ pub enum Verb {
     Show(rejection::Args),
 }
 
-/// Prints the log.
+/// Prints the rejection log, or with `show` one rejection.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(Verb::Show(args)) = &args.verb {
         return rejection::run(args);
@@ -139,7 +139,7 @@ async fn follow(args: &Args) -> anyhow::Result<()> {
 
 fn stopped(args: &Args, dir: &Path) -> anyhow::Result<()> {
     let network = args.network.as_deref().map(keys::network).transpose()?;
-    // What was typed is looked at before what is on disk.
+    // Check the arguments before opening the data folder.
     let reason = args.reason.as_deref().map(check_reason).transpose()?;
     let peer = key(args.peer.as_deref(), network.as_ref(), "--peer")?;
     let author = key(args.author.as_deref(), network.as_ref(), "--author")?;
@@ -177,7 +177,7 @@ fn stopped(args: &Args, dir: &Path) -> anyhow::Result<()> {
     if args.client.json { Ok(()) } else { Ok(output::text(&table(&rows))?) }
 }
 
-/// A key, or a name that the network file gives to one.
+/// Resolves a key in hex, or a name from the network file.
 fn key(
     text: Option<&str>,
     network: Option<&Network>,
@@ -198,7 +198,7 @@ fn now() -> Time {
     Time(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// `5m` before now, or a time by RFC 3339.
+/// Parses a duration before now, such as `5m`, or a time as in RFC 3339.
 fn moment(text: &str, now: Time) -> anyhow::Result<Time> {
     if let Ok(ago) = humantime::parse_duration(text) {
         let ago = u64::try_from(Duration::as_micros(&ago)).unwrap_or(u64::MAX);
@@ -226,25 +226,25 @@ fn sender(link: Option<&str>, name: Option<&str>) -> String {
     }
 }
 
-/// Whom a row names; with a question mark where nothing proves that it had a part in it.
+/// The author that a row names, with a question mark unless its part in it is proven.
 fn author(row: &RejectionDto) -> String {
     let doubt = if row.proven { "" } else { "?" };
     row.author.as_deref().map_or_else(|| "-".into(), |key| format!("{}{doubt}", output::short(key)))
 }
 
-/// The first digits of the frame's hash; nothing where no frame came.
+/// The first digits of the frame's hash; `-` if no frame came.
 fn frame(row: &RejectionDto) -> String {
     let none = row.frame.bytes().all(|digit| digit == b'0');
     if none { "-".into() } else { escape::escape(output::short(&row.frame), 12) }
 }
 
-/// How a row counts; an older node does not say.
+/// The class of a row. An older node does not state it; then it follows from the reason.
 fn counts_as(said: &str, reason: &str, proven: bool) -> CountsAs {
     let of = || Reason::from_name(reason).map(|reason| CountsAs::of(reason, proven));
     CountsAs::from_name(said).or_else(of).unwrap_or(CountsAs::Refusal)
 }
 
-/// The rows of each kind in order of time: what proves a lie comes first, knocks last.
+/// Tables by class, rows in the order of time: proven lies come first, knocks last.
 fn table(rows: &[RejectionDto]) -> String {
     let kind = |row: &RejectionDto| counts_as(&row.counts_as, &row.reason, row.proven);
     let mut text = String::new();
@@ -314,7 +314,7 @@ fn print_summary(rows: &[SummaryRow], json: bool) -> anyhow::Result<()> {
     output::text(&summary(rows)).context("cannot print")
 }
 
-/// Lies first, knocks last, and a line with the sums.
+/// Lies first, knocks last, and a line with totals.
 fn summary(rows: &[SummaryRow]) -> String {
     let kind = |row: &SummaryRow| counts_as(&row.counts_as, &row.reason, row.proven == row.count);
     let mut sorted: Vec<&SummaryRow> = rows.iter().collect();

@@ -1,4 +1,4 @@
-//! `loyal report`: a run's report again, or two of them side by side.
+//! `loyal report`: shows the report of a run, or compares two.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Shows or compares.
+/// Shows a report or compares two.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = recorded::report(&args.dir)?;
     match (&args.diff, args.json) {

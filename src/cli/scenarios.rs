@@ -1,4 +1,4 @@
-//! `loyal scenarios`: the built-in scenarios; and what a SCENARIO is, for other verbs.
+//! `loyal scenarios`: the built-in scenarios. Also reads the SCENARIO argument for other verbs.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -14,7 +14,7 @@ use super::output;
 use crate::adversary::nearest;
 use crate::scenario::{self, Scenario, ScenarioError};
 
-/// Longest scenario file, in bytes.
+/// Maximum size of a scenario file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
@@ -90,11 +90,11 @@ fn list(json: bool) -> anyhow::Result<()> {
     if json { Ok(()) } else { Ok(output::text(&output::render(&table))?) }
 }
 
-/// Reads a SCENARIO, a built-in name or a file, with overlays laid over it.
+/// Reads a SCENARIO, which is a built-in name or a file, and applies the overlays.
 ///
 /// # Errors
-/// [`Usage`] for a name that is none, a file that is not there or too long, and for everything in
-/// it that makes no sense, as `FILE:line:column: why`.
+/// [`Usage`] if there is no such name or file, if the file is too long, or if its contents are
+/// invalid; the latter as `FILE:line:column: why`.
 pub fn load(scenario: &str, overlays: &[String]) -> anyhow::Result<Scenario> {
     let read;
     let text = match scenario::builtin(scenario) {
@@ -107,7 +107,7 @@ pub fn load(scenario: &str, overlays: &[String]) -> anyhow::Result<Scenario> {
     Ok(Scenario::parse(text, overlays).map_err(|error| Usage(place(scenario, &error)))?)
 }
 
-/// `FILE:line:column: why`; an error in an overlay names that instead.
+/// Formats an error as `FILE:line:column: why`; an error in an overlay names the overlay instead.
 fn place(file: &str, error: &ScenarioError) -> String {
     match error.line {
         0 => error.why.clone(),

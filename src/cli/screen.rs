@@ -1,5 +1,5 @@
-//! What is drawn over on standard error: bars and tables. It goes the way of all lines for people,
-//! so that a terminal that is held holds up no run, and no line lands in the middle of a bar.
+//! Bars and tables that are redrawn on standard error. They take the same queue as all lines for
+//! people, so that a stalled terminal holds up no run, and no line lands inside a bar.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
@@ -9,12 +9,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::notes;
 
-/// Columns of a terminal that does not say.
+/// Columns of a terminal whose size is unknown.
 const COLUMNS: u16 = 80;
-/// Draws a second.
+/// Maximum drawings per second.
 const RATE: u8 = 20;
 
-/// A bar on standard error, drawn only if that is a terminal that can go back in it.
+/// Creates a bar on standard error, drawn only if that is a terminal that can move its cursor.
 pub fn bar(length: u64, template: &str) -> ProgressBar {
     let plain = std::env::var_os("TERM").is_none_or(|kind| kind == "dumb");
     let target = if io::stderr().is_terminal() && !plain {
@@ -29,13 +29,13 @@ pub fn bar(length: u64, template: &str) -> ProgressBar {
     bar
 }
 
-/// Lines and columns of the terminal; `None` if it does not say.
+/// Lines and columns of the terminal; `None` if unknown.
 pub fn size() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
-/// What was drawn since it was handed on last, in a terminal's own language (ECMA-48).
+/// What was drawn since the last flush, as terminal control sequences (ECMA-48).
 #[derive(Debug, Default)]
 struct Screen(Mutex<String>);
 

@@ -1,4 +1,4 @@
-//! The one shutdown signal: SIGINT, SIGTERM, SIGHUP, or the end of the launcher's pipe.
+//! Shutdown by SIGINT, SIGTERM, SIGHUP, or the end of the launcher's pipe.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// Signals so close together count as one.
+/// Signals within this time of the first count as the same request.
 const SAME_WISH: Duration = Duration::from_millis(500);
 
-/// Folders that go away with the process, keys in them, also when it is told to end at once.
+/// Folders that are removed when the process ends at once, because they hold keys.
 static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Notes such a folder.
+/// Adds a folder to remove when the process ends at once.
 pub fn temporary(path: &Path) {
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
 }
 
-/// The end at once. Children see it, and may write a little meanwhile.
+/// Ends the process at once. Children notice, and may still write while folders are being removed.
 fn end() -> ! {
     for path in &*TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner) {
         let _ = std::fs::remove_dir_all(path).or_else(|_| std::fs::remove_dir_all(path));
@@ -27,14 +27,15 @@ fn end() -> ! {
     std::process::exit(130);
 }
 
-/// Becomes true once, when it is time to stop.
+/// Becomes true once, when the process is to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Listens from now on for SIGINT, SIGTERM and SIGHUP (a closed terminal, unless it was started
-/// with that ignored), and with `with_parent` for the end of standard input.
+/// Starts to listen for SIGINT, SIGTERM and SIGHUP (a closed terminal; not if the process was
+/// started with SIGHUP ignored), and with `with_parent` for the end of standard input.
 pub fn listen(with_parent: bool) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(false);
-    // By default a write beyond `ulimit -f` kills. With a handler it fails as on a full disk.
+    // By default, a write beyond `ulimit -f` kills the process. With a handler, the write fails as
+    // on a full disk.
     drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -48,8 +49,8 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
             () = hung_up(&mut hang_up) => {}
         }
         let _ = ending.send(true);
-        // A later signal means: at once. One that comes with the first is the same wish, sent to a
-        // process and to its group.
+        // A later signal ends the process at once. One that comes together with the first is the
+        // same request, sent both to the process and to its group.
         tokio::time::sleep(SAME_WISH).await;
         let (Ok(mut interrupt), Ok(mut terminate)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -63,10 +64,12 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
         end();
     });
     if with_parent {
-        // One that stands still does not see the end of its standard input: it must go on first.
+        // A paused process cannot see the end of its standard input, so the kernel resumes it when
+        // the parent dies.
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
-        // A thread, as a read of standard input cannot be cancelled and must not hold up the end.
+        // A thread, because a read of standard input cannot be cancelled and must not delay the
+        // exit.
         std::thread::Builder::new().name("parent".into()).stack_size(64 << 10).spawn(
             move || {
                 let mut byte = [0];
@@ -78,7 +81,7 @@ pub fn listen(with_parent: bool) -> io::Result<Stop> {
     Ok(receiver)
 }
 
-/// Whether the process was started with a signal ignored, as by `nohup`: then it stays ignored.
+/// Whether the process was started with this signal ignored, as by `nohup`; then it stays ignored.
 fn is_ignored(signal: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -94,9 +97,9 @@ async fn hung_up(signal: &mut Option<Signal>) {
     }
 }
 
-/// Resolves when it is time to stop.
+/// Waits until the process is to stop.
 pub async fn stopped(mut stop: Stop) {
-    // When nobody can say so any more, nobody will.
+    // If the sender is gone, no stop can be signalled any more.
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -1,9 +1,9 @@
-//! Signing outside a node: a locked, synced counter beside the key, so that no slot is signed
+//! Signs outside a node, with a locked and synced counter beside the key, so that no slot is signed
 //! twice.
 //!
-//! `KEY.slots-<network>.json` holds the last slot that was signed, its id, and the signed batch
-//! until a node has acknowledged it. It is written and synced before the batch leaves, so that
-//! after any crash the same bytes are posted again rather than others signed for the same slot.
+//! `KEY.slots-<network>.json` holds the last signed slot, its id, and the signed batch until a node
+//! has acknowledged it. The file is written and synced before the batch is sent, so that after any
+//! crash the same bytes are posted again, instead of others being signed for the same slot.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -20,7 +20,7 @@ use crate::crypto::{Digest, Identity};
 use crate::http::SignedDto;
 use crate::wire::{Batch, Entry, encode_body};
 
-/// How long another signer with the same key is waited for.
+/// How long to wait for another process that signs with the same key.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ struct State {
     pending: Option<SignedDto>,
 }
 
-/// The counter of one key in one network, locked.
+/// The locked counter of one key in one network.
 pub struct Signer {
     path: PathBuf,
     state: State,
@@ -43,7 +43,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Locks and reads the counter beside the key; waits while another process signs with it.
+    /// Locks and reads the counter beside the key. Waits while another process signs with the key.
     pub fn open(key: &Path, identity: &Identity, network: Digest) -> anyhow::Result<Self> {
         let network = network.to_string();
         let author = identity.public().to_string();
@@ -75,12 +75,12 @@ impl Signer {
         Ok(Self { path, state, fresh, _lock: lock })
     }
 
-    /// Whether nothing was ever signed here, as far as this machine knows.
+    /// Whether there is no counter file, so that nothing seems to have been signed yet.
     pub fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    /// The batch that no node has acknowledged yet.
+    /// The batch that is signed, but not yet acknowledged by a node.
     pub fn pending(&self) -> Option<&SignedDto> {
         self.state.pending.as_ref()
     }
@@ -92,7 +92,7 @@ impl Signer {
         body.is_some() && body == pending
     }
 
-    /// Signs the next slot, and keeps the batch until [`Signer::acknowledged`].
+    /// Signs the next slot, and keeps the batch until [`Signer::acknowledged`] is called.
     pub fn sign(&mut self, identity: &Identity, entry: Entry, now: u64) -> anyhow::Result<()> {
         if self.state.pending.is_some() {
             bail!("a batch waits to be acknowledged");
@@ -108,13 +108,13 @@ impl Signer {
         self.save().context("nothing was posted")
     }
 
-    /// A node has it for good.
+    /// Forgets the pending batch, because a node has stored it.
     pub fn acknowledged(&mut self) -> anyhow::Result<()> {
         self.state.pending = None;
         self.save()
     }
 
-    /// The counter's file, for messages.
+    /// The counter's file, for use in messages.
     pub fn path(&self) -> &Path {
         &self.path
     }

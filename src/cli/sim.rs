@@ -1,4 +1,4 @@
-//! `loyal sim`: a scenario in the simulator; one seed, or a campaign over many.
+//! `loyal sim`: runs a scenario in the simulator, with one seed or as a campaign over many.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::campaign::{Ending, Job, Judged, Source, catch_panic, quiet_panics};
 use crate::report::{Report, terminal};
 use crate::sim::{Progress, Sim};
 
-/// How often the progress bar is told.
+/// Minimum interval between two updates of the progress bar.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
-/// Simulates.
+/// Runs one seed or a campaign.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let source = source(args)?;
     if let Source::Fixed(scenario) = &source {
@@ -42,8 +42,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Refuses overlays that no scenario can be read with, before anything is made. What one seed draws
-/// may not go with them where what another draws does.
+/// Refuses overlays that fit no scenario, before any file is created. With `swarm`, an overlay may
+/// fit one seed's scenario but not another's, so up to 16 seeds are tried.
 fn sound(args: &Args, source: &Source) -> Result<(), Usage> {
     let seeds = match (&args.seeds, args.seed) {
         (Some(seeds), _) => *seeds.start()..=(*seeds.end()).min(seeds.start().saturating_add(15)),
@@ -128,7 +128,7 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
     Ok(output::outcome(failure.kind.exit_code(), copies))
 }
 
-/// Writes the result into the report's folder and prints it; what became of each.
+/// Writes the result into the report's folder and prints it; returns the outcome of each.
 fn show(args: &Args, order: &Job<'_>, judged: &Judged, stop: &Stop) -> Vec<anyhow::Result<()>> {
     let Judged { recording, report } = judged;
     let mut copies = Vec::new();
@@ -154,7 +154,7 @@ fn in_words(args: &Args, order: &Job<'_>, report: &Report) -> anyhow::Result<Str
     Ok(text)
 }
 
-/// How far a run is, on standard error, and only if that is a terminal.
+/// The progress bar on standard error, drawn only if that is a terminal.
 struct Bar {
     bar: ProgressBar,
     begun: Instant,
@@ -186,7 +186,7 @@ impl Bar {
         ));
     }
 
-    /// Where it was when it was last asked, in words.
+    /// Removes the bar, and describes the last known progress in words.
     fn finish(self) -> String {
         self.bar.finish_and_clear();
         self.told.get().map_or_else(String::new, |(_, progress)| {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use super::escape::quoted;
 use crate::campaign::Profile;
 
-/// The SCENARIO that stands for a scenario of its own for each seed.
+/// The SCENARIO that draws a new scenario for each seed.
 pub const SWARM: &str = "swarm";
-/// Most seeds of a campaign.
+/// Maximum number of seeds in a campaign.
 const MAX_SEEDS: u64 = 10_000_000;
 
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,7 @@ impl From<ProfileName> for Profile {
     }
 }
 
-/// Both ends included, at most [`MAX_SEEDS`].
+/// Parses `A..B` with both ends included, at most [`MAX_SEEDS`] seeds.
 fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
     let parsed = text.split_once("..").and_then(|(first, last)| {
         Some((first.parse::<u64>().ok()?, last.trim_start_matches('=').parse::<u64>().ok()?))
@@ -88,7 +88,7 @@ fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
     Ok(first..=last)
 }
 
-/// The command line that runs a seed again.
+/// Returns the command line that repeats the run of a seed.
 pub fn reproduce(args: &Args, seed: u64) -> String {
     let mut line = format!("loyal sim {} --seed {seed}", quoted(&args.scenario));
     if args.profile == ProfileName::Long {

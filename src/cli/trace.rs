@@ -1,4 +1,5 @@
-//! A message's story for a terminal: a tree of who had it from whom, and who refused it.
+//! A message's path for a terminal: a tree of which node had it from which, and the nodes that
+//! refused it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -6,12 +7,12 @@ use std::fmt::Write as _;
 use super::{escape, output};
 use crate::report::{Had, Trace};
 
-/// Nodes of a tree that are drawn.
+/// Maximum number of nodes drawn of a tree.
 const MOST_LINES: usize = 400;
-/// Nodes of the way to the slowest that are named.
+/// Maximum number of nodes named of the slowest path.
 const MOST_WAY: usize = 64;
 
-/// The story, with ANSI colours.
+/// Formats the trace, with ANSI colours.
 pub fn text(story: &Trace) -> String {
     let mut out = format!("\x1b[1mmessage {}\x1b[0m\n", story.id);
     if let (Some(author), Some(name), Some(seq)) = (&story.author, &story.author_name, story.seq) {
@@ -50,7 +51,7 @@ pub fn text(story: &Trace) -> String {
     out
 }
 
-/// The way to the node that had it last, where all of it was recorded.
+/// The path to the node that had it last; only for a recorded run, where the whole path is known.
 fn slowest(story: &Trace, out: &mut String) {
     if !story.recorded {
         return;
@@ -75,7 +76,7 @@ fn slowest(story: &Trace, out: &mut String) {
     let _ = writeln!(out, "last    {} after {after:.1} ms: {}", last.node, way.join(" → "));
 }
 
-/// Who had it from whom.
+/// The tree of deliveries: children had the message from their parent.
 struct Tree<'a> {
     story: &'a Trace,
     had: &'a [Had],
@@ -101,8 +102,8 @@ impl<'a> Tree<'a> {
         let keys: BTreeSet<&str> = self.had.iter().map(|had| &*had.key).collect();
         let is_root = |had: &Had| had.from.as_deref().is_none_or(|from| !keys.contains(from));
         let roots = (0..self.had.len()).filter(|number| is_root(&self.had[*number]));
-        // Nodes that name each other as the source: clocks or claims are wrong, but none is left
-        // out.
+        // Nodes that name each other as the source: a clock or a claim is wrong, but no node is
+        // left out.
         for number in roots.chain(0..self.had.len()) {
             self.branch(out, number);
         }

@@ -1,4 +1,4 @@
-//! Connections to one node, kept and used again.
+//! Connections to one node, which are reused.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,38 +16,37 @@ use tokio::time::timeout;
 use super::{ClientError, target::Target};
 use crate::http::Problem;
 
-/// Idle connections that are kept.
+/// Most idle connections that are kept.
 const MAX_IDLE: usize = 8;
-/// How long connecting may take.
+/// Limit on connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// How long a server may say nothing before it is asked whether it is one, and how long it has to
-/// say so.
+/// How long a server may be silent before `/healthz` is asked, and how long that answer may take.
 const SILENCE: Duration = Duration::from_millis(2500);
 const SIGN_OF_LIFE: Duration = Duration::from_millis(1500);
-/// Longest body of that: a word, or why not.
+/// Longest answer to `/healthz`, in bytes: one word, or a problem document.
 const MAX_SIGN: usize = 4096;
-/// Longest name of a server in a message.
+/// Longest `Server` or `Content-Type` value in a message, in characters.
 const MAX_NAME: usize = 60;
 
-/// An answer that was read to its end.
+/// An answer that was read completely.
 pub(super) struct Answer {
-    /// Its HTTP status.
+    /// The HTTP status code.
     pub status: u16,
-    /// What it says of its kind and of its server, for messages.
+    /// Its content type and server, for error messages; see [`origin`].
     pub origin: String,
-    /// Its whole body.
+    /// The whole body, within [`Bounds::bytes`].
     pub body: Bytes,
 }
 
-/// How long an exchange may take and how much it may bring.
+/// Limits on the time and the size of an exchange.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    /// From the first byte sent to the last one read.
+    /// From connecting until the last byte of the answer is read.
     pub time: Duration,
-    /// Bytes of the answer's body.
+    /// Longest body of an answer, in bytes.
     pub bytes: usize,
 }
 
@@ -55,13 +54,14 @@ pub(super) struct Bounds {
 pub(super) struct Connections {
     target: Target,
     token: Option<HeaderValue>,
-    /// Whether a server that says nothing is given up long before an answer is due.
+    /// Whether to give up early on a server that says nothing.
     watchful: bool,
     idle: Mutex<Vec<Sender>>,
 }
 
 impl Connections {
-    /// No connection is made yet.
+    /// Prepares connections to `target`; none is made yet. Fails if the token does not fit a
+    /// header.
     pub fn new(target: Target, token: Option<String>) -> Result<Self, ClientError> {
         let token = match token {
             None => None,
@@ -76,18 +76,18 @@ impl Connections {
         Ok(Self { target, token, watchful: false, idle: Mutex::new(Vec::new()) })
     }
 
-    /// The same, but a server that says nothing at all is soon given up.
+    /// Gives up early on a server that says nothing; see [`Connections::silent`].
     pub fn watchful(mut self) -> Self {
         self.watchful = true;
         self
     }
 
-    /// The full URL of a path.
+    /// The full URL of a path, for error messages.
     pub fn url(&self, path: &str) -> String {
         self.target.url(path)
     }
 
-    /// One request and its whole answer.
+    /// Sends one request and reads its whole answer.
     pub async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
@@ -113,8 +113,8 @@ impl Connections {
         answer.unwrap_or_else(|_| Err(late(&url, bounds.time)))
     }
 
-    /// Returns when the server has said nothing for a while and does not answer `/healthz` either;
-    /// one that is slow, but there, is waited for.
+    /// Returns once the server has been silent for a while and does not answer `/healthz` either.
+    /// Never returns if it does: a slow node is waited for.
     async fn silent(&self) {
         tokio::time::sleep(SILENCE).await;
         let url = self.url("/healthz");
@@ -134,7 +134,8 @@ impl Connections {
         }
     }
 
-    /// One request whose answer is a stream, on a connection of its own. The limit is on its head.
+    /// Sends a request whose answer is a stream, on a connection of its own. The limit covers the
+    /// answer's head.
     pub async fn open(
         &self,
         request: Request<Full<Bytes>>,
@@ -149,8 +150,9 @@ impl Connections {
         timeout(limit, open).await.unwrap_or_else(|_| Err(late(&url, limit)))
     }
 
-    /// Sends on an idle connection, or a new one. What an idle connection certainly did not send
-    /// (its server had closed it) is sent again; and so is a GET in any case, once.
+    /// Sends on an idle connection or a new one. A request that an idle connection certainly did
+    /// not send (the server had closed it) is sent again. A GET is sent again in any case, up to
+    /// once per idle connection.
     async fn send(
         &self,
         request: Request<Full<Bytes>>,
@@ -184,11 +186,11 @@ impl Connections {
             }
             Ok(Ok(stream)) => stream,
         };
-        // Small requests must not wait for the acknowledgement of the one before.
+        // Do not hold back a small request until the previous one is acknowledged.
         let _ = stream.set_nodelay(true);
         let (sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| broke(url, &error))?;
-        // It ends with its sender and the body that it reads; errors reach whoever waits on those.
+        // The task ends with its sender and the body being read; they see its errors.
         tokio::spawn(async move {
             let _ = connection.await;
         });
@@ -221,7 +223,7 @@ impl Connections {
     }
 }
 
-/// Reads a body of at most `most` bytes.
+/// Reads a body of at most `most` bytes; a longer one is an error.
 async fn read(mut body: Incoming, most: usize, url: &str) -> Result<Bytes, ClientError> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -250,7 +252,7 @@ fn silent(url: &str) -> ClientError {
     ))
 }
 
-/// What an answer says of its kind and of who gave it, as it came but for what does not print.
+/// The content type and server of an answer, with unprintable characters escaped.
 pub(super) fn origin<T>(response: &Response<T>) -> String {
     let header = |name: &str| {
         let value = response.headers().get(name)?;
@@ -270,7 +272,7 @@ fn broke(url: &str, error: &hyper::Error) -> ClientError {
     ClientError::Unreachable(format!("{url}: the connection broke: {error}"))
 }
 
-/// A request without `Host`, which the connection adds.
+/// Builds a request without `Host`, which [`Connections`] adds.
 pub(super) fn request(
     method: Method,
     path: &str,
@@ -286,9 +288,9 @@ pub(super) fn request(
         .map_err(|error| ClientError::Broken(format!("{path}: no valid request: {error}")))
 }
 
-/// What an answer with an error status says, also if it is no problem document.
+/// The error for an answer with an error status, even if it is not a problem document.
 pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
-    // Every error of a node is a problem document.
+    // A node answers every error with a problem document.
     let told: Option<Problem> = serde_json::from_slice(&answer.body).ok();
     let foreign = told.is_none();
     let problem = told.unwrap_or_else(|| {
@@ -300,7 +302,7 @@ pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
     });
     let problem = Problem { status: answer.status, instance: Some(url), ..problem };
     let refused = ClientError::Refused(Box::new(problem));
-    // Any server has pages that it does not know: that is not a node's word that it has no row.
+    // A 404 of another server does not mean that a node has no such row.
     if foreign && answer.status == 404 {
         return ClientError::Broken(refused.to_string());
     }

@@ -1,4 +1,4 @@
-//! Server-sent events (WHATWG HTML, 9.2): parsed within bounds, resumed where they broke off.
+//! Server-sent events (WHATWG HTML, 9.2), parsed within bounds and resumed after a lost connection.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -16,39 +16,39 @@ use super::ClientError;
 use super::connection::{Answer, Connections, origin, refusal, request};
 use crate::http::GapDto;
 
-/// What a stream of events is.
+/// Content type of an event stream.
 const EVENTS: &str = "text/event-stream";
-/// How long the answer's head may take.
+/// Limit on connecting and reading the answer's head.
 const OPEN_LIMIT: Duration = Duration::from_secs(4);
-/// A stream that is silent for this long is dead: servers send a heartbeat every ten seconds.
+/// A stream that is silent for this long is dead: servers send a heartbeat every 10 s.
 const SILENCE: Duration = Duration::from_secs(35);
-/// How long a lost stream is tried again before the caller is told; tests have no time for that.
+/// How long to retry a lost stream before the caller gets the error; shorter in tests.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
-/// First and longest pause between tries.
+/// First and longest pause between retries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Longest event: a message of 1 MiB in base64, and room for its fields.
+/// Longest event in bytes: a message of 1 MiB in base64, with room for its other fields.
 const MAX_EVENT: usize = 4 << 20;
-/// Longest body of a refusal.
+/// Longest body of an error answer, in bytes.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// One thing that a stream tells.
+/// An event of a stream.
 #[derive(Clone, Debug)]
 pub enum StreamEvent<T> {
-    /// The next row.
+    /// The next row of the log or list.
     Item(T),
-    /// Rows may be missing here, and why.
+    /// Rows may be missing at this point; the gap says why.
     Gap(GapDto),
 }
 
-/// A stream of rows that goes on over reconnections, each once.
+/// A stream of rows that survives reconnections and gives each row once.
 pub struct EventStream<T> {
     connections: Arc<Connections>,
     path: String,
     last_id: Option<String>,
     body: Option<Incoming>,
     parser: Parser,
-    /// Since when it is tried again, and how long the next pause is, until an event or a heartbeat
-    /// comes: a stream that opens and ends at once is lost like one that does not open.
+    /// When retrying began and how long the next pause is; `None` once bytes have arrived since. A
+    /// stream that opens and ends at once thus counts as lost, like one that does not open.
     lost: Option<(Instant, Duration)>,
     items: PhantomData<fn() -> T>,
 }
@@ -72,15 +72,16 @@ impl<T: DeserializeOwned> EventStream<T> {
         Ok(stream)
     }
 
-    /// The cursor of what was seen last, to resume from later.
+    /// The cursor of the last event seen, to resume from later.
     pub fn cursor(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
-    /// The next event. Waits as long as there is none; may be cancelled without loss.
+    /// The next event. Waits until there is one; cancel safe.
     ///
     /// # Errors
-    /// When the node refuses, is gone for half a minute, or says what makes no sense.
+    /// When the node refuses, is unreachable for half a minute, or sends an event that cannot be
+    /// read.
     pub async fn next(&mut self) -> Result<StreamEvent<T>, ClientError> {
         loop {
             if let Some(event) = self.parser.ready.pop_front() {
@@ -102,7 +103,7 @@ impl<T: DeserializeOwned> EventStream<T> {
         }
     }
 
-    /// Reads some bytes; `false` if the connection is gone.
+    /// Reads some bytes; `false` if the connection is lost.
     async fn fill(&mut self) -> Result<bool, ClientError> {
         let Some(body) = &mut self.body else { return Ok(false) };
         let Ok(Some(Ok(frame))) = timeout(SILENCE, body.frame()).await else { return Ok(false) };
@@ -140,8 +141,8 @@ impl<T: DeserializeOwned> EventStream<T> {
     }
 
     async fn connect(&mut self) -> Result<(), ClientError> {
-        // A first connection passes its cursor like a later one: the header and `?cursor=` mean the
-        // same.
+        // The first connection passes its cursor like later ones: this header and `?cursor=` mean
+        // the same.
         let mut request = request(Method::GET, &self.path, None)?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENTS));
         if let Some(id) = &self.last_id {
@@ -178,7 +179,7 @@ impl<T: DeserializeOwned> EventStream<T> {
     }
 }
 
-/// An event is over its limit.
+/// An event is longer than [`MAX_EVENT`].
 #[derive(Debug, PartialEq, Eq)]
 struct TooLong;
 
@@ -189,8 +190,8 @@ struct Event {
     data: String,
 }
 
-/// Bytes to events. Lines end with LF or CR LF; a lone CR, which no server of ours sends, does not
-/// count.
+/// Parses bytes into events. Lines end with LF or CR LF. A lone CR is not a line end: our servers
+/// never send one.
 #[derive(Default)]
 struct Parser {
     line: Vec<u8>,

@@ -1,7 +1,7 @@
 //! The HTTP client that the command line and the mesh share: plain HTTP/1.1 to a node's API.
 //!
-//! Connections are kept and used again. Everything has a deadline and a size limit, and every error
-//! names the URL.
+//! Connections are reused. Every operation has a deadline and a size limit, and every error names
+//! the URL.
 
 mod connection;
 mod error;

@@ -1,4 +1,4 @@
-//! One method for each route.
+//! The client's methods, one for each route.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::http::{
     SignedDto, StatusDto, SummaryRow,
 };
 
-/// Longer than a server takes at most, so that its own answer comes first.
+/// Longer than the server's own request limit, so that its answer comes first.
 const USUAL: Bounds = Bounds { time: Duration::from_secs(40), bytes: 64 << 20 };
-/// For questions whose late answer is a no.
+/// For probes: an answer later than this counts as a no.
 const PROBE: Bounds = Bounds { time: Duration::from_secs(2), bytes: 64 << 10 };
 
-/// Which rejections. Keys are hex or names of the network file; `since` is microseconds since 1970,
-/// a time by RFC 3339, or a duration like `5m`.
+/// Selects rejections. Keys are hex or names in the network file; `since` is microseconds since
+/// 1970, an RFC 3339 time, or a duration before now like `5m`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct RejectionFilter {
@@ -31,47 +31,48 @@ pub struct RejectionFilter {
     pub peer: Option<String>,
     pub author: Option<String>,
     pub since: Option<String>,
-    /// With what is kept of each frame.
+    /// Whether to include the stored bytes of each frame.
     pub frames: bool,
 }
 
-/// A client of one node. Cloning is cheap and shares the connections.
+/// A client of one node. Clones are cheap and share the connections.
 #[derive(Clone)]
 pub struct Client {
     connections: Arc<Connections>,
 }
 
 impl Client {
-    /// A client of the API at `base`, `http://HOST:PORT`. Nothing is connected yet.
+    /// A client of the API at `base`, `http://HOST:PORT`. It does not connect yet.
     ///
     /// # Errors
-    /// When the address or the token cannot be used.
+    /// [`ClientError::Broken`] if the address or the token cannot be used.
     pub fn new(base: &str, token: Option<String>) -> Result<Self, ClientError> {
         let connections = Connections::new(Target::parse(base)?, token)?;
         Ok(Self { connections: Arc::new(connections) })
     }
 
-    /// The same for a person who waits: a server that says nothing is given up within 5 s, also
-    /// where an answer may take longer.
+    /// Like [`Client::new`], for interactive use: gives up within 5 s on a server that says
+    /// nothing, even for a request that may take longer.
     ///
     /// # Errors
-    /// When the address or the token cannot be used.
+    /// [`ClientError::Broken`] if the address or the token cannot be used.
     pub fn watchful(base: &str, token: Option<String>) -> Result<Self, ClientError> {
         let connections = Connections::new(Target::parse(base)?, token)?.watchful();
         Ok(Self { connections: Arc::new(connections) })
     }
 
-    /// Whether the node answers `/healthz` within two seconds.
+    /// Returns whether the node answers `/healthz` within two seconds.
     pub async fn healthy(&self) -> bool {
         self.probe("/healthz").await
     }
 
-    /// Whether the node is linked.
+    /// Returns whether the node answers `/readyz` with 200 within two seconds: it has a ready link,
+    /// or is the only member, and its threads and files work.
     pub async fn ready(&self) -> bool {
         self.probe("/readyz").await
     }
 
-    /// Publishes a payload of any bytes; answered after it is durable.
+    /// Publishes a payload of arbitrary bytes; returns once it is durable.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -82,10 +83,10 @@ impl Client {
         self.send(Method::POST, &path, Some(("application/octet-stream", body))).await
     }
 
-    /// Publishes a batch that an author signed.
+    /// Publishes a batch that its author signed.
     ///
     /// # Errors
-    /// See [`ClientError`]; a refusal carries `reason` (422) or `expected` (409).
+    /// See [`ClientError`]; the problem of a refusal has `reason` (422) or `expected` (409).
     pub async fn post_signed(&self, batch: &SignedDto) -> Result<Posted, ClientError> {
         let body = encode(batch)?;
         self.send(Method::POST, "/v1/messages/signed", Some(("application/json", body))).await
@@ -99,7 +100,7 @@ impl Client {
         self.get("/v1/status").await
     }
 
-    /// Every other member, and how this node stands with it.
+    /// Every other member, and its state as this node sees it.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -107,7 +108,7 @@ impl Client {
         self.get("/v1/peers").await
     }
 
-    /// The network file, as the node read it.
+    /// The network file as the node read it.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -115,7 +116,7 @@ impl Client {
         self.get("/v1/network").await
     }
 
-    /// What a malicious node tried; `None` from an honest one.
+    /// The attempts of a malicious node; `None` for an honest one.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -123,7 +124,8 @@ impl Client {
         absent(self.get("/v1/attempts").await)
     }
 
-    /// Replaces what is done to the node's links; the client needs the node's lab token.
+    /// Replaces all impairments of the node's links and returns those in force. The client needs
+    /// the node's lab token.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -135,7 +137,8 @@ impl Client {
         self.send(Method::PUT, "/v1/lab/impairments", Some(("application/json", body))).await
     }
 
-    /// A page of messages after a cursor, oldest first. `author` is a key or a name.
+    /// A page of messages after a cursor, oldest first. `author` is a key or a name in the network
+    /// file; `limit` is 1 to 1000.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -154,7 +157,7 @@ impl Client {
         self.get(&path).await
     }
 
-    /// One message; `None` if the node does not have it.
+    /// One message; `None` if the node does not hold it.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -175,7 +178,7 @@ impl Client {
         self.get(&filter.path("/v1/rejections", after, Some(&limit.to_string()))).await
     }
 
-    /// One rejection, with what is kept of its frame; `None` if the log has no such row.
+    /// One rejection with the stored bytes of its frame; `None` if the log has no such row.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -183,7 +186,7 @@ impl Client {
         absent(self.get(&format!("/v1/rejections/{row}")).await)
     }
 
-    /// Rejections counted by reason and link.
+    /// Counts of rejections by reason, peer and how they count.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -194,10 +197,11 @@ impl Client {
         self.get(&filter.path("/v1/rejections/summary", None, None)).await
     }
 
-    /// Rejections as they happen, or all after a cursor and then those that happen.
+    /// Streams rejections: without a cursor from now on (or from `since`), with one from just after
+    /// it.
     ///
     /// # Errors
-    /// When the first connection fails; later ones are tried again.
+    /// When the first connection fails; later failures are retried.
     pub async fn rejection_stream(
         &self,
         filter: &RejectionFilter,
@@ -248,7 +252,7 @@ impl RejectionFilter {
     }
 }
 
-/// An answer that no node gives names who gave it.
+/// The error for an answer that no node gives; it names the server that gave it.
 fn foreign(url: &str, answer: &Answer, error: &serde_json::Error) -> ClientError {
     let (status, origin) = (answer.status, &answer.origin);
     ClientError::Broken(format!(

@@ -4,19 +4,19 @@ use hyper::Uri;
 
 use super::ClientError;
 
-/// Where a node's API listens.
+/// The address of a node's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// `host:port` as the `Host` header says it.
+    /// `host:port` as sent in the `Host` header.
     pub authority: String,
-    /// The host to connect to, without brackets.
+    /// The host to connect to; an IPv6 address without brackets.
     pub host: String,
-    /// The port to connect to.
+    /// The port to connect to, 80 if the URL has none.
     pub port: u16,
 }
 
 impl Target {
-    /// Reads `http://HOST[:PORT]`, with or without a slash at the end.
+    /// Parses `http://HOST[:PORT]`, with or without a trailing slash.
     pub fn parse(base: &str) -> Result<Self, ClientError> {
         let bad = |why: &str| {
             ClientError::Broken(format!(
@@ -48,13 +48,13 @@ impl Target {
         Ok(Self { authority: authority.as_str().to_owned(), host, port })
     }
 
-    /// The full URL of a path, for messages.
+    /// The full URL of a path, for error messages.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
     }
 }
 
-/// A path with query parameters; those without a value are left out.
+/// A path with query parameters; parameters without a value are left out.
 pub(super) fn with_query(path: &str, parameters: &[(&str, Option<&str>)]) -> String {
     let mut text = path.to_owned();
     let given = parameters.iter().filter_map(|(name, value)| value.map(|value| (name, value)));
@@ -67,7 +67,7 @@ pub(super) fn with_query(path: &str, parameters: &[(&str, Option<&str>)]) -> Str
     text
 }
 
-/// A value as one path segment.
+/// Percent-encodes a value as one path segment.
 pub(super) fn segment(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     escape(value, &mut text);

@@ -1,15 +1,16 @@
-//! Checking a signature: one rule, ZIP-215, on every path.
+//! Signature checks: one rule, ZIP-215, everywhere.
 //!
 //! ZIP-215 (<https://zips.z.cash/zip-0215>): `S` must be canonical; `A` and `R` may be any
 //! encodings of points, canonical or not; the cofactored equation `[8][S]B = [8]R + [8][k]A` must
-//! hold. It is defined so that single and bulk checks agree, which the cofactorless rules do not.
+//! hold. It is defined so that single and batch verification agree, which cofactorless rules do not
+//! ensure.
 
 use ed25519_zebra::VerificationKey;
 
 use super::identity::{PublicKey, Signature};
 
-/// What a check found. Only [`check`] makes one, so that holding `GOOD` means that a check was
-/// done.
+/// The result of a signature check. Only [`check`] creates one, so a good verdict means that a
+/// check was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     good: bool,
@@ -22,8 +23,8 @@ impl Verdict {
     }
 }
 
-/// Whether `key` signed `statement`, by ZIP-215. A key that is no point of the curve signs nothing.
-/// About 45 µs on the machines that this was measured on: never call it on a reactor.
+/// Whether `key` signed `statement`, by ZIP-215. A key that is not a point on the curve signs
+/// nothing. Takes about 45 µs where it was measured: never call it on a reactor.
 pub fn check(key: &PublicKey, statement: &[u8], signature: &Signature) -> Verdict {
     let good = VerificationKey::try_from(key.0)
         .and_then(|key| key.verify(&signature.0.into(), statement))

@@ -13,8 +13,8 @@ impl Digest {
     /// All zeros: the `prev` of an author's first batch, the hash of an empty range.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// SHA-256 over the parts in order, with nothing between them. Callers put a domain string
-    /// first and only parts of a fixed size, or with their length, before the last one.
+    /// SHA-256 over the concatenated parts. To keep this unambiguous, callers put a domain string
+    /// first, and before the last part only parts of fixed size or with a length prefix.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut hash = sha2::Sha256::new();
         for part in parts {
@@ -52,7 +52,7 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Exactly `2 * N` hex digits, lower or upper case; `None` for anything else.
+/// Parses exactly `2 * N` hex digits, lower or upper case; `None` for anything else.
 pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {

@@ -1,4 +1,4 @@
-//! A node's or an author's key pair, and the public half that names it.
+//! Ed25519 key pairs of nodes and authors, and the public keys that name them.
 
 use std::fmt;
 
@@ -34,30 +34,30 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// An Ed25519 public key, as 32 bytes. It is the name of a member or author everywhere: on links,
-/// in statements, in logs. Not necessarily a point of the curve: [`PublicKey::validate`] says.
+/// An Ed25519 public key, 32 bytes: names a member or author on links, in statements and in logs.
+/// Not necessarily a point on the curve: see [`PublicKey::validate`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct PublicKey(pub [u8; 32]);
 
-/// Why a public key is refused when a network file is read.
+/// Why a public key is refused when a network file is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
-    /// Not the encoding of a point.
+    /// Not the encoding of a curve point.
     #[error("is not a point of the curve")]
     NotAPoint,
-    /// A second encoding of a point: two names for one key.
+    /// A non-canonical encoding of a point: one key would have two names.
     #[error("is not in canonical form")]
     NonCanonical,
-    /// A point of order 1, 2, 4 or 8: one signature by it fits any message.
+    /// A point of order 1, 2, 4 or 8: one signature is valid for any message.
     #[error("has small order: anyone can sign for it")]
     SmallOrder,
-    /// A point with a component of small order.
+    /// A point with a torsion component, that is, one of small order.
     #[error("has a torsion component")]
     Torsion,
 }
 
 impl PublicKey {
-    /// Refuses the keys with which a signature proves nothing or a signer has two names.
+    /// Refuses keys with which a signature proves nothing or a signer has two names.
     ///
     /// # Errors
     /// The first of [`KeyError`] that applies.
@@ -90,8 +90,8 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A key pair that can sign. The secret half is wiped from memory when dropped, is never printed
-/// (there is no `Debug`) and leaves only through [`super::encode_pem`] and the TLS set-up.
+/// A key pair that can sign. The secret half is wiped from memory on drop and never printed (there
+/// is no `Debug`). It leaves only through [`super::encode_pem`] and the TLS setup.
 #[derive(Clone)]
 pub struct Identity {
     key: SigningKey,
@@ -99,29 +99,29 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new identity from the operating system's randomness.
+    /// Creates an identity from the operating system's randomness.
     ///
     /// # Errors
-    /// When the operating system has no randomness to give.
+    /// When the operating system provides no randomness.
     pub fn generate() -> Result<Self, rand::rngs::SysError> {
         let mut seed = Zeroizing::new([0; 32]);
         rand::rngs::SysRng.try_fill_bytes(seed.as_mut())?;
         Ok(Self::from_seed(&seed))
     }
 
-    /// The identity of a 32-byte secret seed (RFC 8032, 5.1.5).
+    /// The identity of a secret 32-byte seed (RFC 8032, 5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let key = SigningKey::from_bytes(seed);
         let public = PublicKey(key.verifying_key().to_bytes());
         Self { key, public }
     }
 
-    /// The secret seed, for the key file and for TLS only.
+    /// The secret seed; only for the key file and TLS.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.key.to_bytes())
     }
 
-    /// The public half.
+    /// The public key.
     pub fn public(&self) -> PublicKey {
         self.public
     }

@@ -1,4 +1,5 @@
-//! Key files as text: PKCS#8 version 1 in PEM, plain or encrypted (PBES2), as `openssl pkey` reads.
+//! Key files as text: PKCS#8 version 1 in PEM, plain or encrypted (PBES2), as read by `openssl
+//! pkey`.
 
 use pkcs8::{
     AlgorithmIdentifierRef, EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef,
@@ -16,19 +17,19 @@ const ED25519: AlgorithmIdentifierRef<'static> =
 const PLAIN: &str = "PRIVATE KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
-/// Why a text is not a key that can be used.
+/// Why a key file cannot be used.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum KeyFileError {
-    /// Not PEM, or not PKCS#8 inside.
+    /// Not PEM, or not PKCS#8 inside; holds the parser's message.
     #[error("it is not a PKCS#8 private key in PEM form: {0}; `loyal keygen` makes one")]
     Malformed(String),
-    /// Another algorithm.
+    /// A key of another algorithm; holds its object identifier.
     #[error("it holds a key of another algorithm ({0}); an Ed25519 key is needed")]
     WrongAlgorithm(String),
-    /// Encrypted, and no passphrase was given.
+    /// Encrypted, but no passphrase was given.
     #[error("it is encrypted, and no passphrase was given")]
     PassphraseNeeded,
-    /// The passphrase does not open it.
+    /// The passphrase does not decrypt it.
     #[error("the passphrase does not open it")]
     WrongPassphrase,
 }
@@ -37,16 +38,17 @@ fn malformed(error: impl std::fmt::Display) -> KeyFileError {
     KeyFileError::Malformed(error.to_string())
 }
 
-/// Whether the text says that it needs a passphrase.
+/// Whether the key file needs a passphrase.
 pub fn is_encrypted(pem: &str) -> bool {
     pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 }
 
-/// The identity's key file: plain, or encrypted with PBES2 (scrypt, AES-256-CBC) under a
-/// passphrase. Version 1 of PKCS#8 (no public key inside), as OpenSSL 3.0 cannot read version 2.
+/// Encodes an identity as a key file: plain, or encrypted with PBES2 (scrypt, AES-256-CBC) under a
+/// passphrase. Uses PKCS#8 version 1 (without the public key), as OpenSSL 3.0 cannot read version
+/// 2.
 ///
 /// # Errors
-/// [`KeyFileError::Malformed`] when the operating system gives no randomness for the salt.
+/// [`KeyFileError::Malformed`] when the operating system provides no randomness for the salt.
 pub fn encode_pem(
     identity: &Identity,
     passphrase: Option<&str>,
@@ -69,15 +71,15 @@ pub fn encode_pem(
     }
 }
 
-/// Reads a key file's text.
+/// Decodes a key file.
 ///
 /// # Errors
 /// See [`KeyFileError`].
 pub fn decode_pem(pem: &str, passphrase: Option<&str>) -> Result<Identity, KeyFileError> {
-    // As an editor may have left it.
+    // Tolerate what an editor may add or remove around the text.
     let pem = Zeroizing::new(format!("{}\n", pem.trim_start_matches('\u{feff}').trim()));
     if !pem.contains("-----BEGIN ") {
-        return Err(malformed("it has no BEGIN line")); // the parser would speak of a NUL byte
+        return Err(malformed("it has no BEGIN line")); // the parser would complain about a NUL byte
     }
     let (label, document) = SecretDocument::from_pem(&pem).map_err(malformed)?;
     match label {

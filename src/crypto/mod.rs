@@ -1,7 +1,7 @@
-//! Identities, signatures and digests: pure, and the only place that knows which curve is used.
+//! Identities, signatures and digests. Pure, and the only module that knows which curve is used.
 //!
-//! Signing is Ed25519 (RFC 8032). Checking follows ZIP-215 everywhere, so that checking one by one
-//! and checking in bulk agree on every input: two honest nodes never disagree about a signature.
+//! Signing is Ed25519 (RFC 8032). Checking follows ZIP-215 everywhere, so that single and batch
+//! verification agree on every input and two honest nodes never disagree about a signature.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod check;

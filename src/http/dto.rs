@@ -1,5 +1,6 @@
-//! The bodies of the HTTP interface. Keys, ids and hashes are lowercase hex, times microseconds
-//! since 1970, payloads standard base64. Fields may be added, never removed or renamed.
+//! Request and response bodies of the HTTP API. Keys, ids and hashes are lowercase hex, times are
+//! microseconds since 1970, payloads are standard base64. Fields may be added, but are never
+//! removed or renamed.
 
 use std::collections::BTreeMap;
 
@@ -10,85 +11,85 @@ use utoipa::ToSchema;
 
 use crate::wire::Batch;
 
-/// `POST /v1/messages` as JSON: exactly one of the two payloads.
+/// Body of `POST /v1/messages` as JSON. Exactly one of the two payload fields must be given.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostMessage {
-    /// At most 64 bytes of UTF-8.
+    /// Topic, at most 64 bytes of UTF-8; empty if left out.
     #[serde(default)]
     pub topic: String,
-    /// The payload as text.
+    /// Payload as UTF-8 text, at most 1 MiB.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
-    /// The payload as base64.
+    /// Payload as standard base64, at most 1 MiB when decoded.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub payload_base64: Option<String>,
 }
 
-/// A field that may be left out, but is not `null` when it is there.
+/// Deserializes a field that may be left out but must not be `null`.
 fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, D::Error> {
     String::deserialize(field).map(Some)
 }
 
-/// `PUT` and `GET /v1/lab/impairments`: what is done to the links with one peer. What is left out
-/// does nothing.
+/// Impairment of the links with one peer, for `PUT` and `GET /v1/lab/impairments`. A field that is
+/// left out has no effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImpairmentDto {
-    /// The peer's key, or its name in the network file.
+    /// Key of the peer or, in a request, its name in the network file.
     pub peer: String,
-    /// Nothing is written and nothing taken that comes.
+    /// Whether the links are cut: nothing is written to the peer, and nothing it sends is taken.
     #[serde(default)]
     pub cut: bool,
-    /// What this node writes leaves so much later; at most a minute.
+    /// Delay of everything that this node writes, in milliseconds; at most 60,000.
     #[serde(default)]
     pub delay_ms: u64,
-    /// And later still by up to this, uniformly at random; order is kept.
+    /// Largest additional delay, in milliseconds, drawn uniformly; at most 60,000. Order is kept.
     #[serde(default)]
     pub jitter_ms: u64,
-    /// Bytes a second that this node writes at most.
+    /// Most bytes per second that this node writes, at least 1; no limit if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_s: Option<u64>,
 }
 
-/// 201 of both POST routes. For a batch that was signed elsewhere `id` is the batch's first
-/// message.
+/// Body of a 201 from either POST route. For a batch that was signed elsewhere, `id` names its
+/// first message.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Posted {
-    /// `<batch id>.<index>`.
+    /// Message id: `<batch id>.<index>`.
     pub id: String,
-    /// The author's key.
+    /// Key of the batch's author.
     pub author: String,
-    /// The slot.
+    /// Slot in the author's lane.
     pub seq: u64,
-    /// The message's place in the batch.
+    /// Index of the message in its batch, from 0.
     pub index: u32,
 }
 
-/// `POST /v1/messages/signed`: a batch as an author signed it.
+/// Body of `POST /v1/messages/signed`: a batch that its author signed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignedDto {
-    /// Network id.
+    /// Id of the network that the batch was signed for.
     pub network: String,
-    /// Author's key.
+    /// Key of the batch's author.
     pub author: String,
-    /// Slot.
+    /// Slot in the author's lane, from 1.
     pub seq: u64,
-    /// The slot that it follows, if that is not the one before: a restart.
+    /// Slot of the predecessor if it is not `seq - 1`, which marks a restart; otherwise absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<u64>,
-    /// Id of the batch in the slot that it follows; zeros if that is 0.
+    /// Id of the predecessor; all zeros if its slot is 0.
     pub prev: String,
-    /// The author's clock, in microseconds.
+    /// Time by the author's clock, in microseconds since 1970: a claim.
     pub created_at: u64,
-    /// Messages in the body.
+    /// Number of messages in the body.
     pub count: u32,
-    /// Content digest.
+    /// SHA-256 of a domain string and the body.
     pub content: String,
-    /// Signature, 128 hex digits.
+    /// The author's Ed25519 signature, 128 hex digits.
     pub signature: String,
-    /// The encoded body, base64.
+    /// Body in the wire encoding, as standard base64.
     pub body_base64: String,
 }
 
@@ -110,110 +111,112 @@ impl From<&Batch> for SignedDto {
     }
 }
 
-/// A message as a node holds it.
+/// A message as this node holds it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessageDto {
-    /// `<batch id>.<index>`.
+    /// Message id: `<batch id>.<index>`.
     pub id: String,
-    /// The author's key.
+    /// Key of the message's author.
     pub author: String,
-    /// The author's name in the network file.
+    /// Name of the author in the network file.
     pub author_name: String,
-    /// The slot.
+    /// Slot of the batch in the author's lane.
     pub seq: u64,
-    /// Its place in the batch.
+    /// Index of the message in its batch, from 0.
     pub index: u32,
-    /// Its topic.
+    /// Topic that the author gave it; empty once the payload is pruned.
     pub topic: String,
-    /// The payload; `null` once it is pruned.
+    /// Payload as standard base64; `null` once it is pruned.
     pub payload_base64: Option<String>,
-    /// The author's clock.
+    /// Time by the author's clock: a claim.
     pub created_at: u64,
-    /// When this node delivered it.
+    /// Time of delivery by this node's clock.
     pub delivered_at: u64,
-    /// Links crossed, as claimed; 0 at its author's node.
+    /// Number of links crossed, as the sender claimed; 0 if it was published at this node.
     pub hops: u8,
-    /// Key of the peer that it came from first; `null` if it was published here.
+    /// Key of the peer that sent it first; `null` if it was published at this node.
     pub from: Option<String>,
-    /// Where a list or stream goes on after it.
+    /// Cursor from which a list or stream resumes after this entry.
     pub cursor: String,
 }
 
 /// A row of the rejection log.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RejectionDto {
-    /// The row's number in this store.
+    /// Number of the row in this store, from 1.
     pub row: i64,
-    /// When.
+    /// Time of the rejection by this node's clock; of the first if the row stands for several.
     pub time: u64,
-    /// Why, in snake case.
+    /// Name of the reason, in snake case.
     pub reason: String,
-    /// Key of the peer that sent it; `null` for what came through this node's API.
+    /// Key of the peer that sent the frame; `null` if it came through this node's API.
     pub link: Option<String>,
-    /// Its name in the network file.
+    /// Name of that peer in the network file.
     pub link_name: Option<String>,
-    /// The author that it names: a claim, and perhaps an innocent one, unless it is proven.
+    /// Key of the author that the frame names. Unless `proven` is set this is a claim, and the
+    /// author may be innocent.
     pub author: Option<String>,
-    /// Whether that author's own signature over what is refused was checked and is good.
+    /// Whether the author's signature over the refused content was checked and is valid.
     #[serde(default)]
     pub proven: bool,
-    /// The slot that it names.
+    /// Slot that the frame names, if any.
     pub seq: Option<u64>,
-    /// The batch id that it would have.
+    /// Id that the refused batch would have, if there is a batch.
     pub id: Option<String>,
-    /// The topic of its first message.
+    /// Topic of the batch's first message, if it could be read.
     pub topic: Option<String>,
-    /// The hops that it claims.
+    /// Hop count that the frame claims, if any.
     pub hops: Option<u8>,
-    /// Bytes.
+    /// Size of the frame in bytes, without the length prefix.
     pub size: u64,
-    /// What was wrong, in words.
+    /// What was wrong, as text for people.
     pub detail: String,
-    /// SHA-256 of the frame.
+    /// SHA-256 of the frame without its length prefix; zeros if there was no frame.
     pub frame: String,
-    /// Its first bytes, hex.
+    /// First bytes of the frame, at most 64, in hex.
     pub head: String,
-    /// How it counts: `lie`, `refusal`, `copy` of what is held already, or `knock` by a peer under
-    /// a ban; the last two are counted apart from rejections.
+    /// How it is counted: `lie`, `refusal`, `copy` (of a batch that is held already) or `knock` (a
+    /// link from a banned peer). Copies and knocks are counted apart from rejections.
     #[serde(default)]
     pub counts_as: String,
-    /// Bytes of the frame that are kept: all of it, but 4096 at most; `null` where none came or
-    /// none is kept any more.
+    /// Number of the frame's bytes that are stored, at most 4096; `null` if there was no frame or
+    /// it is no longer stored.
     #[serde(default)]
     pub frame_kept: Option<u64>,
-    /// Those bytes; `null` in lists, unless they are asked for by `frames=true`.
+    /// The stored bytes as standard base64; `null` in lists, unless `frames=true` asks for them.
     #[serde(default)]
     pub frame_base64: Option<String>,
-    /// Equal rejections that the row stands for.
+    /// Number of equal rejections that this row stands for.
     pub count: u64,
-    /// Where a list or stream goes on after it.
+    /// Cursor from which a list or stream resumes after this entry.
     pub cursor: String,
 }
 
-/// A row of `/v1/rejections/summary`.
+/// A row of `/v1/rejections/summary`: rejections of one peer for one reason that count alike.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SummaryRow {
-    /// Why.
+    /// Name of the reason, in snake case.
     pub reason: String,
-    /// Who sent it.
+    /// Key of the peer that sent the frames; `null` if they came through this node's API.
     pub link: Option<String>,
-    /// Its name.
+    /// Name of that peer in the network file.
     pub link_name: Option<String>,
-    /// How they count: see `RejectionDto`.
+    /// How they are counted; see `RejectionDto`.
     #[serde(default)]
     pub counts_as: String,
-    /// How many, folded ones counted in full.
+    /// Number of rejections; a row that stands for several counts as all of them.
     pub count: u64,
-    /// How many of them are proven to be their author's own: see `RejectionDto`.
+    /// Number of these whose author is proven; see `RejectionDto`.
     #[serde(default)]
     pub proven: u64,
-    /// First time.
+    /// Time of the earliest one.
     pub first: u64,
-    /// Last time.
+    /// Time of the latest row; a row has the time of the first rejection that it stands for.
     pub last: u64,
 }
 
-/// A link of a peer.
+/// The link with a peer. Frames and bytes are counted since it came up, at `since`; `in` is what
+/// this node received, `out` what it sent.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[allow(missing_docs)]
 pub struct LinkDto {
@@ -235,140 +238,141 @@ pub struct LinkDto {
 /// A row of `/v1/peers`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PeerDto {
-    /// Key.
+    /// Key of the member.
     pub key: String,
-    /// Name in the network file.
+    /// Name of the member in the network file.
     pub name: String,
-    /// Gossip address.
+    /// Address in the network file at which the member listens for links.
     pub gossip: Option<String>,
-    /// `linked`, `unlinked` or `banned`.
+    /// One of `linked`, `unlinked` and `banned`.
     pub state: String,
-    /// Its link.
+    /// The link with it; `null` if there is none.
     pub link: Option<LinkDto>,
-    /// End of the ban in force.
+    /// End of the ban in force; `null` if the peer is not banned.
     pub banned_until: Option<u64>,
-    /// What the last ban was for.
+    /// Reason of the last ban, even if that has ended; `null` if there was none.
     pub ban_reason: Option<String>,
-    /// Bans so far.
+    /// Number of bans so far.
     pub strikes: u32,
-    /// Failed dials in a row.
+    /// Number of consecutive failed dials.
     pub failed_dials: u32,
-    /// Rejections of its frames, by reason; plain copies and knocks apart.
+    /// Number of its rejected frames by reason, without copies and knocks.
     pub rejected: BTreeMap<String, u64>,
-    /// Links that it tried under a ban.
+    /// Number of links that it attempted while it was banned.
     #[serde(default)]
     pub knocks: u64,
 }
 
-/// `GET /v1/status`.
+/// Body of `GET /v1/status`. Counters start at 0 when the node starts.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatusDto {
-    /// This node's key.
+    /// Key of this node.
     pub key: String,
-    /// Its name.
+    /// Name of this node in the network file.
     pub name: String,
-    /// Network id.
+    /// Id of the network.
     pub network: String,
-    /// Version of the program.
+    /// Version of the program that runs the node.
     pub version: String,
-    /// Members.
+    /// Number of members.
     pub nodes: usize,
-    /// Liars that are tolerated.
+    /// Number of liars that the network tolerates.
     pub f: usize,
-    /// Quorum.
+    /// Size of a quorum, `n - f`.
     pub quorum: usize,
-    /// Whether it is linked, and its threads and files are as they should be.
+    /// Whether the node has a ready link (or is the only member) and its threads and files work.
     pub ready: bool,
-    /// What is wrong with its threads or files; null if nothing is.
+    /// What is wrong with the node's threads or files; `null` if nothing is.
     pub trouble: Option<String>,
-    /// Links whose hello came.
+    /// Number of links whose hello has arrived.
     pub links: usize,
-    /// Bans in force.
+    /// Number of bans in force.
     pub bans: usize,
-    /// Its SPEC, if it was started as a liar.
+    /// The spec of its behaviours if it was started as a liar; `null` for an honest node.
     pub malicious: Option<String>,
-    /// Start, microseconds.
+    /// Time at which the node started.
     pub started_at: u64,
-    /// The store's generation.
+    /// Generation of the store, 16 hex digits; renewed after an unclean end.
     pub generation: String,
-    /// Rows of the store that were ever found damaged, and set aside.
+    /// Number of rows of the store that were ever found damaged and set aside.
     #[serde(default)]
     pub quarantined: u64,
-    /// Messages published here.
+    /// Number of messages published at this node.
     pub published: u64,
-    /// Messages delivered here.
+    /// Number of messages delivered at this node, its own included.
     pub delivered: u64,
-    /// Known copies.
+    /// Number of received copies of batches that were known already.
     pub duplicates: u64,
-    /// Messages waiting to be signed.
+    /// Number of messages that wait to be signed.
     pub waiting: u64,
-    /// Rejections by reason; plain copies and knocks apart.
+    /// Number of rejections by reason, without copies and knocks.
     pub rejected: BTreeMap<String, u64>,
-    /// Links that were tried under a ban.
+    /// Number of links that peers attempted while they were banned.
     #[serde(default)]
     pub knocks: u64,
-    /// Plain copies in the rejection log: late ones, and those that one peer sent again.
+    /// Number of copies in the rejection log: late ones, and those that one peer sent again.
     #[serde(default)]
     pub copies: u64,
-    /// Bytes sent and received on links.
+    /// Bytes written to links, inside TLS.
     pub bytes_sent: u64,
-    /// See `bytes_sent`.
+    /// Bytes read from links, inside TLS.
     pub bytes_received: u64,
-    /// By author, the tip of its lane: below it all but the holes is held or pruned.
+    /// Tip of each author's lane, by the author's key. Every slot up to it is held or pruned,
+    /// except for the holes.
     pub tips: BTreeMap<String, u64>,
 }
 
-/// One thing that a liar tried.
+/// One attempt of a liar.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttemptDto {
-    /// The behaviour.
+    /// Name of the behaviour.
     pub kind: String,
-    /// Variant or detail.
+    /// Variant of the behaviour, or another detail.
     pub detail: String,
-    /// When.
+    /// Time of the attempt by this node's clock.
     pub at: u64,
-    /// Key of the peer that it was tried on.
+    /// Key of the peer that it was aimed at, if any.
     pub link: Option<String>,
-    /// SHA-256 of the frame.
+    /// SHA-256 of the frame that was sent; `null` if nothing was sent.
     pub frame: Option<String>,
-    /// Batch id.
+    /// Id of the batch concerned, if any.
     pub id: Option<String>,
 }
 
-/// Totals of one behaviour.
+/// Totals of one behaviour since the start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct AttemptKind {
-    /// All attempts.
+    /// Number of attempts.
     pub attempted: u64,
-    /// Honest frames or links that were affected, for behaviours that send nothing.
+    /// Number of honest batches (for `stall`, links) that it swallowed, delayed or altered.
     pub affected: u64,
 }
 
-/// `GET /v1/attempts` of a malicious node.
+/// Body of `GET /v1/attempts` of a malicious node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct AttemptsDto {
-    /// By behaviour.
+    /// Totals by the name of the behaviour.
     pub totals: BTreeMap<String, AttemptKind>,
-    /// The newest few thousand, oldest first.
+    /// The newest attempts, at most 4096, oldest first.
     pub attempts: Vec<AttemptDto>,
 }
 
-/// A page of a list. It may be shorter than the limit, as pages are bounded in bytes and work too:
-/// `more` says whether the list goes on.
+/// A page of a list. It may be shorter than the limit because pages are also bounded in bytes and
+/// in work; `more` says whether the list goes on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListDto<T> {
-    /// In the order of the store, oldest first.
+    /// Entries in the order of the store, oldest first.
     pub items: Vec<T>,
-    /// The cursor to go on with, also when `items` is empty.
+    /// Cursor for the next page; also set when `items` is empty.
     pub next: String,
-    /// Whether there may be more at once, even if `items` is empty.
+    /// Whether more entries may be available now, even if `items` is empty.
     #[serde(default)]
     pub more: bool,
-    /// Why something may be missing before the first item: the cursor that was sent is of another
-    /// store or older than what is kept.
+    /// Why entries may be missing before the first item: the request's cursor is of another store,
+    /// or older than what is kept.
     pub gap: Option<String>,
-    /// Slots given up since that cursor: each belongs before the first item with a higher cursor.
-    /// None in the rejection log.
+    /// Slots given up since that cursor. Each gap belongs before the first item with a higher
+    /// cursor. Always empty for the rejection log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<GapDto>,
 }
@@ -376,71 +380,71 @@ pub struct ListDto<T> {
 /// A key of the network file.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct KeyDto {
-    /// The key.
+    /// Public key.
     pub key: String,
-    /// Its name.
+    /// Name of the key in the network file.
     pub name: String,
-    /// `member` or `author`.
+    /// Role of the key: `member` or `author`.
     pub role: String,
-    /// Where a member's node listens for links.
+    /// Address at which a member's node listens for links; `null` for an author.
     pub gossip: Option<String>,
 }
 
-/// `GET /v1/network`.
+/// Body of `GET /v1/network`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NetworkDto {
-    /// Network id.
+    /// Id of the network.
     pub id: String,
-    /// Members: `n`.
+    /// Number of members, `n`.
     pub n: usize,
-    /// Liars that are tolerated: `f`.
+    /// Number of liars that the network tolerates, `f`.
     pub f: usize,
-    /// Quorum: `n - f`.
+    /// Size of a quorum, `n - f`.
     pub quorum: usize,
-    /// All keys, ascending.
+    /// All keys of the network file, ascending.
     pub keys: Vec<KeyDto>,
 }
 
-/// The data of a stream's `gap` event, and an element of a page's `gaps`. With `author`, `from` and
-/// `to`, those slots are given up: pruned by all who could be asked, or void. Should they come all
-/// the same, their messages are told as any other. Without, the cursor that was sent is of another
-/// store or older than what is kept.
+/// Data of a stream's `gap` event, and an element of a page's `gaps`. With `author`, `from` and
+/// `to`, those slots are given up: they are void, or pruned by every member that could be asked. If
+/// they arrive later, their messages are delivered like any others. Without these fields, the
+/// request's cursor is of another store, or older than what is kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct GapDto {
-    /// Why something may be missing.
+    /// Why entries may be missing.
     pub why: String,
-    /// The author's key.
+    /// Key of the author whose slots are given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// First slot.
+    /// First slot that is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
-    /// Last slot.
+    /// Last slot that is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// Where a list or stream goes on after it.
+    /// Cursor from which a list or stream resumes after this entry.
     pub cursor: String,
 }
 
 /// RFC 9457 problem details.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// Kind of problem, as a URI reference.
+    /// Kind of the problem, as a URI reference.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Short and the same for all of a kind.
+    /// Short summary, the same for all problems of a kind.
     pub title: String,
-    /// HTTP status.
+    /// HTTP status code.
     pub status: u16,
-    /// This occurrence.
+    /// What went wrong in this occurrence.
     pub detail: String,
-    /// What was asked for, as a URI reference; a client fills in the URL that it used.
+    /// URI reference of the request. Servers leave it out; a client fills in the URL it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// The rejection reason, for 422.
+    /// Name of the rejection reason, for a refused batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The slot expected next, for 409: advice.
+    /// Slot that the node expects next, for a 409. Advice only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<u64>,
 }

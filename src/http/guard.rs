@@ -1,9 +1,9 @@
-//! Who may talk to a local server: no web page through its visitor's browser, and nobody without
-//! the token if there is one.
+//! Access control of a local server: web pages must not reach it through a visitor's browser, and
+//! if there is a token, nobody without it may.
 //!
-//! A page of another site can make a browser send requests here. Its requests carry a foreign
-//! `Origin`, or, after DNS was rebound to this address, a foreign `Host`; so both must name this
-//! server. Names but `localhost` are foreign: a name is what rebinding needs.
+//! A page of another site can make a browser send requests here. Such requests carry a foreign
+//! `Origin` or, after DNS rebinding to this address, a foreign `Host`, so both must name this
+//! server. Every host name except `localhost` counts as foreign, because rebinding needs a name.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr as _;
@@ -17,10 +17,10 @@ use axum::response::{IntoResponse as _, Response};
 use super::Problem;
 use crate::crypto::Digest;
 
-/// Paths that anybody may ask for without a token: they tell no more than whether the node is up.
+/// Paths that need no token: they only tell whether the node is alive and ready.
 const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The rule for one server.
+/// The access rules of one server.
 #[derive(Clone)]
 pub struct Guard {
     listen: SocketAddr,
@@ -28,13 +28,14 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a server that listens at this address, its real port included.
+    /// Rules for a server that listens at `listen`, with its actual port, and asks for `token` if
+    /// set.
     pub fn new(listen: SocketAddr, token: Option<&str>) -> Self {
-        // The digests are compared: their length tells nothing of the token's.
+        // Digests are compared, not tokens, so that timing does not reveal the token's length.
         Self { listen, token: token.map(|token| Digest::of(&[token.as_bytes()])) }
     }
 
-    /// As axum middleware, by `from_fn_with_state`.
+    /// Axum middleware, for `from_fn_with_state`.
     pub async fn apply(State(guard): State<Self>, request: Request, next: Next) -> Response {
         match guard.check(request.uri(), request.headers()) {
             Ok(()) => next.run(request).await,
@@ -46,11 +47,11 @@ impl Guard {
         }
     }
 
-    /// Whether a request may go on.
+    /// Checks whether a request may proceed.
     ///
     /// # Errors
-    /// 400 without exactly one `Host`, 421 if it is foreign, 403 if `Origin` is, 401 without the
-    /// token.
+    /// 400 unless there is exactly one `Host`, 421 if it is foreign, 403 if an `Origin` is foreign,
+    /// 401 if the token is missing or wrong.
     pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Problem>> {
         self.check_host(uri, headers)?;
         for origin in headers.get_all(ORIGIN) {
@@ -94,7 +95,7 @@ impl Guard {
         Err(Problem::of(StatusCode::UNAUTHORIZED, detail).into())
     }
 
-    /// Whether `host[:port]` names this server by an address of its own or as localhost.
+    /// Whether `host[:port]` names this server, by one of its addresses or as localhost.
     fn is_own(&self, text: &str) -> bool {
         let Some((host, port)) = split_port(text) else { return false };
         if port != self.listen.port() {
@@ -109,7 +110,7 @@ impl Guard {
     }
 }
 
-/// Splits off the port, 80 if there is none.
+/// Splits off the port, which is 80 if absent. `None` if the port is not a number below 65536.
 fn split_port(text: &str) -> Option<(&str, u16)> {
     let colon = text.rfind(':').filter(|colon| !text[*colon..].contains(']'));
     let Some(colon) = colon else { return Some((text, 80)) };
@@ -130,7 +131,7 @@ fn parse_ip(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// Compares in a time that does not depend on where they differ.
+/// Compares in constant time.
 fn equal(one: &Digest, other: &Digest) -> bool {
     let difference = one.0.iter().zip(&other.0).fold(0, |sum, (a, b)| sum | (a ^ b));
     std::hint::black_box(difference) == 0

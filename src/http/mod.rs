@@ -1,5 +1,5 @@
-//! What HTTP servers and clients of this project share: the shapes of bodies, problem details, and
-//! the guard against web pages that reach for a local server.
+//! What the HTTP servers and clients of this project share: bodies, problem details, and the guard
+//! that keeps web pages away from a local server.
 
 mod dto;
 mod guard;

@@ -1,4 +1,4 @@
-//! Problem details (RFC 9457): the one shape of every error body.
+//! Problem details (RFC 9457): the format of every error body.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -10,7 +10,7 @@ use super::Problem;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 impl Problem {
-    /// A problem of a kind that needs no name beyond its status (`about:blank`).
+    /// A problem that needs no name beyond its status (`about:blank`).
     pub fn of(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank".into(),
@@ -23,8 +23,8 @@ impl Problem {
         }
     }
 
-    /// A problem of a named kind: `name` in kebab case, and a title that is the same for all of
-    /// them.
+    /// A problem of a named kind: `name` is in kebab case, `title` is the same for all of that
+    /// kind.
     pub fn named(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("urn:loyal:problem:{name}"),
@@ -33,7 +33,7 @@ impl Problem {
         }
     }
 
-    /// The status as a number that HTTP knows; 500 if it is none.
+    /// The status code; 500 if `status` is not a valid one.
     pub fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }

@@ -1,5 +1,6 @@
-//! Addresses for a mesh on one machine: one in 127.0.0.0/8 for each node, the same two ports on
-//! all, outside the ephemeral range, so that no outgoing connection can take one first.
+//! Addresses for a mesh on one machine: one address in 127.0.0.0/8 per node, with the same two
+//! ports on all of them. The ports are outside the ephemeral range, so that no outgoing connection
+//! can take one first.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -9,28 +10,29 @@ use rand::TryRng as _;
 
 use super::MeshError;
 
-/// The ports that are taken when they are outside the ephemeral range.
+/// The preferred ports, if they are outside the ephemeral range.
 const GOSSIP: u16 = 7600;
 const API: u16 = 7700;
 /// Blocks of addresses that are tried before giving up.
 const TRIES: usize = 64;
-/// Nodes that get the last byte of an address before the third one moves on.
+/// Nodes per value of an address's third byte: the last byte counts from 1 to this.
 const PER_BLOCK: usize = 250;
 
 /// Where one node listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// For links.
+    /// Address for links.
     pub gossip: SocketAddr,
-    /// For its HTTP interface.
+    /// Address for the HTTP interface.
     pub api: SocketAddr,
 }
 
-/// Free places for so many nodes, each with an address of its own. Starts at a random block, so
-/// that two meshes on one machine keep apart, and moves on when something listens there.
+/// Returns a free place for each node, each with its own address. Starts at a random block, so that
+/// two meshes on one machine keep apart, and tries another block if something listens there.
 ///
 /// # Errors
-/// When no block is free, which on a system with 127.0.0.0/8 does not happen.
+/// If none of 64 blocks is free, which does not happen on a system with 127.0.0.0/8; or if there is
+/// no randomness.
 pub fn places(nodes: usize) -> Result<Vec<Place>, MeshError> {
     let (gossip, api) = ports(&ephemeral());
     for _ in 0..TRIES {
@@ -58,7 +60,7 @@ fn is_free(address: SocketAddr) -> bool {
     TcpListener::bind(address).is_ok()
 }
 
-/// The ports that the system gives to outgoing connections; Linux's default where it does not say.
+/// The ports that the kernel uses for outgoing connections; Linux's default if it does not say.
 fn ephemeral() -> RangeInclusive<u16> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
@@ -68,7 +70,7 @@ fn ephemeral() -> RangeInclusive<u16> {
     }
 }
 
-/// A gossip and an API port outside the range: the usual ones, or two just below or above it.
+/// A gossip and an API port outside the range: the preferred ones, or else the highest two.
 fn ports(ephemeral: &RangeInclusive<u16>) -> (u16, u16) {
     let outside = |port: &u16| !ephemeral.contains(port);
     if outside(&GOSSIP) && outside(&API) {

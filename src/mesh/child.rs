@@ -1,4 +1,4 @@
-//! One node as a child process: how it is started, watched and stopped.
+//! A node as a child process: how it is started, observed and stopped.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -12,37 +12,37 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::{MeshError, NodeEntry};
 
-/// The end of a log that is shown, in bytes.
+/// How much of the end of a log is shown, in bytes.
 const TAIL: u64 = 1500;
-/// How long a child may take to end after it was asked to.
+/// How long a child may take to exit after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A node's process.
 pub struct NodeProcess {
     child: Child,
-    /// Closed when this value or the whole launcher goes away, however that happens; the child
-    /// then stops.
+    /// Closed when this value is dropped or the launcher dies in any way; the child then stops.
     stdin: Option<ChildStdin>,
     log: PathBuf,
     ended: Option<ExitStatus>,
 }
 
-/// What a node of a mesh is started with beside its place.
+/// The options of a node that are not in its [`NodeEntry`].
 #[derive(Clone, Debug)]
 pub struct Extras {
     /// The network file.
     pub network: PathBuf,
-    /// Links that it chooses.
+    /// Links that the node chooses for itself; its own default if `None`.
     pub links: Option<usize>,
-    /// The file of decoys, for liars.
+    /// The file of decoys; passed to liars only.
     pub decoys: PathBuf,
     /// The file with the lab token.
     pub lab_token: PathBuf,
-    /// Whether it writes JSON logs.
+    /// Whether the node writes JSON logs.
     pub log_json: bool,
 }
 
-/// This very program: its file may have been replaced since it was started.
+/// The command that starts this program again. Uses `/proc/self/exe` if the program's file was
+/// replaced after the launcher started.
 fn program() -> io::Result<Command> {
     let path = std::env::current_exe()?;
     let running = Path::new("/proc/self/exe");
@@ -54,10 +54,10 @@ fn program() -> io::Result<Command> {
 }
 
 impl NodeProcess {
-    /// Starts a node; its output goes to the end of `DATA/node.log`.
+    /// Starts a node; its output is appended to `DATA/node.log`.
     ///
     /// # Errors
-    /// When a file or process cannot be created.
+    /// If a file or process cannot be created.
     pub fn start(entry: &NodeEntry, extras: &Extras) -> Result<Self, MeshError> {
         let spawn = |error| MeshError::Spawn { name: entry.name.clone(), error };
         fs::create_dir_all(&entry.data).map_err(MeshError::file("create", &entry.data))?;
@@ -80,19 +80,20 @@ impl NodeProcess {
         if extras.log_json {
             command.arg("--log-json");
         }
-        // A group of its own: Ctrl-C is for the launcher, which stops its children in order.
+        // Its own process group: Ctrl-C reaches only the launcher, which stops its children in
+        // order.
         command.stdin(Stdio::piped()).stdout(out).stderr(error).kill_on_drop(true).process_group(0);
         let mut child = command.spawn().map_err(spawn)?;
         let stdin = child.stdin.take();
         Ok(Self { child, stdin, log, ended: None })
     }
 
-    /// Its process id.
+    /// The process id; `None` once the process was waited for.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().ok().flatten();
@@ -100,7 +101,7 @@ impl NodeProcess {
         self.ended
     }
 
-    /// The error that its death is.
+    /// The error that reports the process's death, with the end of its log.
     pub fn death(&self, name: &str) -> MeshError {
         MeshError::Died {
             name: name.to_owned(),
@@ -110,31 +111,31 @@ impl NodeProcess {
         }
     }
 
-    /// The last line of its log that is a warning or an error.
+    /// Returns the last warning or error near the end of the log.
     pub fn complaint(&self) -> Option<String> {
         complaint(&tail(&self.log))
     }
 
-    /// Asks it to stop, also if it stands still.
+    /// Asks the process to stop, and resumes it in case it is paused.
     pub fn ask_to_stop(&mut self) {
         self.stdin = None;
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
     }
 
-    /// Makes it stand still.
+    /// Pauses the process (SIGSTOP).
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the process (SIGCONT).
     pub fn resume(&mut self) {
         self.signal(Signal::CONT);
     }
 
-    /// Kills it and waits for its end.
+    /// Kills the process and waits until it has ended.
     pub async fn kill(&mut self) {
-        // It may have ended meanwhile: then there is nobody to kill.
+        // Fails if the process has ended meanwhile: then there is nothing to kill.
         let _ = self.child.start_kill();
         if let Ok(status) = self.child.wait().await {
             self.ended.get_or_insert(status);
@@ -143,12 +144,12 @@ impl NodeProcess {
 
     fn signal(&mut self, signal: Signal) {
         if let Some(pid) = self.signalled_pid() {
-            // It may have ended meanwhile: then there is nobody to tell.
+            // Fails if the process has ended meanwhile: then there is nothing to signal.
             let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
-    /// Waits for it to end, and kills it if it takes too long.
+    /// Waits until the process ends, and kills it if it takes longer than `PATIENCE`.
     pub async fn wait_or_kill(&mut self) {
         if self.ended.is_some() {
             return;
@@ -159,7 +160,7 @@ impl NodeProcess {
     }
 
     fn signalled_pid(&mut self) -> Option<rustix::process::Pid> {
-        // Once it was waited for, its number may be another process's.
+        // Once the process was waited for, its id may belong to another process.
         if self.ended().is_some() {
             return None;
         }
@@ -167,7 +168,7 @@ impl NodeProcess {
     }
 }
 
-/// The last lines of a log.
+/// The last lines of a log, indented.
 fn tail(path: &Path) -> String {
     let read = || {
         let mut file = File::open(path)?;
@@ -181,7 +182,7 @@ fn tail(path: &Path) -> String {
         Err(error) => format!("  (cannot be read: {error})"),
         Ok((bytes, cut)) => {
             let text = String::from_utf8_lossy(&bytes);
-            // The first line is probably half a line.
+            // The first line is probably incomplete.
             let lines = text.lines().skip(usize::from(cut));
             lines.map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
         }

@@ -1,5 +1,5 @@
-//! The end of a run: everything is waited for, within a bound, then what happened is read from the
-//! nodes and judged.
+//! The end of a run: waits, within a bound, until every message is everywhere, then reads what
+//! happened from the nodes and judges it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,46 +14,46 @@ use super::{Halt, Mesh, MeshError, Observed, Terms, record};
 use crate::http::StatusDto;
 use crate::report::{Recording, Report, judge};
 
-/// How long liars go on at least after the last message, so that attacks are seen to the end.
+/// How long liars keep running after the last message, so that their attacks finish.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much longer it is waited for an attack that has reached nobody yet.
+/// How much longer to wait for an attack that has not reached an honest node yet.
 const EXERCISE: Duration = Duration::from_secs(3);
-/// How often nodes are asked.
+/// Interval between two queries of the nodes.
 const ASK: Duration = Duration::from_millis(100);
 
 /// What a run is doing while it ends, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// So many messages are posted.
+    /// This many messages are posted.
     Posted(u64),
-    /// So many honest nodes hold everything.
+    /// This many honest nodes hold everything.
     Complete(usize),
-    /// Waiting for attacks to reach somebody.
+    /// Waiting for attacks to reach an honest node.
     Watching,
 }
 
 /// A run whose load is posted and whose faults are over.
 pub(super) struct Ending<'a> {
-    /// Every message.
+    /// All messages that were due.
     pub sent: Vec<Sent>,
     /// Bytes of the largest payload.
     pub size: usize,
-    /// Link bytes that nodes had received before the load, by key.
+    /// Bytes that nodes had received on links before the load, by key.
     pub bytes_before: BTreeMap<String, u64>,
-    /// When the last thing happened.
+    /// When the load and the faults were over.
     pub last: Instant,
-    /// Until when everything must be everywhere.
+    /// When every message must be everywhere.
     pub deadline: Instant,
-    /// Whether it is to stop.
+    /// Whether the run is to stop.
     pub halt: &'a Halt,
 }
 
-/// Waits until every message is everywhere and every attack was tried on somebody, both with a
-/// deadline; then reads what was delivered and refused, and judges it. A run that is to stop waits
-/// for nothing, and is judged by nothing.
+/// Waits until every message is everywhere and every liar has reached an honest node, both with a
+/// deadline; then reads what was delivered and refused, and judges it. If the run is to stop, waits
+/// for nothing; the verdict is then `Interrupted`.
 ///
 /// # Errors
-/// When a node dies or an honest one does not answer.
+/// If a node dies or an honest one does not answer.
 pub(super) async fn conclude(
     mesh: &mut Mesh,
     ending: Ending<'_>,
@@ -102,8 +102,8 @@ pub(super) async fn conclude(
     Ok((recording, report))
 }
 
-/// Reads what was delivered; again while something is missing and the deadline has not come, as a
-/// delivery may be a moment ahead of its row.
+/// Reads what was delivered. Reads again until nothing is missing or the deadline has passed, since
+/// a node's counters may be ahead of its stored rows.
 async fn collect(
     mesh: &Mesh,
     run: &mut Observed,
@@ -126,8 +126,8 @@ async fn collect(
     }
 }
 
-/// Waits until every honest node that lives has every lane up to the highest slot that was
-/// acknowledged; of a dead author's, up to the highest that any of them has.
+/// Waits until every living honest node holds every lane up to the highest acknowledged slot; for
+/// the lane of a killed author, up to the highest slot that a living node holds.
 async fn settle(
     mesh: &mut Mesh,
     sent: &[Sent],
@@ -142,7 +142,7 @@ async fn settle(
     while !halt.asked() {
         let mut seen: Vec<Option<StatusDto>> = Vec::new();
         for node in mesh.honest().filter(|node| !node.killed) {
-            // A node that is stuck must not hold up the verdict on the others.
+            // A node that hangs must not delay the verdict on the others.
             let status = timeout_at(deadline.into(), node.client.status());
             let status = tokio::select! {
                 status = status => status.ok().and_then(Result::ok),
@@ -171,7 +171,7 @@ async fn settle(
     Ok(())
 }
 
-/// Link bytes that each node has received, by key.
+/// Bytes that each honest node has received on links, by key.
 pub(super) async fn bytes_received(mesh: &Mesh, halt: &Halt) -> BTreeMap<String, u64> {
     let mut received = BTreeMap::new();
     for node in mesh.honest() {

@@ -1,6 +1,6 @@
 //! Decoys for the behaviour `forge`: batches that honest members signed for another network. Only
-//! the launcher, which holds their keys, can make them. A file has one push frame in hex on each
-//! line.
+//! the launcher, which holds their keys, can create them. A file has one push frame per line, in
+//! hex.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::crypto::{Digest, Identity, hex};
 use crate::protocol::Time;
 use crate::wire::{Batch, Entry, Frame, Push};
 
-/// Longest file of decoys that is read, in bytes.
+/// Maximum size of a file of decoys, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
-/// One decoy for each member, as the text of a file.
+/// Returns one decoy per member, as the text of a file.
 ///
 /// # Errors
-/// Never in practice: the message fits a batch.
+/// None in practice: the message fits into a batch.
 pub fn decoys(members: &[&Identity], network: Digest, now: Time) -> Result<String, MeshError> {
     let elsewhere = Digest::of(&[b"loyal/decoy/v1\0\0", &network.0]);
     let entry = Entry { topic: "decoy".into(), payload: b"signed for another network".to_vec() };
@@ -34,7 +34,7 @@ pub fn decoys(members: &[&Identity], network: Digest, now: Time) -> Result<Strin
 /// Reads a file of decoys.
 ///
 /// # Errors
-/// With the line that is none.
+/// If the file cannot be read or is too long; or names the first malformed line.
 pub fn read_decoys(path: &Path) -> Result<Vec<Batch>, MeshError> {
     let size = std::fs::metadata(path).map_err(MeshError::file("read", path))?.len();
     if size > MAX_FILE {

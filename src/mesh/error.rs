@@ -1,49 +1,49 @@
-//! Why a mesh could not be made or run.
+//! Why a mesh could not be created or run.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why a mesh could not be made or run. Each names what to do about it.
+/// Why a mesh could not be created or run. Where possible, the message says what to do about it.
 #[derive(Debug, Error)]
 pub enum MeshError {
-    /// A file or folder.
+    /// An operation on a file or folder failed.
     #[error("cannot {what} {}: {error}", path.display())]
     File {
-        /// What was tried.
+        /// The operation, as a verb: `read`, `write`, ….
         what: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
-    /// There is a network file already.
+    /// The folder already has a network file.
     #[error("{} is there already, and never overwritten; give another folder with --dir", .0.display())]
     Exists(PathBuf),
-    /// There is no mesh file.
+    /// The folder has no mesh file.
     #[error("there is no {}; give the folder of a mesh, as in --dir of `mesh up`", .0.display())]
     NoMesh(PathBuf),
-    /// The folder has something in it.
+    /// The folder is not empty.
     #[error("{} is not empty; give an empty or new folder with --dir", .0.display())]
     NotEmpty(PathBuf),
-    /// A file that is not what it should be.
+    /// A file does not have the expected format.
     #[error("{} is not a {what}: {why}", path.display())]
     Malformed {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What it should be.
+        /// The expected kind of file.
         what: &'static str,
-        /// Why it is not.
+        /// Why it is not one.
         why: String,
     },
     /// A key could not be made or written.
     #[error("cannot make a key: {0}")]
     Key(String),
-    /// The network makes no sense.
+    /// The network is invalid.
     #[error("cannot make the network: {0}")]
     Network(String),
-    /// Every address is taken.
+    /// No free block of addresses was found.
     #[error("no free addresses in 127.0.0.0/8 with ports {gossip} and {api}; what holds them?")]
     NoAddress {
         /// The port for links.
@@ -51,54 +51,54 @@ pub enum MeshError {
         /// The port for HTTP.
         api: u16,
     },
-    /// A child could not be started.
+    /// A node's process could not be started.
     #[error("cannot start {name}: {error}")]
     Spawn {
-        /// Its name.
+        /// The node's name.
         name: String,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
-    /// A child died.
+    /// A node's process died.
     #[error("{name} died ({status}); the end of {}:\n{tail}", log.display())]
     Died {
-        /// Its name.
+        /// The node's name.
         name: String,
-        /// Its exit status.
+        /// The exit status, in words.
         status: String,
-        /// Its log.
+        /// The node's log file.
         log: PathBuf,
-        /// The last lines of it.
+        /// The last lines of the log.
         tail: String,
     },
-    /// A run was to stop, and nodes did not tell in time what they had seen.
+    /// The run was being stopped, and nodes did not report in time what they had seen.
     #[error("nodes did not tell within {0:?} what they had seen: there is no report")]
     Interrupted(std::time::Duration),
-    /// The wall clock was set while nodes began to tell time by it.
+    /// The wall clock was set while nodes were being started.
     #[error(
         "the clock was set by {seconds:.1} s before all nodes were started: they tell other times \
          than this run, and nothing measured would be right; start it again"
     )]
     ClockSet {
-        /// By how much, whatever the direction.
+        /// The size of the step, in either direction.
         seconds: f64,
     },
-    /// Honest nodes did not get linked.
+    /// Honest nodes were not linked, or liars did not answer, in time.
     #[error("not linked after {seconds} s: {}; {why}", names.join(", "))]
     NotReady {
-        /// Who.
+        /// The nodes that were late.
         names: Vec<String>,
-        /// How long it was waited.
+        /// How long they were given.
         seconds: u64,
-        /// What one of them logged, or that none of them did.
+        /// What one of them logged, or that none of them logged anything.
         why: String,
     },
-    /// The HTTP interface of a node did not answer as it must.
+    /// A node's HTTP interface did not answer as it must.
     #[error("{name}: {why}")]
     Node {
-        /// Its name.
+        /// The node's name.
         name: String,
-        /// What happened.
+        /// What went wrong.
         why: String,
     },
 }
@@ -109,7 +109,7 @@ impl MeshError {
         matches!(self, Self::Died { .. } | Self::NotReady { .. } | Self::Node { .. })
     }
 
-    /// For `map_err` after a file operation.
+    /// Wraps an I/O error, for `map_err` after a file operation.
     pub(super) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::File { what, path: path.to_owned(), error }
     }

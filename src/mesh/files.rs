@@ -7,37 +7,37 @@ use serde::{Deserialize, Serialize};
 
 use super::MeshError;
 
-/// `DIR/mesh.json`.
+/// The contents of `DIR/mesh.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeshFile {
-    /// Network id.
+    /// The network id, in hex.
     pub network: String,
-    /// The network file.
+    /// Path of the network file.
     pub network_file: PathBuf,
     /// The launcher's process id.
     pub launcher: u32,
-    /// The nodes: n0, n1, …, the malicious ones last.
+    /// The nodes, by number: n0, n1, ….
     pub nodes: Vec<NodeEntry>,
 }
 
-/// A node of it.
+/// A node of the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeEntry {
-    /// Its name.
+    /// The node's name.
     pub name: String,
-    /// Its public key.
+    /// The node's public key, in hex.
     pub key: String,
-    /// Its key file.
+    /// Path of the node's key file.
     pub key_file: PathBuf,
-    /// Its HTTP interface, as a URL.
+    /// URL of the node's HTTP interface.
     pub api: String,
-    /// Where it listens for links, `HOST:PORT`.
+    /// Where the node listens for links, `HOST:PORT`.
     pub gossip: String,
-    /// The folder that holds its `node.sqlite`.
+    /// The folder that holds the node's `node.sqlite` and log.
     pub data: PathBuf,
-    /// Its process id.
+    /// The node's process id; 0 if it has none.
     pub pid: u32,
-    /// Its SPEC, if it is a liar.
+    /// The node's SPEC; `null` for an honest node.
     pub malicious: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl MeshFile {
     /// Reads `DIR/mesh.json`.
     ///
     /// # Errors
-    /// When it is not there or not one.
+    /// If the file does not exist or is malformed.
     pub fn read(dir: &Path) -> Result<Self, MeshError> {
         let path = dir.join("mesh.json");
         let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
@@ -59,10 +59,10 @@ impl MeshFile {
         })
     }
 
-    /// Writes it at once or not at all, so that a script never reads half of it.
+    /// Replaces the file atomically, so that a script never reads half of it.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// If the folder cannot be written.
     pub fn write(&self, dir: &Path) -> Result<(), MeshError> {
         let (path, next) = (dir.join("mesh.json"), dir.join("mesh.json.new"));
         let text = serde_json::to_string_pretty(self).map_err(|error| MeshError::Malformed {

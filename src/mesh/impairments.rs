@@ -1,4 +1,4 @@
-//! The network of a scenario on real processes: what each node is told to do to its links, from the
+//! The network of a scenario on real processes: tells each node how to impair its links, from the
 //! latency of each pair and the faults in force.
 
 use std::collections::BTreeSet;
@@ -15,12 +15,12 @@ use crate::scenario::{Cryptography, FaultKind, Ppm, Scenario};
 
 /// Pause before a node that did not answer is told again.
 const AGAIN: Duration = Duration::from_millis(30);
-/// How long all nodes may take to be told at the beginning.
+/// How long each node may take to accept its first impairments.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The longest delay and jitter that a node takes, in milliseconds.
+/// Maximum delay and jitter that a node accepts, in milliseconds.
 const MAX_LATE_MS: u128 = 60_000;
 
-/// What real processes do not model of a scenario, in words.
+/// Lists what real processes cannot model of a scenario, in words.
 pub fn not_modelled(scenario: &Scenario) -> Vec<String> {
     let net = &scenario.net;
     let any = |is: fn(&FaultKind) -> bool| scenario.faults.iter().any(|fault| is(&fault.kind));
@@ -39,8 +39,8 @@ pub fn not_modelled(scenario: &Scenario) -> Vec<String> {
     missing.map(|(_, what)| format!("{what}: not modelled on real processes")).collect()
 }
 
-/// What node `own` is to do to its links, with these faults in force: delay and rate for what it
-/// writes itself, the other end does the same; cuts at both ends.
+/// The impairments that node `own` applies to its links while these faults are in force. Delay and
+/// rate apply to what `own` sends, since the other end does the same; cuts apply at both ends.
 fn impairments(
     scenario: &Scenario,
     seed: u64,
@@ -78,7 +78,7 @@ fn impairments(
     others.map(of_peer).filter(|dto| !nothing(dto)).collect()
 }
 
-/// To the nearest millisecond, which is also what timers keep to.
+/// Rounds to the nearest millisecond, which is also the resolution of timers.
 fn millis(time: Duration) -> u64 {
     let nearest = time.as_micros().saturating_add(500) / 1000;
     u64::try_from(nearest.min(MAX_LATE_MS)).unwrap_or(u64::MAX)
@@ -86,8 +86,8 @@ fn millis(time: Duration) -> u64 {
 
 type Order = (u64, Vec<ImpairmentDto>);
 
-/// Tells nodes what to do to their links, each as soon as it answers: one that is dead or stands
-/// still hears of it when it is back.
+/// Tells nodes how to impair their links, each as soon as it answers: a node that is dead or paused
+/// is told once it is back.
 pub(super) struct Impairments {
     keys: Vec<String>,
     names: Vec<String>,
@@ -95,12 +95,12 @@ pub(super) struct Impairments {
     seed: u64,
     wanted: Vec<watch::Sender<Order>>,
     told: Vec<watch::Receiver<u64>>,
-    /// They end with this value.
+    /// One task per node; they end when this value is dropped.
     _tasks: JoinSet<()>,
 }
 
 impl Impairments {
-    /// Begins with the scenario's net and no fault.
+    /// Starts with the scenario's net and no fault.
     pub fn new(mesh: &Mesh, scenario: &Scenario, seed: u64) -> Self {
         let keys: Vec<String> = mesh.nodes.iter().map(|node| node.entry.key.clone()).collect();
         let names = mesh.nodes.iter().map(|node| node.entry.name.clone()).collect();
@@ -116,15 +116,15 @@ impl Impairments {
         Self { keys, names, in_force: vec![], seed, wanted, told, _tasks: tasks }
     }
 
-    /// The seed by which faults choose.
+    /// The seed that chooses the nodes that faults strike.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Waits until every node knows.
+    /// Waits until every node has accepted its latest impairments.
     ///
     /// # Errors
-    /// Names one that does not answer.
+    /// Names a node that does not answer in time.
     pub async fn told(&mut self) -> Result<(), MeshError> {
         let nodes = self.told.iter_mut().zip(&self.wanted).zip(&self.names);
         for ((told, wanted), name) in nodes {
@@ -138,7 +138,7 @@ impl Impairments {
         Ok(())
     }
 
-    /// A fault of links begins.
+    /// Begins a fault of links.
     pub fn impair(&mut self, scenario: &Scenario, fault: usize) {
         if let Some(kind) = scenario.faults.get(fault).map(|fault| fault.kind) {
             let struck = scenario.struck(fault, self.seed).into_iter().collect();
@@ -147,13 +147,13 @@ impl Impairments {
         }
     }
 
-    /// It ends.
+    /// Ends a fault of links.
     pub fn mend(&mut self, scenario: &Scenario, fault: usize) {
         self.in_force.retain(|(number, ..)| *number != fault);
         self.change(scenario);
     }
 
-    /// A node was started again, and knows of nothing.
+    /// Tells a node that was started again, and has no impairments yet.
     pub fn tell_again(&self, number: usize) {
         if let Some(wanted) = self.wanted.get(number) {
             wanted.send_modify(|(number, _)| *number += 1);
@@ -176,7 +176,7 @@ impl Impairments {
     }
 }
 
-/// Tells one node the latest order, until there is none to come.
+/// Tells one node its latest impairments, until the sender is dropped.
 async fn tell(client: Client, mut orders: watch::Receiver<Order>, done: watch::Sender<u64>) {
     loop {
         let (number, list) = orders.borrow_and_update().clone();

@@ -18,79 +18,80 @@ use crate::crypto::hex;
 use crate::protocol::{Network, Time};
 use crate::store::Made;
 
-/// How long nodes may take to get linked, plus a share for each node.
+/// How long nodes may take to be linked, plus an allowance per node.
 const READY: Duration = Duration::from_secs(30);
 const READY_PER_NODE: Duration = Duration::from_millis(500);
-/// How often an unready node is asked.
+/// Interval between two readiness checks of a node.
 const ASK: Duration = Duration::from_millis(25);
 
-/// A malicious node to be.
+/// A malicious node to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Liar {
-    /// Its SPEC.
+    /// The node's SPEC.
     pub spec: String,
-    /// The behaviours in it.
+    /// The names of the behaviours in `spec`.
     pub kinds: Vec<String>,
 }
 
-/// What is to be started.
+/// The mesh that is to be started.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// All nodes.
+    /// Number of nodes, liars included.
     pub nodes: usize,
-    /// Those that lie, by number.
+    /// The liars, by node number.
     pub liars: BTreeMap<usize, Liar>,
-    /// Links that each node chooses; the node's own default if `None`.
+    /// Links that each node chooses for itself; the node's own default if `None`.
     pub links: Option<usize>,
-    /// Where everything is kept; empty or not there yet.
+    /// The folder for keys, data and logs; must be empty or not exist yet.
     pub dir: PathBuf,
-    /// Whether nodes write JSON logs.
+    /// Whether nodes write their logs as JSON.
     pub log_json: bool,
 }
 
 /// A node of a running mesh.
 pub struct MeshNode {
-    /// Name, key, addresses, SPEC.
+    /// Name, key, addresses and SPEC, as in `mesh.json`.
     pub entry: NodeEntry,
-    /// Its behaviours, if it is a liar.
+    /// The names of the node's behaviours; empty for an honest node.
     pub kinds: Vec<String>,
-    /// A client of its HTTP interface.
+    /// A client of the node's HTTP interface, without a token.
     pub client: Client,
-    /// A client of its lab's routes.
+    /// A client with the lab token, for the lab routes.
     pub lab: Client,
-    /// Its process.
+    /// The node's process.
     pub process: NodeProcess,
-    /// It was killed on purpose, and not started again.
+    /// Whether the node was killed on purpose and has not been started again.
     pub killed: bool,
 }
 
-/// A running mesh. Dropping it kills its nodes; [`Mesh::stop`] stops them in order.
+/// A running mesh. Dropping it kills the nodes; [`Mesh::stop`] shuts them down cleanly.
 pub struct Mesh {
-    /// Its folder.
+    /// The mesh's folder.
     pub dir: PathBuf,
-    /// Its network.
+    /// The network that the nodes belong to.
     pub network: Network,
-    /// n0, n1, ….
+    /// The nodes, by number: n0, n1, ….
     pub nodes: Vec<MeshNode>,
     extras: Extras,
     /// When the first process was started.
     pub started: Instant,
-    /// How long all honest nodes took to get linked.
+    /// How long it took until all honest nodes were linked; `None` before that.
     pub start_time: Option<Duration>,
-    /// What is noticed of the wall clock, since before the first process was started.
+    /// Watches the wall clock, since before the first process was started.
     pub(super) clock: Watch,
 }
 
 impl Mesh {
-    /// Starts all nodes at once and writes `DIR/mesh.json`. They are not linked yet.
+    /// Starts all nodes at once and writes `DIR/mesh.json`. Does not wait until they are linked.
     ///
     /// # Errors
-    /// When the folder is not empty, an address is taken, or a process cannot be started.
+    /// If the folder is not empty, an address is taken, or a process cannot be started.
     pub fn start(plan: &Plan, now: Time) -> Result<Self, MeshError> {
         refuse_if_not_empty(&plan.dir)?;
         let _made = Made::folder(&plan.dir).map_err(MeshError::file("create", &plan.dir))?;
         Self::start_in(plan, now).inspect_err(|_| {
-            // It was empty: all that is in it is ours, keys too. What cannot go stays.
+            // The folder was empty, so everything in it is ours, keys included. What cannot be
+            // removed stays.
             for entry in fs::read_dir(&plan.dir).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
@@ -129,7 +130,7 @@ impl Mesh {
         file.write(&self.dir)
     }
 
-    /// Kills a node, which is then dead on purpose; nothing if it is dead already.
+    /// Kills a node and marks it as killed on purpose. Does nothing if it is dead already.
     pub async fn kill(&mut self, number: usize) {
         if let Some(node) = self.nodes.get_mut(number).filter(|node| !node.killed) {
             node.killed = true;
@@ -137,10 +138,10 @@ impl Mesh {
         }
     }
 
-    /// Removes the database of a node that was killed; nothing if it restarts. Its key stays.
+    /// Removes the database of a killed node and keeps its key. Does nothing if the node is alive.
     ///
     /// # Errors
-    /// When a file is there and cannot be removed.
+    /// If an existing file cannot be removed.
     pub fn wipe(&mut self, number: usize) -> Result<(), MeshError> {
         let Some(node) = self.nodes.get(number).filter(|node| node.killed) else { return Ok(()) };
         for name in ["node.sqlite", "node.sqlite-wal", "node.sqlite-shm"] {
@@ -155,12 +156,12 @@ impl Mesh {
         Ok(())
     }
 
-    /// Starts a node that was killed: the same key, folder and addresses, another process. Nothing
-    /// if it restarts. To be called on the thread that outlives all others: the system tells a child
-    /// of the end of the thread that started it, not of the process.
+    /// Starts a killed node again as a new process with the same key, folder and addresses. Does
+    /// nothing if it is alive. Call this on the thread that outlives all others: the kernel sends
+    /// the child its parent-death signal when the thread that started it ends, not the process.
     ///
     /// # Errors
-    /// When the process cannot be started, or the wall clock was set since the others were.
+    /// If the process cannot be started, or the wall clock was set since the other nodes started.
     pub fn start_again(&mut self, number: usize) -> Result<(), MeshError> {
         let Some(node) = self.nodes.get_mut(number).filter(|node| node.killed) else {
             return Ok(());
@@ -172,15 +173,16 @@ impl Mesh {
         self.write_file()
     }
 
-    /// The nodes that do not lie.
+    /// The nodes that do not lie, killed ones included.
     pub fn honest(&self) -> impl Iterator<Item = &MeshNode> {
         self.nodes.iter().filter(|node| node.entry.malicious.is_none())
     }
 
-    /// Waits until every honest node is linked and every liar answers; `seen` is told how many do.
+    /// Waits until every honest node is linked and every liar answers. Calls `seen` with the number
+    /// of nodes that do.
     ///
     /// # Errors
-    /// When a node dies or does not get there in time, or the wall clock was set meanwhile.
+    /// If a node dies or is not ready in time, or if the wall clock was set meanwhile.
     pub async fn ready(&mut self, mut seen: impl FnMut(usize)) -> Result<(), MeshError> {
         let count = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let patience = READY + READY_PER_NODE * count;
@@ -216,7 +218,7 @@ impl Mesh {
         same_clock(&self.clock)
     }
 
-    /// The error that those who are late are.
+    /// The error that names the nodes that are late.
     fn not_ready(&self, late: &[bool], seconds: u64) -> MeshError {
         let late = || self.nodes.iter().zip(late).filter(|(_, late)| **late).map(|(node, _)| node);
         let said = late().find_map(|node| Some((&node.entry, node.process.complaint()?)));
@@ -235,8 +237,10 @@ impl Mesh {
         MeshError::NotReady { names, seconds, why }
     }
 
+    /// Checks that every node that was not killed on purpose is still running.
+    ///
     /// # Errors
-    /// With the end of its log, when a node has died that was not killed on purpose.
+    /// If a node has died, with the end of its log.
     pub fn check_alive(&mut self) -> Result<(), MeshError> {
         for node in self.nodes.iter_mut().filter(|node| !node.killed) {
             if node.process.ended().is_some() {
@@ -246,7 +250,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Stops all nodes and waits for them: politely first.
+    /// Stops all nodes and waits for them. Nodes that do not stop when asked are killed.
     pub async fn stop(mut self) {
         for node in &mut self.nodes {
             node.process.ask_to_stop();
@@ -299,7 +303,7 @@ fn refuse_if_not_empty(dir: &Path) -> Result<(), MeshError> {
     }
 }
 
-/// Makes a token for the lab's routes of all nodes; only its owner may read the file.
+/// Creates one token for the lab routes of all nodes, in a file that only its owner may read.
 fn write_token(dir: &Path) -> Result<(PathBuf, String), MeshError> {
     let mut bytes = [0; 32];
     let filled = rand::rngs::SysRng.try_fill_bytes(&mut bytes);
@@ -321,8 +325,8 @@ fn write_decoys(plan: &Plan, made: &Created, now: Time) -> Result<PathBuf, MeshE
     Ok(path)
 }
 
-/// A node tells time by the wall clock as it is at its start: set between two starts, they tell
-/// different times.
+/// Fails if the wall clock was set. A node reads the wall clock once, when it starts, so nodes
+/// started before and after a step would disagree about the time.
 fn same_clock(clock: &Watch) -> Result<(), MeshError> {
     match clock.set() {
         Some(by) => Err(MeshError::ClockSet { seconds: by.as_secs_f64() }),

@@ -1,5 +1,5 @@
-//! Load: messages posted to the honest nodes in turn, at a fixed rate, whether or not earlier ones
-//! were answered (open loop), so that a slow node cannot hide its slowness by being asked less
+//! Load: messages posted to the honest nodes in turn at a fixed rate, whether or not earlier ones
+//! were answered (open loop), so that a slow node cannot hide its latency by being asked less
 //! often.
 
 use std::sync::Arc;
@@ -14,53 +14,53 @@ use super::steps::now;
 use crate::client::{Client, ClientError};
 use crate::crypto::Digest;
 
-/// Longest wait before a post that was refused for being over quota is tried again.
+/// Maximum wait before a post that was over quota is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long one message is tried.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-/// Posts to one node at once, and bytes of them: half of what it takes. The rest waits here, as
-/// late as it is, and has no payload yet.
+/// Concurrent posts to one node, and their bytes: half of what a node accepts. Further posts wait
+/// here without a payload, and the wait counts towards their latency.
 pub(super) const AT_ONCE: usize = 64;
 pub(super) const AT_ONCE_BYTES: usize = 16 << 20;
-/// Posts that wait or are under way, over all nodes.
+/// Maximum posts that wait or are under way, over all nodes.
 pub(super) const WAITING: usize = 16 << 10;
 /// The topic of the load's messages.
 pub const TOPIC: &str = "load";
 
-/// What is published.
+/// The load of a run without a scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
-    /// How many messages.
+    /// Number of messages.
     pub messages: u64,
-    /// How many a second, all nodes together.
+    /// Messages per second, all nodes together.
     pub rate: f64,
     /// Bytes of each payload.
     pub size: usize,
 }
 
-/// A message that was posted.
+/// A message that was due to be posted.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The key of the node that it was posted to.
+    /// The key of the node that it was posted to, in hex.
     pub author: String,
-    /// When the POST was sent, in microseconds since 1970; or had to wait here, as the node had
-    /// too many others to answer: such a wait is part of the latency.
+    /// When the message was due, in microseconds since 1970. If it has to wait because too many
+    /// posts to the node are under way, the wait is part of the latency.
     pub at: u64,
-    /// SHA-256 of the payload.
+    /// SHA-256 of the payload; zero if nothing was sent.
     pub payload: Digest,
-    /// Bytes of it.
+    /// Bytes of the payload.
     pub size: usize,
-    /// The id that the node answered with, or why it took it not.
+    /// The id that the node answered with, or why it did not accept the message.
     pub id: Result<String, String>,
-    /// The slot that the node answered with.
+    /// The slot that the node answered with; 0 if it did not accept the message.
     pub seq: u64,
-    /// Its node was killed before it answered: neither refused nor promised.
+    /// The node was killed before it answered: the message counts as neither refused nor published.
     pub excused: bool,
 }
 
 impl Load {
-    /// Posts everything, to each of `authors` (key, client) in turn; `progress` is told how many
-    /// are done. When the run is to stop, nothing more is posted.
+    /// Posts all messages, to each of `authors` (key, client) in turn. Calls `progress` with the
+    /// number of finished posts. Stops posting once the run is to stop.
     pub async fn publish(
         &self,
         authors: &[(String, Client)],
@@ -103,7 +103,7 @@ impl Load {
     }
 }
 
-/// Waits for what is under way; not for long, when the run is to stop.
+/// Waits for the posts under way; only for a short time once the run is to stop.
 pub(super) async fn finish(
     mut posts: JoinSet<Sent>,
     sent: &mut Vec<Sent>,
@@ -122,7 +122,8 @@ pub(super) async fn finish(
     }
 }
 
-/// Payloads that differ from each other and from those of other runs, as far as their size allows.
+/// Creates a payload that differs from all others, in this run and in other runs, as far as its
+/// size allows.
 pub(super) fn payload(number: u64, size: usize) -> Vec<u8> {
     let mut bytes = format!("message {number} at {} ", now()).into_bytes();
     let mut block = Digest::of(&[&bytes]);
@@ -143,13 +144,13 @@ struct Post {
 }
 
 impl Post {
-    /// Posts it when the node has a place for it.
+    /// Posts the message once the node has room for it.
     async fn send(self, client: Client, places: Arc<Semaphore>) -> Sent {
         let Self { author, at, number, size } = self;
         let start = Instant::now();
         let place = tokio::time::timeout(PATIENCE, places.acquire_owned()).await;
         let (payload, result) = match place {
-            // In a box, so that what only waits is small.
+            // Boxed, so that a post that only waits stays small.
             Ok(_place) => Box::pin(post(&client, payload(number, size), start)).await,
             Err(_) => {
                 let why = format!("earlier posts to this node took it more than {PATIENCE:?}");
@@ -164,8 +165,8 @@ impl Post {
     }
 }
 
-/// Posts one message. Over quota, it waits as it is told; any other failure may have taken effect,
-/// so the message is not sent twice.
+/// Posts one message. If it is over quota, tries again with exponential backoff. After any other
+/// error the message may have been published, so it is not sent twice.
 pub(super) async fn post(
     client: &Client,
     payload: Vec<u8>,

@@ -1,7 +1,7 @@
 //! The loads of a scenario on real processes: each message is posted when it is due (open loop), to
-//! the publisher whose turn it is. One that is dead or stands still is passed over, as a client
-//! would; a message whose node is killed before it answers is excused, as nobody can know whether
-//! it was published.
+//! the publisher whose turn it is. A publisher that is dead or paused is passed over, as a client
+//! would do. If a node is killed before it answers, the message is excused, since it is unknown
+//! whether it was published.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use super::steps::now;
 use crate::crypto::Digest;
 use crate::scenario::Scenario;
 
-/// How often it is looked for a publisher that is up, while none is.
+/// Interval between two looks for a publisher that is up, while none is.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Posts that a node may have under way.
+/// Maximum concurrent posts to one node.
 pub(super) fn places(scenario: &Scenario) -> usize {
     let largest = scenario.loads.iter().map(|load| load.size).max().unwrap_or(0);
     (AT_ONCE_BYTES / largest.max(1)).clamp(1, AT_ONCE)
 }
 
-/// Messages that are due in all, as far as that is bounded.
+/// Returns the number of messages of all loads; an upper bound where a load has no count.
 pub fn messages(scenario: &Scenario) -> u64 {
     let of = |load: &crate::scenario::Load| {
         let until = load.until.unwrap_or(scenario.duration).saturating_sub(load.from);
@@ -41,8 +41,8 @@ pub fn messages(scenario: &Scenario) -> u64 {
     scenario.loads.iter().map(of).fold(0, u64::saturating_add)
 }
 
-/// Publishes all loads; times count from `zero`. `progress` is told how many messages are done.
-/// When the run is to stop, nothing more is posted.
+/// Publishes all loads; times count from `zero`. Calls `progress` with the number of finished
+/// posts. Stops posting once the run is to stop.
 pub(super) async fn publish(
     scenario: &Scenario,
     roster: &Roster,
@@ -113,7 +113,7 @@ impl Message {
                 return self.sent(endpoint.key.clone(), Digest::ZERO, Err(why), false);
             };
             if !endpoint.is_open() || endpoint.deaths() != deaths {
-                continue; // nothing was sent: another may take it
+                continue; // nothing was sent: another node may take it
             }
             let bytes = payload(self.number, self.size);
             let (digest, result) = Box::pin(post(&endpoint.client, bytes, self.since)).await;

@@ -1,6 +1,6 @@
-//! A mesh of real processes on this machine: launched, loaded and observed from outside, through
-//! the same HTTP interface that everybody has. Children hold a pipe from the launcher and stop at
-//! its end, so that none outlives it, however it dies.
+//! A mesh of real processes on this machine: started, loaded and observed from outside, through the
+//! same HTTP interface that all clients use. Each child holds a pipe from the launcher and stops
+//! when it closes, so that none outlives the launcher, however that dies.
 
 mod address;
 mod child;

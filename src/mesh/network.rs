@@ -1,4 +1,4 @@
-//! Keys and a network file for a new mesh.
+//! Creates keys and a network file for a new mesh.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,39 +11,39 @@ use crate::crypto::Identity;
 use crate::protocol::{Member, Network, Role};
 use crate::store::{Made, keys};
 
-/// What was made.
+/// A new network and its keys.
 pub struct Created {
     /// The network.
     pub network: Network,
-    /// Its file, `DIR/network.toml`.
+    /// The network's file, `DIR/network.toml`.
     pub file: PathBuf,
-    /// The members, n0 first.
+    /// The members' keys, n0 first.
     pub members: Vec<CreatedKey>,
-    /// The authors, a0 first.
+    /// The authors' keys, a0 first.
     pub authors: Vec<CreatedKey>,
 }
 
-/// A key of it.
+/// A key of a new network.
 pub struct CreatedKey {
-    /// Its name: n0, n1, … for members, a0, a1, … for authors.
+    /// The name: n0, n1, … for members, a0, a1, … for authors.
     pub name: String,
-    /// The key.
+    /// The key pair.
     pub identity: Identity,
-    /// Where it is kept.
+    /// The key file, `DIR/NAME.pem`.
     pub file: PathBuf,
-    /// Where its node listens; authors have none.
+    /// Where the member's node listens; `None` for authors.
     pub place: Option<Place>,
 }
 
-/// Makes `DIR/network.toml` and a key file for each member and author. Overwrites nothing.
+/// Creates `DIR/network.toml` and a key file for each member and author. Never overwrites a file.
 ///
 /// # Errors
-/// When there is a network file already, or a file cannot be written.
+/// If there is a network file already, or a file cannot be written.
 pub fn create(dir: &Path, nodes: usize, authors: usize) -> Result<Created, MeshError> {
     let free = places(nodes)?;
     let _made = Made::folder(dir).map_err(MeshError::file("create", dir))?;
     let file = dir.join("network.toml");
-    // First of all, so that nothing is half made beside an older network.
+    // Created first, so that nothing is written beside an existing network.
     let mut out =
         OpenOptions::new().write(true).create_new(true).open(&file).map_err(|error| match error
             .kind()
@@ -67,8 +67,8 @@ pub fn create(dir: &Path, nodes: usize, authors: usize) -> Result<Created, MeshE
     Ok(Created { network, file, members: keys, authors })
 }
 
-/// Makes the keys, members' first, and the network of them; those that were made are in `keys` also
-/// when it fails.
+/// Creates the keys, members first, and their network. Keys created before an error are in `keys`
+/// too.
 fn fill(
     dir: &Path,
     free: &[Place],

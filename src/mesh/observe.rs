@@ -1,4 +1,4 @@
-//! What the nodes of a mesh say of themselves, and what the system says of their processes.
+//! Reads what nodes report over HTTP, and what the kernel reports about their processes.
 
 use std::fs;
 
@@ -15,57 +15,57 @@ use crate::http::{AttemptsDto, MessageDto, RejectionDto, StatusDto};
 /// A message that a node holds.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// `<batch id>.<index>`.
+    /// The message id, `<batch id>.<index>`.
     pub id: String,
-    /// Its author's key.
+    /// The author's key, in hex.
     pub author: String,
-    /// Its slot.
+    /// The batch's slot.
     pub seq: u64,
-    /// Links crossed, as claimed.
+    /// Links crossed, as the last sender claims.
     pub hops: u64,
-    /// Key of the neighbour that it came from.
+    /// Key of the neighbour that the message came from; `None` at the author.
     pub from: Option<String>,
     /// When it was delivered, in microseconds since 1970.
     pub delivered_at: u64,
-    /// SHA-256 of its payload; `None` once pruned.
+    /// SHA-256 of the payload; `None` once the payload is pruned.
     pub payload: Option<Digest>,
 }
 
-/// What was seen of one node.
+/// What was observed of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Its name.
+    /// The node's name.
     pub name: String,
-    /// Its key.
+    /// The node's key, in hex.
     pub key: String,
-    /// Its SPEC, if it is a liar.
+    /// The node's SPEC; `None` if it is honest.
     pub spec: Option<String>,
-    /// The behaviours in it.
+    /// The names of the behaviours in `spec`.
     pub kinds: Vec<String>,
-    /// It is dead for good: nothing more is expected of it.
+    /// Whether it is dead and will not be started again: no delivery is expected of it.
     pub dead: bool,
-    /// What it delivered in honest authors' names; honest nodes only.
+    /// Messages that it delivered in honest authors' names; honest nodes only.
     pub held: Vec<Held>,
-    /// Its rejection log; honest nodes only.
+    /// The node's rejection log; honest nodes only.
     pub rejections: Vec<RejectionDto>,
-    /// What it tried; liars only.
+    /// What the node tried; liars only.
     pub attempts: Option<AttemptsDto>,
-    /// Keys that it has banned, at any time, and for what.
+    /// Keys that it has banned at any time, and the reason; honest nodes only.
     pub banned: Vec<(String, Option<String>)>,
     /// Keys of the peers that it has chosen a link to.
     pub chosen: Vec<String>,
-    /// Its counters.
+    /// The node's counters; `None` if it did not answer.
     pub status: Option<StatusDto>,
-    /// Link bytes that it had received before the load.
+    /// Bytes that it had received on links before the load began.
     pub bytes_before: u64,
-    /// CPU time of its process, in seconds.
+    /// CPU time of the process, in seconds.
     pub cpu_s: Option<f64>,
-    /// Peak resident memory of its process, in MiB.
+    /// Peak resident memory of the process, in MiB.
     pub peak_rss_mb: Option<f64>,
 }
 
 impl Seen {
-    /// Nothing seen yet of this node.
+    /// Creates the entry of a node that nothing is known about yet.
     pub fn new(entry: &NodeEntry, kinds: &[String]) -> Self {
         Self {
             name: entry.name.clone(),
@@ -76,29 +76,29 @@ impl Seen {
         }
     }
 
-    /// Whether it was started as an honest node.
+    /// Whether the node was started as an honest node.
     pub fn honest(&self) -> bool {
         self.spec.is_none()
     }
 }
 
-/// Rows asked for at once.
+/// Rows per request.
 const PAGE: usize = 1000;
-/// Refused frames that are read of one node, in bytes of text.
+/// Maximum refused frames read from one node, in bytes of base64.
 const FRAMES: usize = 4 << 20;
-/// Bytes of payloads asked for at once.
+/// Maximum bytes of payload per request.
 const PAGE_BYTES: usize = 8 << 20;
-/// Most rows that are read from one list: a bound on time and memory, far above any run.
+/// Maximum rows read from one list: bounds time and memory, far above what a run produces.
 const MAX_ROWS: usize = 2_000_000;
 
-/// Ticks a second in `/proc`: `USER_HZ`, which is 100 on every Linux that this runs on.
+/// Ticks per second in `/proc`: `USER_HZ`, which is 100 on every Linux that this runs on.
 const TICKS_PER_S: f64 = 100.0;
 
-/// Everything but messages, of every node that was not killed, concurrently.
+/// Reads everything but messages from every node that was not killed, concurrently.
 ///
 /// # Errors
-/// When an honest node does not answer. A liar may stay silent, and so may anybody in a run that is
-/// to stop.
+/// If an honest node does not answer. Liars may stay silent, and so may any node once the run is
+/// being stopped.
 pub async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
@@ -132,10 +132,11 @@ pub async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshE
     Ok(all.into_iter().map(|(_, seen)| seen).collect())
 }
 
-/// Everything but messages, of one node; as much as it told, if it stops answering.
+/// Reads everything but messages from one node. If the node stops answering, `seen` keeps what it
+/// reported so far.
 ///
 /// # Errors
-/// When it does not answer.
+/// If the node does not answer.
 pub async fn look(client: &Client, pid: u32, seen: &mut Seen) -> Result<(), ClientError> {
     (seen.cpu_s, seen.peak_rss_mb) = (cpu_s(pid), peak_rss_mb(pid));
     ask(client, seen).await
@@ -171,11 +172,11 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// What every honest node that was not killed delivered in the names of these authors, in the order
-/// of `nodes`. Payloads are read and only their digests kept.
+/// Reads what every living honest node delivered in the names of these authors. Returns one list
+/// per node, in the order of `nodes`. Payloads are read, but only their digests are kept.
 ///
 /// # Errors
-/// When an honest node does not answer, and the run is not to stop.
+/// If an honest node does not answer, unless the run is being stopped.
 pub async fn held(
     nodes: &[MeshNode],
     authors: &[String],
@@ -213,11 +214,11 @@ pub async fn held(
     Ok(all)
 }
 
-/// What one node delivered in the names of these authors; as much as it told, if it stops
-/// answering.
+/// Reads what one node delivered in the names of these authors. If the node stops answering, `all`
+/// keeps what it reported so far.
 ///
 /// # Errors
-/// When it does not answer.
+/// If the node does not answer.
 pub async fn held_by(
     client: &Client,
     authors: &[String],
@@ -265,13 +266,13 @@ fn summarise(message: MessageDto) -> Held {
 /// CPU time that a process has used, in seconds.
 fn cpu_s(pid: u32) -> Option<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold spaces; fields 14 and 15 are user and system ticks.
+    // The name in parentheses may contain spaces; fields 14 and 15 are user and system ticks.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks as f64 / TICKS_PER_S)
 }
 
-/// The most memory that a process has had resident, in MiB.
+/// Peak resident memory of a process, in MiB.
 fn peak_rss_mb(pid: u32) -> Option<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,6 +1,6 @@
-//! A scenario on real processes: its load is posted while its faults strike (nodes are killed,
-//! started again, stopped and continued for real; links are impaired by the nodes at both ends),
-//! then everything must be everywhere within the bound that the scenario states.
+//! Plays a scenario on real processes. The load is posted while the faults strike: nodes are
+//! killed, started again, paused and resumed for real; links are impaired by the nodes at both
+//! ends. Then every message must be everywhere within the bound that the scenario states.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -19,25 +19,25 @@ use super::{Halt, Liar, Mesh, MeshError, Plan, Terms};
 use crate::report::{FaultRecord, Recording, Report};
 use crate::scenario::{FaultAction, FaultEvent, Scenario, Start};
 
-/// How often it is looked whether a node died that nobody killed.
+/// Interval between two checks for nodes that died on their own.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What a scenario is doing, for whoever watches.
+/// The progress of a scenario, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Playing {
-    /// So many nodes are linked.
+    /// This many nodes are linked.
     Linked(usize),
     /// The run's zero has come.
     Begun,
-    /// So much time has passed since, and so many messages are posted.
+    /// Time since the run's zero, and the number of messages posted.
     At(Duration, u64),
-    /// Something of a fault happened, in words.
+    /// A step of a fault happened; described in words.
     Struck(String),
-    /// See [`Progress`].
+    /// The run is ending.
     Ending(Progress),
 }
 
-/// The mesh that a scenario asks for.
+/// Returns the mesh that a scenario asks for.
 pub fn plan(scenario: &Scenario, dir: PathBuf, log_json: bool) -> Plan {
     let liar = |spec: crate::adversary::Spec| Liar {
         spec: spec.to_string(),
@@ -53,12 +53,12 @@ pub fn plan(scenario: &Scenario, dir: PathBuf, log_json: bool) -> Plan {
     }
 }
 
-/// Runs a scenario on a mesh that was just started, to its verdict. To be awaited on the thread
-/// that outlives all others, as [`Mesh::start_again`] says. One that is to stop tells what was seen
-/// until then; `None` if it had not begun.
+/// Plays a scenario to its verdict on a mesh that was just started. Await this on the thread that
+/// outlives all others, for the reason given at [`Mesh::start_again`]. A run that is stopped
+/// reports what was observed until then; `None` if it was stopped before its zero.
 ///
 /// # Errors
-/// When a node dies that nobody killed, does not get linked, or an honest one does not answer.
+/// If a node dies that was not killed, an honest node is not linked in time or does not answer.
 pub async fn play(
     mesh: &mut Mesh,
     scenario: &Scenario,
@@ -139,7 +139,7 @@ fn terms(mesh: &Mesh, scenario: &Scenario, seed: u64, reproduce: String) -> Term
     terms
 }
 
-/// Notes when a node that was started answers.
+/// Marks a started node as up once it answers.
 fn watch_start(starting: &mut JoinSet<()>, roster: &Roster, number: usize) {
     let roster = roster.clone();
     starting.spawn(async move {
@@ -149,7 +149,7 @@ fn watch_start(starting: &mut JoinSet<()>, roster: &Roster, number: usize) {
     });
 }
 
-/// Everything that faults need.
+/// What is needed to apply faults.
 struct Stage<'a> {
     scenario: &'a Scenario,
     mesh: &'a mut Mesh,
@@ -161,8 +161,9 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Lets everything strike that is to, until the scenario's duration is over as well. When the
-    /// run is to stop, those who stand still go on, so that they can tell what they saw.
+    /// Applies every fault event when it is due, and returns once the scenario's duration is over
+    /// as well. If the run is to stop, resumes all paused nodes, so that they can report what they
+    /// saw.
     async fn run_faults(
         &mut self,
         zero: Instant,
@@ -191,7 +192,7 @@ impl Stage<'_> {
         }
     }
 
-    /// One fault event; `later` is the index of the next one.
+    /// Applies one fault event; `later` is the index of the next one.
     async fn apply_fault(&mut self, event: FaultEvent, later: usize) -> Result<(), MeshError> {
         match event.act {
             FaultAction::Impair => self.impairments.impair(self.scenario, event.fault),
@@ -221,7 +222,7 @@ impl Stage<'_> {
             }
             FaultAction::Pause(number) => self.pause(number, true),
             FaultAction::Resume(number) => self.pause(number, false),
-            FaultAction::Fill(_) | FaultAction::Free(_) | FaultAction::Rot(_) => {} // said in `not_modelled`
+            FaultAction::Fill(_) | FaultAction::Free(_) | FaultAction::Rot(_) => {} // not modelled
         }
         while self.starting.try_join_next().is_some() {}
         Ok(())

@@ -1,4 +1,4 @@
-//! What was posted to processes, found again in what their nodes delivered.
+//! Matches what was posted with what the nodes delivered.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use crate::crypto::Digest;
 use crate::report::{Arrival, BatchRecord, Post};
 use crate::wire::MessageId;
 
-/// Author, slot and id of a batch, and whether all in it was published.
+/// Author, slot and id of a batch, and whether everything in it was published.
 type BatchKey = (Option<u32>, u64, Digest, bool);
 
-/// What a node holds, by author, slot and id of the batch.
+/// The messages that a node holds, by author, slot and id of the batch.
 type Groups<'a> = BTreeMap<(&'a str, u64, Digest), Vec<(MessageId, &'a Held)>>;
 
-/// Numbers of nodes by key.
+/// Node numbers by key.
 pub(super) struct Names<'a>(BTreeMap<&'a str, u32>);
 
 impl<'a> Names<'a> {
@@ -26,7 +26,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// What was posted, to be found again in what was delivered.
+/// What was posted, to be matched with what was delivered.
 pub(super) struct Posts<'a> {
     sent: &'a [Sent],
     pub posts: Vec<Post>,
@@ -87,7 +87,7 @@ impl<'a> Posts<'a> {
         }
     }
 
-    /// The post that this delivery is of: same id, author, slot and payload (as far as it is kept).
+    /// Finds the post that was delivered: same id, author, slot and (if still kept) payload.
     fn find(&self, id: MessageId, held: &Held) -> Option<u32> {
         if let Some(number) = self.by_id.get(&id) {
             let sent = self.sent.get(*number as usize)?;
@@ -97,9 +97,9 @@ impl<'a> Posts<'a> {
         self.unanswered.get(&(&*held.author, held.payload?)).copied()
     }
 
-    /// The batches that a node delivered. One that holds anything that was not published is
-    /// another batch than the published one; of a published one, all that was acknowledged must be
-    /// there.
+    /// Adds the batches that a node delivered. A batch with any message that was not published is
+    /// recorded as a different batch. A published batch counts only if all acknowledged messages
+    /// are there.
     pub fn arrive(
         &mut self,
         node: u32,
@@ -122,7 +122,7 @@ impl<'a> Posts<'a> {
             let batch = self.batch((names.get(author), seq, id, genuine));
             let mut ids: Vec<MessageId> = group.iter().map(|(id, _)| *id).collect();
             ids.sort_unstable();
-            // The same message in two rows was delivered twice.
+            // A message that occurs in two rows was delivered twice.
             let times = ids.chunk_by(|a, b| a == b).map(<[_]>::len).max().unwrap_or(1);
             ids.dedup();
             let posted = self.batches.get(batch as usize).map_or(0, |batch| {

@@ -1,5 +1,5 @@
-//! From what was seen of the processes of a run to its recording, in the shape that the simulator
-//! fills too, so that both worlds are judged by the same code.
+//! Builds the recording of a run from what was observed of its processes. The simulator fills the
+//! same form, so that both worlds are judged by the same code.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use crate::report::{
 };
 use crate::scenario::{Expect, Verdict};
 
-/// What a run was to be.
+/// The settings of a run that its recording states.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// What it is called.
+    /// The scenario's name, or the command's for a run without a scenario.
     pub name: String,
-    /// The command line that runs it again.
+    /// A command line that repeats the run.
     pub reproduce: String,
-    /// The seed by which faults chose whom they strike.
+    /// The seed that chose the nodes that faults strike; `None` without a scenario.
     pub seed: Option<u64>,
-    /// Liars that are tolerated.
+    /// The number of liars that the network tolerates.
     pub f: usize,
     /// The run's zero, in microseconds since 1970.
     pub zero: u64,
-    /// The bound of the liveness phase, in microseconds, if one was stated.
+    /// The bound of the liveness phase, in microseconds; `None` without a scenario.
     pub settle_us: Option<u64>,
     /// Faults that were injected; their times count from the run's zero.
     pub faults: Vec<FaultRecord>,
-    /// What processes cannot model, in words.
+    /// What real processes cannot model, in words.
     pub not_modelled: Vec<String>,
     /// Limits on the report's numbers.
     pub expects: Vec<Expect>,
@@ -44,7 +44,8 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// A run without faults or limits that is to pass; its zero is 1970.
+    /// Terms of a run without faults or limits that is expected to pass. The caller has to set
+    /// `zero`.
     pub fn plain(name: String, reproduce: String, f: usize) -> Self {
         Self {
             name,
@@ -61,24 +62,24 @@ impl Terms {
     }
 }
 
-/// A whole run, as seen from outside.
+/// A whole run, as observed from outside.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// Every node.
+    /// The nodes, by number.
     pub nodes: Vec<Seen>,
-    /// Every message that was posted.
+    /// All messages that were due.
     pub sent: Vec<Sent>,
-    /// From the first process being started to the observation, in seconds.
+    /// From the start of the first process to the observation, in seconds.
     pub wall_s: f64,
-    /// From the first process being started to all being linked, in seconds.
+    /// From the start of the first process until all honest nodes were linked, in seconds.
     pub start_s: Option<f64>,
-    /// What was noticed of the wall clock.
+    /// Steps of the wall clock that were noticed.
     pub clock_steps: Vec<ClockStep>,
-    /// It was stopped before its end.
+    /// Whether the run was stopped before its end.
     pub interrupted: bool,
 }
 
-/// The recording of a run.
+/// Builds the recording of a run.
 pub fn record(run: &Observed, terms: &Terms) -> Recording {
     let names = Names::of(&run.nodes);
     let mut posts = Posts::of(&run.sent, &names, terms.zero);
@@ -142,7 +143,8 @@ fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
         count: row.count,
     };
     let ban = |(key, reason): &(String, Option<String>)| {
-        // Nodes do not tell when they banned; it was at the first row that says why.
+        // Nodes do not report when they banned a peer: take the first rejection that explains the
+        // ban.
         let why = |row: &&RejectionDto| {
             row.link.as_ref() == Some(key) && reason.as_ref().is_none_or(|why| *why == row.reason)
         };

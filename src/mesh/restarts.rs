@@ -1,5 +1,5 @@
-//! What is known of nodes that were killed: their counters begin anew with each life, and one that
-//! stays dead tells nothing any more. So each is asked just before it dies.
+//! What is known of killed nodes. A node's counters start at zero in each incarnation, and a node
+//! that stays dead reports nothing, so each node is asked just before it is killed.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::launch::MeshNode;
 use super::observe::{held_by, look};
 use super::{Mesh, Seen};
 
-/// How long a node may take to tell of itself before it is killed.
+/// How long a node may take to report before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What nodes told before they were killed, by number.
+/// What nodes reported before they were killed, by number.
 pub(super) struct Restarts {
-    /// In whose names they deliver what counts.
+    /// Keys of the honest authors, whose batches are read.
     authors: Vec<String>,
     /// Bytes of the largest payload.
     size: usize,
@@ -22,17 +22,17 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
-    /// Nobody has died yet.
+    /// Starts without any killed node.
     pub fn new(mesh: &Mesh, size: usize) -> Self {
         let authors = mesh.honest().map(|node| node.entry.key.clone()).collect();
         Self { authors, size, past: mesh.nodes.iter().map(|_| None).collect() }
     }
 
-    /// Asks a node that is about to be killed. One that is not to come back is asked for what it
-    /// delivered as well: nothing is expected of the dead, but what they accepted counts.
+    /// Asks a node that is about to be killed. A node that will not come back is also asked for its
+    /// deliveries: none are expected of a dead node, but a forgery that it accepted counts.
     pub async fn ask(&mut self, node: &MeshNode, number: usize, for_good: bool) {
         let mut seen = Seen::new(&node.entry, &node.kinds);
-        // As much as it tells in time.
+        // On a timeout, keeps what it reported so far.
         let _ = timeout(LAST_WORDS, look(&node.client, node.entry.pid, &mut seen)).await;
         if for_good && seen.honest() {
             let told = held_by(&node.client, &self.authors, self.size, &mut seen.held);
@@ -47,7 +47,7 @@ impl Restarts {
         }
     }
 
-    /// Completes what is seen of the nodes now.
+    /// Adds what was known of earlier incarnations to what the nodes report now.
     pub fn complete(&self, mesh: &Mesh, seen: &mut [Seen]) {
         for ((now, past), node) in seen.iter_mut().zip(&self.past).zip(&mesh.nodes) {
             now.dead = node.killed;
@@ -61,7 +61,8 @@ impl Restarts {
     }
 }
 
-/// Adds an earlier life's counters. What is on disk (messages, rejections) the later one tells too.
+/// Adds the counters of an earlier incarnation. Messages and rejections are on disk, so the later
+/// one reports them too.
 fn add(now: &mut Seen, past: &Seen) {
     match (&mut now.status, &past.status) {
         (Some(now), Some(past)) => {

@@ -1,5 +1,4 @@
-//! The nodes of a mesh as those see them who post to them while they die, stand still and come
-//! back.
+//! The state of each node for the tasks that post to it, while nodes die, pause and come back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -10,27 +9,28 @@ use tokio::sync::Semaphore;
 use super::Mesh;
 use crate::client::Client;
 
-/// How often a node that is starting is asked whether it answers.
+/// Interval between two health checks of a node that is starting.
 const ASK: Duration = Duration::from_millis(10);
 
 /// All nodes, by number.
 pub(super) type Roster = Arc<Vec<Endpoint>>;
 
-/// Where one node is posted to.
+/// A node as a target of posts.
 pub(super) struct Endpoint {
-    /// Its key.
+    /// The node's key, in hex.
     pub key: String,
-    /// A client of it.
+    /// A client of the node's HTTP interface.
     pub client: Client,
-    /// Room for posts under way.
+    /// Permits for posts under way.
     pub places: Arc<Semaphore>,
-    /// Whether its process lives and has answered.
+    /// Whether the process is running and has answered.
     up: AtomicBool,
     paused: AtomicBool,
     deaths: AtomicU64,
 }
 
-/// All nodes of a mesh; none is known to answer yet.
+/// Creates the roster of a mesh; no node counts as up yet. `places` is the number of concurrent
+/// posts per node.
 pub(super) fn roster(mesh: &Mesh, places: usize) -> Roster {
     let endpoint = |node: &super::launch::MeshNode| Endpoint {
         key: node.entry.key.clone(),
@@ -44,24 +44,25 @@ pub(super) fn roster(mesh: &Mesh, places: usize) -> Roster {
 }
 
 impl Endpoint {
-    /// Whether it takes posts.
+    /// Whether the node accepts posts.
     pub fn is_open(&self) -> bool {
         self.up.load(SeqCst) && !self.paused.load(SeqCst)
     }
 
-    /// How often it was killed.
+    /// How often the node was killed.
     pub fn deaths(&self) -> u64 {
         self.deaths.load(SeqCst)
     }
 
-    /// It is about to be killed. To be said before it is: what fails from now on fails for that.
+    /// Marks the node as dying. Call this before killing it, so that posts that fail from now on
+    /// are excused.
     pub fn dies(&self) {
         self.deaths.fetch_add(1, SeqCst);
         self.up.store(false, SeqCst);
         self.paused.store(false, SeqCst);
     }
 
-    /// It stands still, or goes on.
+    /// Marks the node as paused or resumed.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, SeqCst);
     }
@@ -71,7 +72,7 @@ impl Endpoint {
         let deaths = self.deaths();
         while self.deaths() == deaths {
             if self.client.healthy().await {
-                // A death meanwhile has the last word.
+                // If the node was killed meanwhile, it is not up.
                 self.up.store(true, SeqCst);
                 if self.deaths() != deaths {
                     self.up.store(false, SeqCst);

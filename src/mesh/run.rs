@@ -1,4 +1,4 @@
-//! A run with load, from a linked mesh to a report.
+//! A run with load, from a linked mesh to the report.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use super::{Halt, Mesh, MeshError, Terms};
 use crate::client::Client;
 use crate::report::{Recording, Report};
 
-/// How long messages may take to be everywhere, after the last was posted, and more for bulk.
+/// How long messages may take to be everywhere after the last was posted; more for bulk.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Payload bytes, times honest nodes, that earn a second more.
+/// Payload bytes, times honest nodes, that add a second to `SETTLE`.
 const BYTES_PER_S: u64 = 8 << 20;
 
-/// Publishes the load through the honest nodes, waits until it is everywhere and every attack was
-/// tried on somebody (both with a deadline), and tells what was observed, and the verdict on it. A
-/// run that is to stop tells what was observed until then.
+/// Publishes the load through the honest nodes, waits until every message is everywhere and every
+/// liar has reached an honest node (both with a deadline), and returns the recording and the
+/// report. A run that is stopped reports what was observed until then.
 ///
 /// # Errors
-/// When a node dies or an honest one does not answer.
+/// If a node dies or an honest one does not answer.
 pub async fn measure_run(
     mesh: &mut Mesh,
     load: &Load,

@@ -1,4 +1,4 @@
-//! The clock of a run, and what is noticed of the wall clock while the run goes on.
+//! The clock of a run, and the steps of the wall clock that are noticed during the run.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -8,15 +8,14 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, Steps};
 use crate::report::ClockStep;
 
-/// How often the wall clock is looked at.
+/// Interval between two looks at the wall clock.
 const LOOK: Duration = Duration::from_millis(200);
-/// What counts as set: far more than a latency.
+/// The smallest step that counts as the clock being set: far more than a latency.
 const SET: Duration = Duration::from_secs(1);
-/// Steps that are kept.
+/// Maximum number of steps that are kept.
 const MOST: usize = 100;
 
-/// Microseconds since 1970, by the wall clock when this was first asked, and the monotonic clock
-/// since.
+/// Microseconds since 1970: the wall clock at the first call, and the monotonic clock from then on.
 pub(super) fn now() -> u64 {
     clock().now().0
 }
@@ -26,15 +25,15 @@ fn clock() -> &'static Clock {
     CLOCK.get_or_init(Clock::start)
 }
 
-/// Looks at the wall clock until it is dropped.
+/// Watches the wall clock until it is dropped.
 pub(super) struct Watch {
-    /// When it was, by the run's clock, and how far.
+    /// When each step was noticed, by the run's clock, and the step.
     found: Arc<Mutex<Vec<(u64, crate::clock::Step)>>>,
     task: JoinHandle<()>,
 }
 
 impl Watch {
-    /// From now on; a step before counts for nothing.
+    /// Starts to watch; earlier steps are ignored.
     pub fn start() -> Self {
         let found = Arc::new(Mutex::new(Vec::new()));
         let (seen, mut steps) = (Arc::clone(&found), Steps::default());
@@ -52,14 +51,15 @@ impl Watch {
         Self { found, task }
     }
 
-    /// How far the wall clock was set so far, if it was; not what the machine slept.
+    /// Returns how far the wall clock has been set in all, if at least `SET`. Time that the machine
+    /// slept does not count.
     pub fn set(&self) -> Option<Duration> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let by = found.iter().map(|(_, step)| step.by.saturating_sub(step.slept)).sum::<i64>();
         Some(Duration::from_micros(by.unsigned_abs())).filter(|by| *by >= SET)
     }
 
-    /// What was noticed, in a run that began then.
+    /// Returns the steps noticed; `zero` is the run's zero in microseconds since 1970.
     pub fn found(&self, zero: u64) -> Vec<ClockStep> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let step = |(at, step): &(u64, crate::clock::Step)| ClockStep {

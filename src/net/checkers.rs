@@ -1,7 +1,8 @@
-//! Signature checks on threads of their own: the reactor never verifies.
+//! Signature checks on dedicated threads: the reactor never verifies.
 //!
-//! The queue has no bound of its own, as an unanswered question would hold the node's memory for
-//! ever; the driver takes no frames while [`Checkers::len`] is above [`FULL`].
+//! The queue itself is unbounded, because a check that is never answered would hold the node's
+//! memory for ever. Instead, the driver takes no frames while [`Checkers::len`] is [`FULL`] or
+//! above.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering::Relaxed};
@@ -18,12 +19,12 @@ use crate::wire::SignedSlot;
 
 /// Checks that may wait before links are held back.
 pub(super) const FULL: usize = 1024;
-/// Most threads: beyond that the driver is the bottleneck.
+/// Most threads; with more, the driver is the bottleneck.
 const THREADS: usize = 4;
-/// Most checks that a thread takes, and answers, at once.
+/// Most checks that a thread takes and answers at once.
 const BATCH: usize = 16;
 
-/// One question.
+/// One signature to check.
 pub(super) struct Job {
     pub token: Token,
     pub key: PublicKey,
@@ -46,7 +47,8 @@ struct Shared {
     meter: Arc<Meter>,
 }
 
-/// The pool. Dropping it ends and joins its threads; what still waits is not answered.
+/// The thread pool. Dropping it ends and joins the threads; checks that still wait are not
+/// answered.
 pub(super) struct Checkers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -54,7 +56,7 @@ pub(super) struct Checkers {
 
 impl Checkers {
     /// # Errors
-    /// When the operating system gives no thread.
+    /// When the operating system does not start a thread.
     pub fn new(mail: Arc<Queue>, meter: Arc<Meter>) -> io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         let (queue, work) = (Mutex::default(), Condvar::new());
@@ -72,7 +74,7 @@ impl Checkers {
         Ok(pool)
     }
 
-    /// Asks; the answer comes by mail.
+    /// Queues a check; the answer arrives on the driver's queue.
     pub fn ask(&self, job: Job) {
         let waiting = {
             let mut queue = lock(&self.shared.queue);
@@ -83,12 +85,12 @@ impl Checkers {
         self.shared.work.notify_one();
     }
 
-    /// Of each thread.
+    /// The pulse of each thread.
     pub fn pulses(&self) -> Vec<Pulse> {
         self.shared.pulses.clone()
     }
 
-    /// Checks that wait.
+    /// Number of checks that wait.
     pub fn len(&self) -> usize {
         lock(&self.shared.queue).jobs.len()
     }
@@ -121,7 +123,8 @@ impl Shared {
         }
     }
 
-    /// A fair share of what waits; `None` to end.
+    /// Waits for checks and takes an even share of them, at most [`BATCH`]; `None` when the pool
+    /// stops.
     fn next(&self) -> Option<Vec<Job>> {
         let mut queue = lock(&self.queue);
         loop {

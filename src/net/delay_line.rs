@@ -1,4 +1,4 @@
-//! A delay line: bytes that were written leave later, in order, as over a slow or distant link.
+//! A delay line: written bytes leave later and in order, as over a slow or distant link.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,28 +8,29 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::impairment::Impairment;
 
-/// Bytes under way beyond which nothing more is taken: a link of 100 ms carries 20 MB/s.
+/// Bytes in flight above which no more are accepted: a link with a delay of 100 ms can carry 20
+/// MB/s.
 const FULL: usize = 2 << 20;
-/// How far ahead of the rate bytes are taken; the others wait in the outbox, which knows what
-/// matters least.
+/// How far ahead of the rate bytes are accepted. The others wait in the outbox, which drops the
+/// least important.
 const AHEAD: Duration = Duration::from_millis(50);
-/// Pieces a second into which bytes are cut under a rate, and their largest.
+/// Pieces per second into which bytes are cut under a rate limit, and the largest piece in bytes.
 const PIECES_PER_S: u64 = 20;
 const LARGEST: usize = 64 << 10;
-/// Longest time that any part of the reckoning comes to; what is later is never.
+/// Upper bound of each delay computed here, so that sums of times cannot overflow.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Bytes on their way.
+/// The bytes in flight on one link.
 pub(super) struct DelayLine {
     pieces: VecDeque<(Instant, Vec<u8>)>,
     bytes: usize,
-    /// When the last piece taken has left the sender, as far as the rate goes.
+    /// When the last accepted piece leaves the sender under the rate limit.
     free_at: Option<Instant>,
     rng: ChaCha8Rng,
 }
 
 impl DelayLine {
-    /// Nothing is on its way. The seed is for jitter.
+    /// Creates an empty delay line; the seed is for jitter.
     pub fn new(seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed);
         Self { pieces: VecDeque::new(), bytes: 0, free_at: None, rng }
@@ -39,12 +40,12 @@ impl DelayLine {
         self.pieces.is_empty()
     }
 
-    /// Whether it takes more now.
+    /// Whether more bytes are accepted at `now`.
     pub fn has_room(&self, now: Instant) -> bool {
         self.bytes < FULL && self.free_at.is_none_or(|free| free <= now + AHEAD)
     }
 
-    /// Takes bytes that are written now.
+    /// Accepts bytes written at `now`.
     pub fn push(&mut self, bytes: &[u8], impairment: &Impairment, now: Instant) {
         let jitter = u64::try_from(impairment.jitter.min(LONGEST).as_nanos()).unwrap_or(u64::MAX);
         let jitter = Duration::from_nanos(self.rng.random_range(0..=jitter));
@@ -61,7 +62,7 @@ impl DelayLine {
                 leaves = begins + Duration::from_nanos(nanos).min(LONGEST);
                 self.free_at = Some(leaves);
             }
-            // Order is kept, whatever jitter and changes of the delay come to.
+            // Jitter and changes of the delay must not reorder pieces.
             let last = self.pieces.back().map(|(arrives, _)| *arrives);
             let arrives = last.map_or(leaves + later, |last| last.max(leaves + later));
             self.bytes += piece.len();
@@ -69,7 +70,7 @@ impl DelayLine {
         }
     }
 
-    /// The next piece that has arrived.
+    /// Takes the next piece that is due at `now`.
     pub fn take_due(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.pieces.front().filter(|(arrives, _)| *arrives <= now)?;
         let (_, piece) = self.pieces.pop_front()?;
@@ -77,7 +78,7 @@ impl DelayLine {
         Some(piece)
     }
 
-    /// When a piece arrives or there is room again.
+    /// When the next piece is due or there is room again.
     pub fn wake_at(&self, now: Instant) -> Option<Instant> {
         let piece = self.pieces.front().map(|(arrives, _)| *arrives);
         let room = self.free_at.filter(|free| *free > now + AHEAD);

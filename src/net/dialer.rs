@@ -1,4 +1,4 @@
-//! Dials: a connection, then TLS with the member that was dialled, within a deadline.
+//! Dials: a connection, then TLS with the member that was dialled, all within a deadline.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,20 +18,21 @@ use super::tls::{Tls, peer_of, server_name};
 use crate::crypto::PublicKey;
 use crate::protocol::Network;
 
-/// Dials under way at once.
+/// Most dials in progress.
 const AT_ONCE: usize = 16;
-/// Dials that wait for their turn; one more fails at once.
+/// Most dials that wait for their turn; one more fails at once.
 const WAITING: usize = 1024;
-/// A connection and a handshake together.
+/// Deadline of a dial: connection and handshake together.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Dials that fail in a row before it is logged: at a start others may not be there yet.
+/// Consecutive failures before a member is logged as unreachable: at start the others may not be up
+/// yet.
 const UNREACHED: u32 = 3;
 
-/// Dials for the driver, which owns it. Dropping it ends the dials under way.
+/// Dials members. Owned by the driver; dropping it ends the dials in progress.
 pub(super) struct Dialer {
     tls: Arc<Tls>,
     network: Arc<Network>,
-    /// The node's own address, when it is a loopback address: limits are by address.
+    /// The node's own address if it is a loopback address, as peers limit handshakes by address.
     source: Option<IpAddr>,
     mail: Arc<Queue>,
     lab: Option<Impairments>,
@@ -40,7 +41,7 @@ pub(super) struct Dialer {
     tasks: JoinSet<()>,
 }
 
-/// A dial owes one arrival, however it ends.
+/// Reports the outcome of a dial on drop: exactly one link event, however the dial ends.
 struct Owed {
     arrival: Option<LinkEvent>,
     mail: Arc<Queue>,
@@ -60,7 +61,7 @@ impl Drop for Owed {
     }
 }
 
-/// Members that cannot be reached, so that it is logged once: an operator looks for why.
+/// Counts consecutive failures by member, so that an unreachable member is logged once.
 #[derive(Clone, Default)]
 struct Failures {
     of: Arc<Mutex<BTreeMap<PublicKey, u32>>>,
@@ -105,7 +106,7 @@ impl Dialer {
         }
     }
 
-    /// Dials a member, now or when it is its turn; answered by one arrival.
+    /// Dials a member, at once or when it is its turn. Exactly one link event reports the outcome.
     pub fn dial(&mut self, peer: PublicKey) {
         if self.waiting.len() >= WAITING {
             return self.mail.arrival(LinkEvent::DialFailed { peer });
@@ -114,7 +115,8 @@ impl Dialer {
         self.advance();
     }
 
-    /// Begins what may begin. To be called when a dial has ended.
+    /// Starts dials that wait while fewer than [`AT_ONCE`] are in progress. Must be called when a
+    /// dial has ended.
     pub fn advance(&mut self) {
         while self.tasks.try_join_next().is_some() {}
         while self.tasks.len() < AT_ONCE
@@ -152,8 +154,8 @@ impl Dialer {
     }
 }
 
-/// What an impaired dial takes longer: as long as there is a cut, and two round trips, one of TCP
-/// and one of TLS.
+/// Delays a dial by the link's impairment: until no cut is in force, and by two round trips, one
+/// for TCP and one for TLS.
 async fn travel(mut conditions: Conditions) {
     conditions.mended().await;
     let delay = conditions.now().delay;

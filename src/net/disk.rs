@@ -1,10 +1,9 @@
-//! What the driver has asked of the store and not been answered, so that its memory is bounded:
-//! links are held back while too much waits to be written, and old batches are read a few at a
-//! time.
+//! Requests to the store that are not answered yet, kept so that memory stays bounded: links are
+//! held back while too much waits to be written, and old batches are read a few at a time.
 //!
-//! A neighbour's batch is in its lane before it is on disk. If it cannot be written, as on a full
-//! disk, it waits here and is handed in again: the node must not claim for long what it does not
-//! hold, and nobody else would know that it is missing.
+//! A neighbour's batch enters its lane before it is on disk. If it cannot be written, for example
+//! because the disk is full, it waits here and is written again later: the node must not claim for
+//! long what it does not hold, and no other node would notice that it is missing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -17,13 +16,13 @@ use crate::wire::BatchId;
 /// Bytes and records that may wait to be written before links are held back.
 const FULL_BYTES: usize = 16 << 20;
 const FULL_RECORDS: usize = 4096;
-/// Reads that the store has at once: each may bring a batch of a megabyte.
+/// Concurrent reads in the store, each of up to one batch of about 1 MiB.
 const READING: usize = 8;
 /// Reads that may wait before links are held back.
 const FULL_READS: usize = 4096;
-/// What a record takes beside its body.
+/// Assumed size of a record beside its body, in bytes.
 const OVERHEAD: usize = 512;
-/// Pause before records that could not be written are handed in again.
+/// Pause before failed records are written again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 struct Read {
@@ -35,17 +34,18 @@ struct Read {
 
 struct Writing {
     bytes: usize,
-    /// What is handed in again if it fails. Whoever waits for another record is told instead.
+    /// The record to write again if writing fails; `None` for records whose failure the state
+    /// machine must hear of.
     kept: Option<Record>,
 }
 
-/// The store, and what is open with it.
+/// The store and the requests that it has not answered.
 pub(super) struct Disk {
     store: Store,
     writing: BTreeMap<Token, Writing>,
     bytes: usize,
     failed: Vec<Token>,
-    /// The newest holes of each author that are not written yet.
+    /// Token of each author's newest `Holes` record that is not written yet.
     holes: BTreeMap<PublicKey, Token>,
     again: Option<Instant>,
     reading: usize,
@@ -71,7 +71,7 @@ impl Disk {
             Record::Batch(stored) => Some(stored.batch.body.len()),
             Record::Holes { holes, .. } => Some(size_of_val(&holes[..])),
             Record::Ban(_) => Some(0),
-            // The store bounds these itself, and may take its time: they must hold nobody back.
+            // The store bounds these itself and may take its time; they must not hold back links.
             Record::Rejection(_) => None,
         };
         if let Some(body) = body {
@@ -87,8 +87,8 @@ impl Disk {
         self.store.write(token, record, durability);
     }
 
-    /// What is to be handed in again. Holes are kept in place of those before: older ones that
-    /// found no room must not come after newer ones.
+    /// The record to write again, if any. `Holes` replace earlier ones of the same author, so an
+    /// older record that failed must not be written after a newer one.
     fn kept(&self, token: Token) -> Option<&Record> {
         let record = self.writing.get(&token)?.kept.as_ref()?;
         match record {
@@ -97,7 +97,7 @@ impl Disk {
         }
     }
 
-    /// Whether a batch of that slot is to be handed in again, or not answered yet.
+    /// Whether a batch of this slot is to be written again, or its write is not answered yet.
     fn waits(&self, author: &PublicKey, seq: u64) -> bool {
         let of_slot = |writing: &Writing| match &writing.kept {
             Some(Record::Batch(stored)) => {
@@ -133,7 +133,8 @@ impl Disk {
         }
     }
 
-    /// An answer has come, of the store or of somebody else; whether the machine is to hear it.
+    /// Takes note of an answer from the store or from a checker; returns whether to pass it to the
+    /// state machine.
     pub fn answered(&mut self, answer: &Input) -> bool {
         match answer {
             Input::WriteFailed { token } if self.kept(*token).is_some() => {
@@ -142,8 +143,8 @@ impl Disk {
                 return false;
             }
             Input::Written { token } | Input::WriteFailed { token } => self.done(*token),
-            // What still waits for room is not lost: its row is yet to be written. Told otherwise,
-            // the node would fetch and deliver it again.
+            // A batch that still waits to be written is not lost. If the node were told that its
+            // row is damaged, it would fetch and deliver the batch again.
             Input::Damaged { author, seq, .. } if self.waits(author, *seq) => return false,
             Input::Read { .. } => {
                 self.reading = self.reading.saturating_sub(1);
@@ -154,12 +155,12 @@ impl Disk {
         true
     }
 
-    /// When [`Disk::retry`] has something to do.
+    /// When [`Disk::retry`] next has something to do.
     pub fn retry_at(&self) -> Option<Instant> {
         self.again
     }
 
-    /// Hands in again what could not be written, if it is time.
+    /// Writes failed records again, if it is time.
     pub fn retry(&mut self, now: Instant) {
         if self.again.is_none_or(|again| now < again) {
             return;
@@ -173,31 +174,31 @@ impl Disk {
         }
     }
 
-    /// Whether so much waits that no more should be caused.
+    /// Whether so much waits that links must be held back.
     pub fn is_full(&self) -> bool {
         self.bytes >= FULL_BYTES
             || self.writing.len() >= FULL_RECORDS
             || self.reads.len() >= FULL_READS
     }
 
-    /// Whether everything handed in is written, but for what cannot be.
+    /// Whether every record is written, except those that failed.
     pub fn is_idle(&self) -> bool {
         self.writing.len() == self.failed.len()
     }
 
-    /// The wall clock was set, and is so far ahead of the node's now, in microseconds.
+    /// Records that the wall clock is now `ahead` microseconds ahead of the node's clock.
     pub fn clock_stepped(&self, ahead: i64) {
         self.store.clock_stepped(ahead);
     }
 
-    /// Records that wait to be written.
+    /// Number of records and reads that the store has not answered.
     pub fn waiting(&self) -> usize {
         self.store.queue_len()
     }
 
-    /// Writes what was handed in, syncs, and ends the store's threads. Blocks. While something
-    /// could not be written it is no clean end: the node took it for held, and the next start
-    /// has to look what is missing.
+    /// Writes all accepted records, syncs, and ends the store's threads. Blocks. If a record has
+    /// failed this is not a clean end: the node considered it held, so the next start has to scan
+    /// for what is missing.
     pub fn close(self) {
         if self.failed.is_empty() { self.store.close() } else { drop(self.store) }
     }
@@ -234,7 +235,7 @@ mod tests {
             Record::Holes { author, tip, holes }
         };
         let mut disk = Disk::new(store);
-        // Whether or not the newer ones are handed in before the older ones have failed.
+        // In both orders: the newer holes are written after or before the older ones have failed.
         for (older, newer, early) in [(1, 2, true), (3, 4, false)] {
             disk.write(Token(older), record(10 * older), Durability::Lazy);
             // The test says what became of it, whatever did.

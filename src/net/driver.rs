@@ -1,9 +1,10 @@
-//! The driver: the one task that owns the state machine. It carries out what the machine wants and
-//! tells it what the world did, and never waits for a peer, a disk or a check.
+//! The driver: the only task that owns the state machine. It carries out the machine's outputs,
+//! feeds it inputs, and never waits for a peer, the disk or a signature check.
 //!
-//! Order of a turn, each part bounded: outputs (after every input), frames, answers, commands,
-//! dials, timer, shutdown. Between turns it yields; when a turn found nothing to do it sleeps until
-//! the machine's deadline or the queue's bell.
+//! Order of a turn, with each part bounded: frames, answers, commands, link events, timer; the
+//! machine's outputs are carried out after every input. Between turns the driver yields. After a
+//! turn that found nothing to do it sleeps until the machine's deadline or until the queue wakes
+//! it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
@@ -33,21 +34,21 @@ use crate::clock::{Clock, Steps};
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId, Time};
 
-/// Most of each thing that one turn takes.
+/// Bounds of one turn: frames and their bytes, answers, commands, link events.
 const FRAMES: usize = 64;
 const FRAME_BYTES: usize = 1 << 20;
 const ANSWERS: usize = 256;
 const COMMANDS: usize = 64;
 const ARRIVALS: usize = 32;
-/// Links with one peer at once, those that are being closed too; the node wants one.
+/// Most links with one peer, including those being closed; the state machine wants one.
 const LINKS_PER_PEER: usize = 4;
-/// The machine is woken by its deadline at most this often.
+/// Shortest time between two wake-ups of the machine by its deadline.
 const WAKE_GAP: Duration = Duration::from_micros(200);
-/// The wall clock is looked at this often.
+/// Interval at which the wall clock is checked for steps.
 const CLOCK_PAUSE: Duration = Duration::from_secs(10);
-/// For acknowledging what was accepted, once the node is asked to stop.
+/// Time to finish and acknowledge accepted work once the node is asked to stop.
 const STOPPING: Duration = Duration::from_secs(3);
-/// For closing links, beyond the deadline that each link has itself.
+/// Time for all links to close, longer than the deadline that each link has itself.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// A link as the driver knows it.
@@ -57,7 +58,7 @@ pub(super) struct Entry {
     pub closing: bool,
 }
 
-/// All that the driver owns.
+/// The driver's state.
 pub(super) struct Driver {
     pub actor: Actor,
     pub clock: Clock,
@@ -83,7 +84,7 @@ pub(super) struct Driver {
     stop_by: Option<Instant>,
 }
 
-/// What a driver is made of.
+/// Arguments of [`Driver::new`].
 pub(super) struct Parts {
     pub actor: Actor,
     pub clock: Clock,
@@ -126,7 +127,7 @@ impl Driver {
         }
     }
 
-    /// Runs until the node was asked to stop and has finished what it accepted.
+    /// Runs until the node is asked to stop and has finished what it accepted.
     pub async fn run(mut self) {
         self.drain();
         loop {
@@ -148,7 +149,7 @@ impl Driver {
         self.finish().await;
     }
 
-    /// One turn; whether there may be more to do at once.
+    /// Runs one turn; returns whether there may be more to do at once.
     fn turn(&mut self) -> bool {
         self.collect();
         self.disk.retry(Instant::now());
@@ -177,14 +178,14 @@ impl Driver {
         self.drain();
     }
 
-    /// Carries out everything that the machine wants.
+    /// Carries out all pending outputs of the machine.
     pub fn drain(&mut self) {
         while let Some(act) = self.actor.poll() {
             self.carry_out(act);
         }
     }
 
-    /// Whether checks or the disk are so far behind that links must be held back.
+    /// Whether signature checks or the disk are so far behind that links must be held back.
     fn is_congested(&self) -> bool {
         self.checkers.len() >= checkers::FULL || self.disk.is_full()
     }
@@ -196,7 +197,7 @@ impl Driver {
                 break;
             }
             if self.is_congested() {
-                return false; // an answer will wake us
+                return false; // an answer will wake the driver
             }
             let links = &self.links;
             let Some(id) = self.round_robin.turn(|id| links.get(&id)?.link.inbox.peek()) else {
@@ -217,7 +218,7 @@ impl Driver {
         true
     }
 
-    /// Tells a malicious node that everything it handed out on a link is written.
+    /// Tells a malicious node that everything it sent on a link is written.
     fn serve_drained(&mut self) -> bool {
         let drained = std::mem::take(&mut self.drained);
         let mut any = false;
@@ -255,7 +256,7 @@ impl Driver {
                     let taken = self.actor.submit(now, *batch);
                     self.waiters.submit(taken, answer);
                 }
-                // Whoever asked and does not listen any more needs no answer.
+                // A caller that has stopped listening needs no answer.
                 Command::Snapshot(answer) => drop(answer.send(self.actor.snapshot())),
                 Command::Attempts(answer) => drop(answer.send(self.actor.attempts().cloned())),
             }
@@ -304,7 +305,7 @@ impl Driver {
         }
     }
 
-    /// When to go on though nobody rings.
+    /// When the driver must run next even if nothing wakes it.
     fn alarm(&self) -> Option<Instant> {
         let deadline = self.actor.deadline().map(|at| at.max(self.woken.after(WAKE_GAP)));
         let deadline = deadline.and_then(|at| self.clock.instant(at));
@@ -338,7 +339,7 @@ impl Driver {
         }
     }
 
-    /// The link that may still be used, if it is there.
+    /// The link with this id, unless it is closed or being closed.
     pub fn open(&self, id: LinkId) -> Option<&Arc<Link>> {
         self.links.get(&id).filter(|entry| !entry.closing).map(|entry| &entry.link)
     }
@@ -358,7 +359,7 @@ impl Driver {
     }
 
     async fn finish(mut self) {
-        // Whoever still waits learns that the node stops: their senders are dropped.
+        // Dropping the senders tells callers that still wait that the node stops.
         self.commands.close();
         self.actor.conclude();
         self.drain();

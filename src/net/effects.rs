@@ -1,4 +1,4 @@
-//! Carries out what the state machine wants.
+//! Carries out the state machine's outputs and a liar's effects.
 
 use super::checkers::Job;
 use super::driver::Driver;
@@ -52,11 +52,11 @@ impl Driver {
                 self.disk.write(token, record, durability);
             }
             Output::Read { token, author, seq, id } => self.disk.read(token, author, seq, id),
-            // Whatever is read is checked, and a bad row set aside.
+            // Every read checks the row, and a damaged row is set aside.
             Output::Doubt { token, author, seq, id } => {
                 self.disk.read(token, author, seq, Some(id));
             }
-            // Streams are woken by the commit of its `Write`, which came just before.
+            // The commit of the preceding `Write` wakes streams.
             Output::Deliver(_) => {}
             Output::Published { ticket, id, seq } => {
                 self.waiters.published(ticket, Some((id, seq)));
@@ -66,7 +66,7 @@ impl Driver {
         }
     }
 
-    /// An operator wants to know whom the node holds to be a liar, and for what.
+    /// Logs which member the node considers a liar and why, for the operator.
     fn log_blame(&mut self, link: LinkId, why: CloseWhy) {
         let reason = match why {
             CloseWhy::Blamed(reason) => reason,

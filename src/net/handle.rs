@@ -1,4 +1,4 @@
-//! What the API holds of a running node: commands to it, and views of it.
+//! The handle of a running node: commands to it, and views of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,36 +17,36 @@ use crate::protocol::{Network, PublishError, Refusal, Snapshot, Time};
 use crate::store;
 use crate::wire::{Batch, BatchId, Entry, MessageId};
 
-/// Commands that may wait for the driver; a caller beyond that waits itself.
+/// Most commands that wait for the driver; further callers wait for room.
 pub(super) const COMMANDS: usize = 1024;
 
-/// Checks that take longer are stuck: a thread has at most 16 at once, of 50 µs each.
+/// A checker busy for longer is stuck: it takes at most 16 checks at once, of 50 µs each.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// Why a message was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PublishFailure {
-    /// It was not taken.
+    /// The node did not accept the message.
     #[error(transparent)]
     Refused(#[from] PublishError),
-    /// It could not be written to disk, and is not published.
+    /// It could not be written to disk and is not published.
     #[error("it could not be written to disk")]
     NotWritten,
-    /// The node is stopping, and took no message or could not say what became of it.
+    /// The node is stopping: it did not accept the message, or its fate is unknown.
     #[error("the node is stopping")]
     Stopping,
 }
 
-/// Why a batch that was signed elsewhere was not taken.
+/// Why a batch that was signed elsewhere was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SubmitFailure {
-    /// It was not taken.
+    /// The node did not accept the batch for checking.
     #[error(transparent)]
     Refused(#[from] PublishError),
-    /// It was looked at and refused.
+    /// The node checked the batch and refused it.
     #[error("refused: {0:?}")]
     Refusal(Refusal),
-    /// The node is stopping.
+    /// The node is stopping; the batch's fate is unknown.
     #[error("the node is stopping")]
     Stopping,
 }
@@ -54,7 +54,7 @@ pub enum SubmitFailure {
 pub(super) type Published = Result<(MessageId, u64), PublishFailure>;
 pub(super) type Submitted = Result<BatchId, SubmitFailure>;
 
-/// A command to the driver, with where its answer goes.
+/// A command to the driver, with the sender for its answer.
 pub(super) enum Command {
     Publish(Entry, oneshot::Sender<Published>),
     Submit(Box<Batch>, oneshot::Sender<Submitted>),
@@ -62,7 +62,7 @@ pub(super) enum Command {
     Attempts(oneshot::Sender<Option<Attempts>>),
 }
 
-/// A running node, from outside. Cheap to clone; outlives the node harmlessly.
+/// Handle of a running node. Cheap to clone; harmless to keep after the node has ended.
 #[derive(Clone)]
 pub struct Handle {
     inner: Arc<Inner>,
@@ -99,7 +99,7 @@ impl Handle {
             .unwrap_or(Err(PublishFailure::Stopping))
     }
 
-    /// Hands in a batch that an author signed elsewhere; returns its id once it is synced to disk.
+    /// Submits a batch that its author signed elsewhere; returns its id once it is synced to disk.
     ///
     /// # Errors
     /// See [`SubmitFailure`].
@@ -109,27 +109,28 @@ impl Handle {
             .unwrap_or(Err(SubmitFailure::Stopping))
     }
 
-    /// The node at this moment; `None` while it stops.
+    /// Takes a snapshot of the node; `None` while it stops or after it has ended.
     pub async fn snapshot(&self) -> Option<Snapshot> {
         self.ask(Command::Snapshot).await
     }
 
-    /// What a malicious node has tried; `None` on an honest node, or while it stops.
+    /// The attempts of a malicious node; `None` for an honest node, or while it stops.
     pub async fn attempts(&self) -> Option<Attempts> {
         self.ask(Command::Attempts).await.flatten()
     }
 
-    /// What a malicious node does; `None` on an honest one.
+    /// The behaviours of a malicious node; `None` for an honest one.
     pub fn malicious(&self) -> Option<&Spec> {
         self.inner.malicious.as_ref()
     }
 
-    /// What is done to its links, to be changed; `None` unless it was started for a lab.
+    /// The impairments of the node's links, which can be changed; `None` unless it was started for
+    /// a lab.
     pub fn lab(&self) -> Option<&Impairments> {
         self.inner.lab.as_ref()
     }
 
-    /// The network.
+    /// The network of the node.
     pub fn network(&self) -> &Arc<Network> {
         &self.inner.network
     }
@@ -139,32 +140,32 @@ impl Handle {
         self.inner.key
     }
 
-    /// When it started.
+    /// Start of the node, by its clock.
     pub fn started_at(&self) -> Time {
         self.inner.started_at
     }
 
-    /// The time by its clock, which never jumps: what it logs is logged by that.
+    /// The time by the node's clock, which never jumps and which also stamps its logs and records.
     pub fn now(&self) -> Time {
         self.inner.clock.now()
     }
 
-    /// A reader of its store.
+    /// A reader of the node's store.
     pub fn reader(&self) -> store::Reader {
         self.inner.reader.clone()
     }
 
-    /// A counter that grows with every commit that added messages or rejections.
+    /// A counter that grows with every commit that readers of messages, gaps or rejections may see.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.inner.commits.clone()
     }
 
-    /// Counters of its links and of the work that they make.
+    /// Counters of the node's links and of the work that they cause.
     pub fn traffic(&self) -> Traffic {
         self.inner.meter.read()
     }
 
-    /// What keeps its threads from their work, in words; `None` if nothing does.
+    /// What is wrong with the node's threads or files, as text; `None` if nothing is.
     pub fn trouble(&self) -> Option<String> {
         let stuck = |pulse: &&Pulse| pulse.is_gone() || pulse.busy_for() >= STUCK;
         let checkers = self.inner.checkers.iter().find(stuck);
@@ -175,7 +176,7 @@ impl Handle {
         checkers.or_else(|| self.inner.health.trouble())
     }
 
-    /// Sends a command and waits for its answer; `None` when the driver is gone or going.
+    /// Sends a command and waits for its answer; `None` if the driver has ended or is stopping.
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (answer, asked) = oneshot::channel();
         self.inner.commands.send(command(answer)).await.ok()?;

@@ -1,6 +1,7 @@
-//! Who may begin an inbound handshake. A handshake costs us far more than its caller (about 0.35 ms
-//! of a core), so all of them together have a budget, each address has a bucket, and addresses of
-//! the network file and of recently linked peers have a share that nobody else can use up.
+//! Limits inbound handshakes. A handshake costs the node far more than its caller (about 0.35 ms of
+//! a core). All handshakes together therefore have a budget, each address has a bucket, and
+//! addresses in the network file and of recently linked peers have a share that others cannot use
+//! up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -8,24 +9,26 @@ use std::net::IpAddr;
 use super::traffic::Inbound;
 use crate::protocol::{Bucket, Rate, Time};
 
-/// Addresses without a place in the file whose buckets are remembered.
+/// Most addresses whose buckets are remembered.
 const REMEMBERED: usize = 4096;
-/// Addresses of recently linked peers that count as known.
+/// Most addresses of recently linked peers that count as known.
 const RECENT: usize = 256;
-/// Handshakes under way of addresses that the file does not list, and of strangers among them. An
-/// address that it lists has places of its own, which nobody can take.
+/// Most handshakes in progress from addresses that the network file does not list, and from
+/// strangers among them. A listed address has a limit of its own, which no other address can use
+/// up.
 const HALF_OPEN_UNLISTED: usize = 64;
 const HALF_OPEN_STRANGERS: usize = 24;
-/// Handshakes under way from one address, for each member that the file lists there.
+/// Most handshakes in progress from one address, for each member that the file lists there.
 const HALF_OPEN_EACH: usize = 4;
-/// Handshakes a second of known addresses and of strangers: 285 × 0.35 ms is 10 % of a core.
+/// Handshakes per second of known addresses and of strangers: 285 × 0.35 ms is 10 % of a core.
 const KNOWN: Rate = Rate { per_s: 200, burst: 128 };
 const STRANGERS: Rate = Rate { per_s: 85, burst: 64 };
-/// Handshakes a second from one address, for each member that the file lists there. Less in a large
-/// network, so that a third of its members at full rate take no more than half of what is there.
+/// Handshakes per second from one address, for each member that the file lists there. The rate is
+/// lower in a large network, so that a third of its members at full rate use at most half of
+/// [`KNOWN`].
 const EACH: Rate = Rate { per_s: 10, burst: 24 };
 
-/// For several members behind one address.
+/// The rate for several members behind one address.
 fn times_over(Rate { per_s, burst }: Rate, times: u64) -> Rate {
     Rate { per_s: per_s.saturating_mul(times), burst: burst.saturating_mul(times) }
 }
@@ -37,16 +40,16 @@ struct Address {
     half_open: usize,
 }
 
-/// The limiter. Owned by the listener; pure.
+/// The limiter. Owned by the listener; does no I/O.
 pub(super) struct HandshakeLimiter {
-    /// How many members the file lists at an address.
+    /// Number of members that the network file lists at each address.
     listed: BTreeMap<IpAddr, u64>,
-    /// What a listed member may do.
+    /// Rate of each listed member.
     each: Rate,
-    /// Recently linked peers' addresses, oldest first.
+    /// Addresses of recently linked peers that the file does not list, oldest first.
     recent: Vec<IpAddr>,
     addresses: BTreeMap<IpAddr, Address>,
-    /// The addresses again, by when they were last seen.
+    /// The same addresses, ordered by when they were last seen.
     by_age: BTreeSet<(u64, IpAddr)>,
     seen: u64,
     known: Bucket,
@@ -55,7 +58,7 @@ pub(super) struct HandshakeLimiter {
     half_open_strangers: usize,
 }
 
-/// A handshake under way; to be handed back when it is over.
+/// A handshake in progress; must be passed to [`HandshakeLimiter::done`] when it is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Permit {
     address: IpAddr,
@@ -63,7 +66,7 @@ pub(super) struct Permit {
     known: bool,
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that one host can have of IPv6.
+/// What counts as one address: an IPv4 address, or an IPv6 /64, which one host can have to itself.
 fn canonical(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
@@ -72,7 +75,7 @@ fn canonical(address: IpAddr) -> IpAddr {
 }
 
 impl HandshakeLimiter {
-    /// A limiter that knows the addresses of a network file.
+    /// Creates a limiter from the addresses in the network file, one for each member.
     pub fn new(listed: impl IntoIterator<Item = IpAddr>) -> Self {
         let mut counts = BTreeMap::new();
         for address in listed {
@@ -94,7 +97,7 @@ impl HandshakeLimiter {
         }
     }
 
-    /// Lets a caller begin, or says why not. `now` in microseconds, never going backwards.
+    /// Admits a caller, or returns why not. `now` is in microseconds and never goes backwards.
     pub fn admit(&mut self, now: u64, address: IpAddr) -> Result<Permit, Inbound> {
         let address = canonical(address);
         let listed = self.listed.get(&address).copied();
@@ -125,7 +128,7 @@ impl HandshakeLimiter {
         Ok(Permit { address, listed: listed.is_some(), known })
     }
 
-    /// A handshake is over; a peer that linked is known from now on.
+    /// Ends a handshake; a peer that linked counts as known from now on.
     pub fn done(&mut self, permit: Permit, linked: bool) {
         if !permit.listed {
             self.half_open_unlisted = self.half_open_unlisted.saturating_sub(1);
@@ -145,9 +148,9 @@ impl HandshakeLimiter {
         }
     }
 
-    /// The entry of an address, now the youngest. The oldest makes room for a new one. In a network
-    /// of thousands that may be one with handshakes under way, which are then not counted
-    /// against it.
+    /// The entry of an address, now the most recently seen. A new address evicts the oldest entry.
+    /// In a network of thousands that entry may have handshakes in progress, which then no longer
+    /// count against its address.
     fn touch(&mut self, address: IpAddr) -> &mut Address {
         self.seen += 1;
         if !self.addresses.contains_key(&address)

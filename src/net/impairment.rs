@@ -1,11 +1,11 @@
-//! What a lab does to the links of this node: cut, delay, cap, by peer. It acts between framing and
-//! TLS, on both sides of which nobody can tell it from a bad network, and only in a node that was
-//! started with a lab token.
+//! Impairments of the node's links for a lab: cut, delay and rate limit, by peer. They act between
+//! framing and TLS, so neither end can tell them from a bad network. They exist only in a node that
+//! was started with a lab token.
 //!
-//! A cut is a black hole: nothing is written and nothing that comes is taken; a link stays up until
-//! somebody's patience ends, and what was under way passes when the cut is mended, as TCP would
-//! send it again. Delay and rate act on what this node writes: for both directions of a link, tell
-//! both ends.
+//! A cut is a black hole: nothing is written, and nothing received is taken. A link stays up until
+//! a timeout ends it, and bytes in flight pass when the cut is mended, as TCP would send them
+//! again. Delay and rate apply to what this node writes; to impair both directions of a link, set
+//! them at both ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,21 +15,22 @@ use tokio::sync::watch;
 
 use crate::crypto::PublicKey;
 
-/// What is done to the links with one peer. The default is nothing.
+/// Impairment of the links with one peer. The default has no effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Impairment {
-    /// Nothing is written, and nothing taken that comes.
+    /// Whether nothing is written and nothing received is taken.
     pub cut: bool,
-    /// What is written leaves so much later.
+    /// Delay of everything that is written.
     pub delay: Duration,
-    /// And later still by up to this, uniformly at random; order is kept.
+    /// Largest additional delay, drawn uniformly; order is kept.
     pub jitter: Duration,
-    /// Bytes a second that are written at most, length prefixes included and TLS not.
+    /// Most bytes per second that are written, including length prefixes but not TLS overhead;
+    /// `None` for no limit.
     pub bytes_per_s: Option<u64>,
 }
 
 impl Impairment {
-    /// Whether it does nothing.
+    /// Whether the impairment has no effect.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -37,30 +38,30 @@ impl Impairment {
 
 type Table = BTreeMap<PublicKey, Impairment>;
 
-/// The impairments of a node, to be changed while it runs. Cheap to clone.
+/// The impairments of a node, which can be changed while it runs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Impairments {
     table: Arc<watch::Sender<Table>>,
 }
 
 impl Impairments {
-    /// None yet.
+    /// Creates a table without impairments.
     pub(super) fn new() -> Self {
         Self { table: Arc::new(watch::Sender::new(Table::new())) }
     }
 
-    /// Replaces all of them, on links that are up as well.
+    /// Replaces all impairments, including those of links that are up.
     pub fn set(&self, table: BTreeMap<PublicKey, Impairment>) {
         self.table.send_replace(table);
     }
 
-    /// Those in force.
+    /// The impairments in force, by peer.
     pub fn get(&self) -> BTreeMap<PublicKey, Impairment> {
         self.table.borrow().clone()
     }
 }
 
-/// What is done to the links with one peer, as one task of a link sees it. Asking costs an atomic
+/// Link conditions with one peer, as one task of a link sees them. Reading them costs an atomic
 /// load, and nothing in a node without a lab.
 #[derive(Clone, Debug)]
 pub(super) struct Conditions {
@@ -70,7 +71,7 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    /// The conditions of links with that peer; for ever none without a lab.
+    /// Link conditions with a peer; never impaired without a lab.
     pub fn new(lab: Option<&Impairments>, peer: PublicKey) -> Self {
         let table = lab.map(|lab| lab.table.subscribe());
         let mut conditions = Self { peer, table, current: Impairment::default() };
@@ -84,16 +85,16 @@ impl Conditions {
         }
     }
 
-    /// Those in force.
+    /// The impairment in force.
     pub fn now(&mut self) -> Impairment {
-        // An error says that the node is gone: then nothing changes any more.
+        // An error means that the node is gone, and nothing will change any more.
         if self.table.as_ref().is_some_and(|table| table.has_changed().unwrap_or(false)) {
             self.look();
         }
         self.current
     }
 
-    /// Until somebody changes any.
+    /// Waits until the table of impairments is replaced.
     pub async fn changed(&mut self) {
         let gone = match &mut self.table {
             None => true,
@@ -105,7 +106,7 @@ impl Conditions {
         self.look();
     }
 
-    /// Until nothing is cut.
+    /// Waits until no cut is in force.
     pub async fn mended(&mut self) {
         while self.now().cut {
             self.changed().await;

@@ -1,5 +1,5 @@
-//! What a link's reader has read and the driver has not taken yet. Bounded: while it is full the
-//! reader does not read, and TCP holds the peer back.
+//! Frames that a link's reader has read and the driver has not taken yet. Bounded: while the inbox
+//! is full the reader does not read, and TCP holds the peer back.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,14 @@ use super::queue::lock;
 use crate::protocol::Down;
 use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES};
 
-/// One thing that a link says.
+/// An item that a link passes to the driver.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// A complete frame.
     Frame(Arc<[u8]>),
-    /// A length prefix that no frame may have; nothing was read after it.
+    /// A length prefix that no frame may have; nothing after it was read.
     Oversize(u32),
-    /// The link is over; nothing comes after it.
+    /// The link has ended; this is its last item.
     End(Down),
 }
 
@@ -29,7 +29,7 @@ struct State {
     discard: bool,
 }
 
-/// Between one link's reader and the driver.
+/// The queue between one link's reader and the driver.
 #[derive(Default)]
 pub(super) struct Inbox {
     state: Mutex<State>,
@@ -46,9 +46,9 @@ impl Item {
 }
 
 impl Inbox {
-    /// Waits until a frame of `length` fits and reading is not paused; `false` once nobody wants
-    /// frames any more. Only the reader calls it, so what fitted still fits when the frame is
-    /// there.
+    /// Waits until a frame of `length` bytes fits and reading is not paused; `false` once frames
+    /// are no longer wanted. Only the reader calls it, so a frame that fitted still fits once it is
+    /// read.
     pub async fn room(&self, length: usize) -> bool {
         loop {
             {
@@ -65,7 +65,7 @@ impl Inbox {
         }
     }
 
-    /// Puts an item in; says whether the inbox was empty, so that the driver must be told.
+    /// Adds an item; returns whether the inbox was empty, so that the driver must be told.
     pub fn push(&self, item: Item) -> bool {
         let mut state = lock(&self.state);
         if state.discard && !matches!(item, Item::End(_)) {
@@ -76,12 +76,12 @@ impl Inbox {
         state.items.len() == 1
     }
 
-    /// Bytes of the item that comes next.
+    /// Size of the next item in bytes.
     pub fn peek(&self) -> Option<usize> {
         lock(&self.state).items.front().map(Item::bytes)
     }
 
-    /// Takes the item that comes next.
+    /// Takes the next item.
     pub fn pop(&self) -> Option<Item> {
         let item = {
             let mut state = lock(&self.state);
@@ -93,13 +93,13 @@ impl Inbox {
         Some(item)
     }
 
-    /// Stops or resumes reading, after the frame that is being read.
+    /// Resumes (`reading`) or pauses reading. A frame that is being read is still completed.
     pub fn pause(&self, reading: bool) {
         lock(&self.state).paused = !reading;
         self.room.notify_one();
     }
 
-    /// Throws away what is there and what will come, but for the end.
+    /// Discards what is queued and what will come, except for [`Item::End`].
     pub fn discard(&self) {
         {
             let mut state = lock(&self.state);

@@ -1,5 +1,5 @@
-//! One link: a task that reads frames into the inbox and writes what the outbox holds, until either
-//! ends.
+//! One link: a task that reads frames into the inbox and writes what the outbox holds, until one of
+//! the two directions ends.
 
 use std::io;
 use std::sync::Arc;
@@ -19,23 +19,23 @@ use super::traffic::{Direction, Meter};
 use crate::protocol::{Down, LinkId};
 use crate::wire::limits::MAX_FRAME;
 
-/// Version and kind: no frame is shorter.
+/// Shortest frame: its version and its kind.
 const MIN_FRAME: usize = 2;
-/// A body is read, and memory for it taken, in steps of this many bytes.
+/// Bytes by which a body is read and its buffer grows.
 const STEP: usize = 64 << 10;
-/// What is still read and thrown away on a link that we close, so that the peer gets our last words
-/// and not a reset.
+/// Most bytes still read and discarded on a link that we close, so that the peer gets our last
+/// frames instead of a reset.
 const DISCARDED: usize = 256 << 10;
 
-/// How long a link waits. The values are the ones below but in tests.
+/// Time limits of a link. Only tests use other values than the default.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
-    /// For each step of a frame that has begun. A link may be silent between frames as long as the
-    /// node lets it.
+    /// For each step of reading a frame that has begun. Between frames a link may be silent for as
+    /// long as the state machine allows.
     pub step: Duration,
-    /// For each step of writing.
+    /// For each write and flush.
     pub write: Duration,
-    /// For what is left to write when the link is closed.
+    /// For writing the rest of the outbox once the link is closed.
     pub close: Duration,
 }
 
@@ -49,13 +49,13 @@ impl Default for Deadlines {
     }
 }
 
-/// What the driver and a link's task share.
+/// State shared by the driver and the link's task.
 pub(super) struct Link {
     pub id: LinkId,
     pub inbox: Inbox,
     pub outbox: Outbox,
     conditions: Conditions,
-    /// Whether to say when everything is written; a malicious node's links only.
+    /// Whether to report when the outbox has drained; only on a malicious node.
     reports_drained: bool,
     closing: watch::Sender<bool>,
     mail: Arc<Queue>,
@@ -63,7 +63,7 @@ pub(super) struct Link {
     frames: Frames,
 }
 
-/// Puts the end into the inbox, exactly once, however the task ends.
+/// Puts [`Item::End`] into the inbox on drop: exactly once, however the task ends.
 struct End {
     link: Arc<Link>,
     cause: Down,
@@ -97,14 +97,15 @@ impl Link {
         })
     }
 
-    /// Writes what is queued, in bounded time, and ends. Nothing that comes is handed on any more.
+    /// Closes the link: it writes what is queued, in bounded time, and ends. Nothing received from
+    /// now on is handed to the driver.
     pub fn close(&self) {
         self.outbox.close();
         self.inbox.discard();
         self.closing.send_replace(true);
     }
 
-    /// Queues something to write, and counts what had to be dropped for it.
+    /// Queues a chunk to write, and counts the chunks that had to be dropped for it.
     pub fn send(&self, chunk: Chunk) {
         for dropped in self.outbox.push(chunk) {
             self.meter.dropped(match dropped {
@@ -119,7 +120,7 @@ impl Link {
     }
 
     async fn closed(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
+        // The sender lives in `self`, so this cannot fail.
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
@@ -129,7 +130,7 @@ impl Link {
         }
     }
 
-    /// Runs the link until it ends; its end is the last item of its inbox.
+    /// Runs the link until it ends; [`Item::End`] is then the last item of its inbox.
     pub async fn run<S>(self: Arc<Self>, stream: S, deadlines: Deadlines)
     where
         S: AsyncRead + AsyncWrite,
@@ -158,8 +159,8 @@ impl Link {
         }
     }
 
-    /// Reads until the stream ends or breaks; or, when the link is closed, until there is nothing
-    /// more worth waiting for.
+    /// Reads until the stream ends or breaks. Once the link is closed, reads and discards at most
+    /// [`DISCARDED`] bytes more.
     async fn read(&self, mut reader: impl AsyncRead + Unpin, deadlines: &Deadlines) {
         let mut conditions = self.conditions.clone();
         loop {
@@ -172,7 +173,7 @@ impl Link {
                 }
                 Ok(Some(item)) => self.deliver(item),
                 Ok(None) => break,
-                // The end of a stream does not come through a cut either.
+                // A cut holds back the end of the stream, too.
                 Err(_) => return self.passage(&mut conditions).await,
             }
         }
@@ -186,7 +187,7 @@ impl Link {
         }
     }
 
-    /// The next frame; `None` when nobody wants it any more.
+    /// Reads the next frame; `None` once the link is closed and frames are no longer wanted.
     async fn read_frame(
         &self,
         reader: &mut (impl AsyncRead + Unpin),
@@ -212,7 +213,7 @@ impl Link {
         if !self.inbox.room(length).await {
             return Ok(None);
         }
-        // Memory follows what has come, not what was announced.
+        // The buffer grows with the bytes received, not with the length announced.
         let mut body = Vec::new();
         while body.len() < length {
             let from = body.len();
@@ -225,7 +226,7 @@ impl Link {
         Ok(Some(Item::Frame(body.into())))
     }
 
-    /// Until no cut is in force, or the link is closed.
+    /// Waits until no cut is in force or the link is closed.
     async fn passage(&self, conditions: &mut Conditions) {
         if conditions.now().cut {
             tokio::select! {
@@ -235,7 +236,8 @@ impl Link {
         }
     }
 
-    /// Writes until the link is closed and all is written, or writing fails or takes too long.
+    /// Writes until the link is closed and everything is written, or until writing fails or takes
+    /// too long.
     async fn write(&self, mut writer: impl AsyncWrite + Unpin, deadlines: &Deadlines) {
         let mut buffer = Vec::new();
         let (mut conditions, mut line) = (self.conditions.clone(), DelayLine::new(self.id.0));
@@ -267,7 +269,7 @@ impl Link {
         }
     }
 
-    /// One step of writing to an impaired link; whether there is another.
+    /// One step of writing through the delay line; returns whether to continue.
     async fn write_late(
         &self,
         writer: &mut (impl AsyncWrite + Unpin),
@@ -322,7 +324,7 @@ impl Link {
         }
     }
 
-    /// The bytes of chunks, counted as sent.
+    /// Encodes chunks into `buffer`, and counts them as sent.
     fn encode(&self, chunks: &[Chunk], buffer: &mut Vec<u8>) {
         buffer.clear();
         for chunk in chunks {
@@ -352,7 +354,7 @@ impl Link {
         while !rest.is_empty() {
             conditions.mended().await;
             let pace = self.outbox.pace();
-            // Twenty pieces a second when paced.
+            // Under a pace, 20 writes a second.
             let piece = pace.map_or(STEP, |pace| {
                 usize::try_from(pace / 20).unwrap_or(usize::MAX).clamp(1, STEP)
             });

@@ -1,5 +1,5 @@
-//! Inbound links: connections that the limiter lets in, then TLS within a deadline. Whoever is refused
-//! is dropped before TLS costs anything.
+//! Inbound links: connections that the handshake limiter admits, then TLS within a deadline. A
+//! refused connection is dropped before it causes any TLS work.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use super::traffic::{Inbound, Meter};
 use crate::crypto::PublicKey;
 use crate::diagnostics::Failing;
 
-/// For a whole handshake.
+/// Deadline of a whole handshake.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
-/// After `accept` failed: most often there are no file descriptors left.
+/// Pause after a failed `accept`, which usually means that file descriptors have run out.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// Connections that the kernel keeps for us.
+/// Most connections that the kernel queues for `accept`.
 const BACKLOG: u32 = 1024;
 
 /// Binds the gossip address.
 ///
 /// # Errors
-/// When the operating system refuses.
+/// When the operating system refuses the address.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
@@ -52,7 +52,7 @@ pub(super) struct Listener {
 type Finished = (Permit, bool);
 
 impl Listener {
-    /// Accepts until it is aborted; handshakes under way end with it.
+    /// Accepts connections until aborted, which also ends handshakes in progress.
     pub async fn run(mut self) {
         let (begun, mut failing) = (Instant::now(), Failing::default());
         let mut handshakes: JoinSet<Finished> = JoinSet::new();
@@ -75,7 +75,8 @@ impl Listener {
                     }
                 },
                 Some(finished) = handshakes.join_next() => {
-                    // A handshake that panicked keeps its permit: it must not repeat that.
+                    // The permit of a handshake that panicked is not returned, so that it cannot be
+                    // repeated without bound.
                     if let Ok((permit, linked)) = finished {
                         self.limiter.done(permit, linked);
                     }
@@ -95,7 +96,7 @@ impl Listener {
             Ok(permit) => permit,
             Err(why) => {
                 self.meter.inbound(why);
-                // A reset leaves no connection in TIME_WAIT behind.
+                // A reset leaves no connection in TIME_WAIT.
                 let _ = stream.set_zero_linger();
                 return;
             }
@@ -105,7 +106,7 @@ impl Listener {
         handshakes.spawn(async move {
             let accepted = async {
                 let (stream, peer) = accept(&tls, stream).await?;
-                // Behind a cut it ends in silence, as if it had never come.
+                // During a cut the connection must end in silence, as if it had never arrived.
                 Conditions::new(lab.as_ref(), peer).mended().await;
                 io::Result::Ok((stream, peer))
             };
@@ -133,7 +134,7 @@ impl Listener {
     }
 }
 
-/// Whether `accept` failed because the caller was gone already: no reason to make others wait.
+/// Whether `accept` failed because the caller was already gone, which is no reason to pause.
 fn is_callers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)

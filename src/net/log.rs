@@ -1,4 +1,4 @@
-//! What goes to the log. Whatever a peer may have written is escaped and cut first.
+//! Log lines about peers. Any text that a peer may have written is escaped and cut first.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,15 +7,15 @@ use crate::crypto::PublicKey;
 use crate::diagnostics::Folds;
 use crate::protocol::{Ban, Blame, Network, Reason, Rejection};
 
-/// Longest text of a peer in the log, in characters after escaping.
+/// Longest text of a peer in a log line, in characters after escaping.
 const MAX_TEXT: usize = 200;
 
-/// A text that cannot break out of its line nor fill the disk.
+/// Escapes and cuts a text so that it can neither break out of its line nor fill the disk.
 fn escape(text: &str) -> String {
     text.chars().flat_map(char::escape_default).take(MAX_TEXT).collect()
 }
 
-/// What was logged of peers. Equal lines, of one peer and reason, come once a minute.
+/// Logs events of peers. Equal lines, for one peer and reason, are written at most once a minute.
 pub(super) struct Log {
     network: Arc<Network>,
     rejections: Folds<(Option<PublicKey>, Reason)>,
@@ -27,12 +27,13 @@ impl Log {
         Self { network, rejections: Folds::default(), closed: Folds::default() }
     }
 
-    /// What the network file calls a key.
+    /// Name of a key in the network file.
     fn name(&self, key: &PublicKey) -> Option<&str> {
         self.network.get(key).map(|member| member.name.as_str())
     }
 
-    /// Rejections, with how many came since the last line about their like.
+    /// Logs a rejection, with the number of rejections of this peer for this reason since the last
+    /// line.
     pub fn rejection(&mut self, rejection: &Rejection) {
         let key = (rejection.link, rejection.reason);
         let Some(count) = self.rejections.add(key, rejection.count, Instant::now()) else { return };
@@ -45,7 +46,7 @@ impl Log {
         let id = rejection.id.map(tracing::field::display);
         let slot = rejection.seq;
         let detail = escape(&rejection.detail);
-        // A level must be a constant.
+        // The level of a tracing macro must be a constant.
         match rejection.reason.blame() {
             Blame::Link | Blame::Author => tracing::warn!(
                 target: "loyal::rejection",
@@ -58,7 +59,7 @@ impl Log {
         }
     }
 
-    /// A link was closed as its peer is to blame, or is banned.
+    /// Logs that a link was closed because its peer is to blame or banned.
     pub fn closed(&mut self, link: u64, peer: PublicKey, reason: Reason) {
         if let Some(count) = self.closed.add((peer, reason), 1, Instant::now()) {
             let (name, reason) = (self.name(&peer), reason.name());
@@ -66,7 +67,7 @@ impl Log {
         }
     }
 
-    /// A peer is banned: terms double, so that these lines are few.
+    /// Logs a ban. These lines are few without folding, because the terms of bans double.
     pub fn ban(&self, ban: &Ban) {
         let (peer, reason, strikes) = (ban.peer, ban.reason.name(), ban.strikes);
         let (name, seconds) = (self.name(&peer), ban.until.since(ban.at).as_secs());

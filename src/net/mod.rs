@@ -1,10 +1,10 @@
-//! The shell round a node: links over TCP and TLS, the driver, the checkers.
+//! Runs a node: links over TCP and TLS, the driver, the checkers.
 //!
-//! [`start`] opens the store, binds the gossip address and spawns one task, the *driver*, which
-//! owns the node's state machine and alone calls it. Everything slow or hostile sits in tasks and
-//! threads of its own (links, dials, handshakes, signature checks, the store) and reaches the
-//! driver through bounded queues; the driver never waits for any of them. [`Handle`] is what the
-//! API holds.
+//! [`start`] binds the gossip address, opens the store and spawns the listener and the *driver*,
+//! the task that owns the node's state machine and is the only caller of it. Everything slow or
+//! hostile (links, dials, handshakes, signature checks, the store) runs in tasks and threads of its
+//! own and reaches the driver through bounded queues; the driver waits for none of it. The API
+//! works with a [`Handle`].
 
 mod checkers;
 mod delay_line;

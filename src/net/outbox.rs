@@ -1,8 +1,9 @@
-//! What waits to be written to a link. Bounded in bytes: a full outbox drops what matters least.
+//! Chunks that wait to be written to a link. Bounded in bytes: a full outbox drops the least
+//! important chunks.
 //!
-//! Frames leave in the order in which they came. The windows of all credited classes together are
-//! smaller than [`OUTBOX_BYTES`], so on an honest node only answers can ever be dropped: credit is
-//! never lost to a full queue.
+//! Frames are written in the order in which they were queued. The windows of all credited classes
+//! together are smaller than [`OUTBOX_BYTES`], so an honest node can only drop answers: a full
+//! outbox never costs credit.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,19 +14,19 @@ use super::queue::lock;
 use crate::wire::Class;
 use crate::wire::limits::OUTBOX_BYTES;
 
-/// Memory that a queued frame takes beside its bytes, as far as the bound is concerned.
+/// Bytes by which a queued chunk counts for more than its content.
 const OVERHEAD: usize = 64;
-/// Frames are gathered into one write up to this many bytes.
+/// Frames are combined into one write of up to this many bytes.
 const GATHER: usize = 16 << 10;
-/// The queue of raw bytes, which matter least of all; the others are numbered by class.
+/// Index of the queue of raw bytes, which are the least important; frames are queued by class.
 const RAW: usize = 7;
 
-/// One thing to write.
+/// One unit to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Chunk {
-    /// A frame, which gets its length prefix when it is written.
+    /// A frame; its length prefix is added when it is written.
     Frame(Class, Arc<[u8]>),
-    /// Bytes that are written as they are.
+    /// Bytes that a malicious node writes as they are.
     Raw(Arc<[u8]>),
 }
 
@@ -50,17 +51,17 @@ impl Chunk {
 
 /// What the writer does next.
 pub(super) enum Next {
-    /// Write these, flush, and call [`Outbox::written`].
+    /// Write these chunks and flush.
     Write(Vec<Chunk>),
-    /// Nothing: wait for work.
+    /// Wait for [`Outbox::work`].
     Wait,
-    /// Everything is written and nothing more will come.
+    /// Stop: everything is written, and the outbox is closed.
     End,
 }
 
 #[derive(Default)]
 struct State {
-    /// One queue a class; the number is the order of arrival over all.
+    /// One queue per class; the number is the order of arrival over all queues.
     queues: [VecDeque<(u64, Chunk)>; RAW + 1],
     next: u64,
     bytes: usize,
@@ -68,7 +69,7 @@ struct State {
     pace: Option<u64>,
 }
 
-/// Between the driver and one link's writer.
+/// The queue between the driver and one link's writer.
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
@@ -93,7 +94,7 @@ impl State {
 }
 
 impl Outbox {
-    /// Queues a chunk; gives back what was dropped for it, the chunk itself perhaps.
+    /// Queues a chunk; returns the chunks that were dropped for it, which may be the chunk itself.
     pub fn push(&self, chunk: Chunk) -> Vec<Chunk> {
         let mut dropped = vec![];
         {
@@ -102,7 +103,8 @@ impl Outbox {
                 return dropped;
             }
             while state.bytes.saturating_add(chunk.cost()) > OUTBOX_BYTES {
-                // The newest of the class that matters least: what is older may be half acted upon.
+                // Drop the newest chunk of the least important class: the peer may have acted on
+                // older ones.
                 let least = state.queues.iter().rposition(|queue| !queue.is_empty()).unwrap_or(0);
                 if least <= chunk.queue() {
                     dropped.push(chunk);
@@ -122,7 +124,7 @@ impl Outbox {
         dropped
     }
 
-    /// What to write next: small frames together, a large one alone.
+    /// Takes what to write next: several small frames together, or a large one alone.
     pub fn next(&self) -> Next {
         let mut state = lock(&self.state);
         let mut chunks = vec![];
@@ -143,28 +145,28 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         lock(&self.state).bytes == 0
     }
 
-    /// Until something was queued or the outbox was closed.
+    /// Waits until something is queued or the outbox is closed.
     pub async fn work(&self) {
         self.work.notified().await;
     }
 
-    /// Takes nothing more; what is queued is still written.
+    /// Accepts nothing more; what is queued is still written.
     pub fn close(&self) {
         lock(&self.state).closing = true;
         self.work.notify_one();
     }
 
-    /// Limits writing to so many bytes a second.
+    /// Limits writing to this many bytes per second, or removes the limit.
     pub fn set_pace(&self, bytes_per_s: Option<u64>) {
         lock(&self.state).pace = bytes_per_s;
     }
 
-    /// The limit on writing, in bytes a second.
+    /// The limit on writing in bytes per second, if any.
     pub fn pace(&self) -> Option<u64> {
         lock(&self.state).pace
     }

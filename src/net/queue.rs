@@ -1,4 +1,4 @@
-//! What waits for the driver, and the bell that wakes it.
+//! The driver's queue, and the notification that wakes it.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,33 +11,33 @@ use super::records::Paced;
 use crate::crypto::PublicKey;
 use crate::protocol::{Input, LinkId};
 
-/// Locks, whatever became of the last holder: what we guard is whole after every statement.
+/// Locks a mutex even if it is poisoned: what we guard is consistent after every statement.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What became of a dial, or an inbound handshake that succeeded.
+/// Outcome of a dial, or an inbound handshake that succeeded.
 pub(super) enum LinkEvent {
     Linked { stream: Box<TlsStream<Paced<TcpStream>>>, peer: PublicKey, dialled: bool },
     DialFailed { peer: PublicKey },
 }
 
-/// Everything that waits, taken at once. Each part is bounded by whoever fills it: answers by the
-/// driver's open questions, arrivals by the handshake budget and the dials under way, the rest by
-/// the number of links.
+/// Everything that waits for the driver, taken at once. Those who fill a part bound it: answers by
+/// the driver's open requests, arrivals by the handshake limiter and the dials in progress, the
+/// rest by the number of links.
 #[derive(Default)]
 pub(super) struct Mail {
-    /// Answers of checkers and store.
+    /// Answers of the checkers and the store.
     pub answers: Vec<Input>,
-    /// Links to be.
+    /// Link events: new links and failed dials.
     pub arrivals: Vec<LinkEvent>,
-    /// Links whose inbox was empty and is not any more.
+    /// Links whose inbox has become non-empty.
     pub ready: Vec<LinkId>,
-    /// Links on which everything handed out was written; a malicious node's only.
+    /// Links whose outbox has drained; only on a malicious node.
     pub drained: Vec<LinkId>,
 }
 
-/// The driver's queue.
+/// The queue from all other tasks and threads to the driver.
 #[derive(Default)]
 pub(super) struct Queue {
     mail: Mutex<Mail>,
@@ -46,23 +46,23 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Wakes the driver: something it looks at elsewhere has changed.
+    /// Wakes the driver because something outside this queue has changed.
     pub fn wake(&self) {
         self.bell.notify_one();
     }
 
-    /// Until somebody wakes the driver; at once if somebody did since the last time.
+    /// Waits until the driver is woken; returns at once if it was woken since the last call.
     pub async fn woken(&self) {
         self.bell.notified().await;
     }
 
-    /// Asks the driver to finish what it accepted, and stop.
+    /// Asks the driver to finish accepted work and stop.
     pub fn stop(&self) {
         self.stopping.store(true, Relaxed);
         self.wake();
     }
 
-    /// Whether somebody asked for that.
+    /// Whether [`Queue::stop`] was called.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }

@@ -1,7 +1,7 @@
-//! TLS records and reads beyond what frames need. Each costs a wake-up or a decryption, so that a
-//! peer which sends a byte at a time costs hundreds of times what its bytes are worth. They are
-//! counted where the bytes come in, and whoever makes too many is read from more slowly: without
-//! blame, as a network may cut what an honest peer wrote into pieces.
+//! Limits TLS records and reads beyond what frames need. Each costs a wake-up or a decryption, so a
+//! peer that sends one byte at a time costs hundreds of times what its bytes are worth. They are
+//! counted where bytes arrive, and a stream that makes too many is read more slowly. Nobody is
+//! blamed, because a network may split what an honest peer wrote.
 
 use std::io;
 use std::pin::Pin;
@@ -15,17 +15,17 @@ use tokio::time::{Sleep, sleep};
 
 use crate::wire::limits::{PIECE_BURST, PIECE_BYTES, PIECES_PER_FRAME, PIECES_PER_S};
 
-/// Of a TLS record: its type, its version, its length.
+/// Length of a TLS record's header: type, version, length.
 const HEADER: usize = 5;
-/// Reading rests at most so long at a time.
+/// Longest pause in reading.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Whole frames that a link has read: what its stream has brought.
+/// Counts the whole frames that a link has read from its stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frames(Arc<AtomicU64>);
 
 impl Frames {
-    /// One more.
+    /// Counts one more frame.
     pub fn count(&self) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -39,15 +39,15 @@ impl Frames {
 /// Follows a stream of TLS records and counts those that begin.
 #[derive(Debug, Default)]
 struct Records {
-    /// What came of the header of the record that begins.
+    /// Bytes received so far of the next record's header.
     header: [u8; HEADER],
     filled: usize,
-    /// Bytes of the record's body that are still to come.
+    /// Bytes of the current record's body that are still to come.
     rest: usize,
 }
 
 impl Records {
-    /// Takes bytes of the stream; gives the records whose header is complete with them.
+    /// Takes bytes of the stream; returns the number of record headers completed by them.
     fn take(&mut self, mut bytes: &[u8]) -> u64 {
         let mut count = 0;
         while let Some(first) = bytes.first() {
@@ -70,7 +70,7 @@ impl Records {
     }
 }
 
-/// What a stream has made too much of: the time after which that is made up for.
+/// What a stream has used beyond its rate, as the time after which that is made up for.
 #[derive(Debug, Default)]
 struct Account {
     records: Records,
@@ -79,8 +79,8 @@ struct Account {
 }
 
 impl Account {
-    /// Takes one read, at a time that never goes back, and the frames since the last; gives how
-    /// long reading is to rest.
+    /// Accounts for one read at `now`, which never goes back, and for the frames since the last
+    /// one. Returns how long to pause reading.
     fn read(&mut self, now: Duration, bytes: &[u8], frames: u64) -> Duration {
         let pieces = 1 + self.records.take(bytes);
         let piece = Duration::from_secs(1) / PIECES_PER_S;
@@ -94,7 +94,7 @@ impl Account {
     }
 }
 
-/// A stream under TLS from which is read at a pace.
+/// A stream below TLS that is read at a bounded pace.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     inner: S,
@@ -111,7 +111,7 @@ impl<S> Paced<S> {
         Self { inner, begun: Instant::now(), account, frames, before: 0, rest: None }
     }
 
-    /// Where the link counts the frames that the stream brings.
+    /// The counter that the link increments for every frame of this stream.
     pub fn frames(&self) -> Frames {
         self.frames.clone()
     }
@@ -207,8 +207,8 @@ mod tests {
         }
     }
 
-    /// The longest rest that a stream is given which is read in these pieces; `frames` says how
-    /// many frames each ends.
+    /// The longest pause of a stream that is read in these pieces; `frames` says how many frames
+    /// end with each.
     fn rests(pieces: &[&[u8]], gap: Duration, frames: impl Fn(usize) -> u64) -> Duration {
         let mut account = Account::default();
         let read = |(i, piece): (usize, &&[u8])| {

@@ -1,19 +1,19 @@
-//! Whose frame is next: deficit round robin over links (Shreedhar and Varghese, 1995).
+//! Chooses whose frame is next: deficit round robin over links (Shreedhar and Varghese, 1995).
 //!
-//! Each round a link may spend a quantum more; a frame costs its bytes and a fixed sum, as handling
-//! a short frame is work too. A link that floods gets its share and not more; a link that says
-//! little waits at most one round.
+//! Each round adds a quantum to what a link may spend. A frame costs its bytes and a fixed sum, as
+//! handling a short frame is work too. A link that floods gets its share and no more; a link that
+//! sends little waits one round at most.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::protocol::LinkId;
 
-/// What a link may spend a round.
+/// Quantum that each round adds to a link's deficit counter, in bytes.
 const QUANTUM: u64 = 8 << 10;
-/// What a frame costs beside its bytes.
+/// Fixed cost of a frame beside its bytes.
 const FRAME_COST: u64 = 512;
 
-/// The links that have something waiting, each with what it has left to spend.
+/// The links with frames waiting, each with its deficit counter.
 #[derive(Default)]
 pub(super) struct RoundRobin {
     active: VecDeque<(LinkId, u64)>,
@@ -21,17 +21,17 @@ pub(super) struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// A link has something waiting. To be called when its queue stops being empty; once more does
-    /// no harm.
+    /// Adds a link with frames waiting. Must be called when its queue becomes non-empty; has no
+    /// effect on a link that is active already.
     pub fn activate(&mut self, link: LinkId) {
         if self.members.insert(link) {
             self.active.push_back((link, 0));
         }
     }
 
-    /// The link whose turn it is, already charged for its next frame; `None` if none has any.
-    /// `next` gives the bytes of a link's next frame, or `None` when it has none: it leaves the
-    /// round then.
+    /// Returns the link whose turn it is, already charged for its next frame; `None` if no link has
+    /// a frame. `next` returns the size of a link's next frame in bytes, or `None` if it has none,
+    /// which removes it from the round.
     pub fn turn(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
         loop {
             let (link, left) = self.active.front_mut()?;

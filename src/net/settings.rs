@@ -1,4 +1,4 @@
-//! What a node is started with, and why it does not start or does not go on.
+//! Settings of a node, and why it does not start or stops by itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,65 +15,66 @@ use crate::wire::Batch;
 
 /// Everything that a node needs to start.
 pub struct Settings {
-    /// The node's key: a member of the network.
+    /// The node's key, which must be a member of the network.
     pub identity: Identity,
     /// The network that it is a member of.
     pub network: Arc<Network>,
-    /// Where it listens for links. A loopback address is also the source of its dials, so that
-    /// peers on the same machine can tell nodes apart by address.
+    /// Address at which the node listens for links. A loopback address is also the source of its
+    /// dials, so that peers on the same host can tell nodes apart by address.
     pub gossip: SocketAddr,
-    /// Its data folder; made if it is not there.
+    /// The node's data folder; created if it does not exist.
     pub data: PathBuf,
-    /// Its preferences.
+    /// Configuration of the state machine.
     pub config: Config,
-    /// Limits of its store.
+    /// Limits of the node's store.
     pub store: store::Options,
-    /// Whether its links can be impaired from outside: for a lab.
+    /// Whether the node's links can be impaired through its [`Handle`](super::Handle), for a lab.
     pub lab: bool,
-    /// Makes it a malicious node.
+    /// What the node does as a liar; `None` for an honest node.
     pub malicious: Option<Malice>,
 }
 
-/// What a malicious node does instead.
+/// Settings of a malicious node.
 pub struct Malice {
-    /// What it does.
+    /// The behaviours of the liar.
     pub spec: Spec,
-    /// Batches that honest members signed for *another* network, to replay.
+    /// Batches that honest members signed for *another* network, for the liar to replay.
     pub decoys: Vec<Batch>,
 }
 
 /// Why a node does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The key is not in the network file, or only as an author.
+    /// The key is not in the network file, or has only the role of an author.
     #[error(
         "key {key} is not a member of the network: add it to the network file with its gossip \
          address, or use the key of a member"
     )]
     NotMember {
-        /// The node's own key.
+        /// Key of the node.
         key: PublicKey,
     },
     /// The gossip address cannot be bound.
     #[error("cannot listen for links on {address}: {}", explain_bind(error))]
     Bind {
-        /// The address.
+        /// The gossip address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The operating system's error.
         error: io::Error,
     },
-    /// The data folder is locked, broken or of another version.
+    /// The data folder cannot be used: it is locked, damaged, or of another node, network or
+    /// version.
     #[error(transparent)]
     Store(#[from] store::StoreError),
-    /// TLS refuses the key.
+    /// TLS cannot be set up with the key.
     #[error("TLS cannot be set up with this key: {0}")]
     Tls(String),
-    /// The operating system gives no randomness or no thread.
+    /// The operating system provides no randomness or no thread.
     #[error("the operating system refuses to help: {0}")]
     System(#[source] io::Error),
 }
 
-/// Why an address cannot be listened on, and what would help.
+/// Explains why an address cannot be bound, and what would help.
 pub fn explain_bind(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -89,7 +90,7 @@ pub fn explain_bind(error: &io::Error) -> String {
     }
 }
 
-/// Why a running node ended by itself. A node that was asked to stop gives none of these.
+/// Why a running node ended by itself. A node that was asked to stop gives no cause.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StopCause {
     /// A task of the node panicked: a bug.

@@ -29,10 +29,10 @@ use crate::crypto::PublicKey;
 use crate::protocol::{Input, Network, Node};
 use crate::store::Store;
 
-/// For the whole of a graceful stop; beyond it the node is abandoned.
+/// Deadline of a graceful stop; after it the node is abandoned.
 const STOP: Duration = Duration::from_secs(15);
 
-/// A node at work. Dropping it ends the node at once; [`Running::stop`] ends it gracefully.
+/// A running node. Dropping it ends the node at once; [`Running::stop`] ends it gracefully.
 pub struct Running {
     handle: Handle,
     mail: Arc<Queue>,
@@ -40,7 +40,7 @@ pub struct Running {
     listener: JoinHandle<()>,
 }
 
-/// Opens the store, binds the gossip address and sets the node to work.
+/// Binds the gossip address, opens the store and starts the node.
 ///
 /// # Errors
 /// See [`StartError`]; nothing is left running.
@@ -115,7 +115,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     Ok(Running { handle, mail, driver, listener })
 }
 
-/// For the addresses of the other members.
+/// A handshake limiter for the addresses of the other members.
 fn limiter(network: &Network, own: &PublicKey) -> HandshakeLimiter {
     let others = network.members().filter(|member| member.key != *own);
     HandshakeLimiter::new(others.filter_map(|member| Some(member.gossip?.ip())))
@@ -129,19 +129,19 @@ fn seed() -> Result<[u8; 32], StartError> {
 }
 
 impl Running {
-    /// What the API needs of it.
+    /// A handle of the node, as the API needs it.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Stops gracefully: no new commands, what was accepted is answered, links are closed, the
-    /// store is written and closed. Takes at most about 15 seconds, and as a rule far less than
-    /// one.
+    /// Stops gracefully: no new commands are accepted, accepted ones are answered, links are
+    /// closed, the store is written and closed. Takes at most about 15 s, and usually far less than
+    /// 1 s.
     pub async fn stop(mut self) {
         self.listener.abort();
         self.mail.stop();
         if self.driver.is_finished() {
-            return; // as `failed` has said
+            return; // `failed` has reported it
         }
         match timeout(STOP, &mut self.driver).await {
             Ok(Ok(())) => tracing::info!("node stopped"),
@@ -150,7 +150,7 @@ impl Running {
         }
     }
 
-    /// Waits until the node ends by itself, which it never should.
+    /// Waits until the node ends by itself, which is always a bug.
     pub async fn failed(&mut self) -> StopCause {
         let ended = tokio::select! {
             ended = &mut self.driver => ended,

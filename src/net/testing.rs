@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::crypto::Identity;
 use crate::protocol::{Member, Network, Role};
 
-/// The identity of that number.
+/// The identity with this seed.
 pub(super) fn identity(seed: u8) -> Identity {
     Identity::from_seed(&[seed; 32])
 }

@@ -1,9 +1,9 @@
-//! TLS for links: version 1.3 only, both sides proving an Ed25519 key (RFC 7250 raw public keys),
-//! no certificates, no tickets, no resumption.
+//! TLS for links: version 1.3 only, with both sides proving possession of an Ed25519 key (RFC 7250
+//! raw public keys); no certificates, no tickets, no resumption.
 //!
-//! The listener accepts any other member of the network; the dialler only the one it dialled. A
-//! dialler's handshake ends before the listener has judged it: only the first byte from the other
-//! side proves that it was let in.
+//! The listener accepts any other member of the network, the dialler only the member that it
+//! dialled. A dialler's handshake completes before the listener has verified the dialler: only the
+//! first byte from the listener proves that it was accepted.
 
 use std::sync::Arc;
 
@@ -25,15 +25,16 @@ use zeroize::Zeroizing;
 use crate::crypto::{Identity, PublicKey};
 use crate::protocol::Network;
 
-/// What is spoken inside.
+/// ALPN protocol name of the gossip protocol and its version.
 const ALPN: &[u8] = b"loyal/6";
-/// An Ed25519 key as a `SubjectPublicKeyInfo` is this, then the key (RFC 8410, 4).
+/// DER prefix of an Ed25519 key in a `SubjectPublicKeyInfo`; the 32 bytes of the key follow (RFC
+/// 8410, 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0];
-/// An Ed25519 secret as PKCS#8 is this, then the seed (RFC 8410, 7).
+/// DER prefix of an Ed25519 secret key in PKCS#8; the 32 bytes of the seed follow (RFC 8410, 7).
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
-/// A node's side of TLS.
+/// A node's TLS configuration.
 pub(super) struct Tls {
     provider: Arc<CryptoProvider>,
     certified: Arc<CertifiedKey>,
@@ -44,10 +45,10 @@ pub(super) struct Tls {
 
 impl Tls {
     /// # Errors
-    /// When TLS refuses the key.
+    /// When the key cannot be used.
     pub fn new(identity: &Identity, network: Arc<Network>) -> Result<Self, Error> {
         let mut provider = ring::default_provider();
-        // One curve: a caller shall not choose the dearest for us.
+        // Only one curve, so that a caller cannot choose the most expensive one.
         provider.kx_groups = vec![ring::kx_group::X25519];
         let provider = Arc::new(provider);
         let certified = Arc::new(certified(identity)?);
@@ -66,15 +67,15 @@ impl Tls {
         Ok(Self { provider, certified, server: Arc::new(server), network, own })
     }
 
-    /// For inbound connections: any other member.
+    /// Acceptor for inbound connections, from any other member.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.server.clone())
     }
 
-    /// For a dial: this member and nobody else.
+    /// Connector for a dial, which accepts only this member.
     ///
     /// # Errors
-    /// Never in practice: the versions and suites are fixed.
+    /// None in practice: the versions and suites are fixed.
     pub fn connector(&self, peer: PublicKey) -> Result<TlsConnector, Error> {
         let verifier = Verifier { network: self.network.clone(), own: self.own, pin: Some(peer) };
         let resolver = AlwaysResolvesClientRawPublicKeys::new(self.certified.clone());
@@ -90,12 +91,13 @@ impl Tls {
     }
 }
 
-/// The name that is dialled: keys say who is who, so it is never looked at, nor sent.
+/// A placeholder name for dials: peers are identified by their keys, and the name is neither
+/// checked nor sent.
 pub(super) fn server_name() -> ServerName<'static> {
     ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into())
 }
 
-/// Who is at the other end of a finished handshake; `None` if what is spoken is not ours.
+/// Key of the peer of a finished handshake; `None` if it speaks another protocol.
 pub(super) fn peer_of(connection: &rustls::CommonState) -> Option<PublicKey> {
     if connection.alpn_protocol() != Some(ALPN) {
         return None;
@@ -116,18 +118,18 @@ fn certified(identity: &Identity) -> Result<CertifiedKey, Error> {
     Ok(CertifiedKey::new(vec![CertificateDer::from(public)], key))
 }
 
-/// The Ed25519 key of a `SubjectPublicKeyInfo`, in its one DER form.
+/// The Ed25519 key in a `SubjectPublicKeyInfo` that has exactly the DER form above.
 fn key_of(spki: &[u8]) -> Option<PublicKey> {
     let key = spki.strip_prefix(&SPKI_PREFIX)?;
     Some(PublicKey(key.try_into().ok()?))
 }
 
-/// Accepts the members of the network by their keys.
+/// Verifies peers by their keys, which must be members of the network.
 #[derive(Debug)]
 struct Verifier {
     network: Arc<Network>,
     own: PublicKey,
-    /// The only key to accept, on a dial.
+    /// The only key to accept on a dial; `None` for inbound connections.
     pin: Option<PublicKey>,
 }
 
@@ -284,8 +286,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_is_refused_on_either_side() {
-        // The dialler is no member; the listener is none; the listener is another member than
-        // dialled; a node meets itself.
+        // The dialler is not a member; the listener is not a member; the listener is another member
+        // than the one dialled; a node dials itself.
         for (dialler, listener, dialled) in
             [(tls(7, 9), tls(1, 2), 1), (tls(0, 2), tls(7, 9), 7), (tls(0, 3), tls(1, 3), 2)]
         {

@@ -1,5 +1,5 @@
-//! Counters of what crosses the links, and of the work that it makes: plain atomics inside, plain
-//! values outside.
+//! Counters of traffic on the links and of the work that it causes. Tasks share atomics; readers
+//! get plain values.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,7 +10,7 @@ use crate::wire::{Class, Kind};
 /// Upper bounds of the buckets of [`Traffic::verify`], in microseconds.
 const VERIFY_BOUNDS_US: [u64; 10] = [30, 50, 75, 100, 150, 250, 500, 1000, 5000, 25_000];
 const KINDS: usize = Kind::ALL.len();
-/// Places of the two kinds of frame beside those of the wire.
+/// Indices of the two kinds of frame that the wire format does not have.
 const RAW: usize = KINDS;
 const UNKNOWN: usize = KINDS + 1;
 const CLASSES: [(Class, &str); 7] = [
@@ -23,17 +23,17 @@ const CLASSES: [(Class, &str); 7] = [
     (Class::Reply, "reply"),
 ];
 
-/// Which way a frame went.
+/// Direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
-    /// To a peer.
+    /// Written to a peer.
     Sent,
-    /// From a peer.
+    /// Read from a peer.
     Received,
 }
 
 impl Direction {
-    /// Its name in metrics.
+    /// Name of the direction in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sent => "sent",
@@ -42,44 +42,43 @@ impl Direction {
     }
 }
 
-/// How long something took: counts by bucket.
+/// Distribution of a duration, as counts by bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     /// Upper bounds of the buckets, in seconds, ascending.
     pub bounds: Vec<f64>,
-    /// Observations in each bucket (not added up), and one more count for those above the last
-    /// bound.
+    /// Observations in each bucket (not cumulative), and last those above the highest bound.
     pub counts: Vec<u64>,
-    /// The sum of all observations, in seconds.
+    /// Sum of all observations, in seconds.
     pub sum: f64,
-    /// How many there were.
+    /// Number of observations.
     pub count: u64,
 }
 
-/// Counters since the start, taken at one moment.
+/// Counters since the node started, as of one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traffic {
     /// Bytes written to links inside TLS, length prefixes included.
     pub bytes_sent: u64,
     /// Bytes read from links inside TLS, length prefixes included.
     pub bytes_received: u64,
-    /// Frames by kind and way; `raw` is what a malicious node wrote past its protocol, `unknown`
-    /// what came with a kind that there is not.
+    /// Frames by kind and direction. `raw` counts what a malicious node wrote as raw bytes,
+    /// `unknown` frames whose kind does not exist.
     pub frames: BTreeMap<(&'static str, Direction), u64>,
-    /// Frames that were not written because a link's queue was full, by class.
+    /// Frames that were dropped because a link's outbox was full, by class.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Inbound connections by what became of them: `linked`, `failed` (in TLS, or too slow), and
-    /// refused before TLS for `half_open`, `address_rate` or `budget`.
+    /// Inbound connections by outcome: `linked`; `failed` in TLS or at the deadline; or refused by
+    /// the handshake limiter because of `half_open`, `address_rate` or `budget`.
     pub handshakes: BTreeMap<&'static str, u64>,
-    /// Time that a signature check took on its worker.
+    /// Time that a signature check took on its thread.
     pub verify: Histogram,
-    /// Signature checks that wait for a worker.
+    /// Number of signature checks that wait for a thread.
     pub verify_queue: u64,
-    /// Records that wait for the store.
+    /// Number of records and reads that the store has not answered.
     pub store_queue: u64,
 }
 
-/// What became of an inbound connection.
+/// Outcome of an inbound connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inbound {
     Linked,
@@ -97,7 +96,7 @@ const INBOUND: [(Inbound, &str); 5] = [
     (Inbound::Budget, "budget"),
 ];
 
-/// The counters themselves, shared by every task of a node.
+/// The counters, shared by all tasks of a node.
 #[derive(Default)]
 pub(super) struct Meter {
     bytes: [AtomicU64; 2],
@@ -106,13 +105,13 @@ pub(super) struct Meter {
     inbound: [AtomicU64; INBOUND.len()],
     verify: [AtomicU64; VERIFY_BOUNDS_US.len() + 1],
     verify_ns: AtomicU64,
-    /// Gauges that their owners set.
+    /// Gauges, set by the checkers and the driver.
     pub verify_queue: AtomicU64,
     pub store_queue: AtomicU64,
 }
 
 impl Meter {
-    /// A whole frame, of which `bytes` is all but the length prefix.
+    /// Counts a whole frame; `bytes` is the frame without its length prefix.
     pub fn frame(&self, direction: Direction, bytes: &[u8]) {
         let kind = bytes.get(1).map_or(UNKNOWN, |kind| usize::from(*kind).min(UNKNOWN));
         let kind = if kind < KINDS { kind } else { UNKNOWN };
@@ -120,29 +119,29 @@ impl Meter {
         self.bytes(direction, bytes.len() + 4);
     }
 
-    /// A chunk that a malicious node writes as it is.
+    /// Counts raw bytes that a malicious node writes.
     pub fn raw(&self, bytes: usize) {
         self.frames[Direction::Sent as usize][RAW].fetch_add(1, Relaxed);
         self.bytes(Direction::Sent, bytes);
     }
 
-    /// Bytes that belong to no whole frame.
+    /// Counts bytes that belong to no whole frame.
     pub fn bytes(&self, direction: Direction, bytes: usize) {
         self.bytes[direction as usize].fetch_add(bytes as u64, Relaxed);
     }
 
-    /// A frame of that class was dropped; `None` for raw bytes.
+    /// Counts a dropped frame of this class; `None` for raw bytes.
     pub fn dropped(&self, class: Option<Class>) {
         let place = class.map_or(CLASSES.len(), |class| class as usize);
         self.dropped[place].fetch_add(1, Relaxed);
     }
 
-    /// What became of an inbound connection.
+    /// Counts an inbound connection by its outcome.
     pub fn inbound(&self, what: Inbound) {
         self.inbound[what as usize].fetch_add(1, Relaxed);
     }
 
-    /// A signature check took this long.
+    /// Counts a signature check that took this long.
     pub fn verified(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = VERIFY_BOUNDS_US.partition_point(|bound| *bound < us);
@@ -151,7 +150,7 @@ impl Meter {
         self.verify_ns.fetch_add(ns, Relaxed);
     }
 
-    /// All of it, now.
+    /// Reads all counters.
     pub fn read(&self) -> Traffic {
         let mut frames = BTreeMap::new();
         for direction in [Direction::Sent, Direction::Received] {

@@ -1,4 +1,5 @@
-//! Who waits for what was published or submitted. Bounded by the messages that the node lets wait.
+//! Callers that wait for the outcome of a publish or submit. Bounded by the number of messages that
+//! the state machine lets wait.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ enum Waiter {
     Submit(Sender<Submitted>),
 }
 
-/// Callers by ticket. A caller that has gone away is answered to nobody.
+/// Waiting callers by ticket. An answer to a caller that is gone is discarded.
 #[derive(Default)]
 pub(super) struct Waiters {
     waiting: BTreeMap<Ticket, Waiter>,
@@ -24,7 +25,7 @@ impl Waiters {
         self.waiting.is_empty()
     }
 
-    /// A message was taken, or not.
+    /// Keeps a caller whose message was accepted; answers one whose message was refused.
     pub fn publish(&mut self, taken: Result<Ticket, PublishError>, answer: Sender<Published>) {
         match taken {
             Ok(ticket) => {
@@ -34,7 +35,7 @@ impl Waiters {
         }
     }
 
-    /// A batch was taken, or not.
+    /// Keeps a caller whose batch was accepted; answers one whose batch was refused.
     pub fn submit(&mut self, taken: Result<Ticket, PublishError>, answer: Sender<Submitted>) {
         match taken {
             Ok(ticket) => {
@@ -44,14 +45,14 @@ impl Waiters {
         }
     }
 
-    /// What became of a message; `None` if it could not be written.
+    /// Answers the caller of `publish`; `None` if the message could not be written.
     pub fn published(&mut self, ticket: Ticket, id: Option<(MessageId, u64)>) {
         if let Some(Waiter::Publish(answer)) = self.waiting.remove(&ticket) {
             let _ = answer.send(id.ok_or(PublishFailure::NotWritten));
         }
     }
 
-    /// What became of a batch.
+    /// Answers the caller of `submit`.
     pub fn submitted(&mut self, ticket: Ticket, result: Result<BatchId, Refusal>) {
         if let Some(Waiter::Submit(answer)) = self.waiting.remove(&ticket) {
             let _ = answer.send(result.map_err(SubmitFailure::Refusal));

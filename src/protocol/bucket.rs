@@ -1,18 +1,18 @@
-//! Token buckets, with the clock handed in.
+//! Token buckets without a clock of their own: the time is passed in.
 //!
-//! The generic cell rate algorithm (ITU-T I.371, Annex A): a bucket is one number, the time at
-//! which all that was charged will have been paid.
+//! The generic cell rate algorithm (ITU-T I.371, Annex A): a bucket is a single number, the time at
+//! which everything charged so far will have been paid.
 
 use std::time::Duration;
 
 use super::Time;
 
-/// A rate: units a second in the long run, and units at once after a pause.
+/// A rate: units per second in the long run, and a burst after a pause.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
-    /// Units a second, at least 1.
+    /// Units per second, at least 1.
     pub per_s: u64,
-    /// Units at once.
+    /// Units at once, when the bucket is full.
     pub burst: u64,
 }
 
@@ -23,7 +23,7 @@ impl Rate {
     }
 }
 
-/// One bucket; full at first.
+/// One bucket; starts full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bucket {
     /// The theoretical arrival time, in nanoseconds.
@@ -31,7 +31,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// How long until `units` could be charged; zero if now. `Duration::MAX` if never.
+    /// How long until `units` can be charged: zero if now, `Duration::MAX` if never.
     pub fn wait(&self, rate: Rate, now: Time, units: u64) -> Duration {
         let now = now.0.saturating_mul(1000);
         let burst = rate.nanos(rate.burst);
@@ -44,13 +44,13 @@ impl Bucket {
         Duration::from_nanos(paid_at.saturating_sub(now).saturating_sub(burst))
     }
 
-    /// Takes `units` without asking.
+    /// Charges `units` even if that takes the bucket into debt.
     pub fn charge(&mut self, rate: Rate, now: Time, units: u64) {
         let now = now.0.saturating_mul(1000);
         self.paid_at = self.paid_at.max(now).saturating_add(rate.nanos(units));
     }
 
-    /// Takes `units` if they are there.
+    /// Charges `units` if they are available. Returns whether they were.
     pub fn take(&mut self, rate: Rate, now: Time, units: u64) -> bool {
         let there = self.wait(rate, now, units).is_zero();
         if there {

@@ -1,4 +1,4 @@
-//! The newest batches, in memory, for neighbours that ask for what they were just told of.
+//! The newest batches in memory, for neighbours that request what was just announced to them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +8,7 @@ use crate::wire::BatchId;
 const MAX_BYTES: usize = 2 << 20;
 const MAX_BATCHES: usize = 512;
 
-/// Batches by id, oldest forgotten first.
+/// Batches by id; the oldest is evicted first.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     batches: BTreeMap<BatchId, StoredBatch>,
@@ -17,7 +17,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Keeps a batch for a while.
+    /// Adds a batch, and evicts the oldest beyond the limits.
     pub fn insert(&mut self, stored: StoredBatch) {
         let (id, bytes) = (stored.id, stored.batch.body.len());
         if self.batches.insert(id, stored).is_none() {
@@ -32,7 +32,7 @@ impl Cache {
         }
     }
 
-    /// Forgets a batch.
+    /// Removes a batch.
     pub fn remove(&mut self, id: &BatchId) {
         if let Some(gone) = self.batches.remove(id) {
             self.bytes = self.bytes.saturating_sub(gone.batch.body.len());
@@ -40,13 +40,13 @@ impl Cache {
         }
     }
 
-    /// How full it is, with its limits.
+    /// Reports how full the cache is, with its limits.
     pub fn occupy(&self, note: Note) {
         note("cache", self.batches.len().max(self.order.len()), MAX_BATCHES);
         note("cache.bytes", self.bytes, MAX_BYTES);
     }
 
-    /// A batch, if it is still kept.
+    /// The batch with this id, if it is still cached.
     pub fn get(&self, id: &BatchId) -> Option<&StoredBatch> {
         self.batches.get(id)
     }

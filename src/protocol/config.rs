@@ -1,37 +1,38 @@
-//! What an operator may set on a node. Nothing here decides validity: two honest nodes may differ.
+//! What an operator may configure on a node. Nothing here affects validity: honest nodes may
+//! differ.
 
 use std::time::Duration;
 
-/// A node's own preferences. [`Config::default`] suits a mesh of up to a few hundred members.
+/// A node's own settings. [`Config::default`] suits a mesh of up to a few hundred members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Links that the node chooses for itself, at random, and pushes to.
+    /// How many links the node chooses, at random, and pushes to.
     pub links: usize,
-    /// How often lanes are compared with some linked peer; half as often when nothing is new.
+    /// How often lanes are compared with a random linked peer; half as often without news for 2 s.
     pub compare_every: Duration,
-    /// How often, at the least, a random member is linked to for a comparison, if it is not linked
-    /// already; up to four times as often while such comparisons find something. The way out when
-    /// every link is a liar.
+    /// How often a random member without a link is visited to compare lanes; up to four times as
+    /// often while comparisons find long gaps. This is the way out when every link is a liar.
     pub visit_every: Duration,
-    /// How often one chosen link is exchanged for another.
+    /// How often one chosen link is replaced.
     pub rotate_every: Duration,
-    /// How long after an announcement the batch is asked for, if no push brings it.
+    /// How long after an announcement the batch is requested, if no push brings it.
     pub ask_after: Duration,
-    /// How long an open want may stay unanswered before another neighbour is asked.
+    /// How long a want may stay unanswered before another neighbour is asked. Applies until an
+    /// answer has been timed; after that the node uses 1.5 times the median over its links.
     pub ask_again_after: Duration,
-    /// How often a silent link is pinged.
+    /// How long a link may be silent in either direction before it is pinged.
     pub ping_every: Duration,
-    /// How long a link may be silent before it is given up, without blame.
+    /// How long a peer may be silent before its link is closed, without blame.
     pub idle_limit: Duration,
-    /// Longest wait before credit for consumed frames is sent.
+    /// Longest wait before credit for consumed pushes is sent; other classes may wait 500 ms.
     pub credit_delay: Duration,
     /// First wait after a failed dial; doubles up to `redial_max`.
     pub redial_min: Duration,
     /// Longest wait after failed dials.
     pub redial_max: Duration,
-    /// Term of a first ban; doubles on each repeat, up to `ban_max`.
+    /// Duration of a first ban; doubles on each repeat, up to `ban_max`.
     pub ban_min: Duration,
-    /// Longest term of a ban.
+    /// Longest duration of a ban.
     pub ban_max: Duration,
 }
 

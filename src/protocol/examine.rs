@@ -1,6 +1,6 @@
-//! A refused frame, examined again: the checks of `docs/PROTOCOL.md`, section 9, in their order, as
-//! far as the frame alone can tell. What rests on what the node knew then, such as the credit of
-//! the link or the slots that it held, is named and not guessed.
+//! Examines a refused frame again: the checks of `docs/PROTOCOL.md`, section 9, in their order, as
+//! far as the frame alone can tell. A check that depends on the node's state at the time, such as
+//! the link's credit or the slots held, is listed but not decided.
 
 use std::collections::BTreeSet;
 
@@ -10,53 +10,53 @@ use crate::crypto::{Digest, PublicKey, Signature, check};
 use crate::wire::limits::{MAX_FRAME, VERSION};
 use crate::wire::{Class, Frame, Header, Kind, WireError, batch_start};
 
-/// What is known of the network without its node.
+/// What is known about the network without access to the node.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Its id.
+    /// The network id.
     pub network: Option<Digest>,
-    /// All keys in its file.
+    /// All keys in the network file.
     pub keys: Option<BTreeSet<PublicKey>>,
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The frame passes.
+    /// The frame passes the check.
     Passed,
-    /// The frame fails.
+    /// The frame fails the check.
     Failed,
-    /// The frame alone does not tell.
+    /// The frame alone is not enough to decide.
     Unknown,
 }
 
-/// One check, done again.
+/// One check that was repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What is checked.
+    /// What is checked, in a few words.
     pub name: &'static str,
-    /// Reasons that it gives.
+    /// The reasons of rejection that this check can give.
     pub reasons: &'static [Reason],
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
-    /// More of that, in words.
+    /// Details of the result, in words.
     pub words: String,
 }
 
-/// All checks of a frame, and the one at which it was refused.
+/// All checks of a frame, and the one that refused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
-    /// In the order in which a node does them.
+    /// In the order in which a node performs them.
     pub checks: Vec<Check>,
-    /// The check that gave the row's reason; `None` if none of them can have.
+    /// Index of the check that gave the row's reason; `None` if none of them can have.
     pub refused: Option<usize>,
-    /// Whether the frame is the one whose hash the row has; `None` of a frame that is cut off.
+    /// Whether the frame's hash matches the row's; `None` if the frame is cut off.
     pub hash_fits: Option<bool>,
 }
 
 impl Examination {
-    /// Whether what can be done again agrees with the row: nothing fails before the check that
-    /// refused the frame, and that one does not pass.
+    /// Whether the repeated checks agree with the row: no check before the refusing one fails, the
+    /// refusing one does not pass, and the hash matches if it can be checked.
     pub fn agrees(&self) -> bool {
         let before = |refused: usize| {
             let failed = |check: &Check| check.outcome == Outcome::Failed;
@@ -70,7 +70,7 @@ impl Examination {
     }
 }
 
-/// Examines the frame of a rejection, or what is kept of it: `bytes`.
+/// Examines the frame of a rejection, given the bytes that are kept of it.
 pub fn examine(row: &Rejection, bytes: &[u8], known: &Known) -> Examination {
     let mut work = Work { bytes, size: row.size, known, checks: vec![] };
     work.all();
@@ -80,8 +80,8 @@ pub fn examine(row: &Rejection, bytes: &[u8], known: &Known) -> Examination {
     Examination { refused: refused(&checks, row), checks, hash_fits }
 }
 
-/// The check that gave the row's reason: one that fails if there is any, else one that the frame
-/// alone cannot decide. Where there are two of those, the later one comes after the signature.
+/// The check that gave the row's reason: the first such check that fails, else one that the frame
+/// alone cannot decide. If two are undecided, the later one follows the signature check.
 fn refused(checks: &[Check], row: &Rejection) -> Option<usize> {
     let of = |outcome| {
         let gives =
@@ -160,7 +160,7 @@ impl Work<'_> {
         }
     }
 
-    /// `None` if it is no frame; `Some(None)` if that cannot be told.
+    /// Decodes the frame. `None` if it is not a valid frame; `Some(None)` if it is cut off.
     fn decode(&mut self) -> Option<Option<Frame>> {
         const GIVES: &[Reason] = &[Reason::Malformed, Reason::NonCanonical, Reason::Oversize];
         if !self.is_whole() {
@@ -243,7 +243,7 @@ impl Work<'_> {
         }
     }
 
-    /// What is kept of a frame that is cut off.
+    /// Performs the checks that the beginning of a cut-off frame allows.
     fn beginning(&mut self, kind: Kind) {
         if kind == Kind::Reply {
             let words = "whether it answers what the node asked";

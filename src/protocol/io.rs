@@ -1,4 +1,4 @@
-//! What goes into a node and what comes out.
+//! The node's inputs and outputs.
 
 use std::sync::Arc;
 
@@ -8,113 +8,114 @@ use super::{Durability, Reason, Record, StoredBatch};
 use crate::crypto::{PublicKey, Signature, Verdict};
 use crate::wire::{BatchId, Class, Kind, MessageId, SignedSlot};
 
-/// A link's name, given by the world and never used twice in a run.
+/// Identifies a link. Assigned by the caller (driver or simulator), never reused within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// Names a question of the node (`Check`, `Write`, `Read`); its answer carries it back, once.
+/// Identifies a request of the node (`Check`, `Write`, `Read`, `Doubt`); the answer carries it
+/// back, at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
-/// Names a message or batch that was handed to the node for publication.
+/// Identifies a message or batch that was handed to the node for publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
 /// Why a link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
-    /// End of stream, a broken record, a time-out: a loss, never blame.
+    /// End of stream, a broken record or a timeout. Never a reason for blame.
     Lost,
-    /// We closed it.
+    /// This node closed it.
     Closed,
 }
 
-/// What the world did. Nothing in here can be wrong in a way that is the caller's fault, but its
+/// Something that happened outside the node. Every input is valid at any time, with one rule on
 /// order: a link's frames come between its `LinkUp` and its `LinkDown`.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// An authenticated link is there; nothing was said on it yet.
+    /// An authenticated link is up; no frame was exchanged on it yet.
     LinkUp {
-        /// Its name.
+        /// The new link.
         link: LinkId,
-        /// Who proved to be at the other end: a member of the network.
+        /// The member whose key the peer proved to hold.
         peer: PublicKey,
-        /// Whether we dialled.
+        /// Whether this node dialled.
         dialled: bool,
     },
-    /// A link is gone.
+    /// A link is down.
     LinkDown {
-        /// Its name.
+        /// The link that ended.
         link: LinkId,
-        /// How.
+        /// Why it ended.
         cause: Down,
     },
-    /// A dial that an output asked for did not lead to a link.
+    /// A dial requested by `Output::Dial` failed to produce a link.
     DialFailed {
-        /// Who was dialled.
+        /// The member that was dialled.
         peer: PublicKey,
     },
     /// A complete frame, without its length prefix, of at most `MAX_FRAME` bytes.
     Frame {
-        /// On which link.
+        /// The link that it was received on.
         link: LinkId,
-        /// The frame.
+        /// Version byte, kind byte and body.
         bytes: Arc<[u8]>,
     },
-    /// A length prefix that no frame may have; the bytes after it were not read.
+    /// A length prefix above `MAX_FRAME`; the bytes after it were not read.
     Oversize {
-        /// On which link.
+        /// The link that it was received on.
         link: LinkId,
-        /// The length that it claims.
+        /// The length claimed, in bytes.
         length: u32,
     },
     /// The answer to `Check`.
     Checked {
-        /// The question.
+        /// The token of the `Check`.
         token: Token,
-        /// Good or forged.
+        /// Whether the signature is valid.
         verdict: Verdict,
     },
-    /// The answer to `Write`: it is as safe as was asked for.
+    /// The answer to `Write`: the record is as durable as requested.
     Written {
-        /// The question.
+        /// The token of the `Write`.
         token: Token,
     },
-    /// The other answer to `Write`: it could not be written.
+    /// The other answer to `Write`: the record could not be written.
     WriteFailed {
-        /// The question.
+        /// The token of the `Write`.
         token: Token,
     },
     /// The answer to `Read`.
     Read {
-        /// The question.
+        /// The token of the `Read`.
         token: Token,
-        /// The batch, if its payload is still there.
+        /// The batch; `None` if its payload is pruned, damaged or unreadable.
         batch: Option<Box<StoredBatch>>,
     },
-    /// The store has dropped an author's oldest payloads.
+    /// The store pruned an author's oldest payloads.
     Pruned {
-        /// Whose.
+        /// The author of the pruned batches.
         author: PublicKey,
-        /// Everything at or below this slot was held and its payload pruned.
+        /// Every slot at or below this one was held and its payload is pruned.
         floor: u64,
     },
-    /// A row of the store is not what was written, and is set aside; a `Read` of it is answered
-    /// without a batch.
+    /// A row of the store does not match what was written, and was set aside. A `Read` of it is
+    /// answered without a batch.
     Damaged {
-        /// Whose.
+        /// The author of the slot.
         author: PublicKey,
-        /// Which slot.
+        /// The slot, from 1.
         seq: u64,
-        /// The batch that was there, if another is still kept of its slot, or the slot is pruned;
-        /// zeros if nothing at all is kept of it any more.
+        /// The id of the damaged batch if another batch of the slot is still kept, or if the slot
+        /// is pruned; zeros if the store keeps nothing of the slot any more.
         id: BatchId,
     },
-    /// The deadline has come.
+    /// The time of `Node::deadline` has come.
     Wake,
 }
 
-/// Why the node wants to be woken.
+/// What the node's next deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Timer {
@@ -134,153 +135,153 @@ pub enum Timer {
 /// Why the node closes a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseWhy {
-    /// Hard blame.
+    /// The peer proved to be at fault: it is banned.
     Blamed(Reason),
     /// The peer is under a ban.
     Banned,
-    /// Another protocol version or network: no blame.
+    /// The peer speaks another protocol version or network; no blame.
     Mismatch,
     /// A second link to the same peer lost the tie-break, or was replaced by a newer one.
     Duplicate,
-    /// Exchanged for another, or its visit is over.
+    /// A chosen link was exchanged for another, or a visit is over.
     Rotated,
-    /// Silent for too long, or it owes answers for too long.
+    /// The peer was silent for too long, or owes an answer for too long.
     Idle,
-    /// The peer said something before its hello, or a second hello.
+    /// Never emitted: a frame before the hello, or a second hello, is rejected as `malformed`.
     NoHello,
 }
 
-/// A batch that is delivered, once per slot.
+/// A delivered batch, emitted once per slot.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// The batch and how it came.
+    /// The batch, and the peer and time it came from.
     pub stored: StoredBatch,
 }
 
-/// What the node wants done. Drained after every input, before the next.
+/// Something that the node wants done. All outputs of an input are drained before the next input.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Link to a member; answered by `LinkUp` or `DialFailed`.
     Dial {
-        /// Whom.
+        /// The member to dial.
         peer: PublicKey,
     },
-    /// Write a frame to a link. Frames of a link are sent in the order given. If the link's queue
-    /// is full the least important class may be dropped, and is counted.
+    /// Send a frame on a link. Frames of a link leave in the order given. When the link's queue is
+    /// full, the writer may drop the frame of the least important class, and counts it.
     Send {
-        /// Where.
+        /// The link to send on.
         link: LinkId,
-        /// Its kind, for counters.
+        /// The frame's kind, for counters.
         kind: Kind,
-        /// What pays for it, and how much it matters when a writer must choose.
+        /// The budget that pays for it, and its priority when the writer must drop something.
         class: Class,
         /// The frame, without its length prefix.
         frame: Arc<[u8]>,
     },
-    /// Close a link, after what was sent on it; answered by `LinkDown`. The node has forgotten it
-    /// already.
+    /// Close a link after sending what is queued on it; answered by `LinkDown`. The node has
+    /// already dropped its own state of the link.
     Close {
-        /// Which.
+        /// The link to close.
         link: LinkId,
-        /// Why.
+        /// Why the node closes it.
         why: CloseWhy,
     },
     /// Check a signature; answered by `Checked`, in any order.
     Check {
-        /// The question.
+        /// Comes back in `Checked`.
         token: Token,
-        /// Who is said to have signed.
+        /// The key that should have signed.
         key: PublicKey,
-        /// What.
+        /// The bytes that should be signed.
         statement: Box<[u8; SignedSlot::STATEMENT]>,
-        /// The signature.
+        /// The signature to check.
         signature: Signature,
     },
-    /// Keep a record; answered by `Written` or `WriteFailed`.
+    /// Store a record; answered by `Written` or `WriteFailed`.
     Write {
-        /// The question.
+        /// Comes back in the answer.
         token: Token,
-        /// What.
+        /// The record to store.
         record: Record,
-        /// How safe.
+        /// How durable it must be before the answer.
         durability: Durability,
     },
-    /// Fetch a batch; answered by `Read`.
+    /// Read a batch from the store; answered by `Read`.
     Read {
-        /// The question.
+        /// Comes back in `Read`.
         token: Token,
-        /// Whose slot.
+        /// The author of the slot.
         author: PublicKey,
-        /// Which slot.
+        /// The slot, from 1.
         seq: u64,
-        /// Which batch in it; without it, the first.
+        /// Which batch of the slot; the first one if `None`.
         id: Option<BatchId>,
     },
-    /// A batch that a start found is not what its author signed. Look at its row, and set it aside
-    /// (`Damaged`): what is kept would come back at the next start, and a sound copy finds no
-    /// place. A `Read` may answer it, or nothing.
+    /// A batch restored at start has a bad signature. The store is to check its row and set it
+    /// aside (answered by `Damaged`): otherwise the bad row would be restored at every start, and a
+    /// sound copy would find its slot taken. A `Read` may follow, or no answer at all.
     Doubt {
-        /// The question.
+        /// Comes back in the `Read`, if there is one.
         token: Token,
-        /// Whose slot.
+        /// The author of the slot.
         author: PublicKey,
-        /// Which slot.
+        /// The slot, from 1.
         seq: u64,
-        /// Which batch in it.
+        /// Which batch of the slot.
         id: BatchId,
     },
-    /// A batch is delivered. Its `Write` came just before.
+    /// Deliver a batch to readers. Its `Write` was emitted earlier.
     Deliver(Box<Delivery>),
-    /// A message that was published here is synced, and will reach the mesh whatever happens now.
+    /// A message published here is synced: from now on it reaches the mesh, even after a crash.
     Published {
-        /// The ticket that `publish` gave.
+        /// The ticket that `publish` returned.
         ticket: Ticket,
         /// The message's id.
         id: MessageId,
-        /// The slot of its batch.
+        /// The slot of the batch that carries it.
         seq: u64,
     },
-    /// A message that was published here could not be written, and is not published.
+    /// A message published here could not be written and is not published.
     PublishFailed {
-        /// The ticket that `publish` gave.
+        /// The ticket that `publish` returned.
         ticket: Ticket,
     },
-    /// What became of a batch that an author signed elsewhere and posted here.
+    /// The result for a batch that an author signed elsewhere and posted here.
     Submitted {
-        /// The ticket that `submit` gave.
+        /// The ticket that `submit` returned.
         ticket: Ticket,
-        /// Its id once it is synced (a batch that is known already too), or why not.
+        /// The batch's id once it is synced (also if it was known already), or why it was refused.
         result: Result<BatchId, Refusal>,
     },
 }
 
-/// Why a submitted batch is refused.
+/// Why a submitted batch was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is wrong, for this reason.
+    /// The batch was rejected for this reason.
     Rejected(Reason),
-    /// It is not the slot that comes next; the slot expected is advice.
+    /// The batch is not for the next slot. The expected slot is a hint, not a promise.
     OutOfOrder {
-        /// The slot after the tip of the lane here.
+        /// The slot after this node's tip of the lane.
         expected: u64,
     },
-    /// It could not be written.
+    /// The store could not write it.
     NotWritten,
 }
 
-/// Why a message is not taken for publication. Our own command's fault, or too much of it.
+/// Why a message or batch is not accepted for publication: the caller's mistake, or too much load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PublishError {
-    /// Too long a topic or payload.
+    /// The topic or payload is over its limit, or a submitted batch has a malformed shape.
     #[error("a topic is at most 64 bytes and a payload at most 1 MiB")]
     TooLong,
-    /// Over the node's own quota, or too many messages wait already.
+    /// Over this node's own quota, or too many messages or batches are queued already.
     #[error("over this author's quota; try again in {} ms", retry_after.as_millis())]
     OverQuota {
-        /// When there should be room again.
+        /// When to try again, counted from now; at least 100 ms.
         retry_after: std::time::Duration,
     },
-    /// A batch by a member's key: those are signed by the member's own node.
+    /// The batch's author is a member. A member's batches are signed by its own node only.
     #[error("this key belongs to a member, whose own node signs for it")]
     MemberKey,
 }

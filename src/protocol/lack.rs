@@ -1,4 +1,4 @@
-//! Lack: what a member is known not to give of a lane below the tip, from its own answers.
+//! Lack: what a member is known to lack of a lane, learned from its own answers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,53 +8,53 @@ use crate::crypto::Digest;
 use crate::wire::Lacked;
 use crate::wire::limits::{MAX_LACKED, MAX_WANTS};
 
-/// A member that lacked something may be asked for it again after this, the next time after twice
-/// as long, and so on.
+/// First pause before a member is asked again for a slot that it lacked; doubles each time up to
+/// [`BELIEVED`].
 const ASK_AGAIN_FIRST: Duration = Duration::from_secs(2);
-/// What a member said is believed for this long, and no pause before it is asked again is longer.
+/// How long a member's answer is believed. Also the longest pause before it is asked again.
 pub(super) const BELIEVED: Duration = Duration::from_secs(600);
-/// A member is not asked for slots above the tip that it lacked less than so long ago, whatever its
-/// own tip is: it announces what comes.
+/// A member is not asked for a slot above the tip if it said less than this long ago that it lacks
+/// it, whatever its own tip: it announces new batches.
 const LATELY: Duration = Duration::from_secs(5);
-/// After so many slots that a member offered and did not give, its offers count for nothing.
+/// After this many slots that a member offered and did not give, its offers are ignored.
 const MAX_BROKEN: u32 = 8;
-/// A member that was busy so often in a row, with longer pauses each time, counts as one that
-/// cannot be reached.
+/// A member that was busy this often in a row, after ever longer pauses, counts as unreachable.
 const MAX_BUSY: u32 = 4;
-/// Offers of a member that are remembered: as many as one request may bring.
+/// Most offers of a member that are remembered: as many as one request can bring.
 const MAX_OFFERS: usize = MAX_WANTS;
 
-/// What a member says of the slots above one that it lacks.
+/// A member's answer about the slots above one that it lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
-    /// The lowest that it has; `u64::MAX` if none.
+    /// The lowest slot above that the member has; `u64::MAX` if none.
     pub next: u64,
-    /// Those above `next` that it lacks.
+    /// The slots above `next` that the member lacks.
     pub lacked: Lacked,
 }
 
-/// What the node itself holds of a lane.
+/// What this node itself holds of the lane.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Own {
-    /// Below this slot nothing is asked for.
+    /// No slot below this one is asked for.
     pub lowest: u64,
-    /// Whether it has the slot that is offered: no offer of that is tried.
+    /// Whether this node holds the offered slot, so that the offer is never tried.
     pub has_next: bool,
 }
 
-/// What a member said of the slots `from..end`; where that is `u64::MAX`, of all above.
+/// A member's answer about the slots `from..end`; an `end` of `u64::MAX` means all slots above.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     from: u64,
     end: u64,
-    /// It lacks those below `next`, and those above that it marked.
+    /// The member lacks the slots below `next` and those marked above it.
     offer: Offer,
-    /// When it said so.
+    /// When the member answered.
     at: Time,
 }
 
 impl Answer {
-    /// What a member says that lacks a slot. Above the last that it marks it may have nothing.
+    /// The answer of a member that lacks slot `seq`. It ends with the last slot that it marks:
+    /// nothing is known above.
     fn new(seq: u64, offer: Offer, at: Time) -> Self {
         let last = offer.lacked.last().unwrap_or(0);
         Self { from: seq, end: offer.next.saturating_add(last).saturating_add(1), offer, at }
@@ -65,12 +65,12 @@ impl Answer {
         seq < *next || *next == u64::MAX || lacked.contains(seq - next)
     }
 
-    /// The lowest slot from one on that it may have; the end if none.
+    /// The lowest slot at or above `seq` that the member may have; `end` if none.
     fn held_from(&self, seq: u64) -> u64 {
         if self.lacks(seq) { self.next(seq) } else { seq }
     }
 
-    /// What is said of the slots from one on.
+    /// The part of the answer about slots at and above `from`.
     fn rest(&self, from: u64) -> Self {
         let next = self.held_from(from);
         let mut lacked = Lacked::default();
@@ -80,10 +80,11 @@ impl Answer {
         Self { from, offer: Offer { next, lacked }, ..*self }
     }
 
-    /// Takes in what was said later from a slot of it on, as far as it can tell of that: answers
-    /// about neighbouring slots say much the same, and would be many. Gives whether that fits: it
-    /// does not if the slot that it offers is lacked now, or one below was found, or this one was
-    /// said before the round: what lies beside the new one is to be said anew.
+    /// Merges a later answer that begins inside this one, as far as this one can represent it:
+    /// answers about neighbouring slots say nearly the same and would pile up. Returns whether they
+    /// could be merged. They cannot if the new answer lacks the slot offered here, or found one
+    /// below it, or if this answer is older than `round`, in which case the slots beside the new
+    /// answer are asked about anew.
     fn takes(&mut self, new: &Answer, round: Time) -> bool {
         let (next, whole) = (self.offer.next, new.from == self.from);
         let found = next >= new.from && new.held_from(new.from) != next.min(new.end);
@@ -99,7 +100,7 @@ impl Answer {
         true
     }
 
-    /// The lowest slot above that it may have; `u64::MAX` if none.
+    /// The lowest slot above `seq` that the member may have; `end` if none.
     fn next(&self, seq: u64) -> u64 {
         let Offer { next, lacked } = &self.offer;
         if seq < *next || *next == u64::MAX {
@@ -110,31 +111,31 @@ impl Answer {
     }
 }
 
-/// See the module.
+/// What one member is known to lack of one lane.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lack {
-    /// Ascending; they do not overlap, and are at most `MAX_LACKED`. All are kept of what may be
-    /// asked for: whoever forgot one while asking for another would ask for both for ever.
+    /// Ascending, disjoint, at most `MAX_LACKED`. Every answer about slots that may be asked for is
+    /// kept: a node that forgot one slot's answer while asking for another would ask for both for
+    /// ever.
     answers: Vec<Answer>,
-    /// When it may be asked again for what it lacks: it may have got some of it since.
+    /// When the member may be asked again for what it lacks; it may have received some of it since.
     again: Time,
-    /// Since when that goes on: what it said before may be asked again.
+    /// When the current round of asking began. Answers from before may be asked for again.
     round: Time,
     /// How many such rounds there were.
     times: u32,
-    /// What it showed of its holes when such a round began for what was given up, and when that
-    /// was.
+    /// The holes that the member showed when a round of probing for given-up slots began, and when.
     shown: Option<(Digest, Time)>,
-    /// Slots that it gave since it lacked one.
+    /// Slots that the member gave since it last lacked one.
     given: usize,
-    /// Whether it gave the last one below the tip.
+    /// Whether the member gave the last slot below the tip that it was asked for.
     gives: bool,
-    /// Slots that it offered lately, and how many it offered and did not give.
+    /// Slots that the member offered lately, and (`broken`) how many it offered and did not give.
     offered: BTreeSet<u64>,
     broken: u32,
-    /// How often it was busy since it last gave something; once a pause.
+    /// How often the member was busy since it last gave something; counted once per pause.
     busy: u32,
-    /// It is not asked before, as it was busy.
+    /// The member is not asked before this time, because it was busy.
     busy_until: Time,
 }
 
@@ -144,9 +145,9 @@ impl Lack {
         self.answers.len()
     }
 
-    /// It gave a slot, which was missing below the tip or not. If it lacked that before, it has got
-    /// more since than it said: what it said of the slots around it is forgotten, and it may soon
-    /// be asked again for all others.
+    /// Records that the member gave a slot; `missing` says whether the slot was missing below the
+    /// tip. If the member lacked it before, it has received more since: its answers about the slots
+    /// around are forgotten, and it may soon be asked again for all others.
     pub fn gave(&mut self, seq: u64, missing: bool, now: Time) {
         self.gives |= missing;
         if self.lacks(seq, now) {
@@ -157,7 +158,7 @@ impl Lack {
         self.offered.clear();
     }
 
-    /// It has a slot, or not: it cannot say.
+    /// Records that the member could not say whether it has a slot.
     pub fn is_busy(&mut self, now: Time) {
         if self.busy_until <= now {
             self.busy_until = now.after(pause(self.busy));
@@ -165,23 +166,24 @@ impl Lack {
         }
     }
 
-    /// Whether it may be asked: it was not busy lately.
+    /// Whether the member may be asked, that is, it was not busy lately.
     pub fn can_say(&self, now: Time) -> bool {
         self.busy_until <= now
     }
 
-    /// Whether it was busy too often to be waited for.
+    /// Whether the member was busy too often to be waited for.
     pub fn is_silent(&self, now: Time) -> bool {
         self.busy >= MAX_BUSY && now.since(self.busy_until) < BELIEVED
     }
 
-    /// Whether it may be asked again for a slot that it lacked.
+    /// Whether the member may be asked again for a slot that it lacked.
     pub fn may_ask_again(&self, seq: u64, now: Time) -> bool {
         self.again <= now || self.find(seq).is_none_or(|answer| answer.at < self.round)
     }
 
-    /// It shows other holes than we have. If they are others than before, it may have got since
-    /// what it lacked, and may be asked again for what was given up; not all the time.
+    /// Records that the member shows other holes than this node. If they also differ from those it
+    /// showed before, it may have received what it lacked, and may be asked again for given-up
+    /// slots, at most once per `ASK_AGAIN_FIRST`.
     pub fn shows(&mut self, holes: Digest, now: Time) {
         let waits =
             |(before, at): (Digest, Time)| before == holes || now < at.after(ASK_AGAIN_FIRST);
@@ -190,8 +192,8 @@ impl Lack {
         }
     }
 
-    /// What it said of a slot that was given up, if that still holds: up to which slot it says
-    /// anything, and the lowest from this one on that it may have.
+    /// The member's answer about a given-up slot, if it is still believed: the end of the answer,
+    /// and the lowest slot at or above `seq` that the member may have.
     pub fn told(&self, seq: u64, now: Time) -> Option<(u64, u64)> {
         let holds =
             |answer: &&Answer| answer.at >= self.probed() && now.since(answer.at) < BELIEVED;
@@ -199,13 +201,13 @@ impl Lack {
         Some((answer.end, answer.held_from(seq)))
     }
 
-    /// Since when it may be asked again for what was given up.
+    /// Since when the member may be asked again for given-up slots.
     fn probed(&self) -> Time {
         self.shown.map_or(Time(0), |(_, at)| at)
     }
 
-    /// For how many slots that were given up it may be asked: one, where no more answers are kept,
-    /// and only once it has shown other holes.
+    /// How many given-up slots the member may be asked for: at most `most`. Where no more answers
+    /// can be kept, one, and only if it lately showed other holes.
     pub fn probes(&self, most: usize, now: Time) -> usize {
         match (self.is_known_well(now), now.since(self.probed()) < LATELY) {
             (false, _) => most,
@@ -213,24 +215,25 @@ impl Lack {
         }
     }
 
-    /// Whether it gave the last missing slot that it was asked for.
+    /// Whether the member gave the last missing slot that it was asked for.
     pub fn gives(&self) -> bool {
         self.gives
     }
 
-    /// Whether as much is known as is kept.
+    /// Whether no more answers can be kept.
     pub fn is_known_well(&self, now: Time) -> bool {
         let fresh = self.answers.iter().filter(|answer| now.since(answer.at) < BELIEVED);
         fresh.count() >= MAX_LACKED
     }
 
-    /// Whether it may be asked for a slot beside so many others. For what it has said nothing of,
-    /// one is enough, as its answer tells of many, and one more for each slot that it gave.
+    /// Whether the member may be asked for `seq` while `open` other slots are open. It may for
+    /// slots that it gave an answer about. For others one question is enough, as its answer covers
+    /// many slots, plus one for each slot that it gave.
     pub fn allows(&self, seq: u64, open: usize) -> bool {
         open <= self.given || self.find(seq).is_some()
     }
 
-    /// Whether it said that it lacks a slot, and that is believed still.
+    /// Whether the member said that it lacks a slot and that is still believed.
     pub fn lacks(&self, seq: u64, now: Time) -> bool {
         self.lacking(seq, now).is_some()
     }
@@ -240,23 +243,24 @@ impl Lack {
         self.find(seq).filter(|answer| answer.lacks(seq)).filter(fresh)
     }
 
-    /// If it said that it lacks a slot, and that is believed still: the lowest above that it has.
+    /// If the member is believed to lack `seq`, the lowest slot above that it may have.
     pub fn next(&self, seq: u64, now: Time) -> Option<u64> {
         let mut next = self.lacking(seq, now)?.next(seq);
         while let Some(answer) = self.lacking(next, now).filter(|_| next < u64::MAX) {
-            next = answer.next(next); // where one answer ends, another goes on
+            next = answer.next(next); // the next answer may begin where this one ends
         }
         Some(next)
     }
 
-    /// The lowest of the slots `from..=to` that it said to have, if that is believed still.
+    /// The lowest slot in `from..=to` that the member said it has, if that is still believed.
     pub fn offers(&self, from: u64, to: u64, now: Time) -> Option<u64> {
         let seq = self.next(from, now).unwrap_or(from);
         let fresh = |answer: &Answer| !answer.lacks(seq) && now.since(answer.at) < BELIEVED;
         (seq <= to && self.find(seq).is_some_and(fresh)).then_some(seq)
     }
 
-    /// Whether it said lately that it lacks a slot: it would announce it if it came since.
+    /// Whether the member said lately that it lacks a slot; it would announce the slot if it came
+    /// since.
     pub fn said_lately(&self, seq: u64, now: Time) -> bool {
         let lately = |answer: &Answer| answer.lacks(seq) && now.since(answer.at) < LATELY;
         self.find(seq).is_some_and(lately)
@@ -268,7 +272,7 @@ impl Lack {
         (seq < answer.end || answer.end == u64::MAX).then_some(answer)
     }
 
-    /// It lacks a slot, and said more with that.
+    /// Records that the member lacks a slot, and what else its answer says.
     pub fn learn(&mut self, seq: u64, offer: &Offer, own: Own, now: Time) {
         self.gives = false;
         if self.again <= now {
@@ -277,8 +281,8 @@ impl Lack {
         }
         self.answers.retain(|answer| now.since(answer.at) < BELIEVED);
         let next = offer.next.max(seq.saturating_add(1));
-        // What it lacked and has by now, another may have given us first; and what it said before
-        // it showed other holes is no lie since.
+        // A slot that the member lacked may have reached it before us, and another peer may have
+        // given it to us. What the member said before it showed other holes is not a lie either.
         let said = self.told(next, now).is_some_and(|(_, held)| held > next);
         let lies = next != u64::MAX && !own.has_next && said;
         if self.offered.contains(&seq) || lies {
@@ -296,16 +300,16 @@ impl Lack {
         let mut excess = self.answers.len().saturating_sub(MAX_LACKED);
         let probed = self.probed();
         self.answers.retain(|answer| {
-            let goes = excess > 0 && answer.at < probed; // it is asked for that anew
+            let goes = excess > 0 && answer.at < probed; // the node asks about these slots anew
             excess -= usize::from(goes);
             !goes
         });
         let settled = self.answers.partition_point(|answer| answer.end <= own.lowest);
         self.answers.drain(..settled.min(excess));
-        self.answers.truncate(MAX_LACKED); // the lowest are decided first
+        self.answers.truncate(MAX_LACKED); // the lowest slots are decided first
     }
 
-    /// Puts what was said last in place of what was said of those slots before.
+    /// Inserts an answer, replacing what was said before about the same slots.
     fn insert(&mut self, mut new: Answer) {
         loop {
             let at = self.answers.partition_point(|answer| answer.end <= new.from);
@@ -323,7 +327,8 @@ impl Lack {
                 }
                 new = new.rest(end);
             } else {
-                // Of whoever lacked all above and has some of it now, nothing is known above.
+                // If the member lacked everything above and now has some of it, nothing is known
+                // above.
                 let above = before.end > new.end && before.offer.next != u64::MAX;
                 let above = above.then_some(Answer { from: new.end, ..before });
                 let below = before.from < new.from;
@@ -333,19 +338,19 @@ impl Lack {
         }
     }
 
-    /// Forgets what was said of slots below `end`, from the answer at a place on.
+    /// Forgets what was said about slots below `end`, starting with the answer at index `at`.
     fn clear(&mut self, at: usize, end: u64) {
         let upto = self.answers.partition_point(|answer| answer.end <= end).max(at);
         self.answers.drain(at..upto);
         let Some(old) = self.answers.get_mut(at).filter(|old| old.from < end) else { return };
         match old.offer.next {
-            u64::MAX => drop(self.answers.remove(at)), // it has some of it now
+            u64::MAX => drop(self.answers.remove(at)), // the member has some of it now
             _ => old.from = end,
         }
     }
 }
 
-/// A pause before the next question, after so many.
+/// The pause before the next question after `times` earlier ones.
 fn pause(times: u32) -> Duration {
     let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
     ASK_AGAIN_FIRST.saturating_mul(factor).min(BELIEVED)

@@ -1,13 +1,13 @@
-//! The node: a state machine that decides, and never acts.
+//! The node: a state machine that decides but performs no I/O.
 //!
-//! [`Node`] takes [`Input`]s and gives [`Output`]s. It has no clock (time is a number handed in),
-//! no thread, no global randomness (a seed is handed in). What is slow is asked for and answered
+//! [`Node`] takes [`Input`]s and emits [`Output`]s. It has no clock (the time is passed in), no
+//! threads, and no global randomness (a seed is passed in). Slow work is requested and answered
 //! later: signature checks, durable writes, reads of old batches.
 //!
-//! The parts (`links`, `lanes`, `relay`, `repair`, `recovery`, `promises`, `standing`, `quotas`,
-//! `publisher`, `cache`) never import one another; `bucket` and `tree` are there for all of them,
-//! `lack` and `under_way` for `recovery`.
-//! `node` carries facts between them. Each reads like the section of `docs/PROTOCOL.md` that it is.
+//! The components (`links`, `lanes`, `relay`, `repair`, `recovery`, `promises`, `standing`,
+//! `quotas`, `publisher`, `cache`) never import one another; all may use `bucket` and `tree`, and
+//! `recovery` uses `lack` and `under_way`. `node` carries facts between them. Each component
+//! mirrors its section of `docs/PROTOCOL.md`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod bucket;

@@ -1,4 +1,4 @@
-//! The network: who is a member, who is an author, and what follows from it.
+//! The network file: which keys are members, which are authors, and what follows from that.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,31 +17,30 @@ use crate::wire::limits::{
 const DOMAIN: &[u8; 16] = b"loyal/network/v2";
 const MAX_NAME: usize = 64;
 
-/// What a key of the network does.
+/// The role of a key in the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Runs a node; counts in `n`, `f` and quorums.
     Member,
-    /// Signs elsewhere and runs no node; outside `n`, `f` and quorums.
+    /// Signs outside the mesh and runs no node; not counted in `n`, `f` or quorums.
     Author,
 }
 
-/// A key of the network.
+/// An entry of the network file: a key that is a member or an author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The key.
+    /// The public key.
     pub key: PublicKey,
-    /// A name for people; not in the network id.
+    /// A name for people; not covered by the network id.
     pub name: String,
-    /// Member or author.
+    /// Whether it is a member or an author.
     pub role: Role,
-    /// Where its node listens for links; not in the network id. Authors have none.
+    /// Where its node listens for links; not covered by the network id. `None` for authors.
     pub gossip: Option<SocketAddr>,
 }
 
-/// A network file that was read and found sound. Keys are sorted; an index into them is a key's
-/// number.
+/// A valid network file. Keys are sorted; a key's number is its index among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     id: Digest,
@@ -52,11 +51,11 @@ pub struct Network {
     members: Vec<u32>,
 }
 
-/// Why a network file is refused; the line is 1-based, and 0 where no line can be named.
+/// Why a network file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{why}", at(*line))]
 pub struct NetworkError {
-    /// Line of the file, from 1.
+    /// The line of the file, from 1; 0 if no line can be named.
     pub line: usize,
     /// What is wrong, and what would be right.
     pub why: String,
@@ -85,11 +84,12 @@ struct Entry {
 }
 
 impl Network {
-    /// A network of these keys. The nonce makes it another network than any other of the same keys.
+    /// Builds a network of these keys. The nonce tells it apart from other networks of the same
+    /// keys.
     ///
     /// # Errors
-    /// When a key is weak or listed twice, a name is used twice or too long, there is no member, or
-    /// a member has no address.
+    /// When there are too many keys, a key is weak or listed twice, a name is invalid or used
+    /// twice, there is no member, or a member has no address.
     pub fn new(nonce: [u8; 32], keys: Vec<Member>) -> Result<Self, NetworkError> {
         Self::build(nonce, keys.into_iter().map(|key| (0, key)).collect())
     }
@@ -134,10 +134,10 @@ impl Network {
         Ok(Self { id: network_id(&nonce, &keys), nonce, keys, index, members })
     }
 
-    /// Reads a network file.
+    /// Parses a network file.
     ///
     /// # Errors
-    /// With the line and what would be right.
+    /// Names the line, and says what would be right.
     pub fn parse(text: &str) -> Result<Self, NetworkError> {
         let line_of =
             |span: &Range<usize>| text[..span.start.min(text.len())].matches('\n').count() + 1;
@@ -172,7 +172,7 @@ impl Network {
         Self::build(nonce, keys)
     }
 
-    /// The network file's text.
+    /// The network as the text of a network file.
     pub fn to_toml(&self) -> String {
         let mut text = format!("version = {VERSION}\nnonce = \"{}\"\n", hex(&self.nonce));
         for key in &self.keys {
@@ -187,7 +187,7 @@ impl Network {
         text
     }
 
-    /// The network id: part of every statement.
+    /// The network id; every statement contains it.
     pub fn id(&self) -> Digest {
         self.id
     }
@@ -202,22 +202,22 @@ impl Network {
         self.members.iter().filter_map(|number| self.keys.get(*number as usize))
     }
 
-    /// The member at that place, from 0 to `n - 1`, ascending by key.
+    /// The member at index `place` among the members, 0 to `n - 1`, ascending by key.
     pub fn member(&self, place: usize) -> Option<&Member> {
         self.keys.get(*self.members.get(place)? as usize)
     }
 
-    /// A key's number.
+    /// The number of a key; `None` if it is not in the network file.
     pub fn index_of(&self, key: &PublicKey) -> Option<u32> {
         self.index.get(key).copied()
     }
 
-    /// What is known of a key.
+    /// The entry of a key; `None` if it is not in the network file.
     pub fn get(&self, key: &PublicKey) -> Option<&Member> {
         self.keys.get(self.index_of(key)? as usize)
     }
 
-    /// Whether the key runs a node.
+    /// Whether the key is a member, that is, it runs a node.
     pub fn is_member(&self, key: &PublicKey) -> bool {
         self.get(key).is_some_and(|member| member.role == Role::Member)
     }
@@ -227,12 +227,12 @@ impl Network {
         self.members.len()
     }
 
-    /// `f = ⌊(n−1)/3⌋`: the members that may lie (Lamport, Shostak, Pease 1982).
+    /// `f = ⌊(n−1)/3⌋`: the number of members that may lie (Lamport, Shostak, Pease 1982).
     pub fn f(&self) -> usize {
         self.n().saturating_sub(1) / 3
     }
 
-    /// `q = n − f`. Not `2f + 1`, which is too small to be safe where `n` is not `3f + 1`.
+    /// `q = n − f`. Not `2f + 1`, which is too small to be safe unless `n` is `3f + 1`.
     pub fn quorum(&self) -> usize {
         self.n() - self.f()
     }
@@ -268,7 +268,7 @@ fn weak(key: &PublicKey, error: KeyError) -> String {
     format!("key {key} {error}; replace it with one from `loyal keygen`")
 }
 
-/// SHA-256 over everything that decides validity; names and addresses are not in it.
+/// SHA-256 over everything that affects validity; names and addresses are left out.
 fn network_id(nonce: &[u8; 32], keys: &[Member]) -> Digest {
     let mut bytes = nonce.to_vec();
     bytes.push(VERSION);
@@ -282,7 +282,7 @@ fn network_id(nonce: &[u8; 32], keys: &[Member]) -> Digest {
             Role::Member => 0,
             Role::Author => 1,
         });
-        bytes.extend_from_slice(&1u32.to_be_bytes()); // weight: 1 until admission gives others
+        bytes.extend_from_slice(&1u32.to_be_bytes()); // weight: always 1 so far
     }
     Digest::of(&[DOMAIN, &bytes])
 }

@@ -1,14 +1,13 @@
-//! Promises: who announced a batch and then did not give it.
+//! Promises: which members announced a batch and then did not give it.
 //!
-//! Nobody is blamed for it, as a slow node and a liar look alike: it decides only whom to ask
-//! first.
+//! Nobody is blamed, as a slow node and a liar look the same: this decides only whom to ask first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Note, Time};
 
-/// How long whoever breaks a promise is asked last; twice as long each time, up to an hour.
+/// How long a member that broke a promise is asked last; doubles each time up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -18,22 +17,23 @@ struct Broken {
     times: u32,
 }
 
-/// Where a member stands when several could be asked: the least is asked first.
+/// A member's rank when several could be asked: the lowest is asked first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// Whether its term is not over.
+    /// Whether the member broke a promise lately and its term is not over.
     pub late: bool,
     times: u32,
 }
 
-/// Members that broke a promise, by key number; what is an hour past its term is forgotten.
+/// Members that broke a promise, by key number. An hour after its term ends, a record counts no
+/// more.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     broken: BTreeMap<u32, Broken>,
 }
 
 impl Promises {
-    /// A member broke a promise. Those broken within a term count as one.
+    /// Notes that a member broke a promise. Promises broken within a term count as one.
     pub fn broke(&mut self, member: u32, now: Time) {
         let fresh = Broken { until: Time::default(), times: 0 };
         let held = self.broken.entry(member).or_insert(fresh);
@@ -48,13 +48,13 @@ impl Promises {
         held.times = held.times.saturating_add(1);
     }
 
-    /// Where a member stands.
+    /// The rank of a member.
     pub fn rank(&self, member: u32, now: Time) -> Rank {
         let held = self.broken.get(&member).filter(|held| now < held.until.after(LONGEST));
         held.map_or(Rank::default(), |held| Rank { late: now < held.until, times: held.times })
     }
 
-    /// How full it is, with its limit for so many members.
+    /// Reports how full the table is, with its limit for `members` members.
     pub fn occupy(&self, note: Note, members: usize) {
         note("promises", self.broken.len(), members);
     }

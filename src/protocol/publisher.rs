@@ -1,7 +1,8 @@
-//! The publisher: messages wait, and leave as batches.
+//! The publisher: queues messages and turns them into batches.
 //!
-//! Idle, a message is signed at once and alone. Busy, what waits shares one signature, one row and
-//! one sync: a batch is signed only while fewer than two are under way unacknowledged.
+//! On an idle node a message is signed at once and alone. On a busy node, queued messages share one
+//! signature, one row and one sync: a batch is signed only while fewer than two batches are
+//! unacknowledged.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,21 +14,21 @@ use crate::wire::limits::{
     MAX_WAITING_BYTES,
 };
 
-/// A batch counts as acknowledged after this long all the same: a stalled neighbour must not stall
-/// us.
+/// After this long a batch counts as acknowledged anyway: a stalled neighbour must not stall this
+/// node.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 enum State {
     Writing(Token),
-    /// Sent, as these frames of these links; acknowledged when one of them is consumed.
+    /// Sent as these frames, by link and push number; acknowledged when any of them is consumed.
     Sent {
         frames: Vec<(LinkId, u64)>,
         until: Time,
     },
 }
 
-/// Own messages on their way into batches.
+/// This node's messages on their way into batches.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     waiting: VecDeque<(Ticket, Entry)>,
@@ -40,13 +41,13 @@ fn size(entry: &Entry) -> usize {
 }
 
 impl Publisher {
-    /// Whether one more message may wait.
+    /// Whether one more message may be queued.
     pub fn has_room(&self, entry: &Entry) -> bool {
         self.waiting.len() < MAX_WAITING
             && (self.waiting.is_empty() || self.bytes + size(entry) <= MAX_WAITING_BYTES)
     }
 
-    /// One more message waits.
+    /// Queues a message.
     pub fn push(&mut self, ticket: Ticket, entry: Entry) {
         self.bytes += size(&entry);
         self.waiting.push_back((ticket, entry));
@@ -59,20 +60,20 @@ impl Publisher {
         note("publisher.under_way", self.under_way.len(), MAX_UNACKNOWLEDGED);
     }
 
-    /// Messages that wait.
+    /// How many messages are queued.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether a batch may be signed now, quotas aside: nothing is being written (the next one
-    /// names the id of the last), and fewer than two are unacknowledged.
+    /// Whether a batch may be signed now, apart from quotas: none is being written (the next batch
+    /// names the id of the last one), and fewer than two are unacknowledged.
     pub fn may_sign(&self) -> bool {
         !self.waiting.is_empty()
             && self.under_way.len() < MAX_UNACKNOWLEDGED
             && !self.under_way.iter().any(|state| matches!(state, State::Writing(_)))
     }
 
-    /// Bytes of the next batch's body.
+    /// Length in bytes of the next batch's body.
     pub fn next_size(&self) -> usize {
         self.fitting().1
     }
@@ -89,27 +90,27 @@ impl Publisher {
         (count, bytes)
     }
 
-    /// The messages of the next batch.
+    /// Takes the messages of the next batch.
     pub fn take(&mut self) -> (Vec<Ticket>, Vec<Entry>) {
         let (count, bytes) = self.fitting();
         self.bytes = self.bytes.saturating_sub(bytes);
         self.waiting.drain(..count).unzip()
     }
 
-    /// A batch was signed and is being written.
+    /// Notes that a batch was signed and is being written.
     pub fn writing(&mut self, token: Token) {
         self.under_way.push(State::Writing(token));
     }
 
-    /// It could not be written.
+    /// Forgets a batch that could not be written.
     pub fn failed(&mut self, token: Token) {
         self.under_way.retain(|state| !matches!(state, State::Writing(t) if *t == token));
     }
 
-    /// It is written, and was pushed as these frames of these links.
+    /// Notes that a batch was written and pushed in these frames.
     pub fn sent(&mut self, token: Token, frames: Vec<(LinkId, u64)>, now: Time) {
         if frames.is_empty() {
-            return self.failed(token); // nobody to wait for
+            return self.failed(token); // no neighbour to wait for
         }
         let writing = |state: &&mut State| matches!(state, State::Writing(t) if *t == token);
         if let Some(state) = self.under_way.iter_mut().find(writing) {
@@ -117,7 +118,7 @@ impl Publisher {
         }
     }
 
-    /// A link has consumed that many pushes of ours.
+    /// Notes that a link has consumed that many of this node's pushes.
     pub fn acknowledged(&mut self, link: LinkId, consumed: u64) {
         self.under_way.retain(|state| match state {
             State::Sent { frames, .. } => {
@@ -132,7 +133,7 @@ impl Publisher {
         self.under_way.retain(|state| !matches!(state, State::Sent { until, .. } if *until <= now));
     }
 
-    /// When [`Publisher::expire`] is next of use.
+    /// When [`Publisher::expire`] next has an effect on waiting messages.
     pub fn next_expiry(&self) -> Option<Time> {
         let waits = self.under_way.iter().filter_map(|state| match state {
             State::Sent { until, .. } => Some(*until),

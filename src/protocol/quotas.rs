@@ -1,4 +1,4 @@
-//! Quotas: what an author may publish before others neither keep nor relay it.
+//! Quotas: how much an author may publish before other nodes stop keeping and relaying it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn batches_of(restarts: bool) -> u64 {
     if restarts { RESTART_BATCHES } else { 1 }
 }
 
-/// An author's two buckets: batches and bytes.
+/// An author's two buckets: one for batches, one for bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quota {
     batches: (Rate, Bucket),
@@ -32,7 +32,7 @@ impl Default for Quota {
 }
 
 impl Quota {
-    /// What a node allows itself: less than others grant, as batches may bunch up on their way.
+    /// What a node allows itself: less than others grant, as batches may bunch up on the way.
     pub fn own() -> Self {
         let less = |rate: Rate| Rate { per_s: rate.per_s * 9 / 10, burst: rate.burst / 2 };
         Self {
@@ -41,36 +41,36 @@ impl Quota {
         }
     }
 
-    /// How long until a batch of that many bytes fits; zero if now. A restart header counts for
-    /// many batches.
+    /// How long until a batch of `bytes` bytes fits; zero if now. A restart header counts for
+    /// [`RESTART_BATCHES`] batches.
     pub fn wait(&self, now: Time, bytes: u64, restarts: bool) -> Duration {
         let ((batch_rate, batches), (byte_rate, bucket)) = (self.batches, self.bytes);
         let count = batches_of(restarts);
         batches.wait(batch_rate, now, count).max(bucket.wait(byte_rate, now, bytes))
     }
 
-    /// Takes a batch of that many bytes.
+    /// Charges a batch of `bytes` bytes.
     pub fn charge(&mut self, now: Time, bytes: u64, restarts: bool) {
         self.batches.1.charge(self.batches.0, now, batches_of(restarts));
         self.bytes.1.charge(self.bytes.0, now, bytes);
     }
 }
 
-/// The quotas of all authors that spoke, by key number.
+/// The quotas of all authors that published, by key number.
 #[derive(Debug, Default)]
 pub(super) struct Quotas {
     authors: BTreeMap<u32, Quota>,
 }
 
 impl Quotas {
-    /// How long until a batch fits; zero if now. Looks only: what is not verified must cost its
-    /// author nothing.
+    /// How long until a batch fits; zero if now. Charges nothing: an unverified batch must not cost
+    /// its author anything.
     pub fn wait(&self, author: u32, now: Time, bytes: u64, restarts: bool) -> Duration {
         let quota = self.authors.get(&author);
         quota.map_or(Duration::ZERO, |quota| quota.wait(now, bytes, restarts))
     }
 
-    /// How full it is, with its limit for so many keys.
+    /// Reports how full the table is, with its limit for `keys` keys.
     pub fn occupy(&self, note: Note, keys: usize) {
         note("quotas", self.authors.len(), keys);
     }

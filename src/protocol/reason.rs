@@ -1,7 +1,7 @@
-//! Why something is refused, and whose fault that is.
+//! Why a frame or batch is refused, and who is to blame.
 
-/// Every exit of the pipeline has one of these reasons. The names are the ones in logs, rows,
-/// metrics.
+/// The reason of a rejection; every exit of the pipeline has one. The names appear in logs, rows
+/// and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Reason {
@@ -22,29 +22,29 @@ pub enum Reason {
     Banned,
 }
 
-/// Whose fault a rejection is.
+/// Who is to blame for a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The link proves it with a complete frame: it is closed and its peer banned.
+    /// The peer, proven by a complete frame (or by a length prefix over the limit): the link is
+    /// closed and the peer banned.
     Link,
-    /// The author's signature proves it; the link that carried it is innocent.
+    /// The author, proven by its signature; the peer that relayed it is innocent.
     Author,
-    /// Nobody's: it happens between honest nodes too.
+    /// Nobody: this also happens between honest nodes.
     Nobody,
 }
 
-/// How a rejection counts, worst first: what proves a lie comes before all else wherever
-/// rejections are shown, and knocks and copies, of which there are most, are counted apart.
+/// How a rejection counts, worst first. Proven lies come first wherever rejections are shown.
+/// Knocks and copies are the most frequent and are counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CountsAs {
-    /// The link's frame proves that its peer broke the rules, or an author's own signature that the
-    /// author did.
+    /// A frame proves that the peer broke the rules, or a signature proves that the author did.
     Lie,
-    /// Refused, and nobody is proven to have lied.
+    /// Refused, but nobody is proven to have lied.
     Refusal,
-    /// A plain copy: a batch by the id that is held already.
+    /// A plain copy: the same batch is held already.
     Copy,
-    /// A link by a peer under a ban.
+    /// A link from a banned peer.
     Knock,
 }
 
@@ -52,8 +52,9 @@ impl CountsAs {
     /// All of them, worst first.
     pub const ALL: [Self; 4] = [Self::Lie, Self::Refusal, Self::Copy, Self::Knock];
 
-    /// What a rejection for that reason counts as; `proven` if the author's own signature over what
-    /// is refused is good. Of `replayed` only the node knows which are plain copies.
+    /// How a rejection for `reason` counts. `proven` says that the author's own signature over the
+    /// refused statement is good. Never returns `Copy`: only the node knows which `replayed`
+    /// batches are plain copies.
     pub fn of(reason: Reason, proven: bool) -> Self {
         match (reason, reason.blame()) {
             (Reason::Banned, _) => Self::Knock,
@@ -63,7 +64,7 @@ impl CountsAs {
         }
     }
 
-    /// Its name.
+    /// The name in logs, rows and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lie => "lie",
@@ -73,19 +74,19 @@ impl CountsAs {
         }
     }
 
-    /// The one of that name.
+    /// The variant with this name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    /// Whether it is counted apart from rejections.
+    /// Whether these are counted apart from other rejections.
     pub fn is_apart(self) -> bool {
         matches!(self, Self::Copy | Self::Knock)
     }
 }
 
 impl Reason {
-    /// Every reason.
+    /// All reasons, in the order of their declaration.
     pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::NonCanonical,
@@ -104,7 +105,7 @@ impl Reason {
         Self::Banned,
     ];
 
-    /// Its name in snake case.
+    /// The name in snake case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -125,12 +126,12 @@ impl Reason {
         }
     }
 
-    /// The reason of that name.
+    /// The reason with this name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.name() == name)
     }
 
-    /// Whose fault it is.
+    /// Who is to blame for it.
     pub fn blame(self) -> Blame {
         match self {
             Self::Malformed

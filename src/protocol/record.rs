@@ -1,4 +1,4 @@
-//! What the node wants kept, and what a start finds again.
+//! What the node stores, and what it finds again at start.
 
 use std::sync::Arc;
 
@@ -6,17 +6,18 @@ use super::{CountsAs, Reason, Time};
 use crate::crypto::{Digest, PublicKey, Signature, Verdict, check};
 use crate::wire::{Batch, BatchId, SignedSlot};
 
-/// A value whose signature and content were checked. Only this reaches store, delivery and relay.
+/// A value whose signature and content were checked. Only verified values are stored, delivered or
+/// relayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<T>(T);
 
 impl Verified<Batch> {
-    /// The batch, if the verdict on its signature is good and its body is the one signed.
+    /// The batch, if `verdict` is good and its body matches the signed content digest.
     pub fn new(batch: Batch, verdict: Verdict) -> Option<Self> {
         (verdict.is_good() && batch.content_matches()).then_some(Self(batch))
     }
 
-    /// A batch that this node has just signed. What comes from a disk is no such thing: see
+    /// Wraps a batch that this node has just signed. Not for batches read from disk: see
     /// [`StoredBatch::from_disk`].
     pub fn trusted(batch: Batch) -> Self {
         Self(batch)
@@ -30,30 +31,30 @@ impl<T> std::ops::Deref for Verified<T> {
     }
 }
 
-/// A batch as it is kept: one row.
+/// A batch as it is stored: one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBatch {
-    /// The batch's id, so that nobody hashes it again.
+    /// The batch's id, kept so that it need not be hashed again.
     pub id: BatchId,
-    /// The batch.
+    /// The verified batch.
     pub batch: Arc<Verified<Batch>>,
-    /// Links that it crossed to come here, as the last sender claims; 0 for an own batch.
+    /// Links that it crossed to get here, as the last sender claims; 0 for a batch published here.
     pub hops: u8,
-    /// The neighbour that it came from first; `None` for a batch that was published here.
+    /// The neighbour that delivered it first; `None` for a batch published here.
     pub from: Option<PublicKey>,
-    /// When it was delivered here.
+    /// When this node delivered it.
     pub delivered_at: Time,
-    /// Whether it is the slot's first batch, which is delivered; a second one is kept as evidence
-    /// only.
+    /// Whether it is the slot's first batch, which is the one delivered. A second one is kept only
+    /// as evidence.
     pub first: bool,
 }
 
-/// A row as a disk gave it back: nothing of it is believed.
+/// A row as read from disk; nothing in it is trusted.
 #[derive(Clone, Debug)]
 pub struct DiskRow {
-    /// The id that it is kept under.
+    /// The id that the row is stored under.
     pub id: BatchId,
-    /// The batch that it holds.
+    /// The batch in the row.
     pub batch: Batch,
     /// See [`StoredBatch::hops`].
     pub hops: u8,
@@ -66,9 +67,10 @@ pub struct DiskRow {
 }
 
 impl StoredBatch {
-    /// The row, if it is still what was written: its id is the header's, of this network, its body
-    /// the one that the header names, and its author signed it. One flipped bit, and whoever gets
-    /// it would blame this node. Takes as long as a signature check, and a hash of the body.
+    /// Returns the row if it is still what was written: its id matches the header, its network is
+    /// `network`, its body matches the content digest, and the author's signature is good. Serving
+    /// a row with a flipped bit would get this node blamed by the receiver. Costs one signature
+    /// check and one hash of the body.
     pub fn from_disk(row: DiskRow, network: &Digest) -> Option<Self> {
         let DiskRow { id, batch, hops, from, delivered_at, first } = row;
         let header = &batch.header;
@@ -81,115 +83,117 @@ impl StoredBatch {
     }
 }
 
-/// A ban of a member, kept across restarts.
+/// A ban of a member; kept across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// Who.
+    /// The banned member.
     pub peer: PublicKey,
-    /// What for.
+    /// The reason of the rejection that caused it.
     pub reason: Reason,
-    /// Since when.
+    /// When it began.
     pub at: Time,
-    /// Until when.
+    /// When it ends.
     pub until: Time,
-    /// How many bans this peer has had, this one included.
+    /// How many bans the peer has had, this one included.
     pub strikes: u32,
 }
 
-/// One row of the rejection log. Text in it is bounded; `topic` is a peer's word: escape before
-/// printing.
+/// One row of the rejection log. Its text is bounded in length; `topic` comes from a peer and must
+/// be escaped before printing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// When, of the first if several are folded.
+    /// When it happened; for folded rows, the first time.
     pub at: Time,
-    /// Why.
+    /// Why it was refused.
     pub reason: Reason,
-    /// The neighbour that sent it; `None` for what came through the node's own API.
+    /// The neighbour that sent it; `None` if it came through the node's own API.
     pub link: Option<PublicKey>,
-    /// The author that it names: a claim, unless it is proven.
+    /// The author named by the frame; unverified unless `proven`.
     pub author: Option<PublicKey>,
-    /// Whether the author's own signature over what is refused was checked and is good.
+    /// Whether the author's signature over the refused statement was checked and is good.
     pub proven: bool,
-    /// The slot that it names.
+    /// The slot named by the frame.
     pub seq: Option<u64>,
-    /// The id that it would have.
+    /// The id computed from the header, or the id named by the frame.
     pub id: Option<BatchId>,
-    /// The topic of its first message.
+    /// The topic of the batch's first message.
     pub topic: Option<String>,
-    /// The hops that it claims.
+    /// The hops claimed by the frame.
     pub hops: Option<u8>,
-    /// Bytes of the frame.
+    /// Length of the frame in bytes; 4 if only a length prefix came, 0 if nothing did.
     pub size: u64,
     /// What was wrong, in words.
     pub detail: String,
-    /// SHA-256 of the frame, without the length prefix.
+    /// SHA-256 of the frame without its length prefix, or of the prefix if only that came; zeros if
+    /// nothing came.
     pub frame: Digest,
-    /// The frame's first bytes, at most 64.
+    /// The first bytes of what `frame` covers, at most 64.
     pub head: Vec<u8>,
-    /// The frame, cut off after [`Rejection::MOST_BYTES`]; the first one's if several are folded.
-    /// `None` where no frame came, as for a link under a ban.
+    /// The frame, cut off after [`Rejection::MOST_BYTES`]; for folded rows, the first frame. `None`
+    /// where no whole frame came, as for a link of a banned peer.
     pub bytes: Option<Arc<[u8]>>,
-    /// How it counts.
+    /// How it counts: lie, refusal, copy or knock.
     pub counts_as: CountsAs,
-    /// Equal rejections that this row stands for.
+    /// How many equal rejections this row stands for.
     pub count: u64,
 }
 
 impl Rejection {
-    /// Bytes of its frame that a rejection keeps at most.
+    /// Most bytes of a frame that a rejection keeps.
     pub const MOST_BYTES: usize = 4096;
 }
 
-/// A range of slots below a lane's tip that a node does not hold.
+/// A range of slots below a lane's tip that the node does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hole {
     /// First slot.
     pub from: u64,
     /// Last slot.
     pub to: u64,
-    /// Whether it is given up: pruned by others or void, as far as could be asked. What is offered
-    /// all the same is still taken.
+    /// Whether the range is given up: every member that could be asked has pruned it or never had
+    /// it, or a restart header voids it. A batch offered for it later is still accepted.
     pub gone: bool,
 }
 
-/// What the node wants kept.
+/// What the node wants stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A batch, own or another's.
+    /// A batch of any author, this node's included.
     Batch(StoredBatch),
-    /// A lane's tip and its holes below it, in place of those that are kept; slots that are kept as
-    /// batches count as held whatever a hole says. Readers are told of a hole that is gone.
+    /// A lane's tip and the holes below it; replaces the previous record of the lane. A slot stored
+    /// as a batch counts as held whatever a hole says. Readers are told of holes that are gone.
     Holes {
-        /// Whose lane.
+        /// The author of the lane.
         author: PublicKey,
-        /// The highest slot below which all slots but the holes are held or pruned.
+        /// The highest slot below which every slot is held, pruned or in a hole.
         tip: u64,
         /// Ascending, at most `MAX_HOLES`.
         holes: Vec<Hole>,
     },
-    /// A ban.
+    /// A new or changed ban of a member.
     Ban(Ban),
     /// A row of the rejection log.
     Rejection(Box<Rejection>),
 }
 
-/// How safe a write must be before it is answered.
+/// How durable a write must be before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// On disk, power cuts included.
+    /// On disk; survives a power cut.
     Synced,
-    /// In the next group commit; a power cut may lose it, `kill -9` may not once it is answered.
+    /// In the next group commit. Once answered it survives `kill -9`, but not necessarily a power
+    /// cut.
     Lazy,
 }
 
-/// One slot that a start found.
+/// One slot found at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoredSlot {
-    /// The slot.
+    /// The slot, from 1.
     pub seq: u64,
-    /// The slot that it follows.
+    /// The slot that its batch follows.
     pub base: u64,
-    /// The batch in it.
+    /// The id of its batch.
     pub id: BatchId,
     /// `Header::rest` of that batch.
     pub rest: Digest,
@@ -200,8 +204,8 @@ pub struct RestoredSlot {
 }
 
 impl RestoredSlot {
-    /// Whether the id is that of a statement which this author signed in this network: what a start
-    /// finds is believed no more than what a neighbour says.
+    /// Whether the id belongs to a statement that `author` signed in `network`. What is found on
+    /// disk is trusted no more than what a neighbour sends.
     pub fn is_signed(&self, author: PublicKey, network: &Digest) -> bool {
         let Self { seq, rest, signature, .. } = *self;
         let slot = SignedSlot { author, seq, rest, signature };
@@ -210,24 +214,24 @@ impl RestoredSlot {
     }
 }
 
-/// One author's lane that a start found.
+/// One author's lane as found at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredLane {
-    /// Whose lane.
+    /// The author of the lane.
     pub author: PublicKey,
-    /// The tip of the last `Record::Holes` of it; 0 if there is none.
+    /// The tip in the lane's last `Record::Holes`; 0 if there is none.
     pub tip: u64,
-    /// Its holes, ascending, at most `MAX_HOLES`, less the slots that are held and those up to the
-    /// floor; all at or below the higher of `tip` and the highest slot less `WINDOW + RECENT`.
-    /// After an unclean end or a damaged row also what turned out to be missing there.
+    /// The holes, ascending, at most `MAX_HOLES`, without slots that are held or at or below the
+    /// floor. All lie at or below `max(tip, highest slot − (WINDOW + RECENT))`. After an unclean
+    /// stop or a damaged row this includes the slots found missing there.
     pub holes: Vec<Hole>,
-    /// Everything at or below this slot was held and its payload pruned; 0 if nothing.
+    /// Every slot at or below this one was held and its payload is pruned; 0 if none.
     pub floor: u64,
     /// The newest slots, ascending by `(seq, first before second)`: at least all above the highest
-    /// slot less `WINDOW + RECENT`. Below them, and up to `tip`, no slot but the holes is
-    /// missing, as a node never takes a slot that lies more than `WINDOW` above its tip. Ids are
-    /// those of the rows' headers; signatures are checked where a slot may be the lane's tip, which
-    /// is shown to others: where the slot after it is not held.
+    /// slot less `WINDOW + RECENT`. Below those, and up to `tip`, only the holes are missing,
+    /// because a node never accepts a slot more than `WINDOW` above its tip. Ids come from the
+    /// rows' headers. Signatures are checked where a slot may be the lane's tip, which is shown to
+    /// others, that is, where the next slot is not held.
     pub slots: Vec<RestoredSlot>,
 }
 
@@ -238,12 +242,12 @@ impl RestoredLane {
     }
 }
 
-/// Everything that a start found on disk.
+/// Everything found on disk at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Lanes, in any order, of keys of the network.
+    /// The lanes of keys of the network, in any order.
     pub lanes: Vec<RestoredLane>,
-    /// The last ban of each peer, expired ones too: terms double across restarts.
+    /// The last ban of each peer, expired ones included: ban terms double across restarts.
     pub bans: Vec<Ban>,
 }
 

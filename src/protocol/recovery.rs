@@ -1,7 +1,7 @@
-//! Recovery: whom to ask for what is missing below the tips, and how much of it at once.
+//! Recovery: which members to ask for slots missing below the tips, and for how many at once.
 //!
-//! What a member said that it lacks is remembered, so that all are asked before a slot is given up,
-//! and nobody is asked twice before everybody was asked once.
+//! What a member said it lacks is remembered, so that every member is asked before a slot is given
+//! up, and no member is asked twice before all were asked once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,63 +22,66 @@ const UNVOUCHED: Rate = Rate { per_s: ASK_UNVOUCHED_PER_S, burst: ASK_UNVOUCHED_
 const PROBES: Rate = Rate { per_s: PROBES_PER_S, burst: PROBE_BURST };
 const BYTES: Rate = Rate { per_s: RECOVER_BYTES_PER_S, burst: RECOVER_BYTE_BURST };
 const VOICES: Rate = Rate { per_s: VOICES_PER_S, burst: VOICE_BURST };
-/// What was not answered for so long when its link ended counts: no neighbour's patience is longer.
+/// A slot left unanswered for this long when its link ended counts against the member: no patience
+/// with a neighbour is longer.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
-/// A member whose links ended so often while it had not answered counts as one that cannot be
-/// reached: one that does not answer must not keep a slot open for ever.
+/// A member counts as unreachable after this many links ended with unanswered slots, so that a peer
+/// that never answers cannot keep a slot open for ever.
 const MAX_UNANSWERED: u32 = 2;
 
-/// What a slot is asked for at the cost of.
+/// The budget that pays for asking for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Budget {
     /// More than `f` members vouch for it.
     Vouched,
-    /// Few do.
+    /// At most `f` members vouch for it.
     Unvouched,
-    /// It was given up: whoever links anew is asked for some, as often as it does.
+    /// It was given up. A member that links anew is asked for some of these each time, so they have
+    /// a budget of their own.
     Probe,
 }
 
-/// See the module.
+/// The state of recovery over all lanes.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
-    /// Slots that are asked for.
+    /// Slots that are being asked for.
     pub under_way: UnderWay,
-    /// By author and member.
+    /// What members lack, by author and member.
     lacks: BTreeMap<u32, BTreeMap<u32, Lack>>,
-    /// By author and member: links that ended while it had not answered or could not be asked, and
-    /// when the last did.
+    /// By author and member: how many links ended while the member had not answered or could not be
+    /// asked, and when the last one did.
     unanswered: BTreeMap<(u32, u32), (u32, Time)>,
-    /// By author: the slot that had its turn last, among those for which few vouch.
+    /// By author: the slot that had its turn last, among those that at most `f` members vouch for.
     tried: BTreeMap<u32, u64>,
     batches: Bucket,
     unvouched: Bucket,
     probes: Bucket,
     bytes: Bucket,
     voices: Bucket,
-    /// How many turns there were.
+    /// How many turns there were; picks the lane that a turn begins with.
     turns: usize,
-    /// Whether slots were given up in this turn: others may have theirs at once.
+    /// Whether slots were given up in this turn, so that the next turn should follow at once.
     pub moves_on: bool,
-    /// When it may be written down that slots were given up or passed.
+    /// The earliest time to write a record only because slots were given up or passed.
     pub holes_due: Time,
-    /// When to look again.
+    /// When the next turn is due; `None` if nothing is missing.
     pub due: Option<Time>,
-    /// How long after something has changed.
+    /// How long after a change the next turn comes.
     pub pace: Duration,
-    /// Whether something was asked of all who are linked in vain, and others may have it.
+    /// Whether all linked members were asked for a slot without success, and others may have it.
     pub lacks_voices: bool,
     /// How often all members were looked at for a slot.
     #[cfg(test)]
     pub looks: u64,
-    /// How often it was planned whom to ask for one.
+    /// How often a plan was made for a slot.
     #[cfg(test)]
     pub plans: u64,
 }
 
 impl Recovery {
-    /// At which of so many lanes a turn begins in which some are looked at. Each round begins one
-    /// lane later: the first of a turn may take all that may be asked for.
+    /// The index of the lane with which a turn begins, if `looked_at` of `lanes` lanes are looked
+    /// at per turn. Each round begins one lane later, because the first lane of a turn may use up
+    /// the whole budget.
     pub fn next_turn(&mut self, lanes: usize, looked_at: usize) -> usize {
         let turns_a_round = lanes.div_ceil(looked_at);
         let (round, turn) = (self.turns / turns_a_round, self.turns % turns_a_round);
@@ -86,7 +89,7 @@ impl Recovery {
         (round % lanes + turn * looked_at) % lanes
     }
 
-    /// How full it is, with its limits.
+    /// Reports how full the tables are, with their limits.
     pub fn occupy(&self, note: Note, (keys, members, links): (usize, usize, usize)) {
         note("recovery.turns", self.under_way.turns(), RECOVERING);
         note("recovery.under_way", self.under_way.len(), links * RECOVERING_PER_LINK);
@@ -112,42 +115,43 @@ impl Recovery {
         RECOVERING.saturating_sub(self.under_way.turns())
     }
 
-    /// When one more slot may be asked for that more than `f` members vouch for, rates alone.
+    /// How long until the rates allow one more slot that more than `f` members vouch for.
     pub fn wait(&self, now: Time) -> Duration {
         self.batches.wait(BATCHES, now, 1).max(self.bytes.wait(BYTES, now, 1))
     }
 
-    /// One more slot that more than `f` members vouch for is asked for.
+    /// Charges a request for a slot that more than `f` members vouch for.
     pub fn charge_ask(&mut self, now: Time) {
         self.batches.charge(BATCHES, now, 1);
     }
 
-    /// A batch that more than `f` members vouch for was taken.
+    /// Charges the bytes of an accepted batch that more than `f` members vouch for.
     pub fn charge(&mut self, now: Time, bytes: u64) {
         self.bytes.charge(BYTES, now, bytes);
     }
 
-    /// Another member is visited in a hurry.
+    /// Charges one hurried visit to another member.
     pub fn charge_voice(&mut self, now: Time) {
         self.voices.charge(VOICES, now, 1);
     }
 
-    /// Whether one may be.
+    /// Whether the budget allows another hurried visit.
     pub fn has_voice(&self, now: Time) -> bool {
         self.voices.wait(VOICES, now, 1).is_zero()
     }
 
-    /// Which of an author's slots had its turn last, among those for which few vouch.
+    /// The slot of an author that had its turn last, among those that at most `f` members vouch
+    /// for.
     pub fn tried(&self, author: u32) -> Option<u64> {
         self.tried.get(&author).copied()
     }
 
-    /// A slot had its turn.
+    /// Notes that such a slot had its turn.
     pub fn tries(&mut self, author: u32, seq: u64) {
         self.tried.insert(author, seq);
     }
 
-    /// A member was asked for a slot below the tip.
+    /// Notes that a member was asked for a slot below the tip, and charges the budget.
     pub fn asks(&mut self, slot: (u32, u64), budget: Budget, ask: Ask) {
         match budget {
             Budget::Vouched => self.charge_ask(ask.at),
@@ -158,7 +162,7 @@ impl Recovery {
         self.under_way.asks(slot, ask);
     }
 
-    /// A member gave a slot, which was missing below the tip or not.
+    /// Notes that a member gave a slot; `missing` says whether it was missing below the tip.
     pub fn gave(&mut self, (author, seq): (u32, u64), member: u32, missing: bool, now: Time) {
         self.under_way.closed(author, seq, member);
         self.unanswered.remove(&(author, member));
@@ -167,13 +171,13 @@ impl Recovery {
         }
     }
 
-    /// A member has a slot, or not: it cannot say.
+    /// Notes that a member is busy: it cannot say whether it has a slot.
     pub fn is_busy(&mut self, author: u32, member: u32, seq: u64, now: Time) {
         self.under_way.closed(author, seq, member);
         self.lack_of(author, member).is_busy(now);
     }
 
-    /// A member lacks a slot.
+    /// Notes that a member lacks a slot, and what else its answer says.
     pub fn lacks(
         &mut self,
         (author, seq): (u32, u64),
@@ -185,17 +189,18 @@ impl Recovery {
         self.lack_of(author, member).learn(seq, offer, own, now);
     }
 
-    /// What a member is known to lack of a lane; from now on what it gives counts, too.
+    /// What a member is known to lack of a lane. From this call on, what the member gives is
+    /// counted.
     pub fn lack_of(&mut self, author: u32, member: u32) -> &mut Lack {
         self.lacks.entry(author).or_default().entry(member).or_default()
     }
 
-    /// A member shows other holes of a lane than we have: see [`Lack::shows`].
+    /// Notes that a member shows other holes of a lane than this node: see [`Lack::shows`].
     pub fn shows(&mut self, author: u32, member: u32, holes: Digest, now: Time) {
         self.lack_of(author, member).shows(holes, now);
     }
 
-    /// What is known of what members lack of a lane, by member.
+    /// What members are known to lack of a lane, by member.
     pub fn known(&self, author: u32) -> Option<&BTreeMap<u32, Lack>> {
         self.lacks.get(&author)
     }
@@ -204,35 +209,34 @@ impl Recovery {
         self.lacks.get(&author)?.get(&member)
     }
 
-    /// Whether a member may be asked for slots of a lane: it was not busy lately.
+    /// Whether a member may be asked for slots of a lane, that is, it was not busy lately.
     pub fn can_say(&self, author: u32, member: u32, now: Time) -> bool {
         self.known_of(author, member).is_none_or(|lack| lack.can_say(now))
     }
 
-    /// Whether as much as is kept is known of what a member lacks of a lane.
+    /// Whether no more answers of a member about a lane can be kept.
     pub fn is_known_well(&self, author: u32, member: u32, now: Time) -> bool {
         self.known_of(author, member).is_some_and(|lack| lack.is_known_well(now))
     }
 
-    /// Whether a member said that it lacks a slot: then the lowest above that it offers.
+    /// If a member said that it lacks a slot, the lowest slot above that it offers.
     pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
         self.known_of(author, member)?.next(seq, now)
     }
 
-    /// Whether a member leaves open what it is asked for of a lane.
+    /// Whether a member leaves requests for a lane unanswered.
     pub fn is_silent(&self, author: u32, member: u32, now: Time) -> bool {
         let links = self.unanswered.get(&(author, member));
         links.is_some_and(|(times, at)| *times >= MAX_UNANSWERED && now.since(*at) < BELIEVED)
             || self.known_of(author, member).is_some_and(|lack| lack.is_silent(now))
     }
 
-    /// Whether a link of a member ended while it left open what it was asked for of one of the
-    /// lanes.
+    /// Whether a link of the member ended while requests for one of these lanes were unanswered.
     pub fn left_open(&self, member: u32, mut lanes: impl Iterator<Item = u32>) -> bool {
         lanes.any(|author| self.unanswered.contains_key(&(author, member)))
     }
 
-    /// Nothing is missing of a lane any more.
+    /// Forgets a lane that has no missing slots any more.
     pub fn forget_lane(&mut self, author: u32) {
         self.lacks.remove(&author);
         self.unanswered.retain(|(of, _), _| *of != author);
@@ -240,8 +244,8 @@ impl Recovery {
         self.tried.remove(&author);
     }
 
-    /// Forgets a link: what it was asked for may be asked of others. Of some lanes its member could
-    /// not be asked.
+    /// Forgets a link, so that others may be asked for what it left open. Its member could not be
+    /// asked about `lanes`, which counts like an unanswered request.
     pub fn link_down(&mut self, link: LinkId, (member, lanes): (u32, Vec<u32>), now: Time) {
         let mut silent = self.under_way.link_down(link, SILENCE, now);
         silent.extend(lanes.into_iter().map(|author| (author, member)));

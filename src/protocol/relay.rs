@@ -1,4 +1,4 @@
-//! Relay: which batches a node looks for, whom it asks, and which ids it still has to announce.
+//! Relay: which batches a node searches for, which links it asks, and which ids it still announces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,85 +8,86 @@ use crate::crypto::Digest;
 use crate::wire::limits::{MAX_ANNOUNCED, MAX_WANTED, MAX_WANTED_PER_LINK};
 use crate::wire::{BatchId, SlotId};
 
-/// Ids that wait to be announced on one link, at most; beyond it repair brings them.
+/// Most ids queued for announcement on one link; what exceeds it is left to repair.
 const MAX_UNANNOUNCED: usize = 4 * MAX_ANNOUNCED;
-/// How long an answer is waited for when there is nobody else to ask.
+/// How long to wait for an answer when no other link can be asked.
 const LAST_RESORT: Duration = Duration::from_secs(5);
-/// A search that waits for room is looked at again after this, for every 512 searches that there
-/// are: what gives it room says so, and this is for what never does.
+/// A parked search is looked at again after this, and as much longer for every 512 searches there
+/// are. Normally `unpark` wakes it earlier; this covers room that never appears.
 const PARKED: Duration = Duration::from_millis(150);
-/// Searches looked at in one turn, and how long the next turn waits if that was all it might.
+/// Most searches looked at in one turn, and the pause before the next turn if that limit was
+/// reached.
 const PER_TURN: usize = 512;
 const TURN: Duration = Duration::from_millis(20);
 
-/// A slot that is looked for: author's key number, slot, and the batch (any, if `None`).
+/// A slot searched for: the author's key number, the slot, and the batch (any, if `None`).
 pub(super) type Wanted = (u32, u64, Option<BatchId>);
 
-/// What to do about a search whose time has come.
+/// What to do about a search that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Ask these links.
     Ask(Vec<LinkId>),
-    /// Nobody that could be asked has room: this is the one to wait for.
+    /// No link that could be asked has room; this is the best one to wait for.
     Wait(LinkId),
-    /// All were asked, and some may still answer.
+    /// All links were asked, and some may still answer.
     Later,
-    /// Nobody is left that may answer: it is over.
+    /// No link is left that may answer: the search has ended.
     Over,
 }
 
-/// What a search waits for that cannot go on.
+/// What a parked search waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Park {
     /// Room on a link.
     Link(LinkId),
-    /// Fewer open wants for an author, by key number.
+    /// Fewer open wants for an author, by its key number.
     Author(u32),
 }
 
-/// A link that was asked.
+/// The state of a link that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// Since then; no answer came yet.
+    /// Asked at this time; no answer yet.
     Open(Time),
-    /// The answer is overdue, and its peer was told of.
+    /// The answer is overdue, which was reported by [`Relay::take_lapsed`].
     Lapsed,
-    /// It does not have it.
+    /// The peer answered that it does not have the batch.
     Missing,
 }
 
 #[derive(Debug)]
 struct Search {
-    /// The link whose share it counts against: the first that said so.
+    /// The link whose share this search counts against: the first that named the batch.
     owner: LinkId,
-    /// Links that should have it and were not asked yet, in the order in which they said so.
+    /// Links that should have the batch and were not asked yet, in the order in which they said so.
     sources: Vec<LinkId>,
     asked: Vec<(LinkId, Asked)>,
-    /// A link that never named that batch.
+    /// A link that may have the batch but never named it.
     unnamed: Option<LinkId>,
-    /// When it was first to be asked for.
+    /// When the batch was first due to be asked for.
     since: Time,
-    /// Whoever was asked has until then.
+    /// The links asked have until this time to answer.
     patient: Time,
-    /// When the last was asked.
+    /// When the last link was asked.
     last: Time,
     due: Time,
     parked: Option<Park>,
 }
 
-/// What is looked for, and what is to be announced.
+/// The searches, and the ids waiting to be announced.
 #[derive(Debug, Default)]
 pub(super) struct Relay {
     searches: BTreeMap<Wanted, Search>,
     due: BTreeSet<(Time, Wanted)>,
-    /// The first of them: asked for after every input.
+    /// The first entry of `due`, cached because it is needed after every input.
     first_due: Option<Time>,
-    /// Nothing is looked at before: it bounds the work of searches that cannot go on.
+    /// No search is looked at before this time. Bounds the work on searches that cannot proceed.
     not_before: Time,
-    /// Searches that wait for something, longest looked for first. They are in `due` as well, in
-    /// case that it never comes.
+    /// Searches that wait for something, the oldest first. They are also in `due`, in case it never
+    /// comes.
     parked: BTreeMap<Park, BTreeSet<(Time, Wanted)>>,
-    /// What each link made us look for: its share of the table.
+    /// The searches that each link caused: its share of the table.
     shares: BTreeMap<LinkId, BTreeSet<Wanted>>,
     unannounced: BTreeMap<LinkId, Vec<SlotId>>,
     /// How often a search was looked at.
@@ -95,7 +96,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Notes that a link may have a batch that it did not name.
+    /// Notes that a link may have a batch although it did not name it.
     pub fn want_unnamed(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         let is_source = |search: &Search| {
             search.sources.contains(&source) || search.asked.iter().any(|(link, _)| *link == source)
@@ -107,22 +108,23 @@ impl Relay {
         }
     }
 
-    /// Whether a link said itself that it has what is looked for, so that it should give it.
+    /// Whether a link named what is searched for, so that it is expected to give it.
     pub fn was_named(&self, wanted: &Wanted, link: LinkId) -> bool {
         self.searches.get(wanted).is_some_and(|search| search.unnamed != Some(link))
     }
 
-    /// Notes that a link has a slot that is looked for; asks it at `due` unless somebody else is
-    /// asked sooner. Beyond the bounds the note is dropped: repair will find the gap again.
+    /// Notes that a link has a slot that this node wants; asks it at `due` unless another link is
+    /// asked sooner. Beyond the limits the note is dropped: repair will find the gap again.
     pub fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         if let Some(search) = self.searches.get_mut(&wanted) {
             search.unnamed = search.unnamed.filter(|link| *link != source);
             let asked = search.asked.iter().any(|(link, _)| *link == source);
-            // As many as there are links: of fewer places, liars that say so first would take all.
+            // As many sources as there are links: with a lower limit, liars that answer first would
+            // take every place.
             if !asked && !search.sources.contains(&source) {
                 search.sources.push(source);
                 if !search.asked.is_empty() && search.sources.len() == 1 {
-                    // All others were asked: this one is next when their time is up.
+                    // All others were asked already: this link is next when their time is up.
                     let due = search.due.min(due.max(search.patient));
                     self.reschedule(wanted, due);
                 }
@@ -150,15 +152,16 @@ impl Relay {
         self.first_due = Some(self.first_due.map_or(due, |first| first.min(due)));
     }
 
-    /// Whether a certain batch is looked for in a slot.
+    /// Whether a specific batch is searched for in a slot.
     pub fn seeks(&self, author: u32, seq: u64) -> bool {
         let lowest = (author, seq, Some(Digest::ZERO));
         let found = self.searches.range(lowest..).next();
         found.is_some_and(|((a, s, _), _)| (*a, *s) == (author, seq))
     }
 
-    /// Whether a link with that share may add to the table. When it is full, whoever has the most
-    /// of it gives way, so that links that name what does not exist never shut out the others.
+    /// Whether a link with that share may add to the table. When the table is full, the link with
+    /// the largest share loses one search, so that links that name batches which do not exist never
+    /// shut out others.
     fn has_room(&mut self, share: usize) -> bool {
         if self.searches.len() < MAX_WANTED {
             return true;
@@ -168,8 +171,8 @@ impl Relay {
         given.inspect(|wanted| self.found(wanted)).is_some()
     }
 
-    /// Searches whose time has come, and since when each has been looked for: the longest first, so
-    /// that what is new never takes the credit from what has waited.
+    /// The searches that are due, with the time each began, the oldest first, so that new searches
+    /// never take the credit from those that have waited.
     pub fn take_due(&mut self, now: Time) -> Vec<(Time, Wanted)> {
         if now < self.not_before {
             return Vec::new();
@@ -184,7 +187,7 @@ impl Relay {
         due
     }
 
-    /// The links that a search has waited for too long, each once.
+    /// The links that a search has waited for too long; each is returned once.
     pub fn take_lapsed(&mut self, wanted: &Wanted, now: Time, patience: Duration) -> Vec<LinkId> {
         let mut lapsed = Vec::new();
         for (link, asked) in self.searches.get_mut(wanted).iter_mut().flat_map(|s| &mut s.asked) {
@@ -196,10 +199,10 @@ impl Relay {
         lapsed
     }
 
-    /// Whom to ask next of those that are there and have room: first one, the one of the least
-    /// rank; if that did not bring it, as many more as it takes to have asked `enough`, so that
-    /// whoever leaves everything unanswered holds up nothing that another has. Ends the search
-    /// when nobody is left.
+    /// Chooses the links to ask next among those that are usable and have room. At first one link,
+    /// the one of the lowest rank. If that did not bring the batch, as many more as make `enough`
+    /// in all, so that a peer that never answers cannot hold up what another peer has. Ends the
+    /// search when no link is left.
     pub fn next_sources<R: Ord>(
         &mut self,
         (wanted, now, enough): (&Wanted, Time, usize),
@@ -231,7 +234,7 @@ impl Relay {
         }
     }
 
-    /// Notes that a link was asked: others will be after `patience`.
+    /// Notes that a link was asked; others will be asked after `patience`.
     pub fn asked(&mut self, wanted: Wanted, link: LinkId, now: Time, patience: Duration) {
         if let Some(search) = self.searches.get_mut(&wanted) {
             search.sources.retain(|source| *source != link);
@@ -242,13 +245,13 @@ impl Relay {
         }
     }
 
-    /// Looks at a search again later: what it needs is not there now.
+    /// Looks at a search again at `until`, because what it needs is not available now.
     pub fn postpone(&mut self, wanted: Wanted, until: Time) {
         self.reschedule(wanted, until);
     }
 
-    /// Looks at a search again when something is there for it, or after a while; the more there
-    /// are, the longer.
+    /// Parks a search until `unpark` is called for what it waits for, or until a pause that grows
+    /// with the number of searches is over.
     pub fn park(&mut self, wanted: Wanted, park: Park, now: Time) {
         let crowd = u32::try_from(self.searches.len() / PER_TURN).unwrap_or(u32::MAX);
         let until = now.after(PARKED.saturating_mul(crowd.saturating_add(1)));
@@ -259,7 +262,7 @@ impl Relay {
         }
     }
 
-    /// There is room for so many of those that wait for it: they are due.
+    /// Makes up to `most` of the searches parked for `park` due now.
     pub fn unpark(&mut self, park: Park, most: usize, now: Time) {
         let Some(parked) = self.parked.get(&park) else { return };
         let first: Vec<Wanted> = parked.iter().take(most).map(|(_, wanted)| *wanted).collect();
@@ -268,7 +271,7 @@ impl Relay {
         }
     }
 
-    /// A link that was asked does not have it: ask others at once, or end the search.
+    /// Notes that a link does not have the batch: asks others at once, or ends the search.
     pub fn missing(&mut self, wanted: &Wanted, link: LinkId, now: Time) {
         let Some(search) = self.searches.get_mut(wanted) else { return };
         for (_, asked) in search.asked.iter_mut().filter(|(other, _)| *other == link) {
@@ -295,7 +298,7 @@ impl Relay {
         }
     }
 
-    /// Takes a search out of the tables of what is due and what waits.
+    /// Removes a search from the tables of due and parked searches.
     fn unnote(&mut self, wanted: &Wanted) {
         let Some(search) = self.searches.get_mut(wanted) else { return };
         self.due.remove(&(search.due, *wanted));
@@ -312,7 +315,7 @@ impl Relay {
         }
     }
 
-    /// Ends a search, and gives its owner back that part of its share.
+    /// Ends a search, and returns its place in its owner's share.
     pub fn found(&mut self, wanted: &Wanted) {
         self.unnote(wanted);
         let Some(search) = self.searches.remove(wanted) else { return };
@@ -321,7 +324,7 @@ impl Relay {
         }
     }
 
-    /// Ends searches for any batch of slots up to a tip: what is missing there is recovered.
+    /// Ends the searches for any batch of slots up to a tip, because recovery asks for those.
     pub fn end_below(&mut self, author: u32, tip: u64) {
         let below = self.searches.range((author, 0, None)..=(author, tip, None));
         let below: Vec<Wanted> =
@@ -329,7 +332,7 @@ impl Relay {
         below.iter().for_each(|wanted| self.found(wanted));
     }
 
-    /// The links that said that they have a batch.
+    /// The links that should have a batch.
     pub fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
         let search = self.searches.get(wanted);
         let all =
@@ -337,7 +340,7 @@ impl Relay {
         search.map_or_else(Vec::new, all)
     }
 
-    /// How full it is, with its limits for so many links.
+    /// Reports how full the tables are, with limits for `links` links.
     pub fn occupy(&self, note: Note, links: usize) {
         let fullest = self.shares.values().map(BTreeSet::len).max().unwrap_or(0);
         let unannounced = self.unannounced.values().map(Vec::len);
@@ -362,7 +365,7 @@ impl Relay {
         self.first_due.map(|due| due.max(self.not_before))
     }
 
-    /// Notes an id to announce on a link; says whether there was room.
+    /// Queues an id for announcement on a link. Returns whether there was room.
     pub fn announce(&mut self, link: LinkId, item: SlotId) -> bool {
         let queue = self.unannounced.entry(link).or_default();
         let room = queue.len() < MAX_UNANNOUNCED;
@@ -372,17 +375,17 @@ impl Relay {
         room
     }
 
-    /// Whether something waits to be announced on a link.
+    /// Whether ids are queued for announcement on a link.
     pub fn is_announcing(&self, link: LinkId) -> bool {
         self.unannounced.contains_key(&link)
     }
 
-    /// Links with something to announce.
+    /// Links with ids to announce.
     pub fn announcing(&self) -> Vec<LinkId> {
         self.unannounced.keys().copied().collect()
     }
 
-    /// The next ids to announce on a link, at most one frame of them.
+    /// Takes the next ids to announce on a link, at most as many as fit one frame.
     pub fn take_announcement(&mut self, link: LinkId) -> Vec<SlotId> {
         let Some(queue) = self.unannounced.get_mut(&link) else { return Vec::new() };
         let items = queue.drain(..queue.len().min(MAX_ANNOUNCED)).collect();
@@ -392,7 +395,7 @@ impl Relay {
         items
     }
 
-    /// Forgets a link.
+    /// Forgets a link: its queue, its share, and its place in every search.
     pub fn link_down(&mut self, link: LinkId, now: Time) {
         self.unannounced.remove(&link);
         self.shares.remove(&link);
@@ -411,7 +414,8 @@ impl Relay {
                 if search.owner == link {
                     let share = |link: &LinkId| self.shares.get(link).map_or(0, BTreeSet::len);
                     let has_room = |link: &&LinkId| share(link) < MAX_WANTED_PER_LINK;
-                    // Without an heir that has room it is over: repair will find the gap again.
+                    // Without an heir that has room the search ends: repair will find the gap
+                    // again.
                     let Some(heir) = search.sources.iter().find(has_room).copied() else {
                         self.found(&wanted);
                         continue;

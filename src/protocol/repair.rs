@@ -1,24 +1,24 @@
-//! Repair: two nodes find where their lanes differ, at a cost that follows the difference.
+//! Repair: two nodes find where their lanes differ, at a cost proportional to the difference.
 //!
-//! A comparison names ranges of keys with a hash over their tips and the slots above them. The
-//! answer splits what differs until few enough lanes are left to list both. Like the range-based
-//! set reconciliation of Meyer (2023), over a key space that both sides know.
+//! A comparison names ranges of keys, with a hash over the tips, holes and slots above of their
+//! lanes. The answer splits differing ranges until they hold few enough lanes to list. Similar to
+//! the range-based set reconciliation of Meyer (2023), over a key space known to both sides.
 
 use super::tree::level_of;
 use crate::crypto::{Digest, PublicKey};
 use crate::wire::{Differ, RangeHash};
 
-/// A range with at most this many lanes that spoke is answered with their tips.
+/// A differing range with at most this many lanes is answered with their tips.
 pub(super) const LIST_LANES: usize = 16;
 
-/// Whose lanes an answer speaks of.
+/// The authors of all tips and slots in an answer.
 pub(super) fn authors(answer: &Differ) -> impl Iterator<Item = &PublicKey> {
     let tips = answer.tips.iter().map(|tip| &tip.slot.author);
     tips.chain(answer.above.iter().map(|slot| &slot.author))
 }
 
-/// Whether every range, tip and slot of an answer lies within the ranges that were asked about, and
-/// every range is a narrower block: so that comparing ends whatever the other side says.
+/// Whether every range, tip and slot of an answer lies within the ranges asked about, and every
+/// range is a narrower block. This makes a comparison end whatever the peer says.
 pub(super) fn narrows(
     keys: u32,
     asked: &[RangeHash],
@@ -39,7 +39,7 @@ pub(super) fn narrows(
         })
 }
 
-/// The ranges of an answer whose hash is not ours.
+/// The ranges of an answer whose hash differs from ours.
 pub(super) fn differing(answer: &[RangeHash], ours: impl Fn(u32, u32) -> Digest) -> Vec<RangeHash> {
     let differ = answer.iter().filter(|range| ours(range.start, range.end) != range.hash);
     differ.map(|range| RangeHash { hash: ours(range.start, range.end), ..*range }).collect()

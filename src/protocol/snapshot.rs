@@ -1,4 +1,4 @@
-//! What a node shows of itself: plain values, taken at one moment.
+//! What a node reports about itself: plain values, all taken at one moment.
 
 use std::collections::BTreeMap;
 
@@ -6,43 +6,44 @@ use super::{Ban, LinkId, Reason, Time};
 use crate::crypto::PublicKey;
 use crate::wire::BatchId;
 
-/// Counters since the start; each only grows.
+/// Counters since the start; they never decrease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Messages published here.
+    /// Messages published by this node.
     pub published: u64,
-    /// Messages delivered here, own ones too.
+    /// Messages delivered by this node, its own included.
     pub delivered: u64,
-    /// Copies of known batches that came.
+    /// Batches received that were known already.
     pub duplicates: u64,
-    /// Rejections by reason.
+    /// Rejections, by reason.
     pub rejected: BTreeMap<Reason, u64>,
-    /// How many of those are plain copies.
+    /// How many of the rejections are plain copies.
     pub copies: u64,
-    /// Deliveries of messages by claimed hops, 0 to 15; the last stands for more.
+    /// Delivered messages by claimed hops, 0 to 15; the last entry counts 15 and more.
     pub hops: [u64; 16],
-    /// Frames that were not sent for want of credit or room, by class name.
+    /// Frames not sent for lack of credit or queue room, by class name.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Signature checks asked for.
+    /// Signature checks requested.
     pub checks: u64,
-    /// Ranges of slots that were given up: nobody who could be reached had them.
+    /// Ranges of slots given up because no reachable member had them.
     pub given_up: u64,
-    /// Rows of the store that were damaged.
+    /// Damaged rows of the store.
     pub damaged: u64,
 }
 
 /// A link, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkView {
-    /// Its name.
+    /// The link's id.
     pub link: LinkId,
-    /// Whether we dialled.
+    /// Whether this node dialled.
     pub dialled: bool,
-    /// Whether we chose it (and push to it), rather than visit or be chosen.
+    /// Whether this node chose the link and pushes to it, rather than visiting or having been
+    /// chosen.
     pub chosen: bool,
-    /// Whether its hello came.
+    /// Whether the peer's hello came.
     pub ready: bool,
-    /// Since when.
+    /// When the link came up.
     pub since: Time,
     /// Frames received on it.
     pub frames_in: u64,
@@ -52,78 +53,78 @@ pub struct LinkView {
     pub bytes_in: u64,
     /// Bytes sent on it.
     pub bytes_out: u64,
-    /// Statements of it that are being checked.
+    /// Batches from the link whose signatures are being checked.
     pub unverified: u64,
-    /// Wants that it has not answered.
+    /// This node's wants that the peer has not answered.
     pub open_wants: u64,
-    /// Batches that came from it first.
+    /// Batches that this link delivered first.
     pub first_deliveries: u64,
-    /// Known batches that came from it.
+    /// Batches from this link that were known already.
     pub duplicates: u64,
-    /// Useless frames that credit is still withheld for.
+    /// Frames without news for which credit is still withheld.
     pub owed: u64,
 }
 
 /// A member other than this node, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerView {
-    /// Who.
+    /// The member's key.
     pub peer: PublicKey,
-    /// Its link, if there is one.
+    /// The ready link to it, if there is one.
     pub link: Option<LinkView>,
     /// Its last ban, expired or not.
     pub ban: Option<Ban>,
     /// Failed dials in a row.
     pub failed_dials: u32,
-    /// Rejections of its frames since the start, by reason.
+    /// Rejections of its frames and links since the start, by reason; plain copies are not counted.
     pub rejected: BTreeMap<Reason, u64>,
 }
 
 /// An author's lane, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneView {
-    /// Whose.
+    /// The author's key.
     pub author: PublicKey,
-    /// Highest slot below which all but the holes is held or pruned.
+    /// The highest slot below which every slot is held, pruned or in a hole.
     pub tip: u64,
-    /// Its id; zeros if it is not held.
+    /// The id of the batch in the tip's slot; zeros if that slot is not held.
     pub tip_id: BatchId,
     /// Slots held above the tip.
     pub above: u64,
-    /// Highest slot whose payload is pruned.
+    /// Highest slot whose payload is pruned; 0 if none.
     pub floor: u64,
-    /// Whether two ids in one slot, or a broken chain, were seen.
+    /// Whether two ids in one slot, or a broken chain, were seen: the author equivocated.
     pub conflicted: bool,
 }
 
-/// A node at one moment.
+/// The state of a node at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Who.
+    /// The node's key.
     pub key: PublicKey,
-    /// When.
+    /// The time of the snapshot.
     pub now: Time,
-    /// Every other member, in the order of keys.
+    /// Every other member, in the order of their keys.
     pub peers: Vec<PeerView>,
-    /// Lanes that are not empty, in the order of keys.
+    /// The lanes that are not empty, in the order of their keys.
     pub lanes: Vec<LaneView>,
     /// Messages waiting to be signed.
     pub waiting: u64,
-    /// Counters.
+    /// Counters since the start.
     pub counters: Counters,
 }
 
 impl Snapshot {
-    /// Links whose hello came.
+    /// How many links are ready, that is, the peer's hello came.
     pub fn ready_links(&self) -> usize {
         self.peers.iter().filter(|p| p.link.as_ref().is_some_and(|l| l.ready)).count()
     }
 
-    /// Bans in force.
+    /// How many bans are in force.
     pub fn bans(&self) -> usize {
         self.peers.iter().filter(|p| p.ban.is_some_and(|ban| ban.until > self.now)).count()
     }
 }
 
-/// Takes a collection's name, its entries and its limit.
+/// Called with a collection's name, its number of entries and its limit.
 pub(super) type Note<'a> = &'a mut dyn FnMut(&'static str, usize, usize);

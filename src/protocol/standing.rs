@@ -1,4 +1,4 @@
-//! Standing: bans with terms that double, and the folding of equal rejections.
+//! Standing: bans with terms that double, and folding of equal rejections.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::{Ban, CountsAs, Note, Reason, Rejection, Time};
 use crate::crypto::PublicKey;
 
-/// Equal rejections of one link within this time become one row.
+/// Equal rejections of one link within this time are folded into one row.
 const FOLD: Duration = Duration::from_secs(1);
 
-/// What this node thinks of its peers. Bounded by the number of members.
+/// This node's record of its peers. Bounded by the number of members.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     bans: BTreeMap<PublicKey, Ban>,
@@ -20,14 +20,14 @@ pub(super) struct Standing {
 #[derive(Debug)]
 struct Fold {
     since: Time,
-    /// The first rejection that got no row of its own; its count stands for the later ones too.
+    /// The first rejection without a row of its own; its count covers the later ones too.
     row: Option<Rejection>,
 }
 
 impl Standing {
-    /// With the bans that a start found. None lasts longer from now than its term, and no term is
-    /// longer than `max`: the clock may have been wrong when it was given, or be so now. Such a ban
-    /// counts from now, which is to be written down, or it would begin anew with each start.
+    /// Restores the bans found at start. A ban lasts at most its own term, and at most `max`, from
+    /// now: the clock may have been wrong when it was given, or be wrong now. A ban cut short
+    /// begins now; those are returned and must be written, or they would begin anew at every start.
     pub fn restore(bans: &[Ban], now: Time, max: Duration) -> (Self, Vec<Ban>) {
         let mut changed = Vec::new();
         let mut sound = |ban: &Ban| {
@@ -53,9 +53,8 @@ impl Standing {
         self.bans.get(peer).copied()
     }
 
-    /// Bans a peer: for `min` at first, and twice as long as the last time on each repeat, up to
-    /// `max`. A peer that is banned already keeps its ban: frames that were under way earn no
-    /// second term.
+    /// Bans a peer for `min` at first, then twice as long each time, up to `max`. `None` if the
+    /// peer is banned already: frames in flight earn no second ban.
     pub fn ban(
         &mut self,
         peer: PublicKey,
@@ -73,12 +72,12 @@ impl Standing {
         Some(ban)
     }
 
-    /// Counts a rejection of a peer's frame.
+    /// Counts a rejection of a peer's frame or link.
     pub fn count(&mut self, peer: &PublicKey, reason: Reason) {
         *self.rejected.entry((*peer, reason)).or_default() += 1;
     }
 
-    /// Rejections of a peer's frames, by reason.
+    /// Rejections of a peer's frames and links, by reason.
     pub fn rejected(&self, peer: &PublicKey) -> BTreeMap<Reason, u64> {
         Reason::ALL
             .into_iter()
@@ -86,8 +85,8 @@ impl Standing {
             .collect()
     }
 
-    /// A rejection for the log: `make` is called, and its row returned, for the first of its kind
-    /// within a second; later ones are folded into one row that [`Standing::unfold`] gives.
+    /// Logs a rejection. For the first of its kind within a second, returns the row that `make`
+    /// builds. Later ones are folded into one row, which [`Standing::unfold`] returns.
     pub fn log(
         &mut self,
         link: Option<PublicKey>,
@@ -112,7 +111,7 @@ impl Standing {
         }
     }
 
-    /// The folded rows whose second is over.
+    /// Takes the folded rows whose second is over.
     pub fn unfold(&mut self, now: Time) -> Vec<Rejection> {
         let mut rows = Vec::new();
         self.folds.retain(|_, fold| {
@@ -125,20 +124,20 @@ impl Standing {
         rows
     }
 
-    /// All folded rows, whether their second is over or not: for the end.
+    /// Takes all folded rows, when the node stops.
     pub fn unfold_all(&mut self) -> Vec<Rejection> {
         std::mem::take(&mut self.folds).into_values().filter_map(|fold| fold.row).collect()
     }
 
-    /// How full it is, with its limits for so many other members.
+    /// Reports how full the tables are, with limits for `members` other members.
     pub fn occupy(&self, note: Note, members: usize) {
         note("standing.bans", self.bans.len(), members);
         note("standing.rejected", self.rejected.len(), members * Reason::ALL.len());
-        // An equivocation may be proven or not, what is replayed a plain copy or not.
+        // Two more kinds: equivocations may be proven or not, replayed batches plain copies or not.
         note("standing.folds", self.folds.len(), (members + 1) * (Reason::ALL.len() + 2));
     }
 
-    /// When the next second is over.
+    /// When the next second of folding is over.
     pub fn next_unfold(&self) -> Option<Time> {
         self.folds.values().map(|fold| fold.since.after(FOLD)).min()
     }

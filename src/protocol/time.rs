@@ -1,21 +1,22 @@
-//! Time as a number that is handed in.
+//! Time as a plain number that is passed in.
 
 use std::time::Duration;
 
-/// Microseconds since 1970 by the world's clock, or since the start of a simulation. Never goes
+/// Microseconds since 1970 by the caller's clock, or since the start of a simulation. Never goes
 /// backwards within one run. All arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
 impl Time {
-    /// This time and a while more, at the next whole microsecond: whoever waits for part of one
-    /// must not be woken before it is over, or it waits for the same again and time stands still.
+    /// This time plus `by`, rounded up to a whole microsecond. Rounding down would wake a waiter
+    /// before its wait is over, and it would wait again for the same remainder without time
+    /// advancing.
     pub fn after(self, by: Duration) -> Self {
         let micros = by.as_nanos().div_ceil(1000);
         Self(self.0.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX)))
     }
 
-    /// How long since `earlier`; zero if that is later.
+    /// The time elapsed since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

@@ -1,8 +1,9 @@
-//! A tree of hashes over the keys of a network, so that comparing costs little however many spoke.
+//! A tree of hashes over the keys of a network: comparing costs little however many authors
+//! published.
 //!
-//! A Merkle tree (Merkle, 1987) with a fan-out of 16 over key numbers, and nothing kept for keys
-//! that are silent. Its blocks are the ranges that a comparison may name: a change costs one hash
-//! of at most 16 digests a level.
+//! A Merkle tree (Merkle, 1987) with a fan-out of 16 over key numbers; nothing is kept for keys
+//! without a lane. Its blocks are the ranges that a comparison may name. A change costs one hash of
+//! at most 16 digests per level.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use crate::crypto::Digest;
 use crate::wire::limits::RANGE_FANOUT;
 
 const DOMAIN: &[u8; 16] = b"loyal/lanes/v2\0\0";
-/// 16 to this power is more than there can be keys.
+/// 16 to this power exceeds the number of possible keys.
 const LEVELS: u32 = 8;
 
 fn width(level: u32) -> u64 {
@@ -23,16 +24,16 @@ fn end_of(start: u32, level: u32, keys: u32) -> u32 {
     u32::try_from(end).unwrap_or(keys)
 }
 
-/// The level of the block `start..end` of a network of so many keys: the lowest one at which it
-/// starts at a multiple of 16 to the level and ends that far on, or with the last key. `None` if it
-/// is no block.
+/// The level of the block `start..end` in a network of `keys` keys: the lowest level at which
+/// `start` is a multiple of `16^level` and the block ends `16^level` keys later, or with the last
+/// key. `None` if the range is not a block.
 pub(super) fn level_of(keys: u32, start: u32, end: u32) -> Option<u32> {
     let whole = |level: &u32| u64::from(start) % width(*level) == 0;
     let fits = |level: &u32| whole(level) && end_of(start, *level, keys) == end;
     (0..=LEVELS).find(|level| start < end && fits(level))
 }
 
-/// The parts of a block: at most 16 blocks, at least two; none of a single key, or of no block.
+/// The parts of a block: 2 to 16 blocks. Empty for a single key, or if the range is not a block.
 pub(super) fn parts(keys: u32, start: u32, end: u32) -> Vec<(u32, u32)> {
     let Some(below) = level_of(keys, start, end).and_then(|level| level.checked_sub(1)) else {
         return Vec::new();
@@ -41,24 +42,25 @@ pub(super) fn parts(keys: u32, start: u32, end: u32) -> Vec<(u32, u32)> {
     (start..end).step_by(step).map(|from| (from, end_of(from, below, keys))).collect()
 }
 
-/// The hashes of all blocks in which somebody spoke.
+/// The hashes of all blocks that contain a lane.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     keys: u32,
-    /// By start and end. A block with one part is that part.
+    /// By start and end. A block with only one part is stored as that part.
     blocks: BTreeMap<(u32, u32), Digest>,
-    /// Hashes that were made anew.
+    /// How many hashes were computed.
     #[cfg(test)]
     pub hashed: u64,
 }
 
 impl Tree {
-    /// Of a network with so many keys, all silent.
+    /// The tree of a network of `keys` keys without lanes.
     pub fn new(keys: u32) -> Self {
         Self { keys, ..Self::default() }
     }
 
-    /// Sets the digests of keys; zeros for one that is silent. Numbers beyond the last are ignored.
+    /// Sets the digests of lanes by key number; zeros for an empty lane. Numbers beyond the last
+    /// key are ignored.
     pub fn set(&mut self, leaves: impl IntoIterator<Item = (u32, Digest)>) {
         let mut starts = BTreeSet::new();
         for (number, leaf) in leaves {
@@ -81,12 +83,12 @@ impl Tree {
         }
     }
 
-    /// The hash of a block; zeros if all its keys are silent, or if it is no block.
+    /// The hash of a block; zeros if all its lanes are empty or the range is not a block.
     pub fn hash(&self, start: u32, end: u32) -> Digest {
         self.blocks.get(&(start, end)).copied().unwrap_or(Digest::ZERO)
     }
 
-    /// How full it is, with its limit: a block for each key that spoke on each level.
+    /// Reports how full the tree is; its limit is one block per level for each of `spoken` lanes.
     pub fn occupy(&self, note: Note, spoken: usize) {
         note("tree", self.blocks.len(), spoken * (LEVELS as usize + 1));
     }

@@ -1,7 +1,8 @@
-//! Slots below tips that are asked for and not answered.
+//! Slots below tips that were asked for and not answered yet.
 //!
-//! A slot has a turn: it is asked of one member and, if that takes long, of as many more as make
-//! `f + 1`. Then it rests, whatever is still open, until its next turn, so that others have theirs.
+//! A slot gets turns. In a turn one member is asked and, if that takes long, as many more as make
+//! `f + 1`. Then the slot rests until its next turn, whatever is still open, so that other slots
+//! get theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,21 +10,21 @@ use std::time::Duration;
 use super::io::LinkId;
 use super::time::Time;
 
-/// A member that was asked for a slot.
+/// A request to one member for one slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
     pub link: LinkId,
     pub member: u32,
-    /// Whether it had said that it lacks it.
+    /// Whether the member had said that it lacks the slot.
     pub again: bool,
     pub at: Time,
 }
 
-/// A slot that somebody was asked for. It is forgotten once nothing is open.
+/// A slot that some member was asked for. Forgotten once no request is open.
 #[derive(Debug, Default)]
 struct Slot {
     open: Vec<Ask>,
-    /// How many were asked in this turn.
+    /// How many members were asked in this turn.
     asked: usize,
     rests: bool,
 }
@@ -34,18 +35,18 @@ impl Slot {
     }
 }
 
-/// What is open of a slot.
+/// The open requests for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Open {
     /// Members that have not answered.
     pub members: usize,
-    /// When the last was asked.
+    /// When the last member was asked.
     pub last: Time,
-    /// Whether its turn is over.
+    /// Whether the slot's turn is over.
     pub rests: bool,
 }
 
-/// See the module.
+/// All slots that are being asked for.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
     /// By author and slot.
@@ -54,41 +55,41 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Slots that are asked for, resting ones too.
+    /// How many slots are asked for, resting ones included.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Slots that have their turn.
+    /// How many slots have their turn now.
     pub fn turns(&self) -> usize {
         self.slots.len() - self.resting
     }
 
-    /// What is open of a slot.
+    /// The open requests for a slot; `None` if there are none.
     pub fn get(&self, author: u32, seq: u64) -> Option<Open> {
         let slot = self.slots.get(&(author, seq))?;
         Some(Open { members: slot.open.len(), last: slot.last(), rests: slot.rests })
     }
 
-    /// Slots that have their turn: author and slot.
+    /// The slots that have their turn, as author and slot.
     pub fn in_turn(&self) -> impl Iterator<Item = (u32, u64)> {
         self.slots.iter().filter(|(_, slot)| !slot.rests).map(|(at, _)| *at)
     }
 
-    /// Those of an author, ascending.
+    /// The slots of an author that have their turn, ascending.
     pub fn in_turn_of(&self, author: u32) -> Vec<u64> {
         let all = self.slots.range((author, 0)..=(author, u64::MAX));
         all.filter(|(_, slot)| !slot.rests).map(|((_, seq), _)| *seq).collect()
     }
 
-    /// Whether a member is asked for a slot and has not answered.
+    /// Whether a member was asked for a slot and has not answered.
     pub fn is_asked(&self, author: u32, seq: u64, member: u32) -> bool {
         let slot = self.slots.get(&(author, seq));
         slot.is_some_and(|slot| slot.open.iter().any(|ask| ask.member == member))
     }
 
-    /// Members that are asked for slots of an author: for how many, and whether for one that they
-    /// lacked.
+    /// For each member asked for slots of an author: how many are open, and whether any of them is
+    /// one that it had lacked.
     pub fn asked_of(&self, author: u32) -> BTreeMap<u32, (usize, bool)> {
         let mut asked: BTreeMap<u32, (usize, bool)> = BTreeMap::new();
         let slots = self.slots.range((author, 0)..=(author, u64::MAX));
@@ -99,7 +100,7 @@ impl UnderWay {
         asked
     }
 
-    /// Slots that each link is asked for.
+    /// How many slots each link is asked for.
     pub fn by_link(&self) -> BTreeMap<LinkId, usize> {
         let mut open = BTreeMap::new();
         for ask in self.slots.values().flat_map(|slot| &slot.open) {
@@ -108,12 +109,12 @@ impl UnderWay {
         open
     }
 
-    /// Slots that a link is asked for.
+    /// How many slots a link is asked for.
     pub fn on(&self, link: LinkId) -> usize {
         self.slots.values().flat_map(|slot| &slot.open).filter(|ask| ask.link == link).count()
     }
 
-    /// A member was asked for a slot; if that rested, its next turn begins.
+    /// Notes a request for a slot. If the slot rested, its next turn begins.
     pub fn asks(&mut self, slot: (u32, u64), ask: Ask) {
         let slot = self.slots.entry(slot).or_default();
         if std::mem::take(&mut slot.rests) {
@@ -123,21 +124,22 @@ impl UnderWay {
         slot.asked += 1;
     }
 
-    /// Ends the turns of slots that so many were asked for, the last of them a patience ago.
+    /// Ends the turn of each slot that `most` members were asked for, the last at least `patience`
+    /// ago.
     pub fn end_turns(&mut self, most: usize, patience: Duration, now: Time) {
         let over = |slot: &&mut Slot| slot.asked >= most && now.since(slot.last()) >= patience;
         self.slots.values_mut().filter(over).for_each(|slot| slot.rests = true);
         self.count();
     }
 
-    /// A slot's turn is over, if it has one.
+    /// Ends a slot's turn, if it has one.
     pub fn rests(&mut self, author: u32, seq: u64) {
         if let Some(slot) = self.slots.get_mut(&(author, seq)) {
             self.resting += usize::from(!std::mem::replace(&mut slot.rests, true));
         }
     }
 
-    /// A member was not asked after all, or has answered.
+    /// Closes a request: the member answered, or was not asked after all.
     pub fn closed(&mut self, author: u32, seq: u64, member: u32) {
         if let Some(slot) = self.slots.get_mut(&(author, seq)) {
             slot.open.retain(|ask| ask.member != member);
@@ -147,19 +149,19 @@ impl UnderWay {
         }
     }
 
-    /// A slot came, from wherever.
+    /// Forgets a slot that came from any source.
     pub fn found(&mut self, author: u32, seq: u64) {
         let slot = self.slots.remove(&(author, seq));
         self.resting -= usize::from(slot.is_some_and(|slot| slot.rests));
     }
 
-    /// Nothing is missing of a lane any more.
+    /// Forgets a lane that has no missing slots any more.
     pub fn forget_lane(&mut self, author: u32) {
         self.slots.retain(|(of, _), _| *of != author);
         self.count();
     }
 
-    /// Forgets a link. Gives authors and members of what was open for so long.
+    /// Forgets a link. Returns author and member of each request that had been open for `open_for`.
     pub fn link_down(
         &mut self,
         link: LinkId,

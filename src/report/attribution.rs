@@ -1,5 +1,5 @@
-//! Which behaviour of which liar a rejection is put down to: by the SHA-256 of the frame, which
-//! both the liar's record and the row carry, else by its reason.
+//! Attributes each rejection to a behaviour of a liar: by the SHA-256 of the frame, which both the
+//! liar's record and the row carry, or else by the reason.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use super::{Arrival, Attack, NodeRecord, Recording, Refused};
 use crate::crypto::Digest;
 use crate::wire::BatchId;
 
-/// Behaviours that send nothing that could be refused: what counts is what they affected.
+/// Behaviours that send nothing that could be refused: what they affected counts as reached.
 const SILENT: [&str; 7] =
     ["drop", "censor", "delay", "stall", "promise", "false-floor", "false-differ"];
-/// Behaviours of which some lies are refused, and of the others counts what they affected.
+/// Behaviours of which some lies are refused; for the others, what they affected counts as reached.
 const BOTH: [&str; 1] = ["false-credit"];
-/// Behaviours that send sound batches: what counts is those that were taken, and refusals beside.
+/// Behaviours that send valid batches: accepted batches count as reached, as do refusals.
 const TAKEN: [&str; 2] = ["gap", "restart"];
 
-/// Reasons by which a behaviour shows, for rows whose frame is not in its newest attempts.
+/// Reasons that are typical of a behaviour, for rows whose frame is not among the newest attempts.
 const SHOWS: [(&str, &[&str]); 8] = [
     ("forge", &["bad_signature", "wrong_network", "unknown_author"]),
     (
@@ -30,20 +30,21 @@ const SHOWS: [(&str, &[&str]); 8] = [
     ("flood", &["credit_overrun", "author_rate", "replayed", "oversize", "malformed"]),
 ];
 
-/// Attempts, arrivals and acceptances, by liar and behaviour.
+/// Attempts, what reached honest nodes and what they accepted, by liar and behaviour.
 pub struct Attribution<'a> {
     run: &'a Recording,
-    /// By node; `None` of honest ones.
+    /// By node; `None` for honest ones.
     liars: Vec<Option<BTreeMap<String, Attack>>>,
-    /// Frames that liars recorded, ascending.
+    /// Node, frame and behaviour of the attempts that liars recorded, ascending.
     frames: Vec<(u32, Digest, &'a str)>,
-    /// Rejections by behaviour, plain copies and knocks apart; `honest` where an honest neighbour
-    /// or the own API was refused, `other` where nothing that the liar was told to do shows so.
+    /// Rejections by behaviour, without plain copies and knocks. `honest` counts frames of honest
+    /// neighbours and posts to the node's own API; `other` counts those that match no behaviour of
+    /// the liar that sent them.
     pub behaviours: BTreeMap<String, u64>,
 }
 
 impl<'a> Attribution<'a> {
-    /// Attempts and arrivals.
+    /// Counts attempts and what reached honest nodes.
     pub fn of(run: &'a Recording) -> Self {
         let liars = run.nodes.iter().map(|node| (!node.honest()).then(|| tried(node))).collect();
         let mut all = Self { run, liars, frames: frames(run), behaviours: BTreeMap::new() };
@@ -55,8 +56,8 @@ impl<'a> Attribution<'a> {
         all
     }
 
-    /// The behaviour that a row is put down to; `other` if its liar has none that fits, `None` if
-    /// no liar sent it.
+    /// Returns the behaviour that a row is attributed to: `other` if none of the liar's fits,
+    /// `None` if no liar sent the frame.
     pub fn kind(&self, row: &Refused) -> Option<String> {
         let link = row.link?;
         let kinds = self.liars.get(link as usize)?.as_ref()?;
@@ -87,8 +88,8 @@ impl<'a> Attribution<'a> {
         }
     }
 
-    /// Counts the batches that liars recorded and an honest node delivered, of behaviours whose lie
-    /// is what they leave out or void.
+    /// Counts the batches of liars that an honest node delivered, for behaviours whose batches are
+    /// valid and whose lie lies in what they omit or contradict.
     fn take(&mut self) {
         let mut tried: BTreeMap<BatchId, (usize, &str)> = BTreeMap::new();
         for (number, node) in self.run.nodes.iter().enumerate() {
@@ -101,7 +102,7 @@ impl<'a> Attribution<'a> {
         }
         for arrival in self.run.arrivals.iter().filter(|one| self.run.is_honest(one.node)) {
             let batch = self.run.batches.get(arrival.batch as usize);
-            // Once each, however many have it.
+            // Each batch counts once, however many nodes delivered it.
             let found = batch.and_then(|batch| tried.remove(&batch.id));
             let Some((liar, kind)) = found else { continue };
             let kinds = self.liars.get_mut(liar).and_then(Option::as_mut);
@@ -111,9 +112,9 @@ impl<'a> Attribution<'a> {
         }
     }
 
-    /// Puts accepted forgeries (arrivals, by index) down: each to the liar that first passed it on,
-    /// else to one that tried it, else to the first of all, so that none goes uncounted while there
-    /// is a liar.
+    /// Attributes accepted forgeries (arrivals, by index): each to the liar that first passed it
+    /// on, or else to a liar that tried it, or else to the first liar, so that none goes uncounted
+    /// as long as there is a liar.
     pub fn accept(&mut self, accepted: &[u32]) {
         if accepted.is_empty() {
             return;
@@ -154,12 +155,12 @@ impl<'a> Attribution<'a> {
         Some((liar, kind))
     }
 
-    /// One liar's.
+    /// Returns the attacks of one liar; empty for an honest node.
     pub fn of_liar(&self, node: usize) -> BTreeMap<String, Attack> {
         self.liars.get(node).cloned().flatten().unwrap_or_default()
     }
 
-    /// Summed over liars.
+    /// Returns the attacks summed over all liars.
     pub fn by_kind(&self) -> BTreeMap<String, Attack> {
         let mut sums: BTreeMap<String, Attack> = BTreeMap::new();
         for (kind, attack) in self.liars.iter().flatten().flatten() {
@@ -169,14 +170,14 @@ impl<'a> Attribution<'a> {
     }
 }
 
-/// The frames that liars recorded, ascending; of equal ones the last stands.
+/// The frames that liars recorded, ascending. Of equal ones only the newest is kept.
 fn frames(run: &Recording) -> Vec<(u32, Digest, &str)> {
     let mut frames = Vec::new();
     for (number, node) in (0u32..).zip(&run.nodes) {
         let newest = node.attempts.iter().flat_map(|attempts| attempts.newest.iter().rev());
         frames.extend(newest.filter_map(|one| Some((number, one.frame?, &*one.kind))));
     }
-    // Stable, so that the newest of equal ones stays in front.
+    // The sort is stable: the newest of equal ones stays in front.
     frames.sort_by_key(|(node, frame, _)| (*node, *frame));
     frames.dedup_by_key(|(node, frame, _)| (*node, *frame));
     frames
@@ -197,15 +198,15 @@ fn by_reason(kinds: &BTreeMap<String, Attack>, reason: &str) -> Option<String> {
     let shows =
         |kind: &str| SHOWS.iter().any(|(name, reasons)| *name == kind && reasons.contains(&reason));
     let mut sending = kinds.iter().filter(|(kind, _)| !SILENT.contains(&kind.as_str()));
-    // A dial of a banned peer: a consequence of an attack, and none by itself.
+    // A banned peer dialled again: a consequence of an attack, but not an attack itself.
     if reason == "banned" {
         return None;
     }
-    // The only behaviour that sends anything is the one that sent this.
+    // If only one behaviour sends anything, it sent this frame.
     if let (Some((kind, _)), None) = (sending.clone().next(), sending.clone().nth(1)) {
         return Some(kind.clone());
     }
-    // Among several, one that has tried something comes first.
+    // Among several that fit, prefer one that has attempted something.
     let fitting = sending.clone().filter(|(kind, _)| shows(kind));
     fitting
         .max_by_key(|(_, attack)| u8::from(attack.attempted > 0))

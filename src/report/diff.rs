@@ -1,4 +1,4 @@
-//! Two reports side by side: the numbers that changed.
+//! Compares two reports: the numbers that changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Report;
 
-/// Numbers that are better the smaller they are: beginnings of paths.
+/// Prefixes of the paths of numbers where less is better.
 const LESS: [&str; 13] = [
     "delivery.latency_ms",
     "delivery.hops",
@@ -24,25 +24,26 @@ const LESS: [&str; 13] = [
     "resources.wall_s",
     "resources.start_s",
 ];
-/// Numbers that are better the larger they are.
+/// Prefixes of the paths of numbers where more is better.
 const MORE: [&str; 4] = ["delivery.ratio", "resources.events_per_s", "bans.malicious", "certified"];
 
 /// A number that differs between two reports.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// Its path in `report.json`.
+    /// The number's path in `report.json`.
     pub metric: String,
-    /// In the earlier report.
+    /// The number in the earlier report; `None` if it is not there.
     pub before: Option<f64>,
-    /// In the later one.
+    /// The number in the later report; `None` if it is not there.
     pub after: Option<f64>,
-    /// `after / before`.
+    /// `after / before`; `None` if either is missing or `before` is 0.
     pub ratio: Option<f64>,
-    /// Whether that is better, where it is known what is.
+    /// Whether the change is an improvement; `None` if neither direction is better.
     pub better: Option<bool>,
 }
 
-/// The numbers that differ, by path. Histograms and lists are left out.
+/// Returns the numbers that differ, ordered by path. Histograms, lists, the seed and the schema are
+/// left out.
 pub fn changes(before: &Report, after: &Report) -> Vec<Change> {
     let (old, new) = (numbers(before), numbers(after));
     let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -85,7 +86,7 @@ fn numbers(report: &Report) -> BTreeMap<String, f64> {
     found
 }
 
-/// The same for a terminal, with ANSI colours: what was run, the verdicts, the numbers.
+/// Formats the comparison for a terminal, with ANSI colours: scenario, verdicts, numbers.
 pub fn diff(before: &Report, after: &Report) -> String {
     let mut out = String::new();
     let mut differs = |what: &str, a: String, b: String| {
@@ -132,7 +133,7 @@ pub fn diff(before: &Report, after: &Report) -> String {
     out
 }
 
-/// Six digits, without zeros that say nothing.
+/// Whole numbers without decimals, others with one decimal from 1000 on, else with up to four.
 fn figure(value: Option<f64>) -> String {
     match value {
         None => "-".into(),

@@ -1,26 +1,27 @@
-//! What epidemic arithmetic says of push alone, to be read beside what was measured.
+//! An epidemic model of push alone, for comparison with what was measured.
 
 use serde::{Deserialize, Serialize};
 
-/// Hops that are computed at most; push ends long before.
+/// Maximum number of hops computed; push ends long before.
 const MOST_HOPS: usize = 64;
 
-/// Push alone among nodes that all are honest, in rounds of equal length.
+/// Push alone among honest nodes only, in rounds of equal length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpidemicModel {
-    /// Links that a node pushes on, on average.
+    /// Mean number of links that a node pushes on.
     pub fan_out: f64,
-    /// Rounds until everybody has it if all who have it push to `k` random nodes in every round:
-    /// `log_{k+1} n + ln n / k` (Pittel, "On spreading a rumor", 1987, generalised to `k`).
+    /// Rounds until all nodes have it, if every node that has it pushes to `k` random nodes in
+    /// every round: `log_{k+1} n + ln n / k` (Pittel, "On spreading a rumor", 1987, generalised to
+    /// `k`).
     pub rounds: f64,
-    /// The share of nodes that have it after 0, 1, 2, … hops if each pushes once, when it gets it:
-    /// `u' = u·exp(-k·new)` with `u` the share without it and `new` the share that got it last
-    /// (mean field, as in Demers et al., "Epidemic algorithms", 1987). What remains is for pull.
+    /// The share of nodes that have it after 0, 1, 2, … hops, if each pushes once, when it gets it:
+    /// `u' = u·exp(-k·new)`, with `u` the share without it and `new` the share that got it last
+    /// (mean field, as in Demers et al., "Epidemic algorithms", 1987). Pull has to reach the rest.
     pub reached: Vec<f64>,
 }
 
 impl EpidemicModel {
-    /// For so many nodes and links that they chose; `None` where nothing is pushed.
+    /// Computes the model for this many nodes and chosen links in all; `None` if nothing is pushed.
     pub fn of(nodes: usize, links: usize) -> Option<Self> {
         if nodes < 2 || links == 0 {
             return None;
@@ -38,7 +39,8 @@ impl EpidemicModel {
         Some(Self { fan_out: round(k), rounds: (rounds * 100.0).round() / 100.0, reached })
     }
 
-    /// The share of all but the author that get it after exactly so many hops, from 1; 0 beyond.
+    /// Returns the share of nodes, without the author, that get it after exactly `hops` hops; 0 for
+    /// 0 hops and beyond the computed range.
     pub fn at(&self, hops: usize) -> f64 {
         let reached = |hops: usize| self.reached.get(hops).copied();
         let author = reached(0).unwrap_or(0.0);
@@ -49,7 +51,7 @@ impl EpidemicModel {
     }
 }
 
-/// Six decimals: beyond them the model says nothing.
+/// Rounds to six decimals, beyond which the model means nothing.
 fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }

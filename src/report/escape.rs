@@ -1,7 +1,7 @@
-//! Text that a peer or a user chose, made safe inside XML and HTML.
+//! Makes text from peers or users safe inside XML and HTML.
 
-/// The text with markup written as entities; control characters, which XML cannot have, are
-/// replaced. Safe between tags and inside double quotes.
+/// Escapes markup as entities and replaces control characters, which XML does not allow, and those
+/// that reorder text. The result is safe between tags and inside quoted attributes.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -12,7 +12,7 @@ pub fn xml(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            // Control characters, and those that change the direction of text.
+            // Control characters, noncharacters, and characters that change the direction of text.
             c if c.is_control()
                 || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
                     | '\u{fffe}' | '\u{ffff}') =>
@@ -25,7 +25,7 @@ pub fn xml(text: &str) -> String {
     out
 }
 
-/// At most so many characters of it, escaped.
+/// Escapes at most `most` characters of the text.
 pub fn short(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => xml(&text[..end]) + "…",

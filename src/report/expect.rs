@@ -1,16 +1,16 @@
-//! A scenario's limits on the report's numbers.
+//! Evaluates a scenario's limits on the report's numbers.
 
 use serde_json::Value;
 
 use super::{Expectation, Report};
 use crate::scenario::{Expect, Limit};
 
-/// Each limit with the number that it is about.
+/// Returns each limit with the measured number and whether it is met.
 pub fn evaluate(expects: &[Expect], report: &Report) -> Vec<Expectation> {
     if expects.is_empty() {
         return vec![];
     }
-    // Every value has a JSON form; if one had not, all numbers would be missing.
+    // Every value has a JSON form; if one had none, all numbers would count as missing.
     let json = serde_json::to_value(report).unwrap_or_default();
     expects.iter().map(|expect| one(expect, &json)).collect()
 }
@@ -36,7 +36,7 @@ fn one(expect: &Expect, json: &Value) -> Expectation {
     }
 }
 
-/// The number at a dotted path. Attacks and rejections that never occurred count 0.
+/// Returns the number at a dotted path. Attacks, rejections and counts that are absent are 0.
 fn number(json: &Value, path: &str) -> Option<f64> {
     let found = path.split('.').try_fold(json, |value, key| value.get(key));
     match found {

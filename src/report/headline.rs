@@ -1,10 +1,10 @@
-//! The verdict in a word and a sentence, which says what was missed.
+//! The verdict in a word and a sentence that says what was missed.
 
 use super::junit::{actual, limit};
 use super::{ClockStep, Report};
 use crate::scenario::Verdict;
 
-/// What a verdict is called where people read it.
+/// The name of a verdict for people.
 pub(super) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "PASS",
@@ -15,7 +15,7 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What it rests on. Names in it are those of the run: escape before printing.
+/// The reasons for the verdict. The sentence holds names from the run: escape it before printing.
 pub(super) fn sentence(report: &Report) -> String {
     match report.verdict {
         Verdict::Pass if !report.within_bound => "beyond the bound: nothing was promised".into(),
@@ -37,7 +37,7 @@ pub(super) fn sentence(report: &Report) -> String {
 }
 
 impl ClockStep {
-    /// What happened to the clock, and what that means for the numbers.
+    /// Describes the step, and what it means for the measured latencies.
     pub fn words(&self) -> String {
         let (at, by, slept) = (self.at_ms / 1e3, self.by_ms / 1e3, self.slept_ms / 1e3);
         let set = by - slept;
@@ -56,7 +56,7 @@ impl ClockStep {
     }
 }
 
-/// Deliveries, or a limit and which.
+/// What a run that missed liveness lacked: deliveries, posts, limits, invariants.
 fn missed(report: &Report) -> Vec<String> {
     let mut missed = Vec::new();
     let (delivered, expected) = (report.delivery.delivered, report.delivery.expected);
@@ -89,7 +89,7 @@ fn broken(report: &Report) -> Vec<String> {
     broken
 }
 
-/// The invariants that did not hold, each once.
+/// The invariants of one kind that did not hold, each named once.
 fn invariants(report: &Report, liveness: bool) -> Option<String> {
     let of_kind = report.violations.iter().filter(|one| one.liveness == liveness);
     let mut names: Vec<&str> = of_kind.map(|one| &*one.invariant).collect();

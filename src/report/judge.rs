@@ -1,5 +1,5 @@
-//! From what a run recorded to its report and verdict. Nothing in it is taken from what an attacker
-//! intended: what was accepted and who was banned is counted at honest nodes.
+//! Judges a recording: report and verdict. Only what honest nodes did counts, never what an
+//! attacker intended: acceptances and bans are counted at honest nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use super::{
 use crate::protocol::CountsAs;
 use crate::scenario::{Facts, Verdict};
 
-/// Violations that a report names; its verdict counts all.
+/// Maximum number of violations that a report lists; the verdict counts all.
 const MOST_BREACHES: usize = 1000;
 
-/// The report on a run, verdict included.
+/// Returns the report on a run, verdict included.
 pub fn judge(run: &Recording) -> Report {
     let tally = Tally::of(run);
     let mut attribution = Attribution::of(run);
@@ -40,7 +40,7 @@ pub fn judge(run: &Recording) -> Report {
     report
 }
 
-/// Everything but expectations and verdict.
+/// Fills the report, except for expectations and verdict.
 fn describe(run: &Recording, tally: &Tally, attribution: &Attribution<'_>) -> Report {
     let attacks = attribution.by_kind();
     let untried = attacks.iter().filter(|(_, attack)| attack.reached_honest == 0);
@@ -91,8 +91,9 @@ fn describe(run: &Recording, tally: &Tally, attribution: &Attribution<'_>) -> Re
     }
 }
 
-/// Liars none of whose behaviours reached an honest node, whoever tried them: of those that a SPEC
-/// joins, one may keep another from its turn, as whoever forges is banned before it can tamper.
+/// Liars none of whose behaviours reached an honest node, no matter which liar tried them. One
+/// behaviour of a SPEC may keep another from being exercised: a forger is banned before it can
+/// tamper.
 fn idle(run: &Recording, attacks: &BTreeMap<String, Attack>) -> Vec<String> {
     let reached = |kind: &String| attacks.get(kind).is_some_and(|all| all.reached_honest > 0);
     let idle = |node: &&NodeRecord| !node.kinds.is_empty() && !node.kinds.iter().any(reached);

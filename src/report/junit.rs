@@ -1,4 +1,4 @@
-//! `junit.xml`: one suite, for the programs that show tests.
+//! `junit.xml`: one test suite, for tools that show test results.
 
 use std::fmt::Write as _;
 
@@ -6,8 +6,9 @@ use super::escape::xml;
 use super::{Expectation, Report};
 use crate::scenario::Verdict;
 
-/// The suite: safety, liveness, each behaviour and each expectation are a case. A run that expects
-/// another verdict than `pass` has one case, as its parts are to fail.
+/// The suite: the verdict, safety, liveness, each behaviour and each expectation is a test case. An
+/// interrupted run, or one that expects another verdict than `pass`, has only the verdict as a
+/// case, since its parts may or must fail.
 pub fn junit(report: &Report) -> String {
     let mut cases = Vec::new();
     let (verdict, expected) = (report.verdict.name(), report.expected_verdict.name());
@@ -18,7 +19,7 @@ pub fn junit(report: &Report) -> String {
         cases.push(("safety".into(), safety(report)));
         cases.push(("liveness".into(), liveness(report)));
         for kind in report.attacks.keys() {
-            // What never got its turn fails nothing, as long as each liar got one.
+            // A behaviour that was not exercised is no failure as long as no liar was idle.
             let untried = !report.idle_liars.is_empty() && report.not_exercised.contains(kind);
             let why = untried.then(|| format!("{kind} reached no honest node"));
             cases.push((format!("exercised: {kind}"), why));
@@ -89,7 +90,7 @@ fn broken(report: &Report, liveness: bool) -> Vec<String> {
     fitting.map(|one| format!("{}: {}", one.invariant, one.what)).collect()
 }
 
-/// A limit in words, as in `delivery.ratio ≥ 1`.
+/// A limit in words, such as `delivery.ratio ≥ 1`.
 pub(super) fn limit(one: &Expectation) -> String {
     let sign = match &*one.relation {
         "at_most" => "≤",
@@ -99,7 +100,7 @@ pub(super) fn limit(one: &Expectation) -> String {
     format!("{} {sign} {}", one.name, one.limit)
 }
 
-/// The number that an expectation is about, in words.
+/// The measured number of an expectation, in words.
 pub(super) fn actual(one: &Expectation) -> String {
     one.actual.map_or_else(|| "not measured".into(), |actual| format!("{actual}"))
 }

@@ -1,4 +1,5 @@
-//! A run's result as bytes: `report.json` (schema 1) and the verdict for a terminal. Pure.
+//! A run's recording, its judge, and the result in every form: `report.json` (schema 1),
+//! `report.html`, `junit.xml`, traces, and text for a terminal. Free of I/O.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod attribution;

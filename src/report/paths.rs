@@ -1,16 +1,16 @@
-//! True hops: the way of a batch to a node, followed back over who gave it to whom, whatever the
-//! frames claim.
+//! True hops: traces a batch's path to a node back from neighbour to neighbour, regardless of the
+//! hops that frames claim.
 
 use super::Recording;
 
-/// Arrivals grouped by batch, in the order of the recording within each.
+/// Arrivals grouped by batch, each group in the order of the recording.
 pub struct ByBatch {
     starts: Vec<usize>,
     items: Vec<u32>,
 }
 
 impl ByBatch {
-    /// Groups them, in time linear in arrivals.
+    /// Groups the arrivals, in time linear in their number.
     pub fn of(run: &Recording) -> Self {
         let mut starts = vec![0usize; run.batches.len() + 1];
         for arrival in &run.arrivals {
@@ -36,7 +36,7 @@ impl ByBatch {
         Self { starts, items }
     }
 
-    /// The arrivals of a batch, by index; none of one that is not there.
+    /// Returns the arrivals of a batch, by index; empty if there is no such batch.
     pub fn arrivals(&self, batch: usize) -> &[u32] {
         let range = self.starts.get(batch).zip(self.starts.get(batch + 1));
         range.and_then(|(from, to)| self.items.get(*from..*to)).unwrap_or_default()
@@ -48,20 +48,20 @@ const OPEN: u32 = u32::MAX - 1;
 const UNKNOWN: u32 = u32::MAX - 2;
 const NOWHERE: u32 = u32::MAX;
 
-/// Links that each arrival really crossed.
+/// The number of links that each arrival really crossed.
 pub struct Paths {
     depth: Vec<u32>,
 }
 
 impl Paths {
-    /// Follows every arrival to its author, in time linear in arrivals. A way on which some node's
-    /// arrival is not known, or that runs in a circle, is unknown.
+    /// Traces every arrival back to its author, in time linear in arrivals. A path is unknown if it
+    /// is circular or if some node on it did not report its arrival.
     pub fn of(run: &Recording, by_batch: &ByBatch) -> Self {
         let mut ways = Self { depth: vec![NEW; run.arrivals.len()] };
         let mut at_node = vec![NOWHERE; run.nodes.len()];
         for batch in 0..run.batches.len() {
             let arrivals = by_batch.arrivals(batch);
-            // Backwards, so that a node's first arrival stands.
+            // In reverse, so that a node's first arrival is the one that remains.
             for number in arrivals.iter().rev() {
                 let node = run.arrivals[*number as usize].node as usize;
                 if let Some(place) = at_node.get_mut(node) {
@@ -92,7 +92,8 @@ impl Paths {
             }
             let arrival = &run.arrivals[current];
             let Some(from) = arrival.from else {
-                // Without a neighbour it came from the node's own API: there the way begins.
+                // Without a neighbour, the batch came from the node's own API: the path starts
+                // here.
                 let author = run.batches[arrival.batch as usize].author;
                 let begins = author.is_none_or(|author| author == arrival.node);
                 self.depth[current] = if begins { 0 } else { UNKNOWN };
@@ -111,7 +112,7 @@ impl Paths {
         }
     }
 
-    /// The true hops of an arrival; `None` where its way is not known.
+    /// Returns the true hops of an arrival; `None` if its path is unknown.
     pub fn hops(&self, arrival: usize) -> Option<u32> {
         self.depth.get(arrival).copied().filter(|depth| *depth < UNKNOWN)
     }

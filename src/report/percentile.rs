@@ -1,26 +1,28 @@
-//! Percentiles by nearest rank: always a value that was measured.
+//! Percentiles by nearest rank: always a measured value.
 
 use super::{Hops, Latency};
 
-/// The smallest value that at least `p` percent of the values do not exceed; `None` of no values.
-/// `sorted` is ascending, `p` from 0 to 100.
+/// Returns the smallest value that at least `p` percent of the values do not exceed; `None` if
+/// there are no values. `sorted` must be ascending, `p` is from 0 to 100.
 pub fn percentile(sorted: &[u64], p: u64) -> Option<u64> {
     let rank = (sorted.len() as u64).saturating_mul(p.min(100)).div_ceil(100).max(1);
     sorted.get(usize::try_from(rank - 1).ok()?).copied()
 }
 
-/// Latencies in milliseconds, from ascending microseconds; `None` of none.
+/// Converts ascending latencies from microseconds to percentiles in milliseconds; `None` if there
+/// are none.
 pub fn latency_of(sorted: &[u64]) -> Option<Latency> {
     let at = |p| percentile(sorted, p).map(milliseconds);
     Some(Latency { p50: at(50)?, p90: at(90)?, p99: at(99)?, max: at(100)? })
 }
 
 fn milliseconds(micros: u64) -> f64 {
-    // Three decimals: a microsecond is what was measured.
+    // Three decimals: the measurements have microsecond resolution.
     micros as f64 / 1000.0
 }
 
-/// Hop counts, from how many deliveries took 0, 1, 2, … hops; `None` of none.
+/// Summarises hop counts; `counts[h]` is the number of deliveries with `h` hops. `None` if there
+/// are none.
 pub fn hops_of(counts: &[u64]) -> Option<Hops> {
     let total = counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
     let weighted = (0u64..)

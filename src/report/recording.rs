@@ -1,5 +1,5 @@
-//! What a run recorded: facts observed at nodes, in one shape for both worlds. `judge` makes the
-//! report of it, so that real and simulated runs are judged by the same code.
+//! What a run recorded: facts observed at nodes, in one form for both worlds. `judge` turns it into
+//! the report, so that real and simulated runs are judged by the same code.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,74 +10,75 @@ use crate::protocol::CountsAs;
 use crate::scenario::{Expect, Verdict};
 use crate::wire::BatchId;
 
-/// A whole run. Times are microseconds since the run's zero; nodes, posts and batches are named by
-/// their index.
+/// The recording of a run. Times are microseconds since the run's zero; nodes, posts and batches
+/// are referred to by index.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// What it is called.
+    /// The scenario's name, or the command's for a run without a scenario.
     pub name: String,
     /// What ran the nodes.
     pub backend: Backend,
-    /// The seed of a simulated run, or of the choice of whom faults strike.
+    /// The seed of the run; `None` for a run without a scenario.
     pub seed: Option<u64>,
-    /// The digest of a simulated run.
+    /// The run digest of a simulated run, in hex.
     pub digest: Option<String>,
-    /// The command line that runs it again.
+    /// A command line that repeats the run.
     pub reproduce: String,
-    /// Liars that the network tolerates.
+    /// The number of liars that the network tolerates.
     pub f: usize,
-    /// Every node, in the order of names.
+    /// Every node, by number.
     pub nodes: Vec<NodeRecord>,
     /// Every message that was handed to a publisher.
     pub posts: Vec<Post>,
-    /// Every batch that arrived somewhere.
+    /// Every batch that arrived somewhere or was acknowledged.
     pub batches: Vec<BatchRecord>,
-    /// Nodes and batches that nobody can expect there: every honest node had pruned the payload, or
-    /// lost it, before they met.
+    /// Pairs of node and batch where no delivery can be expected: every living honest node had
+    /// pruned or lost the payload, or the author lost its disk and signed the slot anew. Simulated
+    /// runs only.
     pub skipped: Vec<(u32, u32)>,
-    /// First deliveries of batches at nodes, in the order of time; liars' too, as far as known.
+    /// Deliveries of batches at nodes, ordered by time; those at liars as far as known.
     pub arrivals: Vec<Arrival>,
     /// Links that nodes had chosen when the run ended: from, to.
     pub links: Vec<(u32, u32)>,
-    /// What the oracle of a simulated run saw; empty in a real one.
+    /// Violations that the oracle of a simulated run saw; empty in a real run.
     pub violations: Vec<Violation>,
-    /// What a simulated run counted of things that must really have happened for it to prove
-    /// anything: `lost_unsynced`, `impairments`, `retransmissions`, ….
+    /// Counts of events that must really have happened for a simulated run to prove anything:
+    /// `lost_unsynced`, `impairments`, `retransmissions`, ….
     pub counted: BTreeMap<String, u64>,
-    /// Faults, in words.
+    /// The injected faults.
     pub faults: Vec<FaultRecord>,
-    /// What cannot be modelled in this world, in words: shown with the verdict.
+    /// What cannot be modelled in this world, in words; shown with the verdict.
     pub not_modelled: Vec<String>,
-    /// Limits that the scenario sets.
+    /// The limits that the scenario sets.
     pub expects: Vec<Expect>,
     /// The verdict that the scenario expects.
     pub expected_verdict: Verdict,
-    /// The bound of the liveness phase, if one was stated.
+    /// The bound of the liveness phase; `None` for a run without a scenario.
     pub settle_us: Option<u64>,
-    /// Whether signatures were real.
+    /// Whether signatures were checked for real.
     pub real_crypto: bool,
-    /// What it cost.
+    /// What the run cost in time and memory.
     pub resources: Resources,
-    /// When the wall clock was set, or the machine slept, while it went on.
+    /// Times at which the wall clock was set, or the machine slept, during the run.
     pub clock_steps: Vec<ClockStep>,
-    /// It was stopped before its end.
+    /// Whether the run was stopped before its end.
     pub interrupted: bool,
 }
 
 impl Recording {
-    /// Whether there is such a node and it does not lie.
+    /// Whether the node exists and does not lie.
     pub fn is_honest(&self, node: u32) -> bool {
         self.nodes.get(node as usize).is_some_and(NodeRecord::honest)
     }
 
-    /// The name of a node; `?` of one that is not there.
+    /// The name of a node; `?` if it does not exist.
     pub fn node_name(&self, node: u32) -> &str {
         self.nodes.get(node as usize).map_or("?", |node| &node.name)
     }
 }
 
 impl NodeRecord {
-    /// Whether it does not lie.
+    /// Whether the node does not lie.
     pub fn honest(&self) -> bool {
         self.spec.is_none()
     }
@@ -86,59 +87,59 @@ impl NodeRecord {
 /// A node and what it did.
 #[derive(Clone, Debug)]
 pub struct NodeRecord {
-    /// Its name.
+    /// The node's name.
     pub name: String,
-    /// Its key.
+    /// The node's public key.
     pub key: PublicKey,
-    /// Its SPEC, if it is a liar.
+    /// The node's SPEC; `None` if it is honest.
     pub spec: Option<String>,
-    /// The behaviours in it.
+    /// The names of the behaviours in `spec`.
     pub kinds: Vec<String>,
-    /// It was dead when the run ended: nothing is expected of it.
+    /// Whether the node was dead when the run ended; then no delivery is expected of it.
     pub dead: bool,
-    /// Copies of batches that reached it beyond the first.
+    /// Copies of batches beyond the first that reached the node.
     pub duplicates: u64,
-    /// Bytes that it received on links since the load began.
+    /// Bytes that the node received on links since the load began.
     pub bytes_received: u64,
-    /// Bans that it imposed.
+    /// Bans that the node imposed.
     pub bans: Vec<BanRecord>,
-    /// Its rejection log, folded rows as they are; honest nodes only.
+    /// The node's rejection log, folded rows unexpanded; honest nodes only.
     pub rejections: Vec<Refused>,
-    /// What it tried; liars only.
+    /// What the node tried; liars only.
     pub attempts: Option<Tried>,
 }
 
 /// A ban that a node imposed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BanRecord {
-    /// Whom, by index.
+    /// The banned peer, by index.
     pub peer: u32,
-    /// When.
+    /// When the ban began; in a real run, the time of the first rejection that explains it.
     pub at: u64,
-    /// What for.
+    /// The name of the reason.
     pub reason: String,
 }
 
 /// A row of a rejection log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Its number in the node's store; `None` where the run kept none.
+    /// The row's number in the node's store; `None` if the run kept no store.
     pub row: Option<i64>,
-    /// When, of the first if several are folded.
+    /// When it was refused; the first time if several rejections are folded into the row.
     pub at: u64,
-    /// The reason's name.
+    /// The name of the reason.
     pub reason: String,
-    /// The neighbour that sent it, by index; `None` for the node's own API.
+    /// The neighbour that sent the frame, by index; `None` for the node's own API.
     pub link: Option<u32>,
-    /// The author that it names: a claim, unless it is proven.
+    /// The author that the frame names: only a claim unless `proven`.
     pub author: Option<PublicKey>,
-    /// Whether that author's own signature over what is refused was checked and is good.
+    /// Whether that author's signature over the refused data was checked and is valid.
     pub proven: bool,
-    /// The slot that it names.
+    /// The slot that the frame names.
     pub seq: Option<u64>,
-    /// The id that it would have.
+    /// The id of the refused batch.
     pub id: Option<BatchId>,
-    /// The hops that it claims.
+    /// The hops that the frame claims.
     pub hops: Option<u8>,
     /// Bytes of the frame.
     pub size: u64,
@@ -146,33 +147,33 @@ pub struct Refused {
     pub detail: String,
     /// SHA-256 of the frame.
     pub frame: Digest,
-    /// What is kept of the frame, from its beginning.
+    /// The kept prefix of the frame; `None` if nothing was kept.
     pub bytes: Option<Arc<[u8]>>,
-    /// How it counts.
+    /// The class of the rejection.
     pub counts_as: CountsAs,
-    /// Equal rejections that it stands for.
+    /// The number of equal rejections folded into this row.
     pub count: u64,
 }
 
 /// What a liar tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tried {
-    /// By behaviour: attempted, and honest frames or links affected.
+    /// By behaviour: the number of attempts, and of honest frames or links affected.
     pub totals: BTreeMap<String, (u64, u64)>,
-    /// The newest attempts.
+    /// The newest attempts, oldest first.
     pub newest: Vec<TriedOne>,
 }
 
-/// One attempt.
+/// One attempt of a liar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TriedOne {
-    /// The behaviour.
+    /// The name of the behaviour.
     pub kind: String,
-    /// To whom, by index.
+    /// The peer that it was aimed at, by index.
     pub link: Option<u32>,
-    /// SHA-256 of the frame.
+    /// SHA-256 of the frame that was sent; `None` if nothing was sent.
     pub frame: Option<Digest>,
-    /// The batch that it is about.
+    /// The batch that it concerns.
     pub id: Option<BatchId>,
 }
 
@@ -181,69 +182,71 @@ pub struct TriedOne {
 pub struct Post {
     /// The publisher, by index.
     pub author: u32,
-    /// When the POST was sent.
+    /// When the POST was due.
     pub at: u64,
-    /// Bytes of its payload.
+    /// Bytes of the payload.
     pub size: u32,
-    /// Its batch, by index, and its place there; `None` if it was refused or never acknowledged.
+    /// The batch that holds the message, by index, and the message's index in the batch; `None` if
+    /// the post was refused or never acknowledged.
     pub taken: Option<(u32, u32)>,
-    /// Its publisher died before it answered: neither refused nor expected, though it may arrive.
+    /// The publisher died before it answered: the post counts as neither refused nor expected,
+    /// though the message may arrive.
     pub excused: bool,
 }
 
-/// A batch that arrived somewhere.
+/// A batch that arrived somewhere or was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchRecord {
-    /// Its id.
+    /// The batch id.
     pub id: BatchId,
-    /// Its author, by index; `None` for an author that runs no node.
+    /// The author's node, by index; `None` for an author that runs no node.
     pub author: Option<u32>,
-    /// Its slot.
+    /// The batch's slot in the author's lane.
     pub seq: u64,
-    /// The posts in it, whether they were acknowledged or not. A batch in an honest author's name
-    /// without any is a forgery.
+    /// The posts in the batch, acknowledged or not. A batch in an honest author's name without any
+    /// post is a forgery.
     pub posts: Vec<u32>,
 }
 
-/// The first delivery of a batch at a node.
+/// A delivery of a batch at a node. A second one of the same slot at an honest node breaks safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// Where, by index.
+    /// The node that delivered it, by index.
     pub node: u32,
-    /// What, by index.
+    /// The delivered batch, by index.
     pub batch: u32,
-    /// When.
+    /// When it was delivered.
     pub at: u64,
-    /// Links that it crossed, as the last sender claims; 0 at its author.
+    /// Links that the batch crossed, as the last sender claims; 0 at the author.
     pub hops: u8,
-    /// The neighbour that it came from, by index; `None` at its author.
+    /// The neighbour that the batch came from, by index; `None` at the author.
     pub from: Option<u32>,
 }
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Its name in the list of invariants, as in `I1`.
+    /// The invariant's name in the list of invariants, such as `I1`.
     pub invariant: String,
-    /// Whether it is one of liveness; all others are of safety.
+    /// Whether the invariant is one of liveness; all others are safety invariants.
     pub liveness: bool,
-    /// When.
+    /// When it was violated.
     pub at: u64,
-    /// At which node.
+    /// The node, by index; `None` if the violation concerns no single node.
     pub node: Option<u32>,
-    /// What was seen.
+    /// What was observed, in words.
     pub what: String,
 }
 
 /// A fault that was injected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultRecord {
-    /// Kind and parameters, as in `partition of 4 nodes`.
+    /// Kind and parameters, such as `partition of 4 nodes`.
     pub what: String,
-    /// From when.
+    /// When it began.
     pub at: u64,
-    /// Until when, if it ended.
+    /// When it ended; `None` if it did not, or has no end of its own.
     pub until: Option<u64>,
-    /// Whom it struck, by index.
+    /// The struck nodes, by index.
     pub nodes: Vec<u32>,
 }

@@ -1,5 +1,5 @@
-//! `report.json`, schema 1. Keys may be added, never removed or renamed. Every key is always
-//! present; what a run did not measure is `null`.
+//! `report.json`, schema 1. Keys may be added, but never removed or renamed. Every key is always
+//! present; its value is `null` if the run did not measure it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::EpidemicModel;
 use crate::scenario::Verdict;
 
-/// The version of this shape.
+/// The version of the report's format.
 pub const SCHEMA: u32 = 1;
 
 /// What ran the nodes.
@@ -21,86 +21,87 @@ pub enum Backend {
     Simulated,
 }
 
-/// A run's result.
+/// The result of a run, as stored in `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// Always [`SCHEMA`].
     pub schema: u32,
     /// The scenario's name.
     pub name: String,
     /// What ran the nodes.
     pub backend: Backend,
-    /// Seed of a simulated run.
+    /// The seed of the run; `null` for a run without a scenario.
     pub seed: Option<u64>,
-    /// Digest of a simulated run.
+    /// The run digest of a simulated run, in hex; else `null`.
     pub digest: Option<String>,
-    /// Members.
+    /// Number of members, each with a node.
     pub nodes: usize,
-    /// Liars that such a network tolerates.
+    /// The number of liars that a network of this size tolerates.
     pub f: usize,
     /// `nodes - f`.
     pub quorum: usize,
-    /// Whether the run had at most `f` liars. Beyond it nothing is promised.
+    /// Whether the run had at most `f` liars. Beyond that bound nothing is promised.
     pub within_bound: bool,
-    /// Honest nodes.
+    /// Number of honest nodes.
     pub honest: usize,
-    /// Nodes that were dead when the run ended.
+    /// Names of the nodes that were dead when the run ended.
     #[serde(default)]
     pub dead: Vec<String>,
-    /// The liars.
+    /// The liars, and what each of them tried.
     pub malicious: Vec<Malicious>,
     /// Messages that an honest node's API acknowledged.
     pub published: u64,
-    /// Messages that it refused or never acknowledged.
+    /// Messages that an honest node's API refused or never acknowledged. Posts to a node that was
+    /// killed before it answered are left out.
     pub refused_posts: u64,
-    /// What arrived, and how.
+    /// Deliveries at honest nodes, their latency and hops.
     pub delivery: Delivery,
     /// Certified delivery.
     pub certified: Certified,
-    /// What was tried, by behaviour.
+    /// Attacks of all liars, by behaviour.
     pub attacks: BTreeMap<String, Attack>,
-    /// What honest nodes refused.
+    /// Rejections at honest nodes.
     pub rejections: Rejections,
     /// Proofs of equivocation.
     pub evidence: Evidence,
-    /// Who was banned by honest nodes.
+    /// Members that honest nodes banned.
     pub bans: Bans,
-    /// Faults that were injected.
+    /// The injected faults, in words.
     pub faults: Vec<String>,
-    /// What it cost.
+    /// What the run cost in time and memory.
     pub resources: Resources,
-    /// Limits that the scenario set.
+    /// The limits that the scenario sets, and whether each was met.
     pub expectations: Vec<Expectation>,
     /// Behaviours that reached no honest node.
     pub not_exercised: Vec<String>,
-    /// Liars none of whose behaviours reached an honest node: nothing is proven about them.
+    /// Liars none of whose behaviours reached an honest node: the run proves nothing about them.
     #[serde(default)]
     pub idle_liars: Vec<String>,
-    /// Invariants that did not hold, as the oracle of a simulated run saw them; the first
-    /// thousand.
+    /// Invariants that did not hold, as seen by the oracle of a simulated run; at most 1000.
     #[serde(default)]
     pub violations: Vec<Breach>,
-    /// What really happened of that without which a simulated run proves nothing.
+    /// Counts of events that must really have happened for a simulated run to prove anything, such
+    /// as `retransmissions`.
     #[serde(default)]
     pub counted: BTreeMap<String, u64>,
-    /// What this world could not model.
+    /// What this world could not model, in words.
     #[serde(default)]
     pub not_modelled: Vec<String>,
-    /// Whether signatures were made and checked for real.
+    /// Whether signatures were checked for real.
     #[serde(default = "yes")]
     pub real_crypto: bool,
     /// The bound of the liveness phase, in seconds.
     #[serde(default)]
     pub settle_s: Option<f64>,
-    /// The verdict.
+    /// The verdict on the run.
     pub verdict: Verdict,
-    /// The verdict that was expected.
+    /// The verdict that the scenario expects.
     #[serde(default = "pass")]
     pub expected_verdict: Verdict,
-    /// When the wall clock was set, or the machine slept, while the run went on.
+    /// Times at which the wall clock was set, or the machine slept, during the run.
     #[serde(default)]
     pub clock_steps: Vec<ClockStep>,
-    /// A command line that runs it again.
+    /// A command line that repeats the run.
     pub reproduce: String,
 }
 
@@ -112,62 +113,63 @@ fn pass() -> Verdict {
     Verdict::Pass
 }
 
-/// A step of the wall clock against the clock by which a run is measured.
+/// A step of the wall clock relative to the monotonic clock that measures the run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClockStep {
-    /// When it was noticed, in milliseconds since the run's zero.
+    /// When the step was noticed, in milliseconds since the run's zero.
     pub at_ms: f64,
-    /// How far, in milliseconds; below 0 backwards.
+    /// The size of the step in milliseconds; negative if the clock went backwards.
     pub by_ms: f64,
-    /// How much of it the machine was asleep.
+    /// The part of `by_ms` during which the machine was asleep, in milliseconds.
     pub slept_ms: f64,
 }
 
-/// A liar.
+/// A liar and what it tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Malicious {
-    /// Its name.
+    /// The node's name.
     pub node: String,
-    /// Its SPEC.
+    /// The node's SPEC.
     pub behave: String,
-    /// What it tried, by behaviour.
+    /// Its attacks, by behaviour.
     pub attacks: BTreeMap<String, Attack>,
 }
 
 /// Deliveries at honest nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// Published messages times honest nodes that lived to the end, their authors included. A
-    /// message that died with its publisher before another had it is not expected.
+    /// Published messages times honest nodes that were alive at the end, authors included. Left out
+    /// are messages that died with their publisher before any living node had them, and those that
+    /// every other honest node had pruned or lost before it met the node that lacks them.
     pub expected: u64,
-    /// How many of them were delivered.
+    /// How many of the expected deliveries happened.
     pub delivered: u64,
-    /// `delivered / expected`.
+    /// `delivered / expected`; `null` if nothing was expected.
     pub ratio: Option<f64>,
-    /// Slots that a node delivered more than once.
+    /// Second deliveries of a slot at an honest node.
     pub duplicates: u64,
-    /// Deliveries in an honest author's name that it did not publish.
+    /// Deliveries of batches in the name of an honest author that did not publish them.
     pub unpublished: u64,
-    /// From the POST being sent to the delivery, at each node.
+    /// From the time a message is due to be posted until its delivery, over all nodes.
     pub latency_ms: Option<Latency>,
-    /// Links crossed, as claimed; authors left out.
+    /// Links crossed, as the last sender claims; deliveries at the author are left out.
     pub hops: Option<Hops>,
-    /// Links really crossed, followed back from node to node; authors left out.
+    /// Links really crossed, traced back from node to node; deliveries at the author are left out.
     #[serde(default)]
     pub true_hops: Option<Hops>,
-    /// Relayed deliveries whose way is not known, as a node on it told nothing.
+    /// Relayed deliveries whose path is unknown, because a node on it did not report its delivery.
     #[serde(default)]
     pub untraced: u64,
-    /// What epidemic arithmetic says of push alone in such a mesh.
+    /// What an epidemic model predicts for push alone in a mesh of this size.
     #[serde(default)]
     pub theory: Option<EpidemicModel>,
-    /// Copies of a batch that reached a node, the first included; authors left out.
+    /// Copies of a batch that reached a node, the first included; authors are left out.
     pub copies_per_delivery: Option<f64>,
-    /// Bytes that honest nodes received on links for each byte of payload that they delivered.
+    /// Bytes that honest nodes received on links per byte of payload that they delivered.
     pub bytes_per_payload_byte: Option<f64>,
 }
 
-/// Milliseconds, by nearest rank.
+/// Latencies in milliseconds. Percentiles by nearest rank.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Latency {
@@ -177,7 +179,7 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// Hops, by nearest rank.
+/// Hops of relayed deliveries. Percentiles by nearest rank.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Hops {
@@ -185,11 +187,11 @@ pub struct Hops {
     pub p50: u64,
     pub p99: u64,
     pub max: u64,
-    /// Deliveries by hops.
+    /// Number of deliveries by hop count.
     pub histogram: BTreeMap<u64, u64>,
 }
 
-/// Certified delivery; all `null` where the run has none.
+/// Certified delivery; all fields are `null` if the run has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Certified {
@@ -199,14 +201,14 @@ pub struct Certified {
     pub latency_ms: Option<Latency>,
 }
 
-/// One behaviour.
+/// Counts for one behaviour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attack {
-    /// What the liars say that they tried.
+    /// Attempts, as counted by the liars themselves.
     pub attempted: u64,
-    /// What honest nodes logged of it; for behaviours that send nothing, what they affected.
+    /// Attempts that honest nodes logged; for behaviours that send nothing, what they affected.
     pub reached_honest: u64,
-    /// What honest nodes must refuse and did not.
+    /// Forgeries that honest nodes accepted although they must refuse them.
     pub accepted: u64,
 }
 
@@ -218,27 +220,28 @@ impl std::ops::AddAssign for Attack {
     }
 }
 
-/// Rejections at honest nodes, folded rows counted in full.
+/// Rejections at honest nodes. A folded row counts as often as it was folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejections {
-    /// All; plain copies and knocks apart.
+    /// All rejections except plain copies and knocks.
     pub total: u64,
-    /// How many of those prove a lie.
+    /// How many of `total` prove a lie.
     #[serde(default)]
     pub lies: u64,
-    /// Plain copies of what was held already, in no other number here.
+    /// Plain copies of batches that were held already; in no other number here.
     #[serde(default)]
     pub copies: u64,
-    /// Links that were tried under a ban, in no other number here.
+    /// Dials by banned peers; in no other number here.
     #[serde(default)]
     pub knocks: u64,
-    /// By reason.
+    /// Rejections by reason.
     pub by_reason: BTreeMap<String, u64>,
-    /// By the behaviour that they are put down to; `honest` for those of honest neighbours.
+    /// Rejections by the behaviour that they are attributed to; `honest` for those sent by honest
+    /// neighbours.
     pub by_behaviour: BTreeMap<String, u64>,
 }
 
-/// Proofs of equivocation; all `null` where the run has none.
+/// Proofs of equivocation; all fields are `null` if the run has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Evidence {
@@ -250,67 +253,67 @@ pub struct Evidence {
 /// Members that at least one honest node banned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bans {
-    /// Liars.
+    /// Banned liars.
     pub malicious: u64,
-    /// Honest nodes: must be none.
+    /// Banned honest nodes; must be 0.
     pub honest: u64,
 }
 
-/// What a run cost.
+/// What a run cost in time and memory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resources {
-    /// CPU time of all nodes, in seconds.
+    /// CPU time, summed over all nodes, in seconds.
     pub cpu_s: Option<f64>,
-    /// The largest resident memory of an honest node, in MiB.
+    /// The peak resident memory: of the largest honest node, or of the whole simulation; in MiB.
     pub peak_rss_mb: Option<f64>,
-    /// Time that passed, in seconds.
+    /// Elapsed real time, in seconds.
     pub wall_s: Option<f64>,
     /// Simulated time, in seconds.
     pub sim_s: Option<f64>,
-    /// Events of a simulated run.
+    /// Events of a simulated run, all nodes together.
     pub events: Option<u64>,
-    /// Events a second while events happened: making keys and judging are left out.
+    /// Events per second of the simulation proper: making keys and judging are left out.
     pub events_per_s: Option<f64>,
-    /// From the first process being started to all honest nodes being linked, in seconds.
+    /// From the start of the first process until all honest nodes are linked, in seconds.
     pub start_s: Option<f64>,
 }
 
-/// A limit that a scenario sets.
+/// A limit that a scenario sets, and the number that it applies to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
     /// The number's path in `report.json`.
     pub name: String,
-    /// The number; `None` where the run did not measure it.
+    /// The measured number; `None` if the run did not measure it.
     pub actual: Option<f64>,
     /// `at_least`, `at_most` or `equals`.
     #[serde(default)]
     pub relation: String,
-    /// The limit.
+    /// The bound.
     pub limit: f64,
-    /// Whether it holds.
+    /// Whether the bound is met.
     pub pass: bool,
 }
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Breach {
-    /// Its name in the list of invariants, as in `I1`.
+    /// The invariant's name in the list of invariants, such as `I1`.
     pub invariant: String,
-    /// Whether it is one of liveness; all others are of safety.
+    /// Whether the invariant is one of liveness; all others are safety invariants.
     pub liveness: bool,
-    /// When, in milliseconds since the run's zero.
+    /// When it was violated, in milliseconds since the run's zero.
     pub at_ms: f64,
-    /// At which node.
+    /// The name of the node; `None` if the violation concerns no single node.
     pub node: Option<String>,
-    /// What was seen.
+    /// What was observed, in words.
     pub what: String,
 }
 
 impl Report {
-    /// The bytes of `report.json`: indented, with a newline at the end.
+    /// Returns the contents of `report.json`: indented, with a trailing newline.
     ///
     /// # Errors
-    /// Never in practice: every value has a JSON form.
+    /// None in practice: every value has a JSON form.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }

@@ -1,47 +1,48 @@
-//! What honest nodes delivered, compared with what was published.
+//! Compares what honest nodes delivered with what was published.
 
 use std::collections::BTreeMap;
 
 use super::paths::{ByBatch, Paths};
 use super::{Delivery, EpidemicModel, Recording, hops_of, latency_of};
 
-/// Counts over all arrivals, in time linear in them but for one sort of the latencies.
+/// Counts over all arrivals. Takes time linear in their number, apart from sorting.
 pub struct Tally {
     /// Messages that an honest node's API acknowledged.
     pub published: u64,
-    /// Messages that it refused or never acknowledged.
+    /// Messages that an honest node's API refused or never acknowledged.
     pub refused: u64,
-    /// Deliveries that must be.
+    /// Deliveries that are expected.
     pub expected: u64,
-    /// Those that are.
+    /// Expected deliveries that happened.
     pub delivered: u64,
     /// Second deliveries of a slot.
     pub duplicates: u64,
-    /// Deliveries in an honest author's name that it did not publish.
+    /// Deliveries of batches in the name of an honest author that did not publish them.
     pub unpublished: u64,
-    /// Arrivals that must not be, by index: both of the former.
+    /// Arrivals that must not happen, by index: the duplicates, then the unpublished ones.
     pub accepted: Vec<u32>,
-    /// From post to delivery, in microseconds, ascending.
+    /// Microseconds from post to delivery, ascending.
     pub latencies: Vec<u64>,
-    /// When each of those deliveries was, in the order of the recording.
+    /// Time of each of those deliveries, in the order of the recording, so not aligned with
+    /// `latencies`.
     pub times: Vec<u64>,
-    /// Relayed deliveries by claimed hops.
+    /// Number of relayed deliveries, by claimed hops.
     pub claimed: Vec<u64>,
-    /// Relayed deliveries by true hops.
+    /// Number of relayed deliveries, by true hops.
     pub crossed: Vec<u64>,
-    /// Relayed deliveries whose way is not known.
+    /// Relayed deliveries whose path is unknown.
     pub untraced: u64,
     relayed_batches: u64,
     relayed_bytes: u64,
 }
 
-/// The nodes of whom delivery is expected.
+/// Whether deliveries are expected of each node.
 fn counts(run: &Recording) -> Vec<bool> {
     run.nodes.iter().map(|node| node.honest() && !node.dead).collect()
 }
 
 impl Tally {
-    /// Counts.
+    /// Counts the arrivals of a run.
     pub fn of(run: &Recording) -> Self {
         let by_batch = ByBatch::of(run);
         let ways = Paths::of(run, &by_batch);
@@ -74,7 +75,7 @@ impl Tally {
             }
             let number32 = u32::try_from(number).unwrap_or(u32::MAX);
             if batch.posts.is_empty() {
-                // A second delivery that is a forgery too counts once.
+                // A second delivery that is also a forgery counts only once.
                 if !tally.is_again(number32) {
                     forged.push(number32);
                 }
@@ -92,8 +93,8 @@ impl Tally {
         !self.accepted.is_empty() && self.accepted.binary_search(&number).is_ok()
     }
 
-    /// Every message at every honest node that lives; but a message that died with its publisher,
-    /// before another had it, nobody can have.
+    /// Expects every message at every living honest node, except for skipped pairs and for messages
+    /// that died with their publisher before any living node had them.
     fn expect(&mut self, run: &Recording, by_batch: &ByBatch, alive: &[bool]) {
         let nodes = alive.iter().filter(|alive| **alive).count() as u64;
         let mut skipped: BTreeMap<u32, u64> = BTreeMap::new();
@@ -119,7 +120,8 @@ impl Tally {
         let relayed = batch.author != Some(arrival.node);
         self.relayed_batches += u64::from(relayed);
         for post in batch.posts.iter().filter_map(|post| run.posts.get(*post as usize)) {
-            // A POST whose answer was lost may have taken effect: genuine, but not expected.
+            // A POST whose answer was lost may have taken effect: its message is genuine, but not
+            // expected.
             if post.taken.is_none_or(|(batch, _)| batch != arrival.batch) {
                 continue;
             }
@@ -137,7 +139,7 @@ impl Tally {
         }
     }
 
-    /// The part of the report.
+    /// Returns the report's section on delivery.
     pub fn delivery(&self, run: &Recording) -> Delivery {
         let alive = run.nodes.iter().filter(|node| node.honest() && !node.dead);
         let ratio = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
@@ -171,8 +173,8 @@ fn add(histogram: &mut Vec<u64>, at: usize) {
     histogram[at] += 1;
 }
 
-/// Arrivals at honest nodes of a slot that the node had delivered already, whether of the same
-/// batch or of another; ascending.
+/// Returns the arrivals at honest nodes of a slot that the node had delivered before, whether in
+/// the same batch or in another; ascending.
 fn again(run: &Recording, by_batch: &ByBatch) -> Vec<u32> {
     let mut slots: Vec<(u32, u64, u32)> = (0u32..)
         .zip(&run.batches)
@@ -184,7 +186,7 @@ fn again(run: &Recording, by_batch: &ByBatch) -> Vec<u32> {
     for slot in slots.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
         let of_batch = |(_, _, batch): &(u32, u64, u32)| by_batch.arrivals(*batch as usize);
         let mut arrivals: Vec<u32> = slot.iter().flat_map(of_batch).copied().collect();
-        // In the order of the recording: the first stands.
+        // In the order of the recording: the first arrival is the legitimate one.
         arrivals.sort_unstable();
         arrivals.retain(|number| run.is_honest(run.arrivals[*number as usize].node));
         for number in &arrivals {

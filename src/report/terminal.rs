@@ -1,4 +1,5 @@
-//! The verdict for a terminal: plain lines with ANSI colours, which the caller strips elsewhere.
+//! The report for a terminal: plain lines with ANSI colours, which the caller strips where there is
+//! no terminal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -15,14 +16,14 @@ const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const OFF: &str = "\x1b[0m";
-/// Width of the longest bar.
+/// Width of the longest bar, in cells.
 const BAR: u64 = 30;
-/// Liars that have lines of their own; of more the sums are shown.
+/// Maximum number of liars listed one by one; for more, only sums are shown.
 const MOST_LIARS: usize = 40;
-/// Longest list that is shown.
+/// Maximum number of entries shown of a list.
 const MOST_LINES: usize = 10;
 
-/// The verdict in words, with ANSI colours and a newline at the end.
+/// Returns the report in words, with ANSI colours and a trailing newline.
 pub fn terminal(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -81,7 +82,7 @@ fn members(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
-/// What ran, and under which conditions.
+/// What ran the nodes, and under which conditions.
 fn world(out: &mut String, report: &Report) -> fmt::Result {
     if let Some(digest) = &report.digest {
         let seed = report.seed.map_or_else(|| "none".into(), |seed| seed.to_string());
@@ -109,7 +110,7 @@ fn world(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
-/// Says that a list was cut.
+/// Says how many entries were left out of a list.
 fn more(out: &mut String, length: usize) -> fmt::Result {
     match length.checked_sub(MOST_LINES) {
         Some(left @ 1..) => writeln!(out, "  {DIM}           and {left} more{OFF}"),
@@ -117,7 +118,8 @@ fn more(out: &mut String, length: usize) -> fmt::Result {
     }
 }
 
-/// A report that was read from a file may hold anything: nothing of it moves the terminal.
+/// Replaces control characters: a report read from a file is untrusted and must not control the
+/// terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
@@ -138,7 +140,7 @@ fn judgement(out: &mut String, report: &Report) -> fmt::Result {
     counted(out, report)
 }
 
-/// What really happened, a few to a line; what never did is in the JSON.
+/// Counts that are not zero, four per line. Those that are zero are in the JSON only.
 fn counted(out: &mut String, report: &Report) -> fmt::Result {
     let happened = report.counted.iter().filter(|(_, count)| **count > 0);
     let happened: Vec<String> =
@@ -179,7 +181,7 @@ fn delivery(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
-/// Claimed hops as bars; beside them the true ones where they differ, and what theory expects.
+/// Claimed hops as bars; beside them the true hops where they differ, and the model's prediction.
 fn hops(out: &mut String, d: &Delivery) -> fmt::Result {
     let Some(claimed) = &d.hops else { return Ok(()) };
     let line = |h: &Hops| format!("mean {:.2} · p99 {} · max {}", h.mean, h.p99, h.max);
@@ -220,7 +222,7 @@ fn hops(out: &mut String, d: &Delivery) -> fmt::Result {
     Ok(())
 }
 
-/// A bar with eighths of a cell, so that small counts do not vanish.
+/// A bar with a resolution of an eighth of a cell, so that small counts remain visible.
 fn bar(value: u64, most: u64) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (value.saturating_mul(BAR * 8) / most).max(u64::from(value > 0));
@@ -284,7 +286,7 @@ fn rejections(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "  banned     {} of {liars} malicious, {honest}", report.bans.malicious)
 }
 
-/// Reasons that prove a lie come first.
+/// The class of a reason, for sorting: those that prove a lie come first.
 pub(super) fn rank(reason: &str) -> CountsAs {
     Reason::from_name(reason).map_or(CountsAs::Refusal, |reason| CountsAs::of(reason, true))
 }
@@ -318,7 +320,7 @@ fn cost(out: &mut String, report: &Report) -> fmt::Result {
     }
 }
 
-/// Never rounds up to 100 %: one missing message must show.
+/// Never rounds up to 100 %, so that a single missing message shows.
 fn percent(ratio: f64) -> String {
     let floor = (ratio * 10_000.0).floor() / 100.0;
     if floor >= 100.0 { "100 %".into() } else { format!("{floor:.2} %") }

@@ -1,5 +1,6 @@
-//! One message's story: who had it when, from whom, after how many hops, who refused it and why.
-//! It is told from a recording, or from the lines that a run leaves in its folder.
+//! The path of one message: which node had it when, from which peer, after how many hops, and which
+//! nodes refused it and why. Built from a recording, or from the lines that a run leaves in its
+//! report folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,154 +12,158 @@ use super::attribution::Attribution;
 use super::paths::{ByBatch, Paths};
 use super::{Arrival, Recording, Refused};
 
-/// Arrivals that `deliveries.ndjson` keeps at most, but always one batch: 40 bytes each.
+/// The most arrivals that `deliveries.ndjson` keeps, at about 40 bytes each. At least one batch is
+/// kept.
 const MOST_ARRIVALS: usize = 200_000;
 
-/// One message or batch. Times are microseconds.
+/// The trace of one message or batch. Times are microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Trace {
-    /// Its id.
+    /// The id of the message or batch.
     pub id: String,
-    /// Its author's key.
+    /// The author's key, in hex.
     pub author: Option<String>,
-    /// Its author's name.
+    /// The author's name in the network file.
     pub author_name: Option<String>,
-    /// Its slot.
+    /// The batch's slot.
     pub seq: Option<u64>,
-    /// What it is about.
+    /// The message's topic; `None` for a recorded batch, whose payload is not kept.
     pub topic: Option<String>,
-    /// When it was handed to its publisher, if that is known.
+    /// When the message was handed to its publisher; `None` if unknown.
     pub posted: Option<u64>,
-    /// Who had it, in the order of delivery.
+    /// Nodes that delivered it, in order of delivery.
     pub delivered: Vec<Had>,
-    /// Names of those who lack it.
+    /// Names of the nodes that lack it.
     pub missing: Vec<String>,
-    /// Who refused it, in the order of time.
+    /// Nodes that refused it, ordered by time.
     pub refused: Vec<Refusal>,
-    /// Names of those who did not answer.
+    /// Names of the nodes that did not answer.
     pub unreachable: Vec<String>,
-    /// Nodes that lie: what they lack is no surprise.
+    /// Names of the liars, of which no delivery is expected.
     #[serde(skip)]
     pub liars: BTreeSet<String>,
-    /// Times count from the zero of a recorded run, not from 1970.
+    /// Whether times count from the zero of a recorded run rather than from 1970.
     #[serde(skip)]
     pub recorded: bool,
 }
 
-/// Somebody who had it.
+/// A node that delivered the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Had {
-    /// Name.
+    /// The node's name.
     pub node: String,
-    /// Key.
+    /// The node's key, in hex.
     pub key: String,
-    /// When.
+    /// When it delivered the message.
     pub at: u64,
     /// Links crossed, as the last sender claims.
     pub hops: u8,
-    /// Links really crossed, where that is known.
+    /// Links really crossed; `None` where the path is unknown.
     pub true_hops: Option<u32>,
-    /// Key of the neighbour that it came from.
+    /// Key of the neighbour that the message came from; `None` at the author.
     pub from: Option<String>,
-    /// Its name.
+    /// Name of that neighbour.
     pub from_name: Option<String>,
 }
 
-/// Somebody who refused it.
+/// A node that refused the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// Name.
+    /// The node's name.
     pub node: String,
-    /// When.
+    /// When it refused the message.
     pub at: u64,
-    /// Why.
+    /// The name of the reason.
     pub reason: String,
-    /// Key of the neighbour that sent it.
+    /// Key of the neighbour that sent it; `None` for the node's own API.
     pub link: Option<String>,
-    /// Its name.
+    /// Name of that neighbour.
     pub link_name: Option<String>,
-    /// How often.
+    /// How many equal rejections this one stands for.
     pub count: u64,
     /// What was wrong, in words.
     pub detail: String,
 }
 
-/// The first line of `deliveries.ndjson`: who took part, and how much of the run is kept.
+/// The first line of `deliveries.ndjson`: the nodes of the run, and how much of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cast {
     /// The run's name.
     pub name: String,
-    /// Batches of the run.
+    /// Number of batches in the run.
     pub batches: usize,
-    /// How many of them the following lines have.
+    /// Number of batches that the following lines hold.
     pub kept: usize,
-    /// The nodes; the following lines name them by their place here.
+    /// The nodes. The following lines refer to them by index.
     pub nodes: Vec<CastNode>,
 }
 
 /// A node of a [`Cast`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CastNode {
-    /// Name.
+    /// The node's name.
     pub name: String,
-    /// Key.
+    /// The node's key, in hex.
     pub key: String,
-    /// It lies.
+    /// Whether it lies.
     pub malicious: bool,
-    /// It was dead in the end.
+    /// Whether it was dead when the run ended.
     pub dead: bool,
 }
 
-/// Node, time, claimed hops, true hops, from whom.
+/// A delivery: node, time, claimed hops, true hops, sending neighbour. Nodes are indices into
+/// [`Cast::nodes`]; the time is in microseconds since the run's zero.
 pub type Step = (u32, u64, u8, Option<u32>, Option<u32>);
 
-/// A further line: one batch and its way.
+/// A further line of `deliveries.ndjson`: one batch and its deliveries. Times are microseconds
+/// since the run's zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchLine {
-    /// Its id.
+    /// The batch id, in hex.
     pub id: String,
-    /// Its author, by place.
+    /// The author, by index; `null` for an author that runs no node.
     pub author: Option<u32>,
     /// Its slot.
     pub seq: u64,
-    /// When its messages were handed to the publisher; none of a forgery.
+    /// When its messages were handed to the publisher; empty for a forgery.
     pub posted: Vec<u64>,
-    /// From the first of those, else from the first delivery, to the last delivery at an honest
-    /// node.
+    /// Microseconds from the first of `posted`, or else from the first delivery, to the last
+    /// delivery at an honest node.
     pub delay: u64,
-    /// The deliveries.
+    /// The deliveries, in the order of the recording.
     pub steps: Vec<Step>,
 }
 
 /// A line of `rejections.ndjson`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalLine {
-    /// Who refused.
+    /// Name of the node that refused the frame.
     pub node: String,
-    /// The row's number in that node's store, for `loyal rejections show`; `null` of a simulated
+    /// The row's number in that node's store, for `loyal rejections show`; `null` for a simulated
     /// node.
     #[serde(default)]
     pub row: Option<i64>,
     /// When, in microseconds since the run's zero.
     pub time: u64,
-    /// Why.
+    /// The name of the reason.
     pub reason: String,
     /// Key of the neighbour that sent it; `null` for the node's own API.
     pub link: Option<String>,
-    /// Its name.
+    /// Name of that neighbour.
     pub link_name: Option<String>,
-    /// The behaviour that it is put down to; `null` where no liar sent it.
+    /// The behaviour that the rejection is attributed to; `null` if no liar sent the frame.
     pub behaviour: Option<String>,
-    /// The author that it names: a claim, and perhaps an innocent one, unless it is proven.
+    /// The author that the frame names: only a claim, and the author may be innocent, unless
+    /// `proven`.
     pub author: Option<String>,
-    /// Whether that author's own signature over what is refused was checked and is good.
+    /// Whether that author's signature over the refused data was checked and is valid.
     #[serde(default)]
     pub proven: bool,
-    /// The slot that it names.
+    /// The slot that the frame names.
     pub seq: Option<u64>,
-    /// The id that it would have.
+    /// The id of the refused batch.
     pub id: Option<String>,
-    /// The hops that it claims.
+    /// The hops that the frame claims.
     pub hops: Option<u8>,
     /// Bytes of the frame.
     pub size: u64,
@@ -166,18 +171,18 @@ pub struct RefusalLine {
     pub detail: String,
     /// SHA-256 of the frame.
     pub frame: String,
-    /// What is kept of the frame: all of it, but its first 4096 bytes at most.
+    /// The frame, cut off after 4096 bytes; `null` if nothing was kept.
     #[serde(default)]
     pub frame_base64: Option<String>,
-    /// How it counts: `lie`, `refusal`, `copy` or `knock`.
+    /// The class of the rejection: `lie`, `refusal`, `copy` or `knock`.
     #[serde(default)]
     pub counts_as: String,
-    /// Equal rejections that it stands for.
+    /// The number of equal rejections folded into this row.
     pub count: u64,
 }
 
 impl Trace {
-    /// Tells it from lines; `refused` are those of the log that name its id.
+    /// Builds a trace from lines; `refused` holds the rejections that name the batch's id.
     pub fn from_lines(cast: &Cast, line: &BatchLine, refused: Vec<RefusalLine>) -> Self {
         let node = |number: u32| cast.nodes.get(number as usize);
         let author = line.author.and_then(node);
@@ -234,8 +239,9 @@ impl From<RefusalLine> for Refusal {
     }
 }
 
-/// The story of a batch of a recording, by its id or a prefix of it, with or without a message's
-/// index; of the slowest one for the empty prefix. `None` if none or several are called so.
+/// Returns the trace of the batch whose id begins with `id`; a message's index at the end of `id`
+/// is ignored. With an empty `id`, returns the trace of the slowest batch. `None` if no batch
+/// matches, or several do.
 pub fn story(run: &Recording, id: &str) -> Option<Trace> {
     let teller = Teller::of(run);
     let number = if id.is_empty() {
@@ -259,7 +265,7 @@ pub fn story(run: &Recording, id: &str) -> Option<Trace> {
     Some(Trace::from_lines(&teller.cast(run.batches.len()), &teller.line(number), refused))
 }
 
-/// The lines of `rejections.ndjson`, without newlines: one compact object each.
+/// Returns the lines of `rejections.ndjson`, without newlines: one compact object each.
 pub fn rejection_lines(run: &Recording) -> impl Iterator<Item = String> {
     let attribution = Attribution::of(run);
     rows(run).filter_map(move |(node, row)| {
@@ -267,8 +273,8 @@ pub fn rejection_lines(run: &Recording) -> impl Iterator<Item = String> {
     })
 }
 
-/// The lines of `deliveries.ndjson`, without newlines: the cast, then batches. Of a huge run it
-/// keeps what went wrong, the slowest, and an even sample of the rest.
+/// Returns the lines of `deliveries.ndjson`, without newlines: the cast, then the batches. Of a
+/// huge run, keeps the slowest batch, those that went wrong, and an even sample of the rest.
 pub fn delivery_lines(run: &Recording) -> impl Iterator<Item = String> {
     let teller = Teller::of(run);
     let chosen = teller.choose(MOST_ARRIVALS);
@@ -311,12 +317,12 @@ fn refusal(
     }
 }
 
-/// Makes lines of a recording.
+/// Turns batches of a recording into lines.
 pub(super) struct Teller<'a> {
     run: &'a Recording,
     by_batch: ByBatch,
     ways: Paths,
-    /// Of each batch: how long it took to its last honest node.
+    /// For each batch, microseconds until its last honest node had it.
     delays: Vec<u64>,
 }
 
@@ -345,13 +351,13 @@ impl<'a> Teller<'a> {
         until.zip(from).map_or(0, |(until, from)| until.saturating_sub(from))
     }
 
-    /// The batch that took longest to its last honest node.
+    /// Returns the batch that took longest to reach its last honest node.
     pub fn slowest(&self) -> Option<usize> {
-        // The first of equals.
+        // Of equal delays, the first batch wins.
         (0..self.delays.len()).rev().max_by_key(|number| self.delays[*number])
     }
 
-    /// The nodes.
+    /// Returns the first line: the nodes, and that `kept` batches follow.
     pub fn cast(&self, kept: usize) -> Cast {
         let node = |node: &super::NodeRecord| CastNode {
             name: node.name.clone(),
@@ -367,7 +373,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// One batch.
+    /// Returns the line of one batch.
     pub fn line(&self, batch: usize) -> BatchLine {
         let record = &self.run.batches[batch];
         let step = |number: &u32| {
@@ -384,8 +390,8 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Batches with so many arrivals at most, but always one: the slowest, those that went wrong,
-    /// and every so many of the rest; ascending.
+    /// Chooses batches with at most `most` arrivals in all, but at least one batch: the slowest,
+    /// those that went wrong, then every n-th of the rest. Ascending.
     fn choose(&self, most: usize) -> Vec<usize> {
         let all = self.delays.len();
         let cost = |batch: usize| self.by_batch.arrivals(batch).len() + 8;

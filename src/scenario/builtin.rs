@@ -7,7 +7,7 @@ macro_rules! library {
     };
 }
 
-/// Every one, in the order in which one would read them.
+/// Every built-in scenario, in reading order.
 const LIBRARY: &[(&str, &str)] = library![
     "three-liars",
     "forge",
@@ -56,12 +56,12 @@ const LIBRARY: &[(&str, &str)] = library![
     "million",
 ];
 
-/// Every built-in scenario: its name and its file.
+/// Returns the name and the TOML text of every built-in scenario, in reading order.
 pub fn builtins() -> &'static [(&'static str, &'static str)] {
     LIBRARY
 }
 
-/// The file of a built-in scenario.
+/// Returns the TOML text of a built-in scenario; `None` if there is none of that name.
 pub fn builtin(name: &str) -> Option<&'static str> {
     LIBRARY.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }

@@ -1,22 +1,22 @@
-//! A small generator for what the network does: integers only, the same on every platform.
+//! A small random number generator for the network: integers only, the same on every platform.
 
 use std::time::Duration;
 
 use super::Ppm;
 
 /// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): a few
-/// instructions a draw, fixed for ever, and a generator for each pair of nodes costs nothing. Nodes
-/// and liars draw from generators of their own.
+/// instructions per draw, a fixed sequence, and cheap enough for one generator per pair of nodes.
+/// Nodes and liars have generators of their own.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// A generator.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The generator of a pair of numbers.
+    /// Creates the generator of a pair of numbers. The order of the two matters.
     pub fn of_pair(low: usize, high: usize, seed: u64) -> Self {
         let mut dice = Self(seed);
         dice.0 = dice.next() ^ low as u64;
@@ -24,7 +24,7 @@ impl Dice {
         dice
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,14 +32,14 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// From 0 up to and without `bound`, by multiplication; 0 if that is 0. The bias is below
-    /// `bound / 2^64`.
+    /// Returns a number from 0 to `bound - 1`, by multiplication; 0 if `bound` is 0. The bias is
+    /// below `bound / 2^64`.
     pub fn below(&mut self, bound: u64) -> u64 {
         let product = u128::from(self.next()) * u128::from(bound);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// From nothing up to and with `most`, in whole microseconds. Nothing is drawn if that is zero.
+    /// Returns whole microseconds from 0 to `most`, inclusive. Draws nothing if `most` is zero.
     pub fn up_to(&mut self, most: Duration) -> u64 {
         if most.is_zero() {
             return 0;
@@ -48,7 +48,7 @@ impl Dice {
         self.below(micros.saturating_add(1))
     }
 
-    /// Whether something of that chance happens. Nothing is drawn if the chance is 0.
+    /// Whether an event of this probability happens. Draws nothing if the probability is 0.
     pub fn hits(&mut self, chance: Ppm) -> bool {
         chance.0 > 0 && self.below(u64::from(Ppm::ONE.0)) < u64::from(chance.0)
     }

@@ -3,7 +3,7 @@
 use super::{Fault, FaultKind};
 
 impl Fault {
-    /// What it is, with its parameters, and how many nodes it strikes: `partition of 4 nodes`.
+    /// The fault with its parameters and the number of nodes struck: `partition of 4 nodes`.
     pub fn words(&self, struck: usize) -> String {
         let plural = if struck == 1 { "" } else { "s" };
         format!("{} of {struck} node{plural}", self.kind.words())
@@ -11,7 +11,7 @@ impl Fault {
 }
 
 impl FaultKind {
-    /// Its name and parameters.
+    /// The kind in words, with its parameters.
     pub fn words(self) -> String {
         match self {
             Self::Partition => "partition".into(),

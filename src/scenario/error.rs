@@ -1,16 +1,16 @@
-//! Why a scenario is refused, and where.
+//! Why a scenario is refused, and at which position.
 
 use thiserror::Error;
 
 use crate::adversary::nearest;
 
-/// Why a scenario is refused. Prints as `line 3, column 1: unknown key …`.
+/// Why a scenario is refused. Displayed as `line 3, column 1: unknown key …`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}{why}", place(*line, *column))]
 pub struct ScenarioError {
-    /// Line of the file, from 1; 0 where none can be named, as in an overlay.
+    /// Line of the file, from 1; 0 if the error is not at a line, such as one in an overlay.
     pub line: usize,
-    /// Column of that line in characters, from 1; 0 with no line.
+    /// Column of that line in characters, from 1; 0 if `line` is 0.
     pub column: usize,
     /// What is wrong and what would be right, with the nearest name for a misspelt one.
     pub why: String,
@@ -23,13 +23,13 @@ fn place(line: usize, column: usize) -> String {
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum At {
-    /// The file, at this byte.
+    /// The file, at this byte offset.
     Text(usize),
-    /// The overlay of this number.
+    /// The overlay with this index.
     Overlay(usize),
 }
 
-/// What is wrong with the value that comes from there.
+/// An error in the value at a position.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub at: At,
@@ -41,7 +41,7 @@ impl Wrong {
         Self { at, why: why.into() }
     }
 
-    /// With the line and column, or the overlay, that it comes from.
+    /// Adds the line and column, or the overlay, that the error comes from.
     pub fn locate(self, text: &str, overlays: &[String]) -> ScenarioError {
         match self.at {
             At::Text(offset) => {
@@ -64,7 +64,7 @@ pub(super) fn wrong<T>(at: At, why: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong::new(at, why))
 }
 
-/// A user's text in a message: cut to 80 characters, with what does not print escaped.
+/// Formats a user's text for a message: cut to 80 characters, unprintable ones escaped.
 pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| match c {
         '"' | '\'' => c.to_string(),
@@ -73,7 +73,7 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().take(80).map(plain).collect()
 }
 
-/// `; did you mean …?`, if one of these is near.
+/// Returns `; did you mean …?` if one of the candidates is near, else an empty string.
 pub(super) fn meant<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }

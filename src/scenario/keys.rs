@@ -1,6 +1,6 @@
-//! Every key of the file format: what the reader takes and the JSON Schema describes.
+//! Every key of the file format: what the reader accepts and the JSON Schema describes.
 
-/// Of the file itself.
+/// Keys at the top level of the file.
 pub(super) const TOP: &[&str] = &[
     "name",
     "about",
@@ -22,11 +22,11 @@ pub(super) const MESH: &[&str] = &["nodes", "f", "links", "start"];
 pub(super) const NET: &[&str] = &["latency", "jitter", "loss", "duplicate", "reorder", "bandwidth"];
 pub(super) const STORE: &[&str] = &["max_bytes"];
 pub(super) const CPU: &[&str] = &["check"];
-/// Of a latency that is a table, with every kind's parameters.
+/// Keys of a latency table, with the parameters of every kind.
 pub(super) const LATENCY: &[&str] =
     &["kind", "min", "max", "mean", "sd", "median", "names", "matrix"];
 pub(super) const MALICIOUS: &[&str] = &["count", "fraction", "nodes", "behave"];
-/// Of a fault, with every kind's parameters.
+/// Keys of a fault, with the parameters of every kind.
 pub(super) const FAULT: &[&str] =
     &["kind", "at", "until", "select", "p", "by", "bandwidth", "every", "down", "rows"];
 pub(super) const SELECT: &[&str] = &["count", "fraction", "nodes", "of"];
@@ -34,7 +34,7 @@ pub(super) const LOAD: &[&str] = &["rate", "count", "from", "until", "size", "pu
 pub(super) const PUBLISHERS: &[&str] = &["count"];
 pub(super) const EXPECT: &[&str] = &["metric", "at_least", "at_most", "equals"];
 
-/// What each kind of latency takes, all of it required.
+/// The parameters of each kind of latency, all of them required.
 pub(super) const LATENCIES: [(&str, &[&str]); 4] = [
     ("uniform", &["min", "max"]),
     ("normal", &["mean", "sd"]),
@@ -42,7 +42,7 @@ pub(super) const LATENCIES: [(&str, &[&str]); 4] = [
     ("regions", &["names", "matrix"]),
 ];
 
-/// What each kind of fault takes besides `kind`, `at` and `select`.
+/// The parameters of each kind of fault besides `kind`, `at` and `select`.
 pub(super) const FAULTS: [(&str, &[&str]); 12] = [
     ("partition", &["until"]),
     ("isolate", &["until"]),

@@ -1,9 +1,9 @@
-//! The numbers of the report that a scenario may set limits on.
+//! The numbers of the report that a scenario may limit.
 
 use crate::adversary::KINDS;
 use crate::protocol::Reason;
 
-/// Dotted paths into `report.json`.
+/// Dotted paths into `report.json` that need no expansion.
 const PLAIN: [&str; 38] = [
     "nodes",
     "f",
@@ -44,7 +44,7 @@ const PLAIN: [&str; 38] = [
     "delivery.hops.p99",
     "delivery.hops.max",
 ];
-/// What a simulated run counts; 0 on real processes, which count none of it.
+/// What a simulated run counts, below `counted`; always 0 on real processes.
 const COUNTED: [&str; 21] = [
     "bytes_read",
     "crashes",
@@ -74,8 +74,8 @@ const LATENCIES: [&str; 3] =
 const PERCENTILES: [&str; 4] = ["p50", "p90", "p99", "max"];
 const ATTACK: [&str; 3] = ["attempted", "reached_honest", "accepted"];
 
-/// The name of every number that an `[[expect]]` may limit: dotted paths into `report.json`, with
-/// each behaviour and each reason spelt out.
+/// Returns the name of every number that an `[[expect]]` may limit: dotted paths into
+/// `report.json`, spelt out for each behaviour and each reason.
 pub fn metrics() -> Vec<String> {
     let join = |one: &str, two: &str| format!("{one}.{two}");
     let mut names: Vec<String> = PLAIN.map(str::to_owned).into();

@@ -1,8 +1,8 @@
-//! A run as data: what it must show, and the verdict on what it showed. Pure.
+//! A run as data: what it must show, and the verdict on what it showed. Free of I/O.
 //!
 //! A scenario is a TOML file that is read strictly: an unknown key, a wrong type, a number out of
-//! bounds or anything impossible is an error with line, column and the nearest name. The same value
-//! drives real processes and the simulator.
+//! bounds or an impossible combination is an error with line, column and the nearest valid name.
+//! The same value drives real processes and the simulator.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod builtin;

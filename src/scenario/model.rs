@@ -1,36 +1,38 @@
-//! A run as data: the mesh, the network under it, liars, faults, load, and what is expected.
+//! A run as data: the mesh, the network under it, liars, faults, load and the expected result.
 //!
-//! The same value drives real processes and the simulator. Times count from the run's zero: the
-//! moment at which every honest node is linked (or, with [`Start::Cold`], the first start).
+//! Real processes and the simulator are driven by the same value. Times count from the run's zero:
+//! the moment when every honest node is linked (or, with [`Start::Cold`], when the first node
+//! starts).
 
 use std::time::Duration;
 
 use super::Verdict;
 use crate::adversary::Spec;
 
-/// A share or a probability in millionths, at most [`Ppm::ONE`]. Integers, so that no platform's
-/// floating point changes a simulated run.
+/// A share or a probability in millionths, at most [`Ppm::ONE`]. An integer, so that a simulated
+/// run does not depend on a platform's floating point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ppm(pub u32);
 
 impl Ppm {
-    /// All, or always.
+    /// The whole; as a probability, certainty.
     pub const ONE: Self = Self(1_000_000);
 
-    /// So much of a number, rounded down.
+    /// Returns this share of `whole`, rounded down.
     pub fn of(self, whole: u64) -> u64 {
         u64::try_from(u128::from(whole) * u128::from(self.0) / u128::from(Self::ONE.0))
             .unwrap_or(u64::MAX)
     }
 }
 
-/// How signatures are checked; they are always made for real.
+/// How signatures are checked. Signatures are always made with the real algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cryptography {
-    /// Each distinct statement is signed and checked for real, once a run.
+    /// Each distinct statement is verified once per run.
     #[default]
     Real,
-    /// A check compares with what was signed in the run; for the largest runs, simulated only.
+    /// A check looks up whether the statement was signed in this run. Simulated only, for the
+    /// largest runs.
     Modelled,
 }
 
@@ -40,150 +42,151 @@ pub enum Start {
     /// When every honest node is linked.
     #[default]
     Linked,
-    /// When the first node is started: load and faults fall into the linking.
+    /// When the first node is started: load and faults may strike while nodes are still linking.
     Cold,
 }
 
-/// A whole run.
+/// A complete run, as read from a scenario file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
-    /// Its name: 1 to 64 of `a-z`, `0-9`, `-`.
+    /// The scenario's name: 1 to 64 characters of `a-z`, `0-9`, `-`.
     pub name: String,
-    /// One line for people.
+    /// A description for people: one line of at most 200 characters, possibly empty.
     pub about: String,
-    /// The seed of a simulated run, unless another is asked for; chooses whom faults strike, in
-    /// both worlds.
+    /// The default seed. It chooses the nodes that faults strike and the latency of each pair, in
+    /// both worlds; in the simulator also everything else that is random.
     pub seed: u64,
-    /// How long it lasts at the least, before the liveness phase; at most a day.
+    /// The minimum time before the liveness phase; at most one day.
     pub duration: Duration,
-    /// The bound of the liveness phase: so long after the last message, fault and the end of
-    /// `duration`, everything must be everywhere.
+    /// The bound of the liveness phase: every message must be everywhere this long after the last
+    /// message, the last fault and the end of `duration`. From 1 ms to one day.
     pub settle: Duration,
-    /// The verdict that is expected.
+    /// The verdict that the run must end with.
     pub verdict: Verdict,
-    /// Whether signatures are real.
+    /// How signatures are checked.
     pub crypto: Cryptography,
-    /// The nodes.
+    /// Number of nodes, their links and the run's zero.
     pub mesh: MeshShape,
     /// The network under the links.
     pub net: Net,
-    /// The nodes' stores.
+    /// Limits on the nodes' stores.
     pub store: StoreShape,
-    /// The nodes' processors.
+    /// The cost of signature checks on the nodes' processors.
     pub cpu: CpuShape,
-    /// Who lies, and how.
+    /// Groups of liars and their behaviours.
     pub malicious: Vec<Group>,
-    /// What goes wrong, and when.
+    /// Faults, in the order of the file.
     pub faults: Vec<Fault>,
-    /// What is published.
+    /// Loads, in the order of the file.
     pub loads: Vec<Load>,
-    /// Limits on the report's numbers.
+    /// Limits on numbers of the report.
     pub expects: Vec<Expect>,
 }
 
-/// The nodes.
+/// The nodes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeshShape {
-    /// How many, liars included: 1 to 1,048,576.
+    /// Number of nodes, liars included: 1 to 1,048,576.
     pub nodes: usize,
-    /// Links that each chooses for itself; the node's own default if `None`.
+    /// Links that each node chooses for itself, 1 to 64; the node's own default if `None`.
     pub links: Option<usize>,
     /// Where the run's zero lies.
     pub start: Start,
 }
 
-/// The nodes' stores; simulated only.
+/// The nodes' stores. Simulated only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreShape {
-    /// Bytes of payloads that each keeps, shared among the authors as in a real store, at least
-    /// 4096; no limit if `None`.
+    /// Bytes of payload that each node keeps, shared among the authors as in a real store; at least
+    /// 4096. No limit if `None`.
     pub max_bytes: Option<u64>,
 }
 
-/// The nodes' processors; simulated only.
+/// The nodes' processors. Simulated only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuShape {
-    /// What a signature check takes one of two workers, up to a second. With it, every input costs
-    /// its node a few microseconds and a nanosecond a byte, and what comes meanwhile waits in
-    /// bounded boxes. Nothing costs anything if `None`.
+    /// Time that a signature check occupies one of a node's two workers; from 1 µs to 1 s. If set,
+    /// every input also costs its node a few microseconds plus a nanosecond per byte, and input
+    /// that arrives meanwhile waits in bounded queues. If `None`, nothing costs any time.
     pub check: Option<Duration>,
 }
 
-/// The network under the links. A link is an ordered, reliable stream, as TLS over TCP is: what is
-/// lost, doubled or reordered are the segments below it, and it shows as delay and as bytes.
+/// The network under the links. A link is an ordered, reliable stream, like TLS over TCP: only the
+/// segments below it are lost, duplicated or reordered, which shows as delay and extra bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Net {
-    /// One way, drawn once for each pair of nodes.
+    /// One-way latency, drawn once for each pair of nodes.
     pub latency: Latency,
-    /// Added to each frame, uniform from nothing up to this.
+    /// Extra delay of each frame, uniform from 0 up to this.
     pub jitter: Duration,
-    /// Chance that a segment is lost and must be sent again.
+    /// Probability that a segment is lost and must be sent again.
     pub loss: Ppm,
-    /// Chance that a segment comes twice.
+    /// Probability that a segment arrives twice.
     pub duplicate: Ppm,
-    /// Chance that a segment is overtaken by later ones.
+    /// Probability that a segment is overtaken by later ones.
     pub reorder: Ppm,
-    /// Bytes a second that each direction of a link takes; no limit if `None`.
+    /// Bytes per second in each direction of a link; no limit if `None`.
     pub bandwidth: Option<u64>,
 }
 
 /// One-way latency between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Latency {
-    /// The same for all.
+    /// The same for all pairs.
     Constant(Duration),
-    /// Uniform between two bounds, both included.
+    /// Uniform between two bounds, both inclusive.
     Uniform {
-        /// The least.
+        /// The lower bound.
         min: Duration,
-        /// The most.
+        /// The upper bound.
         max: Duration,
     },
-    /// Bell-shaped, never below 0.
+    /// Normal, cut off below 0.
     Normal {
         /// The mean.
         mean: Duration,
         /// The standard deviation.
         sd: Duration,
     },
-    /// Half below the median; above it each doubling is half as likely as the one before, up to
-    /// `max`: a Pareto tail of exponent 1, cut off.
+    /// Half of the pairs are below the median. Above it, each doubling is half as likely as the one
+    /// before, up to `max`: a Pareto tail of exponent 1, truncated.
     LongTailed {
         /// The median.
         median: Duration,
-        /// The most.
+        /// The upper bound.
         max: Duration,
     },
-    /// Nodes belong to regions in turn (node `i` to region `i mod regions`).
+    /// Nodes are assigned to regions in turn: node `i` belongs to region `i mod regions`.
     Regions {
-        /// Names, for people.
+        /// Names of the regions, for people only.
         names: Vec<String>,
-        /// One way from each region to each: square, symmetric or not.
+        /// One-way latency from each region (row) to each region (column): square, not necessarily
+        /// symmetric.
         matrix: Vec<Vec<Duration>>,
     },
 }
 
-/// Some of the nodes that lie.
+/// A group of nodes that lie in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Which.
+    /// The nodes of the group.
     pub who: Who,
-    /// What each of them does.
+    /// The behaviours of each of them.
     pub behave: Spec,
 }
 
-/// Which nodes.
+/// A choice of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// So many.
+    /// This many nodes.
     Count(usize),
-    /// So large a share of all nodes, rounded down.
+    /// This share of the nodes, rounded down.
     Fraction(Ppm),
-    /// These, by number.
+    /// The nodes with these numbers.
     Nodes(Vec<usize>),
 }
 
-/// Whom a fault may strike.
+/// The set of nodes that a fault may strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Among {
@@ -192,100 +195,101 @@ pub enum Among {
     Malicious,
 }
 
-/// Whom a fault strikes: chosen by the seed, except where they are named.
+/// The nodes that a fault strikes: chosen by the seed unless they are named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Select {
-    /// How many, or which.
+    /// How many nodes, or which.
     pub who: Who,
-    /// Out of whom; a fraction is one of these.
+    /// The set to choose from. A fraction is a share of this set.
     pub of: Among,
 }
 
-/// Something that goes wrong.
+/// A fault: something that goes wrong at some nodes for some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What.
+    /// What goes wrong.
     pub kind: FaultKind,
-    /// From when.
+    /// When the fault begins.
     pub at: Duration,
-    /// Until when; never mended if `None`, which only `Kill` may be.
+    /// When the fault ends. `None` for `Restart` and `Rot`, which have no end of their own, for a
+    /// `Kill` that is for good, and for a `Churn` until the scenario's duration is over.
     pub until: Option<Duration>,
-    /// Whom it strikes.
+    /// The nodes that the fault strikes.
     pub select: Select,
 }
 
-/// Kinds of faults.
+/// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// Nothing passes between those selected and the others.
+    /// Nothing passes between the selected nodes and the others.
     Partition,
-    /// Nothing passes between a selected node and anybody.
+    /// Nothing passes between a selected node and any other node.
     Isolate,
-    /// Segments to and from selected nodes are lost with this chance; simulated only.
+    /// Segments to and from selected nodes are lost with this probability. Simulated only.
     Loss(Ppm),
-    /// Frames to and from selected nodes take so much longer.
+    /// Frames to and from selected nodes are delayed by this much more.
     Delay(Duration),
-    /// Links of selected nodes take no more than so many bytes a second.
+    /// Links of selected nodes carry at most this many bytes per second.
     Cap(u64),
-    /// The process dies; it starts again at `until`, and without it never.
+    /// The process is killed. It is started again at `until`, or never if that is `None`.
     Kill,
-    /// The process dies and starts again after so long.
+    /// The process is killed and started again after this time.
     Restart(Duration),
-    /// The process stands still.
+    /// The process is paused until the fault ends.
     Pause,
-    /// Every so often, one of those selected dies and starts again after a while.
+    /// One selected node after another is killed and started again.
     Churn {
-        /// How often.
+        /// The time between two kills.
         every: Duration,
-        /// For how long each is down.
+        /// How long each node is down.
         down: Duration,
     },
-    /// Nothing more can be written to the disk; simulated only.
+    /// Every write to the disk fails. Simulated only.
     DiskFull,
-    /// One bit flips in each of so many rows of the store; simulated only.
+    /// One bit flips in each of this many rows of the store. Simulated only.
     Rot(u32),
-    /// The process dies and its disk is lost; it starts again at `until`.
+    /// The process is killed and its disk is lost. It is started again at `until`.
     Wipe,
 }
 
-/// Messages that are published, in turn by the publishers, at a fixed rate.
+/// Messages at a fixed rate, posted to the publishers in turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Time between two messages, all publishers together.
+    /// Time between two messages of this load, over all publishers.
     pub every: Duration,
-    /// How many; until `until` if `None`.
+    /// Number of messages; `None` if only `until` ends the load.
     pub count: Option<u64>,
-    /// From when.
+    /// When the first message is due.
     pub from: Duration,
-    /// Until when; the scenario's duration if there is no count either.
+    /// When the load ends; the scenario's duration if `count` is `None` too.
     pub until: Option<Duration>,
     /// Bytes of each payload, at most 1 MiB.
     pub size: usize,
-    /// Who publishes.
+    /// The nodes that publish.
     pub publishers: Publishers,
 }
 
-/// Who publishes.
+/// The nodes that publish a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publishers {
     /// Every honest node.
     Honest,
-    /// So many of the honest nodes: the first ones.
+    /// The first honest nodes, this many.
     Count(usize),
-    /// These, by number.
+    /// The nodes with these numbers.
     Nodes(Vec<usize>),
 }
 
 /// A limit on one number of the report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expect {
-    /// The number's path in `report.json`, as in `delivery.latency_ms.p99`.
+    /// The number's path in `report.json`, such as `delivery.latency_ms.p99`.
     pub metric: String,
-    /// The limit.
+    /// The bound that the number must meet.
     pub limit: Limit,
 }
 
-/// A limit.
+/// A bound on a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Limit {

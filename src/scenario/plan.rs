@@ -1,4 +1,5 @@
-//! Who lies, whom faults strike, who publishes what and when: the same in both worlds.
+//! Which nodes lie, which nodes faults strike, which nodes publish, and when: the same in both
+//! worlds.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,45 +11,46 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::{Among, FaultKind, Load, Publishers, Scenario, Who};
 use crate::adversary::Spec;
 
-/// Something that happens to the mesh at a moment of the run.
+/// A step of a fault, at a moment of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultEvent {
-    /// When, from the run's zero.
+    /// When it happens, from the run's zero.
     pub at: Duration,
-    /// The fault that it is part of, by index.
+    /// The fault that it is part of, as an index into [`Scenario::faults`].
     pub fault: usize,
-    /// What happens.
+    /// What happens at that moment.
     pub act: FaultAction,
 }
 
-/// What happens in a [`FaultEvent`].
+/// What happens in a [`FaultEvent`]. Numbers are those of nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultAction {
-    /// A fault of links begins: partition, isolate, loss, delay, cap.
+    /// A fault of links begins: partition, isolate, loss, delay or cap.
     Impair,
-    /// It ends.
+    /// A fault of links ends.
     Mend,
-    /// A node dies.
+    /// A node is killed.
     Kill(usize),
-    /// A dead node starts again.
+    /// A dead node is started again.
     Start(usize),
-    /// A node stands still.
+    /// A node is paused.
     Pause(usize),
-    /// It goes on.
+    /// A paused node resumes.
     Resume(usize),
-    /// A node's disk is full.
+    /// A node's disk becomes full.
     Fill(usize),
-    /// It has room again.
+    /// A node's disk has room again.
     Free(usize),
-    /// Rows of a node's disk rot.
+    /// Bits flip in rows of a node's store.
     Rot(usize),
-    /// A node dies, and its disk is lost; also that of one that is dead.
+    /// A node is killed, unless it is dead already, and its disk is lost.
     Wipe(usize),
 }
 
 impl Scenario {
-    /// The SPEC of each node, by number; `None` of an honest one. Nodes that are named lie where
-    /// they are; the others are the last that are left, in the order of the file.
+    /// Returns the SPEC of each node, by number; `None` for an honest one. Nodes that the scenario
+    /// names lie at their own numbers. The other liars take the highest numbers that are left, in
+    /// the order of the file.
     pub fn cast(&self) -> Vec<Option<Spec>> {
         let mut cast = vec![None; self.mesh.nodes];
         let mut unnamed = Vec::new();
@@ -75,7 +77,8 @@ impl Scenario {
         cast
     }
 
-    /// Whom a fault fault_events, ascending; chosen by the seed.
+    /// Returns the numbers of the nodes that a fault strikes, ascending. Unless they are named, the
+    /// seed chooses them.
     pub fn struck(&self, fault: usize, seed: u64) -> Vec<usize> {
         let Some(select) = self.faults.get(fault).map(|fault| &fault.select) else {
             return Vec::new();
@@ -106,8 +109,8 @@ impl Scenario {
         ChaCha8Rng::seed_from_u64(seed ^ (fault as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// Everything that faults do, in the order of time. Where faults overlap, a node dies once and
-    /// starts when the last of them lets go; an act that would change nothing is left out.
+    /// Returns all steps of all faults, ordered by time. Where faults overlap, a node is killed
+    /// once and started when the last of them ends; steps that would change nothing are left out.
     pub fn fault_events(&self, seed: u64) -> Vec<FaultEvent> {
         let mut fault_events = Vec::new();
         for (number, fault) in self.faults.iter().enumerate() {
@@ -172,7 +175,7 @@ impl Scenario {
         without_overlaps(fault_events)
     }
 
-    /// Who publishes a load, by number.
+    /// Returns the numbers of the nodes that publish a load.
     pub fn publishers(&self, load: &Load) -> Vec<usize> {
         let honest = || {
             let cast = self.cast();
@@ -187,7 +190,7 @@ impl Scenario {
         }
     }
 
-    /// When message number `k` of a load is published; `None` once the load is over.
+    /// Returns when message `k` of a load is published, from 0; `None` once the load is over.
     pub fn due(&self, load: &Load, k: u64) -> Option<Duration> {
         if load.count.is_some_and(|count| k >= count) {
             return None;
@@ -199,7 +202,7 @@ impl Scenario {
         until.is_none_or(|until| at < until).then_some(at)
     }
 
-    /// When the last message is due, the last fault ends and the duration is over.
+    /// Returns when the last message is due, the last fault has ended and the duration is over.
     pub fn ends(&self, seed: u64) -> Duration {
         let fault_events = self.fault_events(seed).last().map(|event| event.at);
         let loads = self.loads.iter().filter_map(|load| self.last_due(load));
@@ -217,7 +220,8 @@ impl Scenario {
     }
 }
 
-/// Kills one node after another, each started again before it may die anew, and all by the end.
+/// Kills one node after another. Each is started again before it can be killed again, and all are
+/// up again at the end.
 fn churn(
     (from, until): (Duration, Duration),
     (every, down): (Duration, Duration),
@@ -226,7 +230,7 @@ fn churn(
     add: &mut impl FnMut(Duration, FaultAction),
 ) {
     let mut up = struck.to_vec();
-    // All are down for as long, so the first that died is the first that is back.
+    // All are down for the same time, so the first to die is the first to come back.
     let mut dead: VecDeque<(Duration, usize)> = VecDeque::new();
     let mut at = from;
     while at < until && !every.is_zero() {
@@ -244,8 +248,8 @@ fn churn(
     }
 }
 
-/// Leaves out what changes nothing, where faults overlap: a node that two of them hold down dies
-/// once and starts when the last lets go; so with pauses.
+/// Leaves out steps that change nothing where faults overlap: a node that two faults hold down dies
+/// once, and starts when the last of them ends. The same holds for pauses and full disks.
 fn without_overlaps(fault_events: Vec<FaultEvent>) -> Vec<FaultEvent> {
     let mut held: BTreeMap<(char, usize), u32> = BTreeMap::new();
     let changes = |event: &FaultEvent| {
@@ -261,7 +265,7 @@ fn without_overlaps(fault_events: Vec<FaultEvent>) -> Vec<FaultEvent> {
         let holders = held.entry(key).or_default();
         let before = *holders;
         *holders = if takes { before.saturating_add(1) } else { before.saturating_sub(1) };
-        // The dead lose their disks too.
+        // A wipe counts even if the node is dead already: it loses its disk.
         matches!(event.act, FaultAction::Wipe(_)) || (before == 0) != (*holders == 0)
     };
     fault_events.into_iter().filter(changes).collect()

@@ -1,4 +1,4 @@
-//! Durations, shares and rates as they are written: read and printed without loss.
+//! Durations, shares and rates in text form: read and printed without loss.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::wire::limits::MAX_KEYS;
 
 use super::Ppm;
 
-/// The most nodes: as many as a network may list.
+/// The maximum number of nodes: as many as a network may list.
 pub(super) const MAX_NODES: usize = MAX_KEYS;
 /// The longest duration in a scenario.
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -18,11 +18,11 @@ const UNITS: [(&str, u64); 6] = [
     ("us", 1000),
     ("ns", 1),
 ];
-/// Most digits of a number in a duration: no product overflows 128 bits.
+/// Maximum digits on each side of the point in a duration, so that no product overflows 128 bits.
 const MAX_DIGITS: usize = 18;
 const NANOS: f64 = 1e9;
 
-/// Reads `250ms`, `1.5s`, `10m`; `None` of anything else.
+/// Reads durations such as `250ms`, `1.5s` or `10m`; `None` for anything else.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -37,7 +37,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     u64::try_from(whole + part).ok().map(Duration::from_nanos)
 }
 
-/// The duration in the largest unit that says it exactly.
+/// Prints a duration in the largest unit that represents it exactly.
 pub(super) fn span(duration: Duration) -> String {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     if nanos == 0 {
@@ -47,14 +47,14 @@ pub(super) fn span(duration: Duration) -> String {
     fits.map_or_else(String::new, |(unit, scale)| format!("{}{unit}", nanos / scale))
 }
 
-/// A number between 0 and 1 in millionths, to the nearest.
+/// Converts a number from 0 to 1 to the nearest millionth; `None` if it is out of range.
 pub(super) fn ppm(number: f64) -> Option<Ppm> {
     let millionths = (number * f64::from(Ppm::ONE.0)).round();
-    // In range, so the cast is exact.
+    // The check below ensures that the cast is exact.
     (0.0..=1.0).contains(&number).then_some(Ppm(millionths as u32))
 }
 
-/// As [`ppm`] reads it.
+/// Prints a share so that [`ppm`] reads it back.
 pub(super) fn share(ppm: Ppm) -> String {
     let (whole, part) = (ppm.0 / Ppm::ONE.0, ppm.0 % Ppm::ONE.0);
     let places = format!("{part:06}");
@@ -62,19 +62,21 @@ pub(super) fn share(ppm: Ppm) -> String {
     format!("{whole}.{}", if places.is_empty() { "0" } else { places })
 }
 
-/// The time between two of so many a second, to the nanosecond.
+/// Returns the time between two events at `rate` per second, to the nearest nanosecond; `None` if
+/// it is not between a nanosecond and a day.
 pub(super) fn every(rate: f64) -> Option<Duration> {
     let nanos = (NANOS / rate).round();
     let sound = rate.is_finite() && rate > 0.0 && (1.0..=DAY.as_nanos() as f64).contains(&nanos);
     sound.then(|| Duration::from_nanos(nanos as u64))
 }
 
-/// The rate that [`every`] reads back as this; exact up to a day, where 53 bits are plenty.
+/// Returns the rate that [`every`] converts back to `every`. Exact up to a day, which fits in 53
+/// bits of nanoseconds.
 pub(super) fn rate(every: Duration) -> f64 {
     NANOS / (every.as_nanos() as f64)
 }
 
-/// A bounded number as a size.
+/// Converts a bounded number to a size.
 pub(super) fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! Reads a scenario: the file itself, the mesh, its liars.
+//! Reads a scenario: the top level, the mesh and its liars.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ const DEFAULT_SEED: u64 = 1;
 const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
 
 impl Scenario {
-    /// Reads a scenario. `overlays` are `path.to.key=value`, laid over the file in their order
-    /// before anything is checked; a value is TOML, and anything else is a string as it stands.
+    /// Reads a scenario. `overlays` have the form `path.to.key=value` and are applied to the file
+    /// in order before anything is checked. A value is TOML; anything else is taken as a string.
     ///
     /// Defaults: seed 1, duration 0s, settle 10s, verdict pass, real signatures; the node's own
-    /// number of links; 1ms of latency with no jitter, loss or limit; a load of 256 bytes a
-    /// message, from the start, by all honest nodes.
+    /// number of links; 1ms of latency without jitter, loss or bandwidth limit; a load of 256 bytes
+    /// per message, from the start, by all honest nodes.
     ///
     /// # Errors
-    /// The first thing that makes no sense: with its line and column, or the overlay that it comes
-    /// from; what would be right; and the nearest name for a misspelt one.
+    /// The first error: its line and column, or the overlay that it comes from; what would be
+    /// right; and the nearest name for a misspelt one.
     pub fn parse(text: &str, overlays: &[String]) -> Result<Self, ScenarioError> {
         let root = tree::read(text, overlays);
         root.and_then(|root| scenario(&root)).map_err(|wrong| wrong.locate(text, overlays))

@@ -1,4 +1,4 @@
-//! Reads what goes wrong, and when.
+//! Reads the faults.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::tree::Node;
 use super::{Among, Fault, FaultKind, Ppm, Select, Who, keys};
 
 const MAX_FAULTS: usize = 64;
-/// Most deaths, births and pauses of nodes in a run.
+/// Maximum number of fault events in a run.
 const MAX_STRIKES: u128 = 10_000_000;
-/// Most rows that rot at a time.
+/// Maximum number of rows that rot at once.
 const MAX_ROWS: u64 = 1_000_000;
 const DEFAULT_DOWN: Duration = Duration::from_secs(1);
 const DEFAULT_EVERY: Duration = Duration::from_secs(1);
-/// The shortest time that a node is down, or between two deaths.
+/// Minimum time that a node is down, and between two kills.
 const SHORTEST: Duration = Duration::from_millis(1);
 const AMONG: [(&str, Among); 3] =
     [("all", Among::All), ("honest", Among::Honest), ("malicious", Among::Malicious)];
@@ -159,7 +159,7 @@ fn select(section: &Section<'_>, kind: &str, cast: &Cast) -> Result<Select, Wron
     Ok(Select { who, of })
 }
 
-/// Refuses faults that strike nobody, more than there are, or cut nobody from nobody.
+/// Refuses faults that select no node or more nodes than exist, and partitions with an empty side.
 fn possible(
     kind: &str,
     key: &str,

@@ -1,4 +1,4 @@
-//! Reads what is published and what is expected.
+//! Reads the loads and the expectations.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::wire::limits::MAX_PAYLOAD;
 
 const MAX_LOADS: usize = 64;
 const MAX_EXPECTS: usize = 1024;
-/// Most messages in a run.
+/// Maximum number of messages in a run.
 const MAX_MESSAGES: u64 = 10_000_000;
 const MAX_RATE: f64 = 1e6;
 const DEFAULT_SIZE: usize = 256;
@@ -71,7 +71,7 @@ fn load(section: &Section<'_>, cast: &Cast, duration: Duration) -> Result<Load, 
     })
 }
 
-/// How many messages it publishes at the most.
+/// Returns an upper bound of the number of messages that a load publishes.
 fn number(section: &Section<'_>, load: &Load, duration: Duration) -> Result<u128, Wrong> {
     let end = load.until.or(load.count.is_none().then_some(duration)).unwrap_or(DAY);
     let fit = end.saturating_sub(load.from).as_nanos().div_ceil(load.every.as_nanos().max(1));

@@ -1,4 +1,4 @@
-//! Reads the network under the links, and what the nodes run on.
+//! Reads the network under the links, the stores and the processors.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use super::section::{Found, Section, list, text, time, value};
 use super::tree::{Kind, Node};
 use super::{CpuShape, Latency, Net, StoreShape, keys};
 
-/// The longest latency, jitter or delay.
+/// Maximum latency, jitter and delay.
 pub(super) const MAX_LATENCY: Duration = Duration::from_secs(60);
-/// The fastest link: a terabyte a second.
+/// Maximum bandwidth: a terabyte per second.
 pub(super) const MAX_BANDWIDTH: u64 = 1_000_000_000_000;
-/// The smallest store: what one long batch of a lane needs is kept in any case.
+/// Minimum size of a store: a smaller one could not hold what a lane needs for one long batch.
 const MIN_STORE: u64 = 4096;
-/// The largest store: 2^62 bytes.
+/// Maximum size of a store: 2^62 bytes.
 const MAX_STORE: u64 = 1 << 62;
-/// What a signature check takes.
+/// The shortest and the longest signature check.
 const CHECK: (Duration, Duration) = (Duration::from_micros(1), Duration::from_secs(1));
 const MAX_REGIONS: usize = 32;
 const MAX_NAME: usize = 64;
 const UP_TO: (Duration, Duration) = (Duration::ZERO, MAX_LATENCY);
 
 impl Default for Net {
-    /// A good local network: 1 ms one way, no jitter, nothing lost, no limit.
+    /// A good local network: 1 ms one-way latency, no jitter, no loss, no bandwidth limit.
     fn default() -> Self {
         Self {
             latency: Latency::Constant(Duration::from_millis(1)),

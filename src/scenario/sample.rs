@@ -1,5 +1,5 @@
-//! Latency between two nodes, drawn from the scenario's distribution: the same in both worlds, and
-//! in integers, so that no platform's floating point changes it.
+//! Latency between two nodes, drawn from the scenario's distribution. It is the same in both
+//! worlds, and computed in integers so that it does not depend on a platform's floating point.
 
 use std::time::Duration;
 
@@ -7,8 +7,9 @@ use super::dice::Dice;
 use super::{Latency, Net};
 
 impl Net {
-    /// How long a frame takes from one node to another, jitter and bandwidth aside. The same value
-    /// for the same pair and seed; the same in both directions, but between regions.
+    /// Returns the one-way latency from one node to another, without jitter and bandwidth. It
+    /// depends only on the pair and the seed, and is the same in both directions, except between
+    /// regions.
     pub fn one_way(&self, from: usize, to: usize, seed: u64) -> Duration {
         let mut dice = Dice::of_pair(from.min(to), from.max(to), seed);
         match &self.latency {
@@ -30,13 +31,14 @@ fn region(matrix: &[Vec<Duration>], from: usize, to: usize) -> Duration {
     matrix.get(from % count).and_then(|row| row.get(to % count)).copied().unwrap_or_default()
 }
 
-/// Saturates at some 584 years.
+/// Nanoseconds, saturating at about 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Near enough to normal: the sum of twelve uniform numbers has variance 1 (Irwin and Hall). It
-/// never lies further than six deviations from the mean; what is below 0 is 0.
+/// Approximates a normal distribution: the sum of twelve uniform numbers has variance 1 (Irwin and
+/// Hall). It never deviates more than six standard deviations from the mean; negative values become
+/// 0.
 fn normal(dice: &mut Dice, mean: u64, sd: u64) -> Duration {
     let sum: i128 = (0..12).map(|_| i128::from(dice.next() >> 32)).sum();
     let deviation = ((sum - (6 << 32)) * i128::from(sd)) >> 32;
@@ -44,7 +46,7 @@ fn normal(dice: &mut Dice, mean: u64, sd: u64) -> Duration {
     Duration::from_nanos(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
-/// A Pareto distribution of exponent 1 by inversion: half the median over a uniform number.
+/// A Pareto distribution of exponent 1 by inversion: half the median divided by a uniform number.
 fn pareto(dice: &mut Dice, median: u64) -> Duration {
     let uniform = u128::from(dice.next()) + 1;
     let value = (u128::from(median / 2) << 64) / uniform;

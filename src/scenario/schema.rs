@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::metrics;
 
-/// The JSON Schema (draft 2020-12) that every scenario file meets. What a schema cannot say, as
-/// that at least one node is honest, is left to [`super::Scenario::parse`].
+/// The JSON Schema (draft 2020-12) of scenario files. Rules that a schema cannot express, such as
+/// at least one node being honest, are checked by [`super::Scenario::parse`] only.
 pub fn schema() -> Value {
-    // The text is part of the program, and a test reads it.
+    // The text is compiled in, and a test parses it.
     let mut schema: Value = serde_json::from_str(include_str!("schema.json")).unwrap_or_default();
     if let Some(names) = schema.pointer_mut(METRIC) {
         *names = metrics().into();
@@ -15,7 +15,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Where the names of metrics belong.
+/// Path of the list of metric names.
 const METRIC: &str = "/properties/expect/items/properties/metric/enum";
 
 #[cfg(test)]

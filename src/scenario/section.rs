@@ -1,4 +1,4 @@
-//! One table of the file, read strictly: known keys, right types, numbers in bounds.
+//! One table of the file, read strictly: known keys, right types, numbers within bounds.
 
 use std::time::Duration;
 
@@ -7,33 +7,33 @@ use super::error::{At, Wrong, meant, shown, wrong};
 use super::quantity::{duration, ppm};
 use super::tree::{Kind, Node, Table};
 
-/// A table of which every key is known.
+/// A table whose keys are all known.
 pub(super) struct Section<'a> {
-    /// Where it begins.
+    /// Position of the table.
     pub at: At,
-    /// What to call it, as in `[mesh]`.
+    /// The table's name in messages, such as `[mesh]`.
     name: &'a str,
     table: &'a Table,
 }
 
-/// A value and where it stands.
+/// A value and its position.
 pub(super) struct Found<T> {
     pub at: At,
     pub value: T,
 }
 
-/// What was found, without its place.
+/// Drops the position, for use with `map_or`.
 pub(super) fn value<T>(found: Found<T>) -> T {
     found.value
 }
 
 impl<'a> Section<'a> {
-    /// The table, if it has no key but these.
+    /// Opens a table; fails if it has a key that is not in `keys`.
     pub fn open(node: &'a Node, name: &'a str, keys: &[&str]) -> Result<Self, Wrong> {
         let Kind::Table(table) = &node.kind else {
             return wrong(node.at, format!("{name} is a table, not {}", node.what()));
         };
-        // The first in the file, not in the alphabet.
+        // Report the unknown key that comes first in the file, not in the alphabet.
         let unknown = table.iter().filter(|(key, _)| !keys.contains(&key.as_str()));
         if let Some((key, (at, _))) = unknown.min_by_key(|(_, (at, _))| *at) {
             let near = meant(key, keys.iter().copied());
@@ -44,18 +44,18 @@ impl<'a> Section<'a> {
         Ok(Self { at: node.at, name, table })
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&'a Node> {
         self.table.get(key).map(|(_, node)| node)
     }
 
-    /// That a key is missing, and what it would look like.
+    /// Returns the error that a required key is missing, with an example of it.
     pub fn missing<T>(&self, key: &str, example: &str) -> Result<T, Wrong> {
         wrong(self.at, format!("{} has no `{key}`; add {example}", self.name))
     }
 
-    /// One of these keys, if any; several are an error, but that one in an overlay stands for those
-    /// in the file.
+    /// Returns the one key of these that is given, if any. Several are an error, except that keys
+    /// from overlays replace those in the file.
     pub fn either(&self, keys: &[&'static str]) -> Result<Option<(&'static str, &'a Node)>, Wrong> {
         let given = keys.iter().filter_map(|key| Some((*key, self.table.get(*key)?)));
         let mut given: Vec<_> = given.collect();
@@ -73,8 +73,8 @@ impl<'a> Section<'a> {
         Ok(given.first().map(|(key, (_, node))| (*key, node)))
     }
 
-    /// That no key is given but these and the parameters of this kind; a foreign one is told where
-    /// it belongs.
+    /// Checks that only common keys and the parameters of this kind are given. For a parameter of
+    /// another kind, the error names that kind.
     pub fn only(
         &self,
         kind: &str,
@@ -96,17 +96,17 @@ impl<'a> Section<'a> {
         )
     }
 
-    /// A string.
+    /// Reads a string.
     pub fn text(&self, key: &str) -> Result<Option<Found<&'a str>>, Wrong> {
         self.get(key).map(|node| text(key, node)).transpose()
     }
 
-    /// A whole number from `least` to `most`.
+    /// Reads a whole number from `least` to `most`.
     pub fn whole(&self, key: &str, least: u64, most: u64) -> Result<Option<Found<u64>>, Wrong> {
         self.get(key).map(|node| whole(key, node, least, most)).transpose()
     }
 
-    /// A duration from `least` to `most`, or the default.
+    /// Reads a duration from `least` to `most`; `None` if the key is missing.
     pub fn span(
         &self,
         key: &str,
@@ -115,17 +115,17 @@ impl<'a> Section<'a> {
         self.get(key).map(|node| time(key, node, least, most)).transpose()
     }
 
-    /// A number from 0 to 1.
+    /// Reads a number from 0 to 1, as millionths.
     pub fn chance(&self, key: &str) -> Result<Option<Found<Ppm>>, Wrong> {
         self.get(key).map(|node| chance(key, node)).transpose()
     }
 
-    /// A finite number.
+    /// Reads a finite number.
     pub fn number(&self, key: &str) -> Result<Option<Found<f64>>, Wrong> {
         self.get(key).map(|node| number(key, node)).transpose()
     }
 
-    /// One of some words.
+    /// Reads one of the given words and returns its meaning.
     pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Wrong> {
         let Some(Found { at, value }) = self.text(key)? else { return Ok(None) };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == value) {
@@ -136,7 +136,7 @@ impl<'a> Section<'a> {
         wrong(at, format!("`{key}` is {}, not `{}`{near}", list(&names), shown(value)))
     }
 
-    /// The tables of a list of tables, at most so many.
+    /// Reads a list of at most `most` tables; empty if the key is missing.
     pub fn list(&self, key: &str, most: usize) -> Result<&'a [Node], Wrong> {
         let Some(node) = self.get(key) else { return Ok(&[]) };
         match &node.kind {
@@ -147,7 +147,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// `a`, `b` or `c`.
+/// Joins words into a phrase: `a`, `b` or `c`.
 pub(super) fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
@@ -231,7 +231,8 @@ pub(super) fn time(
     Ok(Found { at: node.at, value })
 }
 
-/// A number alone may mean seconds or milliseconds: who wrote it knows.
+/// The error for a number without a unit: it may mean seconds or milliseconds, so the user has to
+/// say which.
 fn no_unit(key: &str, number: &str) -> String {
     format!("`{key}` is a duration and {number} has no unit; write \"{number}ms\" or \"{number}s\"")
 }

@@ -1,4 +1,4 @@
-//! Reads which nodes are meant: so many, so large a share, or these.
+//! Reads a choice of nodes: a count, a fraction or a list of names.
 
 use super::Who;
 use super::error::{At, Wrong, shown, wrong};
@@ -6,16 +6,16 @@ use super::quantity::{MAX_NODES, size};
 use super::section::{Section, chance, text, whole};
 use super::tree::{Kind, Node};
 
-/// What later parts of the file are checked against.
+/// Which nodes lie, for checks of the later parts of the file.
 pub(super) struct Cast {
-    /// Whether each node lies.
+    /// Whether each node lies, by number.
     pub lies: Vec<bool>,
-    /// How many do not.
+    /// Number of honest nodes.
     pub honest: usize,
 }
 
 impl Who {
-    /// How many, out of so many.
+    /// Returns how many nodes are chosen out of `of`.
     pub(super) fn count(&self, of: usize) -> usize {
         match self {
             Self::Count(count) => *count,
@@ -25,7 +25,8 @@ impl Who {
     }
 }
 
-/// `count`, `fraction` or `nodes`, whichever is given: its key, its place and what it says.
+/// Reads `count`, `fraction` or `nodes`, whichever is given: returns the key, its position and the
+/// choice.
 pub(super) fn who(
     section: &Section<'_>,
     nodes: usize,
@@ -41,7 +42,7 @@ pub(super) fn who(
     Ok(Some((key, node.at, who)))
 }
 
-/// A list of nodes by their names, each once, at least one.
+/// Reads a list of node names: at least one, and each only once.
 pub(super) fn names(key: &str, node: &Node, nodes: usize) -> Result<Vec<usize>, Wrong> {
     let Kind::List(list) = &node.kind else {
         let why = format!("`{key}` is a list of nodes, as in [\"n7\"], not {}", node.what());
@@ -67,7 +68,7 @@ pub(super) fn names(key: &str, node: &Node, nodes: usize) -> Result<Vec<usize>, 
     Ok(named.into_iter().map(|(number, _)| number).collect())
 }
 
-/// The number of `n7`, if there is such a node.
+/// Returns the number of a node name such as `n7`; `None` if there is no such node.
 pub(super) fn node_number(name: &str, nodes: usize) -> Option<usize> {
     let number: usize = name.strip_prefix('n')?.parse().ok()?;
     (number < nodes && name == format!("n{number}")).then_some(number)

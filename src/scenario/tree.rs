@@ -1,5 +1,5 @@
-//! The file as a tree of values that know where they come from, so that overlays can be laid over
-//! it before anything is checked.
+//! The file as a tree of values with their positions. Overlays are applied to the tree before
+//! anything is checked.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{At, Wrong, shown, wrong};
 
-/// Longest file, in bytes.
+/// Maximum length of a file and of an overlay's value, in bytes.
 pub(super) const MAX_TEXT: usize = 1 << 20;
-/// Most overlays.
+/// Maximum number of overlays.
 const MAX_OVERLAYS: usize = 1000;
-/// Deepest nesting of lists and tables. The parser has a limit too, 80 lists and inline tables of
-/// 80 parts of a key each, so that freeing what it read takes no more stack than there is.
+/// Maximum nesting of lists and tables. The parser has its own limit, 80 lists and inline tables
+/// with keys of up to 80 parts each, which bounds the stack that freeing the result takes.
 const MAX_DEPTH: usize = 16;
 
-/// A value.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub at: At,
     pub kind: Kind,
 }
 
-/// What it is.
+/// A value by its type.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Text(String),
@@ -30,15 +30,15 @@ pub(super) enum Kind {
     Float(f64),
     List(Vec<Node>),
     Table(Table),
-    /// Nothing that a scenario has: a boolean, a date, a number out of all bounds.
+    /// A type that no scenario uses: a boolean, a date, or a number out of all bounds.
     Other(&'static str),
 }
 
-/// Keys, each with the place where it is written, and their values.
+/// The values of a table by key, each with the position of the key.
 pub(super) type Table = BTreeMap<String, (At, Node)>;
 
 impl Node {
-    /// Its type in words.
+    /// The value's type, in words.
     pub fn what(&self) -> &'static str {
         match &self.kind {
             Kind::Text(_) => "a string",
@@ -51,7 +51,7 @@ impl Node {
     }
 }
 
-/// Reads the file and lays the overlays over it.
+/// Parses the file and applies the overlays to it.
 pub(super) fn read(text: &str, overlays: &[String]) -> Result<Node, Wrong> {
     if text.len() > MAX_TEXT {
         return wrong(At::Text(0), format!("the file is longer than {MAX_TEXT} bytes"));
@@ -112,17 +112,17 @@ fn node(value: DeValue<'_>, at: At, overlay: Option<At>, depth: usize) -> Result
     Ok(Node { at, kind })
 }
 
-/// Keys of which a table has one.
+/// Groups of keys that exclude each other.
 const EITHER: [&[&str]; 3] =
     [&["nodes", "f"], &["count", "fraction", "nodes"], &["at_least", "at_most", "equals"]];
 
-/// Whether a key that is laid over a table takes the place of another.
+/// Whether a key from an overlay replaces the existing key of the same group.
 fn rivals(laid: &str, there: &str) -> bool {
     laid != there && EITHER.iter().any(|keys| keys.contains(&laid) && keys.contains(&there))
 }
 
-/// Lays `path.to.key=value` over the tree. A key of which a table has only one takes the place of
-/// the other: `mesh.nodes` that of `mesh.f`.
+/// Applies the overlay `path.to.key=value` to the tree. A key that excludes another replaces it:
+/// `mesh.nodes` replaces `mesh.f`.
 fn lay(root: &mut Node, overlay: &str, at: At) -> Result<(), Wrong> {
     let Some((path, value)) = overlay.split_once('=') else {
         return wrong(at, "is no overlay; write it like mesh.nodes=1000");
@@ -171,7 +171,7 @@ fn index(part: &str) -> Option<usize> {
     part.parse().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A TOML value, or else the text as it stands.
+/// Parses `text` as a TOML value; anything else is taken as a string.
 fn value_of(text: &str, at: At) -> Result<Node, Wrong> {
     match DeValue::parse(text) {
         Ok(value) => node(value.into_inner(), at, Some(at), 0),

@@ -1,42 +1,45 @@
-//! The verdict of a run, from what was observed, and the exit code that it stands for.
+//! The verdict on a run, from what was observed, and its exit code.
 
 use serde::{Deserialize, Serialize};
 
-/// How a run ended. The order is the order of precedence: a broken promise of safety outweighs all.
+/// How a run ended. The variants are ordered by precedence: a safety violation outweighs all else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// An honest node accepted what it must refuse, or banned an honest node, or an invariant of
-    /// safety broke.
+    /// An honest node accepted what it must refuse, an honest node banned another one, or a safety
+    /// invariant did not hold.
     Safety,
-    /// A message is missing at an honest node, or an invariant of liveness or an expectation was
-    /// missed.
+    /// A message is missing at an honest node or a post was refused, or a liveness invariant or an
+    /// expectation was not met.
     Liveness,
-    /// All is well, but no attack of some liar reached an honest node: nothing is proven about it.
+    /// Nothing else failed, but some liar had no behaviour that reached an honest node: the run
+    /// proves nothing about that liar.
     NotExercised,
-    /// Every message is everywhere, nothing false is anywhere, and every attack was tried.
+    /// Every message is everywhere, nothing false was accepted, and each liar had a behaviour that
+    /// reached an honest node.
     Pass,
-    /// It was stopped before its end: what was measured until then is judged by nothing.
+    /// The run was stopped before its end; what was measured until then is not judged.
     Interrupted,
 }
 
-/// What the verdict rests on. Everything is counted at honest nodes.
+/// The facts that the verdict rests on. Everything is counted at honest nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Deliveries in an honest author's name that it did not publish, and second deliveries of a
     /// slot.
     pub accepted: u64,
-    /// Honest nodes that an honest node banned.
+    /// Honest nodes that were banned by an honest node.
     pub honest_banned: u64,
     /// Messages that an honest node's API refused or never acknowledged.
     pub refused_posts: u64,
-    /// Published messages times honest nodes.
+    /// Deliveries that are expected: published messages times living honest nodes, with the
+    /// exceptions of the report's `delivery.expected`.
     pub expected: u64,
-    /// How many of those were delivered.
+    /// How many of the expected deliveries happened.
     pub delivered: u64,
-    /// Violations of safety that an oracle saw.
+    /// Safety violations that an oracle saw.
     pub broken: u64,
-    /// Violations of liveness that an oracle saw.
+    /// Liveness violations that an oracle saw.
     pub overdue: u64,
     /// Expectations of the scenario that were not met.
     pub missed: u64,
@@ -45,7 +48,7 @@ pub struct Facts {
 }
 
 impl Verdict {
-    /// The first that applies: safety, liveness, not exercised, pass.
+    /// Returns the first verdict that applies: safety, liveness, not exercised, pass.
     pub fn of(facts: &Facts) -> Self {
         let unsafe_by = [facts.accepted, facts.honest_banned, facts.broken];
         let late_by = [facts.refused_posts, facts.overdue, facts.missed];
@@ -60,7 +63,7 @@ impl Verdict {
         }
     }
 
-    /// Its name in `report.json`.
+    /// The verdict's name in `report.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Safety => "safety",
@@ -72,7 +75,7 @@ impl Verdict {
     }
 
     /// The program's exit code: 0 pass, 3 liveness missed, 4 safety broken, 5 not exercised, 130
-    /// interrupted, as shells have it: 128 and the number of SIGINT.
+    /// interrupted (128 plus the number of SIGINT, as in shells).
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Pass => 0,
@@ -83,8 +86,8 @@ impl Verdict {
         }
     }
 
-    /// The exit code of a run that was to end with another verdict than `pass`, or with it: 0 if
-    /// it ended as expected; 1 if it passed where it must not; else the code of this verdict.
+    /// The exit code of a run for which the scenario expects a verdict: 0 if it ended as expected,
+    /// 1 if it passed although another verdict was expected, else the code of this verdict.
     pub fn exit_code_against(self, expected: Self) -> u8 {
         match self {
             _ if self == expected && self != Self::Interrupted => 0,

@@ -1,4 +1,4 @@
-//! Writes a scenario as the file that reads back as the same.
+//! Writes a scenario as a file that reads back as the same scenario.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use super::{
 };
 
 impl Scenario {
-    /// The scenario as a file, every value spelt out: [`Scenario::parse`] reads it back as the
-    /// same, if it was read or is within the bounds of one that can be.
+    /// Returns the scenario as a file with every value spelt out. [`Scenario::parse`] reads it back
+    /// as the same scenario, provided that its values are within the bounds of the format.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
@@ -176,7 +176,7 @@ fn time(duration: Duration) -> String {
     format!("\"{}\"", span(duration))
 }
 
-/// A TOML basic string.
+/// Quotes text as a TOML basic string.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

@@ -1,5 +1,6 @@
-//! Boxes: what waits to be written to a link, and what has come and is not read yet. Both bounded,
-//! as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar's outbox is its own affair.
+//! Queues of a link: frames that wait to be written, and chunks that have arrived and are not read
+//! yet. Both are bounded, as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar has no bounded
+//! outbox.
 
 use super::event::Event;
 use super::link::{Chunk, RECEIVE_WINDOW, Rare, other};
@@ -8,12 +9,12 @@ use crate::protocol::LinkId;
 use crate::wire::Class;
 use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES, OUTBOX_BYTES};
 
-/// What a frame takes in an outbox beside its bytes.
+/// Bytes that a frame counts for in an outbox beside its length.
 const OVERHEAD: usize = 64;
 
 impl Rare {
-    /// Queues a frame; gives how many were dropped for it, itself perhaps: the newest of the class
-    /// that matters least.
+    /// Queues a frame. Returns the number of frames dropped: the newest ones of the least important
+    /// classes, or the frame itself.
     fn queue(&mut self, class: Class, chunk: Chunk) -> u64 {
         let mut dropped = 0;
         let cost = chunk.length() + OVERHEAD;
@@ -41,7 +42,7 @@ impl Rare {
 }
 
 impl World {
-    /// Whether so much has come to an end and is not read that its peer's writes wait.
+    /// Whether so much is unread at an end that its peer's writes must wait.
     pub(super) fn is_full(&self, end: LinkId) -> bool {
         let Some(end) = self.ends.get(end) else { return false };
         let Some(rare) = &end.rare else { return false };
@@ -50,7 +51,7 @@ impl World {
             || (rare.held.len() > INBOX_FRAMES && rare.held_bytes > RECEIVE_WINDOW)
     }
 
-    /// Writes a frame to a link, or queues it behind what waits to be written.
+    /// Writes a frame to a link, or queues it behind others.
     pub(super) fn send(&mut self, from: LinkId, class: Class, chunk: Chunk) {
         let full = self.is_full(other(from));
         let now = self.now;
@@ -98,7 +99,7 @@ impl World {
         }
     }
 
-    /// A link is closed: what waits is still written.
+    /// A link is being closed: everything queued is still written.
     pub(super) fn write_rest(&mut self, from: LinkId) {
         while let Some(chunk) =
             self.ends.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())

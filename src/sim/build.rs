@@ -1,4 +1,4 @@
-//! A world at its beginning.
+//! Builds the world of a run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +22,16 @@ use crate::protocol::{Config, Member, Network, Role};
 use crate::scenario::{Dice, Latency, Net, Scenario};
 use crate::wire::{Batch, Entry};
 
-/// Nodes are started within this time, as processes of one launcher are.
+/// All nodes start within this time, as processes of one launcher do.
 const STARTS: Duration = Duration::from_millis(50);
-/// What lost segments, thin links and long ways may add to catching up.
+/// Extra time to catch up in networks with losses, thin links or long latencies.
 const SLACK: Duration = Duration::from_secs(30);
-/// Honest members whose batches for another network forgers are given.
+/// Number of honest members whose batches for another network are given to forgers.
 const DECOYS: usize = 16;
 
 impl World {
-    /// A world in which nothing has happened yet. The scenario is sound: it was read by
-    /// `Scenario::parse`.
+    /// A world in which no event has happened. The scenario must be one that `Scenario::parse`
+    /// accepts.
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let cast = scenario.cast();
         let identities: Vec<Identity> = (0..cast.len()).map(|node| identity(seed, node)).collect();
@@ -52,7 +52,7 @@ impl World {
         };
         let host = |node: usize| {
             let honest = cast[node].is_none();
-            // Liars are as fast as can be.
+            // Liars have no simulated processor: they are as fast as possible.
             let cpu = scenario.cpu.check.filter(|_| honest).map(Cpu::new);
             Host::new(keys[node], honest, floods(node), shares(node), cpu, keys.len())
         };
@@ -101,12 +101,12 @@ impl World {
     }
 }
 
-/// How much later than elsewhere a node may be level in a network that is not calm.
+/// Extra time for a node to become level in a network that is not calm.
 fn slack(scenario: &Scenario) -> Duration {
     if is_calm(scenario) { Duration::ZERO } else { SLACK }
 }
 
-/// Microseconds that any message between two nodes takes at the least.
+/// Least latency between any two nodes, in microseconds.
 fn lookahead(net: &Net) -> u64 {
     let least = match &net.latency {
         Latency::Constant(latency) => *latency,
@@ -120,7 +120,7 @@ fn lookahead(net: &Net) -> u64 {
     micros(least)
 }
 
-/// Names and addresses are of no account here: nobody looks them up.
+/// The network file. Addresses are placeholders, as no node looks them up.
 fn network(seed: u64, keys: &[PublicKey]) -> Network {
     let member = |(node, key): (usize, &PublicKey)| Member {
         key: *key,
@@ -131,7 +131,8 @@ fn network(seed: u64, keys: &[PublicKey]) -> Network {
     let nonce = Digest::of(&[b"loyal/sim/network", &seed.to_be_bytes()]).0;
     match Network::new(nonce, keys.iter().enumerate().map(member).collect()) {
         Ok(network) => network,
-        // Made here, of keys of our own: only a mistake in this file could make it unsound.
+        // The file is made here from derived keys: only a bug in this function could make it
+        // invalid.
         Err(error) => panic!("a simulated network is not sound: {error}"),
     }
 }

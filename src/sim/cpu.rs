@@ -1,53 +1,53 @@
-//! Processors: what a node's inputs cost it, and what waits meanwhile.
+//! Processors: the time that inputs cost a node, and the inputs that wait meanwhile.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::protocol::{Input, LinkId, Time};
 
-/// What an input costs beside its bytes: a turn of the loop, decoding, tables.
+/// Time of an input without its bytes: a turn of the loop, decoding, table lookups.
 const INPUT: Duration = Duration::from_micros(3);
-/// Bytes that are hashed in a microsecond: a gigabyte a second.
+/// Bytes hashed per microsecond: 1 GB/s.
 const HASHED_PER_US: u64 = 1000;
-/// Most of each that one turn of the driver takes.
+/// Most frames and most answers that the driver handles per turn.
 pub(super) const FRAMES: u32 = 64;
 pub(super) const ANSWERS: u32 = 256;
-/// Signatures, and reads, that may wait before links are held back.
+/// Number of pending signature checks, or of reads, at which links are held back.
 const FULL_CHECKS: usize = 1024;
 const FULL_READS: usize = 4096;
-/// What a link may spend a round, and what a frame costs beside its bytes.
+/// Bytes that a link may spend per round, and the cost of a frame beside its bytes.
 const QUANTUM: u64 = 8 << 10;
 const FRAME_COST: u64 = 512;
 
-/// A node's processor, and what waits for it.
+/// A node's processor, and the inputs that wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Cpu {
-    /// What a check takes a worker.
+    /// Time that a worker takes for a signature check.
     pub check: Duration,
-    /// When the node is done with what it has.
+    /// When the node has finished the inputs taken so far.
     pub free_at: Time,
     pub workers: [Time; 2],
     pub checking: usize,
     pub reading: usize,
     pub answers: VecDeque<Input>,
-    /// Links whose frames wait, with what each has left to spend.
+    /// Links with waiting frames, and the bytes that each may still spend.
     pub active: VecDeque<(LinkId, u64)>,
     pub members: BTreeSet<LinkId>,
-    /// The timer is due.
+    /// The node's timer is due.
     pub woken: bool,
-    /// When the next turn is.
+    /// When the next turn is scheduled.
     pub turn_at: Option<Time>,
     pub frames_left: u32,
     pub answers_left: u32,
 }
 
 impl Cpu {
-    /// One whose workers take so long for a check.
+    /// A processor whose workers take this long for a check.
     pub fn new(check: Duration) -> Self {
         Self { check, frames_left: FRAMES, answers_left: ANSWERS, ..Self::default() }
     }
 
-    /// The process died: nothing waits any more.
+    /// The process died: drops all waiting inputs.
     pub fn reset(&mut self) {
         *self = Self::new(self.check);
     }
@@ -65,7 +65,7 @@ impl Cpu {
         self.checking >= FULL_CHECKS || self.reading >= FULL_READS
     }
 
-    /// When a check that is asked for now is done.
+    /// When a check requested now is done.
     pub fn check_done(&mut self, now: Time) -> Time {
         self.checking += 1;
         let worker = usize::from(self.workers[1] < self.workers[0]);
@@ -80,7 +80,8 @@ impl Cpu {
         }
     }
 
-    /// The link whose turn it is: deficit round robin, as in `src/net/fair.rs`.
+    /// The next link to serve, by deficit round robin as in `src/net/round_robin.rs`. `next` gives
+    /// the length of a link's first waiting frame.
     pub fn next_link(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
         loop {
             let (link, left) = self.active.front_mut()?;

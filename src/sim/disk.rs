@@ -1,8 +1,8 @@
-//! A simulated disk: rows in the order of their writes, of which a crash loses exactly those that
-//! were not yet safe.
+//! A simulated disk: rows in the order of their writes. A crash loses exactly the rows that were
+//! not yet safe.
 //!
-//! A synced write is safe once it is answered, and everything written before it with it, as one
-//! log carries all. A lazy write is safe after the next synced one, or after [`FLUSH`].
+//! A synced write is safe once it is answered, and so is everything written before it, as there is
+//! a single log. A lazy write is safe after the next synced one, or after [`FLUSH`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,60 +14,61 @@ use crate::protocol::{Input, Record, Restored, RestoredSlot, StoredBatch, Time, 
 use crate::scenario::Dice;
 use crate::wire::BatchId;
 
-/// Lazy writes are flushed this long after they were made, at the latest.
+/// A lazy write is flushed this long after it was made, at the latest.
 pub(super) const FLUSH: Duration = Duration::from_secs(1);
-/// A read takes so long, and as long again as its body takes at [`READ_BYTES_PER_US`].
+/// Fixed time of a read; the time for the body at [`READ_BYTES_PER_US`] is added.
 const READ: Duration = Duration::from_micros(100);
-/// Bytes that are read in a microsecond: 500 MB a second.
+/// Bytes read per microsecond: 500 MB/s.
 const READ_BYTES_PER_US: u64 = 500;
 
-/// What one node's store holds. The rejection log is kept elsewhere: no rule rests on it.
+/// What a node's store holds, without the rejection log, which no rule depends on.
 #[derive(Default)]
 pub(super) struct Disk {
-    /// Not yet safe, in the order of writes.
+    /// Records that are not yet safe, in the order of writes.
     log: VecDeque<(Time, Record)>,
-    /// Records of the log that are safe meanwhile, and have left it.
+    /// Number of records that became safe and have left the log.
     passed: u64,
-    /// Synced writes that are not answered yet, with the number of records that they end at.
+    /// Synced writes that are not answered yet, with the number of records up to and including
+    /// each.
     syncing: BTreeMap<Token, u64>,
     image: Image,
     shares: Option<Shares>,
-    /// Nothing can be written.
+    /// The disk is full: nothing can be written.
     pub full: bool,
-    /// Neighbours' batches and holes that could not be written, to be handed in again: as the
-    /// driver of the real node keeps them.
+    /// Neighbours' batches and holes that could not be written and are retried, as the driver of
+    /// the real node does.
     failed: Vec<Record>,
-    /// What the node is to be told.
+    /// Inputs that the node has yet to receive.
     told: Vec<Input>,
-    /// When the one reader is done with what it has.
+    /// When the single reader is done with the reads queued so far.
     reader_free: Time,
 }
 
-/// Whether a batch is what its row was written as: its id, its content, its signature.
+/// Whether a batch matches what was written in its row: id, content and signature.
 pub(super) fn verify(stored: &StoredBatch, is_signed: impl FnOnce(&StoredBatch) -> bool) -> bool {
     stored.batch.id() == stored.id && stored.batch.content_matches() && is_signed(stored)
 }
 
 impl Disk {
-    /// An empty one, bounded if there are shares.
+    /// An empty disk, bounded if `shares` are given.
     pub fn new(shares: Option<Shares>) -> Self {
         Self { image: Image::new(shares), shares, ..Self::default() }
     }
 
-    /// Takes a lazy write.
+    /// Accepts a lazy write.
     pub fn lazy(&mut self, now: Time, record: Record) {
         self.flush(now);
         self.push(now, record);
     }
 
-    /// Takes a write that is to be answered once it is safe.
+    /// Accepts a write that is answered once it is safe.
     pub fn synced(&mut self, now: Time, token: Token, record: Record) {
         self.push(now, record);
         self.syncing.insert(token, self.passed + self.log.len() as u64);
     }
 
-    /// Keeps what could not be written, holes in place of those before; says whether it is the
-    /// first.
+    /// Keeps a record that could not be written; holes replace earlier ones of the same lane.
+    /// Returns whether it is the only one kept.
     pub fn failed(&mut self, record: Record) -> bool {
         if let Record::Holes { author, .. } = &record {
             let of = |one: &Record| matches!(one, Record::Holes { author: of, .. } if of == author);
@@ -77,7 +78,7 @@ impl Disk {
         self.failed.len() == 1
     }
 
-    /// Writes what could not be written before; whether that is still so.
+    /// Retries the records that could not be written. Returns whether any are left.
     pub fn again(&mut self, now: Time) -> bool {
         if !self.full {
             std::mem::take(&mut self.failed).into_iter().for_each(|one| self.lazy(now, one));
@@ -91,7 +92,7 @@ impl Disk {
         }
     }
 
-    /// A synced write is safe now.
+    /// A synced write becomes safe.
     pub fn sync(&mut self, token: Token) {
         if let Some(end) = self.syncing.remove(&token) {
             while self.passed < end && self.pass() {}
@@ -102,7 +103,7 @@ impl Disk {
         while self.log.front().is_some_and(|(at, _)| at.after(FLUSH) <= now) && self.pass() {}
     }
 
-    /// The oldest record of the log is safe.
+    /// Makes the oldest record of the log safe. Returns `false` if the log is empty.
     fn pass(&mut self) -> bool {
         let Some((_, record)) = self.log.pop_front() else { return false };
         self.passed += 1;
@@ -112,7 +113,7 @@ impl Disk {
         true
     }
 
-    /// What the node is to be told of, once.
+    /// Takes the inputs that the node has yet to receive.
     pub fn take_told(&mut self) -> Vec<Input> {
         std::mem::take(&mut self.told)
     }
@@ -124,7 +125,8 @@ impl Disk {
         })
     }
 
-    /// A batch of a slot as it is on disk, good or bad: the first, or the one of that id.
+    /// A batch of a slot as it is on disk, intact or not: the first one, or the one with the given
+    /// id.
     pub fn read(&self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<&StoredBatch> {
         let wanted = |stored: &&StoredBatch| {
             let header = &stored.batch.header;
@@ -135,7 +137,7 @@ impl Disk {
         self.image.read(author, seq, id).or_else(|| self.unsafe_batches().rev().find(wanted))
     }
 
-    /// Whether a slot's first batch can be read and is what it was.
+    /// Whether the first batch of a slot can be read and is intact.
     pub fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
         let fresh = |stored: &StoredBatch| {
             let header = &stored.batch.header;
@@ -144,7 +146,7 @@ impl Disk {
         self.image.is_readable(author, seq) || self.unsafe_batches().any(fresh)
     }
 
-    /// What it has of a slot.
+    /// What the disk holds of a slot.
     pub fn held(&self, author: PublicKey, seq: u64) -> Held {
         match self.is_readable(author, seq) {
             true => Held::Readable,
@@ -153,14 +155,14 @@ impl Disk {
         }
     }
 
-    /// When a read of so many bytes that is asked for now is answered: reads wait for one another.
+    /// When a read of `bytes` requested now is answered. Reads are served one after another.
     pub fn read_done(&mut self, now: Time, bytes: usize) -> Time {
         let takes = READ + Duration::from_micros(bytes as u64 / READ_BYTES_PER_US);
         self.reader_free = self.reader_free.max(now).after(takes);
         self.reader_free
     }
 
-    /// Whether a batch is safe, with its payload or without.
+    /// Whether the row of a batch is safe, with or without its payload.
     pub fn is_safe(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
         self.image.holds(author, seq, id)
     }
@@ -178,17 +180,17 @@ impl Disk {
         self.image.knows(author, seq) || self.unsafe_batches().chain(waiting).any(of_slot)
     }
 
-    /// Sets a bad row aside; gives it back.
+    /// Sets a bad row aside and returns it.
     pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<Record> {
         self.image.set_aside(author, seq, id).map(Record::Batch)
     }
 
-    /// Flips a bit in each of so many safe rows; how many there were.
+    /// Flips a bit in each of up to `rows` safe rows; returns how many there were.
     pub fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
         self.image.rot(rows, dice)
     }
 
-    /// The process or the machine dies: what was not safe is gone, and is given back.
+    /// The process or the host dies. Returns the records that are lost because they were not safe.
     pub fn crash(&mut self, now: Time) -> Vec<Record> {
         self.flush(now);
         self.syncing.clear();
@@ -198,20 +200,20 @@ impl Disk {
         lost.chain(std::mem::take(&mut self.failed)).collect()
     }
 
-    /// All is lost.
+    /// Loses everything on the disk.
     pub fn wipe(&mut self) {
         let full = self.full;
         *self = Self { full, ..Self::new(self.shares) };
     }
 
-    /// First batches on it whose author that function takes.
+    /// Number of first batches whose author `wanted` accepts.
     pub fn firsts(&self, wanted: impl Fn(&PublicKey) -> bool) -> u64 {
         let fresh = self.unsafe_batches().filter(|stored| stored.first);
         let fresh = fresh.filter(|stored| wanted(&stored.batch.header.author)).count() as u64;
         fresh + self.image.firsts(wanted)
     }
 
-    /// What a start finds, and the rows that it sets aside: see [`Image::restored`].
+    /// What the node finds at its start, and the rows set aside then: see [`Image::restored`].
     pub fn restored(
         &mut self,
         is_signed: impl FnMut(&PublicKey, &RestoredSlot) -> bool,
@@ -286,7 +288,7 @@ mod tests {
         let mut disk = Disk::new(Some(Shares::new(64 << 10, 2, key())));
         fill(&mut disk, 1..=100);
         let lane = lane(&mut disk);
-        // Half of it, at 512 bytes and a body of 7 each.
+        // Half of the store, at 512 bytes and a body of 7 for each batch.
         assert_eq!((lane.floor, lane.slots.len()), (100 - 63, 100));
         assert!(disk.read(key(), lane.floor, None).is_none(), "its payload had to go");
         assert!(disk.read(key(), lane.floor + 1, None).is_some());

@@ -1,4 +1,4 @@
-//! Events: what happens in a world, for the digest, and in words for people.
+//! Events of a simulated run, for the run digest and in words.
 
 use std::time::Duration;
 
@@ -7,43 +7,43 @@ use super::run_digest::RunDigest;
 use crate::protocol::{Input, LinkId, Time, Token};
 use crate::wire::Kind;
 
-/// Where virtual time starts, in microseconds since 1970: in 2001, so that no clock is near 0.
+/// Start of virtual time, in microseconds since 1970: a date in 2001, so that no clock is near 0.
 pub(super) const START: Time = Time(1_000_000_000_000_000);
 
-/// Something that happens.
+/// An event of the simulation.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    /// A node hears of something, unless it has been restarted meanwhile.
+    /// A node receives an input, unless it was restarted meanwhile.
     Input { node: u32, start: u32, input: Input },
     /// A synced write is safe.
     Synced { node: u32, start: u32, token: Token },
-    /// What could not be written is tried again.
+    /// Records that could not be written are retried.
     Again { node: u32, start: u32 },
-    /// A node that was busy takes the next thing that waits.
+    /// A node that was busy takes the next waiting input.
     Turn { node: u32, start: u32 },
     /// A node's timer.
     Wake { node: u32, at: Time },
-    /// Something comes to an end of a link.
+    /// A chunk arrives at an end of a link.
     Chunk { to: LinkId, chunk: Chunk },
-    /// What was held back at an end of a link may come.
+    /// Chunks held back at an end of a link may be taken in.
     Released { to: LinkId },
-    /// A write of a liar is done.
+    /// A write is done: of a flooding liar, or of an honest node whose frames queued up.
     Written { end: LinkId },
-    /// A dial gets an answer, or does not; with the number of this try.
+    /// A dial is answered or not; `trial` counts the attempts from 0.
     Dialled { from: u32, start: u32, to: u32, trial: u32 },
     /// The node is started for the first time.
     Begin { node: u32 },
     /// A fault event of the scenario, by index.
     Fault { event: u32 },
-    /// Message number `k` of a load is due; since when, if it was put off.
+    /// Message number `k` of a load is due; `since` is set if it was put off.
     Post { load: u32, k: u64, since: Option<Time> },
-    /// The oracle looks at everybody.
+    /// The oracle looks at all nodes.
     Checkpoint,
-    /// A phase of the run may end.
+    /// The current phase of the run may end.
     Phase,
 }
 
-/// Takes an event into the digest: when, what, to whom, and what was in it.
+/// Adds an event to the run digest: time, kind, receiver and content.
 pub(super) fn describe(digest: &mut RunDigest, at: Time, event: &Event) {
     digest.word(at.0);
     let mut words = |tag: u64, one: u64, two: u64| {
@@ -100,14 +100,14 @@ fn inside(digest: &mut RunDigest, input: &Input) {
     }
 }
 
-/// As much of an event as its words need: small, as one is taken of every event.
+/// What is needed to describe an event in words. Kept small, as one is made of every event.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Glimpse {
-    /// What a node hears of; with a length where there is one.
+    /// A node, what it receives, and a length if there is one.
     Input(u32, &'static str, u32),
     Synced(u32),
     Wake(u32),
-    /// What comes to an end of a link: its kind byte and its length.
+    /// Receiving end, kind byte and length of a frame.
     Frame(LinkId, Option<u8>, u32),
     Bytes(LinkId, u32),
     Fin(LinkId),
@@ -153,7 +153,7 @@ impl Glimpse {
 }
 
 impl Glimpse {
-    /// What happened at a time, in words.
+    /// Describes the event, with its time since the start in milliseconds.
     pub fn in_words(self, at: Time, ends: &Ends) -> String {
         let micros = at.since(START).as_micros();
         let owner = |end| ends.get(end).map_or(0, |end| end.owner);
@@ -186,7 +186,7 @@ impl Glimpse {
     }
 }
 
-/// What a node hears of, and how long it is.
+/// An input in words, and its length in bytes if it has one.
 fn input_in_words(input: &Input) -> (&'static str, u32) {
     let words = match input {
         Input::LinkUp { dialled: true, .. } => "a link is up that it dialled",

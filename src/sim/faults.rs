@@ -1,4 +1,4 @@
-//! Faults: what is done to links, and to nodes.
+//! Faults of links and of nodes.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::report::FaultRecord;
 use crate::scenario::{Fault, FaultAction, FaultEvent, FaultKind};
 use crate::wire::SignedSlot;
 
-/// A link that was cut goes on within this time after the cut is mended: the sender's system tries
-/// again by its own timer.
+/// Longest wait until a link carries data again after a cut is mended: the sender's operating
+/// system retries by its own timer.
 const RESUME: Duration = Duration::from_millis(200);
 
 impl World {
-    /// Something of a fault happens.
+    /// Applies a fault event.
     pub(super) fn apply_fault(&mut self, number: usize) {
         let Some(FaultEvent { fault, act, .. }) = self.recorder.fault_events.get(number).copied()
         else {
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// A fault of links is over.
+    /// Ends a fault of links.
     fn mend(&mut self, fault: usize) {
         let over = self.impairments.active.iter().position(|active| active.fault == fault);
         let Some(over) = over.map(|at| self.impairments.active.remove(at)) else { return };
@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// What was held back by a cut goes on.
+    /// Releases the chunks that a cut held back.
     fn resume_links(&mut self) {
         let held = |(id, end): (LinkId, &End)| {
             let waits = end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty());
@@ -120,7 +120,7 @@ impl World {
         self.plan_turn(node);
     }
 
-    /// A node dies at once: what was not safe on its disk is lost, its links break.
+    /// A node dies at once: what was not safe on its disk is lost, and its links break.
     pub(super) fn kill(&mut self, node: usize) {
         let now = self.now;
         let host = &mut self.hosts[node];
@@ -144,7 +144,7 @@ impl World {
         for link in links {
             let last = self.ends.get(link).map_or(now, |end| end.last);
             self.take_down(link);
-            // A process's death resets its links: what it had written may be lost or not.
+            // The death of a process resets its links: data already written may arrive or not.
             self.say_end(link, last);
         }
         if honest {
@@ -155,7 +155,7 @@ impl World {
         self.recount(node);
     }
 
-    /// All liars leave, for good.
+    /// All liars leave for good.
     pub(super) fn send_liars_away(&mut self) {
         for node in 0..self.hosts.len() {
             if !self.hosts[node].honest && self.hosts[node].lives() {
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// Starts a node, with what its disk holds.
+    /// Starts a node with what its disk holds.
     pub(super) fn begin(&mut self, node: usize) {
         let (now, seed) = (self.now, self.seed);
         let (checks, network) = (&mut self.signatures, self.network.id());
@@ -210,7 +210,7 @@ impl World {
         self.schedule_wake(node, false);
     }
 
-    /// Counts anew what a node holds: it died or came back.
+    /// Counts again what a node holds, after it died or started.
     fn recount(&mut self, node: usize) {
         let host = &self.hosts[node];
         let held = match host.lives() && host.honest {
@@ -222,12 +222,12 @@ impl World {
         host.held = held;
     }
 
-    /// Whether a key is an honest member's.
+    /// Whether the key belongs to an honest node.
     pub(super) fn is_honest(&self, key: &crate::crypto::PublicKey) -> bool {
         self.node_of(key).is_some_and(|node| self.hosts[node].honest)
     }
 
-    /// Faults in words.
+    /// The faults of the scenario, in words.
     pub(super) fn fault_records(&self) -> Vec<FaultRecord> {
         let faults = self.scenario.faults.iter().enumerate();
         faults

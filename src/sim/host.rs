@@ -1,4 +1,4 @@
-//! A host: what runs there, its disk, and what was seen of it.
+//! A host: the node that runs there, its disk, and what is recorded about it.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::adversary::{Actor, Attempts};
 use crate::crypto::PublicKey;
 use crate::protocol::{Ban, LinkId, Node, Reason, Rejection, Time};
 
-/// Rows of a rejection log that are kept one by one; later ones are added up by link and reason.
+/// Rows of a rejection log kept one by one; later ones are summed by link and reason.
 const MAX_ROWS: usize = 4096;
 
-/// Bytes of refused frames that are kept: of all nodes together, and of each at least and at most.
+/// Budget for the bytes of refused frames: in total, and its least and greatest share per node.
 const FRAMES: usize = 64 << 20;
 const LEAST: usize = 4 << 10;
 const MOST: usize = 1 << 20;
@@ -21,7 +21,7 @@ const MOST: usize = 1 << 20;
 /// A rejection log of bounded length.
 #[derive(Default)]
 pub(super) struct Log {
-    /// Bytes of frames that it may still keep.
+    /// Bytes of refused frames that may still be kept.
     room: usize,
     rows: Vec<Rejection>,
     sums: BTreeMap<(Option<PublicKey>, Reason), Rejection>,
@@ -47,46 +47,46 @@ impl Log {
     }
 }
 
-/// A host.
+/// A host, which runs one node or one liar.
 pub(super) struct Host {
-    /// What runs there; nothing if it is dead, or was not started yet.
+    /// What runs on the host; `None` while it is down or not yet started.
     pub actor: Option<Actor>,
     pub key: PublicKey,
     pub honest: bool,
-    /// Whether it must be told when all that it gave for a link is written.
+    /// Whether it must be told when everything given for a link is written.
     pub floods: bool,
-    /// How often it was started: answers to an earlier life are dropped.
+    /// How often it was started; answers to an earlier life are dropped.
     pub start: u32,
-    /// When its next wake-up is; other wake-ups in the queue are stale.
+    /// When it is woken next; other wake-ups in the queue are stale.
     pub wake: Option<Time>,
-    /// It stands still.
+    /// The process is suspended by a fault.
     pub paused: bool,
-    /// It is a liar that left at the end of the run.
+    /// It was a liar and left at the end of the run.
     pub left: bool,
-    /// Since when.
+    /// When it was last paused.
     pub paused_at: Option<Time>,
-    /// What happened to it meanwhile.
+    /// Events that arrived while it was paused.
     pub waiting: Vec<Event>,
     pub disk: Disk,
-    /// Its processor, if that is to cost anything.
+    /// Its processor, if processor time is simulated.
     pub cpu: Option<Cpu>,
-    /// Rows that were safe were lost: to rot, or all of them.
+    /// Safe rows were lost, to rot or with the whole disk.
     pub lossy: bool,
-    /// Its ends of links that are up.
+    /// The host's ends of links that are up.
     pub links: Vec<LinkId>,
-    /// Those whose hello came.
+    /// Number of those ends on which a hello arrived.
     pub ready: u32,
-    /// Bytes that came on links.
+    /// Bytes received on links since the run's zero.
     pub bytes: u64,
-    /// Copies that came to earlier lives.
+    /// Duplicate batches received in earlier lives.
     pub duplicates: u64,
-    /// Honest authors' batches that it holds.
+    /// Batches of honest authors that it holds.
     pub held: u64,
     pub bans: Vec<Ban>,
     pub log: Log,
-    /// What earlier lives of a liar tried.
+    /// Attempts of a liar in its earlier lives.
     pub tried: Vec<Attempts>,
-    /// Posts that wait to be signed, in the order of their batches.
+    /// Messages that wait to be signed, in the order of their batches; indices into the posts.
     pub posted: std::collections::VecDeque<u32>,
 }
 
@@ -125,22 +125,22 @@ impl Host {
         }
     }
 
-    /// The node that runs there, or that a liar wraps.
+    /// The node that runs there, or the one inside a liar.
     pub fn node(&self) -> Option<&Node> {
         self.actor.as_ref().map(Actor::node)
     }
 
-    /// When it is to be woken.
+    /// When the node wants to be woken.
     pub fn deadline(&self) -> Option<Time> {
         self.actor.as_ref()?.deadline()
     }
 
-    /// Whether something runs there.
+    /// Whether the host is up.
     pub fn lives(&self) -> bool {
         self.actor.is_some()
     }
 
-    /// Copies that came in all of its lives.
+    /// Duplicate batches received in all lives.
     pub fn all_duplicates(&self) -> u64 {
         let now = self.node().map_or(0, |node| node.counters().duplicates);
         self.duplicates.saturating_add(now)

@@ -1,5 +1,5 @@
-//! What is safe on a simulated disk: rows, bans and holes, pruned to a bound as the real store
-//! prunes (`src/store/author.rs`), and the rot in them.
+//! The safe part of a simulated disk: rows, bans and holes, pruned to a bound as the real store
+//! prunes them (`src/store/author.rs`), and rotten rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::scenario::Dice;
 use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
 use crate::wire::{Batch, BatchId, Blob};
 
-/// What a batch takes on disk beside its body, in bytes: as in the real store.
+/// Disk space of a batch without its body, in bytes, as in the real store.
 const ROW_COST: u64 = 512;
-/// Slots below the newest whose rows stay when their payloads are pruned.
+/// Rows are kept for this many slots below the newest when payloads are pruned.
 const KEPT: u64 = WINDOW + RECENT;
 
 /// Author, slot, and whether it is the slot's second batch.
@@ -22,11 +22,11 @@ type Place = (PublicKey, u64, bool);
 
 enum Row {
     Whole(StoredBatch),
-    /// The payload is pruned.
+    /// The row of a batch whose payload is pruned.
     Pruned(Box<(RestoredSlot, PublicKey)>),
 }
 
-/// How many bytes each author may take.
+/// Bytes that each author may take.
 #[derive(Clone, Copy)]
 pub(super) struct Shares {
     own: (PublicKey, u64),
@@ -34,8 +34,8 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// The shares of a store of so many bytes, as in the real one: an eighth, or an even share if
-    /// that is more, is the node's own.
+    /// The shares of a store of `max_bytes`, as in the real one: the node's own is an eighth, or an
+    /// even share if that is more.
     pub fn new(max_bytes: u64, keys: usize, own: PublicKey) -> Self {
         let keys = keys.max(1) as u64;
         let mine = (max_bytes / keys).max(max_bytes / 8);
@@ -48,16 +48,16 @@ impl Shares {
     }
 }
 
-/// An author, where bytes are counted.
+/// Accounting for one author; kept only if the disk is bounded.
 #[derive(Default)]
 struct Author {
     newest: u64,
-    /// Everything up to this slot was held and its payload pruned.
+    /// Every slot up to this one was held and has its payload pruned.
     floor: u64,
     bytes: u64,
-    /// No payload is left below this slot, but those that came late.
+    /// No payload is left below this slot, except of batches that arrived late.
     pruned_below: u64,
-    /// Slots whose rows are deleted.
+    /// Number of first batches whose rows are deleted.
     deleted: u64,
 }
 
@@ -66,21 +66,21 @@ struct Author {
 pub(super) struct Image {
     rows: BTreeMap<Place, Row>,
     bans: BTreeMap<PublicKey, Ban>,
-    /// The last record of holes of each lane: its tip, and what is missing below it.
+    /// The last record of holes of each lane: its tip, and the slots missing below.
     holes: BTreeMap<PublicKey, (u64, Vec<Hole>)>,
-    /// Rows of which a bit has flipped.
+    /// Rows with a flipped bit.
     rotten: BTreeSet<Place>,
     shares: Option<Shares>,
     authors: BTreeMap<PublicKey, Author>,
 }
 
 impl Image {
-    /// Nothing; bounded if there are shares.
+    /// An empty image, bounded if `shares` are given.
     pub fn new(shares: Option<Shares>) -> Self {
         Self { shares, ..Self::default() }
     }
 
-    /// Keeps a record. Gives an author's new floor, if payloads were pruned.
+    /// Stores a record. Returns the author and its new floor if payloads were pruned.
     pub fn put(&mut self, record: Record) -> Option<(PublicKey, u64)> {
         match record {
             Record::Batch(stored) => return self.put_batch(stored),
@@ -111,7 +111,7 @@ impl Image {
         let of = self.authors.entry(author).or_default();
         of.newest = of.newest.max(seq);
         if seq <= of.floor {
-            // Below the floor only the id matters: as evidence.
+            // Below the floor only the id matters, as evidence.
             self.rows.insert(place, Row::Pruned(Box::new((slot_of(&stored), author))));
             return None;
         }
@@ -122,15 +122,16 @@ impl Image {
         over.then(|| (author, self.prune(author, shares.of(&author))))
     }
 
-    /// A tip has moved: the floor may pass holes between slots that are pruned already.
+    /// A lane's tip has moved: the floor may pass holes between slots that are already pruned.
     fn follow_tip(&mut self, author: PublicKey) -> Option<(PublicKey, u64)> {
         let before = self.authors.get(&author).filter(|of| of.pruned_below > of.floor)?.floor;
         let floor = self.prune(author, self.shares?.of(&author));
         (floor > before).then_some((author, floor))
     }
 
-    /// Drops an author's oldest payloads, but the newest slot's, until it is within its share;
-    /// then rows of pruned slots that are too old for anyone to ask for.
+    /// Drops an author's oldest payloads, but never that of the newest slot, until the author is
+    /// within its share; then deletes rows of pruned slots that are too old for any peer to
+    /// request. Returns the floor.
     fn prune(&mut self, author: PublicKey, share: u64) -> u64 {
         let Some(of) = self.authors.get_mut(&author) else { return 0 };
         let span = (author, of.pruned_below, false)..(author, of.newest, false);
@@ -160,8 +161,9 @@ impl Image {
         of.floor
     }
 
-    /// The highest pruned slot of an author below which no payload is kept. It passes holes up to
-    /// the lane's tip; above that a slot that was never held may still come, and holds it back.
+    /// The highest pruned slot of an author without a payload below it. The floor passes holes up
+    /// to the lane's tip; above the tip, a slot that was never held may still arrive and holds the
+    /// floor back.
     fn floor(&self, author: PublicKey) -> u64 {
         let Some(of) = self.authors.get(&author) else { return 0 };
         let above = (author, of.pruned_below.max(of.floor + 1), false)..=(author, u64::MAX, true);
@@ -183,7 +185,7 @@ impl Image {
         there.next().is_some() || self.authors.get(&author).is_some_and(|of| seq <= of.floor)
     }
 
-    /// A batch of a slot, if its payload is there: the first, or the one of that id.
+    /// A batch of a slot whose payload is kept: the first one, or the one with the given id.
     pub fn read(&self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<&StoredBatch> {
         let there = self.rows.range((author, seq, false)..=(author, seq, true));
         let mut whole = there.filter_map(|(_, row)| match row {
@@ -193,7 +195,7 @@ impl Image {
         whole.find(|stored| id.map_or(stored.first, |id| stored.id == id))
     }
 
-    /// Whether a slot's first batch can be read and is what it was.
+    /// Whether the first batch of a slot can be read and is intact.
     pub fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
         let place = (author, seq, false);
         matches!(self.rows.get(&place), Some(Row::Whole(_))) && !self.rotten.contains(&place)
@@ -205,7 +207,7 @@ impl Image {
         there.next().is_none() && self.authors.get(&author).is_some_and(|of| seq <= of.floor)
     }
 
-    /// Whether a row of that batch is there, with its payload or without.
+    /// Whether there is a row for that batch, with or without its payload.
     pub fn holds(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
         let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
         there.any(|(_, row)| match row {
@@ -214,7 +216,7 @@ impl Image {
         })
     }
 
-    /// Sets a bad row aside, and with a slot's first batch its second; gives it back.
+    /// Sets a bad row aside and returns it. With a slot's first batch, the second goes too.
     pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<StoredBatch> {
         let place = [(author, seq, false), (author, seq, true)].into_iter().find(
             |place| matches!(self.rows.get(place), Some(Row::Whole(stored)) if stored.id == id),
@@ -237,7 +239,7 @@ impl Image {
         Some(stored)
     }
 
-    /// Flips a bit in each of so many rows; how many there were.
+    /// Flips a bit in each of up to `rows` rows; returns how many there were.
     pub fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
         let whole = |(place, row): (&Place, &Row)| matches!(row, Row::Whole(_)).then_some(*place);
         let mut places: Vec<Place> = self.rows.iter().filter_map(whole).collect();
@@ -254,16 +256,16 @@ impl Image {
         rotted
     }
 
-    /// First batches whose author that function takes, pruned ones too.
+    /// Number of first batches whose author `wanted` accepts, pruned and deleted ones included.
     pub fn firsts(&self, wanted: impl Fn(&PublicKey) -> bool) -> u64 {
         let rows = self.rows.keys().filter(|(author, _, second)| !second && wanted(author));
         let deleted = self.authors.iter().filter(|(author, _)| wanted(author));
         rows.count() as u64 + deleted.map(|(_, of)| of.deleted).sum::<u64>()
     }
 
-    /// What a start finds, as the real store finds it (`src/store/restore.rs`): slots whose id is
-    /// that of their header, and where one may be the lane's tip, whose signature that function
-    /// finds good. Rows that are not are set aside, and given back.
+    /// What a node finds at its start, as in the real store (`src/store/restore.rs`): slots whose
+    /// id matches their header and, where a slot may be the tip of its lane, whose signature
+    /// `is_signed` accepts. All other rows are set aside and returned.
     pub fn restored(
         &mut self,
         mut is_signed: impl FnMut(&PublicKey, &RestoredSlot) -> bool,
@@ -281,7 +283,7 @@ impl Image {
                 Row::Pruned(pruned) => pruned.0,
             };
             if followed == Some((*author, seq.saturating_add(1))) || is_signed(author, &slot) {
-                // A second batch goes with a first one that is bad, and then nothing follows.
+                // A second batch is set aside with a bad first one, and then nothing follows it.
                 followed = if *second { followed } else { Some((*author, *seq)) };
             } else if let Row::Whole(stored) = row {
                 bad.push(stored.clone());
@@ -312,8 +314,8 @@ impl Image {
         (Restored { lanes, bans: self.bans.values().copied().collect() }, bad)
     }
 
-    /// Floor, tip and holes of a lane, and only its newest slots. A start does not know that the
-    /// end before was a clean one: all that is missing is looked for.
+    /// Fills in floor, tip and holes of a lane, and keeps only its newest slots. A start does not
+    /// know whether the last shutdown was clean, so all missing slots are looked for.
     fn complete(&self, lane: &mut RestoredLane) {
         lane.floor = self.authors.get(&lane.author).map_or(0, |of| of.floor);
         let nothing = (0, Vec::new());
@@ -343,7 +345,7 @@ impl Image {
     }
 }
 
-/// Slots that are missing, by whether they are recorded as gone.
+/// Adds holes for the range of missing slots, split by whether they are recorded as gone.
 fn divide((mut from, to): (u64, u64), recorded: &[Hole], into: &mut Vec<Hole>) {
     let first = from;
     let within = |hole: &&Hole| hole.gone && hole.to >= first && hole.from <= to;
@@ -371,7 +373,7 @@ fn slot_of(stored: &StoredBatch) -> RestoredSlot {
     }
 }
 
-/// The batch with one bit of its signature, of its body or of the id before it flipped.
+/// A copy of the batch with one bit flipped in its signature, its body or the previous id.
 fn flipped(batch: &Batch, dice: &mut Dice) -> Batch {
     let mut batch = batch.clone();
     let mut body = batch.body.to_vec();

@@ -1,23 +1,23 @@
-//! What the network does to links: as the scenario says, and by faults that are in force.
+//! Link conditions: what the scenario's network and the active faults do to links.
 
 use std::time::Duration;
 
 use crate::scenario::{FaultKind, Net, Ppm};
 
-/// What the network does to a direction of a link at this moment.
+/// The current conditions of one direction of a link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LinkConditions {
     pub jitter: Duration,
     pub loss: Ppm,
     pub duplicate: Ppm,
     pub reorder: Ppm,
-    /// Bytes a second.
+    /// Bytes per second; `None` if unlimited.
     pub bandwidth: Option<u64>,
-    /// Added one way.
+    /// Added to the one-way latency.
     pub delay: Duration,
 }
 
-/// A fault of links that is in force.
+/// A fault of links that is active.
 pub(super) struct Active {
     pub fault: usize,
     pub kind: FaultKind,
@@ -25,14 +25,14 @@ pub(super) struct Active {
     pub struck: Vec<bool>,
 }
 
-/// The faults of links that are in force.
+/// The faults of links that are active.
 #[derive(Default)]
 pub(super) struct Impairments {
     pub active: Vec<Active>,
 }
 
 impl Impairments {
-    /// Whether nothing passes between two nodes.
+    /// Whether all data between two nodes is held back.
     pub fn cut(&self, a: usize, b: usize) -> bool {
         self.active.iter().any(|active| {
             let (a, b) = (active.struck[a], active.struck[b]);
@@ -44,12 +44,12 @@ impl Impairments {
         })
     }
 
-    /// Whether anything is in force.
+    /// Whether any fault of links is active.
     pub fn any(&self) -> bool {
         !self.active.is_empty()
     }
 
-    /// What the network does to what one node sends another.
+    /// The conditions of what node `a` sends to node `b`.
     pub fn conditions(&self, net: &Net, a: usize, b: usize) -> LinkConditions {
         let mut conditions = LinkConditions {
             jitter: net.jitter,

@@ -1,7 +1,7 @@
-//! Links: two ends each, and what the network under them does to what is sent.
+//! Links: the two ends of each, and what the network below does to the data sent.
 //!
-//! A link is an ordered, reliable stream, as TLS over TCP is. So what is lost below it comes late,
-//! what is doubled costs bandwidth, and what is overtaken holds up what comes after it.
+//! A link is an ordered, reliable stream, as TLS over TCP is. Hence loss below it shows as delay,
+//! duplication costs bandwidth, and a reordered segment holds up the data after it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use crate::protocol::{LinkId, Time};
 use crate::scenario::Dice;
 use crate::wire::Class;
 
-/// Bytes of a segment: what Ethernet and TLS leave of 1500.
+/// Payload bytes of a segment: what Ethernet's 1500 leave after headers and TLS.
 const SEGMENT: usize = 1400;
-/// A segment that is lost so often in a row breaks the link.
+/// The link breaks when a segment is lost more often than this in a row.
 const MAX_LOST: u32 = 12;
-/// Bytes that a receiver's system takes while its process does not read.
+/// Bytes that the receiver's operating system buffers while its process does not read.
 pub(super) const RECEIVE_WINDOW: usize = 256 << 10;
 
-/// Something that arrives at an end.
+/// A unit of data that arrives at an end.
 #[derive(Clone, Debug)]
 pub(super) enum Chunk {
-    /// A frame, whole, without its length prefix.
+    /// A whole frame, without its length prefix.
     Frame(Arc<[u8]>),
-    /// Bytes of the stream as they are.
+    /// Raw bytes of the stream.
     Bytes(Arc<[u8]>),
     /// The end of the stream.
     Fin,
 }
 
 impl Chunk {
-    /// Bytes on the stream.
+    /// Length on the stream, in bytes.
     pub fn length(&self) -> usize {
         match self {
             Self::Frame(bytes) => bytes.len() + 4,
@@ -41,40 +41,40 @@ impl Chunk {
     }
 }
 
-/// What few ends need.
+/// State that few ends need.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
-    /// What arrived and is not read yet.
+    /// Chunks that arrived and are not read yet.
     pub held: VecDeque<Chunk>,
     pub held_bytes: usize,
-    /// The beginning of a frame that came in chunks.
+    /// The start of a frame that arrived in several chunks.
     pub buffer: Vec<u8>,
-    /// The stream's framing is lost.
+    /// The stream's framing is lost; later bytes are dropped.
     pub broken: bool,
-    /// Bytes a second that the owner writes at most.
+    /// The owner writes at most this many bytes per second.
     pub pace: Option<u64>,
-    /// Writes that are not done yet.
+    /// Number of writes that are not done yet.
     pub unwritten: u32,
-    /// What waits to be written: an honest owner's frames.
+    /// Chunks of an honest owner that wait to be written.
     pub outbox: VecDeque<(Class, Chunk)>,
     pub outbox_bytes: usize,
-    /// It goes on when the last write is done.
+    /// A write is in progress; the next starts when it is done.
     pub writing: bool,
-    /// The owner waits to be told that all is written, or that there is room for what waits.
+    /// The owner waits to hear that everything is written, or that there is room for more.
     pub blocked: bool,
 }
 
-/// One end of a link. Its other end has the same name but for the last bit.
+/// One end of a link. The id of the other end differs only in the last bit.
 #[derive(Debug)]
 pub(super) struct End {
-    /// Whose.
+    /// Number of the node that it belongs to.
     pub owner: u32,
     pub up: bool,
     /// Whether the owner reads.
     pub reading: bool,
-    /// Whether a hello came.
+    /// Whether a hello arrived.
     pub greeted: bool,
-    /// One way from here, in microseconds.
+    /// One-way latency from this end, in microseconds.
     pub latency: u32,
     /// When the last write is done.
     pub busy: Time,
@@ -97,24 +97,24 @@ impl End {
         }
     }
 
-    /// What few ends need, made when it is first needed.
+    /// The state that few ends need, created on first use.
     pub fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
 }
 
-/// The ends of links: a link's name is never used twice.
+/// All link ends. The id of a link is never reused.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    /// In the order of names, from the oldest link that is up at some end: over simulated days
-    /// there are millions of visits.
+    /// By id, starting with the oldest link that still has an end up: a run over simulated days
+    /// makes millions of links.
     held: VecDeque<End>,
-    /// The name of the first.
+    /// The id of the first entry in `held`.
     first: u64,
 }
 
 impl Ends {
-    /// A new link: the dialler's end, and the other one.
+    /// Adds a link; returns the dialler's end and the other one.
     pub fn link(
         &mut self,
         (from, out): (usize, Duration),
@@ -135,18 +135,18 @@ impl Ends {
         usize::try_from(id.0.checked_sub(self.first)?).ok()
     }
 
-    /// An end that is up.
+    /// An end, if it is up.
     pub fn up(&mut self, id: LinkId) -> Option<&mut End> {
         let index = self.index(id)?;
         self.held.get_mut(index).filter(|end| end.up)
     }
 
-    /// An end that is up, or was until not long ago.
+    /// An end that is up, or went down recently.
     pub fn get(&self, id: LinkId) -> Option<&End> {
         self.held.get(self.index(id)?)
     }
 
-    /// Every end that is up, in the order of names.
+    /// All ends that are up, by id.
     pub fn all_up(&self) -> impl Iterator<Item = (LinkId, &End)> {
         let named = (self.first..).map(LinkId).zip(&self.held);
         named.filter(|(_, end)| end.up)
@@ -158,22 +158,22 @@ pub(super) fn other(id: LinkId) -> LinkId {
     LinkId(id.0 ^ 1)
 }
 
-/// What became of the segments of a chunk.
+/// What happened to the segments of a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate {
-    /// Microseconds that it comes later.
+    /// Delay added, in microseconds.
     pub late: u64,
-    /// Bytes that went twice.
+    /// Bytes sent more than once.
     pub extra: usize,
     pub lost: u64,
     pub doubled: u64,
     pub overtaken: u64,
-    /// One segment was lost too often.
+    /// A segment was lost too often in a row; see [`MAX_LOST`].
     pub broken: bool,
 }
 
-/// Sends a chunk's segments through the conditions. A lost one is sent again after two round trips and
-/// 10 ms (the tail loss probe of RFC 8985), twice as long on each repeat.
+/// Sends a chunk's segments through the link conditions. A lost segment is sent again after two
+/// round trips and 10 ms (the tail loss probe of RFC 8985), and the wait doubles on each repeat.
 pub(super) fn segments(
     bytes: usize,
     one_way: u64,

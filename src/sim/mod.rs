@@ -1,11 +1,11 @@
-//! The simulator: the very state machine and the very adversaries of the real processes, in
-//! virtual time, under an oracle that checks every invariant at every step.
+//! The simulator: the state machine and the adversaries of the real processes, in virtual time,
+//! under an oracle that checks every invariant at every step.
 //!
-//! One seed decides everything: keys, latencies, losses, whom faults strike, what every node draws.
-//! Each node's events happen in the order of `(time, the order in which they were put in)` (`queue`
-//! says what holds between nodes), and a digest over
-//! them tells whether two runs were the same. Memory and time follow messages and links: nothing
-//! here is kept for each pair of nodes.
+//! One seed decides everything: keys, latencies, losses, the nodes that faults strike, and the
+//! random choices of every node. Each node receives its events in order of `(time, insertion)`; the
+//! `queue` module defines the order between nodes. The run digest over all events shows whether two
+//! runs were the same. Memory and time grow with messages and links: nothing is kept for each pair
+//! of nodes.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod boxes;

@@ -1,4 +1,4 @@
-//! The load: messages that are due are handed to their publishers, and what is delivered is noted.
+//! The load: hands messages to their publishers when they are due, and records deliveries.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::wire::Entry;
 
 /// The topic of the load's messages.
 const TOPIC: &str = "load";
-/// How long a message is tried whose publisher is over its quota.
+/// How long a message is retried while its publisher is over quota, or no publisher is up.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Longest wait before it is tried again.
+/// Longest wait between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
 impl World {
-    /// A node delivers a batch.
+    /// Records that a node delivers a batch.
     pub(super) fn delivered(&mut self, node: usize, stored: &StoredBatch) {
         let author = self.node_of(&stored.batch.header.author);
         let from = stored.from.as_ref().and_then(|key: &PublicKey| self.node_of(key));
@@ -50,7 +50,7 @@ impl World {
         let count = publishers.len();
         let turn = usize::try_from(k % count.max(1) as u64).unwrap_or(0);
         let in_turn = (0..count).map(|i| publishers[(turn + i) % count]);
-        // A publisher that is down is passed over, as a client would.
+        // A publisher that is down is skipped, as a client would do.
         let lives = |node: &usize| self.hosts[*node].lives() && !self.hosts[*node].paused;
         let Some(node) = in_turn.clone().find(lives) else {
             return self.put_off(load, k, due, RETRY_MAX);
@@ -95,7 +95,7 @@ impl World {
     }
 }
 
-/// Bytes that no other message of the run has, as far as their number allows.
+/// A payload that differs from all others of the run, as far as its length allows.
 fn payload(load: usize, k: u64, size: usize) -> Vec<u8> {
     let mut bytes = format!("message {k} of load {load} ").into_bytes();
     bytes.resize(size.max(bytes.len()), b'.');

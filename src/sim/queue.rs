@@ -1,40 +1,40 @@
-//! The event queue: every node hears of its events in the order of time, and of equal times in the
-//! order in which they were put in.
+//! The event queue: every node receives its events in order of time, and events of equal time in
+//! the order in which they were put in.
 //!
 //! Nothing that a node does reaches another sooner than the least latency of the network: the
 //! *lookahead* of conservative simulation (Chandy and Misra 1979). So the events of a window no
-//! longer than that are taken node by node, and not in the order of time across nodes: no node can
-//! tell (but for the order of two senders within one microsecond, which is fixed all the same), and
-//! a node's memory is fetched once for all that happens to it in the window. Events
-//! that concern everybody (a fault, a checkpoint, the end of a phase) end a window.
+//! longer than that are taken node by node instead of in order of time across nodes. No node can
+//! tell (except for the order of two senders within one microsecond, which is deterministic all the
+//! same), and a node's memory is loaded once for all its events in the window. Events that concern
+//! every node (a fault, a checkpoint, the end of a phase) end a window.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::protocol::Time;
 
-/// Microseconds of a bucket, as a power of two.
+/// Width of a bucket, as a power of two of microseconds.
 const BUCKET: u32 = 8;
-/// Longest window, in microseconds: beyond it the events of a window no longer fit a cache.
+/// Longest window, in microseconds: the events of a longer one no longer fit the cache.
 const MAX_WINDOW: u64 = 100_000;
 
-/// Whose, when, which in the order put in, and where the event is.
+/// Node, time, insertion number, and index of the event in `slots`.
 type Entry = (u32, u64, u64, u32);
 
-/// Events to come.
+/// Pending events.
 pub(super) struct Queue<E> {
-    /// The window at hand, last first.
+    /// Events of the current window, in reverse order.
     window: Vec<Entry>,
-    /// What was put into the window while it was at hand.
+    /// Events put into the current window after it was opened.
     extra: BinaryHeap<Reverse<Entry>>,
-    /// The window ends before this.
+    /// The current window holds events before this time.
     end: u64,
-    /// What comes later, unsorted within buckets.
+    /// Events after the current window by bucket, unsorted within each.
     later: BTreeMap<u64, Vec<Entry>>,
-    /// Events that concern everybody.
+    /// Events that concern every node.
     global: BTreeSet<(u64, u64, u32)>,
     lookahead: u64,
-    /// Whose event was taken last, and when it was; `None` of one that concerns everybody.
+    /// Node and time of the event taken last; `None` if that event concerned every node.
     taken: Option<(u32, u64)>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
@@ -42,9 +42,9 @@ pub(super) struct Queue<E> {
 }
 
 impl<E> Queue<E> {
-    /// Nothing to come. No event that is put in for another node than the one whose event was taken
-    /// last lies less than `lookahead` microseconds after that one; with 0, the order of time is
-    /// kept across nodes.
+    /// An empty queue. An event put in for another node than that of the event taken last must be
+    /// at least `lookahead` microseconds later than that event. With a lookahead of 0, events are
+    /// taken in order of time across all nodes.
     pub fn new(lookahead: u64) -> Self {
         Self {
             window: Vec::new(),
@@ -93,7 +93,7 @@ impl<E> Queue<E> {
             })
     }
 
-    /// Puts in an event that concerns everybody: all that is before it happens before it.
+    /// Puts in an event that concerns every node: all earlier events of all nodes are taken first.
     pub fn put_global(&mut self, at: Time, event: E) {
         let (number, slot) = self.keep(event);
         self.global.insert((at.0, number, slot));

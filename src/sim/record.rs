@@ -1,4 +1,4 @@
-//! The run as it was recorded.
+//! The recording of a run.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use crate::report::{
 };
 use crate::scenario::Cryptography;
 
-/// Runs of at most so many nodes are judged before their end, to see whether to go on a little.
+/// Up to this many nodes, a run is judged before its end, to see whether to extend it.
 const SMALL: usize = 200;
 
 impl World {
-    /// Loads and faults count from here.
+    /// Starts load and faults: their times count from `zero`.
     pub(super) fn start_clock(&mut self, zero: Time) {
         self.recorder.zero = Some(zero);
         for host in &mut self.hosts {
@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    /// Whether some behaviour has reached nobody yet.
+    /// Whether some liar has not affected an honest node yet; always false above [`SMALL`].
     pub(super) fn unexercised(&self) -> bool {
         let liars = self.cast.iter().any(Option::is_some);
         liars
@@ -47,7 +47,7 @@ impl World {
             && !judge(&self.recording(Digest::ZERO)).idle_liars.is_empty()
     }
 
-    /// The oracle's last look.
+    /// The oracle's last checkpoint, and its checks at the end of a run.
     pub(super) fn finish_watching(&mut self) {
         let living: Vec<bool> = self.hosts.iter().map(Host::lives).collect();
         self.checkpoint();
@@ -56,7 +56,8 @@ impl World {
         self.oracle.end(self.now, &living, &holds);
     }
 
-    /// Whether all that can be everywhere is: the closer look, where some of it cannot.
+    /// Whether everything is delivered as far as possible, in a run where some of it no longer can
+    /// be.
     pub(super) fn is_level(&self) -> bool {
         let hosts = &self.hosts;
         let harsh = self.scenario.store.max_bytes.is_some() || hosts.iter().any(|p| p.lossy);
@@ -68,7 +69,7 @@ impl World {
             && self.oracle.is_level(&living, &holds)
     }
 
-    /// Whether a liar's slots from before that time are not everywhere yet, and may still come.
+    /// Whether a liar's slot from before `before` is missing at some node and not due yet.
     pub(super) fn awaits(&self, before: Time) -> bool {
         let hosts = &self.hosts;
         let living: Vec<bool> = hosts.iter().map(Host::lives).collect();
@@ -77,7 +78,7 @@ impl World {
             && self.oracle.awaits(self.now, before, &living, &holds)
     }
 
-    /// Everything, as it is now.
+    /// The recording of the run so far.
     pub(super) fn record(self, digest: Digest) -> Recording {
         self.recording(digest)
     }
@@ -191,8 +192,8 @@ impl World {
         }));
     }
 
-    /// A message that its author's disk took with it before another had it, of the honest nodes
-    /// that live, nobody can be expected to have.
+    /// A message is not expected anywhere if its author's disk lost it before any other honest node
+    /// that is up now received it.
     fn posts(&self, zero: Time, arrivals: &[Arrival]) -> Vec<Post> {
         let mut arrived = vec![false; self.recorder.batches.len()];
         for arrival in arrivals {
@@ -214,9 +215,10 @@ impl World {
         self.recorder.posts.iter().map(post).collect()
     }
 
-    /// Batches of honest authors that a living honest node lacks and need not have: every honest
-    /// node that lives has pruned the payload, or lost it; or the author lost its disk, signed the
-    /// slot anew before anybody had shown it the first, and the node has the other one.
+    /// Batches of honest authors that an honest node lacks and need not have. Either every honest
+    /// node that is up has pruned or lost the payload, or the node has no room for the slot. Or the
+    /// author lost its disk and signed the slot anew before it was shown the first batch, and the
+    /// node has the other one.
     fn skipped(&self, arrivals: &[Arrival]) -> Vec<(u32, u32)> {
         let mut had: BTreeMap<u32, NodeSet> = BTreeMap::new();
         if self.scenario.store.max_bytes.is_none() && self.hosts.iter().all(|p| !p.lossy) {
@@ -275,7 +277,7 @@ impl World {
     }
 }
 
-/// Microseconds since the run's zero; 0 for what was before.
+/// Microseconds since the run's zero; 0 for earlier times.
 fn since(at: Time, zero: Time) -> u64 {
     at.0.saturating_sub(zero.0)
 }

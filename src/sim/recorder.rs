@@ -1,4 +1,4 @@
-//! What is written down while a run goes on.
+//! The recorder: what is written down while a run goes on.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,54 +8,54 @@ use crate::report::{Arrival, BatchRecord};
 use crate::scenario::FaultEvent;
 use crate::wire::BatchId;
 
-/// A message that was handed to a publisher, or found none.
+/// A message that was handed to a publisher, or that no publisher accepted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Posted {
     pub author: u32,
     /// When it was due.
     pub at: Time,
     pub size: u32,
-    /// Its batch and its host there, once that is signed.
+    /// Its batch and its index in that batch, once the batch is signed.
     pub position: Option<(u32, u32)>,
     pub acknowledged: bool,
-    /// Its publisher died before it answered.
+    /// Its publisher failed or died before it answered.
     pub excused: bool,
 }
 
-/// What was seen so far. Times are absolute until the run is over.
+/// What was recorded so far. Times are absolute until the run is over.
 #[derive(Default)]
 pub(super) struct Recorder {
-    /// The run's zero, once it is known.
+    /// When load and faults began; `None` before.
     pub zero: Option<Time>,
     pub posts: Vec<Posted>,
     pub batches: Vec<BatchRecord>,
     pub arrivals: Vec<Arrival>,
-    /// Deliveries that a crash undid, by index.
+    /// Indices into `arrivals` of deliveries that were undone.
     pub undone: Vec<u32>,
     pub counted: BTreeMap<&'static str, u64>,
     pub fault_events: Vec<FaultEvent>,
-    /// Who publishes each load.
+    /// Node numbers of the publishers of each load.
     pub publishers: Vec<Vec<usize>>,
-    /// Batches of honest authors that living honest nodes hold, over all of them.
+    /// Batches of honest authors held by honest nodes that are up, summed over those nodes.
     pub held: u64,
-    /// Batches of honest authors.
+    /// Batches of honest authors that were delivered at some honest node.
     pub signed: u64,
-    /// Messages that are acknowledged.
+    /// Messages that were acknowledged.
     pub published: u64,
-    /// Deliveries of them are counted here, for the progress bar only.
+    /// Deliveries of messages of honest authors, for the progress bar only.
     pub delivered: u64,
-    /// Messages that wait for an answer or for their turn.
+    /// Messages that wait for an answer or are yet to be posted.
     pub waiting: u64,
-    /// Loads that are not over.
+    /// Loads that are not finished.
     pub loads: usize,
     ids: BTreeMap<BatchId, u32>,
-    /// Whether a batch was delivered at an honest node, by index.
+    /// Whether a batch was delivered at an honest node, by batch index.
     seen: Vec<bool>,
     tickets: BTreeMap<(usize, Ticket), u32>,
 }
 
 impl Recorder {
-    /// Counts something that must really have happened for the run to prove anything.
+    /// Counts an event whose occurrence shows that the run tested something.
     pub fn count(&mut self, what: &'static str, by: u64) {
         if by > 0 {
             *self.counted.entry(what).or_default() += by;
@@ -70,14 +70,14 @@ impl Recorder {
         }
     }
 
-    /// A node signs a batch: the posts that waited longest are in it.
+    /// A node signs a batch, which contains the posts that have waited longest.
     pub fn signed(&mut self, node: usize, stored: &StoredBatch, posted: &mut VecDeque<u32>) {
         let header = &stored.batch.header;
         let count = (header.count as usize).min(posted.len());
         let posts: Vec<u32> = posted.drain(..count).collect();
         let batch = self.batch(stored, Some(node as u32));
         for (index, post) in posts.iter().enumerate() {
-            // Noted already; it counts as taken once the node acknowledges it.
+            // The position is set here; the post counts as taken once the node acknowledges it.
             self.posts[*post as usize].position = Some((batch, index as u32));
         }
         self.batches[batch as usize].posts = posts;
@@ -99,7 +99,7 @@ impl Recorder {
         !std::mem::replace(&mut self.seen[batch as usize], true)
     }
 
-    /// A node takes a message and will answer.
+    /// A node accepted a message and will answer.
     pub fn taken(&mut self, node: usize, ticket: Ticket, at: Time, size: usize) -> u32 {
         let post = self.posts.len() as u32;
         let (author, size) = (node as u32, size as u32);
@@ -108,14 +108,14 @@ impl Recorder {
         post
     }
 
-    /// Nobody takes a message.
+    /// No publisher accepted a message.
     pub fn refuse(&mut self, node: usize, at: Time, size: usize) {
         let (author, size) = (node as u32, size as u32);
         self.posts.push(Posted { author, at, size, ..Posted::default() });
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// A message is published.
+    /// A node acknowledged a message as published.
     pub fn acknowledged(&mut self, node: usize, ticket: Ticket) {
         let Some(post) = self.tickets.remove(&(node, ticket)) else { return };
         let post = &mut self.posts[post as usize];
@@ -124,7 +124,7 @@ impl Recorder {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// A message could not be written, and its client was told so: it is neither refused nor
+    /// A message could not be written and its client was told: it counts neither as refused nor as
     /// expected.
     pub fn failed(&mut self, node: usize, ticket: Ticket) {
         if let Some(post) = self.tickets.remove(&(node, ticket)) {
@@ -134,7 +134,7 @@ impl Recorder {
         }
     }
 
-    /// A publisher died: what it had not answered is neither refused nor expected.
+    /// A publisher died: messages it had not answered count neither as refused nor as expected.
     pub fn died(&mut self, node: usize) {
         let range = (node, Ticket(0))..=(node, Ticket(u64::MAX));
         let open: Vec<(usize, Ticket)> = self.tickets.range(range).map(|(k, _)| *k).collect();
@@ -147,7 +147,7 @@ impl Recorder {
         }
     }
 
-    /// What a node lost was never delivered there; counted under that name.
+    /// Undoes the deliveries of batches that a node lost, and counts them under `name`.
     pub fn forget(&mut self, node: usize, lost: &[Record], name: &'static str) {
         for record in lost {
             let Record::Batch(stored) = record else { continue };
@@ -163,7 +163,7 @@ impl Recorder {
         }
     }
 
-    /// The same of everything.
+    /// Undoes all deliveries at a node.
     pub fn forget_all(&mut self, node: usize) {
         let of_node = |(_, arrival): &(usize, &Arrival)| arrival.node as usize == node;
         let all = self.arrivals.iter().enumerate().filter(of_node);

@@ -1,5 +1,5 @@
-//! A run: linking, load and faults, then the liveness phase, then a little longer for attacks to be
-//! seen to their end.
+//! A run: nodes link up, then load and faults, then the liveness phase, then a little longer so
+//! that attacks show their effect.
 
 use std::time::Duration;
 
@@ -11,36 +11,37 @@ use crate::protocol::Time;
 use crate::report::{Recording, Violation};
 use crate::scenario::{Fault, FaultKind, Latency, Ppm, Scenario, Start};
 
-/// How long honest nodes may take to get linked.
+/// Longest time that honest nodes may take to get linked.
 const LINKING: Duration = Duration::from_secs(60);
-/// How long the run goes on once everything is everywhere, so that attacks are seen.
+/// How much longer the run goes on once everything is delivered everywhere, so that attacks are
+/// seen.
 const LINGER: Duration = Duration::from_secs(1);
-/// The same where nobody lies, so that quiet is seen: the oracle asserts it from 2 s on.
+/// The same in a run without liars, so that quiet is seen: the oracle asserts it from 2 s on.
 const QUIET: Duration = Duration::from_secs(4);
-/// How much longer it goes on for an attack that has reached nobody yet.
+/// Extra time for an attack that has reached no honest node yet.
 const EXERCISE: Duration = Duration::from_secs(3);
-/// How often the oracle looks at everybody.
+/// Interval between the oracle's checkpoints.
 const CHECKPOINT: Duration = Duration::from_secs(1);
-/// Above so many nodes an honest mesh that has everything is not watched any longer.
+/// With more nodes than this, an all-honest run stops as soon as everything is delivered.
 const LARGE: usize = 1000;
 
-/// What a run is at.
+/// The phases of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Until every honest node has a link.
     Linking,
-    /// Load and faults.
+    /// Load and faults are on.
     Running,
-    /// Faults are over: everything must be everywhere within the bound.
+    /// All faults are over: everything must be delivered everywhere within `settle`.
     Settling,
-    /// Everything is everywhere; attacks go on a little longer.
+    /// Everything is delivered everywhere; attacks go on a little longer.
     Lingering,
-    /// Nothing happens any more.
+    /// The run has ended; no more events are processed.
     Over,
 }
 
-/// Whether no frame takes longer than half a second, so that what is under way has soon passed.
-/// What a fault slowed down is under way long after it.
+/// Whether no frame takes longer than half a second. Scenarios with a fault that slows links down
+/// never qualify, as frames delayed by it arrive long after it is over.
 pub(super) fn is_calm(scenario: &Scenario) -> bool {
     let net = &scenario.net;
     let slows = |fault: &Fault| {
@@ -60,38 +61,38 @@ pub(super) fn is_calm(scenario: &Scenario) -> bool {
         && slowest.saturating_add(net.jitter) <= Duration::from_millis(500)
 }
 
-/// How far a run is.
+/// How far a run has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Simulated time since the start.
     pub now: Duration,
-    /// An estimate of where that ends.
+    /// Estimated simulated time at which the current phase ends.
     pub until: Duration,
-    /// Events so far.
+    /// Events processed so far.
     pub events: u64,
     /// Deliveries of published messages at honest nodes so far.
     pub delivered: u64,
-    /// How many there must be in the end, as far as is known.
+    /// Number of deliveries expected in total, as far as is known.
     pub expected: u64,
-    /// What it is at.
+    /// The current phase.
     pub phase: Phase,
 }
 
-/// A simulated run. The same scenario and seed give the same events, on any machine.
+/// A simulated run. The same scenario and seed give the same events on any host.
 pub struct Sim {
     pub(super) world: World,
     phase: Phase,
-    /// When the phase may end next.
+    /// When the current phase may end next.
     until: Time,
     ends: Time,
     extended: bool,
-    /// When everything was everywhere.
+    /// When everything had been delivered everywhere.
     lingers: Time,
 }
 
 impl Sim {
-    /// A run that has not begun. Memory follows nodes, links and messages. The scenario must be
-    /// one that `Scenario::parse` let pass.
+    /// Creates a run without processing any event. Memory grows with the number of nodes, links and
+    /// messages. The scenario must be one that `Scenario::parse` accepts.
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let mut world = World::new(scenario, seed);
         world.queue.put_global(START.after(CHECKPOINT), Event::Checkpoint);
@@ -105,7 +106,7 @@ impl Sim {
         sim
     }
 
-    /// Lets one event happen; `false` once the run is over.
+    /// Processes one event; returns `false` once the run is over.
     pub fn step(&mut self) -> bool {
         if self.phase == Phase::Over {
             return false;
@@ -127,7 +128,7 @@ impl Sim {
         true
     }
 
-    /// Ends the phase if it may end; `checkpoint` if there is time for a closer look.
+    /// Ends the phase if it may end. At a `checkpoint` the costlier conditions are checked too.
     fn turn(&mut self, checkpoint: bool) {
         let now = self.world.now;
         match self.phase {
@@ -146,13 +147,14 @@ impl Sim {
             Phase::Lingering if now >= self.until => {
                 let missing = !self.complete() && !self.world.is_level();
                 if missing && now < self.ends.after(self.world.scenario.settle) {
-                    self.settle(); // a row that rotted was found meanwhile, and comes again
+                    self.settle(); // a rotten row was found meanwhile, and is fetched again
                 } else if !self.extended && self.world.unexercised() {
                     self.extended = true;
                     self.until = now.after(EXERCISE);
                     self.world.queue.put_global(self.until, Event::Phase);
                 } else if self.world.awaits(self.lingers) {
-                    // What liars showed in parts must be everywhere though they leave.
+                    // Slots that liars showed to some nodes must reach all, even once the liars are
+                    // gone.
                     self.world.send_liars_away();
                     self.until = now.after(CHECKPOINT);
                     self.world.queue.put_global(self.until, Event::Phase);
@@ -164,7 +166,7 @@ impl Sim {
         }
     }
 
-    /// The run's zero: from here on the scenario's times count.
+    /// Starts the load and the faults: times of the scenario count from `zero`.
     fn begin(&mut self, zero: Time) {
         let world = &mut self.world;
         self.phase = Phase::Running;
@@ -199,7 +201,7 @@ impl Sim {
         self.world.finish_watching();
     }
 
-    /// Whether everything is everywhere.
+    /// Whether everything is delivered everywhere.
     fn complete(&self) -> bool {
         let (world, recorder) = (&self.world, &self.world.recorder);
         recorder.loads == 0
@@ -207,7 +209,7 @@ impl Sim {
             && recorder.held == recorder.signed.saturating_mul(world.living as u64)
     }
 
-    /// How far the run is.
+    /// How far the run has got.
     pub fn progress(&self) -> Progress {
         let recorder = &self.world.recorder;
         let bound = match self.phase {
@@ -224,7 +226,7 @@ impl Sim {
         }
     }
 
-    /// Over every event so far.
+    /// The run digest: a digest over every event so far.
     pub fn digest(&self) -> Digest {
         self.world.digest.digest()
     }
@@ -239,7 +241,7 @@ impl Sim {
         self.world.oracle.violations()
     }
 
-    /// The run as it was recorded, over or not. The caller knows what it cost.
+    /// The recording of the run, finished or not. The caller fills in what the run cost.
     pub fn finish(self) -> Recording {
         let digest = self.digest();
         self.world.record(digest)

@@ -1,14 +1,14 @@
-//! The digest of a run.
+//! The run digest.
 
 use crate::crypto::Digest;
 
-/// A running digest over everything that happens. Not cryptographic: it tells two runs apart that
-/// differ by accident, not by design. Multiply and rotate, as in FxHash and wyhash.
+/// A digest over all events of a run. It is not cryptographic: it distinguishes runs that differ by
+/// accident, not on purpose. Multiplies and rotates, like FxHash and wyhash.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunDigest(u64, u64);
 
 impl RunDigest {
-    /// One word more.
+    /// Adds a word.
     pub fn word(&mut self, word: u64) {
         self.pair(u128::from(word) << 64 | u128::from(word));
     }
@@ -21,7 +21,7 @@ impl RunDigest {
         self.1 = self.1.rotate_left(29).wrapping_add(two) ^ (mixed >> 64) as u64;
     }
 
-    /// Bytes, and how many.
+    /// Adds bytes and their number.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
         let (pairs, rest) = bytes.as_chunks::<16>();

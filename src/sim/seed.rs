@@ -1,8 +1,8 @@
-//! What a seed decides about one node: its keys, and the seeds of its own generators.
+//! Values derived from the run's seed for one node: its keys, and the seeds of its generators.
 
 use crate::crypto::{Digest, Identity};
 
-/// A secret or a seed of one node: nobody else's, and never the same for another purpose.
+/// A secret or seed of one node, distinct for each node, purpose and start.
 pub(super) fn derive(purpose: &str, seed: u64, node: usize, start: u32) -> [u8; 32] {
     let parts: [&[u8]; 5] = [
         b"loyal/sim/v1",
@@ -14,7 +14,7 @@ pub(super) fn derive(purpose: &str, seed: u64, node: usize, start: u32) -> [u8; 
     Digest::of(&parts).0
 }
 
-/// A node's key pair.
+/// A node's key pair, derived from the seed.
 pub(super) fn identity(seed: u64, node: usize) -> Identity {
     Identity::from_seed(&derive("identity", seed, node, 0))
 }

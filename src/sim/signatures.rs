@@ -1,4 +1,4 @@
-//! Signature checks: each distinct statement is checked for real once a run, and remembered.
+//! Signature checks: each distinct statement is checked for real once per run and remembered.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ struct Known {
     verdict: Verdict,
 }
 
-/// What was checked in this run.
+/// The verdicts of this run.
 pub(super) struct Signatures {
     crypto: Cryptography,
     known: BTreeMap<Signature, Vec<Known>>,
     good: Verdict,
     bad: Verdict,
-    /// Signatures that were asked for.
+    /// Number of checks asked for.
     pub asked: u64,
-    /// Those that were made for real.
+    /// Number of checks that were computed.
     pub made: u64,
 }
 
 impl Signatures {
-    /// Nothing is known yet.
+    /// No verdicts are known yet.
     pub fn new(crypto: Cryptography) -> Self {
-        // Only a check makes a verdict: one of each, from statements of no consequence.
+        // Only a check can make a verdict: one of each is made from sample statements.
         let one = Identity::from_seed(&[1; 32]);
         let signature = one.sign(b"loyal/sim/sample");
         let good = check(&one.public(), b"loyal/sim/sample", &signature);
@@ -37,7 +37,7 @@ impl Signatures {
         Self { crypto, known: BTreeMap::new(), good, bad, asked: 0, made: 0 }
     }
 
-    /// Notes what was signed in this run: all that a modelled check knows to be good.
+    /// Records a signature made in this run. A modelled check finds only these valid.
     pub fn signed(&mut self, key: PublicKey, statement: Statement, signature: Signature) {
         if self.crypto == Cryptography::Modelled {
             let known = Known { key, statement: Box::new(statement), verdict: self.good };

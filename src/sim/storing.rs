@@ -1,4 +1,4 @@
-//! Disks at work: writes, reads, and what becomes of rows that cannot be written or have rotted.
+//! Disks at work: writes, reads, and rows that cannot be written or have rotted.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::crypto::PublicKey;
 use crate::protocol::{Durability, Input, Output, Record, Token};
 use crate::wire::BatchId;
 
-/// How long a synced write takes: the measured median of a full commit.
+/// Time of a synced write: the measured median of a full commit.
 const SYNC: Duration = Duration::from_micros(600);
-/// What found no room on a full disk is written again after this: as in the driver.
+/// Interval between retries of writes to a full disk, as in the driver.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl World {
-    /// A node wants a record kept.
+    /// A node writes a record.
     pub(super) fn write(
         &mut self,
         node: usize,
@@ -44,7 +44,7 @@ impl World {
                 let synced = Event::Synced { node: node as u32, start: host.start, token };
                 self.queue.put(now.after(SYNC), node as u32, synced);
             }
-            // The node does not wait for it: no event is needed.
+            // The node does not wait for a lazy write, so no event is needed.
             Durability::Lazy => {
                 host.disk.lazy(now, record);
                 self.tell_of_disk(node);
@@ -52,8 +52,8 @@ impl World {
         }
     }
 
-    /// There is no room. Whoever waits for the record is told; a neighbour's batch, which is in its
-    /// lane already, and holes are handed in again until there is, as the driver of a node does.
+    /// The disk is full. The node is told about a record that it waits for. A neighbour's batch,
+    /// which is in its lane already, and holes are retried until there is room, as in the driver.
     fn refuse_write(&mut self, node: usize, token: Token, record: Record, durability: Durability) {
         self.recorder.count("failed_writes", 1);
         match (&record, durability) {
@@ -77,7 +77,7 @@ impl World {
         self.queue.put(self.now.after(AGAIN), node as u32, again);
     }
 
-    /// What could not be written is tried again.
+    /// Retries the writes that found no room.
     pub(super) fn again(&mut self, node: usize, start: u32) {
         let (now, host) = (self.now, &mut self.hosts[node]);
         if host.start == start {
@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// Tells a node what its store has pruned.
+    /// Tells a node which payloads its store has pruned.
     pub(super) fn tell_of_disk(&mut self, node: usize) {
         for input in self.hosts[node].disk.take_told() {
             self.recorder.count("prunings", 1);
@@ -96,8 +96,8 @@ impl World {
         }
     }
 
-    /// A node wants a batch. What is read is checked as what comes from a link, and set aside if it
-    /// is not what was written.
+    /// A node reads a batch. The row is verified like a batch from a link, and set aside if it is
+    /// not what was written.
     pub(super) fn read(
         &mut self,
         node: usize,
@@ -119,7 +119,7 @@ impl World {
         let (batch, bad) = match found {
             Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
             None if !self.hosts[node].disk.knows(author, seq) => {
-                // The node takes the slot for held, and there is no row: as good as a bad one.
+                // The node takes the slot for held, but it has no row: reported like a bad row.
                 self.schedule(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });
                 (None, None)
             }
@@ -134,7 +134,7 @@ impl World {
         self.schedule(node, after, Input::Read { token, batch });
     }
 
-    /// Rows are set aside: what rested on them was never delivered.
+    /// Rows were set aside: the deliveries that depended on them are undone.
     pub(super) fn damaged(&mut self, node: usize, rows: &[Record]) {
         let honest = |record: &&Record| match record {
             Record::Batch(stored) => stored.first && self.is_honest(&stored.batch.header.author),
@@ -155,7 +155,7 @@ impl World {
         self.recorder.forget(node, rows, "damaged_deliveries");
     }
 
-    /// A node's disk is lost; it is dead.
+    /// A node that is down loses its disk.
     pub(super) fn wipe(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         host.disk.wipe();
@@ -167,7 +167,7 @@ impl World {
         self.recorder.forget_all(node);
     }
 
-    /// I5: what a node acknowledges is safe on its disk.
+    /// I5: what a node acknowledges must be safe on its disk.
     pub(super) fn judge_acknowledgement(&mut self, node: usize, output: &Output) {
         let host = &self.hosts[node];
         if let Output::Published { id, seq, .. } = output

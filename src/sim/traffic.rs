@@ -1,4 +1,4 @@
-//! Links at work: dialling, writing, arriving, closing.
+//! Links at work: dialling, writing, receiving, closing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId};
 use crate::wire::limits::MAX_FRAME;
 
-/// When an unanswered dial is tried again, and when it is given up: the first segments of TCP are
-/// repeated after 1 and 3 s (RFC 6298), and the dialer of the real node waits for 5.
+/// Waits between the attempts of a dial that gets no answer. TCP repeats its first segment after 1
+/// and 3 s (RFC 6298), and the dialler of the real node gives up after 5 s.
 const TRIES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(2)];
 /// Least time for one raw write of a liar: a system call and a little work.
@@ -28,7 +28,7 @@ impl World {
             to: to as u32,
             trial: 0,
         };
-        // TCP's handshake and TLS's, a round trip each.
+        // The handshakes of TCP and TLS take a round trip each.
         self.queue.put(self.now.after((out + back) * 2), node as u32, event);
     }
 
@@ -53,7 +53,7 @@ impl World {
                 self.oracle.link_up(end, node, peer);
             }
         }
-        // The dialler's end of the handshake is on its way while it speaks already.
+        // The dialler may send while its last handshake flight is still on its way.
         let accepted = Input::LinkUp { link: far, peer: self.hosts[from].key, dialled: false };
         self.schedule(to, out, accepted);
         self.deliver(from, Input::LinkUp { link: near, peer, dialled: true });
@@ -64,7 +64,7 @@ impl World {
         let base = self.scenario.net.one_way(from, to, self.seed);
         let all =
             base.saturating_add(self.impairments.conditions(&self.scenario.net, from, to).delay);
-        // In whole microseconds, as ends count: a link is up before its first frame comes.
+        // In whole microseconds, as in [`End`]: a link must be up before its first frame arrives.
         Duration::from_micros(micros(all))
     }
 
@@ -104,7 +104,7 @@ impl World {
         self.queue.put(arrives, peer as u32, Event::Chunk { to, chunk });
     }
 
-    /// A write is done; whoever floods is told when the last one is.
+    /// A write is done. A flooding liar is told after its last one.
     pub(super) fn written(&mut self, id: LinkId) {
         let full = self.is_full(other(id));
         let owner = self.ends.get(id).map_or(0, |end| end.owner as usize);
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// Something comes to an end of a link.
+    /// A chunk arrives at an end of a link.
     pub(super) fn arrive(&mut self, to: LinkId, chunk: Chunk) {
         let stays = self.stays(to);
         let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
@@ -145,7 +145,7 @@ impl World {
         self.take_in(to, chunk);
     }
 
-    /// Whether what comes to an end cannot be taken in now.
+    /// Whether chunks that arrive at an end must be held back.
     pub(super) fn stays(&self, to: LinkId) -> bool {
         let (Some(end), Some(from)) = (self.ends.get(to), self.ends.get(other(to))) else {
             return true;
@@ -154,7 +154,7 @@ impl World {
         !end.reading || self.hosts[owner].paused || self.impairments.cut(owner, sender)
     }
 
-    /// Hands what came to the owner.
+    /// Hands a chunk to the owner of the end.
     fn take_in(&mut self, to: LinkId, chunk: Chunk) {
         let Some(end) = self.ends.up(to) else { return };
         let owner = end.owner as usize;
@@ -178,7 +178,7 @@ impl World {
     }
 
     fn hand_frame(&mut self, owner: usize, link: LinkId, bytes: Arc<[u8]>) {
-        // The first frame of an honest node is its hello; a liar's first frame counts too.
+        // An honest node's first frame is its hello; the first frame of a liar counts as one too.
         if let Some(end) = self.ends.up(link).filter(|end| !end.greeted) {
             end.greeted = true;
             let host = &mut self.hosts[owner];
@@ -190,7 +190,7 @@ impl World {
         self.deliver(owner, Input::Frame { link, bytes });
     }
 
-    /// Cuts frames from the bytes that came so far.
+    /// Splits the bytes received so far into frames.
     fn parse(&mut self, owner: usize, link: LinkId) {
         loop {
             let Some(end) = self.ends.up(link) else { return };
@@ -211,7 +211,7 @@ impl World {
         }
     }
 
-    /// A liar stops reading from a link, or goes on.
+    /// A liar stops or resumes reading from a link.
     pub(super) fn read_or_not(&mut self, link: LinkId, reading: bool) {
         if let Some(end) = self.ends.up(link) {
             end.reading = reading;
@@ -221,8 +221,8 @@ impl World {
         }
     }
 
-    /// What was held back at an end comes after a while. Until then it stays where it is, so that
-    /// nothing which comes meanwhile overtakes it.
+    /// Schedules the release of the chunks held back at an end. Until then they stay queued, so
+    /// that no chunk arriving meanwhile overtakes them.
     pub(super) fn release(&mut self, to: LinkId, after: Duration) {
         let Some(end) = self.ends.up(to) else { return };
         let owner = end.owner;
@@ -231,7 +231,7 @@ impl World {
         }
     }
 
-    /// What was held back is taken in, in order, as far as nothing holds it back again.
+    /// Takes in chunks that were held back, in order, until something holds them back again.
     pub(super) fn released(&mut self, to: LinkId) {
         let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
         if self.stays(to) || self.line_up(owner, to) {
@@ -241,7 +241,7 @@ impl World {
         self.made_room(to);
     }
 
-    /// Takes in the first of what is held at an end; says whether there was any.
+    /// Takes in the first chunk held at an end; returns whether there was one.
     pub(super) fn take_held(&mut self, to: LinkId) -> bool {
         let rare = self.ends.up(to).and_then(|end| end.rare.as_mut());
         let Some((rare, chunk)) = rare.and_then(|rare| {
@@ -255,12 +255,12 @@ impl World {
         true
     }
 
-    /// Some of what was held at an end is gone: the other end may go on.
+    /// Chunks held at an end were taken in: the other end may go on writing.
     pub(super) fn made_room(&mut self, to: LinkId) {
         if self.is_full(to) {
             return;
         }
-        // The news that there is room again travels as everything does.
+        // The news of free room takes one latency, as any data does.
         let back = self.ends.get(to).map_or(0, |end| u64::from(end.latency));
         let at = self.now.after(Duration::from_micros(back));
         let from = other(to);
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// The owner closes a link: what was sent before still arrives.
+    /// The owner closes a link: data sent before still arrives.
     pub(super) fn close(&mut self, node: usize, link: LinkId) {
         self.write_rest(link);
         let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
@@ -282,7 +282,7 @@ impl World {
         self.say_end(link, last);
     }
 
-    /// The other end hears that a link is over.
+    /// Tells the other end that a link is over, after everything sent on it.
     pub(super) fn say_end(&mut self, link: LinkId, last: crate::protocol::Time) {
         let Some(peer) = self.ends.get(other(link)).map(|end| end.owner) else { return };
         let latency = self.ends.get(link).map_or(0, |end| u64::from(end.latency));
@@ -290,7 +290,7 @@ impl World {
         self.queue.put(at, peer, Event::Chunk { to: other(link), chunk: Chunk::Fin });
     }
 
-    /// The network gives a link up: the writer's system notices first.
+    /// The network breaks a link; the writer's operating system notices first.
     fn break_off(&mut self, link: LinkId) {
         self.recorder.count("links_broken", 1);
         let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
@@ -300,7 +300,7 @@ impl World {
         }
     }
 
-    /// Marks an end as gone; gives its owner.
+    /// Marks an end as down; returns its owner.
     pub(super) fn take_down(&mut self, link: LinkId) -> Option<usize> {
         let end = self.ends.up(link)?;
         end.up = false;

@@ -1,6 +1,6 @@
-//! Turns of busy nodes, as the driver of a real node takes them: one thread takes frames, link by
-//! link in turn, and then answers; two workers check signatures; links are held back while too much
-//! is asked of checks or the disk.
+//! Turns of busy nodes, as in the driver of the real node: one thread handles frames, link by link
+//! in turn, and then answers; two workers check signatures; links are held back while too many
+//! checks or reads are pending.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::world::World;
 use crate::protocol::{Input, LinkId};
 
 impl World {
-    /// Whether an input must wait until its node is done with others; it is kept then.
+    /// Whether an input must wait until its node is free; if so, it is queued.
     pub(super) fn must_wait(&mut self, node: usize, input: &Input) -> bool {
         let (now, Some(cpu)) = (self.now, &mut self.hosts[node].cpu) else { return false };
         match input {
@@ -31,7 +31,7 @@ impl World {
         }
     }
 
-    /// An input is handed to its node, which is busy with it for a while.
+    /// Charges an input to its node's processor.
     pub(super) fn charge(&mut self, node: usize, input: &Input) {
         let (now, Some(cpu)) = (self.now, &mut self.hosts[node].cpu) else { return };
         match input {
@@ -43,21 +43,21 @@ impl World {
         cpu.charge(now, bytes);
     }
 
-    /// How long a check takes that a node asks for now: that of the world, or what its workers
-    /// need.
+    /// How long a check that a node requests now takes: `usual`, or what the workers of a simulated
+    /// processor need.
     pub(super) fn check_takes(&mut self, node: usize, usual: Duration) -> Duration {
         let now = self.now;
         self.hosts[node].cpu.as_mut().map_or(usual, |cpu| cpu.check_done(now).since(now))
     }
 
-    /// A node asks for a read.
+    /// A node requests a read.
     pub(super) fn count_read(&mut self, node: usize) {
         if let Some(cpu) = &mut self.hosts[node].cpu {
             cpu.reading += 1;
         }
     }
 
-    /// A node's timer is due; says whether that must wait.
+    /// A node's timer is due. Returns whether the wake-up must wait.
     pub(super) fn wake_waits(&mut self, node: usize) -> bool {
         let (now, Some(cpu)) = (self.now, &mut self.hosts[node].cpu) else { return false };
         if cpu.is_idle(now) {
@@ -68,13 +68,13 @@ impl World {
         true
     }
 
-    /// Whether what comes to an end must wait in its inbox: its node is busy.
+    /// Whether chunks that arrive at a node must wait in the inbox because the node is busy.
     pub(super) fn is_busy(&self, node: usize) -> bool {
         let cpu = self.hosts[node].cpu.as_ref();
         cpu.is_some_and(|cpu| !cpu.is_idle(self.now) || cpu.is_congested())
     }
 
-    /// Something waits in an inbox of a node that has a processor; says whether it has one.
+    /// A chunk waits in an inbox. Returns whether the node has a simulated processor.
     pub(super) fn line_up(&mut self, node: usize, link: LinkId) -> bool {
         let Some(cpu) = &mut self.hosts[node].cpu else { return false };
         cpu.activate(link);
@@ -82,7 +82,7 @@ impl World {
         true
     }
 
-    /// Sees to it that what waits is taken.
+    /// Schedules a turn if any input waits.
     pub(super) fn plan_turn(&mut self, node: usize) {
         let (now, host) = (self.now, &mut self.hosts[node]);
         let start = host.start;
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// A node takes the next thing that waits.
+    /// A node takes the next waiting input.
     pub(super) fn turn(&mut self, node: usize, start: u32) {
         let host = &mut self.hosts[node];
         let Some(cpu) = host.cpu.as_mut().filter(|_| host.start == start) else { return };
@@ -105,7 +105,7 @@ impl World {
             return;
         }
         if cpu.free_at > self.now {
-            return self.plan_turn(node); // it was given something else meanwhile
+            return self.plan_turn(node); // it was given another input meanwhile
         }
         if std::mem::take(&mut cpu.woken) {
             self.wake_now(node);
@@ -128,7 +128,7 @@ impl World {
         self.plan_turn(node);
     }
 
-    /// Takes in the next frame of the link whose turn it is.
+    /// Takes in the next frame of the link whose turn it is. Returns whether there was one.
     fn take_frame(&mut self, node: usize) -> bool {
         let Some(mut cpu) = self.hosts[node].cpu.take() else { return false };
         let link = cpu.next_link(|link| {

@@ -1,4 +1,4 @@
-//! The world: nodes, links and disks under one event queue. The loop here is in the host of
+//! The world: nodes, links and disks under one event queue. The loop here stands in for
 //! sockets, threads and SQLite; the nodes and the adversaries are those of the real processes.
 
 use std::sync::Arc;
@@ -19,22 +19,23 @@ use crate::protocol::{Config, Down, Input, LinkId, Network, Output, Time};
 use crate::scenario::{Dice, Scenario};
 use crate::wire::Batch;
 
-/// How long a check takes in a worker: the measured 45 µs and a turn of the loop.
+/// How long a worker takes for a signature check: the measured 45 µs and a turn of the loop.
 const CHECK: Duration = Duration::from_micros(60);
 /// A node whose deadline has not moved is not woken again sooner than this: as in the driver.
 const WAKE_GAP: Duration = Duration::from_micros(200);
 
-/// Everything.
+/// The whole state of a simulated run.
 pub(super) struct World {
     pub now: Time,
     pub seed: u64,
     pub scenario: Scenario,
     pub network: Arc<Network>,
-    /// Node by key number.
+    /// Node number of each key of the network file, by the key's index there.
     pub numbers: Vec<u32>,
     pub config: Config,
     pub cast: Vec<Option<Spec>>,
-    /// Made once, and taken by the first start; a later one makes its own again.
+    /// Key pairs made for the first start of each node, which takes them; a later start derives its
+    /// own again.
     pub identities: Vec<Option<Identity>>,
     pub decoys: Vec<Batch>,
     pub queue: Queue<Event>,
@@ -46,11 +47,11 @@ pub(super) struct World {
     pub impairments: Impairments,
     pub recorder: Recorder,
     pub oracle: Oracle,
-    /// Events so far.
+    /// Number of events so far.
     pub events: u64,
-    /// The last one.
+    /// The last event.
     pub last: Option<Glimpse>,
-    /// Honest nodes that live, and those of them with a ready link.
+    /// Number of honest nodes that are up, and how many of them have a ready link.
     pub living: usize,
     pub linked: usize,
 }
@@ -62,24 +63,25 @@ impl World {
         words.unwrap_or_else(|| "nothing yet".into())
     }
 
-    /// When a node hears of something.
+    /// Schedules an input of a node after a delay.
     pub fn schedule(&mut self, node: usize, after: Duration, input: Input) {
         let start = self.hosts[node].start;
         let event = Event::Input { node: node as u32, start, input };
         self.queue.put(self.now.after(after), node as u32, event);
     }
 
-    /// The node of a member.
+    /// The node number of a member's key.
     pub fn node_of(&self, key: &PublicKey) -> Option<usize> {
         let number = self.network.index_of(key)?;
         self.numbers.get(number as usize).map(|node| *node as usize)
     }
 
-    /// Lets an event happen.
+    /// Processes an event.
     pub fn dispatch(&mut self, event: Event) {
         match event {
             Event::Input { node, start, input } => {
-                // A link that broke before its owner heard of it never was: nobody would end it.
+                // If a link broke before its owner was told of it, the owner never hears of it, as
+                // no event would end it.
                 let gone =
                     matches!(input, Input::LinkUp { link, .. } if self.ends.up(link).is_none());
                 if self.hosts[node as usize].start == start && !gone {
@@ -123,7 +125,7 @@ impl World {
         }
     }
 
-    /// Wakes a node, if its timer is still due.
+    /// Wakes a node if its timer is still due.
     pub(super) fn wake_now(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         host.wake = None;
@@ -133,7 +135,7 @@ impl World {
         }
     }
 
-    /// Hands an input to whatever runs at a host.
+    /// Hands an input to the node on a host, or queues it while the node is paused or busy.
     pub fn deliver(&mut self, node: usize, input: Input) {
         let host = &mut self.hosts[node];
         if host.paused {
@@ -145,7 +147,7 @@ impl World {
         }
     }
 
-    /// Hands it over now.
+    /// Hands an input over without waiting.
     pub(super) fn hand(&mut self, node: usize, input: Input) {
         self.charge(node, &input);
         let (now, host) = (self.now, &mut self.hosts[node]);
@@ -161,7 +163,7 @@ impl World {
         self.plan_turn(node);
     }
 
-    /// Carries out what a machine wants done, until it wants nothing.
+    /// Carries out the outputs of a node until there are none left.
     pub fn settle(&mut self, node: usize) {
         while let Some(act) = self.hosts[node].actor.as_mut().and_then(Actor::poll) {
             match act {
@@ -186,7 +188,7 @@ impl World {
         }
     }
 
-    /// Sees to it that a node is woken in time.
+    /// Makes sure that a node is woken in time.
     pub fn schedule_wake(&mut self, node: usize, woken: bool) {
         let host = &mut self.hosts[node];
         let Some(due) = host.deadline() else { return };
@@ -237,7 +239,7 @@ impl World {
         self.oracle.checkpoint(self.now, honest, &holds);
     }
 
-    /// A link's end is told that it is gone.
+    /// Takes a link's end down and tells its owner.
     pub fn lose(&mut self, end: LinkId) {
         let Some(owner) = self.take_down(end) else { return };
         self.deliver(owner, Input::LinkDown { link: end, cause: Down::Lost });

@@ -1,4 +1,4 @@
-//! What each author may keep on disk, and pruning of the rest.
+//! The disk share of each author, and pruning of what exceeds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use super::rows;
 use crate::crypto::PublicKey;
 use crate::wire::limits::{RECENT, WINDOW};
 
-/// What a batch takes on disk beside its body: header, ids, indices, in bytes; generous.
+/// Bytes that a batch takes on disk beside its body (header, ids, indices); a generous estimate.
 const ROW_COST: i64 = 512;
-/// Rows that one step of pruning touches at most, so that no commit becomes slow.
+/// Most rows that one step of pruning touches, so that no commit becomes slow.
 const STEP: usize = 256;
 
-/// How many bytes each author may take.
+/// Bytes that each author may use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shares {
     own: i64,
@@ -21,8 +21,8 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// The bytes of a store, shared evenly among the keys of the network; an eighth, or its even
-    /// share if that is more, is reserved for the node's own.
+    /// Divides the bytes of a store evenly among the keys of the network. The node's own author
+    /// gets an eighth if that is more than an even share, and the others divide the rest.
     pub(super) fn new(max_bytes: u64, keys: usize) -> Self {
         let keys = keys.max(1) as u64;
         let own = (max_bytes / keys).max(max_bytes / 8);
@@ -34,43 +34,45 @@ impl Shares {
 /// An author's row in `authors`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Author {
-    /// Its number in this store.
+    /// Number of the author in this store.
     pub(super) number: i64,
-    /// Highest slot held; 0 if none.
+    /// Highest slot held, or the floor if that is higher; 0 if neither.
     pub(super) newest: i64,
-    /// Everything up to this slot was held and its payload pruned, or lies in a hole below such.
+    /// Every slot up to this one was held and its payload pruned, or lies in a hole below such a
+    /// slot.
     pub(super) floor: i64,
-    /// The slot up to which the node knows of every hole; 0 if it never said.
+    /// The slot up to which the state machine knows of every hole; 0 if it has not reported any.
     pub(super) tip: i64,
     bytes: i64,
     gone: Option<(i64, i64)>,
-    /// The highest slot whose payload is pruned, but for late ones; `None` until it was looked for.
+    /// The highest slot whose payload is pruned, not counting slots that arrived late; `None` until
+    /// it was looked up.
     pruned: Option<i64>,
 }
 
-/// Of whom a step of pruning dropped payloads, or raised the floor.
+/// An author for whom a step of pruning dropped payloads or raised the floor.
 pub(super) struct Pruned {
     pub(super) key: PublicKey,
-    /// Its number in this store.
+    /// Number of the author in this store.
     pub(super) number: i64,
     pub(super) floor: i64,
     /// Whether the floor rose.
     pub(super) risen: bool,
 }
 
-/// The authors of a store, as its one writer knows them.
+/// The authors of a store, as cached by its only writer.
 pub(super) struct Authors {
     own: PublicKey,
     shares: Shares,
     known: BTreeMap<PublicKey, Author>,
-    /// Whose rows wait to be pruned.
+    /// Authors whose rows wait to be pruned.
     over: BTreeSet<PublicKey>,
-    /// Whose state is to be written down.
+    /// Authors whose state must be written.
     changed: BTreeSet<PublicKey>,
 }
 
 impl Authors {
-    /// Reads them.
+    /// Reads the authors from the database.
     pub(super) fn load(db: &Connection, own: PublicKey, shares: Shares) -> rusqlite::Result<Self> {
         let mut authors = Self {
             own,
@@ -83,7 +85,7 @@ impl Authors {
         Ok(authors)
     }
 
-    /// Reads them again, after a transaction that failed.
+    /// Reads the authors again, after a transaction that failed.
     pub(super) fn reload(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut query = db.prepare_cached(
             "SELECT key, number, newest, floor, bytes, gone_from, gone_to, tip FROM authors",
@@ -117,7 +119,7 @@ impl Authors {
         if self.is_own(key) { self.shares.own } else { self.shares.other }
     }
 
-    /// The key's row, made if there is none.
+    /// The key's row, inserted if there is none.
     pub(super) fn get(&mut self, db: &Connection, key: &PublicKey) -> rusqlite::Result<Author> {
         if let Some(author) = self.known.get(key) {
             return Ok(*author);
@@ -130,7 +132,7 @@ impl Authors {
         Ok(author)
     }
 
-    /// A batch was added: its slot, and the length of its body if that is kept.
+    /// Accounts for an added batch: its slot, and the length of its body if that is kept.
     pub(super) fn added(&mut self, key: &PublicKey, seq: i64, length: Option<i64>) {
         let share = self.share(key);
         if let Some(author) = self.known.get_mut(key) {
@@ -148,8 +150,8 @@ impl Authors {
         self.known.get(key).copied()
     }
 
-    /// The node knows of every hole up to this slot: the floor may pass those between slots that
-    /// are pruned already.
+    /// Sets the slot up to which the state machine knows of every hole. The floor may then pass
+    /// holes between slots that are pruned already.
     pub(super) fn set_tip(&mut self, key: &PublicKey, tip: i64) {
         if let Some(author) = self.known.get_mut(key)
             && author.tip != tip
@@ -162,7 +164,8 @@ impl Authors {
         }
     }
 
-    /// A row was set aside: whose it was, and the length of its body, if it had one.
+    /// Accounts for a row that was set aside: its author's number, and the length of its body if it
+    /// had one.
     pub(super) fn removed(
         &mut self,
         db: &Connection,
@@ -181,7 +184,8 @@ impl Authors {
         Ok(())
     }
 
-    /// Rows up to this one, which readers may not have seen, are forgotten.
+    /// Notes that a row which readers may not have seen was deleted; extends the author's range of
+    /// deleted rows.
     pub(super) fn forgot(&mut self, key: &PublicKey, row: i64) {
         if let Some(author) = self.known.get_mut(key) {
             let (from, to) = author.gone.unwrap_or((row, row));
@@ -190,7 +194,7 @@ impl Authors {
         }
     }
 
-    /// Writes down what changed since the last time.
+    /// Writes the authors that changed since the last call.
     pub(super) fn save(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut update = db.prepare_cached(
             "UPDATE authors SET newest = ?2, floor = ?3, bytes = ?4, gone_from = ?5, gone_to = ?6, \
@@ -210,7 +214,7 @@ impl Authors {
         !self.over.is_empty()
     }
 
-    /// One bounded step: the oldest payloads of one author that is over its share.
+    /// One bounded step: prunes the oldest payloads of one author that is over its share.
     pub(super) fn prune(&mut self, db: &Connection) -> rusqlite::Result<Option<Pruned>> {
         let Some(key) = self.over.pop_first() else { return Ok(None) };
         let share = self.share(&key);
@@ -228,8 +232,8 @@ impl Authors {
 }
 
 impl Author {
-    /// Drops bodies, oldest slot first, until the author is within its share; the newest slot's
-    /// stays.
+    /// Drops bodies, oldest slot first, until the author is within its share. Keeps the body of the
+    /// newest slot.
     fn prune_payloads(&mut self, db: &Connection, share: i64) -> rusqlite::Result<usize> {
         let mut oldest = db.prepare_cached(
             "SELECT row, length FROM batches WHERE author = ?1 AND seq > ?2 AND seq < ?3 \
@@ -250,9 +254,10 @@ impl Author {
         Ok(pruned)
     }
 
-    /// The floor is the highest pruned slot below which no payload is kept. It passes holes: slots
-    /// up to the lane's tip, whose payloads would be the next to go if they came. Above that a slot
-    /// that was never held may still come in its turn, and holds the floor back. Whether it rose.
+    /// Raises the floor to the highest pruned slot below which no payload is kept; returns whether
+    /// it rose. The floor passes holes up to the lane's tip, because payloads that arrived there
+    /// would be the next to be pruned. Above the tip, a slot that was never held may still arrive
+    /// in its turn and holds the floor back.
     fn raise_floor(&mut self, db: &Connection) -> rusqlite::Result<bool> {
         let lowest: Option<i64> = db
             .prepare_cached(
@@ -266,7 +271,7 @@ impl Author {
             .query_row([self.number, lowest.unwrap_or(i64::MAX)], |row| row.get(0))?;
         let pruned = pruned.unwrap_or(0);
         self.pruned = Some(pruned);
-        // The node takes nothing above its window, and so has its tip at least there.
+        // The node accepts no slot above its window, so its tip is at least `newest - WINDOW`.
         let passable = self.tip.max(self.newest - WINDOW.cast_signed());
         let before = self.floor;
         self.floor = self.floor.max(pruned.min(passable));
@@ -281,7 +286,7 @@ impl Author {
         Ok(self.floor > before)
     }
 
-    /// Deletes rows of pruned slots that are too old for anyone to ask what their ids were.
+    /// Deletes rows of pruned slots that are too old for any member to ask for their ids.
     fn delete_old(&mut self, db: &Connection) -> rusqlite::Result<usize> {
         let last = self.floor.min(self.newest - (WINDOW + RECENT).cast_signed());
         let mut oldest = db.prepare_cached(
@@ -298,7 +303,7 @@ impl Author {
                 self.gone = Some((from.min(*row), to.max(*row)));
             }
         }
-        // What readers were told of slots as old as that, and before rows that are gone too.
+        // Also delete gaps of slots as old as that, if they lie before deleted rows.
         db.prepare_cached("DELETE FROM gaps WHERE author = ?1 AND to_slot <= ?2 AND row <= ?3")?
             .execute([self.number, last, self.gone.map_or(0, |(_, to)| to)])?;
         Ok(found.len())

@@ -1,4 +1,4 @@
-//! Cursors: where a list or stream goes on.
+//! Cursors: the positions at which lists and streams resume.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,15 +7,15 @@ use thiserror::Error;
 
 use crate::crypto::{PublicKey, hex, parse_hex};
 
-/// The place after one row of a list: the row, in the order of commits, and a place in it. Valid in
-/// one generation of a store only. Prints as `<16 hex digits>-<row>-<index>`.
+/// The position after one row of a list: the row, in the order of commits, and an index in it.
+/// Valid only in one generation of a store. Displayed as `<16 hex digits>-<row>-<index>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
-    /// The store's generation, renewed after an unclean end.
+    /// Generation of the store, renewed after an unclean end.
     pub generation: [u8; 8],
-    /// The row, from 1; 0 is the place before the first row.
+    /// The row, from 1; 0 is the position before the first row.
     pub row: i64,
-    /// The place in the row: a message's index in its batch; 0 in the rejection log.
+    /// The index in the row: a message's index in its batch; 0 in the rejection log.
     pub index: u32,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// A text is not a cursor.
+/// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a cursor has the form <16 hex digits>-<row>-<index>, as in an earlier answer")]
 pub struct CursorError;
@@ -40,43 +40,44 @@ impl FromStr for Cursor {
         let row = part()?.parse().map_err(|_| CursorError)?;
         let index = part()?.parse().map_err(|_| CursorError)?;
         let cursor = Self { generation, row, index };
-        // One cursor, one text: no signs, no leading zeros.
+        // Each cursor has exactly one text form: no signs, no leading zeros.
         if row >= 0 && cursor.to_string() == text { Ok(cursor) } else { Err(CursorError) }
     }
 }
 
-/// Slots of an author that this node does not hold and has given up: pruned by others as far as
-/// could be asked, or void. If they come all the same their messages are told.
+/// Slots of an author that this node does not hold and has given up: void, or pruned by every
+/// member that could be asked. If they arrive later, their messages are delivered like any others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneGap {
-    /// Whose.
+    /// Key of the author.
     pub author: PublicKey,
-    /// First slot.
+    /// First slot given up.
     pub from: u64,
-    /// Last slot.
+    /// Last slot given up.
     pub to: u64,
-    /// The place after it.
+    /// The cursor after this gap.
     pub cursor: Cursor,
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// The rows, in the order of commits.
     pub rows: Vec<T>,
-    /// Slots that nobody need wait for, in the order of commits: each belongs before the first row
-    /// whose cursor is higher. None in the rejection log.
+    /// Slots that readers need not wait for, in the order of commits. Each gap belongs before the
+    /// first row with a higher cursor. Always empty for the rejection log.
     pub gaps: Vec<LaneGap>,
-    /// Where to go on, also when there is no row.
+    /// Cursor for the next page, also set when the page has no row.
     pub next: Cursor,
-    /// Why rows may be missing between the cursor asked for and the rows of this page.
+    /// Why rows may be missing between the query's cursor and the rows of this page.
     pub gap: Option<String>,
-    /// Whether the page ended at a limit: there may be more at once, even if this page has no row.
+    /// Whether the page ended at a limit, so that more rows may be available now, even if it has no
+    /// row.
     pub more: bool,
 }
 
 /// The cursor that a page starts after, and why rows before it may be missing. `last` is the
-/// highest row that this generation has given out.
+/// highest row number used so far.
 pub(super) fn start(
     after: Option<Cursor>,
     generation: [u8; 8],

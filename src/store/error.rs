@@ -1,4 +1,4 @@
-//! Why a store cannot be opened or asked.
+//! Errors of the store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,121 +6,121 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use thiserror::Error;
 
-/// Why a store cannot be opened or asked. Each names the file or folder, and the way out if there
-/// is one.
+/// Why a store cannot be opened or queried. Each error names the file or folder, and a remedy if
+/// there is one.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The folder or a file in it cannot be used.
     #[error("cannot use {}: {error}", path.display())]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         error: io::Error,
     },
-    /// Something else is where the folder should be.
+    /// The path of the data folder is not a folder.
     #[error("the data folder {} is a file; give a folder, or a name that is free", path.display())]
     NoFolder {
-        /// What is there.
+        /// Path of what is there instead.
         path: PathBuf,
     },
-    /// Another process has the folder.
+    /// Another process has locked the folder.
     #[error(
         "the data folder {} is in use by another loyal process; stop that one, or choose another folder",
         dir.display()
     )]
     Locked {
-        /// Which folder.
+        /// Path of the data folder.
         dir: PathBuf,
     },
-    /// Another program has locked the database, or every connection is taken for too long.
+    /// Another program has locked the database, or all connections stayed in use for too long.
     #[error("{} is locked by another program; close that and try again", path.display())]
     Busy {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
     },
-    /// There is no database.
+    /// The folder holds no database.
     #[error("there is no {}; no node has kept its data in that folder", path.display())]
     Missing {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
     },
-    /// It belongs to another network.
+    /// The database belongs to another network.
     #[error(
         "{} belongs to network {found}, not to {wanted}; choose another data folder", path.display()
     )]
     OtherNetwork {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// The network that it belongs to.
+        /// Id of the network that it belongs to.
         found: String,
-        /// The network asked for.
+        /// Id of the network that was asked for.
         wanted: String,
     },
-    /// It belongs to a node with another key.
+    /// The database belongs to a node with another key.
     #[error(
         "{} belongs to the node with key {found}, not to {wanted}; choose another data folder or key",
         path.display()
     )]
     OtherKey {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
         /// The key that it belongs to.
         found: String,
-        /// The key asked for.
+        /// The key that was asked for.
         wanted: String,
     },
-    /// A newer program wrote it.
+    /// A newer program wrote the database.
     #[error(
         "{} has format {found}, and this program reads up to {known}; use the newer program",
         path.display()
     )]
     Newer {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Its format.
+        /// Format of the database.
         found: i64,
-        /// The newest format known.
+        /// The format that this program reads.
         known: i64,
     },
-    /// An older program wrote it, whose statements this one cannot check.
+    /// An older program wrote the database; this one cannot check its statements.
     #[error(
         "{} has format {found}, of an older version, and this program reads format {known}; start with a new data folder, or use the older program", path.display()
     )]
     Older {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Its format.
+        /// Format of the database.
         found: i64,
-        /// The format known.
+        /// The format that this program reads.
         known: i64,
     },
-    /// It is no database, or not one of ours, or damaged. It was left as it is.
+    /// The file is not a database, not one of ours, or damaged. It was left unchanged.
     #[error(
         "{} cannot be used and was left as it is: {why}; move it away or restore a copy",
         path.display()
     )]
     Corrupt {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
         /// What is wrong.
         why: String,
     },
-    /// No room.
+    /// The disk is full.
     #[error("no room to write {}; free some space", path.display())]
     Full {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
     },
     /// SQLite failed in another way.
     #[error("{}: {error}", path.display())]
     Sqlite {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// How.
+        /// The error of SQLite.
         error: rusqlite::Error,
     },
-    /// The store is closed.
+    /// The store was closed.
     #[error("the store is closed")]
     Closed,
 }
@@ -134,12 +134,13 @@ impl StoreError {
         Self::Corrupt { path: path.to_owned(), why: why.into() }
     }
 
-    /// What a failure of SQLite means for whoever has to mend it.
+    /// Turns an error of SQLite into one that tells an operator what to do.
     pub(super) fn sqlite(path: &Path, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            // SQLite's plain error: our statements are fixed, so a table or a column is missing.
+            // `Unknown` is SQLite's generic error. Our statements are fixed, so a table or column
+            // is missing.
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown) => {
                 Self::Corrupt { path, why: error.to_string() }
             }
@@ -151,7 +152,7 @@ impl StoreError {
                 }
             }
             Some(_) => Self::Sqlite { path, error },
-            // A row that does not hold what it must, or a table that is not there.
+            // A row holds a value of the wrong kind, or is missing.
             None => match error {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::InvalidColumnType(..)

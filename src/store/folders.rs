@@ -1,22 +1,22 @@
-//! Folders that are made before it is known whether anything comes of them.
+//! Folders that are created before it is known whether anything will be written there.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The folders that were made for a run. Those that are empty in the end go again, so that what is
-/// refused leaves nothing behind.
+/// The folders that were created for a run. Those that are still empty are removed on drop, so that
+/// a refused run leaves nothing behind.
 #[derive(Debug, Default)]
 #[must_use = "what is empty goes when this is dropped"]
 pub struct Made {
-    /// The deepest last.
+    /// The folders, deepest last.
     folders: Vec<PathBuf>,
 }
 
 impl Made {
-    /// Makes a folder and those above it that are not there.
+    /// Creates a folder and its missing parents.
     ///
     /// # Errors
-    /// When it is no folder, or cannot be made; what was made on the way goes again.
+    /// When the path is not a folder or cannot be created; what was created is removed again.
     pub fn folder(path: &Path) -> io::Result<Self> {
         if path.exists() && !path.is_dir() {
             return Err(io::Error::new(
@@ -35,16 +35,16 @@ impl Made {
         Ok(made)
     }
 
-    /// The same of a folder that something will be written into, which is tried.
+    /// Like [`Made::folder`], but also tries to write a file there.
     ///
     /// # Errors
-    /// As above; and when nothing can be written there.
+    /// As for [`Made::folder`], and when the file cannot be written.
     pub fn writable(path: &Path) -> io::Result<Self> {
         let made = Self::folder(path)?;
         let probe = path.join(format!(".probe.{}", std::process::id()));
         std::fs::write(&probe, "probe").and_then(|()| std::fs::remove_file(&probe)).inspect_err(
             |_| {
-                // A full disk takes the name and not what is in it.
+                // On a full disk the file may be created but not written.
                 let _ = std::fs::remove_file(&probe);
             },
         )?;
@@ -55,7 +55,7 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         for folder in self.folders.iter().rev() {
-            // One that holds something by now stays, and so do those above it.
+            // A folder that is no longer empty stays, and so do those above it.
             if std::fs::remove_dir(folder).is_err() {
                 return;
             }

@@ -1,8 +1,8 @@
-//! Frames in the rejection log: how many bytes of them are kept, and whose go first.
+//! Frames in the rejection log: how many of their bytes are kept, and which are dropped first.
 //!
-//! Rows are many and short, frames are not. Each kind of blame has a share of its own: whoever
-//! sends what is nobody's fault all day long, which earns no ban, pushes out no frame that proves a
-//! lie.
+//! Rows are short, but frames may be long. Each kind of blame has a share of its own, so that a
+//! peer which keeps sending what is nobody's fault, and is never banned for it, cannot displace
+//! frames that prove a lie.
 
 use std::collections::VecDeque;
 
@@ -11,11 +11,10 @@ use rusqlite::Connection;
 use super::rows;
 use crate::protocol::{Blame, Reason};
 
-/// Bytes of frames that are kept of rejections that blame a link, an author, and nobody: 64 MiB in
-/// all.
+/// Bytes of frames kept for rejections that blame a link, an author, and nobody; 64 MiB in all.
 const SHARES: [u64; 3] = [32 << 20, 16 << 20, 16 << 20];
 
-/// A frame in a row.
+/// A frame stored in a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Framed {
     pub(super) row: i64,
@@ -23,7 +22,7 @@ pub(super) struct Framed {
     pub(super) bytes: u64,
 }
 
-/// The frames that are kept, oldest first.
+/// The stored frames by share, oldest first.
 #[derive(Debug)]
 pub(super) struct Frames {
     shares: [u64; 3],
@@ -38,7 +37,7 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// Looks at what is there.
+    /// Reads which rows have frames, and their lengths.
     pub(super) fn load(db: &Connection) -> rusqlite::Result<Self> {
         let mut frames = Self::default();
         let mut query = db.prepare(
@@ -58,8 +57,8 @@ impl Frames {
         self.kept[share].push_back(framed);
     }
 
-    /// Drops the oldest frames for which there is no room beside new ones, which are written
-    /// already; nothing of it counts before it is committed.
+    /// Drops the oldest frames that exceed a share together with the new ones, which are already
+    /// written. The cache changes only in [`Frames::committed`].
     pub(super) fn drop_oldest(&self, db: &Connection, new: &[Framed]) -> rusqlite::Result<()> {
         let mut statement =
             db.prepare_cached("UPDATE rejections SET bytes = NULL WHERE row = ?1")?;
@@ -77,7 +76,7 @@ impl Frames {
         Ok(())
     }
 
-    /// New frames are committed, and the log begins with row `first`.
+    /// Updates the cache: the new frames are committed, and the log now begins with row `first`.
     pub(super) fn committed(&mut self, new: &[Framed], first: i64) {
         new.iter().for_each(|framed| self.add(*framed));
         for (number, most) in self.shares.into_iter().enumerate() {
@@ -89,7 +88,7 @@ impl Frames {
         }
     }
 
-    /// With other shares.
+    /// Sets other shares.
     #[cfg(test)]
     pub(super) fn limit(&mut self, shares: [u64; 3]) {
         self.shares = shares;

@@ -1,4 +1,4 @@
-//! The handle of a node's store, and its two threads.
+//! The handle of a node's store, which owns its two threads.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,16 +21,16 @@ use crate::diagnostics::Folds;
 use crate::protocol::{Durability, Input, Network, Record, Restored, Token};
 use crate::wire::BatchId;
 
-/// Lines of the rejection log that may wait; what comes on top is only counted.
+/// Lines of the rejection log that may wait; further ones are only counted.
 const MAX_LINES: usize = 4096;
 
-/// Bounds of a store.
+/// Limits of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of batches, of all authors together; each has an even share, the node's own at least
-    /// an eighth.
+    /// Bytes of batches of all authors together. The node's own author gets an even share, at least
+    /// an eighth; the others divide the rest evenly.
     pub max_bytes: u64,
-    /// Rows of the rejection log, at least 1.
+    /// Most rows of the rejection log, at least 1.
     pub max_rejections: u64,
 }
 
@@ -47,8 +47,8 @@ struct Question {
     id: Option<BatchId>,
 }
 
-/// The store of a running node. While it lives no other process can open the folder. Dropping it
-/// writes what was handed in, as [`Store::close`] does, but does not count as a clean end.
+/// The store of a running node. While it exists no other process can open the folder. Dropping it
+/// writes all accepted records, as [`Store::close`] does, but does not count as a clean end.
 pub struct Store {
     commands: Option<Arc<Sender<Command>>>,
     questions: Option<Sender<Question>>,
@@ -57,15 +57,16 @@ pub struct Store {
     commits: watch::Receiver<u64>,
     reader: Reader,
     health: Health,
-    // Last: the folder is free when everything else has ended.
+    // Last field: the lock is released once everything else has ended.
     _lock: File,
 }
 
 impl Store {
-    /// Locks the folder, opens its database (made if there is none) and reads what a start needs.
+    /// Locks the folder, opens its database (creating it if there is none) and reads the state that
+    /// a node starts from. `answer` receives the answers to all requests.
     ///
     /// # Errors
-    /// See [`StoreError`]; a database that is not what it should be is left as it is.
+    /// See [`StoreError`]; a database that is refused is left unchanged.
     pub fn open(
         dir: &Path,
         network: &Network,
@@ -146,9 +147,9 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a record; answered by `Written` once it is as safe as asked for, or by `WriteFailed`.
-    /// Never blocks; what waits is bounded by the caller, see [`Store::queue_len`]. Records are
-    /// committed in the order given, but for lines of the rejection log, which wait for the
+    /// Writes a record; answered by `Written` once it is as durable as asked for, or by
+    /// `WriteFailed`. Never blocks; the caller bounds what waits, see [`Store::queue_len`]. Records
+    /// are committed in the order given, except for lines of the rejection log, which wait for the
     /// rest.
     pub fn write(&self, token: Token, record: Record, durability: Durability) {
         let command = match record {
@@ -173,8 +174,8 @@ impl Store {
         }
     }
 
-    /// Fetches a batch: of that id, or else the slot's first; answered by `Read`. It finds what was
-    /// answered with `Written` before.
+    /// Reads a batch: the one with this id, or else the slot's first; answered by `Read`. It finds
+    /// every batch whose write was answered with `Written` before.
     pub fn read(&self, token: Token, author: PublicKey, seq: u64, id: Option<BatchId>) {
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         let question = Question { token, author, seq, id };
@@ -184,15 +185,16 @@ impl Store {
         }
     }
 
-    /// Keeps how far the wall clock is ahead of the node's, in microseconds: the node's times are
-    /// by its own, and whoever reads the folder later has the other. See [`Reader::node_time`].
+    /// Stores how far the wall clock is ahead of the node's clock, in microseconds. Times in the
+    /// store are by the node's clock, while those who read the folder later have the wall clock.
+    /// See [`Reader::node_time`].
     pub fn clock_stepped(&self, ahead: i64) {
         if let Some(queue) = &self.commands {
-            let _ = queue.send(Command::ClockStepped(ahead)); // a writer that is gone keeps nothing
+            let _ = queue.send(Command::ClockStepped(ahead)); // no effect if the writer has ended
         }
     }
 
-    /// A counter that grows with every commit that added messages or lines of the rejection log.
+    /// A counter that grows with every commit that readers of messages, gaps or rejections may see.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.clone()
     }
@@ -202,33 +204,32 @@ impl Store {
         self.reader.clone()
     }
 
-    /// Whether its threads and files are as they should be.
+    /// The health of the store's threads and files.
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// Records and reads that are not answered yet.
+    /// Number of records and reads that are not answered yet.
     pub fn queue_len(&self) -> usize {
         self.shared.queued.load(Ordering::Relaxed)
     }
 
-    /// Writes what was handed in, syncs, and marks the end as a clean one. Blocks until that is
-    /// done.
+    /// Writes all accepted records, syncs, and marks the end as clean. Blocks until that is done.
     pub fn close(mut self) {
         self.stop_reading();
         if let Some(queue) = &self.commands {
-            // If the writer is gone there is nothing to close.
+            // If the writer has ended there is nothing to close.
             let _ = queue.send(Command::Close);
         }
     }
 
-    /// Turns of the writer's loop so far.
+    /// Number of turns of the writer's loop so far.
     #[cfg(test)]
     pub(super) fn turns(&self) -> usize {
         self.shared.turns.load(Ordering::Relaxed)
     }
 
-    /// Lets the database grow to so many pages: a full disk.
+    /// Limits the database to this many pages, to simulate a full disk.
     #[cfg(test)]
     pub(crate) fn limit_pages(&self, pages: u32) {
         let queue = self.commands.as_ref().expect("open");
@@ -237,8 +238,8 @@ impl Store {
 }
 
 impl Store {
-    /// Ends the reading thread and gives up idle connections: the last connection to close is then
-    /// the writer's, which leaves one file behind, with nothing beside it.
+    /// Ends the reading thread and closes idle connections. The writer's connection is then the
+    /// last to close, so SQLite merges and removes the files beside the database.
     fn stop_reading(&mut self) {
         self.questions = None;
         join(self.threads.drain(1..)); // the writer's thread is the first

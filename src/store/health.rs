@@ -1,4 +1,4 @@
-//! Whether a store does its work, seen from outside.
+//! Whether a store works, as seen from other threads.
 
 use std::fs;
 use std::io;
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use super::schema;
 use crate::diagnostics::{Folds, Pulse};
 
-/// One commit or read that takes longer is stuck: ten times what a slow disk takes.
+/// A commit or read that takes longer is stuck: ten times what a slow disk takes.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// After a failure so long without another all is well again: where one page is damaged some reads
-/// fail and others do not.
+/// A success counts as recovery only this long after the last failure: where one page is damaged,
+/// some reads fail and others do not.
 const CALM: Duration = Duration::from_secs(10);
-/// A failure so long ago says nothing of now: it may be that nobody wrote or read since.
+/// A failure this long ago is no longer reported: nothing may have been written or read since.
 const STALE: Duration = Duration::from_secs(60);
 
 /// A view of a store's threads and files. Cheap to clone.
@@ -31,35 +31,36 @@ struct Inner {
     reader: Pulse,
     writes: Mutex<Outcomes>,
     reads: Mutex<Outcomes>,
-    /// The files that are written, and what they were when they were opened: device and inode.
+    /// The files that are written, and the device and inode of each when it was opened.
     files: Vec<(PathBuf, (u64, u64))>,
 }
 
-/// How writes or reads end.
+/// Outcomes of writes, or of reads.
 #[derive(Debug, Default)]
 struct Outcomes {
-    /// When the last failed, and why; forgotten once one was good after it.
+    /// Time and cause of the last failure; `None` once a success has ended it.
     failed: Option<(Instant, String)>,
     count: u64,
-    /// Lines about it: whether it failed.
+    /// Folds the log lines about failures (`true`) and recoveries (`false`).
     said: Folds<bool>,
 }
 
 impl Outcomes {
-    /// One failed; how many a line is to be written for now, this one included.
+    /// Counts a failure; returns the number that a log line must now report, if one is due.
     fn failed(&mut self, why: String, now: Instant) -> Option<u64> {
         self.failed = Some((now, why));
         self.count = self.count.saturating_add(1);
         self.said.add(true, 1, now)
     }
 
-    /// Why the last one failed, if that still says something.
+    /// Cause of the last failure, unless it is older than [`STALE`].
     fn why(&self, now: Instant) -> Option<&str> {
         let (at, why) = self.failed.as_ref()?;
         (now.saturating_duration_since(*at) < STALE).then_some(why)
     }
 
-    /// One was good; how many failed before, if that is over and a line is to be written.
+    /// Notes a success; returns the number of failures before it if they are over and a log line is
+    /// due.
     fn good(&mut self, now: Instant) -> Option<u64> {
         let (at, _) = self.failed.as_ref()?;
         if now.saturating_duration_since(*at) < CALM {
@@ -76,10 +77,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 impl Health {
-    /// Of the database at that path, which is open.
+    /// Health of the open database at this path.
     pub(super) fn of(database: &Path) -> io::Result<Self> {
         let files = [database.to_owned(), schema::wal(database)];
-        // The log is there as soon as something was written.
+        // The write-ahead log exists once something was written.
         let held = files.into_iter().filter(|path| path.exists());
         let held = held.map(|path| identity(&path).map(|identity| (path, identity)));
         let files = held.collect::<io::Result<_>>()?;
@@ -96,8 +97,8 @@ impl Health {
         &self.inner.reader
     }
 
-    /// A commit was good, or failed: whoever writes says so in the log. Gives how many failed, if
-    /// that is over and worth a line.
+    /// Notes the outcome of a commit; the caller logs failures. Returns how many failed before, if
+    /// that is over and a log line is due.
     pub(super) fn wrote(&self, result: Result<(), String>) -> Option<u64> {
         let mut writes = self.inner.writes.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
@@ -109,8 +110,8 @@ impl Health {
         }
     }
 
-    /// A read was good, or failed; says so in the log, though not each time: whoever asks decides
-    /// how often that is.
+    /// Notes the outcome of a read and logs it. Lines are folded, because clients decide how often
+    /// they read.
     pub(super) fn read(&self, result: Result<(), String>) {
         let mut reads = self.inner.reads.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
@@ -127,14 +128,14 @@ impl Health {
         }
     }
 
-    /// The file that is not where it was any more: removed, moved or replaced, so that nothing
-    /// that is written would be there at the next start.
+    /// The file that was removed, moved or replaced, if any: what is written now would be missing
+    /// at the next start.
     pub(super) fn lost(&self) -> Option<&Path> {
         let moved = |(path, was): &&(PathBuf, (u64, u64))| identity(path).ok() != Some(*was);
         self.inner.files.iter().find(moved).map(|(path, _)| &**path)
     }
 
-    /// What keeps the store from its work, in words; `None` if nothing does. Looks at the disk.
+    /// What is wrong with the store, as text; `None` if nothing is. Looks at the disk.
     pub fn trouble(&self) -> Option<String> {
         let Inner { writer, reader, .. } = &*self.inner;
         for (name, pulse) in [("writes", writer), ("reads", reader)] {

@@ -1,4 +1,4 @@
-//! Holes: slots up to a lane's tip that are not held; and what readers are told of those that are
+//! Holes: slots up to a lane's tip that are not held. Gaps: what readers are told of slots that are
 //! given up.
 
 use rusqlite::{Connection, OptionalExtension as _};
@@ -9,11 +9,11 @@ use crate::crypto::PublicKey;
 use crate::protocol::Hole;
 use crate::wire::limits::MAX_HOLES;
 
-/// Gaps of an author that are kept at most.
+/// Most gaps kept of one author.
 const MAX_GAPS: i64 = 4096;
 
-/// Keeps a lane's tip and its holes, in place of those that are kept; tells readers of holes that
-/// are gone.
+/// Stores a lane's tip and its holes in place of the earlier ones; adds gaps for holes that are now
+/// given up.
 pub(super) fn put(
     db: &Connection,
     authors: &mut Authors,
@@ -34,7 +34,7 @@ pub(super) fn put(
     change(db, known.number, &before, holes)
 }
 
-/// The holes of an author that are kept, ascending.
+/// The stored holes of an author, ascending.
 fn kept(db: &Connection, author: i64) -> rusqlite::Result<Vec<Hole>> {
     db.prepare_cached(
         "SELECT from_slot, to_slot, gone FROM holes WHERE author = ?1 ORDER BY from_slot",
@@ -46,13 +46,13 @@ fn kept(db: &Connection, author: i64) -> rusqlite::Result<Vec<Hole>> {
     .collect()
 }
 
-/// Writes the holes of an author in place of those that are kept.
+/// Stores the holes of an author in place of the earlier ones.
 pub(super) fn replace(db: &Connection, author: i64, holes: &[Hole]) -> rusqlite::Result<()> {
     change(db, author, &kept(db, author)?, holes.to_vec())
 }
 
-/// Writes what is new of an author's holes, and deletes what is not among them any more: a lane may
-/// have thousands, and a slot that comes changes one.
+/// Writes an author's new holes and deletes those that are gone. Only differences are written: a
+/// lane may have thousands of holes, and an arriving slot changes one.
 fn change(db: &Connection, author: i64, before: &[Hole], holes: Vec<Hole>) -> rusqlite::Result<()> {
     let holes = few(holes);
     let mut delete = db.prepare_cached("DELETE FROM holes WHERE author = ?1 AND from_slot = ?2")?;
@@ -69,8 +69,8 @@ fn change(db: &Connection, author: i64, before: &[Hole], holes: Vec<Hole>) -> ru
     Ok(())
 }
 
-/// At most [`MAX_HOLES`]: the last stands for all those after it, though it may claim that slots
-/// are missing which are held.
+/// Limits holes to [`MAX_HOLES`]: the last one then covers all those after it, and may claim that
+/// slots are missing which are held.
 fn few(mut holes: Vec<Hole>) -> Vec<Hole> {
     if let Some(end) = holes.last().map(|hole| hole.to)
         && holes.len() > MAX_HOLES
@@ -83,7 +83,7 @@ fn few(mut holes: Vec<Hole>) -> Vec<Hole> {
     holes
 }
 
-/// The floor of an author has risen: holes up to it count as pruned, and readers are told.
+/// Handles a floor that has risen: holes up to it count as pruned, and readers are told by gaps.
 pub(super) fn pass(
     db: &Connection,
     authors: &mut Authors,
@@ -109,7 +109,7 @@ pub(super) fn pass(
         .map(|_| ())
 }
 
-/// Tells readers of slots that they need not wait for, but for those that they were told of before.
+/// Adds gaps for slots that readers need not wait for, except those that have one already.
 fn tell(
     db: &Connection,
     authors: &mut Authors,
@@ -120,7 +120,7 @@ fn tell(
     let number = authors.get(db, author)?.number;
     let told: Vec<(i64, i64)> = db
         .prepare_cached(
-            // They do not overlap: only the last that begins below may reach up to there.
+            // Gaps do not overlap: of those that begin below, only the last may reach so far.
             "SELECT from_slot, to_slot FROM gaps WHERE author = ?1 AND from_slot <= ?3 \
              AND from_slot >= ifnull((SELECT max(from_slot) FROM gaps \
              WHERE author = ?1 AND from_slot <= ?2), ?2) AND to_slot >= ?2 ORDER BY from_slot",
@@ -139,7 +139,7 @@ fn tell(
     Ok(())
 }
 
-/// Drops what readers were told longest ago, beyond what is kept.
+/// Deletes the oldest gaps above [`MAX_GAPS`].
 fn trim_gaps(
     db: &Connection,
     authors: &mut Authors,
@@ -175,8 +175,8 @@ fn insert(db: &Connection, author: i64, from: i64, to: i64) -> rusqlite::Result<
     .map(|_| ())
 }
 
-/// What is missing of an author's slots above `floor`, up to `base`: what its holes say, and with
-/// `scan` all else that is not held; less what is held.
+/// The missing slots of an author above `floor` and up to `base`: those in its stored holes, and
+/// with `scan` all others, minus the slots that are held.
 pub(super) fn missing(
     db: &Connection,
     author: i64,
@@ -207,7 +207,7 @@ pub(super) fn missing(
     Ok(few(holes))
 }
 
-/// Adds those slots of a hole that are not held.
+/// Appends the slots of a hole that are not held.
 fn less_held(
     db: &Connection,
     author: i64,
@@ -215,7 +215,7 @@ fn less_held(
     holes: &mut Vec<Hole>,
 ) -> rusqlite::Result<()> {
     let mut add = |from: u64, to: u64| {
-        let full = holes.len() > MAX_HOLES; // those are joined in the end
+        let full = holes.len() > MAX_HOLES; // `few` joins those in the end
         match holes.last_mut() {
             _ if from > to => {}
             Some(last) if full => last.to = to,

@@ -14,49 +14,50 @@ use crate::crypto::{Identity, KeyFileError, decode_pem, encode_pem, is_encrypted
 /// Longest key file, in bytes.
 const MAX_LEN: u64 = 64 << 10;
 
-/// Why a key file cannot be written or used. Each names the file, and the way out if there is one.
+/// Why a key file cannot be written or used. Each error names the file, and a remedy if there is
+/// one.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// The file system says no.
+    /// The file system refuses.
     #[error("cannot use key file {}: {error}", path.display())]
     Io {
-        /// The key file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         error: io::Error,
     },
-    /// There is something already where the key should be written.
+    /// There is already something at the path of the new key.
     #[error("{} exists already, and a key is never overwritten; choose another name", path.display())]
     Exists {
-        /// The file.
+        /// Path of what is there.
         path: PathBuf,
     },
-    /// Others than the owner can read it.
+    /// Others than the owner can use the file.
     #[error(
         "key file {} can be used by others (mode {mode:04o}); run: chmod 600 {}", path.display(),
         path.display()
     )]
     Open {
-        /// The key file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Its mode.
+        /// Permission bits of the file.
         mode: u32,
     },
-    /// Its text is no key that we can use, or the passphrase is wrong or missing.
+    /// The file holds no key that we can use, or the passphrase is wrong or missing.
     #[error("key file {}: {error}", path.display())]
     Unreadable {
-        /// The key file.
+        /// Path of the key file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with its text.
         error: KeyFileError,
     },
-    /// Another process uses it.
+    /// Another process has locked the file.
     #[error(
         "key file {} is in use by another loyal process; stop that one: two nodes must never share a key",
         path.display()
     )]
     Locked {
-        /// The key file.
+        /// Path of the key file.
         path: PathBuf,
     },
 }
@@ -67,7 +68,7 @@ impl KeyError {
     }
 }
 
-/// Keeps other processes off a key as long as it lives.
+/// Lock on a key file; keeps other processes from using the key until it is dropped.
 #[derive(Debug)]
 pub struct KeyLock {
     _file: File,
@@ -77,7 +78,7 @@ pub struct KeyLock {
 /// folder.
 ///
 /// # Errors
-/// [`KeyError::Exists`] if there is anything at that path, which is then left as it is.
+/// [`KeyError::Exists`] if there is anything at that path, which is then left unchanged.
 pub fn write(path: &Path, identity: &Identity, passphrase: Option<&str>) -> Result<(), KeyError> {
     let pem = encode_pem(identity, passphrase)
         .map_err(|error| KeyError::Unreadable { path: path.to_owned(), error })?;
@@ -95,13 +96,14 @@ pub fn write(path: &Path, identity: &Identity, passphrase: Option<&str>) -> Resu
         .and_then(|()| file.sync_all())
         .and_then(|()| File::open(folder)?.sync_all());
     written.map_err(|error| {
-        // Half a key is worse than none; if it cannot be removed either, the first error matters.
+        // A partial key is worse than none. If it cannot be removed either, the first error matters
+        // more.
         let _ = std::fs::remove_file(path);
         KeyError::io(path, error)
     })
 }
 
-/// Reads a key file; `passphrase` is asked only if the key is encrypted.
+/// Reads a key file; `passphrase` is called only if the key is encrypted.
 ///
 /// # Errors
 /// See [`KeyError`]; a file that its group or others can use is refused.
@@ -119,7 +121,7 @@ pub fn read(
     if meta.len() > MAX_LEN {
         return Err(io(io::Error::other("it is too long to be a key")));
     }
-    // Room for all of it at once: a buffer that grows would leave copies behind.
+    // Reserved at once: a buffer that grows would leave copies of the key behind.
     let mut pem = Zeroizing::new(String::with_capacity(MAX_LEN as usize + 1));
     file.take(MAX_LEN).read_to_string(&mut pem).map_err(io)?;
     let passphrase = if is_encrypted(&pem) { Some(passphrase().map_err(io)?) } else { None };
@@ -127,10 +129,11 @@ pub fn read(
         .map_err(|error| KeyError::Unreadable { path: path.to_owned(), error })
 }
 
-/// Locks a key file (flock), by whichever name it is reached. The lock ends with the process.
+/// Locks a key file (flock), whichever path it is reached by. The lock ends with the process at the
+/// latest.
 ///
 /// # Errors
-/// [`KeyError::Locked`] if another process, or this one, has it.
+/// [`KeyError::Locked`] if another process, or this one, holds the lock.
 pub fn lock(path: &Path) -> Result<KeyLock, KeyError> {
     let file = open(path)?;
     match file.try_lock() {
@@ -140,7 +143,7 @@ pub fn lock(path: &Path) -> Result<KeyLock, KeyError> {
     }
 }
 
-/// Opens a plain file for reading; never waits, whatever it is.
+/// Opens a regular file for reading; never blocks, whatever kind of file it is.
 fn open(path: &Path) -> Result<File, KeyError> {
     let io = |error| KeyError::io(path, error);
     let flags = OFlags::NONBLOCK.bits().cast_signed();

@@ -1,5 +1,5 @@
-//! The rejection log's queue: it never makes a batch wait, and a flood of rejections is counted
-//! where it cannot be written line by line.
+//! The queue of the rejection log. It never makes a batch wait, and rejections that arrive faster
+//! than lines can be written are only counted.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,12 +10,12 @@ use super::rows;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{CountsAs, Network, Reason, Rejection, Time, Token};
 
-/// Lines that one commit writes at most.
+/// Most lines that one commit writes, not counting summaries.
 const STEP: usize = 128;
-/// Lines over the limit that one commit drops at most.
+/// Most lines over the limit that one commit deletes.
 const DROP_STEP: i64 = 2048;
 
-/// What stands for lines that were not kept one by one.
+/// A line that is only counted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Overflow {
     pub(super) at: Time,
@@ -25,10 +25,10 @@ pub(super) struct Overflow {
     pub(super) count: u64,
 }
 
-/// What lines must have in common to be added up.
+/// What counted lines must have in common to be added up.
 type Kind = (Reason, Option<PublicKey>, CountsAs);
 
-/// The log, as the writer knows it.
+/// The rejection log, as cached by the writer.
 pub(super) struct Log {
     names: BTreeMap<PublicKey, String>,
     max_rows: i64,
@@ -41,7 +41,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Looks at what is there.
+    /// Reads the extent of the log and its frames.
     pub(super) fn load(
         db: &Connection,
         network: &Network,
@@ -63,12 +63,12 @@ impl Log {
         })
     }
 
-    /// Takes a line.
+    /// Queues a line.
     pub(super) fn push(&mut self, token: Token, rejection: Box<Rejection>) {
         self.waiting.push_back((token, rejection));
     }
 
-    /// Takes note of a line that is not kept.
+    /// Counts a line that is not kept.
     pub(super) fn push_overflow(&mut self, token: Token, line: Overflow) {
         let kind = (line.reason, line.link, line.counts_as);
         let (_, count) = self.overflow.entry(kind).or_insert((line.at, 0));
@@ -76,7 +76,7 @@ impl Log {
         self.overflow_tokens.push(token);
     }
 
-    /// Whether there is anything to write.
+    /// Whether there are lines to write.
     pub(super) fn waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.overflow_tokens.is_empty()
     }
@@ -85,13 +85,13 @@ impl Log {
         if self.first == 0 { 0 } else { (self.last - self.first + 1 - self.max_rows).max(0) }
     }
 
-    /// Whether a step has anything to do.
+    /// Whether there are lines to write or to delete.
     pub(super) fn busy(&self) -> bool {
         self.waiting() || self.over_limit() > 0
     }
 
-    /// The tokens that the next step answers, and the lines that it writes. After it, whatever
-    /// became of it, they are no longer waiting.
+    /// Takes the lines that the next step writes and the tokens that it answers. They no longer
+    /// wait, whether the step succeeds or not.
     pub(super) fn take(&mut self) -> Lines {
         let counted = self.waiting.len().min(STEP);
         let mut tokens = std::mem::take(&mut self.overflow_tokens);
@@ -104,7 +104,7 @@ impl Log {
         Lines { tokens, lines, counted }
     }
 
-    /// Writes lines and drops the oldest over the limit.
+    /// Writes lines and deletes the oldest over the limit, within the caller's transaction.
     pub(super) fn write(&self, db: &Connection, lines: &[Rejection]) -> rusqlite::Result<Span> {
         let mut span = Span { first: self.first, last: self.last, framed: vec![] };
         for rejection in lines {
@@ -127,30 +127,30 @@ impl Log {
         Ok(span)
     }
 
-    /// With other bounds on the bytes of frames.
+    /// Sets other shares for the bytes of frames.
     #[cfg(test)]
     fn limit_frames(&mut self, shares: [u64; 3]) {
         self.frames.limit(shares);
     }
 
-    /// What was written is committed.
+    /// Updates the cache once what was written is committed.
     pub(super) fn committed(&mut self, span: Span) {
         (self.first, self.last) = (span.first, span.last);
         self.frames.committed(&span.framed, span.first);
     }
 }
 
-/// What one step writes.
+/// The lines of one step.
 pub(super) struct Lines {
-    /// To be answered.
+    /// Tokens to be answered.
     pub(super) tokens: Vec<Token>,
-    /// The lines, those that stand for others last.
+    /// The lines; summaries of counted lines come last.
     pub(super) lines: Vec<Rejection>,
-    /// How many of them were handed in as lines.
+    /// Number of lines without the summaries.
     pub(super) counted: usize,
 }
 
-/// The rows of the log: first and last, zeros if there is none; and the frames that are new in it.
+/// Extent of the log: its first and last row, 0 if there is none, and the frames just written.
 #[derive(Debug)]
 pub(super) struct Span {
     first: i64,

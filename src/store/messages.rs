@@ -1,4 +1,4 @@
-//! Reading messages: one by its id, or a page of them in the order in which they were committed.
+//! Reading messages: one by its id, or a page in the order of commits.
 
 use std::mem::take;
 
@@ -11,52 +11,52 @@ use super::{Reader, StoreError, rows};
 use crate::crypto::{Digest, PublicKey};
 use crate::wire::{Entry, MessageId};
 
-/// Messages of a page at most.
+/// Most messages of a page.
 const MAX_LIMIT: usize = 1000;
-/// Rows that one page looks at.
+/// Most rows that one page scans.
 const SCAN_ROWS: i64 = 4096;
-/// Bytes of bodies after which a page ends, so that it never takes much memory.
+/// Bytes of bodies after which a page ends, to bound its memory.
 const SCAN_BYTES: usize = 8 << 20;
 
-/// Which messages.
+/// Selects messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageQuery {
-    /// Only of this topic; one longer than topics can be finds nothing.
+    /// Only messages of this topic. A topic longer than the protocol allows finds nothing.
     pub topic: Option<String>,
-    /// Only by this author.
+    /// Only messages of this author.
     pub author: Option<PublicKey>,
-    /// Only after this place; without it, from the oldest on.
+    /// Only messages after this cursor; without one, from the oldest on.
     pub after: Option<Cursor>,
-    /// How many at most, 1 to 1000; a page of large messages may hold fewer.
+    /// Most messages to return, 1 to 1000; a page of large messages may hold fewer.
     pub limit: usize,
 }
 
-/// A message as it is kept. `topic` is its author's word: escape before printing.
+/// A stored message. `topic` is chosen by its author: escape it before printing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Its id.
+    /// Id of the message.
     pub id: MessageId,
-    /// Whose it is.
+    /// Key of its author.
     pub author: PublicKey,
-    /// Its batch's slot.
+    /// Slot of its batch.
     pub seq: u64,
-    /// Its topic; empty once it is pruned.
+    /// Topic; empty once it is pruned.
     pub topic: String,
-    /// Its payload; `None` once it is pruned.
+    /// Payload; `None` once it is pruned.
     pub payload: Option<Vec<u8>>,
-    /// The author's clock, in microseconds since 1970: a claim.
+    /// Time by the author's clock, in microseconds since 1970: a claim.
     pub created_at: u64,
-    /// When it was delivered here, in microseconds since 1970.
+    /// Time of delivery at this node, in microseconds since 1970.
     pub delivered_at: u64,
-    /// Links that it crossed, as claimed; 0 if it was published here.
+    /// Number of links crossed, as claimed; 0 if it was published at this node.
     pub hops: u8,
-    /// The neighbour that it came from first; `None` if it was published here.
+    /// The neighbour that sent it first; `None` if it was published at this node.
     pub from: Option<PublicKey>,
-    /// The place after it.
+    /// The cursor after this message.
     pub cursor: Cursor,
 }
 
-/// A batch's row, without what only other nodes need.
+/// A row of `batches`, without the columns that only other nodes need.
 struct BatchRow {
     row: i64,
     id: Digest,
@@ -67,7 +67,7 @@ struct BatchRow {
     hops: u8,
     from: Option<PublicKey>,
     count: u32,
-    /// The entries; `None` once they are pruned.
+    /// The batch's entries; `None` once they are pruned.
     entries: Option<Vec<Entry>>,
     size: usize,
 }
@@ -92,7 +92,7 @@ impl BatchRow {
         })
     }
 
-    /// The message in that place.
+    /// Takes the message with this index out of the batch.
     fn message(&mut self, generation: [u8; 8], index: u32) -> MessageRow {
         let entries = self.entries.as_mut();
         let entry = entries.and_then(|all| all.get_mut(index as usize));
@@ -116,7 +116,7 @@ impl BatchRow {
 }
 
 impl Reader {
-    /// A message, if its batch was delivered here and its header is still kept.
+    /// Reads a message, if its batch was delivered at this node and the row is still kept.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -140,9 +140,9 @@ impl Reader {
         })
     }
 
-    /// A page of messages. Pruned messages are listed as long as their batch's header is kept; a
-    /// filter by topic cannot tell what they were, and says `gap`. Damaged ones are left out: their
-    /// batches are fetched again, and then come anew.
+    /// Reads a page of messages. Pruned messages are listed as long as their batch's row is kept. A
+    /// filter by topic cannot match them; if the query has a cursor, the page then sets `gap`.
+    /// Damaged rows are left out: their batches are fetched again and then appear as new.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -153,7 +153,7 @@ impl Reader {
         page
     }
 
-    /// A row that is what its id names and signed; `None` if it is damaged.
+    /// Reads and checks a row against its id and its author's signature; `None` if it is damaged.
     fn checked(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<BatchRow>)> {
         let (number, kept) = self.kept(row)?;
         let good = kept.filter(|kept| kept.is_intact() && self.is_signed(&kept.row.batch));
@@ -180,15 +180,15 @@ impl Reader {
                 .prepare_cached("SELECT number FROM authors WHERE key = ?1")?
                 .query_row([key.to_string()], |row| row.get(0))
                 .optional()?
-                .or(Some(-1)), // a key that nothing was heard of
+                .or(Some(-1)), // a key that the store does not know
         };
         let (gaps, to) = gaps(db, author, start, (last, limit))?;
         let mut page = Page { rows: vec![], gaps, next: start, gap, more: false };
-        // A filter by topic that finds a pruned batch cannot know; without one, the row says it.
+        // A filter by topic cannot tell whether a pruned batch matches.
         let search = Search { topic: query.topic.as_deref(), author, to, limit };
         let unknown = self.scan(db, &search, &mut page, damaged)?;
         if !page.more {
-            // Nothing of this kind up to that row, whoever's that is.
+            // No other row up to `to` matches, so the cursor may pass them all.
             page.next = page.next.max(Cursor { generation, row: to, index: 255 });
             page.more = to < last;
         }
@@ -200,7 +200,7 @@ impl Reader {
         Ok(page)
     }
 
-    /// Fills the page; whether it skipped a batch whose topics are pruned.
+    /// Fills the page; returns whether it skipped a batch whose topics are pruned.
     fn scan(
         &self,
         db: &Connection,
@@ -256,31 +256,31 @@ impl Reader {
     }
 }
 
-/// What a page looks for.
+/// The criteria of one page.
 struct Search<'a> {
     topic: Option<&'a str>,
     author: Option<i64>,
-    /// The last row to look at.
+    /// The last row to scan.
     to: i64,
     limit: usize,
 }
 
-/// The rows of a page, by the cursor's row and index, how many at most, the last, and the author.
+/// The statement that selects the rows of a page. Its parameters are the cursor's row and index,
+/// the limit, the last row, and the author's number if given.
 fn select(author: Option<i64>) -> String {
     let (index, only) = match author {
         None => ("", ""),
         Some(_) => ("INDEXED BY batches_by_author", "b.author = ?5 AND"),
     };
     let (columns, keys) = (rows::BATCH, rows::KEYS);
-    // The cursor's own batch is left out once its last message was given out.
+    // The cursor's own batch is skipped once its last message was returned.
     format!(
         "SELECT {columns} FROM batches b {index} {keys} WHERE {only} b.row >= ?1 AND b.row <= ?4 \
          AND (b.row > ?1 OR b.count > ?2 + 1) AND b.first ORDER BY b.row LIMIT ?3"
     )
 }
 
-/// What readers are told of after a place, at most so many, and the row that the page may go up to
-/// for it.
+/// The gaps after a cursor, at most `limit`, and the last row that the page may then cover.
 fn gaps(
     db: &Connection,
     author: Option<i64>,
@@ -306,7 +306,7 @@ fn gaps(
     Ok((gaps, beyond.map_or(last, |gap| gap.cursor.row - 1)))
 }
 
-/// Whether rows of these authors were deleted between two places.
+/// Whether rows of this author (or of any) were deleted between two rows.
 fn gone(db: &Connection, author: Option<i64>, after: i64, to: i64) -> rusqlite::Result<bool> {
     db.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM authors WHERE gone_to > ?1 AND gone_from <= ?2 \

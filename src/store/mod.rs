@@ -1,18 +1,18 @@
-//! What a node keeps on disk: one SQLite file, the lock on its folder, and key files.
+//! Persistent storage of a node: one SQLite file, the lock on its folder, and key files.
 //!
 //! `DATA/node.sqlite` is written by one thread with group commit ([`Store`]) and read through
-//! read-only connections ([`Reader`]); it is in WAL mode, so other programs can read it while the
-//! node runs. A file that is not what it should be is refused and left as it is. A row of `batches`
-//! is believed no more than what a neighbour sends: it is checked whenever it is read.
+//! read-only connections ([`Reader`]). It is in WAL mode, so other programs can read it while the
+//! node runs. A file that is not a valid store is refused and left unchanged. A row of `batches` is
+//! trusted no more than what a neighbour sends: it is checked at every read.
 //!
-//! | table | one row is |
+//! | table | one row |
 //! |---|---|
 //! | `meta` | a fact about the store: network, own key, generation, starts, clean end, clock |
-//! | `authors` | a key that batches or senders refer to by number, and the state of its lane |
+//! | `authors` | a key that other tables refer to by number, and the state of its lane |
 //! | `batches` | a batch: header, signature, body (NULL once pruned), and how it came |
 //! | `holes` | slots up to a lane's tip that are not held |
 //! | `gaps` | slots that readers were told not to wait for |
-//! | `quarantine` | a row of `batches` that was no longer what was written |
+//! | `quarantine` | a damaged row of `batches` that was set aside |
 //! | `rejections` | a line of the rejection log, keys and ids as lowercase hex |
 //! | `bans` | the last ban of a member |
 //! | `promises` | a slot that this node's key has signed: never signed again |

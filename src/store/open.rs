@@ -1,4 +1,4 @@
-//! Opening a data folder: the lock, the checks, and what a start finds.
+//! Opening a data folder: the lock, the checks, and the state that a start restores.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
@@ -18,21 +18,21 @@ use crate::protocol::{Network, Restored};
 const START_WAIT: Duration = Duration::from_millis(500);
 /// How long a commit waits for other programs that have locked the database.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
-/// Databases up to this size are looked through as a whole at every start, in bytes.
+/// Databases up to this size, in bytes, are checked completely at every start.
 const CHECKED: u64 = 32 << 20;
 
-/// An open folder.
+/// An open data folder.
 pub(super) struct Opened {
     pub(super) db: Connection,
     pub(super) lock: File,
     pub(super) path: PathBuf,
     pub(super) restored: Restored,
     pub(super) authors: Authors,
-    /// Rows that the start has set aside.
+    /// Rows that were set aside during the start.
     pub(super) damaged: Vec<Damage>,
 }
 
-/// Locks the folder, and opens its database or makes one.
+/// Locks the folder, and opens its database or creates one.
 pub(super) fn open(
     dir: &Path,
     network: &Network,
@@ -72,7 +72,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Makes the database under another name first: under its own it is always whole.
+/// Creates the database under another name first, so that under its own name it is always complete.
 fn create(dir: &Path, path: &Path, network: &Network, own: PublicKey) -> Result<(), StoreError> {
     let wal = schema::wal(path);
     if wal.exists() {
@@ -112,7 +112,7 @@ fn generation(path: &Path) -> Result<[u8; 8], StoreError> {
     Ok(bytes)
 }
 
-/// Refuses a file that is not ours, newer or damaged, without writing to it.
+/// Refuses a file that is not ours, of another format or damaged, without writing to it.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let mut head = [0; 100];
     let mut file = File::open(path).map_err(|error| StoreError::io(path, error))?;
@@ -151,7 +151,8 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The length that a database claims: <https://sqlite.org/fileformat2.html#database_header>.
+/// The length in bytes that a database claims:
+/// <https://sqlite.org/fileformat2.html#database_header>.
 fn whole(head: &[u8; 100]) -> u64 {
     let page = match u16::from_be_bytes([head[16], head[17]]) {
         1 => 65_536,
@@ -185,8 +186,9 @@ fn belongs(
     Ok(())
 }
 
-/// Counts the start; after an unclean end the cursors that were given out mean nothing any more.
-/// Whether rows may be missing that the node took for held: after an unclean end, or damage.
+/// Counts the start, and after an unclean end renews the generation, which invalidates all cursors.
+/// Returns whether rows that the node considered held may be missing: after an unclean end, or
+/// damage.
 fn begin(db: &mut Connection, path: &Path) -> Result<bool, StoreError> {
     let clean = fact(db, path, "clean")? == "1";
     let starts = fact(db, path, "starts")?.parse::<u64>().unwrap_or(0);
@@ -199,7 +201,7 @@ fn begin(db: &mut Connection, path: &Path) -> Result<bool, StoreError> {
         }
         schema::put_meta(&tx, "starts", &starts.saturating_add(1).to_string())?;
         schema::put_meta(&tx, "clean", "0")?;
-        schema::put_meta(&tx, "ahead", "0")?; // its clock begins with the wall clock
+        schema::put_meta(&tx, "ahead", "0")?; // the node's clock starts at the wall clock's time
         tx.commit()
     };
     write().map_err(|error| StoreError::sqlite(path, error))?;

@@ -1,4 +1,4 @@
-//! Adding batches and bans, inside the writer's transaction.
+//! Adds batches, holes and bans, inside the writer's transaction.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -6,10 +6,11 @@ use super::author::Authors;
 use super::{holes, rows};
 use crate::protocol::{Record, StoredBatch};
 
-/// Promises that are kept, counted from the highest.
+/// Slots below the highest promise whose promises are kept.
 const PROMISES: i64 = 4096;
 
-/// Keeps a record; `false` if it must not be kept: the node's key has signed that slot otherwise.
+/// Writes a record. Returns `false` if it must not be kept: [`promise`] forbids signing that slot,
+/// or the floor has passed the slot of a batch published here.
 pub(super) fn record(
     db: &Connection,
     authors: &mut Authors,
@@ -21,7 +22,7 @@ pub(super) fn record(
             holes::put(db, authors, author, *tip, holes).map(|()| true)
         }
         Record::Ban(ban) => rows::put_ban(db, ban).map(|()| true),
-        Record::Rejection(_) => Ok(false), // these go through the log
+        Record::Rejection(_) => Ok(false), // rejections go through the log
     }
 }
 
@@ -35,7 +36,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
             Promise::New => {}
             Promise::Same => {}
             Promise::Taken if local => return Ok(false),
-            // By our key, and not by us: kept as what it is.
+            // Signed with our key by another process: kept as evidence.
             Promise::Taken => {}
         }
     }
@@ -43,7 +44,7 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
         Some(from) => Some(authors.get(db, from)?.number),
         None => None,
     };
-    // Below the floor only the id matters: as evidence.
+    // At or below the floor only the id matters, as evidence.
     let body = (seq > author.floor).then_some(&stored.batch.body[..]);
     let added = db
         .prepare_cached(
@@ -71,7 +72,8 @@ fn batch(db: &Connection, authors: &mut Authors, stored: &StoredBatch) -> rusqli
     if added > 0 {
         authors.added(&header.author, seq, body.map(|_| i64::from(header.length)));
     }
-    // What was handed in here is kept with its payload, or it is not kept: its author is told.
+    // A batch submitted at this node is kept with its payload or not at all, and its author is
+    // told.
     Ok(added == 0 || body.is_some() || stored.from.is_some())
 }
 
@@ -81,8 +83,8 @@ enum Promise {
     Taken,
 }
 
-/// Writes down that the node's key has signed a slot. A slot at or below the highest promise is
-/// never signed again, and none is signed while the one before it is not written, but by a restart.
+/// Records that the node's key has signed a slot. A slot at or below the highest promise is never
+/// signed again. A slot is only signed after the one before it is written, except by a restart.
 fn promise(
     db: &Connection,
     author: i64,

@@ -1,5 +1,5 @@
-//! Damaged rows: looked at again by the writer, set aside, and told to the node, which fetches the
-//! batch again.
+//! Damaged rows: the writer examines them again, sets them aside, and tells the node, which fetches
+//! their batches again.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
@@ -9,21 +9,21 @@ use super::schema;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::Input;
 
-/// Damaged rows that are kept, the newest ones.
+/// Most damaged rows that are kept; the newest stay.
 const KEPT: i64 = 1000;
-/// Longest body of a damaged row that is kept, in bytes.
+/// Longest body kept of a damaged row, in bytes.
 const MAX_BODY: i64 = 64 << 10;
 
-/// Something that a reader could not believe.
+/// A row or slot that a reader found damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Suspect {
     /// A row of `batches`.
     Row(i64),
-    /// A slot that the node takes for held, and of which there is no row.
+    /// A slot that the node considers held, but that has no row.
     Slot { author: PublicKey, seq: u64 },
 }
 
-/// What a row says of itself, true or not.
+/// What a damaged row says of itself; any of it may be wrong.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Damage {
     pub(super) row: Option<i64>,
@@ -33,14 +33,14 @@ pub(super) struct Damage {
 }
 
 impl Damage {
-    /// What the node is told, if the row still says whose it is.
+    /// The input that tells the node of the damage, if the row still names an author and a slot.
     pub(super) fn input(&self) -> Option<Input> {
         let (author, seq) = (self.author?, self.seq?);
         Some(Input::Damaged { author, seq, id: self.id.unwrap_or(Digest::ZERO) })
     }
 }
 
-/// Rows that were ever set aside.
+/// Number of rows ever set aside.
 pub(super) fn count(db: &Connection) -> rusqlite::Result<u64> {
     let count: i64 = db.query_row(
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'quarantine'), 0)",
@@ -50,7 +50,7 @@ pub(super) fn count(db: &Connection) -> rusqlite::Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-/// Looks again, in the writer's transaction; a row that is damaged is set aside.
+/// Examines a suspect in the writer's transaction; a damaged row is set aside.
 pub(super) fn examine(
     db: &Connection,
     authors: &mut Authors,
@@ -68,14 +68,15 @@ pub(super) fn examine(
             match found.optional()? {
                 Some((true, damage)) => {
                     set_aside(db, authors, row)?;
-                    // Its id may be what is damaged. Of an empty slot the node needs none.
+                    // The id itself may be damaged. If the slot is now empty, the node does not
+                    // need it.
                     let empty = match (damage.author, damage.seq) {
                         (Some(author), Some(seq)) => is_empty(db, authors, &author, seq)?,
                         _ => false,
                     };
                     Ok(Some(Damage { id: damage.id.filter(|_| !empty), ..damage }))
                 }
-                _ => Ok(None), // it was set aside before, or only read badly
+                _ => Ok(None), // it was set aside before, or the read was at fault
             }
         }
         Suspect::Slot { author, seq } => {
@@ -97,7 +98,7 @@ fn claims(row: &rusqlite::Row<'_>, number: i64) -> Damage {
     }
 }
 
-/// Whether nothing is kept of a slot above the floor.
+/// Whether a slot above the floor has no row.
 fn is_empty(
     db: &Connection,
     authors: &Authors,
@@ -111,9 +112,9 @@ fn is_empty(
     Ok(slot > known.floor && !held)
 }
 
-/// Moves a row out of `batches`, if it is there. With a slot's first batch the second goes: what
-/// comes next in its place is the first. What is missing below the newest slots is looked for at
-/// the next start.
+/// Moves a row from `batches` to `quarantine`, if it exists. If it is its slot's first batch the
+/// second goes too, as the next batch to arrive there becomes the first. The next start scans for
+/// what is missing below the newest slots.
 pub(super) fn set_aside(db: &Connection, authors: &mut Authors, row: i64) -> rusqlite::Result<()> {
     let found = db
         .prepare_cached(
@@ -146,7 +147,7 @@ pub(super) fn set_aside(db: &Connection, authors: &mut Authors, row: i64) -> rus
     }
 }
 
-/// Deletes what is left of a slot that has no first batch.
+/// Deletes the rows of a slot that has no first batch.
 fn drop_seconds(
     db: &Connection,
     authors: &mut Authors,
@@ -172,7 +173,7 @@ fn drop_seconds(
 fn delete(db: &Connection, row: i64) -> rusqlite::Result<()> {
     const DELETE: &str = "DELETE FROM batches WHERE row = ?1";
     match db.execute(DELETE, [row]) {
-        // The indices were made of what was there before the damage, and have no such entry.
+        // The indices hold the values from before the damage and have no entry for this row.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
             db.execute_batch("REINDEX batches")?;
             db.execute(DELETE, [row]).map(|_| ())

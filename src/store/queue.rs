@@ -1,4 +1,4 @@
-//! What the handle of a store and its threads share: questions, and the way of their answers.
+//! State shared by a store's handle and its threads, and the commands to the writer.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,38 +7,38 @@ use super::log::Overflow;
 use super::quarantine::Suspect;
 use crate::protocol::{Durability, Input, Record, Rejection, Token};
 
-/// Called with the answer to each `write` and `read`, once, and with `Input::Pruned` and
-/// `Input::Damaged` as they happen, on a thread of the store or of whoever opens it. It must not
-/// block, and must not call the store.
+/// Called once with the answer to each `write` and `read`, and with `Input::Pruned` and
+/// `Input::Damaged` when those happen. It runs on a thread of the store, or on the caller's in
+/// `open`, `write` and `read`. It must not block and must not call the store.
 pub type Answer = Box<dyn Fn(Input) + Send>;
 
-/// What the threads and the handle share.
+/// State shared by the threads and the handle.
 pub(super) struct Shared {
     pub(super) answer: Mutex<Answer>,
-    /// Questions that are not answered yet.
+    /// Records and reads that are not answered yet.
     pub(super) queued: AtomicUsize,
-    /// Lines of the rejection log that wait.
+    /// Lines of the rejection log that are not written yet.
     pub(super) logged: AtomicUsize,
-    /// Turns of the writer's loop.
+    /// Number of turns of the writer's loop.
     #[cfg(test)]
     pub(super) turns: AtomicUsize,
 }
 
 impl Shared {
-    /// Answers one question.
+    /// Answers one request.
     pub(super) fn answer(&self, input: Input) {
         self.queued.fetch_sub(1, Ordering::Relaxed);
         self.tell(input);
     }
 
-    /// Says what nobody asked for.
+    /// Passes on an input that answers no request.
     pub(super) fn tell(&self, input: Input) {
         let answer = self.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         answer(input);
     }
 }
 
-/// What the writer is asked to do.
+/// Commands to the writer.
 pub(super) enum Command {
     Write {
         token: Token,
@@ -53,9 +53,9 @@ pub(super) enum Command {
         token: Token,
         line: Overflow,
     },
-    /// The wall clock is so far ahead of the node's, in microseconds.
+    /// The wall clock is now this many microseconds ahead of the node's clock.
     ClockStepped(i64),
-    /// A reader found something that it could not believe.
+    /// A reader found a damaged row or slot.
     Doubt(Suspect),
     Close,
     #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Reading beside the writer: a small pool of read-only connections.
+//! Reading alongside the writer: a small pool of read-only connections.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -17,17 +17,17 @@ use crate::crypto::{Digest, PublicKey, Signature, check, hex, parse_hex};
 use crate::protocol::{StoredBatch, Time};
 use crate::wire::{Batch, BatchId};
 
-/// Connections at most.
+/// Most connections of the pool.
 const CONNECTIONS: usize = 8;
-/// Connections that are kept while nobody reads.
+/// Most idle connections that are kept.
 const KEPT: usize = 2;
-/// Signatures that are known to be good, at most: about a megabyte.
+/// Most signatures remembered as valid, about a megabyte.
 const SIGNED: usize = 4096;
-/// How long a reader waits for a connection, or for a program that has locked the database.
+/// How long a reader waits for a connection, and for a program that has locked the database.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Reads a node's database, also while the node writes it. Clones share their connections. Every
-/// method blocks, for a bounded time: call it on a thread that may.
+/// Reads a node's database, even while the node writes it. Clones share their connections. Every
+/// method blocks for a bounded time, so call it only on threads that may block.
 #[derive(Clone)]
 pub struct Reader(Arc<Inner>);
 
@@ -36,9 +36,9 @@ struct Inner {
     immutable: bool,
     network: Digest,
     generation: [u8; 8],
-    /// Whom to tell of damaged rows; nobody in a folder that is only read.
+    /// The writer, which is told of damaged rows; gone in a folder that is only read.
     writer: Weak<Sender<Command>>,
-    /// Whom to tell whether reads are good.
+    /// Where to report whether reads succeed; `None` in a folder that is only read.
     health: Option<Health>,
     quarantined: Arc<AtomicU64>,
     signed: Mutex<Signed>,
@@ -52,21 +52,21 @@ struct Pool {
     open: usize,
 }
 
-/// Ids and signatures that were found good.
+/// Ids and signatures that were found valid.
 #[derive(Default)]
 struct Signed {
     known: BTreeSet<(BatchId, Signature)>,
     order: VecDeque<(BatchId, Signature)>,
 }
 
-/// A connection on loan.
+/// A connection borrowed from the pool, returned on drop.
 struct Loan<'a> {
     inner: &'a Inner,
     db: Option<Connection>,
 }
 
 impl Reader {
-    /// Reads a data folder without touching it, whether its node runs or not.
+    /// Opens a data folder for reading without changing it, whether its node is running or not.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -117,13 +117,13 @@ impl Reader {
         hex(&self.0.generation)
     }
 
-    /// The id of the network that the store is of.
+    /// Id of the network that the store belongs to.
     pub fn network(&self) -> Digest {
         self.0.network
     }
 
-    /// What the clock of the folder's node says when the wall clock says `wall`, as far as the node
-    /// has noticed that one being set since its last start. Rows tell times by it.
+    /// Converts a wall-clock time to the time by the node's clock, which stamps all rows. It
+    /// accounts for the steps of the wall clock that the node detected since its last start.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -133,15 +133,15 @@ impl Reader {
         Ok(Time(wall.0.saturating_add_signed(ahead.saturating_neg())))
     }
 
-    /// Closes the connections that nobody uses; they are opened again when they are needed.
+    /// Closes idle connections; they are reopened when needed.
     pub(super) fn rest(&self) {
         let mut pool = self.0.pool();
         pool.open -= pool.idle.len();
         pool.idle.clear();
     }
 
-    /// Runs a query in a transaction of its own, so that all it reads is of one moment. It is told
-    /// the generation of that moment.
+    /// Runs a query in a transaction of its own, so that everything it reads is of one moment. The
+    /// query is given the store's generation at that moment.
     pub(super) fn with<T>(
         &self,
         query: impl FnOnce(&Connection, [u8; 8]) -> rusqlite::Result<T>,
@@ -160,14 +160,14 @@ impl Reader {
         let loan = self.0.borrow()?;
         let result = loan.db.as_ref().map_or(Err(rusqlite::Error::InvalidQuery), |db| {
             let tx = db.unchecked_transaction()?;
-            // A folder's node may have been restarted since.
+            // The folder's node may have been restarted since this reader was opened.
             let generation = schema::meta(&tx, "generation")?.and_then(|text| parse_hex(&text));
             query(&tx, generation.unwrap_or(self.0.generation))
         });
         result.map_err(|error| StoreError::sqlite(&self.0.path, error))
     }
 
-    /// A whole batch, if its payload is still there: of that id, or else the slot's first.
+    /// Reads a batch whose payload is still kept: the one with this id, or else the slot's first.
     pub(super) fn batch(
         &self,
         author: PublicKey,
@@ -199,8 +199,9 @@ impl Reader {
                 }
                 None => {}
             }
-            // Anybody may ask for an id that nobody knows; but a slot that the node takes for held
-            // has a row, and whichever id that has must be its own.
+            // Anyone may ask for an unknown id, so a missing row alone proves nothing. But a slot
+            // that the node considers held has a row, and every row of the slot must match its own
+            // id.
             let mut query = db.prepare_cached(&select(rows::BARE))?;
             let mut others = query.query(rusqlite::params![key, slot, None::<[u8; 32]>])?;
             let mut empty = true;
@@ -219,18 +220,18 @@ impl Reader {
         batch
     }
 
-    /// What a row holds, from the columns [`rows::BATCH`], and its number.
+    /// See [`rows::found`].
     pub(super) fn found(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Found)> {
         rows::found(row, &self.0.network)
     }
 
-    /// What a row holds, unchecked, and its number.
+    /// See [`rows::kept`].
     pub(super) fn kept(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<Kept>)> {
         rows::kept(row, &self.0.network)
     }
 
-    /// Whether its author signed a batch whose id is that of its header. Each is checked once for
-    /// all who read it: a stream for each of many clients costs no more checks than one.
+    /// Whether the author signed a batch whose id matches its header. A valid signature is
+    /// remembered for all readers: many streams cost no more checks than one.
     pub(super) fn is_signed(&self, batch: &Batch) -> bool {
         let header = &batch.header;
         let name = (header.id(), batch.signature);
@@ -244,16 +245,16 @@ impl Reader {
         good
     }
 
-    /// Has the writer look at a row that is not what was written. Without one, as in the folder of
-    /// a stopped node, the row is only left out.
+    /// Asks the writer to examine a damaged row. Without a writer, as in the folder of a stopped
+    /// node, the row is only left out.
     pub(super) fn doubt(&self, suspect: Suspect) {
         if let Some(writer) = self.0.writer.upgrade() {
-            // If it has ended, the next start looks at the row.
+            // If the writer has ended, the next start examines the row.
             let _ = writer.send(Command::Doubt(suspect));
         }
     }
 
-    /// Rows that were ever set aside as damaged.
+    /// Number of rows ever set aside as damaged.
     pub fn quarantined(&self) -> u64 {
         self.0.quarantined.load(Ordering::Relaxed)
     }
@@ -295,7 +296,7 @@ impl Inner {
         }
         pool.open += 1;
         drop(pool);
-        let mut loan = Loan { inner: self, db: None }; // gives its place back if this fails
+        let mut loan = Loan { inner: self, db: None }; // frees its place in the pool if this fails
         let open = if self.immutable { schema::open_immutable } else { schema::open_reader };
         let db = open(&self.path, WAIT).map_err(|error| StoreError::sqlite(&self.path, error))?;
         loan.db = Some(db);

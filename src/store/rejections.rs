@@ -8,63 +8,64 @@ use super::{Reader, StoreError, rows};
 use crate::crypto::PublicKey;
 use crate::protocol::{CountsAs, Reason, Time};
 
-/// Rows of a page at most.
+/// Most rows of a page.
 const MAX_LIMIT: usize = 1000;
-/// Rows of a page with frames at most.
+/// Most rows of a page with frames.
 const MAX_FRAMES: usize = 100;
-/// Rows that one page looks at.
+/// Most rows that one page scans.
 const SCAN_ROWS: i64 = 20_000;
-/// Rows of a summary at most.
+/// Most rows of a summary.
 const MAX_SUMMARY: i64 = 10_000;
 
-/// Which lines of the rejection log.
+/// Selects lines of the rejection log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RejectionQuery {
-    /// Only for this reason.
+    /// Only rejections for this reason.
     pub reason: Option<Reason>,
-    /// Only from this neighbour.
+    /// Only rejections of this neighbour's frames.
     pub peer: Option<PublicKey>,
-    /// Only those that name this author.
+    /// Only rejections that name this author.
     pub author: Option<PublicKey>,
-    /// Only at this time or later.
+    /// Only rejections at this time or later.
     pub since: Option<Time>,
-    /// Only after this place; without it, from the oldest on.
+    /// Only rows after this cursor; without one, from the oldest on.
     pub after: Option<Cursor>,
-    /// How many at most, 1 to 1000, or 100 with frames. A summary has no such limit.
+    /// Most rows of a page: 1 to 1000, or to 100 with frames. Ignored by summaries, which have at
+    /// most 10,000 rows.
     pub limit: usize,
-    /// Whether to read what is kept of frames, too.
+    /// Whether to read the stored bytes of frames, too.
     pub frames: bool,
 }
 
 /// All rejections of one neighbour for one reason that count alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// Why.
+    /// Reason of the rejections.
     pub reason: Reason,
-    /// Who sent it; `None` for what came through the node's own API.
+    /// The neighbour that sent the frames; `None` if they came through the node's own API.
     pub link: Option<PublicKey>,
-    /// Its name in the network file.
+    /// Name of the neighbour in the network file.
     pub link_name: Option<String>,
-    /// How they count.
+    /// How the rejections count.
     pub counts_as: CountsAs,
-    /// How many, folded ones counted in full.
+    /// Number of rejections; a line that stands for several counts as all of them.
     pub count: u64,
-    /// How many of them are proven to be their author's own.
+    /// Number of these whose author is proven by a signature.
     pub proven: u64,
-    /// Time of the first line.
+    /// Earliest time of a line.
     pub first: Time,
-    /// Time of the last line.
+    /// Latest time of a line.
     pub last: Time,
 }
 
 const FILTER: &str = "(?3 IS NULL OR reason = ?3) AND (?4 IS NULL OR link = ?4) \
      AND (?5 IS NULL OR author = ?5) AND (?6 IS NULL OR time >= ?6)";
 
-/// Orders rows by how they count, worst first.
+/// Sort key: how rows count, worst first.
 const WORST: &str = "CASE counts_as WHEN 'lie' THEN 0 WHEN 'refusal' THEN 1 WHEN 'copy' THEN 2 \
      ELSE 3 END";
 
-/// The filter's values.
+/// Values of the parameters in [`FILTER`].
 struct Filter {
     reason: Option<&'static str>,
     peer: Option<String>,
@@ -88,7 +89,7 @@ impl Filter {
 }
 
 impl Reader {
-    /// A page of the rejection log.
+    /// Reads a page of the rejection log.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -96,7 +97,8 @@ impl Reader {
         self.with(|db, generation| page(db, generation, query))
     }
 
-    /// One line, with what is kept of its frame; `None` if there is none, or none any more.
+    /// Reads one line, with the stored bytes of its frame; `None` if the log has no such row or has
+    /// dropped it.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -113,15 +115,15 @@ impl Reader {
         })
     }
 
-    /// The lines that a query finds, added up by reason and neighbour: lies first, knocks
-    /// last, and of those the most frequent first.
+    /// Sums the lines that match a query by reason, neighbour and how they count: lies first,
+    /// knocks last, and among equals the most frequent first.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub fn rejection_summary(&self, query: &RejectionQuery) -> Result<Vec<SummaryRow>, StoreError> {
         self.with(|db, generation| {
             let (start, _) = cursor::start(query.after, generation, last(db)?);
-            // Sums are taken as floating-point numbers, which cannot overflow.
+            // `total` sums floating-point numbers, which cannot overflow.
             let sql = format!(
                 "SELECT reason, link, max(link_name), total(count), min(time), max(time), \
                  total(CASE WHEN proven THEN count ELSE 0 END), counts_as FROM rejections \
@@ -164,7 +166,7 @@ fn page(
     let (start, mut gap) = cursor::start(query.after, generation, last);
     let first: Option<i64> =
         db.prepare_cached("SELECT min(row) FROM rejections")?.query_row([], |row| row.get(0))?;
-    // Rows have no holes: only the oldest are dropped.
+    // Row numbers are contiguous, as only the oldest rows are deleted.
     let before = first.map_or(last, |first| first - 1);
     if gap.is_none() && query.after.is_some() && start.row < before {
         gap = Some("older lines of the log have been dropped".to_owned());

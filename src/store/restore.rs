@@ -1,4 +1,4 @@
-//! What a start finds of each author's lane, and what of it has rotted.
+//! Restores each author's lane at a start, and finds rows that are damaged.
 
 use std::collections::BTreeSet;
 
@@ -20,9 +20,9 @@ struct Known {
     tip: u64,
 }
 
-/// The lanes of a network's keys; and the damaged rows among their newest, which are set aside.
-/// With `scan` (the end before was not a clean one, or a row was damaged) all that is missing is
-/// looked for, which takes a step for each row.
+/// Restores the lanes of a network's keys, and sets aside the damaged rows among their newest. With
+/// `scan` (after an unclean end, or damage) it looks for every missing slot, which takes a step for
+/// each row.
 pub(super) fn lanes(
     db: &mut Connection,
     authors: &mut Authors,
@@ -37,7 +37,7 @@ pub(super) fn lanes(
         }
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for row in suspects {
-            // Whatever it looks like now: a row that is left would be found for ever.
+            // Set aside even if it now reads well: a row that stays would be found again and again.
             let suspect = Suspect::Row(row);
             match quarantine::examine(&tx, authors, &network.id(), suspect)? {
                 Some(damage) => damaged.push(damage),
@@ -63,7 +63,7 @@ pub(super) fn lanes(
 
 type Lanes = Vec<(Known, RestoredLane)>;
 
-/// The newest slots of each author, and the rows that are not what was written.
+/// The newest slots of each author, and the rows among them that are damaged.
 fn slots(db: &Connection, network: &Network) -> rusqlite::Result<(Lanes, Vec<i64>)> {
     let mut authors = db.prepare(
         "SELECT key, number, newest, floor, tip FROM authors \
@@ -114,7 +114,7 @@ fn last_seq(slots: &[(i64, RestoredSlot)]) -> Option<u64> {
     slots.last().map(|(_, slot)| slot.seq)
 }
 
-/// A slot whose id is that of its header.
+/// A slot; `None` if its id does not match its header.
 fn slot(
     row: &Row<'_>,
     network: Digest,
@@ -127,9 +127,9 @@ fn slot(
     Ok((header.id() == id).then_some(slot))
 }
 
-/// Takes out the slots that may be the lane's tip and are not signed. A tip is shown to others with
-/// its signature; what else is held is checked when it is read. A tip is a slot after which one is
-/// missing: one that is taken out leaves the one before it to be checked.
+/// Removes slots that may be the lane's tip and whose signature is bad. A tip is shown to others
+/// with its signature; other slots are checked when they are read. A tip is a slot whose successor
+/// is missing, so removing one makes the slot before it a possible tip.
 fn check_tips(
     slots: &mut Vec<(i64, RestoredSlot)>,
     suspects: &mut Vec<i64>,
@@ -141,7 +141,7 @@ fn check_tips(
         let (row, slot) = slots[place];
         let followed = good.contains(&slot.seq.saturating_add(1));
         if followed || slot.is_signed(author, network) {
-            // A second batch goes with a first one that is bad, and then nothing follows.
+            // Only a first batch counts: a second one is removed along with a bad first one.
             good.extend(slot.first.then_some(slot.seq));
         } else {
             suspects.push(row);

@@ -1,4 +1,4 @@
-//! Records to rows and back.
+//! Conversion between records and rows.
 
 use std::sync::Arc;
 
@@ -10,44 +10,45 @@ use crate::crypto::{Digest, PublicKey, Signature, hex};
 use crate::protocol::{Ban, CountsAs, DiskRow, Reason, Rejection, RestoredSlot, StoredBatch, Time};
 use crate::wire::{Batch, Blob, Header};
 
-/// Longest detail of a rejection that is kept, in bytes.
+/// Longest stored detail of a rejection, in bytes.
 const MAX_DETAIL: usize = 512;
-/// Longest head of a frame that is kept, in bytes.
+/// Longest stored head of a frame, in bytes.
 const MAX_HEAD: usize = 64;
 
-/// Columns of a batch, for [`found`], from `batches b` and [`KEYS`].
+/// Columns of a batch, for [`found`]; they come from `batches b` and [`KEYS`].
 pub(super) const BATCH: &str = "b.row, a.key AS author, b.seq, b.id, b.first, b.delivered_at, b.hops, \
      s.key AS sender, b.created_at, b.count, b.length, b.base, b.prev, b.content, b.signature, b.body";
-/// As [`BATCH`], without reading the body: what is found is bare or damaged.
+/// Like [`BATCH`], but without the body: [`found`] then gives only `Bare` or `Damaged`.
 pub(super) const BARE: &str = "b.row, a.key AS author, b.seq, b.id, b.first, b.delivered_at, b.hops, \
      s.key AS sender, b.created_at, b.count, b.length, b.base, b.prev, b.content, b.signature, \
      NULL AS body";
-/// The keys that a batch refers to. Left joins keep SQLite from turning the loops round, which
-/// would sort all rows for every page, and give rows that refer to nobody, which are damaged, too.
+/// Joins the keys that a batch refers to. Left joins keep SQLite from reordering the loops, which
+/// would sort all rows for every page, and also return damaged rows whose keys do not exist.
 pub(super) const KEYS: &str = "LEFT JOIN authors a ON a.number = b.author \
      LEFT JOIN authors s ON s.number = b.sender";
 /// Columns of a rejection, for [`rejection`].
 pub(super) const REJECTION: &str = "row, time, reason, link, link_name, author, seq, id, topic, hops, \
      size, detail, frame, head, count, proven, length(bytes), counts_as";
-/// The column after those: what is kept of the frame, bounded whoever wrote the file.
+/// The column after [`REJECTION`]: the stored bytes of the frame, cut even if another program wrote
+/// more.
 pub(super) const FRAME: &str = "substr(bytes, 1, 4096)";
 
 /// A line of the rejection log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectionRow {
-    /// Its number in this store, from 1.
+    /// Number of the line in this store, from 1.
     pub row: i64,
-    /// What it says; without what is kept of the frame, unless that was asked for.
+    /// The rejection; without the bytes of its frame, unless they were asked for.
     pub rejection: Rejection,
-    /// Bytes that are kept of the frame.
+    /// Number of the frame's bytes that are stored; `None` if there are none.
     pub kept: Option<u64>,
-    /// The name of the link's member in the network file.
+    /// Name of the link's peer in the network file.
     pub link_name: Option<String>,
-    /// The place after it.
+    /// The cursor after this line.
     pub cursor: Cursor,
 }
 
-/// A number as SQLite holds it; what is too high becomes the highest.
+/// A number as SQLite stores it: numbers above `i64::MAX` become `i64::MAX`.
 pub(super) fn saturated(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -56,17 +57,17 @@ fn broken(column: usize, why: &'static str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
 }
 
-/// A number that cannot be negative.
+/// Reads a number; an error if it is negative.
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|_| broken(column, "a negative number"))
 }
 
-/// A key in hex.
+/// Reads a key in hex.
 pub(super) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<PublicKey> {
     PublicKey::from_hex(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no key"))
 }
 
-/// A key in hex, or NULL.
+/// Reads a key in hex, or NULL.
 pub(super) fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<PublicKey>> {
     match row.get_ref(column)?.as_str_or_null()? {
         None => Ok(None),
@@ -74,27 +75,27 @@ pub(super) fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Opt
     }
 }
 
-/// A reason by its name.
+/// Reads a reason by its name.
 pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Reason> {
     Reason::from_name(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no reason"))
 }
 
-/// How a rejection counts, by its name.
+/// Reads how a rejection counts, by its name.
 pub(super) fn counts_as(row: &Row<'_>, column: usize) -> rusqlite::Result<CountsAs> {
     let name = row.get_ref(column)?.as_str()?;
     CountsAs::from_name(name).ok_or_else(|| broken(column, "no way to count"))
 }
 
-/// A batch's row as it was read, of the right shape and no more.
+/// A row of `batches` that parsed, but was not checked further.
 pub(super) struct Kept {
-    /// The row; without a body if that is pruned.
+    /// The row, with an empty body if that is pruned.
     pub(super) row: DiskRow,
-    /// Whether its payload is pruned.
+    /// Whether the payload is pruned.
     pub(super) pruned: bool,
 }
 
 impl Kept {
-    /// Whether it is what its id names, but for the signature.
+    /// Whether the row matches its id; the signature is not checked.
     pub(super) fn is_intact(&self) -> bool {
         let batch = &self.row.batch;
         let body = || batch.check_shape().is_ok() && batch.content_matches();
@@ -102,19 +103,19 @@ impl Kept {
     }
 }
 
-/// What a row of `batches` holds.
+/// Content of a row of `batches`, after all checks.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// A batch, as it was written.
+    /// A batch as it was written.
     Whole(StoredBatch),
-    /// The same without its payload, which is pruned.
+    /// A batch as it was written, whose payload is pruned.
     Bare,
-    /// Something that was never written.
+    /// Anything else.
     Damaged,
 }
 
-/// What a row holds, from the columns [`BATCH`], and its number. Takes as long as a signature
-/// check: what comes from the disk is believed no more than what a neighbour sends.
+/// Parses and checks a row with the columns [`BATCH`]; returns its number and content. Takes as
+/// long as a signature check, because the disk is trusted no more than a neighbour.
 pub(super) fn found(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, Found)> {
     let (number, kept) = kept(row, network)?;
     let Some(Kept { row, pruned }) = kept else { return Ok((number, Found::Damaged)) };
@@ -129,9 +130,9 @@ pub(super) fn found(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, F
     Ok((number, if signed { Found::Bare } else { Found::Damaged }))
 }
 
-/// What a row holds, unchecked, and its number.
+/// Parses a row without checking it; returns its number, and `None` if it does not parse.
 pub(super) fn kept(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, Option<Kept>)> {
-    // A column of another type, or a number that cannot be, is damage, and no failure of the query.
+    // A column of the wrong type or a number out of range is damage, not a failure of the query.
     Ok((row.get("row")?, parsed(row, network).ok().flatten()))
 }
 
@@ -147,7 +148,7 @@ fn parsed(row: &Row<'_>, network: &Digest) -> rusqlite::Result<Option<Kept>> {
     Ok(Some(Kept { row: DiskRow { id, batch, hops, from, delivered_at, first }, pruned }))
 }
 
-/// A batch without its body, unchecked.
+/// Parses a batch's id, header and signature, without checking them.
 pub(super) fn header(
     row: &Row<'_>,
     network: Digest,
@@ -168,7 +169,7 @@ pub(super) fn header(
     Ok((Digest(row.get("id")?), header, Signature(row.get("signature")?)))
 }
 
-/// Writes a line of the rejection log; its row.
+/// Writes a line of the rejection log; returns its row number.
 pub(super) fn put_rejection(
     db: &Connection,
     rejection: &Rejection,
@@ -207,8 +208,8 @@ pub(super) fn put_rejection(
     ])
 }
 
-/// A line of the rejection log, from the columns [`REJECTION`] and one for the frame, which may be
-/// left out.
+/// Parses a line of the rejection log from the columns [`REJECTION`] and one more, which holds the
+/// frame or NULL.
 pub(super) fn rejection(row: &Row<'_>, generation: [u8; 8]) -> rusqlite::Result<RejectionRow> {
     let digest =
         |column: usize, text: &str| Digest::from_hex(text).ok_or_else(|| broken(column, "no hash"));
@@ -245,7 +246,7 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// Writes the last ban of a member.
+/// Writes a ban in place of the member's last one.
 pub(super) fn put_ban(db: &Connection, ban: &Ban) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO bans (peer, reason, at, until, strikes) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -260,7 +261,7 @@ pub(super) fn put_ban(db: &Connection, ban: &Ban) -> rusqlite::Result<()> {
     .map(|_| ())
 }
 
-/// The last ban of each member.
+/// Reads the last ban of each member.
 pub(super) fn bans(db: &Connection) -> rusqlite::Result<Vec<Ban>> {
     db.prepare("SELECT peer, reason, at, until, strikes FROM bans")?
         .query_map([], |row| {

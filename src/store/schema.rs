@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 
 /// `application_id` of our databases: "loyl".
 pub(super) const APPLICATION_ID: i64 = 0x6c6f_796c;
-/// The newest format that this program reads and writes.
+/// The only format that this program reads and writes.
 pub(super) const VERSION: i64 = 3;
 
 const SCHEMA: &str = "
@@ -125,24 +125,24 @@ CREATE TABLE promises (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Where the database of a data folder is.
+/// Path of the database in a data folder.
 pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("node.sqlite")
 }
 
-/// Where SQLite keeps the write-ahead log of a database.
+/// Path of the write-ahead log of a database.
 pub(super) fn wal(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     name.into()
 }
 
-/// Whether anything waits in the log to be merged into the database.
+/// Whether the write-ahead log holds anything to be merged into the database.
 pub(super) fn has_wal(path: &Path) -> bool {
     wal(path).metadata().is_ok_and(|meta| meta.len() > 0)
 }
 
-/// Makes a database at a path where there is none, with nothing left to sync but the folder.
+/// Creates a database where there is none. The caller must still sync the folder.
 pub(super) fn create(path: &Path, meta: &[(&str, &str)]) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -159,20 +159,20 @@ pub(super) fn create(path: &Path, meta: &[(&str, &str)]) -> rusqlite::Result<()>
     db.close().map_err(|(_, error)| error)
 }
 
-/// A connection that can write; `wait` bounds how long it waits for other programs.
+/// Opens a connection that can write; `wait` bounds how long it waits for other programs.
 pub(super) fn open_writer(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(wait)?;
     db.set_prepared_statement_cache_capacity(64);
-    // The writer checkpoints itself, between commits; this is the safety net.
+    // The writer checkpoints itself, between commits; this limit in pages is a safety net.
     db.pragma_update(None, "wal_autocheckpoint", 16_384)?;
     db.pragma_update(None, "journal_size_limit", 16 << 20)?;
     db.pragma_update(None, "cache_size", -4096)?; // KiB
     Ok(db)
 }
 
-/// A connection that only reads.
+/// Opens a read-only connection.
 pub(super) fn open_reader(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
@@ -180,9 +180,10 @@ pub(super) fn open_reader(path: &Path, wait: Duration) -> rusqlite::Result<Conne
     Ok(db)
 }
 
-/// A connection that only reads, wherever the file is; and whether it takes the file as one that
-/// nobody writes. A reader of a cleanly ended database needs to create files beside it. Where it
-/// cannot, and no log waits to be merged, the file alone says it all.
+/// Opens a read-only connection, even in a folder where nothing can be created; returns whether it
+/// treats the file as immutable. SQLite creates files beside a cleanly closed database even to read
+/// it. Where it cannot, and no write-ahead log waits to be merged, the database file alone is
+/// complete.
 pub(super) fn open_any_reader(path: &Path, wait: Duration) -> rusqlite::Result<(Connection, bool)> {
     let error = match open_reader(path, wait).and_then(|db| user_version(&db).map(|_| db)) {
         Ok(db) => return Ok((db, false)),
@@ -200,7 +201,7 @@ pub(super) fn user_version(db: &Connection) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// A connection that only reads a file that nobody writes, in a folder where nothing can be
+/// Opens a read-only connection to a file that nobody writes, in a folder where nothing can be
 /// created.
 pub(super) fn open_immutable(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     let mut uri = String::from("file:");
@@ -226,14 +227,14 @@ fn set_up_reader(db: &Connection, wait: Duration) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -1024) // KiB
 }
 
-/// Reads a fact.
+/// Reads a value from `meta`; `None` if there is none of this name.
 pub(super) fn meta(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("SELECT value FROM meta WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
         .optional()
 }
 
-/// Writes a fact.
+/// Writes a value to `meta`, in place of an earlier one.
 pub(super) fn put_meta(db: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
         .execute([name, value])

@@ -1,4 +1,4 @@
-//! What the store's tests share: a small network, signed batches, and a store with its answers.
+//! Helpers of the store's tests: a small network, signed batches, and a store with its answers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 use crate::wire::{Batch, BatchId, Entry};
 
-/// The identity of a number.
+/// The identity whose seed is this number.
 pub(super) fn identity(number: u8) -> Identity {
     Identity::from_seed(&[number; 32])
 }
@@ -35,13 +35,13 @@ pub(super) fn entry(topic: &str, payload: &[u8]) -> Entry {
     Entry { topic: topic.into(), payload: payload.into() }
 }
 
-/// A batch as an author signed it, with some predecessor.
+/// A batch signed by this author, with an arbitrary predecessor.
 pub(super) fn batch(net: &Network, author: u8, seq: u64, entries: &[Entry]) -> Batch {
     let prev = if seq == 1 { Digest::ZERO } else { Digest([author; 32]) };
     Batch::sign(&identity(author), net.id(), seq, prev, 1_000 + seq, entries).expect("signs")
 }
 
-/// A batch that came from a neighbour, or was published here.
+/// A stored batch that came from a neighbour, or was published here.
 pub(super) fn stored(batch: Batch, from: Option<u8>) -> StoredBatch {
     StoredBatch {
         id: batch.id(),
@@ -78,16 +78,16 @@ pub(super) fn rejection(reason: Reason, link: u8, at: u64, count: u64) -> Reject
     }
 }
 
-/// An open store of identity 1, and what it answered.
+/// An open store of identity 1, and its answers.
 pub(super) struct Bench {
     pub(super) store: Store,
     pub(super) restored: Restored,
     answers: Mutex<Receiver<Input>>,
     seen: Mutex<BTreeMap<Token, Input>>,
     next: Mutex<u64>,
-    /// The floors that it told of.
+    /// The floors that the store reported.
     floors: Mutex<BTreeMap<PublicKey, u64>>,
-    /// The damaged rows that it told of.
+    /// The damaged rows that the store reported.
     damaged: Mutex<Vec<(PublicKey, u64, BatchId)>>,
 }
 
@@ -116,14 +116,14 @@ impl Bench {
         Token(*next)
     }
 
-    /// Hands in a record.
+    /// Writes a record without waiting.
     pub(super) fn give(&self, record: Record, durability: Durability) -> Token {
         let token = self.token();
         self.store.write(token, record, durability);
         token
     }
 
-    /// The answer to a question.
+    /// Waits for the answer to a request.
     pub(super) fn answer(&self, token: Token) -> Input {
         let answers = self.answers.lock().expect("no panic");
         let mut seen = self.seen.lock().expect("no panic");
@@ -150,16 +150,16 @@ impl Bench {
         }
     }
 
-    /// The floor of an author that it told of last, up to its next answer.
+    /// The last floor of an author that the store reported before its next answer.
     pub(super) fn told(&self, author: u8) -> Option<u64> {
         self.get(author, 1, None);
         self.floors.lock().expect("no panic").get(&identity(author).public()).copied()
     }
 
-    /// The damaged rows that it told of, up to its next answer.
+    /// The damaged rows that the store reported before its next answer.
     pub(super) fn damaged(&self) -> Vec<(PublicKey, u64, BatchId)> {
         self.settle();
-        // Of a key that nothing is held of: an empty slot of that is no damage.
+        // Damage is reported before the answer to this write, which itself reports none.
         self.put(
             Record::Holes { author: identity(1).public(), tip: 0, holes: vec![] },
             Durability::Lazy,
@@ -167,7 +167,7 @@ impl Bench {
         self.damaged.lock().expect("no panic").clone()
     }
 
-    /// Whether a record was written.
+    /// Writes a record; returns whether it was written.
     pub(super) fn put(&self, record: Record, durability: Durability) -> bool {
         matches!(self.answer(self.give(record, durability)), Input::Written { .. })
     }
@@ -199,12 +199,12 @@ impl Bench {
     }
 }
 
-/// All messages, or an author's.
+/// A query for all messages, or for those of one author.
 pub(super) fn query(author: Option<PublicKey>, limit: usize) -> MessageQuery {
     MessageQuery { author, limit, ..MessageQuery::default() }
 }
 
-/// What a death of the process at this moment leaves behind, in another folder.
+/// A copy of the files that a kill of the process at this moment would leave behind.
 pub(super) fn killed(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     for name in ["node.sqlite", "node.sqlite-wal"] {

@@ -1,8 +1,8 @@
-//! The one thread that writes, with group commit.
+//! The only thread that writes, with group commit.
 //!
-//! Each turn takes what is queued, commits batches and bans, answers, and only then spends a
-//! bounded step on what can wait: the rejection log, pruning, a checkpoint. Without anything to do
-//! it sleeps.
+//! Each turn takes what is queued, commits batches, holes and bans, answers, and only then spends a
+//! bounded step on less urgent work: the rejection log, damaged rows, pruning, a checkpoint. With
+//! nothing to do it sleeps.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,16 +23,16 @@ use crate::crypto::Digest;
 use crate::diagnostics::Folds;
 use crate::protocol::{Durability, Input, Record, Token};
 
-/// Records that one commit holds at most.
+/// Most records of one commit.
 const GROUP: usize = 512;
 /// Bytes of bodies after which a commit takes no more records.
 const GROUP_BYTES: usize = 8 << 20;
-/// Damaged rows that wait to be looked at again.
+/// Most damaged rows that wait to be examined.
 const MAX_SUSPECTS: usize = 1024;
-/// What a commit and a row in it add to the write-ahead log beside bodies, in bytes; a guess.
+/// Estimated bytes that a commit and each of its rows add to the write-ahead log beside bodies.
 const COMMIT_COST: usize = 24 << 10;
 const ROW_COST: usize = 1 << 10;
-/// How much is written between two checkpoints, in bytes.
+/// Bytes written between two checkpoints.
 const CHECKPOINT: usize = 4 << 20;
 
 struct Write {
@@ -57,22 +57,23 @@ pub(super) struct Writer {
     pub(super) authors: Authors,
     pub(super) log: Log,
     pub(super) network: Digest,
-    /// What readers could not believe, to be looked at again.
+    /// Rows and slots that readers found damaged, to be examined.
     pub(super) suspects: BTreeSet<Suspect>,
     pub(super) quarantined: Arc<AtomicU64>,
-    /// Whether commits are synced at the moment.
+    /// Whether commits are synced at present.
     pub(super) full: bool,
-    /// Bytes written since the last checkpoint.
+    /// Estimated bytes written since the last checkpoint.
     pub(super) unmerged: usize,
-    /// Upkeep failed: try again after the next record, not at once.
+    /// Whether upkeep failed; it is tried again after the next command, not at once.
     pub(super) stalled: bool,
     pub(super) health: Health,
-    /// Failures of each kind that were logged.
+    /// Folds the log lines about failures, by kind.
     pub(super) failures: Folds<&'static str>,
 }
 
 impl Writer {
-    /// Works until it is told to close or its owner is gone; what was handed in before is written.
+    /// Runs until told to close or until the store is dropped; earlier commands are still carried
+    /// out.
     pub(super) fn run(mut self) {
         let beat = self.health.writer().beat();
         loop {
@@ -164,7 +165,7 @@ impl Writer {
         None
     }
 
-    /// Batches and bans: one transaction, then the answers.
+    /// Commits a group in one transaction, then answers.
     fn commit(&mut self, group: &[Write]) {
         let synced = group.iter().any(|write| write.synced);
         if self.is_lost() {
@@ -172,7 +173,7 @@ impl Writer {
         }
         let written = self.set_full(synced).and_then(|()| self.write_group(group));
         match written {
-            Ok(_) if self.is_lost() => self.refuse(group), // it went meanwhile
+            Ok(_) if self.is_lost() => self.refuse(group), // the file was removed meanwhile
             Ok(kept) => {
                 if let Some(failures) = self.health.wrote(Ok(())) {
                     tracing::info!(path = %self.path.display(), failures, "records are written again");
@@ -197,7 +198,8 @@ impl Writer {
         group.iter().for_each(|write| self.shared.answer(outcome(write.token, false)));
     }
 
-    /// Whether what is written would not be there at the next start.
+    /// Whether the files were removed or replaced, so that what is written would be missing at the
+    /// next start.
     fn is_lost(&mut self) -> bool {
         let Some(path) = self.health.lost() else { return false };
         if self.failures.add("lost", 1, Instant::now()).is_some() {
@@ -223,7 +225,7 @@ impl Writer {
         Ok(kept)
     }
 
-    /// One bounded step of what can wait.
+    /// One bounded step of less urgent work.
     fn upkeep(&mut self) {
         if self.stalled {
             return;
@@ -234,7 +236,7 @@ impl Writer {
         if let Some(suspect) = self.suspects.pop_first()
             && let Err(error) = self.set_full(false).and_then(|()| self.examine(suspect))
         {
-            // Whoever reads it again doubts it again.
+            // The next read of the row reports it again.
             self.failed("a damaged row", 1, &error);
         }
         if self.authors.waiting()
@@ -245,7 +247,8 @@ impl Writer {
         }
         if self.unmerged > CHECKPOINT {
             self.unmerged = 0;
-            // Passive: it waits for nobody. If a reader is in the way the next one does the work.
+            // A passive checkpoint waits for nobody. If a reader is in the way, a later one does
+            // the work.
             let merged = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
             if let Err(error) = merged
                 && let Some(times) = self.failures.add("checkpoint", 1, Instant::now())
@@ -284,7 +287,7 @@ impl Writer {
         }
     }
 
-    /// Looks again at what a reader could not believe.
+    /// Examines a row or slot that a reader found damaged.
     fn examine(&mut self, suspect: Suspect) -> rusqlite::Result<()> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let damage = quarantine::examine(&tx, &mut self.authors, &self.network, suspect)?;
@@ -308,13 +311,13 @@ impl Writer {
         tx.commit()?;
         self.unmerged += COMMIT_COST;
         if let Some(Pruned { key: author, floor, .. }) = pruned {
-            self.commits.send_modify(|count| *count += 1); // readers may have been told of gaps
+            self.commits.send_modify(|count| *count += 1); // readers may find new gaps
             self.shared.tell(Input::Pruned { author, floor: floor.unsigned_abs() });
         }
         Ok(())
     }
 
-    /// The transaction is rolled back: what we know of the authors is what is on disk.
+    /// Logs a failure. The transaction was rolled back, so the authors are read again from disk.
     fn failed(&mut self, what: &'static str, count: usize, error: &rusqlite::Error) {
         self.health.wrote(Err(error.to_string()));
         if let Some(times) = self.failures.add(what, 1, Instant::now()) {
@@ -329,7 +332,7 @@ impl Writer {
         }
     }
 
-    /// Commits are synced (FULL), or are safe against the death of the process only (NORMAL).
+    /// Sets whether commits are synced (FULL) or survive only the death of the process (NORMAL).
     fn set_full(&mut self, full: bool) -> rusqlite::Result<()> {
         if self.full != full {
             self.db.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
@@ -338,7 +341,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the rest of the log; marks a clean end if it is one.
+    /// Writes the rest of the rejection log, and marks the end as clean if `clean`.
     fn finish(mut self, clean: bool) {
         while self.log.waiting() {
             self.write_log();
@@ -359,7 +362,8 @@ impl Writer {
     }
 }
 
-/// Counts a row that was set aside, and says so: a failing disk is worth one line, not a thousand.
+/// Counts a row that was set aside, and logs it: the first as an error, later ones at debug level,
+/// as a failing disk should not fill the log.
 pub(super) fn report(path: &Path, damage: &Damage, quarantined: &AtomicU64) {
     let (row, seq) = (damage.row, damage.seq);
     let before = match row {

@@ -1,9 +1,9 @@
-//! The canonical codec: the one place that knows `bincode`.
+//! The canonical codec: the only module that uses `bincode`.
 //!
-//! bincode 2 alone is neither canonical nor bounded enough for hostile bytes (it takes trailing
-//! bytes, and lists of any announced length), so: integers of fixed width, big-endian; lists and
-//! byte strings are our own types, whose limit is a parameter; whatever is left over, or does not
-//! encode to itself, is refused.
+//! bincode 2 alone is neither canonical nor bounded enough for hostile bytes: it accepts trailing
+//! bytes, and lists of any announced length. Therefore integers have fixed width and are
+//! big-endian; lists and byte strings are our own types with a limit as parameter; and bytes that
+//! are left over, or that do not encode back to themselves, are refused.
 
 use std::ops::Deref;
 
@@ -18,19 +18,20 @@ use thiserror::Error;
 
 use super::limits::{MAX_FRAME, VERSION};
 
-/// Why bytes are not a frame. Each is the sender's fault: an honest encoder makes none of them.
+/// Why bytes are not a valid frame. Always the sender's fault: an honest encoder never produces
+/// such bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
-    /// Too short, or not of this shape.
+    /// Too short, or not of the expected shape.
     #[error("malformed: {0}")]
     Malformed(&'static str),
-    /// A second way to write something.
+    /// Not the one canonical encoding of its value.
     #[error("not canonical: {0}")]
     NonCanonical(&'static str),
-    /// Longer than the protocol allows.
+    /// Over a limit of the protocol.
     #[error("over a limit: {0}")]
     Oversize(&'static str),
-    /// Another version of the framing.
+    /// Another version of the framing; holds that version.
     #[error("version {0}, not {VERSION}")]
     WrongVersion(u8),
 }
@@ -45,7 +46,8 @@ const OVER_LIMIT: &str = "a list or byte string is over its limit";
 const OTHER_BYTES: &str = "it encodes to other bytes";
 const EMPTY: &str = "a list that must not be empty is";
 
-/// Appends the encoding. Values are bounded by their types, so it cannot fail on what we build.
+/// Appends the encoding of `value`. Values are bounded by their types, so encoding what this crate
+/// builds cannot fail.
 pub(super) fn encode<T: Encode>(value: &T, into: &mut Vec<u8>) {
     let before = into.len();
     if bincode::encode_into_writer(value, Append(&mut *into), CONFIG).is_err() {
@@ -63,7 +65,7 @@ impl Writer for Append<'_> {
     }
 }
 
-/// Compares what is written with what is expected, without keeping it.
+/// Compares what is written with the expected bytes, without storing it.
 struct Expect<'a> {
     left: &'a [u8],
 }
@@ -75,7 +77,7 @@ impl Writer for Expect<'_> {
     }
 }
 
-/// Decodes all of `bytes`, and nothing else will do.
+/// Decodes a value that must span all of `bytes` and re-encode to the same bytes.
 pub(super) fn decode<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, WireError> {
     let (value, used) = bincode::decode_from_slice::<T, _>(bytes, CONFIG).map_err(|e| match e {
         DecodeError::Other(OVER_LIMIT) => WireError::Oversize(OVER_LIMIT),
@@ -94,7 +96,8 @@ pub(super) fn decode<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, WireErro
     }
 }
 
-/// What stands at the beginning of bytes. It decides nothing: what follows may be anything.
+/// Decodes a value at the beginning of `bytes`, whatever follows; does not check that the encoding
+/// is canonical, so nothing may be accepted on it.
 pub(super) fn decode_start<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
     bincode::decode_from_slice::<T, _>(bytes, CONFIG).ok().map(|(value, _)| value)
 }
@@ -104,12 +107,12 @@ pub(super) fn decode_start<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
 pub struct List<T, const MIN: usize, const MAX: usize>(Vec<T>);
 
 impl<T, const MIN: usize, const MAX: usize> List<T, MIN, MAX> {
-    /// The list, if its length is within its bounds.
+    /// Wraps the elements, if their number is within the bounds.
     pub fn new(items: Vec<T>) -> Option<Self> {
         (MIN..=MAX).contains(&items.len()).then_some(Self(items))
     }
 
-    /// The elements.
+    /// Unwraps the elements.
     pub fn into_inner(self) -> Vec<T> {
         self.0
     }
@@ -139,7 +142,7 @@ impl<C, T: Decode<C>, const MIN: usize, const MAX: usize> Decode<C> for List<T, 
         if count < MIN {
             return Err(DecodeError::Other(EMPTY));
         }
-        let mut items = Vec::new(); // grows with what is really there, not with what is announced
+        let mut items = Vec::new(); // grows with the elements present, not the count announced
         for _ in 0..count {
             items.push(T::decode(decoder)?);
         }
@@ -160,7 +163,7 @@ impl<'de, C, T: Decode<C>, const MIN: usize, const MAX: usize> BorrowDecode<'de,
 pub struct Blob<const MAX: usize>(Vec<u8>);
 
 impl<const MAX: usize> Blob<MAX> {
-    /// The bytes, if they are few enough.
+    /// Wraps the bytes, if there are at most `MAX`.
     pub fn new(bytes: Vec<u8>) -> Option<Self> {
         (bytes.len() <= MAX).then_some(Self(bytes))
     }

@@ -1,6 +1,7 @@
-//! A frame field by field, for people: as far as its bytes go, whatever is wrong with it.
+//! Splits a frame into its fields for people to read, as far as its bytes go and whatever is wrong
+//! with it.
 //!
-//! What is refused is often no frame at all, so nothing here decides anything: [`super::Frame`]
+//! Refused bytes are often not a valid frame, so this module decides nothing; [`super::Frame`]
 //! does. It only says which bytes stand where the layout of their kind has which field.
 
 use super::codec::decode_start;
@@ -9,35 +10,35 @@ use super::limits::VERSION;
 use super::statement::Header;
 use crate::crypto::Signature;
 
-/// How the bytes of a field are to be read.
+/// How to display the bytes of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// As a number, the highest byte first.
+    /// A big-endian number.
     Number,
-    /// A number that has a name.
+    /// A number that stands for this word.
     Word(&'static str),
-    /// As a key, an id or a hash.
+    /// A key, an id or a hash, in hex.
     Hex,
-    /// As what a person may have written.
+    /// Text that a person may have written; escape before printing.
     Text,
-    /// Where the layout has nothing more, or too little is left of what it has.
+    /// Bytes beyond the layout, or too few bytes for the field.
     Rest,
 }
 
-/// Bytes of a frame and their place in its layout.
+/// A range of a frame's bytes and its place in the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// The first byte.
+    /// Offset of the first byte.
     pub at: usize,
-    /// How many.
+    /// Number of bytes.
     pub length: usize,
-    /// Its name in `docs/PROTOCOL.md`; fields of lists have a number each.
+    /// The field's name in `docs/PROTOCOL.md`; fields in lists are numbered.
     pub name: String,
-    /// How to read them.
+    /// How to display the bytes.
     pub shown: Shown,
 }
 
-/// The fields of a frame, without its length prefix, or of the beginning of one.
+/// Splits a frame without its length prefix, or the beginning of one, into fields.
 pub fn fields(bytes: &[u8]) -> Vec<Field> {
     let mut walk = Walk { bytes, at: 0, fields: vec![] };
     if walk.frame().is_some() && walk.at < bytes.len() {
@@ -46,7 +47,8 @@ pub fn fields(bytes: &[u8]) -> Vec<Field> {
     walk.fields
 }
 
-/// Header and signature of the batch in a push or a reply, or in the beginning of one.
+/// Decodes the header and signature of the batch in a push or a reply, which may be cut off after
+/// them.
 pub fn batch_start(bytes: &[u8]) -> Option<(Header, Signature)> {
     let before = match Kind::from_byte(*bytes.get(1)?)? {
         Kind::Push => 3,
@@ -62,7 +64,7 @@ struct Walk<'a> {
     fields: Vec<Field>,
 }
 
-/// Each step gives `None` where the bytes end.
+/// Each step returns `None` where the bytes end.
 impl Walk<'_> {
     fn add(&mut self, name: &str, length: usize, shown: Shown) {
         self.fields.push(Field { at: self.at, length, name: name.to_owned(), shown });
@@ -93,7 +95,7 @@ impl Walk<'_> {
         self.field(name, length, Shown::Hex)
     }
 
-    /// A number that has a name, if it is one of those that there are.
+    /// Adds a number, with the word that it stands for if there is one.
     fn word(
         &mut self,
         name: &str,

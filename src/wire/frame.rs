@@ -1,4 +1,4 @@
-//! Frames: a `u32` length, then version, kind and a body whose shape the kind decides.
+//! Frames: a `u32` length, then version, kind, and a body whose layout depends on the kind.
 
 use bincode::{Decode, Encode};
 
@@ -11,84 +11,85 @@ use super::limits::{
 use super::statement::{Batch, BatchId, BodyError, SignedSlot};
 use crate::crypto::{Digest, PublicKey};
 
-/// A random name for one start of one process: tells a restarted peer from a second link to it.
+/// A random id of one start of one process: tells a restarted peer from a second link to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Instance(pub [u8; 16]);
 
-/// The first frame on a link, both ways.
+/// The first frame on a link, in both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Hello {
     /// Protocol version; another one closes the link without blame.
     pub version: u16,
     /// Network id; another one closes the link without blame.
     pub network: Digest,
-    /// The sender's start.
+    /// Identifies the sender's current start.
     pub instance: Instance,
 }
 
-/// What the receiver of one class has consumed since the link began; strictly more than it said
-/// before.
+/// What the receiver has consumed of one class since the link came up; each grant must report more
+/// than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Grant {
-    /// A [`Class`] with a window, as its number.
+    /// The number of a credited [`Class`].
     pub class: u8,
-    /// Frames consumed.
+    /// Frames consumed since the link came up.
     pub frames: u64,
-    /// Bytes consumed.
+    /// Bytes consumed since the link came up.
     pub bytes: u64,
 }
 
-/// Credit: the sender of a class may have a window of frames and bytes beyond what was consumed.
+/// Credit: the sender of a class may have one window of frames and bytes beyond what was consumed.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Credit {
-    /// At most one a class, in ascending order of class.
+    /// At most one per class, in ascending order of class.
     pub grants: List<Grant, 1, 5>,
 }
 
-/// A batch that was not asked for.
+/// A batch that was not requested.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Push {
-    /// Links that it has crossed, this one included, as the sender claims; saturates at 255.
+    /// Links that the batch has crossed, this one included, as claimed by the sender; saturates at
+    /// 255.
     pub hops: u8,
-    /// The batch.
+    /// The whole batch.
     pub batch: Batch,
 }
 
 /// A slot and the id of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct SlotId {
-    /// Whose slot.
+    /// The author of the slot.
     pub author: PublicKey,
-    /// Which slot, from 1.
+    /// The slot, from 1.
     pub seq: u64,
-    /// The batch in it.
+    /// The id of the batch in that slot.
     pub id: BatchId,
 }
 
 /// Ids of batches that the sender holds.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Announce {
-    /// What it holds.
+    /// One to [`MAX_ANNOUNCED`] slots.
     pub items: List<SlotId, 1, MAX_ANNOUNCED>,
 }
 
-/// One slot that is asked for.
+/// A request for one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Want {
-    /// Names the answer; not in use for another open want of this sender on this link.
+    /// Identifies the answer; unique among the sender's open wants on this link.
     pub ticket: u32,
-    /// Whose slot.
+    /// The author of the slot.
     pub author: PublicKey,
-    /// Which slot, from 1.
+    /// The slot, from 1.
     pub seq: u64,
-    /// The batch that is wanted; without it, whichever the answerer holds first.
+    /// The batch wanted; if `None`, the first one that the answerer has in the slot.
     pub id: Option<BatchId>,
 }
 
-/// Slots that are asked for; each is answered by one [`Reply`] or [`Missing`].
+/// Requested slots; each is answered by one [`Reply`] or one [`Missing`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Request {
-    /// What is asked for.
+    /// One to [`MAX_WANTS`] wants.
     pub wants: List<Want, 1, MAX_WANTS>,
 }
 
@@ -99,66 +100,70 @@ pub struct Reply {
     pub ticket: u32,
     /// As in [`Push`].
     pub hops: u8,
-    /// The batch.
+    /// The whole batch.
     pub batch: Batch,
 }
 
-/// Why a want is not met.
+/// Why a want is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum WhyMissing {
-    /// The answerer does not hold it.
+    /// The answerer does not hold the slot.
     Unknown,
-    /// It held it and has pruned the payload.
+    /// The answerer held the slot and has pruned its payload.
     Pruned,
-    /// It holds it and cannot read it.
+    /// The answerer holds the slot but cannot read it now.
     Busy,
 }
 
-/// The answer to a want that is not met.
+/// The answer to a want that is not served.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Missing {
     /// The want's ticket.
     pub ticket: u32,
-    /// Why.
+    /// The reason.
     pub why: WhyMissing,
-    /// The highest slot of that author whose payload the answerer has pruned; 0 if none. A claim.
+    /// The highest slot of that author whose payload the answerer has pruned; 0 if none.
+    /// Unverified.
     pub floor: u64,
-    /// The lowest slot above the one asked for that the answerer can serve; 0 if none. A claim.
+    /// The lowest slot above the requested one that the answerer can serve; 0 if none. Unverified.
     pub next: u64,
-    /// Which slots above `next` it cannot serve; of others it says nothing. None if `next` is 0. A
-    /// claim.
+    /// Which slots above `next` the answerer cannot serve; empty if `next` is 0. Says nothing about
+    /// slots that it does not cover. Unverified.
     pub lacked: Lacked,
 }
 
-/// Where the answerer's lane of one author stands.
+/// The state of the answerer's lane of one author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Tip {
-    /// Its tip, signed by the author.
+    /// The lane's tip, signed by the author.
     pub slot: SignedSlot,
-    /// The answerer holds every slot up to this one, or has pruned it or given it up; at most the
-    /// tip. A claim.
+    /// Every slot up to this one is held, pruned or given up by the answerer; at most the tip.
+    /// Unverified.
     pub solid: u64,
-    /// The highest slot whose payload it has pruned; 0 if none. A claim.
+    /// Every slot up to this one is pruned or given up by the answerer; 0 if none, at most the tip.
+    /// Unverified.
     pub floor: u64,
-    /// Tells which slots up to its tip it lacks; zeros if none. A claim.
+    /// A digest of the slots that the answerer lacks up to its tip; zeros if none. Unverified.
     pub holes: Digest,
 }
 
-/// The hash over the lanes of the keys `start..end`, as indices into the network's sorted keys.
+/// The hash over the lanes of the keys `start..end`, where keys are indices into the network's
+/// sorted keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RangeHash {
-    /// First key.
+    /// Index of the first key.
     pub start: u32,
-    /// One past the last key.
+    /// Index of the last key, plus one.
     pub end: u32,
-    /// Over the tips of the lanes that are not empty and the slots above them; zeros if none.
+    /// Over the tips, holes and slots above the tip of every lane that is not empty; zeros if all
+    /// are.
     pub hash: Digest,
 }
 
 /// Asks where lanes differ; answered by one [`Differ`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Compare {
-    /// Names the answer.
+    /// Identifies the answer.
     pub ticket: u32,
     /// Disjoint ranges in ascending order.
     pub ranges: List<RangeHash, 1, MAX_RANGES>,
@@ -169,43 +174,44 @@ pub struct Compare {
 pub struct Differ {
     /// The comparison's ticket.
     pub ticket: u32,
-    /// Parts of ranges that differ and are too wide to list, disjoint and ascending.
+    /// Parts of differing ranges that hold too many lanes to list; disjoint and ascending.
     pub ranges: List<RangeHash, 0, MAX_RANGES>,
-    /// The answerer's tips in ranges that differ, ascending by key.
+    /// The answerer's tips in differing ranges, ascending by key.
     pub tips: List<Tip, 0, MAX_TIPS>,
-    /// Slots that it holds above those tips or, of authors without one, above 0; ascending.
+    /// Slots that the answerer holds above those tips, or above 0 for authors without a tip;
+    /// ascending.
     pub above: List<SlotId, 0, MAX_ABOVE>,
 }
 
-/// What a push or a reply takes beside its body, at the most; a capacity and no limit.
+/// Upper bound for what a push or a reply adds to its body, in bytes. A capacity, not a limit.
 const FRAME_OVERHEAD: usize = 256;
 
 /// A frame of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// First on every link.
+    /// The first frame on every link.
     Hello(Hello),
-    /// Credit for more.
+    /// Credit for the peer's frames.
     Credit(Credit),
-    /// Nothing but a sign of life; its credit is the answer.
+    /// Keeps the link alive; the credit for it is the answer.
     Ping,
-    /// A batch, unasked.
+    /// A batch that was not requested.
     Push(Box<Push>),
-    /// Ids of batches.
+    /// Ids of batches that the sender holds.
     Announce(Announce),
-    /// Slots asked for.
+    /// Requested slots.
     Request(Request),
-    /// A batch asked for.
+    /// A requested batch.
     Reply(Box<Reply>),
-    /// A want that is not met.
+    /// The answer to a want that is not served.
     Missing(Missing),
-    /// Where do we differ?
+    /// Asks where lanes differ.
     Compare(Compare),
-    /// Here.
+    /// The answer to a comparison.
     Differ(Differ),
 }
 
-/// The kind byte of a frame.
+/// The kind byte of a frame; the values are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 #[repr(u8)]
@@ -223,7 +229,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of their bytes.
+    /// All kinds, in the order of their bytes.
     pub const ALL: [Self; 10] = [
         Self::Hello,
         Self::Credit,
@@ -237,7 +243,7 @@ impl Kind {
         Self::Differ,
     ];
 
-    /// The kind with that byte.
+    /// The kind with this byte, if there is one.
     pub fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte)).copied()
     }
@@ -273,7 +279,7 @@ impl Kind {
         }
     }
 
-    /// The budget that frames of this kind come out of.
+    /// The class that pays for frames of this kind.
     pub fn class(self) -> Class {
         match self {
             Self::Hello | Self::Credit => Class::Link,
@@ -287,11 +293,12 @@ impl Kind {
     }
 }
 
-/// What a frame is paid from. The order is that of importance when a writer must choose.
+/// What pays for a frame. Ascending numbers are descending priority when a writer must drop a
+/// frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Class {
-    /// Hello once, credits: bounded by their own rules.
+    /// Hello (once per link) and credit: bounded by their own rules.
     Link = 0,
     /// Pings.
     Control = 1,
@@ -301,18 +308,19 @@ pub enum Class {
     Request = 3,
     /// Announcements.
     Announce = 4,
-    /// Pushes, and replies to nothing.
+    /// Pushes.
     Push = 5,
-    /// Answers: each is paid for by the open request that it answers.
+    /// Answers (`Reply`, `Missing`, `Differ`): each is paid by the open want or comparison it
+    /// answers.
     Reply = 6,
 }
 
 impl Class {
-    /// The classes that are paid by credit, in ascending order of their numbers.
+    /// The classes that need credit, in ascending order of their numbers.
     pub const CREDITED: [Self; 5] =
         [Self::Control, Self::Repair, Self::Request, Self::Announce, Self::Push];
 
-    /// The window of a credited class: frames and bytes under way. `None` for the others.
+    /// The window of a credited class: frames and bytes in flight. `None` for the other classes.
     pub fn window(self) -> Option<(u64, u64)> {
         let of = |frames: u64, kind: Kind| Some((frames, frames * kind.max_len() as u64));
         match self {
@@ -325,7 +333,7 @@ impl Class {
         }
     }
 
-    /// The credited class with that number.
+    /// The credited class with this number, if there is one.
     pub fn credited(number: u8) -> Option<Self> {
         Self::CREDITED.into_iter().find(|class| *class as u8 == number)
     }
@@ -366,7 +374,7 @@ impl Frame {
         bytes
     }
 
-    /// The bytes of a [`Push`], of a batch that need not be copied for it.
+    /// Encodes a [`Push`] of a batch without copying the batch first.
     pub fn push(hops: u8, batch: &Batch) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FRAME_OVERHEAD + batch.body.len());
         bytes.extend([VERSION, Kind::Push as u8]);
@@ -375,7 +383,7 @@ impl Frame {
         bytes
     }
 
-    /// The bytes of a [`Reply`], of a batch that need not be copied for it.
+    /// Encodes a [`Reply`] with a batch without copying the batch first.
     pub fn reply(ticket: u32, hops: u8, batch: &Batch) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(FRAME_OVERHEAD + batch.body.len());
         bytes.extend([VERSION, Kind::Reply as u8]);
@@ -385,11 +393,11 @@ impl Frame {
         bytes
     }
 
-    /// Reads a complete frame, without its length prefix. Bounded by the limits of its kind; no
-    /// hash and no signature is checked.
+    /// Decodes a complete frame, without its length prefix. Enforces the limits of the frame's
+    /// kind; checks no hash and no signature.
     ///
     /// # Errors
-    /// When it is not the one encoding of a frame within limits.
+    /// When the bytes are not the canonical encoding of a frame within limits.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let [version, kind, body @ ..] = bytes else {
             return Err(WireError::Malformed("it is shorter than two bytes"));

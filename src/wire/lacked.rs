@@ -1,22 +1,23 @@
-//! Which slots above one an answerer lacks, as bits.
+//! A bitmap of the slots above a base slot that an answerer lacks.
 
 use bincode::{Decode, Encode};
 
-/// Of the [`Lacked::SLOTS`] slots above one, those that are lacked: bit `i % 8` of byte `i / 8`,
-/// counted from the lowest, is that of the slot `i + 1` above it.
+/// Which of the [`Lacked::SLOTS`] slots above a base slot are lacked: bit `i % 8` (0 is the lowest)
+/// of byte `i / 8` stands for the slot `i + 1` above the base.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Lacked(pub [u8; 32]);
 
 impl Lacked {
-    /// Slots that it tells of.
+    /// How many slots above the base are covered.
     pub const SLOTS: u64 = 256;
 
-    /// Marks the slot that is so many above, from 1; any that it cannot tell of is left out.
+    /// Marks the slot at distance `above` from the base, from 1, as lacked. Distances out of range
+    /// are ignored.
     pub fn mark(&mut self, above: u64) {
         self.set(above, true);
     }
 
-    /// Marks it, or takes the mark away.
+    /// Sets or clears the mark of the slot at distance `above`.
     pub fn set(&mut self, above: u64, lacked: bool) {
         let at = above.checked_sub(1).and_then(|at| usize::try_from(at).ok());
         if let Some((byte, bit)) = at.and_then(|at| Some((self.0.get_mut(at / 8)?, at % 8))) {
@@ -24,19 +25,19 @@ impl Lacked {
         }
     }
 
-    /// Whether none is lacked.
+    /// Whether no slot is marked as lacked.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; 32]
     }
 
-    /// Whether the slot that is so many above is lacked.
+    /// Whether the slot at distance `above` is marked as lacked; `false` out of range.
     pub fn contains(&self, above: u64) -> bool {
         let at = above.checked_sub(1).and_then(|at| usize::try_from(at).ok());
         let byte = at.and_then(|at| Some((self.0.get(at / 8)?, at % 8)));
         byte.is_some_and(|(byte, bit)| byte >> bit & 1 == 1)
     }
 
-    /// The lowest from this one on that is not lacked, as so many above.
+    /// The lowest distance at or above `from` that is not marked; `None` if there is none in range.
     pub fn first_held(&self, from: u64) -> Option<u64> {
         let first = from.checked_sub(1).filter(|at| *at < Self::SLOTS)?;
         let bytes = self.0.iter().zip((0..Self::SLOTS).step_by(8));
@@ -48,7 +49,7 @@ impl Lacked {
         })
     }
 
-    /// The highest that is lacked, as so many above.
+    /// The highest distance that is marked.
     pub fn last(&self) -> Option<u64> {
         (1..=Self::SLOTS).rev().find(|above| self.contains(*above))
     }

@@ -1,7 +1,7 @@
-//! What peers say to each other, as bytes: frames, signed statements, and the limits of both.
+//! What peers send each other, as bytes: frames, signed statements, and the limits of both.
 //!
-//! `docs/PROTOCOL.md` is the normative text; `tests/vectors/` pins it. Nothing here acts: decoding
-//! turns hostile bytes into a bounded value or an error that says whose fault it is.
+//! `docs/PROTOCOL.md` is normative, and `tests/vectors/` pins the encoding. Nothing here acts:
+//! decoding turns hostile bytes into a bounded value, or into an error that says whose fault it is.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod codec;

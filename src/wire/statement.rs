@@ -1,9 +1,9 @@
-//! What authors sign: batches of messages, one batch a slot, each slot chained to the one before.
+//! What authors sign: one batch of messages per slot, each chained to the batch before.
 //!
 //! A signature covers a fixed layout of `domain ‖ network ‖ author ‖ seq ‖ SHA-256(the rest)`, and
-//! the batch id is the SHA-256 of those same bytes. So whoever holds the 32-byte digest of the rest
-//! can check the signature without header or payload ([`SignedSlot`]), and a proof of equivocation
-//! is short.
+//! the batch id is the SHA-256 of the same bytes. So the 32-byte digest of the rest is enough to
+//! check the signature without header or payload ([`SignedSlot`]), which keeps proofs of
+//! equivocation short.
 
 use std::fmt;
 
@@ -20,24 +20,24 @@ const BATCH_DOMAIN: &[u8; 16] = b"loyal/batch/v2\0\0";
 const REST_DOMAIN: &[u8; 16] = b"loyal/header/v2\0";
 const CONTENT_DOMAIN: &[u8; 16] = b"loyal/content/v1";
 
-/// The name of a batch: binds network, author, slot and content, and not the signature.
+/// The id of a batch: binds network, author, slot and content, but not the signature.
 pub type BatchId = Digest;
 
 /// One message: a topic of at most 64 bytes of UTF-8, and a payload of at most 1 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is about; may be empty.
+    /// The topic of the message; may be empty.
     pub topic: String,
-    /// Any bytes; may be empty.
+    /// Arbitrary bytes; may be empty.
     pub payload: Vec<u8>,
 }
 
-/// The name of a message: its batch and its place in it, from 0. Prints as `<batch id>.<index>`.
+/// The id of a message: its batch and its index in it. Prints as `<batch id>.<index>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
     /// The batch that carries it.
     pub batch: BatchId,
-    /// Its place in the batch, below 256.
+    /// The index in the batch, from 0 to 255.
     pub index: u32,
 }
 
@@ -63,32 +63,33 @@ impl std::str::FromStr for MessageId {
     }
 }
 
-/// What an author says of one slot: 160 bytes on the wire, in this order, integers big-endian.
+/// An author's statement about one slot: 160 bytes on the wire, in this order, integers big-endian.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Header {
-    /// The network that it is said in.
+    /// The id of the network that the statement belongs to.
     pub network: Digest,
-    /// Who says it.
+    /// The author of the slot; its key signs.
     pub author: PublicKey,
-    /// The slot: 1, 2, 3… without gaps, but for a restart.
+    /// The slot: 1, 2, 3… without gaps, except after a restart.
     pub seq: u64,
-    /// The slot that it follows: `seq − 1`, or less in a restart header, by which an author that
-    /// lost its store goes on. The slots between are void: nobody waits for them.
+    /// The slot that this one follows: `seq − 1`, or a lower one in a restart header, with which an
+    /// author continues after losing its store. The slots in between are void: no node waits for
+    /// them.
     pub base: u64,
     /// The id of the author's batch in slot `base`; zeros if that is 0.
     pub prev: BatchId,
-    /// The author's clock, in microseconds since 1970. A claim: no rule depends on it.
+    /// The author's clock, in microseconds since 1970. Unverified: no rule depends on it.
     pub created_at: u64,
     /// Messages in the body, 1 to 256.
     pub count: u32,
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     pub length: u32,
     /// SHA-256 of a domain string and the body.
     pub content: Digest,
 }
 
 impl Header {
-    /// SHA-256 over everything that the signed layout does not spell out.
+    /// SHA-256 over the fields that the signed layout does not contain itself.
     pub fn rest(&self) -> Digest {
         Digest::of(&[
             REST_DOMAIN,
@@ -101,7 +102,7 @@ impl Header {
         ])
     }
 
-    /// Whether it is a restart header, which voids slots.
+    /// Whether this is a restart header, which voids the slots between `base` and `seq`.
     pub fn restarts(&self) -> bool {
         self.base.saturating_add(1) < self.seq
     }
@@ -132,17 +133,17 @@ fn statement(
     bytes
 }
 
-/// An author's signature for a slot, without header or payload: 136 bytes. Proves that the slot was
-/// filled, and with which id.
+/// An author's signature for a slot, without header or payload: 136 bytes. Proves that the author
+/// filled the slot, and with which id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SignedSlot {
-    /// Who signed.
+    /// The author whose key signed.
     pub author: PublicKey,
-    /// The slot.
+    /// The slot, from 1.
     pub seq: u64,
-    /// [`Header::rest`].
+    /// [`Header::rest`] of the batch.
     pub rest: Digest,
-    /// Over [`SignedSlot::statement`].
+    /// The author's signature over [`SignedSlot::statement`].
     pub signature: Signature,
 }
 
@@ -150,7 +151,7 @@ impl SignedSlot {
     /// Length of the signed layout in bytes.
     pub const STATEMENT: usize = 120;
 
-    /// The bytes that the author signed, in that network.
+    /// The bytes that the author signed in `network`.
     pub fn statement(&self, network: &Digest) -> [u8; Self::STATEMENT] {
         statement(network, &self.author, self.seq, &self.rest)
     }
@@ -161,10 +162,10 @@ impl SignedSlot {
     }
 }
 
-/// A batch as it travels: header, signature, body. Nothing in it is checked yet but its shape.
+/// A batch as sent: header, signature, body. Nothing is verified yet; see [`Batch::check_shape`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Batch {
-    /// What is signed.
+    /// The signed part.
     pub header: Header,
     /// The author's signature over [`Header::statement`].
     pub signature: Signature,
@@ -189,8 +190,8 @@ impl Batch {
         Self::sign_after(identity, network, seq, base, created_at, entries)
     }
 
-    /// As [`Batch::sign`], after any slot and its id: with a slot below `seq − 1` it is a restart,
-    /// which voids those between.
+    /// Like [`Batch::sign`], after any slot `base` with id `prev`. With `base` below `seq − 1` the
+    /// header is a restart, which voids the slots in between.
     ///
     /// # Errors
     /// When the entries do not fit a batch.
@@ -223,12 +224,12 @@ impl Batch {
         self.header.id()
     }
 
-    /// Whether the body is the one that the header names.
+    /// Whether the body matches the digest in the header.
     pub fn content_matches(&self) -> bool {
         content_digest(&self.body) == self.header.content
     }
 
-    /// The slot's signature alone.
+    /// The signature with what is needed to check it, without header and body.
     pub fn signed_slot(&self) -> SignedSlot {
         SignedSlot {
             author: self.header.author,
@@ -238,19 +239,19 @@ impl Batch {
         }
     }
 
-    /// The messages.
+    /// Decodes the messages.
     ///
     /// # Errors
-    /// When the body is not of the shape that the header says.
+    /// When the body does not have the shape that the header announces.
     pub fn entries(&self) -> Result<Vec<Entry>, BodyError> {
         decode_body(&self.body, self.header.count)
     }
 
-    /// Checks the shape: counts and lengths agree, slots are those that there are, limits hold. No
-    /// hash, no signature.
+    /// Checks the shape: counts and lengths agree, slots are in range, limits hold. Checks no hash
+    /// and no signature.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first violation found.
     pub fn check_shape(&self) -> Result<(), BodyError> {
         if self.header.length as usize != self.body.len() {
             return Err(BodyError::WrongLength);
@@ -263,7 +264,7 @@ impl Batch {
     }
 }
 
-/// Why entries are no body, or bytes are none.
+/// Why entries cannot be encoded as a body, or bytes are not a valid body or batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
     /// No entry at all.
@@ -272,16 +273,17 @@ pub enum BodyError {
     /// More than 256 entries.
     #[error("a batch holds at most 256 messages")]
     TooMany,
-    /// Over a limit on bytes.
+    /// A payload, a topic or the whole body is over its limit.
     #[error("a payload is at most 1 MiB, a topic 64 bytes, and a batch of several messages 64 KiB")]
     TooLong,
-    /// The body is not what the header's count and length say.
+    /// The body does not match the header's count and length.
     #[error("the body's entries do not match the header's count and length")]
     WrongLength,
     /// A topic is not UTF-8.
     #[error("a topic is not UTF-8")]
     BadTopic,
-    /// Slot 0 or above [`MAX_SLOT`], a predecessor that is not below it, or an id of one in slot 0.
+    /// Slot 0 or above [`MAX_SLOT`], a base not below the slot, or a `prev` other than zeros for
+    /// base 0.
     #[error("slots are 1 to {MAX_SLOT}, follow a lower one, and the first has no predecessor")]
     BadSlot,
 }
@@ -290,10 +292,11 @@ fn content_digest(body: &[u8]) -> Digest {
     Digest::of(&[CONTENT_DOMAIN, body])
 }
 
-/// Encodes entries: for each, `u16` topic length, topic, `u32` payload length, payload.
+/// Encodes entries. Each is a `u16` topic length, the topic, a `u32` payload length, the payload;
+/// lengths are big-endian.
 ///
 /// # Errors
-/// When a limit is crossed.
+/// When a limit is exceeded or there is no entry.
 pub fn encode_body(entries: &[Entry]) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
     for entry in entries {
@@ -324,7 +327,7 @@ fn check_size(count: usize, length: usize) -> Result<(), BodyError> {
 /// Decodes a body of exactly `count` entries.
 ///
 /// # Errors
-/// When it is anything else.
+/// When the body is anything else, or over a limit.
 pub fn decode_body(body: &[u8], count: u32) -> Result<Vec<Entry>, BodyError> {
     let mut entries = Vec::new();
     for_each_entry(body, count, |topic, payload| {
@@ -364,7 +367,7 @@ fn take_slice<'a>(bytes: &mut &'a [u8], n: usize, most: usize) -> Result<&'a [u8
     Ok(head)
 }
 
-// An entry's fixed fields: two lengths.
+// The fixed fields of an entry are its two lengths.
 const _: () = assert!(ENTRY_OVERHEAD == size_of::<u16>() + size_of::<u32>());
 
 #[cfg(test)]

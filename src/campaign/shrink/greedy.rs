@@ -1,32 +1,33 @@
 //! Greedy delta debugging (Zeller, Hildebrandt: Simplifying and Isolating Failure-Inducing Input,
-//! IEEE TSE 28, 2002): of all scenarios that are one step simpler, the first that still fails is
-//! taken, until none does. Big steps come first.
+//! IEEE TSE 28, 2002): of all scenarios that are one step simpler, takes the first that still
+//! fails, until none does. Big steps are tried first.
 
 use std::time::{Duration, Instant};
 
 use super::steps;
 use crate::scenario::Scenario;
 
-/// What shrinking may cost.
+/// Limits of a shrinking.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Runs.
+    /// Most runs.
     pub attempts: u64,
-    /// Time; one run that was begun is finished.
+    /// Most time; a run that has begun is finished.
     pub time: Duration,
 }
 
-/// What shrinking came to.
+/// The result of shrinking.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
-    /// The smallest scenario that was seen to fail; the one given, if no smaller one does.
+    /// The smallest scenario that was seen to fail; the given one if no smaller one does.
     pub scenario: Scenario,
-    /// Runs that it took.
+    /// Number of runs made.
     pub attempts: u64,
 }
 
-/// Makes a scenario that fails smaller. `fails` runs one and says whether it fails in the same way.
-/// A scenario within the bound of `f` liars stays within it, as nothing is promised beyond.
+/// Shrinks a scenario that fails. `fails` runs a scenario and returns whether it fails in the same
+/// way. A scenario with at most `f` liars keeps within that bound, as nothing is promised beyond
+/// it.
 pub fn shrink(
     scenario: &Scenario,
     bounds: Bounds,
@@ -41,14 +42,14 @@ pub fn shrink(
             if !improved {
                 break;
             }
-            // What was needed before may not be any more.
+            // Parts that were needed before may be needless now.
             (at, improved) = (0, false);
             continue;
         }
         attempts += 1;
         if fails(&open[at]) {
             best = open.swap_remove(at);
-            // The next step of the same kind stands at about the same place.
+            // The next step of the same kind has about the same index.
             open = steps::smaller(&best);
             improved = true;
         } else {

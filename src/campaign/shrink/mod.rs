@@ -1,4 +1,4 @@
-//! A smaller scenario that fails in the same way.
+//! Finds a smaller scenario that fails in the same way.
 
 mod greedy;
 mod steps;

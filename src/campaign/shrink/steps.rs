@@ -1,4 +1,4 @@
-//! The scenarios that are one step simpler than another.
+//! The scenarios that are one step simpler than a given one.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::scenario::{
     Who,
 };
 
-/// Latency where it does not matter.
+/// Latency used where it does not matter for the failure.
 const PLAIN: Latency = Latency::Constant(Duration::from_millis(10));
-/// The shortest duration that is tried.
+/// Shortest duration that is tried.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// All that are one step simpler and make sense, big steps first.
+/// All valid scenarios that are one step simpler, big steps first.
 pub(super) fn smaller(scenario: &Scenario) -> Vec<Scenario> {
     let mut steps = Steps { of: scenario, found: Vec::new() };
     steps.leave_out();
@@ -34,14 +34,14 @@ pub(super) fn smaller(scenario: &Scenario) -> Vec<Scenario> {
     found
 }
 
-/// Whether at most `f` nodes lie: nothing is promised beyond.
+/// Whether at most `f` nodes lie; nothing is promised beyond that.
 fn within_bound(scenario: &Scenario) -> bool {
     let liars = scenario.cast().iter().flatten().count();
     liars <= scenario.mesh.nodes.saturating_sub(1) / 3
 }
 
-/// Whether all who publish are honest and none of them dies for good: else what they publish may
-/// be missing, and rightly so.
+/// Whether all publishers are honest and none of them dies for good. Otherwise messages may be
+/// missing without a bug.
 fn publishers_live(scenario: &Scenario) -> bool {
     let cast = scenario.cast();
     let for_good = |fault: &&Fault| fault.kind == FaultKind::Kill && fault.until.is_none();
@@ -50,7 +50,7 @@ fn publishers_live(scenario: &Scenario) -> bool {
     let lives = |node: usize| {
         gone.iter().all(|who| match who {
             Who::Nodes(list) => !list.contains(&node),
-            // Anybody, as the seed will have it.
+            // The seed decides which nodes are struck: it may be any.
             Who::Count(_) | Who::Fraction(_) => false,
         })
     };
@@ -61,7 +61,7 @@ fn publishers_live(scenario: &Scenario) -> bool {
         .all(|node| cast.get(node).is_some_and(Option::is_none) && lives(node))
 }
 
-/// Whether it would be read from a file, and as the same.
+/// Whether the scenario, written to a file, is read back unchanged.
 fn sound(scenario: &Scenario) -> bool {
     Scenario::parse(&scenario.to_toml(), &[]).is_ok_and(|read| read == *scenario)
 }
@@ -78,7 +78,8 @@ impl Steps<'_> {
         self.found.push(one);
     }
 
-    /// Without all faults, half of them, one of them; the same with liars and loads.
+    /// Leaves out all faults, half of them, or one of them; the same with liars, loads and
+    /// expectations.
     fn leave_out(&mut self) {
         for part in parts(self.of.faults.len(), 0) {
             self.add(|one| drop(one.faults.drain(part)));
@@ -86,7 +87,7 @@ impl Steps<'_> {
         for part in parts(self.of.malicious.len(), 0) {
             self.add(|one| drop(one.malicious.drain(part)));
         }
-        // What nobody publishes cannot be missing.
+        // At least one load stays: without any, no message could be missing.
         for part in parts(self.of.loads.len(), 1) {
             self.add(|one| drop(one.loads.drain(part)));
         }
@@ -116,7 +117,7 @@ impl Steps<'_> {
                 self.add(|one| one.malicious[at].behave = behave);
             }
         }
-        // Alike instead of each its own.
+        // All groups with the behaviours of the first one.
         if let [first, _, ..] = &*self.of.malicious {
             let behave = first.behave.clone();
             let alike = |group: &Group| Group { who: group.who.clone(), behave: behave.clone() };
@@ -198,7 +199,7 @@ impl Steps<'_> {
     }
 }
 
-/// All, each half, each one of a list of which some must stay.
+/// Ranges of a list to leave out: all of it, each half, each item. At least `stay` items remain.
 fn parts(length: usize, stay: usize) -> Vec<std::ops::Range<usize>> {
     let mut parts = vec![0..length, 0..length / 2, length / 2..length];
     parts.extend((0..length).map(|at| at..at + 1));
@@ -206,13 +207,13 @@ fn parts(length: usize, stay: usize) -> Vec<std::ops::Range<usize>> {
     parts
 }
 
-/// Fewer, but some.
+/// Smaller counts, but at least 1.
 fn less(count: usize) -> impl Iterator<Item = usize> {
     let less = [1, count / 2, count.saturating_sub(1)];
     less.into_iter().filter(move |less| (1..count).contains(less))
 }
 
-/// The list without each of its parts, never empty.
+/// The list without each of its [`parts`], never empty.
 fn without_parts(list: &[usize]) -> impl Iterator<Item = Vec<usize>> {
     parts(list.len(), 1).into_iter().map(|part| {
         let mut left = list.to_vec();
@@ -221,7 +222,7 @@ fn without_parts(list: &[usize]) -> impl Iterator<Item = Vec<usize>> {
     })
 }
 
-/// Named publishers in a mesh of so many nodes.
+/// Maps named publishers into a mesh of fewer nodes.
 fn fold(publishers: &mut Publishers, nodes: usize) {
     if let Publishers::Nodes(list) = publishers {
         list.iter_mut().for_each(|node| *node %= nodes);
@@ -246,7 +247,7 @@ fn fewer(who: &Who, nodes: usize) -> Vec<Who> {
     }
 }
 
-/// Without one of several behaviours, or without a time or the parameters of one.
+/// Leaves out one of several behaviours, or the time or the parameters of one.
 fn tamer(spec: &Spec) -> Vec<Spec> {
     let text = spec.to_string();
     let parts: Vec<&str> = text.split('+').collect();

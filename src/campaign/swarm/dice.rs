@@ -1,4 +1,4 @@
-//! Random choices, the same on every machine.
+//! Random choices, reproducible on every platform.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::scenario::Ppm;
 
-/// Keeps the choices of a swarm apart from those that a run makes of the same seed.
+/// Separates the choices of a swarm from those that a run makes with the same seed.
 const STREAM: u64 = 0x73_7761_726d;
 
 /// A seeded source of choices.
@@ -21,34 +21,34 @@ impl Dice {
         Self(rng)
     }
 
-    /// One of a range, both ends included.
+    /// A number of the range, both ends inclusive.
     pub fn range(&mut self, range: RangeInclusive<u64>) -> u64 {
         self.0.random_range(range)
     }
 
-    /// One of a range of numbers of things.
+    /// A count within the range, both ends inclusive.
     pub fn count(&mut self, range: RangeInclusive<usize>) -> usize {
         let (least, most) = (*range.start() as u64, *range.end() as u64);
         usize::try_from(self.range(least..=most)).unwrap_or(*range.end())
     }
 
-    /// True once in so many times.
+    /// Returns `true` with a chance of one in `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.range(1..=times) == 1
     }
 
-    /// Whole milliseconds.
+    /// A duration in whole milliseconds.
     pub fn ms(&mut self, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.range(range))
     }
 
-    /// A share in whole thousandths.
+    /// A share, drawn in whole thousandths.
     pub fn share(&mut self, thousandths: RangeInclusive<u32>) -> Ppm {
         let (least, most) = (u64::from(*thousandths.start()), u64::from(*thousandths.end()));
         Ppm(u32::try_from(self.range(least..=most)).unwrap_or(0) * 1000)
     }
 
-    /// One of these; `None` if there is none.
+    /// One of the items; `None` if there are none.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         if items.is_empty() {
             return None;
@@ -56,12 +56,12 @@ impl Dice {
         items.get(self.count(0..=items.len() - 1))
     }
 
-    /// So many of these, or all, in their order.
+    /// Draws `wanted` of the items, or all, in their order.
     pub fn some<T: Clone>(&mut self, items: &[T], wanted: usize) -> Vec<T> {
         let mut left = wanted.min(items.len());
         let mut chosen = Vec::with_capacity(left);
         for (at, item) in items.iter().enumerate() {
-            // Each with the chance that makes the expected number come out (Knuth's algorithm S).
+            // Knuth's algorithm S: each subset of the wanted size is equally likely.
             if left > 0 && self.count(1..=items.len() - at) <= left {
                 chosen.push(item.clone());
                 left -= 1;
@@ -70,7 +70,7 @@ impl Dice {
         chosen
     }
 
-    /// Those that a coin keeps: what a seed may use at all.
+    /// Keeps each item with a chance of one half: the features that a seed may use.
     pub fn subset<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
         items.iter().filter(|_| self.one_in(2)).cloned().collect()
     }

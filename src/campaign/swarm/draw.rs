@@ -1,4 +1,4 @@
-//! The whole of a scenario.
+//! Draws a whole scenario.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::scenario::{
     Verdict, Who,
 };
 
-/// Bytes of payload that all loads of a scenario may have together, so that the slowest network
+/// Bound on the payload bytes of all loads of a scenario together, so that the slowest network
 /// drawn carries them within [`SETTLE`].
 const MAX_BYTES: u64 = 2 << 20;
 /// The bound of the liveness phase.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// The scenario that a seed draws: 4 to 31 nodes with at most `f` liars, mostly 2 to 6 simulated
+/// Draws the scenario of a seed: 4 to 31 nodes with at most `f` liars, mostly 2 to 6 simulated
 /// seconds and 10 to 200 messages, now and then more. It is run with the same seed.
 pub fn swarm(seed: u64) -> Scenario {
     let dice = &mut Dice::new(seed);
@@ -57,7 +57,7 @@ pub fn swarm(seed: u64) -> Scenario {
     scenario
 }
 
-/// What makes it more than the usual.
+/// Applies what makes the shape differ from the usual one.
 fn shaped(
     dice: &mut Dice,
     shape: Shape,
@@ -77,7 +77,7 @@ fn shaped(
             let until = duration.saturating_sub(dice.ms(500..=5000));
             let node = dice.pick(&alive).copied().unwrap_or(0);
             scenario.faults = vec![away(dice, node, (from, until))];
-            // Clients do not wait for it as long.
+            // Clients do not wait for the node that long, so it publishes nothing.
             let others: Vec<usize> = alive.into_iter().filter(|other| *other != node).collect();
             for load in &mut scenario.loads {
                 load.publishers = Publishers::Nodes(others.clone());
@@ -93,8 +93,8 @@ fn shaped(
     }
 }
 
-/// An honest node dies and stays dead. It publishes nothing: what it took to its grave, nobody can
-/// be expected to have.
+/// An honest node that dies and stays dead. It publishes nothing, as messages lost with it could
+/// never be delivered.
 fn for_good(dice: &mut Dice, node: usize, duration: Duration) -> Fault {
     let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let select = Select { who: Who::Nodes(vec![node]), of: Among::All };
@@ -108,7 +108,7 @@ fn loads(dice: &mut Dice, honest: &[usize], gone: Option<usize>, duration: Durat
         let count = if left == 1 { messages } else { dice.range(1..=messages.div_ceil(2)) };
         messages = (messages - count).max(1);
         let from = if dice.one_in(2) { Duration::ZERO } else { dice.ms(0..=1500) };
-        // Spread over the duration, or all at once.
+        // Spread over the duration, or one per millisecond.
         let span = duration.saturating_sub(from).as_millis();
         let most = u64::try_from(span).unwrap_or(0) / count.max(1);
         let every =
@@ -126,7 +126,7 @@ fn loads(dice: &mut Dice, honest: &[usize], gone: Option<usize>, duration: Durat
     loads
 }
 
-/// Mostly small, now and then nothing, now and then 64 KiB.
+/// Mostly small, sometimes at most 1 byte, sometimes up to 64 KiB.
 fn size(dice: &mut Dice) -> u64 {
     match dice.range(0..=5) {
         0 => dice.range(0..=1),

@@ -1,14 +1,14 @@
-//! What goes wrong, and when: all of it is over when the duration is.
+//! Faults of a swarm. All of them are over by the end of the duration.
 
 use std::time::Duration;
 
 use super::dice::Dice;
 use crate::scenario::{Among, Fault, FaultKind, Select, Who};
 
-/// Milliseconds that a fault lasts at most: a client tries again for twenty seconds.
+/// Longest fault, in milliseconds: clients retry for 20 s.
 const LONGEST: u64 = 15_000;
 
-/// What a swarm draws from.
+/// The kinds of faults that a swarm draws from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wrong {
     Partition,
@@ -40,7 +40,7 @@ const ALL: [Wrong; 12] = [
     Wrong::Wipe,
 ];
 
-/// None in a third of the seeds, else up to four, of the kinds that this seed may use.
+/// No faults in a third of the seeds, else up to four, of the kinds that the seed may use.
 pub(super) fn faults(
     dice: &mut Dice,
     nodes: usize,
@@ -69,7 +69,7 @@ pub(super) fn faults(
     kept
 }
 
-/// Whether a node that both strike may be down for longer than a client tries, as one outage runs
+/// Whether a node struck by both may be down for longer than a client retries, as one outage runs
 /// into the other.
 fn lasts_too_long(kept: &[Fault], fault: &Fault) -> bool {
     let down = |fault: &Fault| match fault.kind {
@@ -108,7 +108,7 @@ fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) 
     };
     let mut select = select(dice, of);
     if kind == FaultKind::Wipe {
-        // What a message's only holders lost, nobody can have: one disk at a time.
+        // Wiped disks could hold the only copies of a message: at most one is wiped.
         select = Select { who: Who::Count(1), of: Among::All };
     }
     Fault { kind, at, until, select }
@@ -120,7 +120,7 @@ fn select(dice: &mut Dice, (nodes, liars): (usize, usize)) -> Select {
         1 => (Among::Honest, nodes - liars),
         _ => (Among::All, nodes),
     };
-    // At least one, and never everybody of several: a partition has two sides.
+    // At least one node, and at most half of them: a partition needs two sides.
     let most = among.div_ceil(2);
     let who = match dice.range(0..=2) {
         0 => {

@@ -1,4 +1,4 @@
-//! Who lies, and how.
+//! The liars of a swarm and their behaviours.
 
 use super::dice::Dice;
 use crate::adversary::Spec;
@@ -24,7 +24,7 @@ const KINDS: [&str; 15] = [
 const TALES: [&str; 3] = ["withhold", "crumbs", "excess"];
 const FLOODS: [&str; 6] = ["garbage", "valid", "duplicate", "oversize", "announce", "request"];
 
-/// At most `f` liars: often exactly so many, often none.
+/// Draws at most `f` liars: often exactly `f`, often none.
 pub(super) fn liars(dice: &mut Dice, nodes: usize) -> Vec<Group> {
     let f = nodes.saturating_sub(1) / 3;
     let count = match dice.range(0..=3) {
@@ -40,22 +40,22 @@ pub(super) fn liars(dice: &mut Dice, nodes: usize) -> Vec<Group> {
     let spec = |dice: &mut Dice| spec(dice, &kinds, nodes, times);
     match dice.range(0..=4) {
         _ if count == 0 => Vec::new(),
-        // All alike, as a share of all nodes.
+        // All alike, given as a share of all nodes.
         0 => {
             let share = (count as u64 * u64::from(Ppm::ONE.0)).div_ceil(nodes as u64);
             let who = Who::Fraction(Ppm(u32::try_from(share).unwrap_or(0)));
             vec![Group { who, behave: spec(dice) }]
         }
-        // All alike, in number.
+        // All alike, given as a count.
         1 => vec![Group { who: Who::Count(count), behave: spec(dice) }],
-        // Each its own, and somewhere.
+        // Each with its own behaviours, at nodes that are drawn.
         2 => {
             let all: Vec<usize> = (0..nodes).collect();
             let places = dice.some(&all, count);
             let group = |node| Group { who: Who::Nodes(vec![node]), behave: spec(dice) };
             places.into_iter().map(group).collect()
         }
-        // Each its own.
+        // Each with its own behaviours.
         _ => (0..count).map(|_| Group { who: Who::Count(1), behave: spec(dice) }).collect(),
     }
 }
@@ -67,11 +67,11 @@ fn spec(dice: &mut Dice, kinds: &[&str], nodes: usize, times: bool) -> Spec {
     for kind in dice.some(kinds, wanted) {
         let mut text = behaviour(dice, kind, nodes);
         if kind == "flood" && !text.contains("rate=") {
-            // For a moment only: a second of it costs more than all else of a run.
+            // Briefly only: a second of such a flood costs more than the rest of the run.
             let from = dice.range(0..=3000);
             text += &format!("@between={from}ms..{}ms", from + dice.range(20..=150));
         } else if text.contains("size=1048576") {
-            // A few of them only: the thinnest network drawn carries no more in time.
+            // Briefly only: the thinnest network drawn carries no more in time.
             let from = dice.range(0..=2000);
             text += &format!("@between={from}ms..{}ms", from + dice.range(200..=600));
         } else if times && dice.one_in(2) {
@@ -81,7 +81,7 @@ fn spec(dice: &mut Dice, kinds: &[&str], nodes: usize, times: bool) -> Spec {
             None => text,
             Some((before, _)) => format!("{before}+{text}"),
         };
-        // What contradicts the ones before is left out.
+        // A behaviour that contradicts the earlier ones is left out.
         if let Ok(spec) = joined.parse() {
             chosen = Some((joined, spec));
         }
@@ -89,7 +89,7 @@ fn spec(dice: &mut Dice, kinds: &[&str], nodes: usize, times: bool) -> Spec {
     chosen.map_or_else(plain, |(_, spec)| spec)
 }
 
-/// The simplest liar; only a seed that drew nothing takes it.
+/// The simplest liar, for seeds whose draw left no valid behaviour.
 fn plain() -> Spec {
     #[allow(clippy::expect_used)]
     "drop".parse().expect("a SPEC")
@@ -107,9 +107,9 @@ fn behaviour(dice: &mut Dice, kind: &str, nodes: usize) -> String {
         }
         "flood" => {
             let what = dice.pick(&FLOODS).copied().unwrap_or("garbage");
-            // What makes honest nodes ask and answer costs a run many times as much.
+            // Floods that make honest nodes ask and answer make a run many times as costly.
             let most = if ["announce", "request"].contains(&what) { 60 } else { 400 };
-            // One in eight goes as fast as its links take.
+            // One in eight floods as fast as its links allow.
             let rate = if dice.one_in(8) { None } else { Some(dice.range(10..=most)) };
             let rate = rate.map(|rate| format!(":rate={rate}")).unwrap_or_default();
             format!("{rate}:what={what}")
@@ -125,7 +125,7 @@ fn behaviour(dice: &mut Dice, kind: &str, nodes: usize) -> String {
     format!("{kind}{}", parameter())
 }
 
-/// Now and then above the quota of an author, in number or in bytes.
+/// Half of the draws may exceed an author's quota, in batches or in bytes.
 fn gap(dice: &mut Dice) -> String {
     let every =
         if dice.one_in(2) { format!(":every={}", dice.range(2..=9)) } else { String::new() };

@@ -1,4 +1,5 @@
-//! The long profile: few nodes, authors at their quota, hours of quiet, nodes away for hours.
+//! The long profile: few nodes, with authors at their quota or hours of quiet, and nodes away for
+//! up to hours.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::scenario::{
 
 /// The bound of the liveness phase.
 const SETTLE: Duration = Duration::from_secs(60);
-/// What costs as long as it lasts: so it does not last.
+/// Behaviours that are costly while they last, and are therefore kept short.
 const COSTLY: [&str; 4] = ["flood", "gap", "promise", "restart"];
 
-/// The scenario that a seed draws: 4 to 7 nodes with at most `f` liars, for minutes at an author's
-/// quota or for hours. It is run with the same seed.
+/// Draws the long scenario of a seed: 4 to 7 nodes with at most `f` liars, for minutes at an
+/// author's quota or for hours. It is run with the same seed.
 pub fn long(seed: u64) -> Scenario {
     let dice = &mut Dice::new(seed ^ (u64::MAX / 3));
     let nodes = dice.count(4..=7);
@@ -48,14 +49,14 @@ pub fn long(seed: u64) -> Scenario {
     };
     let cast = scenario.cast();
     let honest: Vec<usize> = (0..nodes).filter(|node| cast[*node].is_none()).collect();
-    // One publishes and is never away.
+    // At least one honest node publishes and is never away.
     let (authors, others) = honest.split_at((honest.len() / 2).max(1));
     scenario.faults = absences(dice, others, duration);
     scenario.loads = loads(dice, authors, quiet, duration);
     scenario
 }
 
-/// One or two nodes are away, each for between a quarter of a minute and most of the run.
+/// One or two nodes are away, each for between 15 s and most of the run.
 fn absences(dice: &mut Dice, others: &[usize], duration: Duration) -> Vec<Fault> {
     let wanted = dice.count(1..=2);
     let absence = |node: usize| {
@@ -68,7 +69,8 @@ fn absences(dice: &mut Dice, others: &[usize], duration: Duration) -> Vec<Fault>
     others.iter().take(wanted).map(|node| absence(*node)).collect()
 }
 
-/// At the quota, or a message now and then and perhaps a busy minute at either end.
+/// Authors at their quota; or an occasional message, and perhaps 10 to 40 busy seconds at either
+/// end.
 fn loads(dice: &mut Dice, authors: &[usize], quiet: bool, duration: Duration) -> Vec<Load> {
     if !quiet {
         return vec![busy(dice, authors, duration)];
@@ -95,7 +97,7 @@ fn loads(dice: &mut Dice, authors: &[usize], quiet: bool, duration: Duration) ->
     loads
 }
 
-/// A liar that does what is costly for some seconds only.
+/// Limits the costly behaviours of a liar to some seconds.
 fn brief(dice: &mut Dice, group: Group, duration: Duration) -> Group {
     let text = group.behave.to_string();
     let parts = text.split('+').map(|part| {

@@ -1,17 +1,17 @@
-//! The network under the links.
+//! The network conditions of a swarm.
 
 use std::time::Duration;
 
 use super::dice::Dice;
 use crate::scenario::{Latency, Net, Ppm};
 
-/// Any latency that the model knows; each trouble in a third of the seeds or so.
+/// Draws any latency model; loss, duplication and reordering in a third of the seeds each.
 pub(super) fn net(dice: &mut Dice) -> Net {
     let latency = latency(dice);
     let jitter = if dice.one_in(2) { dice.ms(1..=20) } else { Duration::ZERO };
     let mut trouble = |most| if dice.one_in(3) { dice.share(1..=most) } else { Ppm::default() };
     let (loss, duplicate, reorder) = (trouble(50), trouble(50), trouble(100));
-    // Never so little that a whole load takes longer than the bound of the liveness phase.
+    // Never so thin that a whole load takes longer than the bound of the liveness phase.
     let bandwidth = dice.one_in(3).then(|| dice.range(128..=4096) * 1024);
     Net { latency, jitter, loss, duplicate, reorder, bandwidth }
 }

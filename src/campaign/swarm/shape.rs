@@ -1,4 +1,4 @@
-//! What kind of a run it is, beside the usual: most are, as the others cost many times as much.
+//! The shapes of runs. Most are usual, as the others cost many times as much.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use crate::scenario::{
     Among, CpuShape, Fault, FaultKind, Load, Publishers, Select, StoreShape, Who,
 };
 
-/// What a signature check takes: as measured.
+/// Time of a signature check, as measured.
 pub(super) const CHECK: Duration = Duration::from_micros(45);
-/// Messages a second of an author near its quota of 100.
+/// Messages per second of an author near its quota of 100.
 const NEAR_QUOTA: u64 = 95;
 
-/// Kinds of runs.
+/// The shapes that a run can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// A few seconds, a few messages.
     Usual,
-    /// Authors near their quota all the while.
+    /// Authors stay near their quota for the whole run.
     Busy,
-    /// A node is away for tens of seconds.
+    /// A node is away for up to tens of seconds.
     Away,
-    /// Minutes with a few messages.
+    /// One to three minutes with few messages.
     Idle,
     /// Messages of up to a megabyte.
     Large,
 }
 
 impl Shape {
-    /// One in eight is not the usual.
+    /// Draws a shape; one in eight is not the usual one.
     pub fn draw(dice: &mut Dice) -> Self {
         match dice.range(0..=31) {
             0 => Self::Busy,
@@ -39,12 +39,12 @@ impl Shape {
         }
     }
 
-    /// How many nodes.
+    /// Draws the number of nodes.
     pub fn nodes(self, dice: &mut Dice) -> usize {
         dice.count(4..=if self == Self::Usual { 31 } else { 10 })
     }
 
-    /// How long it lasts.
+    /// Draws the duration.
     pub fn duration(self, dice: &mut Dice) -> Duration {
         dice.ms(match self {
             Self::Usual => 2000..=6000,
@@ -55,19 +55,19 @@ impl Shape {
     }
 }
 
-/// None in three quarters of the seeds; else so little for each author that much is pruned, or
-/// little.
+/// Unbounded in three quarters of the seeds; otherwise 4 to 256 KiB per author, so that some or
+/// most payloads are pruned.
 pub(super) fn store(dice: &mut Dice, nodes: usize) -> StoreShape {
     let share = dice.one_in(4).then(|| dice.range(4..=256) * 1024);
     StoreShape { max_bytes: share.map(|share| share * nodes as u64) }
 }
 
-/// In a quarter of the seeds processors are as slow as ours.
+/// In a quarter of the seeds, processors are simulated and as slow as the measured one.
 pub(super) fn cpu(dice: &mut Dice) -> CpuShape {
     CpuShape { check: dice.one_in(4).then_some(CHECK) }
 }
 
-/// Some authors near their quota, from the beginning to the end.
+/// One or two authors near their quota, from the beginning to `until`.
 pub(super) fn busy(dice: &mut Dice, authors: &[usize], until: Duration) -> Load {
     let wanted = dice.count(1..=2);
     let authors = dice.some(authors, wanted);
@@ -82,7 +82,7 @@ pub(super) fn busy(dice: &mut Dice, authors: &[usize], until: Duration) -> Load 
     }
 }
 
-/// A node cannot be reached for long, and is back before the end.
+/// A fault that makes a node unreachable between two times.
 pub(super) fn away(dice: &mut Dice, node: usize, (from, until): (Duration, Duration)) -> Fault {
     let kind = match dice.range(0..=5) {
         0 => FaultKind::Isolate,

@@ -1,35 +1,36 @@
-//! Claims: what members say of their own lanes of an author, and what more than `f` of them say.
+//! Claims: what members say about their own lanes of an author, and what more than `f` of them
+//! agree on.
 
 use std::collections::BTreeMap;
 
-/// What a member says of its own lane of an author.
+/// A member's claim about its own lane of an author.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// It holds, gave up or has pruned everything up to here.
+    /// The member holds, gave up or has pruned every slot up to this one.
     pub solid: u64,
-    /// It has pruned or given up everything up to here.
+    /// The member has pruned or given up every slot up to this one.
     pub floor: u64,
 }
 
 impl Claim {
-    /// Up to which slot it says anything.
+    /// The highest slot that the claim covers.
     pub fn end(&self) -> u64 {
         self.solid.max(self.floor)
     }
 }
 
-/// See the module.
+/// All members' claims about one author's lane.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// By key number; only of members that are ahead.
+    /// By key number; only members that are ahead of this node.
     by: BTreeMap<u32, Claim>,
-    /// More than `f` members say that they are past every slot up to here.
+    /// More than `f` members claim to be past every slot up to this one; never decreases.
     passed: u64,
-    /// Slots that more than `f` members say to hold: ranges `from..=to`, ascending.
+    /// Slots that more than `f` members claim to hold: ranges `from..=to`, ascending.
     held: Vec<(u64, u64)>,
 }
 
-/// The `(f + 1)`-th highest: one honest member at least says so much.
+/// The `(f + 1)`-th highest value: at least one honest member claims that much.
 fn agreed(values: impl Iterator<Item = u64>, f: usize) -> u64 {
     let mut values: Vec<u64> = values.collect();
     values.sort_unstable_by(|a, b| b.cmp(a));
@@ -42,25 +43,25 @@ impl Claims {
         self.by.len()
     }
 
-    /// What a member says.
+    /// A member's claim; zeros if it made none.
     pub fn of(&self, member: u32) -> Claim {
         self.by.get(&member).copied().unwrap_or_default()
     }
 
-    /// More than `f` members are past every slot up to here.
+    /// More than `f` members are past every slot up to this one.
     pub fn passed(&self) -> u64 {
         self.passed
     }
 
-    /// Whether more than `f` members say to hold a slot. It is counted slot by slot: a few that
-    /// claim to have pruned all take nothing from what the others say.
+    /// Whether more than `f` members claim to hold a slot. Counted slot by slot, so that a few
+    /// members that claim to have pruned everything cancel nothing that the others claim.
     pub fn hold(&self, seq: u64) -> bool {
         let at = self.held.partition_point(|(_, to)| *to < seq);
         self.held.get(at).is_some_and(|(from, _)| *from <= seq)
     }
 
-    /// Takes what a member says beside what it said before. Gives up to which slot more than `f`
-    /// members say to have pruned or given up all.
+    /// Merges a new claim of a member into its earlier ones. Returns the slot up to which more than
+    /// `f` members have pruned or given up everything.
     pub fn take(&mut self, member: u32, said: Claim, f: usize) -> u64 {
         let claim = self.by.entry(member).or_default();
         let (solid, floor) = (claim.solid.max(said.solid), claim.floor.max(said.floor));
@@ -72,20 +73,20 @@ impl Claims {
         pruned
     }
 
-    /// Forgets members that are not ahead of `solid`.
+    /// Forgets members whose claims do not reach beyond `solid`.
     pub fn forget(&mut self, solid: u64) {
         self.by.retain(|_, claim| claim.end() > solid);
     }
 }
 
-/// The ranges of slots that more than `f` say to hold: above their floors, up to where they are
-/// solid.
+/// The ranges of slots that more than `f` members claim to hold, that is, from above their floor up
+/// to their `solid`.
 fn held_by_more_than<'a>(f: usize, claims: impl Iterator<Item = &'a Claim>) -> Vec<(u64, u64)> {
     let mut steps: Vec<(u64, i32)> = claims
         .filter(|claim| claim.floor < claim.solid)
         .flat_map(|claim| [(claim.floor, 1), (claim.solid, -1)])
         .collect();
-    steps.sort_unstable(); // where one ends and another begins, the number does not fall between
+    steps.sort_unstable(); // a range that begins where another ends keeps the count level
     let (mut ranges, mut count, mut began) = (Vec::<(u64, u64)>::new(), 0, 0);
     let most = i32::try_from(f).unwrap_or(i32::MAX);
     for (at, step) in steps {

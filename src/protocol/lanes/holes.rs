@@ -1,7 +1,7 @@
 //! Holes: ranges of slots below a lane's tip that are not held.
 //!
-//! A hole is no loss yet: what is in it is asked for, oldest first, and taken whenever somebody
-//! offers it. It is *gone* once every member that can be reached was asked in vain.
+//! A hole is not yet a loss: its slots are asked for, oldest first, and accepted whenever a peer
+//! offers them. It is *gone* (given up) once every reachable member was asked without success.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::crypto::Digest;
 use crate::protocol::Hole;
 use crate::wire::limits::{FILLED_HOLES, MAX_HOLES};
 
-/// Ascending ranges that do not overlap, at most [`MAX_HOLES`]; where one ends, another may begin.
+/// Ascending ranges that do not overlap but may adjoin, at most [`MAX_HOLES`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) struct Holes {
-    /// Shared with whoever plans from them: that is far more often than they change.
+    /// Shared with the planners, which read them far more often than they change.
     ranges: Arc<Vec<Hole>>,
-    /// Of the slots in them.
+    /// Of the missing slots.
     hash: SetHash,
 }
 
 impl Holes {
-    /// What a start found: ranges in any order, of which those that make no sense are dropped.
+    /// Restores the ranges found at start, in any order. Empty or overlapping parts are dropped.
     pub fn restore(found: &[Hole], floor: u64, tip: u64) -> Self {
         let mut holes = Self::default();
         let mut found: Vec<Hole> = found.to_vec();
@@ -43,7 +43,7 @@ impl Holes {
         self.append(Hole { from, ..hole });
     }
 
-    /// The same of one that is counted.
+    /// Like [`Holes::push`], for slots that are in the hash already.
     fn append(&mut self, hole: Hole) {
         let ranges = Arc::make_mut(&mut self.ranges);
         match ranges.last_mut() {
@@ -54,13 +54,13 @@ impl Holes {
         }
     }
 
-    /// Tells sets of missing slots apart, however they are divided into ranges; zeros if nothing
-    /// is missing.
+    /// A digest of the set of missing slots, however it is divided into ranges; zeros if nothing is
+    /// missing.
     pub fn digest(&self) -> Digest {
         if self.is_empty() { Digest::ZERO } else { self.hash.digest() }
     }
 
-    /// Whether nothing is missing.
+    /// Whether no slot is missing.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
@@ -80,7 +80,7 @@ impl Holes {
         self.ranges.get(after).filter(|hole| hole.from <= seq).map(|_| after)
     }
 
-    /// Whether a slot is missing.
+    /// Whether a slot is missing, given up or not.
     pub fn contains(&self, seq: u64) -> bool {
         self.at(seq).is_some()
     }
@@ -90,29 +90,29 @@ impl Holes {
         self.at(seq).is_some_and(|at| !self.ranges[at].gone)
     }
 
-    /// The lowest slot from this one on that is not missing.
+    /// The lowest slot at or above `seq` that is not missing.
     pub fn end_of(&self, seq: u64) -> u64 {
         let mut next = seq;
         for hole in self.ranges.iter().skip(self.ranges.partition_point(|hole| hole.to < seq)) {
             if hole.from > next {
                 break;
             }
-            next = hole.to.saturating_add(1); // where one ends, another may begin
+            next = hole.to.saturating_add(1); // the next range may begin where this one ends
         }
         next
     }
 
-    /// The ranges with slots above this one, ascending.
+    /// The ranges that contain slots above `seq`, ascending.
     pub fn above(&self, seq: u64) -> impl Iterator<Item = &Hole> {
         self.ranges.iter().skip(self.ranges.partition_point(|hole| hole.to <= seq))
     }
 
-    /// Whether the last range ends there, and if so, whether it is gone.
+    /// If the last range ends at `seq`, whether it is gone.
     pub fn ends(&self, seq: u64) -> Option<bool> {
         self.ranges.last().filter(|last| last.to == seq).map(|last| last.gone)
     }
 
-    /// Forgets the lowest range, if there is no room for another. Gives whether it did.
+    /// Forgets the lowest range if there is no room for another one. Returns whether it did.
     pub fn drop_lowest(&mut self) -> bool {
         if self.ranges.len() < MAX_HOLES {
             return false;
@@ -122,15 +122,15 @@ impl Holes {
         true
     }
 
-    /// The last range is open again: what comes after it may join it.
+    /// Reopens the last range, so that the next range can merge with it.
     pub fn reopen_last(&mut self) {
         if let Some(last) = Arc::make_mut(&mut self.ranges).last_mut() {
             last.gone = false;
         }
     }
 
-    /// How many runs of missing slots there may be once somebody was found for every second slot of
-    /// those that are not given up.
+    /// An upper bound on the number of ranges if every second slot of those not given up were
+    /// found.
     pub fn may_become(&self) -> usize {
         let adjoins = |a: &Hole, b: &Hole| a.to.saturating_add(1) == b.from;
         let most = |run: &[Hole]| match (run.iter().all(|hole| hole.gone), run.first(), run.last())
@@ -151,13 +151,13 @@ impl Holes {
         })
     }
 
-    /// A missing slot's range, if the slot may not be filled: there is no room to divide it.
+    /// The range of a missing slot that may not be filled, because there is no room to split it.
     pub fn undivided(&self, seq: u64) -> Option<Hole> {
         self.at(seq).filter(|_| !self.may_fill(seq)).map(|at| self.ranges[at])
     }
 
-    /// A slot is held now. What is left of a range that was gone is open again: somebody has some
-    /// of it.
+    /// Removes a slot that is held now. The rest of its range is open again, even if it was gone:
+    /// some member has part of it.
     pub fn fill(&mut self, seq: u64) {
         let Some(at) = self.at(seq) else { return };
         let Hole { from, to, .. } = self.ranges[at];
@@ -167,7 +167,7 @@ impl Holes {
         Arc::make_mut(&mut self.ranges).splice(at..=at, below.into_iter().chain(above));
     }
 
-    /// A slot that was held is lost. Gives whether there was room to note it.
+    /// Adds a slot whose batch was lost. Returns `false` if there was no room to note it.
     pub fn lose(&mut self, seq: u64) -> bool {
         if self.contains(seq) || self.ranges.len() >= MAX_HOLES {
             return self.contains(seq);
@@ -178,7 +178,7 @@ impl Holes {
         true
     }
 
-    /// Everything up to a slot is pruned: nothing there is waited for.
+    /// Drops every range up to a slot that is pruned.
     pub fn forget(&mut self, upto: u64) {
         if self.ranges.first().is_none_or(|lowest| lowest.from > upto) {
             return;
@@ -193,7 +193,7 @@ impl Holes {
         });
     }
 
-    /// The open ranges, ascending.
+    /// The ranges that are not given up, ascending.
     pub fn open(&self) -> impl Iterator<Item = &Hole> {
         self.ranges.iter().filter(|hole| !hole.gone)
     }
@@ -203,29 +203,28 @@ impl Holes {
         self.open().next().map(|hole| hole.from)
     }
 
-    /// The lowest missing slot above this one that is not given up.
+    /// The lowest missing slot above `seq` that is not given up.
     pub fn next_open(&self, seq: u64) -> Option<u64> {
         let after = self.ranges.partition_point(|hole| hole.to <= seq);
         let hole = self.ranges.get(after..)?.iter().find(|hole| !hole.gone)?;
         Some(hole.from.max(seq.saturating_add(1)))
     }
 
-    /// The ranges that are gone, ascending.
+    /// The ranges that are given up, ascending.
     #[cfg(test)]
     pub fn gone(&self) -> impl Iterator<Item = &Hole> {
         self.ranges.iter().filter(|hole| hole.gone)
     }
 
-    /// The lowest missing slot from this one on that was given up.
+    /// The lowest slot at or above `seq` that was given up.
     pub fn next_gone(&self, seq: u64) -> Option<u64> {
         let from = self.ranges.partition_point(|hole| hole.to < seq);
         let hole = self.ranges.get(from..)?.iter().find(|hole| hole.gone)?;
         Some(hole.from.max(seq))
     }
 
-    /// Gives up the slots `from..=to` as far as they are missing. A range that would have to be
-    /// divided while there is no room stays open: others may hold some of it. Gives the highest
-    /// that was given up.
+    /// Gives up the missing slots in `from..=to`. A range that would have to be split without room
+    /// stays open, as others may hold part of it. Returns the highest slot given up.
     pub fn give_up(&mut self, from: u64, to: u64) -> Option<u64> {
         let mut left = FILLED_HOLES.saturating_sub(self.ranges.len());
         let mut highest = None;

@@ -1,4 +1,4 @@
-//! One author's lane.
+//! One author's lane: its tip, slots, holes, and what members claim about it.
 
 use super::claims::{Claim, Claims};
 use super::holes::Holes;
@@ -10,22 +10,23 @@ use crate::wire::{BatchId, Lacked, SignedSlot};
 
 const LEAF_DOMAIN: &[u8; 16] = b"loyal/lane/v3\0\0\0";
 
-/// Where a batch would go.
+/// Where a batch would go in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum Admission {
     /// Into an empty slot.
     Empty,
-    /// Into a slot that holds one other id: equivocation, to be kept and relayed once.
+    /// Into a slot that holds one other id: equivocation. The batch is kept and relayed once.
     Second,
-    /// Nowhere: that id is there already.
+    /// Refused: that id is held already.
     Known,
-    /// Nowhere: two other ids are there already.
+    /// Refused: two other ids are held already.
     Full,
-    /// Nowhere: so far below the tip that ids are no longer kept.
+    /// Refused: so far below the tip that ids are no longer kept.
     Below,
-    /// Nowhere: its payload was pruned.
+    /// Refused: at or below the floor.
     Pruned,
-    /// Nowhere: above the window; we may be the one behind.
+    /// Refused: above the window, or in a hole that may not be split. This node may be the one
+    /// behind.
     TooFar,
 }
 
@@ -36,20 +37,20 @@ pub(super) struct Slot {
     pub signature: Signature,
     pub second: Option<BatchId>,
     pub at: Time,
-    /// The slot that it follows: see [`crate::wire::Header::base`].
+    /// The slot that its batch follows: see [`crate::wire::Header::base`].
     pub base: u64,
-    /// Whether its signature was checked since the start: what a disk gives back may have rotted.
+    /// Whether the signature was checked since the start; data read from disk may be corrupt.
     pub checked: bool,
-    /// Whether it was found bad, and its row is being looked at.
+    /// Whether the signature was found bad and the row is being examined.
     pub doubted: bool,
-    /// Until then it is not named to others: it could not be read.
+    /// Not named to others before this time, because a read of it failed.
     pub unnamed: Time,
-    /// Members, by key number, that sent this id.
+    /// Key numbers of the members that sent this id.
     pub senders: Vec<u32>,
 }
 
 impl Slot {
-    /// One batch, as yet unchecked, from nowhere.
+    /// A slot with one unchecked batch that no member is known to have sent.
     fn held(id: BatchId, rest: Digest, signature: Signature) -> Self {
         let (at, unnamed) = (Time(0), Time(0));
         let (second, checked, doubted) = (None, false, false);
@@ -58,26 +59,26 @@ impl Slot {
     }
 }
 
-/// What is put into a slot.
+/// A verified batch to put into a slot.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::protocol) struct Filling {
-    /// The batch.
+    /// The batch's id.
     pub id: BatchId,
-    /// Its header's digest.
+    /// `Header::rest` of the batch.
     pub rest: Digest,
-    /// Its author's signature.
+    /// The author's signature.
     pub signature: Signature,
-    /// The slot that it follows.
+    /// The slot that the batch follows.
     pub base: u64,
-    /// What it names as the batch there.
+    /// The id that the batch names for slot `base`.
     pub prev: BatchId,
-    /// When.
+    /// When the batch was delivered.
     pub at: Time,
-    /// Which member sent it, by key number.
+    /// Key number of the member that sent it; `None` for a batch published here.
     pub sender: Option<u32>,
 }
 
-/// What an author signed in a slot, whether it is held or not.
+/// An author's signature for a slot, whether the slot is held or not.
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     seq: u64,
@@ -85,58 +86,58 @@ struct Proof {
     signature: Signature,
 }
 
-/// One author's lane: what is in its slots, and what is missing.
+/// One author's lane: what is in its slots, and which slots are missing.
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Lane {
     pub(super) tip: u64,
     pub(super) tip_id: Option<BatchId>,
     pub(super) floor: u64,
-    /// What is missing below the tip.
+    /// Missing slots at or below the tip.
     pub(super) holes: Holes,
-    /// The slots above the tip, and the recent ones up to it.
+    /// The slots held above the tip, and the recent ones at and below it.
     pub(super) slots: Window<Slot>,
-    /// Two ids were seen in one slot.
+    /// Whether two ids were seen in one slot.
     pub(super) split: bool,
-    /// A batch was seen that does not name the id of the slot that it follows.
+    /// Whether a batch was seen whose `prev` is not the id of the slot that it follows.
     pub(super) unchained: bool,
     /// Whether a restart header may be held above the tip.
     pub(super) restarts: bool,
-    /// The highest slot whose signature by the author was checked.
+    /// The highest slot for which a signature by the author was checked.
     heard: u64,
-    /// The highest one of which that signature is kept.
+    /// The highest such signature that is kept.
     proof: Option<Proof>,
-    /// The highest slot that was ever given up: nobody had it.
+    /// The highest slot that was ever given up.
     pub(super) given_up: u64,
     claims: Claims,
 }
 
 impl Lane {
-    /// The highest slot below which all but the holes is held or pruned.
+    /// The tip: the highest slot below which every slot is held, pruned or in a hole.
     pub fn tip(&self) -> u64 {
         self.tip
     }
 
-    /// Its id; `None` while nothing is held, or where the tip itself is missing.
+    /// The tip's id; `None` while nothing is held, or if the tip's own slot is missing.
     pub fn tip_id(&self) -> Option<BatchId> {
         self.tip_id
     }
 
-    /// Highest slot whose payload is pruned.
+    /// The highest slot whose payload is pruned; 0 if none.
     pub fn floor(&self) -> u64 {
         self.floor
     }
 
-    /// Slots held above the tip.
+    /// How many slots are held above the tip.
     pub fn above(&self) -> usize {
         self.slots.above(self.tip)
     }
 
-    /// Whether nothing is missing below the highest slot held.
+    /// Whether no slot is missing below the highest slot held.
     pub fn is_whole(&self) -> bool {
         self.holes.is_empty() && self.above() == 0
     }
 
-    /// What a member may say of what it cannot give: everything up to here is pruned or given up.
+    /// The floor to show to others: every slot up to this one is pruned or given up.
     pub fn out_of_reach(&self) -> u64 {
         let next = self.floor.saturating_add(1);
         let gone = self.holes.ranges().iter().find(|hole| hole.gone && hole.from <= next);
@@ -148,47 +149,49 @@ impl Lane {
         self.split || self.unchained
     }
 
-    /// What is missing below the tip.
+    /// The missing slots at or below the tip.
     pub fn holes(&self) -> &Holes {
         &self.holes
     }
 
-    /// Every slot up to here is held, pruned or given up.
+    /// Every slot up to this one is held, pruned or given up.
     pub fn solid(&self) -> u64 {
         self.holes.first_open().map_or(self.tip, |open| open - 1)
     }
 
-    /// More than `f` members are past every slot up to here: they hold, gave up or have pruned it.
+    /// More than `f` members hold, gave up or have pruned every slot up to this one.
     pub fn vouched(&self) -> u64 {
         self.claims.passed()
     }
 
-    /// Whether a slot has passed an honest node's quota: more than `f` members vouch for it, and it
-    /// is none of those that all gave up, which they vouch for as well; nor one that they may have
-    /// given up themselves, which is below their floors.
+    /// Whether more than `f` members claim to hold a slot, so that it has passed the quota of an
+    /// honest node. Slots below a member's claimed floor do not count as held by it, and slots up
+    /// to the highest one given up are never vouched for, as members count those as solid too.
     pub fn vouches(&self, seq: u64) -> bool {
         self.given_up < seq && self.claims.hold(seq)
     }
 
-    /// Whether the author is known to have signed so much more that it may not fit the window soon.
+    /// Whether the author is known to have signed slots so far ahead that new ones may soon fall
+    /// outside the window.
     pub fn lies_far_behind(&self) -> bool {
         self.heard() > self.tip.saturating_add(WINDOW / 2)
     }
 
-    /// Gives up missing slots: all who can be reached were asked. Gives whether there were any.
+    /// Gives up missing slots, after every reachable member was asked. Returns whether any were
+    /// given up.
     pub(super) fn give_up(&mut self, from: u64, to: u64) -> bool {
         let highest = self.holes.give_up(from, to);
         self.given_up = self.given_up.max(highest.unwrap_or(0));
         highest.is_some()
     }
 
-    /// The highest slot of which a signature by the author was checked.
+    /// The highest slot for which a signature by the author was checked.
     pub fn heard(&self) -> u64 {
         self.heard.max(self.tip)
     }
 
-    /// Up to which slot a member says that it holds, gave up or has pruned all; 0 if that is no
-    /// more than we know of.
+    /// Up to which slot a member claims to hold, to have given up or to have pruned every slot; 0
+    /// if that is not beyond this node's own lane.
     pub fn passed_by(&self, member: u32) -> u64 {
         self.claims.of(member).end().min(self.heard())
     }
@@ -198,7 +201,7 @@ impl Lane {
         self.claims.len()
     }
 
-    /// The highest held slot that has an id, up to the tip; 0 and zeros if there is none.
+    /// The highest held slot at or below the tip and its id; 0 and zeros if there is none.
     pub fn highest_known(&self) -> (u64, BatchId) {
         match self.tip_id {
             Some(id) => (self.tip, id),
@@ -208,19 +211,19 @@ impl Lane {
         }
     }
 
-    /// The highest slot held, or the tip.
+    /// The highest slot held, or the tip if that is higher.
     pub fn highest(&self) -> u64 {
         self.slots.last_upto(u64::MAX).map_or(self.tip, |(seq, _)| seq.max(self.tip))
     }
 
-    /// The lowest slot above this one that can be served; 0 if none.
+    /// The lowest slot above `seq` that can be served; 0 if there is none.
     pub fn next_held(&self, seq: u64) -> u64 {
         let Some(above) = seq.max(self.floor).checked_add(1) else { return 0 };
         let next = self.holes.end_of(above);
         if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
     }
 
-    /// Which slots above this one cannot be served, up to the highest that can.
+    /// Which slots above `seq` cannot be served, up to the highest one that can.
     pub fn lacked_above(&self, seq: u64) -> Lacked {
         let mut lacked = Lacked::default();
         let last = seq.saturating_add(Lacked::SLOTS);
@@ -239,10 +242,10 @@ impl Lane {
         lacked
     }
 
-    /// What of it two nodes compare: the tip, what is missing below it, and the slots held above;
-    /// zeros if nothing is held.
-    /// Of a lane with two ids in a slot only the numbers count, and of such a slot above the tip:
-    /// nodes may differ in which id came first.
+    /// The digest that two nodes compare: over the tip, the missing slots below it and the slots
+    /// held above it; zeros if nothing is held. Where a slot has two ids, only its number counts,
+    /// because nodes may differ in which id came first; the same goes for the tip of a lane with
+    /// such a slot.
     pub(super) fn leaf(&self, key: &PublicKey) -> Digest {
         if self.tip == 0 && self.above() == 0 {
             return Digest::ZERO;
@@ -261,7 +264,8 @@ impl Lane {
         Digest::of(&[LEAF_DOMAIN, &bytes])
     }
 
-    /// A slot that a start found. A second batch alone is none: nobody would ask for the first.
+    /// Adds a slot found at start. A second batch without its first is ignored: if it counted, the
+    /// first would never be asked for.
     pub(super) fn restore_slot(&mut self, found: &RestoredSlot) {
         match self.slots.get_mut(found.seq) {
             None if !found.first => {}
@@ -278,7 +282,7 @@ impl Lane {
         }
     }
 
-    /// Puts a batch into its slot; says whether it is the second one there.
+    /// Puts a batch into its slot. Returns whether it is the second one there.
     pub(super) fn put(&mut self, seq: u64, filling: &Filling) -> bool {
         let Filling { id, rest, signature, base, at, sender, .. } = *filling;
         if let Some(held) = self.slots.get_mut(seq) {
@@ -308,8 +312,8 @@ impl Lane {
         }
     }
 
-    /// Follows the slots that are held without a gap, and restart headers over what they void.
-    /// Gives whether holes were made.
+    /// Moves the tip up over held slots that leave no gap, and over slots that restart headers
+    /// void. Returns whether holes were made.
     pub(super) fn advance(&mut self) -> bool {
         let mut holes = false;
         loop {
@@ -323,7 +327,7 @@ impl Lane {
                 _ => break,
             }
         }
-        // The highest slot held stays, however far below the tip: it is what is shown of the lane.
+        // Keep the highest slot held, however far below the tip: it represents the lane to others.
         let last = self.slots.last_upto(self.tip).map_or(0, |(seq, _)| seq);
         self.slots.forget(self.tip.saturating_sub(RECENT).min(last.saturating_sub(1)));
         if self.claims.len() > 0 {
@@ -332,7 +336,7 @@ impl Lane {
         holes
     }
 
-    /// The lowest restart header above the tip whose base is reached.
+    /// The lowest restart header above the tip whose base is at or below the tip.
     fn next_restart(&mut self) -> Option<u64> {
         if !self.restarts {
             return None;
@@ -343,37 +347,39 @@ impl Lane {
         above.find(|(_, slot)| slot.base <= self.tip).map(|(seq, _)| seq)
     }
 
-    /// Moves the tip up over slots that are not held, which become holes, as far as there is room
-    /// to note them. Gives whether it moved.
+    /// Moves the tip up to `to`. Slots that are not held become holes, as long as there is room for
+    /// more of them. Returns whether the tip moved.
     pub(super) fn jump(&mut self, to: u64) -> bool {
         let joins = self.joins(to) && self.holes.ends(self.tip) == Some(false);
         self.move_tip(to, MAX_HOLES.saturating_sub(self.holes.len()), joins)
     }
 
-    /// The same over what a restart header voids: only as far as all the holes would fit that may
-    /// be left of what is missing below. So the tips of all come to stand at the same slot.
+    /// Like [`Lane::jump`], for slots that a restart header voids. Stops where the holes below
+    /// might no longer fit if every other missing slot were found, so that all nodes stop at the
+    /// same slot.
     pub(super) fn pass_void(&mut self, to: u64) -> bool {
         let joins = self.joins(to);
         self.move_tip(to, self.room(), joins)
     }
 
-    /// The same on the word of too few, and not at all without such room.
+    /// Like [`Lane::pass_void`], on the word of at most `f` members; does nothing without such
+    /// room.
     pub(super) fn pass(&mut self, to: u64) -> bool {
         self.room() > 0 && self.pass_void(to)
     }
 
-    /// Runs of missing slots that may be added below the tip.
+    /// How many holes may still be added below the tip.
     fn room(&self) -> usize {
         TIP_HOLES.saturating_sub(self.holes.may_become())
     }
 
-    /// How far the tip may move so that all the holes would fit that may be left of what it passes.
+    /// How far the tip may move so that the holes fit even if every second slot passed is found.
     pub fn fits(&self) -> u64 {
         self.tip.saturating_add(2 * self.room() as u64)
     }
 
-    /// Whether what is passed above the tip adjoins the range that ends there. Where no room is
-    /// left, that is open again, to become one with it.
+    /// Whether slots passed above the tip adjoin a hole that ends at the tip. If there is no room
+    /// for another hole and that one is gone, it is reopened so that both can merge.
     fn joins(&mut self, to: u64) -> bool {
         let Some(gone) = self.holes.ends(self.tip) else { return false };
         if gone && to > self.tip && self.holes.len() >= MAX_HOLES {
@@ -404,12 +410,12 @@ impl Lane {
         self.tip > before
     }
 
-    /// A signature of the author for a slot was checked.
+    /// Records that a signature by the author for a slot was checked.
     pub(super) fn hear(&mut self, seq: u64) {
         self.heard = self.heard.max(seq);
     }
 
-    /// Whether that one is kept.
+    /// Whether this signature is the one kept.
     pub(super) fn proves(&self, slot: &SignedSlot) -> bool {
         let same = |proof: Proof| {
             (proof.seq, proof.rest, proof.signature) == (slot.seq, slot.rest, slot.signature)
@@ -417,7 +423,7 @@ impl Lane {
         self.proof.is_some_and(same)
     }
 
-    /// The same, and here it is.
+    /// Like [`Lane::hear`], and keeps the signature if it is the highest.
     pub(super) fn prove(&mut self, seq: u64, rest: Digest, signature: Signature) {
         self.hear(seq);
         if self.proof.is_none_or(|proof| proof.seq < seq) {
@@ -425,9 +431,9 @@ impl Lane {
         }
     }
 
-    /// A slot signed by the author, to be shown as the lane's tip: that, or where it is not held a
-    /// higher one, or else the highest held. Others take nothing that lies far above what they
-    /// know to be signed. And whether the signature was checked since the start.
+    /// The signed slot to show as the lane's tip, and whether its signature was checked since the
+    /// start: the tip's own slot; if that is not held, the kept proof at or above it; else the
+    /// highest slot held. Others accept nothing far above what they know to be signed.
     pub(super) fn shown(&self, author: PublicKey) -> Option<(SignedSlot, bool)> {
         let signed = |seq, rest, signature| SignedSlot { author, seq, rest, signature };
         let held =
@@ -435,7 +441,8 @@ impl Lane {
         if let Some(slot) = self.slots.get(self.tip) {
             return Some(held((self.tip, slot)));
         }
-        // Above the tip only where something is held there, or all would be asked for it for ever.
+        // A proof above the tip counts only if a slot is held there, or every node would ask for
+        // that slot for ever.
         let above = self.above() > 0;
         let fits = |proof: &Proof| proof.seq == self.tip || (above && proof.seq > self.tip);
         let proof = self.proof.filter(fits);
@@ -443,8 +450,8 @@ impl Lane {
         proven.or_else(|| self.slots.last_upto(u64::MAX).map(held))
     }
 
-    /// Takes what a member says of its lane, bounded by what the author is known to have signed,
-    /// and moves the tip when more than `f` say that it lies far behind. Gives whether holes were
+    /// Takes a member's claim about its lane, capped at the highest slot known to be signed. Moves
+    /// the tip if more than `f` members claim that it lies far behind. Returns whether holes were
     /// made.
     pub(super) fn claim(&mut self, member: u32, solid: u64, floor: u64, f: usize) -> bool {
         let heard = self.heard();
@@ -453,7 +460,7 @@ impl Lane {
             return false;
         }
         let pruned = self.claims.take(member, Claim { solid, floor }, f);
-        // Within half a window what is new still fits above the tip.
+        // Within half a window, new batches still fit above the tip.
         let far = self.vouched() > self.tip.saturating_add(WINDOW / 2);
         let to = if far { self.vouched() } else { pruned };
         to > self.tip && self.jump(to) && {

@@ -1,8 +1,8 @@
-//! Lanes: for each author the slots 1, 2, 3…, what is in them, and what is missing.
+//! Lanes: for each author the slots 1, 2, 3…, what is in them, and which are missing.
 //!
-//! Dedup stands on them and has no time-out: a slot at or below the tip that is in no hole is known
-//! for ever. Per lane the tip, a window above it, the holes below it and the ids of recent slots
-//! are kept; authors that never spoke cost nothing.
+//! Dedup relies on lanes and never expires: a slot at or below the tip that is in no hole is known
+//! for ever. A lane keeps its tip, a window of slots above it, the holes below it and the ids of
+//! recent slots. Authors that never published cost nothing.
 
 mod claims;
 mod holes;
@@ -27,33 +27,33 @@ use crate::wire::{BatchId, Header, Lacked, SignedSlot, SlotId, Tip};
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: BTreeMap<u32, Lane>,
-    /// Lanes whose holes changed and are to be written down.
+    /// Lanes whose holes changed and must be written.
     changed: BTreeSet<u32>,
-    /// Lanes whose holes only changed in that some were given up.
+    /// Lanes whose only change is that some holes were given up; their record may wait.
     given_up: BTreeSet<u32>,
-    /// Lanes whose tips moved on others' word, and from where: that may wait until a batch is
-    /// written which lies so far above that a start would take what is missing for held.
+    /// Lanes whose tip moved on others' word, and where it moved from. Their record may wait until
+    /// a batch is written so far above that a start would take the missing slots for held.
     unwritten: BTreeMap<u32, u64>,
-    /// Lanes with holes of which the node has not heard.
+    /// Lanes with changed holes that the node has not been told of yet.
     moved: BTreeSet<u32>,
-    /// Lanes with holes.
+    /// Lanes that have holes.
     holed: BTreeSet<u32>,
-    /// Hashes over them.
+    /// Hashes over all lanes.
     tree: Tree,
-    /// Lanes whose hash is to be made anew.
+    /// Lanes whose hash must be recomputed.
     stale: BTreeSet<u32>,
 }
 
 impl Lanes {
-    /// The lanes that a start found.
+    /// Restores the lanes found at start. Lanes of unknown keys are ignored.
     pub fn restore(found: &[RestoredLane], number_of: impl Fn(&PublicKey) -> Option<u32>) -> Self {
         let mut lanes = Self::default();
         for restored in found {
             let Some(author) = number_of(&restored.author) else { continue };
             let lane = lanes.lanes.entry(author).or_default();
             lane.floor = restored.floor;
-            // Below this one no slot is missing but the holes: nothing above tip + WINDOW is taken
-            // without a record of the holes that it makes.
+            // Below this slot only the holes are missing: a slot above tip + WINDOW is accepted
+            // only after a record of the holes that it makes.
             let highest = restored.slots.last().map_or(restored.floor, |slot| slot.seq);
             let known = highest.saturating_sub(WINDOW + RECENT);
             lane.tip = restored.floor.max(known).max(restored.tip);
@@ -68,14 +68,14 @@ impl Lanes {
                 lane.holes.lose(lane.tip);
             }
             if lane.advance() {
-                lanes.record(author); // a crash came before the record of those holes
+                lanes.record(author); // the node stopped before it wrote those holes
             }
             lanes.note(author);
         }
         lanes
     }
 
-    /// A lane has changed: its hash is stale, and it may have holes or none any more.
+    /// Notes that a lane changed: its hash is stale, and it may have gained or lost holes.
     fn note(&mut self, author: u32) {
         self.stale.insert(author);
         let holed = self.lanes.get(&author).is_some_and(|lane| !lane.holes.is_empty());
@@ -85,24 +85,25 @@ impl Lanes {
         };
     }
 
-    /// A lane has holes that must be written down.
+    /// Notes that a lane has holes that must be written.
     fn record(&mut self, author: u32) {
         self.changed.insert(author);
         self.moved.insert(author);
     }
 
-    /// A lane whose tip was there has holes that may wait for that.
+    /// Notes that a lane has new holes whose record may wait; `tip` is its tip before the change.
     fn record_later(&mut self, author: u32, tip: u64) {
         self.unwritten.entry(author).or_insert(tip);
         self.moved.insert(author);
     }
 
-    /// An author's lane, if it ever spoke.
+    /// An author's lane; `None` if the author never published.
     pub fn get(&self, author: u32) -> Option<&Lane> {
         self.lanes.get(&author)
     }
 
-    /// How full it is, with its limits: `keys` in the network, `members` of them with a node.
+    /// Reports how full the lanes are, with limits: `keys` in the network, `members` that run a
+    /// node.
     pub fn occupy(&self, note: Note, keys: usize, members: usize) {
         let kept = WINDOW as usize + RECENT as usize;
         let (mut slots, mut fullest, mut claims, mut holes) = (0, 0, 0, 0);
@@ -134,17 +135,17 @@ impl Lanes {
         self.holed.iter().filter_map(|author| Some((*author, self.lanes.get(author)?)))
     }
 
-    /// Highest slot below which all but the holes is held or pruned; 0 if none.
+    /// An author's tip: see [`Lane::tip`]; 0 if the author has no lane.
     pub fn tip(&self, author: u32) -> u64 {
         self.lanes.get(&author).map_or(0, Lane::tip)
     }
 
-    /// Whether a slot is one that more than `f` members vouch for: see [`Lane::vouches`].
+    /// Whether more than `f` members vouch for a slot: see [`Lane::vouches`].
     pub fn vouches(&self, author: u32, seq: u64) -> bool {
         self.lanes.get(&author).is_some_and(|lane| lane.vouches(seq))
     }
 
-    /// Where a batch would go.
+    /// Where a batch would go in its author's lane.
     pub fn admission(&self, author: u32, seq: u64, id: &BatchId) -> Admission {
         match self.lanes.get(&author) {
             Some(lane) => lane.admission(seq, id),
@@ -152,8 +153,8 @@ impl Lanes {
         }
     }
 
-    /// The same of a batch whose header is here: a restart whose base is reached fits however far
-    /// above it is.
+    /// Like [`Lanes::admission`], with the batch's header at hand: a restart header whose base is
+    /// reached fits however far above the tip it is.
     pub fn admission_of(&self, author: u32, header: &Header, id: &BatchId) -> Admission {
         match self.admission(author, header.seq, id) {
             Admission::TooFar if header.restarts() && header.seq > self.tip(author) => {
@@ -166,21 +167,21 @@ impl Lanes {
         }
     }
 
-    /// Whether the slot holds any batch, or is below those that are kept and in no hole.
+    /// Whether the slot holds a batch, or lies at or below the tip outside every hole.
     pub fn filled(&self, author: u32, seq: u64) -> bool {
         self.lanes.get(&author).is_some_and(|lane| {
             lane.slots.contains(seq) || (seq <= lane.tip && !lane.holes.contains(seq))
         })
     }
 
-    /// Whether `prev` is one of the ids known in the slot `base`; `None` if that is not known.
+    /// Whether `prev` is one of the ids held in slot `base`; `None` if no id is kept for that slot.
     pub fn chained(&self, author: u32, base: u64, prev: &BatchId) -> Option<bool> {
         let slot = self.lanes.get(&author)?.slots.get(base)?;
         Some(slot.id == *prev || slot.second == Some(*prev))
     }
 
-    /// Makes room for a verified restart header: what it voids becomes a hole. Gives whether it
-    /// fits now.
+    /// Makes room for a verified restart header by turning the slots that it voids into a hole.
+    /// Returns whether the header fits now.
     pub fn make_room(&mut self, author: u32, header: &Header) -> bool {
         let lane = self.lanes.entry(author).or_default();
         let reached = header.restarts() && header.base <= lane.tip && header.seq - 1 > lane.tip;
@@ -191,7 +192,7 @@ impl Lanes {
         self.admission(author, header.seq, &header.id()) != Admission::TooFar
     }
 
-    /// Moves a lane's tip up to a slot that is known to be signed, over what is missing.
+    /// Moves a lane's tip up to a slot that is known to be signed; missing slots become holes.
     pub fn jump(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
         let tip = lane.tip;
@@ -202,8 +203,9 @@ impl Lanes {
         }
     }
 
-    /// The same of the node's own lane, whatever room there is for holes: no slot up to there may
-    /// be signed again. Where there is none, the lowest are forgotten.
+    /// Like [`Lanes::jump`], for this node's own lane: reaches `to` even if there is no room for
+    /// holes, as no slot up to there may be signed again. The lowest holes are forgotten to make
+    /// room.
     pub fn jump_own(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
         if lane.tip >= to {
@@ -215,7 +217,7 @@ impl Lanes {
         self.note(author);
     }
 
-    /// The same on the word of too few: see [`Lane::pass`].
+    /// Like [`Lanes::jump`], on the word of at most `f` members: see [`Lane::pass`].
     pub fn pass(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
         let tip = lane.tip;
@@ -226,8 +228,8 @@ impl Lanes {
         }
     }
 
-    /// Fills a slot with a verified batch; says whether the lane is in conflict for the first time.
-    /// The caller has asked for the admission: it is `Empty` or `Second`.
+    /// Fills a slot with a verified batch. The admission must be `Empty` or `Second`. Returns
+    /// whether this is the lane's first conflict.
     pub fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
         let unchained = self.chained(author, filling.base, &filling.prev) == Some(false);
         let lane = self.lanes.entry(author).or_default();
@@ -238,7 +240,7 @@ impl Lanes {
         lane.prove(seq, filling.rest, filling.signature);
         lane.holes.fill(seq);
         if lane.tip == seq && !second {
-            lane.tip_id = Some(filling.id); // it was lost, or passed
+            lane.tip_id = Some(filling.id); // the tip's slot was missing
         }
         if lane.advance() {
             self.record(author);
@@ -247,8 +249,8 @@ impl Lanes {
         news
     }
 
-    /// Forgets a batch whose row is damaged: its slot is missing again. Zeros stand for whatever
-    /// the slot held: nothing of it is kept. Gives whether it was held.
+    /// Forgets a batch whose row is damaged, so that its slot is missing again. Zeros as `id` stand
+    /// for every batch of the slot. Returns whether the batch was held.
     pub fn lose(&mut self, author: u32, seq: u64, id: &BatchId) -> bool {
         let Some(lane) = self.lanes.get_mut(&author) else { return false };
         match lane.slots.get_mut(seq) {
@@ -262,7 +264,7 @@ impl Lanes {
             _ => {}
         }
         lane.slots.remove(seq);
-        // Nothing is taken at or below the floor: it is no hole either.
+        // Nothing is accepted at or below the floor, so the slot does not become a hole.
         if lane.floor < seq && seq <= lane.tip && lane.holes.lose(seq) {
             self.record(author);
         }
@@ -270,8 +272,8 @@ impl Lanes {
         true
     }
 
-    /// Notes that a member sent a batch that is known. Says whether that is worth a line in the
-    /// log: it sent this one before, or the batch is old news to everybody.
+    /// Notes that a member sent a known batch. Returns whether that deserves a line in the log: the
+    /// member sent it before, or it was delivered before `stale_before`.
     pub fn given_again(&mut self, author: u32, seq: u64, sender: u32, stale_before: Time) -> bool {
         let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq))
         else {
@@ -284,26 +286,27 @@ impl Lanes {
         again || slot.at < stale_before
     }
 
-    /// The slots that are missing above the tip and up to `to`, within the window, lowest first, at
-    /// most `most`.
+    /// The missing slots above the tip and up to `to`, within the window: the lowest `most`,
+    /// ascending.
     pub fn missing(&self, author: u32, to: u64, most: usize) -> Vec<u64> {
         let tip = self.tip(author);
         let to = to.min(tip.saturating_add(WINDOW));
         (tip.saturating_add(1)..=to).filter(|seq| !self.filled(author, *seq)).take(most).collect()
     }
 
-    /// The first id in a slot, if ids of that slot are still kept.
+    /// The first id in a slot, if the slot's ids are still kept.
     pub fn id_at(&self, author: u32, seq: u64) -> Option<BatchId> {
         Some(self.lanes.get(&author)?.slots.get(seq)?.id)
     }
 
-    /// Whether the ids of a slot are still kept and an id is none of them.
+    /// Whether the ids of a slot are still kept and `id` is not among them.
     pub fn is_other(&self, author: u32, seq: u64, id: &BatchId) -> bool {
         let slot = self.lanes.get(&author).and_then(|lane| lane.slots.get(seq));
         slot.is_some_and(|slot| slot.id != *id && slot.second != Some(*id))
     }
 
-    /// The lowest slot above this one that can be served, 0 if none; and which above that cannot.
+    /// The lowest slot above `seq` that can be served (0 if none), and which slots above that one
+    /// cannot be served.
     pub fn next_held(&self, author: u32, seq: u64) -> (u64, Lacked) {
         match self.lanes.get(&author).map(|lane| (lane, lane.next_held(seq))) {
             Some((lane, next)) if next > 0 => (next, lane.lacked_above(next)),
@@ -311,7 +314,7 @@ impl Lanes {
         }
     }
 
-    /// The tip as it is shown to others, if a signature is known that was checked since the start.
+    /// The tip to show to others; `None` without a signature that was checked since the start.
     pub fn signed_tip(&self, author: u32, key: PublicKey) -> Option<Tip> {
         let lane = self.lanes.get(&author)?;
         let (slot, checked) = lane.shown(key)?;
@@ -319,7 +322,8 @@ impl Lanes {
         checked.then(|| Tip { slot, solid, floor, holes: lane.holes.digest() })
     }
 
-    /// What would be shown as the tip, if a start found it and nobody checked it yet.
+    /// The slot that would be shown as the tip, if its signature still needs a check after the
+    /// start.
     pub fn unchecked_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
         let lane = self.lanes.get(&author)?;
         let (slot, checked) = lane.shown(key)?;
@@ -327,7 +331,7 @@ impl Lanes {
         (!checked && !doubted).then_some(slot)
     }
 
-    /// A slot's signature is bad: whether its row is, too, is being looked at.
+    /// Notes that a slot's signature is bad and that its row is being examined.
     pub fn doubt(&mut self, author: u32, seq: u64) {
         let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
         if let Some(slot) = slot {
@@ -335,9 +339,9 @@ impl Lanes {
         }
     }
 
-    /// A slot could not be read. A full store drops payloads above the tip, too, for ever; one that
-    /// cannot write for the moment has them a little later. It is not named to others for as long
-    /// as it has been held, within these bounds.
+    /// Notes that a slot could not be read. A full store drops payloads above the tip for good; a
+    /// store that is behind with its writes has them a little later. The slot is not named to
+    /// others for as long again as it has been held, clamped to `least..=most`.
     pub fn unreadable(
         &mut self,
         author: u32,
@@ -351,7 +355,7 @@ impl Lanes {
         }
     }
 
-    /// A slot's signature was checked.
+    /// Notes that a slot's signature was checked.
     pub fn checked(&mut self, author: u32, seq: u64) {
         let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
         if let Some(slot) = slot {
@@ -359,8 +363,7 @@ impl Lanes {
         }
     }
 
-    /// The slots held above a lane's tip that can be given, both ids of those that have two,
-    /// ascending.
+    /// The slots above a lane's tip that can be served, ascending; both ids of a slot that has two.
     pub fn above(&self, author: u32, key: PublicKey, now: Time) -> impl Iterator<Item = SlotId> {
         let above = self.lanes.get(&author).map(|lane| lane.slots.iter_above(lane.tip));
         let above = above.into_iter().flatten().filter(move |(_, slot)| slot.unnamed <= now);
@@ -371,8 +374,8 @@ impl Lanes {
         })
     }
 
-    /// Notes that our own payloads of an author were pruned up to `floor`: there is no room for
-    /// what is missing below, and the tip moves up to it.
+    /// Notes that this node pruned an author's payloads up to `floor`. Holes up to there are
+    /// dropped, and the tip moves up to `floor` if it was lower.
     pub fn raise_floor(&mut self, author: u32, floor: u64) {
         let Some(lane) = self.lanes.get_mut(&author) else { return };
         lane.floor = lane.floor.max(floor);
@@ -388,24 +391,24 @@ impl Lanes {
         self.note(author);
     }
 
-    /// A slot signed by the author was checked.
+    /// Records and keeps a checked signature of the author for a slot.
     pub fn prove(&mut self, author: u32, slot: &SignedSlot) {
         let lane = self.lanes.entry(author).or_default();
         lane.prove(slot.seq, slot.rest, slot.signature);
     }
 
-    /// Whether a lane's highest slot with a signature that was checked is this one.
+    /// Whether `slot` is the highest checked signature kept for the lane.
     pub fn proves(&self, author: u32, slot: &SignedSlot) -> bool {
         self.lanes.get(&author).is_some_and(|lane| lane.proves(slot))
     }
 
-    /// A signature of the author for that slot was checked.
+    /// Records that a signature by the author for a slot was checked.
     pub fn hear(&mut self, author: u32, seq: u64) {
         self.lanes.entry(author).or_default().hear(seq);
     }
 
-    /// Takes what a member says of its own lane: see [`Lane::claim`]. Nothing is believed above the
-    /// highest slot that the author is known to have signed.
+    /// Takes a member's claim about its own lane: see [`Lane::claim`]. Claims above the highest
+    /// slot known to be signed are ignored.
     pub fn claim(&mut self, author: u32, member: u32, solid: u64, floor: u64, f: usize) {
         let Some(lane) = self.lanes.get_mut(&author) else { return };
         let tip = lane.tip;
@@ -415,8 +418,8 @@ impl Lanes {
         }
     }
 
-    /// Gives up missing slots: all who can be reached were asked. Gives whether there were any, and
-    /// room to say so.
+    /// Gives up missing slots, after every reachable member was asked. Returns whether any were
+    /// given up; none are if there is no room to split a hole.
     pub fn give_up(&mut self, author: u32, from: u64, to: u64) -> bool {
         let gave_up = self.lanes.get_mut(&author).is_some_and(|lane| lane.give_up(from, to));
         if gave_up {
@@ -425,15 +428,15 @@ impl Lanes {
         gave_up
     }
 
-    /// Whether a record of holes waits: some were given up, or passed by a tip. A start that does
-    /// not know of it only asks for them once more.
+    /// Whether a record of holes waits because some were given up or a tip passed them. A start
+    /// that misses the record only asks for those slots once more.
     pub fn has_waiting(&self) -> bool {
         !(self.given_up.is_empty() && self.unwritten.is_empty())
     }
 
-    /// A batch of an author is about to be written into a slot. If the lane's tip has moved, and
-    /// the slot is beyond the window of where it was, the record of its holes waits no longer: a
-    /// start believes that nothing else is missing so far below the highest slot that it finds.
+    /// To be called before a batch of an author is written into a slot. If the tip has moved and
+    /// the slot is beyond the window of where it was, the record of holes no longer waits: a start
+    /// assumes that nothing else is missing that far below the highest slot it finds.
     pub fn precede(&mut self, author: u32, seq: u64) {
         let beyond = |tip: &u64| seq > tip.saturating_add(WINDOW);
         if self.unwritten.get(&author).is_some_and(beyond) {
@@ -442,14 +445,14 @@ impl Lanes {
         }
     }
 
-    /// Lanes whose tips have moved over missing slots, or have new holes; and their tips.
+    /// Takes the lanes with new holes, and their tips.
     pub fn take_moved(&mut self) -> Vec<(u32, u64)> {
         let moved = std::mem::take(&mut self.moved);
         moved.into_iter().map(|author| (author, self.tip(author))).collect()
     }
 
-    /// Lanes whose holes are to be written down: author, tip, holes. Those that may wait, too, or
-    /// not.
+    /// Takes the lanes whose holes are to be written: author, tip, holes. With `waiting`, also
+    /// those whose record may wait.
     pub fn take_changed(&mut self, waiting: bool) -> Vec<(u32, u64, Vec<Hole>)> {
         let mut changed = std::mem::take(&mut self.changed);
         if waiting {
@@ -465,7 +468,7 @@ impl Lanes {
         changed.into_iter().filter_map(lane).map(record).collect()
     }
 
-    /// Lanes of keys `start..end` in which anything is held.
+    /// The lanes of keys `start..end` in which any slot is held.
     pub fn spoken(&self, start: u32, end: u32) -> impl Iterator<Item = (u32, &Lane)> {
         self.lanes
             .range(start..end.max(start))
@@ -473,26 +476,26 @@ impl Lanes {
             .filter(|(_, l)| l.tip > 0 || l.above() > 0)
     }
 
-    /// Says how many keys the network has: hashes are made of all lanes.
+    /// Sets the number of keys of the network; all hashes will be recomputed.
     pub fn set_keys(&mut self, keys: u32) {
         self.tree = Tree::new(keys);
         self.stale = self.lanes.keys().copied().collect();
     }
 
-    /// Makes the hashes of what has changed since the last time.
+    /// Recomputes the hashes of the lanes that changed.
     pub fn rehash(&mut self, key_of: impl Fn(u32) -> PublicKey) {
         let stale = std::mem::take(&mut self.stale);
         let leaf = |author: u32| Some((author, self.lanes.get(&author)?.leaf(&key_of(author))));
         self.tree.set(stale.into_iter().filter_map(leaf));
     }
 
-    /// How many hashes were made.
+    /// How many hashes were computed.
     #[cfg(test)]
     pub fn hashed(&self) -> u64 {
         self.tree.hashed
     }
 
-    /// The hash over the lanes of a block of keys: see [`Tree`]. As of the last [`Lanes::rehash`].
+    /// The hash over the lanes of a block of keys (see [`Tree`]), as of the last [`Lanes::rehash`].
     pub fn hash(&self, start: u32, end: u32) -> Digest {
         self.tree.hash(start, end)
     }

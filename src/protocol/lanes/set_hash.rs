@@ -1,23 +1,23 @@
-//! A hash of a set of slots that follows each change of the set: what two nodes compare of their
-//! holes, of which a liar can make thousands.
+//! An incremental hash of a set of slots. Nodes compare it to detect differing holes, of which a
+//! liar can make thousands.
 //!
 //! LtHash: Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing" (1997); Lewi et al.,
-//! "Securing Update Propagation with Homomorphic Hashing" (2019). One sum of 128 bits would not do:
-//! with the slots of a lane to choose from, two sets with one sum take seconds (Wagner, "A
-//! Generalized Birthday Problem", 2002), and an author would hide from a node what it gave to
-//! others. For 2048 bits that takes 2^146 steps.
+//! "Securing Update Propagation with Homomorphic Hashing" (2019). A single 128-bit sum is too weak:
+//! with a lane's slots to choose from, finding two sets with the same sum takes seconds (Wagner, "A
+//! Generalized Birthday Problem", 2002), and an author could hide from a node what it gave to
+//! others. For 2048 bits that attack takes 2^146 steps.
 
 use crate::crypto::Digest;
 
 const EDGE_DOMAIN: &[u8; 16] = b"loyal/edge/v1\0\0\0";
 const SUM_DOMAIN: &[u8; 16] = b"loyal/holes/v1\0\0";
-/// Numbers in a sum, each modulo 2^16.
+/// Numbers in the sum, each modulo 2^16.
 const NUMBERS: usize = 128;
-/// Those that one digest gives.
+/// How many of them one SHA-256 digest provides.
 const OF_A_DIGEST: usize = 16;
 
-/// The sum of `edge(from) - edge(to + 1)` over runs `from..=to`. How a set is divided into runs
-/// does not matter.
+/// The sum of `edge(from) - edge(to + 1)` over runs `from..=to`. It does not depend on how the set
+/// is divided into runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetHash([u16; NUMBERS]);
 
@@ -28,13 +28,13 @@ impl Default for SetHash {
 }
 
 impl SetHash {
-    /// Adds a run of slots, none of them in the set.
+    /// Adds a run of slots; none of them may be in the set.
     pub fn add(&mut self, from: u64, to: u64) {
         self.edge(from, u16::wrapping_add);
         self.edge(to.saturating_add(1), u16::wrapping_sub);
     }
 
-    /// Takes a run of slots out, all of them in the set.
+    /// Removes a run of slots; all of them must be in the set.
     pub fn remove(&mut self, from: u64, to: u64) {
         self.edge(from, u16::wrapping_sub);
         self.edge(to.saturating_add(1), u16::wrapping_add);
@@ -49,7 +49,7 @@ impl SetHash {
         }
     }
 
-    /// The digest of it; of a set that is not empty.
+    /// The digest of the sum. Callers use zeros instead for an empty set.
     pub fn digest(&self) -> Digest {
         let bytes: Vec<u8> = self.0.iter().flat_map(|number| number.to_be_bytes()).collect();
         Digest::of(&[SUM_DOMAIN, &bytes])

@@ -1,9 +1,9 @@
-//! A map from slots to values where slots come nearly in order: one lane's window.
+//! A map from slots to values for slots that arrive nearly in order: one lane's window.
 
 use std::collections::VecDeque;
 
-/// Ascending by slot. A lane of few slots costs few bytes, whatever a B-tree's node would take, and
-/// a network has a lane for each node and author; adding is at the end but for what comes late.
+/// Ascending by slot. A network has a lane for each author, so a lane with few slots must cost few
+/// bytes, less than a B-tree's node. Insertion is at the end except for late slots.
 #[derive(Debug)]
 pub(super) struct Window<T> {
     slots: VecDeque<(u64, Box<T>)>,
@@ -17,7 +17,7 @@ impl<T> Default for Window<T> {
 
 impl<T> Window<T> {
     fn place(&self, seq: u64) -> Result<usize, usize> {
-        // Most often it is the last one, or the one after it.
+        // Usually it is the last slot or a new one above it.
         match self.slots.back() {
             None => Err(0),
             Some((last, _)) if *last < seq => Err(self.slots.len()),
@@ -26,12 +26,12 @@ impl<T> Window<T> {
         }
     }
 
-    /// What is in a slot.
+    /// The value in a slot.
     pub fn get(&self, seq: u64) -> Option<&T> {
         self.slots.get(self.place(seq).ok()?).map(|(_, value)| &**value)
     }
 
-    /// What is in a slot.
+    /// The value in a slot, mutable.
     pub fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
         let place = self.place(seq).ok()?;
         self.slots.get_mut(place).map(|(_, value)| &mut **value)
@@ -42,7 +42,7 @@ impl<T> Window<T> {
         self.place(seq).is_ok()
     }
 
-    /// Fills a slot; what was there before is gone.
+    /// Fills a slot, replacing what was there.
     pub fn insert(&mut self, seq: u64, value: T) {
         let value = Box::new(value);
         match self.place(seq) {
@@ -61,7 +61,7 @@ impl<T> Window<T> {
         self.iter_above(seq).next().map(|(seq, _)| seq)
     }
 
-    /// The highest filled slot up to this one.
+    /// The highest filled slot at or below `seq`.
     pub fn last_upto(&self, seq: u64) -> Option<(u64, &T)> {
         let upto = self.slots.len() - self.above(seq);
         self.slots.get(upto.checked_sub(1)?).map(|(seq, value)| (*seq, &**value))
@@ -88,7 +88,7 @@ impl<T> Window<T> {
         self.slots.len() - upto
     }
 
-    /// Empties every slot up to this one.
+    /// Empties every slot up to and including `upto`.
     pub fn forget(&mut self, upto: u64) {
         while self.slots.front().is_some_and(|(seq, _)| *seq <= upto) {
             self.slots.pop_front();

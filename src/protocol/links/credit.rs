@@ -1,6 +1,6 @@
-//! Credit: a sender may have a window of frames and bytes under way, and the receiver says what it
-//! has consumed. Both sides count the same frames, so an honest sender never exceeds it, and
-//! whoever does proves it.
+//! Credit: a sender may have one window of frames and bytes in flight, and the receiver reports
+//! what it has consumed. Both sides count the same frames, so an honest sender never exceeds the
+//! window, and a frame beyond it proves a lie.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Sum {
     }
 }
 
-/// One class, as its sender sees it.
+/// One class, as seen by its sender.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
     sent: Sum,
@@ -30,7 +30,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Whether a frame of that many bytes is within the window.
+    /// Whether a frame of that many bytes fits the window.
     pub fn fits(&self, class: Class, bytes: u64) -> bool {
         class.window().is_none_or(|(frames, window)| {
             self.sent.frames - self.consumed.frames < frames
@@ -38,7 +38,7 @@ impl Sending {
         })
     }
 
-    /// Whether so many frames of at most that many bytes each are within the window.
+    /// Whether `frames` frames of at most `bytes` bytes each fit the window.
     pub fn fit(&self, class: Class, frames: u64, bytes: u64) -> bool {
         class.window().is_none_or(|(most, window)| {
             (self.sent.frames - self.consumed.frames).saturating_add(frames) <= most
@@ -48,18 +48,19 @@ impl Sending {
         })
     }
 
-    /// Counts a frame that is sent; gives its number, from 1.
+    /// Counts a sent frame. Returns its number, from 1.
     pub fn send(&mut self, bytes: u64) -> u64 {
         self.sent.add(bytes);
         self.sent.frames
     }
 
-    /// Frames that the receiver has consumed.
+    /// How many frames the receiver has consumed.
     pub fn consumed(&self) -> u64 {
         self.consumed.frames
     }
 
-    /// Takes the receiver's word: it must say more than before, and no more than was sent.
+    /// Applies the receiver's report. It must report more frames than before, and no more than was
+    /// sent.
     pub fn grant(&mut self, grant: &Grant) -> Result<(), &'static str> {
         if grant.frames > self.sent.frames || grant.bytes > self.sent.bytes {
             return Err("credit for more than was sent");
@@ -72,7 +73,7 @@ impl Sending {
     }
 }
 
-/// One class, as its receiver sees it.
+/// One class, as seen by its receiver.
 #[derive(Debug, Default)]
 pub(super) struct Receiving {
     received: Sum,
@@ -81,24 +82,23 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
-    /// Counts a frame that came; `false` if it is beyond the window.
+    /// Counts a received frame. Returns `false` if it exceeds the window.
     pub fn receive(&mut self, class: Class, bytes: u64) -> bool {
         self.received.add(bytes);
         class.window().is_none_or(|(frames, window)| {
-            // What was consumed but not reported is no credit yet: the sender cannot know of it.
-            // Counting it all the same can only excuse a liar by that much, and never
-            // blames an honest sender.
+            // Credit that was consumed but not reported is unknown to the sender. Counting it here
+            // can only excuse a liar by that much, and never blames an honest sender.
             self.received.frames - self.consumed.frames <= frames
                 && self.received.bytes - self.consumed.bytes <= window
         })
     }
 
-    /// Counts a frame that is dealt with.
+    /// Counts a frame that was handled.
     pub fn consume(&mut self, bytes: u64) {
         self.consumed.add(bytes);
     }
 
-    /// Whether there is anything to report, and whether it cannot wait.
+    /// Whether there is anything to report, and how urgently.
     pub fn due(&self, class: Class) -> Granted {
         let (frames, bytes) = class.window().unwrap_or((u64::MAX, u64::MAX));
         let (new_frames, new_bytes) = (
@@ -112,7 +112,7 @@ impl Receiving {
         }
     }
 
-    /// The report, counted as sent.
+    /// The report, marked as sent; `None` if there is nothing new.
     pub fn report(&mut self, class: Class) -> Option<Grant> {
         (self.consumed.frames > self.reported.frames).then(|| {
             self.reported = self.consumed;
@@ -121,19 +121,19 @@ impl Receiving {
     }
 }
 
-/// Whether credit is to be sent.
+/// Whether credit is due to be sent, ordered by urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::protocol) enum Granted {
     /// Nothing was consumed since the last report.
     Nothing,
-    /// Something; it may wait a little.
+    /// Something was consumed; the report may wait a little.
     Later,
-    /// Half a window: the sender may soon be held up.
+    /// Half a window was consumed: the sender may soon be blocked.
     Now,
 }
 
-/// What useless frames have cost, and those that credit is withheld for, oldest first: at most a
-/// window of them.
+/// The idle work that a peer has caused, and the frames whose credit is withheld for it, oldest
+/// first; at most a window of them.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
     pub spent: Bucket,
@@ -141,13 +141,13 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// Of a peer that has spent so much already.
+    /// Starts with what the peer has used up on earlier links.
     pub fn after(spent: Bucket) -> Self {
         Self { spent, owed: VecDeque::new() }
     }
 
-    /// One more frame: its class, its bytes, and what it costs. Whether it earns new credit at
-    /// once; if not, [`Idle::release`] gives it in its turn. What costs nothing never waits.
+    /// Charges a frame's cost. Returns whether the frame earns credit at once; if not,
+    /// [`Idle::release`] grants it later. A frame that costs nothing never waits.
     pub fn settle(
         &mut self,
         rate: Rate,
@@ -161,12 +161,12 @@ impl Idle {
         at_once
     }
 
-    /// How long until the oldest frame that waits earns its credit; `None` if none waits.
+    /// How long until the oldest waiting frame earns its credit; `None` if none waits.
     pub fn wait(&self, rate: Rate, now: Time) -> Option<Duration> {
         self.owed.front().map(|(_, _, cost)| self.spent.wait(rate, now, *cost))
     }
 
-    /// The oldest frame that waits, if its time has come: its class and its bytes.
+    /// Takes the oldest waiting frame (class and bytes), if its cost can be paid now.
     pub fn release(&mut self, rate: Rate, now: Time) -> Option<(Class, u64)> {
         let (class, bytes, cost) = self.owed.front().copied()?;
         if !self.spent.take(rate, now, cost) {
@@ -176,7 +176,7 @@ impl Idle {
         Some((class, bytes))
     }
 
-    /// How many frames wait.
+    /// How many frames wait for their credit.
     pub fn waiting(&self) -> usize {
         self.owed.len()
     }

@@ -1,4 +1,4 @@
-//! Links: whom to link to, what a link may send, and which of two links to a peer stays.
+//! Links: which members to link to, what a link may send, and which of two links to a peer stays.
 
 mod credit;
 mod overlay;

@@ -1,5 +1,5 @@
-//! The overlay: a few links chosen uniformly at random by the node itself, so that nobody else
-//! decides whom it hears; visits to random members; back-off.
+//! The overlay: a few links that the node chooses itself, uniformly at random, so that nobody else
+//! decides whom it hears; visits to random members; and back-off.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use rand::{RngExt as _, rngs::ChaCha8Rng, seq::IteratorRandom as _};
 use crate::crypto::PublicKey;
 use crate::protocol::{Network, Note, Time};
 
-/// Dials under way at once.
+/// Most dials in flight.
 const MAX_DIALS: usize = 8;
-/// Members that are drawn blindly before all are looked at: in a large network nearly every member
-/// is fit to be picked, and looking at all of them for each pick would make it the dearest step.
+/// Random draws before all members are scanned. In a large network nearly every member fits, and
+/// scanning them for each pick would be the most expensive step.
 const BLIND_DRAWS: usize = 32;
 
-/// What a dial is for.
+/// The purpose of a dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum Purpose {
-    /// To be one of the chosen links.
+    /// To become one of the chosen links.
     Chosen,
-    /// To compare lanes once with a member that is not linked.
+    /// To compare lanes once with a member that has no link.
     Visit,
 }
 
@@ -31,10 +31,10 @@ struct Backoff {
     until: Time,
 }
 
-/// Whom to dial, and when.
+/// Decides which members to dial, and when.
 #[derive(Debug)]
 pub(in crate::protocol) struct Overlay {
-    /// All nodes of a process or a simulation share it: nothing here is kept for each member.
+    /// Shared by all nodes of a process or simulation, so that no per-member state is copied.
     network: Arc<Network>,
     own: PublicKey,
     dialling: BTreeMap<PublicKey, Purpose>,
@@ -43,7 +43,7 @@ pub(in crate::protocol) struct Overlay {
 }
 
 impl Overlay {
-    /// Of one member, with the shortest and the longest wait after a failed dial.
+    /// The overlay of member `own`, with the shortest and longest wait after a failed dial.
     pub fn new(network: Arc<Network>, own: PublicKey, redial: (Duration, Duration)) -> Self {
         let (dialling, backoff) = (BTreeMap::new(), BTreeMap::new());
         Self { network, own, dialling, backoff, limits: redial }
@@ -60,18 +60,18 @@ impl Overlay {
         self.network.n().saturating_sub(1)
     }
 
-    /// How full it is, with its limits.
+    /// Reports how full the tables are, with their limits.
     pub fn occupy(&self, note: Note) {
         note("overlay.dialling", self.dialling.len(), MAX_DIALS);
         note("overlay.backoff", self.backoff.len(), self.count());
     }
 
-    /// Dials under way to become chosen links.
+    /// How many dials in flight are to become chosen links.
     pub fn choosing(&self) -> usize {
         self.dialling.values().filter(|purpose| **purpose == Purpose::Chosen).count()
     }
 
-    /// Picks uniformly at random among the members that `allowed` lets pass, that are not being
+    /// Picks uniformly at random among the members that `allowed` accepts, that are not being
     /// dialled and whose back-off is over.
     pub fn pick(
         &self,
@@ -87,7 +87,7 @@ impl Overlay {
         };
         let members = self.network.n();
         if members > BLIND_DRAWS {
-            // The first fit one of independent draws is a fit one drawn uniformly.
+            // The first fitting one of independent uniform draws is uniform among the fitting ones.
             for _ in 0..BLIND_DRAWS {
                 let member = self.network.member(rng.random_range(0..members));
                 if let Some(peer) = member.map(|member| member.key).filter(&fits) {
@@ -98,7 +98,7 @@ impl Overlay {
         self.others().filter(fits).choose(rng)
     }
 
-    /// Whether another dial may begin, and notes it.
+    /// Notes a new dial. Returns `false` if none may begin to this peer now.
     pub fn dial(&mut self, peer: PublicKey, purpose: Purpose) -> bool {
         if self.dialling.len() >= MAX_DIALS || self.dialling.contains_key(&peer) {
             return false;
@@ -107,26 +107,26 @@ impl Overlay {
         true
     }
 
-    /// What the dial that just ended was for, if there was one. The link is there.
+    /// Ends a dial that led to a link. Returns its purpose, if there was such a dial.
     pub fn dialled(&mut self, peer: &PublicKey) -> Option<Purpose> {
         self.dialling.remove(peer)
     }
 
-    /// The link is of use: it has lasted. Gives whether its peer was waited for until now.
+    /// Clears the back-off of a peer whose link has lasted. Returns whether there was one.
     pub fn succeeded(&mut self, peer: &PublicKey) -> bool {
         self.backoff.remove(peer).is_some()
     }
 
-    /// A member that was dialled has answered: whatever becomes of the link, it can be reached, and
-    /// not only after two more dials that fail.
+    /// Notes that a dialled member answered. Whatever becomes of the link, the member is reachable:
+    /// at most one failure stays counted.
     pub fn reached(&mut self, peer: &PublicKey) {
         if let Some(backoff) = self.backoff.get_mut(peer) {
             backoff.failures = backoff.failures.min(1);
         }
     }
 
-    /// A dial failed, or its link ended at once: wait, twice as long on each repeat, with a random
-    /// part so that peers do not retry in step.
+    /// Notes a dial that failed, or whose link ended at once. The next dial waits twice as long
+    /// each time, with a random part so that peers do not retry in step.
     pub fn failed(&mut self, peer: PublicKey, rng: &mut ChaCha8Rng, now: Time) {
         self.dialling.remove(&peer);
         let (min, max) = self.limits;
@@ -134,11 +134,12 @@ impl Overlay {
         let factor = 1u32.checked_shl(backoff.failures).unwrap_or(u32::MAX);
         let wait = min.saturating_mul(factor).min(max);
         backoff.failures = backoff.failures.saturating_add(1);
-        // Integers, so that no platform's floating point changes a simulated run.
+        // Integers, so that floating-point differences between platforms cannot change a simulated
+        // run.
         backoff.until = now.after(wait * rng.random_range(75..=100) / 100);
     }
 
-    /// No link is left: no member is waited for any longer than this.
+    /// Shortens every back-off to end by `until`, when no link is left.
     pub fn hurry(&mut self, until: Time) {
         for backoff in self.backoff.values_mut() {
             backoff.until = backoff.until.min(until);
@@ -150,13 +151,13 @@ impl Overlay {
         self.backoff.get(peer).map_or(0, |backoff| backoff.failures)
     }
 
-    /// When the next back-off of the peers that `of_interest` lets pass ends.
+    /// When the next back-off of a peer accepted by `of_interest` ends.
     pub fn next_retry(&self, now: Time, of_interest: impl Fn(&PublicKey) -> bool) -> Option<Time> {
         let waiting = self.backoff.iter().filter(|(peer, b)| b.until > now && of_interest(peer));
         waiting.map(|(_, backoff)| backoff.until).min()
     }
 
-    /// Dials under way for visits.
+    /// How many dials in flight are for visits.
     pub fn visiting(&self) -> usize {
         self.dialling.values().filter(|purpose| **purpose == Purpose::Visit).count()
     }

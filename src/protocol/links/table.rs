@@ -1,4 +1,4 @@
-//! The table of links: one a peer, its hello, its credit, its open wants.
+//! The table of links: each link's hello, credit and open wants. A peer has at most one ready link.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,77 +12,79 @@ use crate::protocol::{
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_RANGES, PUSH_FRAMES, WINDOW};
 use crate::wire::{BatchId, Class, Credit, Grant, Instance, Kind, List, RangeHash};
 
-/// Handshakes that began within this time of each other overlap: only then does the tie-break
-/// decide.
+/// Two handshakes overlap if they began within this time of each other. The tie-break decides only
+/// between overlapping ones; otherwise the newer link wins.
 const OVERLAP: Duration = Duration::from_secs(5);
-/// Links to one member that may be there at once.
+/// Most links to one member at a time.
 pub(in crate::protocol) const LINKS_PER_MEMBER: usize = 4;
-/// What a peer has used up: of being served, of comparisons, of idle work by pushes and by others.
+/// What a peer has used up: bytes served, comparisons, idle work of pushes, idle work of other
+/// frames.
 type Spent = [Bucket; 4];
 const CREDITED: usize = Class::CREDITED.len();
 
-/// A slot that was asked for on a link and not answered yet.
+/// A slot that was requested on a link and is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) struct OpenWant {
-    /// Whose, by key number.
+    /// The author's key number.
     pub author: u32,
-    /// Which slot.
+    /// The slot, from 1.
     pub seq: u64,
-    /// Which batch; any, if `None`.
+    /// The batch wanted; any batch of the slot if `None`.
     pub id: Option<BatchId>,
-    /// When it was asked for.
+    /// When it was requested.
     pub since: Time,
-    /// Whether it counts among the few of its author that may be open.
+    /// Whether it counts towards the author's limit of open wants: see `Asking`.
     pub counted: bool,
 }
 
 /// One authenticated link.
 #[derive(Debug)]
 pub(in crate::protocol) struct Link {
-    /// Who is at the other end.
+    /// The member at the other end.
     pub peer: PublicKey,
-    /// Its key number.
+    /// The peer's key number.
     pub number: u32,
-    /// Whether we dialled.
+    /// Whether this node dialled.
     pub dialled: bool,
-    /// The peer's start; `None` until its hello.
+    /// The peer's current start; `None` until its hello came.
     pub instance: Option<Instance>,
-    /// Since when.
+    /// When the link came up.
     pub since: Time,
-    /// When something was last received.
+    /// When a frame was last received.
     pub heard: Time,
-    /// When something was last sent.
+    /// When a frame was last sent.
     pub spoke: Time,
-    /// Slots asked for and not answered.
+    /// Open wants, by ticket.
     pub wants: BTreeMap<u32, OpenWant>,
-    /// How long its replies take, each counting an eighth; `None` before the first.
+    /// Moving average of the time an answer takes, the newest with weight 1/8; `None` before the
+    /// first.
     pub took: Option<Duration>,
-    /// The comparison that is not answered: its ticket, since when.
+    /// The unanswered comparison: its ticket, and when it was sent.
     pub comparing: Option<(u32, Time)>,
-    /// What that comparison asked about.
+    /// The ranges that comparison asked about.
     pub compared: Vec<RangeHash>,
-    /// Statements of it that are being checked.
+    /// Batches from this link whose signatures are being checked.
     pub unverified: u64,
-    /// What it is served.
+    /// Rate limit on bytes served to the peer.
     pub served: Bucket,
-    /// How often lanes are compared with it.
+    /// Rate limit on comparisons with the peer.
     pub compares: Bucket,
-    /// Since when it grants no credit, and has too little to be asked for what is missing.
+    /// Since when the peer has granted too little request credit to be asked for missing slots.
     pub withholds: Option<Time>,
-    /// Whether it is to be asked for what is missing as soon as it has credit: what is new leaves
-    /// room for that until then.
+    /// Whether the peer is to be asked for missing slots as soon as it grants credit. Until then
+    /// requests for new batches leave room for that.
     pub awaited: bool,
-    /// Wants that it answered with a batch.
+    /// Wants that the peer answered with a batch.
     pub given: u64,
-    /// Comparisons of its own that were answered with slots.
+    /// The peer's comparisons that were answered with slots; decides where the next answer starts.
     pub described: u64,
-    /// Lanes that are compared one by one.
+    /// Lanes still to be compared one by one, by key number.
     pub to_compare: VecDeque<u32>,
-    /// Batches that came from it first.
+    /// Batches that this link delivered first.
     pub first_deliveries: u64,
-    /// Known batches that came from it.
+    /// Batches from this link that were known already.
     pub duplicates: u64,
-    /// What it has cost us without bringing anything new: pushes, and the rest.
+    /// Idle work that the peer has caused: by pushes, and by all other frames.
     idle: [Idle; 2],
     chosen: bool,
     credit_due: Option<Time>,
@@ -137,41 +139,42 @@ impl Link {
         [self.served, self.compares, self.idle[0].spent, self.idle[1].spent]
     }
 
-    /// Counts what its peer has spent on another link, too.
+    /// Raises each counter to what the peer has used up on another link.
     fn raise_spent(&mut self, other: &Spent) {
         let [pushes, rest] = &mut self.idle;
         let own = [&mut self.served, &mut self.compares, &mut pushes.spent, &mut rest.spent];
         own.into_iter().zip(other).for_each(|(own, other)| *own = (*own).max(*other));
     }
 
-    /// Whether we chose it.
+    /// Whether this node chose the link.
     pub fn chosen(&self) -> bool {
         self.chosen
     }
 
-    /// Whether its hello came.
+    /// Whether the peer's hello came.
     pub fn ready(&self) -> bool {
         self.instance.is_some()
     }
 
-    /// Whether a frame of that class and length may be sent now.
+    /// Whether the window of `class` has room for a frame of that length.
     pub fn may_send(&self, class: Class, bytes: usize) -> bool {
         place(class).is_none_or(|i| self.sending[i].fits(class, bytes as u64))
     }
 
-    /// How many slots may still be asked for: answers that are being checked take room like open
-    /// wants, or a peer that answers fast could fill memory while checks are slow.
+    /// How many more slots may be requested. Batches being checked count like open wants: a peer
+    /// that answers faster than signatures are checked must not fill memory.
     pub fn room_for_wants(&self) -> usize {
         let taken = self.wants.len().saturating_add(self.unverified as usize);
         MAX_OPEN_WANTS.saturating_sub(taken)
     }
 
-    /// Whether so many frames of that class, of at most that length each, may be sent now.
+    /// Whether the window of `class` has room for `frames` frames of up to that length each.
     pub fn may_send_all(&self, class: Class, frames: usize, bytes: usize) -> bool {
         place(class).is_none_or(|i| self.sending[i].fit(class, frames as u64, bytes as u64))
     }
 
-    /// Counts a frame that is sent; gives its number within its class.
+    /// Counts a sent frame. Returns its number within its class, from 1; 0 for classes without
+    /// credit.
     pub fn sent(&mut self, class: Class, bytes: usize, now: Time) -> u64 {
         self.frames.1 += 1;
         self.bytes.1 += bytes as u64;
@@ -183,20 +186,20 @@ impl Link {
         number
     }
 
-    /// Whether it may be asked for what is missing now: one request of its window stays for what
-    /// is new.
+    /// Whether the peer may be asked for missing slots now. Room for one more request stays
+    /// reserved for new batches.
     pub fn may_recover(&self) -> bool {
         self.may_send_all(Class::Request, 2, Kind::Request.max_len())
     }
 
-    /// Counts a frame that came, of any class.
+    /// Counts a received frame of any class.
     pub fn heard(&mut self, bytes: usize, now: Time) {
         self.frames.0 += 1;
         self.bytes.0 += bytes as u64;
         self.heard = now;
     }
 
-    /// Charges a frame that came to its class; `false` if it is beyond the credit.
+    /// Charges a received frame to its class. Returns `false` if it exceeds the credit.
     pub fn charge(&mut self, class: Class, bytes: usize) -> bool {
         place(class).is_none_or(|i| self.receiving[i].receive(class, bytes as u64))
     }
@@ -207,9 +210,9 @@ impl Link {
         }
     }
 
-    /// Counts a frame that is dealt with, or withholds the credit for it until its cost, which is
-    /// zero for what is news, is paid for at that rate. Pushes and other frames are paid for apart:
-    /// a peer whose copies are slowed down is heard in all else.
+    /// Settles a handled frame: grants credit for it at once, or withholds the credit until its
+    /// cost is paid at `rate`. News costs nothing. Pushes and other frames are paid separately, so
+    /// that a peer whose copies are slowed down is still heard otherwise.
     pub fn settle(&mut self, rate: Rate, now: Time, class: Class, (bytes, cost): (usize, u64)) {
         let idle = &mut self.idle[usize::from(class != Class::Push)];
         if idle.settle(rate, now, (class, bytes as u64, cost)) {
@@ -217,7 +220,7 @@ impl Link {
         }
     }
 
-    /// Gives the credit that was withheld, as far as the rate allows.
+    /// Grants withheld credit as far as the rate allows.
     pub fn release(&mut self, rate: Rate, now: Time) {
         for place in 0..self.idle.len() {
             while let Some((class, bytes)) = self.idle[place].release(rate, now) {
@@ -226,12 +229,12 @@ impl Link {
         }
     }
 
-    /// How long until more of it is to be given; `None` if none is withheld.
+    /// How long until more withheld credit can be granted; `None` if none is withheld.
     pub fn withheld(&self, rate: Rate, now: Time) -> Option<Duration> {
         self.idle.iter().filter_map(|idle| idle.wait(rate, now)).min()
     }
 
-    /// Frames that credit is withheld for.
+    /// Frames for which credit is withheld.
     pub fn owed(&self) -> usize {
         self.idle.iter().map(Idle::waiting).sum()
     }
@@ -241,7 +244,7 @@ impl Link {
         place(class).map_or(0, |i| self.sending[i].consumed())
     }
 
-    /// Takes the peer's credit.
+    /// Applies a grant from the peer. An `Err` says what is wrong with it.
     pub fn grant(&mut self, grant: &Grant, now: Time) -> Result<(), &'static str> {
         match Class::credited(grant.class).and_then(place) {
             Some(i) => self.sending[i].grant(grant)?,
@@ -253,13 +256,13 @@ impl Link {
         Ok(())
     }
 
-    /// Whether credit is to be sent.
+    /// Whether credit is due to be sent, and how urgently.
     pub fn credit_state(&self) -> Granted {
         let dues = Class::CREDITED.iter().zip(&self.receiving).map(|(class, r)| r.due(*class));
         dues.max().unwrap_or(Granted::Nothing)
     }
 
-    /// The credit to send, counted as sent.
+    /// The credit to send, marked as sent; `None` if there is nothing to report.
     pub fn credit(&mut self) -> Option<Credit> {
         self.credit_due = None;
         let grants: Vec<Grant> = Class::CREDITED
@@ -270,12 +273,12 @@ impl Link {
         List::new(grants).map(|grants| Credit { grants })
     }
 
-    /// Notes how long an answer of the peer took: an average of about eight.
+    /// Records how long an answer of the peer took.
     pub fn answered(&mut self, took: Duration) {
         self.took = Some(self.took.map_or(took, |before| (before * 7 + took) / 8));
     }
 
-    /// A ticket that names no open want of this link.
+    /// A ticket that no open want on this link uses.
     pub fn ticket(&mut self) -> u32 {
         loop {
             self.next_ticket = self.next_ticket.wrapping_add(1);
@@ -285,7 +288,7 @@ impl Link {
         }
     }
 
-    /// As the API shows it.
+    /// The link as the API shows it.
     pub fn view(&self, link: LinkId) -> LinkView {
         LinkView {
             link,
@@ -306,35 +309,35 @@ impl Link {
     }
 }
 
-/// What becomes of a link when its hello comes and there is another to the same peer.
+/// What to do with a link whose hello came, if there may be another link to the same peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum TieBreak {
-    /// There is no other.
+    /// There is no other link.
     Only,
-    /// The other one goes.
+    /// The older link is to be closed.
     Replaces(LinkId),
-    /// This one goes.
+    /// This link is to be closed.
     Loses,
 }
 
 /// All links.
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Links {
-    /// Ascending by name. A node has few links and gives them ascending names: searching is cheap
-    /// and adding is at the end.
+    /// Ascending by id. A node has few links and ids ascend, so searching is cheap and inserting
+    /// happens at the end.
     links: Vec<(LinkId, Box<Link>)>,
-    /// The ready link of each peer.
+    /// The ready link to each peer.
     peers: BTreeMap<PublicKey, LinkId>,
-    /// What earlier links of each peer have used up: a new link is no new allowance.
+    /// What each peer used up on earlier links: a new link brings no new allowance.
     spent: BTreeMap<PublicKey, Spent>,
-    /// How many are chosen.
+    /// How many links are chosen.
     chosen: usize,
-    /// No link's credit is due before this.
+    /// No link's credit is due before this time.
     next_credit: Option<Time>,
 }
 
 impl Links {
-    /// A link came up.
+    /// Adds a link that came up.
     pub fn up(&mut self, id: LinkId, peer: PublicKey, number: u32, dialled: bool, now: Time) {
         for other in self.to(peer) {
             self.keep_spent(other);
@@ -358,7 +361,7 @@ impl Links {
         kept.iter_mut().zip(now).for_each(|(kept, now)| *kept = now.max(*kept));
     }
 
-    /// Charges a peer for bytes that it caused to be read, whether its link is still there or not.
+    /// Charges a peer for bytes read from disk for it, even if its link is gone.
     pub fn charge_served(&mut self, peer: &PublicKey, rate: Rate, now: Time, bytes: u64) {
         if let Some(spent) = self.spent.get_mut(peer) {
             spent[0].charge(rate, now, bytes);
@@ -370,7 +373,7 @@ impl Links {
         }
     }
 
-    /// Forgets a link. Another of its peer may have come up before: that is no fresh start.
+    /// Removes a link. What it used up also counts on the peer's other links.
     pub fn remove(&mut self, id: LinkId) -> Option<Link> {
         self.keep_spent(id);
         let (_, link) = self.links.remove(self.place(id).ok()?);
@@ -385,7 +388,7 @@ impl Links {
         Some(*link)
     }
 
-    /// Chooses a link, or no longer.
+    /// Marks a link as chosen, or no longer chosen.
     pub fn choose(&mut self, id: LinkId, chosen: bool) {
         let Some(link) = self.get_mut(id) else { return };
         let before = std::mem::replace(&mut link.chosen, chosen);
@@ -397,19 +400,19 @@ impl Links {
         self.chosen
     }
 
-    /// Sees to it that a link's credit is sent at `due`, or sooner if it was due sooner.
+    /// Schedules a link's credit for `due`, unless it is due sooner already.
     pub fn credit_by(&mut self, id: LinkId, due: Time) {
         let Some(link) = self.get_mut(id) else { return };
         link.credit_due = Some(link.credit_due.map_or(due, |other| other.min(due)));
         self.next_credit = Some(self.next_credit.map_or(due, |other| other.min(due)));
     }
 
-    /// When some link's credit may be due: not later than the first that is.
+    /// The earliest time at which a link's credit may be due.
     pub fn next_credit(&self) -> Option<Time> {
         self.next_credit
     }
 
-    /// The links whose credit is due.
+    /// The links whose credit is due now.
     pub fn credit_due(&mut self, now: Time) -> Vec<LinkId> {
         if self.next_credit.is_none_or(|next| next > now) {
             return Vec::new();
@@ -420,10 +423,10 @@ impl Links {
         due
     }
 
-    /// Takes a hello and decides between this link and an older one to the same peer: the link
-    /// whose dialler has the smaller key stays if the handshakes overlapped, and the newer one
-    /// otherwise, as the peer has restarted or has lost the older one. What was chosen stays
-    /// chosen.
+    /// Handles a hello, and decides between this link and an older one to the same peer. If their
+    /// handshakes overlapped, the link whose dialler has the smaller key stays. Otherwise the newer
+    /// link stays, because the peer has restarted or lost the older one. If either was chosen, the
+    /// one that stays is chosen.
     pub fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> TieBreak {
         let Some(new) = self.get(id) else { return TieBreak::Loses };
         let (peer, new_chosen) = (new.peer, new.chosen);
@@ -457,8 +460,9 @@ impl Links {
         verdict
     }
 
-    /// How full it is, with its limits for so many other members. To a member there may be one link
-    /// that is in use, one that it has lost and we have not, and one each way without a hello yet.
+    /// Reports how full the table is, with limits for `members` other members. A member may have
+    /// one link in use, one that it has lost and this node has not, and one each way without a
+    /// hello yet.
     pub fn occupy(&self, note: Note, members: usize) {
         let windows = Class::CREDITED.iter().filter_map(|class| class.window());
         let frames = windows.map(|(frames, _)| frames as usize).sum();
@@ -481,18 +485,18 @@ impl Links {
         note("link.owed", owed, frames);
     }
 
-    /// A link by name.
+    /// A link by id.
     pub fn get(&self, id: LinkId) -> Option<&Link> {
         self.place(id).ok().map(|place| &*self.links[place].1)
     }
 
-    /// A link by name.
+    /// A link by id.
     pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         let place = self.place(id).ok()?;
         Some(&mut *self.links[place].1)
     }
 
-    /// Nothing is missing that a link is to be asked for.
+    /// Clears [`Link::awaited`] on all links: no slot is missing any more.
     pub fn await_none(&mut self) {
         self.links.iter_mut().for_each(|(_, link)| link.awaited = false);
     }
@@ -502,12 +506,12 @@ impl Links {
         self.peers.get(peer).copied()
     }
 
-    /// Ready links, in the order of their names.
+    /// Ready links, ascending by id.
     pub fn ready(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.iter().filter(|(_, link)| link.ready())
     }
 
-    /// All links, in the order of their names.
+    /// All links, ascending by id.
     pub fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.links.iter().map(|(id, link)| (*id, &**link))
     }

@@ -1,5 +1,5 @@
-//! How many wants are open for each author: what was asked for is taken even if it takes the
-//! author's quota into debt, so that little may be asked for at once.
+//! Counts open wants per author. Requested batches are accepted even if they take the author's
+//! quota into debt, so only a few may be requested at once.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use crate::wire::limits::{ASKED_OF_A_LINK, ASKED_OF_ALL, MAX_OPEN_WANTS};
 
 #[derive(Debug, Default)]
 struct OfLink {
-    /// Whether its peer broke a promise lately: its wants take no room from those of others.
+    /// Whether the peer broke a promise lately; its wants then take no room from those of others.
     late: bool,
-    /// By author's key number.
+    /// By the author's key number.
     open: BTreeMap<u32, usize>,
 }
 
-/// Open wants that count.
+/// The open wants that count towards a limit.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     links: BTreeMap<LinkId, OfLink>,
@@ -23,15 +23,15 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// Whether one more may be asked of a link: a few always, so that nobody is kept from being
-    /// asked, and more while few are open in all, unless it leaves wants open.
+    /// Whether one more want may be opened on a link: always a few, so that every peer can be
+    /// asked, and more while few are open in all, unless the peer is late.
     pub fn may_ask(&self, author: u32, link: LinkId, late: bool) -> bool {
         let of_link = self.links.get(&link).and_then(|of| of.open.get(&author));
         let all = self.all.get(&author).copied().unwrap_or(0);
         of_link.is_none_or(|open| *open < ASKED_OF_A_LINK) || (!late && all < ASKED_OF_ALL)
     }
 
-    /// One more is open.
+    /// Counts a new want.
     pub fn opened(&mut self, author: u32, link: LinkId, late: bool) {
         self.set_late(link, late);
         *self.links.entry(link).or_default().open.entry(author).or_default() += 1;
@@ -40,7 +40,7 @@ impl Asking {
         }
     }
 
-    /// One is answered.
+    /// Counts a want as answered.
     pub fn closed(&mut self, author: u32, link: LinkId) {
         let Some(of_link) = self.links.get_mut(&link) else { return };
         less(&mut of_link.open, author, 1);
@@ -52,7 +52,7 @@ impl Asking {
         }
     }
 
-    /// A link's peer is late from now on, or no longer.
+    /// Marks a link's peer as late, or no longer late.
     pub fn set_late(&mut self, link: LinkId, late: bool) {
         let Some(of_link) = self.links.get_mut(&link).filter(|of| of.late != late) else {
             if late {
@@ -69,13 +69,13 @@ impl Asking {
         }
     }
 
-    /// Forgets a link.
+    /// Forgets a link and its wants.
     pub fn link_down(&mut self, link: LinkId) {
         self.set_late(link, true);
         self.links.remove(&link);
     }
 
-    /// How full it is, with its limits for so many links.
+    /// Reports how full the tables are, with limits for `links` links.
     pub fn occupy(&self, note: Note, links: usize) {
         let fullest = self.links.values().map(|of| of.open.values().sum()).max().unwrap_or(0);
         note("asking.links", self.links.len(), links);

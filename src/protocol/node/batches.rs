@@ -1,4 +1,4 @@
-//! Batches: from the wire to the lane, in the order of checks of `docs/PROTOCOL.md`.
+//! Batches: from the wire into the lane, with the checks in the order of `docs/PROTOCOL.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::protocol::{
 };
 use crate::wire::{Batch, BatchId, Class, Header};
 
-/// A known batch is worth a line in the log once it is older than this: until then copies are the
-/// price of redundancy. Decides what is logged, never what is valid.
+/// A copy of a batch older than this is logged; until then copies are the price of redundancy.
+/// Affects only the log, never validity.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// A batch whose slot is being written is asked for again after this.
 const AFTER_WRITE: Duration = Duration::from_millis(20);
 
 impl Node {
-    /// A batch that a neighbour sent: everything that is cheaper than a signature.
+    /// Handles a neighbour's batch: all checks that are cheaper than a signature.
     pub(super) fn on_batch(
         &mut self,
         from: Received,
@@ -63,8 +63,8 @@ impl Node {
         self.check_batch(batch, id, author, Source::Link { from, hops, charged, found });
     }
 
-    /// Asks for a check, once for all that sent the very same header and signature meanwhile. A bad
-    /// copy that comes first has another signature or another id, and so never shuts out the
+    /// Requests a signature check, one for all peers that send the same header and signature in the
+    /// meantime. A bad copy that comes first has another signature or id, so it never blocks the
     /// good one.
     pub(super) fn check_batch(&mut self, batch: Batch, id: BatchId, author: u32, source: Source) {
         if let Source::Link { from, .. } = &source
@@ -134,7 +134,7 @@ impl Node {
         }
     }
 
-    /// A batch whose signature is good: from here on the lane may change.
+    /// Handles a batch whose signature is good; only from here on may the lane change.
     fn on_verified(
         &mut self,
         batch: Verified<Batch>,
@@ -142,14 +142,15 @@ impl Node {
         author: u32,
         sources: Vec<Source>,
     ) {
-        // Clients first, and each by itself: whether a neighbour's copy is kept says nothing of
-        // theirs, which is acknowledged only once it is synced.
+        // Clients first, each on its own: a client's batch is acknowledged only once it is synced,
+        // whether or not a neighbour's copy was accepted.
         for source in &sources {
             if let Source::Client(ticket) = source {
                 self.take_from_client(batch.clone(), id, author, *ticket);
             }
         }
-        // Whoever was asked for it has earned that it is taken, whoever else sent it first.
+        // If any of these peers was asked for the batch, it is accepted as a requested one, no
+        // matter which peer sent it first.
         let was_asked = |s: &Source| matches!(s, Source::Link { charged: None, .. });
         let asked = sources.iter().any(was_asked);
         let mut batch = Some(batch);
@@ -177,18 +178,19 @@ impl Node {
         let seq = batch.header.seq;
         let claims = || Claims::of(&batch, Some(hops)).signed();
         if author == self.own {
-            // We signed it and do not know of it: no slot up to here is signed again.
+            // This node signed it but does not remember: no slot up to here may be signed again.
             self.lanes.jump_own(author, seq);
             self.write_holes();
         }
-        let admission = self.lanes.admission_of(author, &batch.header, &id); // it may have changed meanwhile
+        let admission = self.lanes.admission_of(author, &batch.header, &id); // may have changed
         if let Some((reason, detail)) = refusal_of(admission) {
             let ground = Ground::proven(reason);
             self.note_known(from, (author, seq, admission), claims, (ground, detail));
             return false;
         }
         if self.writes_another(author, seq, &id) {
-            // That one is its slot's first already, on disk; this one's turn comes after it.
+            // The other one is the slot's first on disk already; this one is fetched again
+            // afterwards.
             let due = self.now.after(AFTER_WRITE);
             self.relay.want((author, seq, Some(id)), from.link, due);
             return false;
@@ -230,15 +232,15 @@ impl Node {
         true
     }
 
-    /// What a restart header voids becomes a hole, on disk before the batch that lies above it.
-    /// Gives whether it fits now.
+    /// Makes a hole of the slots that a restart header voids, and writes it before the batch above
+    /// it. Returns whether the batch fits now.
     pub(super) fn make_room(&mut self, author: u32, header: &Header) -> bool {
         let fits = self.lanes.make_room(author, header);
         self.write_holes_before(author, header.seq);
         fits
     }
 
-    /// A batch that follows another id than the one held names what others hold in that slot.
+    /// If a batch follows another id than the one held, searches for that id in the slot.
     fn seek_other_base(&mut self, header: &Header, author: u32, link: LinkId) {
         if self.lanes.chained(author, header.base, &header.prev) == Some(false) {
             let due = self.now.after(self.config.ask_after);
@@ -246,7 +248,7 @@ impl Node {
         }
     }
 
-    /// Looks for a batch again once its author's quota has room for it.
+    /// Searches for a batch again once its author's quota has room for it.
     fn want_later(
         &mut self,
         link: LinkId,
@@ -258,7 +260,7 @@ impl Node {
     }
 
     /// Puts a verified batch into its lane, delivers it if it is the slot's first, and relays it.
-    /// Gives the pushes that carried it.
+    /// Returns the links and numbers of the pushes that carried it.
     pub(super) fn accept(
         &mut self,
         stored: StoredBatch,
@@ -293,10 +295,10 @@ impl Node {
         self.relay_batch(&stored, &holders, spread)
     }
 
-    /// A second id in a slot, or a `prev` that is not the id of its slot, proves that its author
-    /// signs two histories. It is logged against the author. The batch is kept and, in an empty
-    /// slot, delivered all the same: other nodes may have met it first, and all must deliver
-    /// the same slots.
+    /// Logs an equivocation: a second id in a slot, or a `prev` that is not the id in slot `base`,
+    /// proves that the author signed two histories. The batch is kept and, in an empty slot,
+    /// delivered all the same: other nodes may have received it first, and all must deliver the
+    /// same slots.
     pub(super) fn note_equivocation(
         &mut self,
         batch: &Batch,
@@ -346,7 +348,7 @@ impl Node {
         self.reject(from, ground, claims, detail);
     }
 
-    /// Gives back what a frame was charged.
+    /// Settles the credit that a frame was charged.
     fn settle_frame(&mut self, from: &Received, charged: Option<Class>, news: bool) {
         if let Some(class) = charged {
             let length = from.bytes.len();
@@ -397,7 +399,7 @@ impl Node {
     }
 }
 
-/// Why a batch goes nowhere, by its place; `None` if it goes somewhere.
+/// Why a batch with this admission is refused; `None` if it is accepted.
 pub(super) fn refusal_of(admission: Admission) -> Option<(Reason, &'static str)> {
     match admission {
         Admission::Empty | Admission::Second => None,

@@ -1,4 +1,4 @@
-//! Comparing lanes with a peer: what is missing is found, whoever kept it from us.
+//! Comparing lanes with a peer: finds missing slots even if every other peer withholds them.
 
 use std::collections::BTreeSet;
 
@@ -19,15 +19,16 @@ use crate::protocol::{LinkId, Output, Reason, Token};
 use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, MAX_ABOVE, MAX_RANGES, MAX_TIPS, WINDOW};
 use crate::wire::{BatchId, Class, Compare, Differ, Frame, List, RangeHash, SlotId, Tip};
 
-/// Missing slots of one lane that are looked for after one comparison.
+/// Most missing slots of one lane that are searched for after one comparison.
 const SLOTS_PER_TIP: usize = 128;
-/// So many missing slots are a gap that is closed at the pace of the link, not of the timer.
+/// With this many missing slots the node compares again as soon as they are answered, instead of at
+/// the next timer.
 const LONG_GAP: usize = 16;
-/// Comparisons with one link.
+/// Rate limit on comparisons on one link.
 pub(super) const COMPARES: Rate = Rate { per_s: COMPARES_PER_S, burst: COMPARE_BURST };
 
 impl Node {
-    /// Compares with a random linked peer.
+    /// Compares with a random peer.
     pub(super) fn compare_with_someone(&mut self) {
         let ready: Vec<LinkId> = self.links.ready().map(|(id, _)| id).collect();
         if !ready.is_empty() {
@@ -36,13 +37,13 @@ impl Node {
         }
     }
 
-    /// Compares with every linked peer: more voices are wanted than one.
+    /// Compares with every peer, when more than one member must be heard.
     pub(super) fn compare_with_all(&mut self) {
         let ready: Vec<LinkId> = self.links.ready().map(|(id, _)| id).collect();
         ready.into_iter().for_each(|link| self.compare(link));
     }
 
-    /// Begins a comparison of everything, unless one is under way.
+    /// Starts a comparison of all lanes with a peer, unless one is in flight.
     pub(super) fn compare(&mut self, link: LinkId) {
         let end = self.rehash_lanes();
         let whole = RangeHash { start: 0, end, hash: self.hash(0, end) };
@@ -54,7 +55,7 @@ impl Node {
     fn compare_ranges(&mut self, link: LinkId, ranges: Vec<RangeHash>) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
-        // One answer leads to the next question: the peer must not set the pace alone.
+        // Each answer may lead to another comparison, so the rate must not be left to the peer.
         if !held.compares.take(COMPARES, now, 1) {
             return;
         }
@@ -77,7 +78,7 @@ impl Node {
         self.lanes.hash(start, end)
     }
 
-    /// Brings the hashes over lanes up to date; gives the number of keys.
+    /// Updates the hashes over lanes. Returns the number of keys.
     fn rehash_lanes(&mut self) -> u32 {
         let network = &self.network;
         self.lanes.rehash(|number| network.keys()[number as usize].key);
@@ -91,8 +92,8 @@ impl Node {
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
         let (mut ranges, mut named) = (Vec::new(), Vec::new());
-        // Not everything may fit. A random range comes first, so that lanes which differ for ever
-        // (a liar's, say) do not hide those of higher keys for ever.
+        // Not everything may fit. Start with a random range, so that lanes that always differ (a
+        // liar's, say) do not hide those of higher keys for ever.
         let first = self.rng.random_range(0..compare.ranges.len().max(1));
         let (last, rest) = compare.ranges.split_at_checked(first).unwrap_or_default();
         for range in rest.iter().chain(last) {
@@ -104,7 +105,7 @@ impl Node {
                 let lanes = self.lanes.spoken(range.start, range.end);
                 named.extend(lanes.map(|(author, _)| author));
             } else if range.end - range.start > 1 {
-                // One key alone cannot be narrowed: it is left for the next comparison.
+                // A range of one key cannot be split: it is left for the next comparison.
                 for (start, end) in parts(keys, range.start, range.end) {
                     if ranges.len() < MAX_RANGES {
                         ranges.push(RangeHash { start, end, hash: self.hash(start, end) });
@@ -126,10 +127,10 @@ impl Node {
         self.finish(from.link, Class::Repair, from.bytes.len(), cost);
     }
 
-    /// Lanes for an answer: their tips, and as many of the slots above as fit, which go on where
-    /// the last answer on that link ended: drawn at random, the last of many would take long to
-    /// come. What some do not need of an even share, those with more have: a lane with many hides
-    /// none with few.
+    /// Describes lanes for an answer: their tips, and as many slots above as fit. The slots
+    /// continue where the last answer on this link ended; with random ones, the last of many would
+    /// take long to come. Room that short lanes do not need goes to longer ones, so a long lane
+    /// hides no short one.
     fn describe_lanes(&mut self, named: &[u32], link: LinkId) -> (Vec<Tip>, Vec<SlotId>) {
         let Some(described) = self.links.get_mut(link).map(|held| &mut held.described) else {
             return (Vec::new(), Vec::new());
@@ -152,13 +153,14 @@ impl Node {
         (tips, above)
     }
 
-    /// Checks the tips that a start found on disk: none leaves before, as it may have rotted.
+    /// Requests checks of the tips found at start. A tip may be corrupt, so none is sent unchecked.
     pub(super) fn check_restored_tips(&mut self) {
         let authors: Vec<u32> = self.lanes.iter().map(|(author, _)| author).collect();
         authors.into_iter().for_each(|author| self.check_restored_tip(author));
     }
 
-    /// Checks a tip that a start found, now or below: a lane may go on over slots that it found.
+    /// Requests the check of one such tip. Needed later as well, as a lane may advance over slots
+    /// found at start.
     fn check_restored_tip(&mut self, author: u32) {
         let Some(slot) = self.lanes.unchecked_tip(author, self.key_of(author)) else { return };
         let network = self.network.id();
@@ -182,9 +184,9 @@ impl Node {
         let pruned = self.lanes.get(author).is_some_and(|lane| seq <= lane.floor());
         match good {
             true => self.lanes.checked(author, seq),
-            // Of what is pruned nothing is kept that could be taken again.
+            // Nothing is kept of a pruned slot that could be fetched again.
             false if pruned => self.on_damaged(author, seq, id),
-            // It counts as held until its row is set aside, or a sound copy would find that there.
+            // The slot counts as held until its row is set aside: a sound copy would find it taken.
             false => {
                 self.lanes.doubt(author, seq);
                 let (token, author) = (Token(self.name()), self.key_of(author));
@@ -226,7 +228,7 @@ impl Node {
         self.compare_lanes(from.link, &asked, &differ.above);
     }
 
-    /// Notes what a member shows of its holes; gives the lanes in which they are not ours.
+    /// Notes the holes that a member shows. Returns the lanes in which they differ from ours.
     fn note_holes(&mut self, member: u32, tips: &[Tip]) -> BTreeSet<u32> {
         let mut named = BTreeSet::new();
         for tip in tips {
@@ -242,8 +244,8 @@ impl Node {
         named
     }
 
-    /// Where an answer had no room for all slots above tips, its lanes are compared one by one,
-    /// until all that one lane may have was named.
+    /// If an answer had no room for all slots above the tips, compares its lanes one by one, until
+    /// everything that a lane may hold was named.
     fn compare_lanes(&mut self, link: LinkId, asked: &[RangeHash], above: &[SlotId]) {
         let one = |range: &RangeHash| range.end - range.start == 1;
         if above.len() == MAX_ABOVE && !asked.iter().all(one) {
@@ -260,7 +262,7 @@ impl Node {
             if above.len() < MAX_ABOVE
                 && asked.iter().any(|range| one(range) && range.start == author)
             {
-                continue; // the last answer named all of it
+                continue; // the last answer named every slot of this lane
             }
             let hash = self.hash(author, author + 1);
             return self
@@ -268,7 +270,8 @@ impl Node {
         }
     }
 
-    /// A tip that says something new is checked first: it counts only with its author's signature.
+    /// Handles a tip. One that says something new counts only after its author's signature was
+    /// checked.
     fn consider_tip(&mut self, from: &Received, tip: Tip) {
         let slot = tip.slot;
         let Some(author) = self.network.index_of(&slot.author) else { return };
@@ -277,14 +280,15 @@ impl Node {
         if admission == Admission::Known
             || (admission != Admission::Second && self.lanes.proves(author, &slot))
         {
-            // It was verified when it came; there may be a gap below it all the same.
+            // It was verified when it came, but there may still be a gap below it.
             self.hear_tip(author, from.number, &tip);
             return self.seek(author, &tip, from);
         }
         if slot.seq <= self.lanes.tip(author)
             && !matches!(admission, Admission::Empty | Admission::Second)
         {
-            // Its author is known to have signed more: what the member says of its lane counts.
+            // The author is known to have signed more, so the member's claim counts without a
+            // check.
             let f = self.network.f();
             self.lanes.claim(author, from.number, tip.solid, tip.floor, f);
             return self.write_holes();
@@ -313,7 +317,7 @@ impl Node {
         self.lanes.prove(author, slot);
         self.hear_tip(author, from.number, tip);
         if self.links.get(from.link).is_none() {
-            return; // nobody is there to ask for it, and nothing would end the search
+            return; // the link is gone: nobody to ask, and nothing would end the search
         }
         if self.lanes.admission(author, slot.seq, &id) == Admission::Second {
             let due = self.now.after(self.config.ask_after);
@@ -322,7 +326,7 @@ impl Node {
         self.seek(author, tip, from);
     }
 
-    /// Looks for the slots that are missing up to a member's tip.
+    /// Searches for the slots that are missing up to a member's tip.
     fn seek(&mut self, author: u32, tip: &Tip, from: &Received) {
         let link = from.link;
         let mut missing = self.lanes.missing(author, tip.slot.seq, SLOTS_PER_TIP);
@@ -331,7 +335,7 @@ impl Node {
             && tip.floor < heard
             && self.is_stuck(author, seq, tip.floor)
         {
-            // What it has pruned or given up is asked of all, as what is below a tip.
+            // Ask all members for what this one has pruned or given up, as for slots below a tip.
             self.lanes.pass(author, tip.floor);
             self.write_holes();
             return self.recover_soon();
@@ -342,7 +346,7 @@ impl Node {
         if missing.is_empty() {
             return;
         }
-        // A few may be on their way to us anyway: that is no reason to compare again at once.
+        // A few slots may be on their way already: no reason to compare again at once.
         if long {
             let given = self.links.get(link).map_or(0, |held| held.given);
             self.catching_up.insert(link, given);
@@ -351,14 +355,16 @@ impl Node {
         let (soon, later) =
             (self.now.after(self.config.ask_after), self.now.after(self.config.ask_again_after));
         for seq in missing {
-            // What is announced is asked for by its id, or it would come twice.
+            // An announced batch is asked for by its id; asking for the slot too would fetch it
+            // twice.
             let due = if self.relay.seeks(author, seq) { later } else { soon };
             self.relay.want((author, seq, None), link, due);
         }
     }
 
-    /// Of what nobody says to hold, little is asked for before more is known, and not what was
-    /// lacked a moment ago; but for the first: the tip may move on the word of whoever lacks it.
+    /// Drops slots that the member may not hold. Of slots that no member claims to hold, few are
+    /// asked for until more is known, and none that the member lacked a moment ago. The first slot
+    /// always stays: if the member lacks it, its answer may let the tip move.
     fn keep_likely(&mut self, author: u32, tip: &Tip, member: u32, missing: &mut Vec<u64>) {
         let first = missing.first().copied();
         let certain =

@@ -1,4 +1,4 @@
-//! Fetching: what neighbours announce is asked for, and what does not come is asked of another.
+//! Fetching: asks for what neighbours announce, and asks another one if no answer comes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,20 +13,21 @@ use crate::protocol::{LinkId, Reason, Time};
 use crate::wire::limits::MAX_WANTS;
 use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want};
 
-/// A search that cannot go on now is looked at again after this.
+/// A search that cannot proceed now is looked at again after this.
 const LATER: Duration = Duration::from_millis(20);
-/// The last of a link's credit for requests is kept for searches that have waited this long: else
-/// whoever keeps announcing what is new could keep a gap open for ever.
+/// The last of a link's request credit is reserved for searches that have waited this long.
+/// Otherwise a peer that keeps announcing new batches could keep a gap open for ever.
 const PATIENT: Duration = Duration::from_secs(1);
-/// Every answer may take this long: a read of the disk, and a turn of a busy peer.
+/// Every answer may take this long: a read from disk, and a busy peer's turn.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(20);
-/// No answer is waited for any longer than this before others are asked.
+/// Longest wait for an answer before other peers are asked.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
-/// No answer counts as one that took longer.
+/// An answer that took longer is counted as if it had taken this long.
 pub(super) const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Gives whether any of it was news.
+    /// Handles an announcement, or the slots above tips in a differ. Returns whether any of it was
+    /// news.
     pub(super) fn on_announce(&mut self, from: &Received, items: &[SlotId]) -> bool {
         let known = |item: &SlotId| self.network.index_of(&item.author);
         let authors: Vec<Option<u32>> = items.iter().map(known).collect();
@@ -54,8 +55,8 @@ impl Node {
         news
     }
 
-    /// Asks for what is due, in as few frames as it takes. Nothing is asked for that could not be
-    /// taken now.
+    /// Asks for the slots that are due, in as few frames as possible. Asks for nothing that could
+    /// not be accepted now.
     pub(super) fn ask_what_is_due(&mut self) {
         let now = self.now;
         let due = self.relay.take_due(now);
@@ -86,8 +87,8 @@ impl Node {
         }
     }
 
-    /// How long an author's next batch has to wait for the author's quota; what is vouched for has
-    /// passed one already, and waits for the budget of what is recovered.
+    /// How long a slot must wait for its author's quota. A slot that more than `f` members vouch
+    /// for has passed a quota already; it waits for the recovery budget instead.
     fn room_for(&self, author: u32, seq: u64) -> Duration {
         match self.lanes.vouches(author, seq) {
             true => self.recovery.wait(self.now),
@@ -95,22 +96,23 @@ impl Node {
         }
     }
 
-    /// Whether a batch that was not asked for is over its author's quota, whoever vouches for it.
-    /// What was asked for is not: there was room when it was asked for, and if it were refused it
-    /// would be fetched again and again.
+    /// Whether an unrequested batch is over its author's quota, no matter who vouches for it. A
+    /// requested batch is accepted: there was room when it was requested, and a refused one would
+    /// be fetched again and again.
     pub(super) fn is_over_quota(&self, author: u32, length: u64, restarts: bool) -> bool {
         !self.quotas.wait(author, self.now, length, restarts).is_zero()
     }
 
-    /// How long an answer may take before others are asked: half as long again as the median
-    /// link's answers take. Liars among the links may stretch or shrink that; it costs some copies
-    /// or some delay, never more than the bounds.
+    /// How long an answer may take before other peers are asked: 1.5 times the median over the
+    /// links. Liars may stretch or shrink that within the bounds, which costs some copies or some
+    /// delay.
     pub(super) fn patience(&self) -> Duration {
         self.patience_below_tips().min(LONGEST_PATIENCE)
     }
 
-    /// The same for what is missing below tips, which is in no such hurry: where all answers take
-    /// longer than a patience, each slot would be asked of `f + 1`, and they would take longer yet.
+    /// As [`Node::patience`], for slots missing below tips, which are less urgent and have a higher
+    /// bound: where all answers are slow, each slot would be asked of `f + 1` members, and slow
+    /// them further.
     pub(super) fn patience_below_tips(&self) -> Duration {
         let links = self.links.ready().filter_map(|(_, link)| link.took);
         let mut times: Vec<Duration> = links.collect();
@@ -119,7 +121,8 @@ impl Node {
         (*median * 3 / 2).clamp(SHORTEST_PATIENCE, LONGEST_ANSWER)
     }
 
-    /// Notes who leaves wants open for too long, though others may have met them since.
+    /// Notes the peers that leave wants unanswered for too long, even if other peers have served
+    /// them.
     pub(super) fn sweep_wants(&mut self) {
         let (now, patience) = (self.now, self.patience());
         let late = |want: &OpenWant| now.since(want.since) >= patience;
@@ -139,7 +142,7 @@ impl Node {
         self.links.get(link).is_some_and(|held| self.promises.rank(held.number, self.now).late)
     }
 
-    /// Decides whom to ask for one slot, if anybody can be asked now.
+    /// Decides which links to ask for one slot, if any can be asked now.
     fn plan(&mut self, wanted: Wanted, since: Time, asks: &mut BTreeMap<LinkId, Vec<Wanted>>) {
         let now = self.now;
         let kept_free = if now.since(since) >= PATIENT { 0 } else { 1 };
@@ -180,8 +183,7 @@ impl Node {
         }
     }
 
-    /// A link may have room for more wants: those that wait for it are due, a frame of them or
-    /// more at a time.
+    /// Wakes searches that wait for room on a link, if there is room for at least one full frame.
     pub(super) fn ask_more(&mut self, link: LinkId) {
         let Some(held) = self.links.get(link) else { return };
         let frames = if held.awaited { 3 } else { 1 };
@@ -192,7 +194,7 @@ impl Node {
         }
     }
 
-    /// A want is answered, or was never asked.
+    /// Settles a want that was answered or never sent.
     fn close_want(&mut self, link: LinkId, want: &OpenWant) {
         if want.counted {
             self.asking.closed(want.author, link);
@@ -201,7 +203,7 @@ impl Node {
         self.ask_more(link);
     }
 
-    /// Whether there is nothing left to look for.
+    /// Whether a search has nothing left to look for.
     fn is_settled(&self, (author, seq, id): &Wanted) -> bool {
         match id {
             None => self.lanes.filled(*author, *seq),
@@ -245,8 +247,8 @@ impl Node {
         }
     }
 
-    /// A reply is paid for by the open want that it answers: an honest peer answers each once, on
-    /// the link that asked, and nothing else.
+    /// Handles a reply. It is paid for by the open want that it answers: an honest peer answers
+    /// each want once, on the link that asked, and sends no other replies.
     pub(super) fn on_reply(&mut self, from: Received, reply: Reply) {
         let header = &reply.batch.header;
         let author = self.network.index_of(&header.author);
@@ -283,7 +285,7 @@ impl Node {
         self.note_lack(&want, from.number, from.link, missing);
         let wanted = (want.author, want.seq, want.id);
         if want.id.is_some() && self.relay.was_named(&wanted, from.link) {
-            self.breaks_promise(from.link); // it said itself that it has it
+            self.breaks_promise(from.link); // the peer itself had named this batch
         }
         self.relay.missing(&wanted, from.link, self.now);
         self.close_want(from.link, &want);
@@ -291,9 +293,9 @@ impl Node {
         self.go_on_comparing(from.link);
     }
 
-    /// Once all that a comparison brought up is answered, compares again: a long gap is closed at
-    /// the pace of the link and not of the timer. Not if nothing came of it: whoever has a higher
-    /// tip and gives nothing below it would be asked without end.
+    /// Compares again once every want that a comparison caused is answered, so that a long gap is
+    /// closed as fast as the link allows. Only if the peer gave something: a peer with a higher tip
+    /// that gives nothing below it would be asked without end.
     fn go_on_comparing(&mut self, link: LinkId) {
         let Some(held) = self.links.get(link).filter(|held| held.wants.is_empty()) else { return };
         let given = held.given;

@@ -1,4 +1,4 @@
-//! The front of the pipeline: size, credit, decoding, and who deals with what.
+//! The front of the pipeline: checks size and credit, decodes, and dispatches each frame.
 
 use std::sync::Arc;
 
@@ -9,30 +9,30 @@ use crate::protocol::{CloseWhy, LinkId, Reason};
 use crate::wire::limits::VERSION;
 use crate::wire::{Class, Credit, Frame, Hello, Kind, WireError};
 
-/// What frames cost of a link's idle work: about their processor time, a short copy being 1. A
-/// batch that is news costs nothing here, as its author's quota pays for it.
+/// The idle work that a frame costs its link: roughly its processor time, in units of a short copy.
+/// A batch that is news costs nothing, because its author's quota pays for it.
 pub(super) mod cost {
     pub const NEWS: u64 = 0;
     pub const PING: u64 = 50;
 
-    /// A batch that is known, or refused without blame. By its bytes as well: at a rate of 1000 a
-    /// second a link brings 4 MiB of such a second, an author's whole quota, before its pushes
-    /// become announcements.
+    /// A batch that is known, or refused without blame. Longer ones cost more: at 1000 units per
+    /// second a link brings 4 MiB of copies per second, an author's whole quota, before its pushes
+    /// turn into announcements.
     pub fn copy(bytes: usize) -> u64 {
         1 + bytes as u64 / 4096
     }
 
-    /// Ids that may well be invented cost tables and time.
+    /// Announced ids that are not news may be invented, and cost table space and time.
     pub fn announce(items: usize, news: bool) -> u64 {
         1 + items as u64 / 8 + if news { 0 } else { 2 }
     }
 
-    /// A few look-ups a range, and an answer of up to 20 KiB.
+    /// A few look-ups per range, and an answer of up to 20 KiB.
     pub fn compare(ranges: usize) -> u64 {
         20 + ranges as u64 / 4
     }
 
-    /// Answers that are not batches, which have a rate of their own.
+    /// Only the answers without a batch; served batches have a rate of their own.
     pub fn request(wants: usize) -> u64 {
         1 + wants as u64 / 2
     }

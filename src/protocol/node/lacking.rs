@@ -1,5 +1,5 @@
-//! Lacking: what members say of lanes, of their own and of what they were asked for, and what moves
-//! a tip over slots that are missing.
+//! Lacking: handles what members say about lanes, their own and those they were asked about, and
+//! moves tips over missing slots accordingly.
 
 use super::state::Node;
 use crate::protocol::LinkId;
@@ -10,7 +10,7 @@ use crate::wire::limits::{MAX_LACKED, WINDOW};
 use crate::wire::{BatchId, Missing, WhyMissing};
 
 impl Node {
-    /// A member does not serve a slot that it was asked for.
+    /// Handles the answer of a member that does not serve a slot it was asked for.
     pub(super) fn note_lack(
         &mut self,
         want: &OpenWant,
@@ -34,7 +34,7 @@ impl Node {
                 let first = self.recovery.can_say(author, member, self.now);
                 self.recovery.is_busy(author, member, seq, self.now);
                 if first {
-                    self.want_given_up((author, member), next, link); // what it cannot read hides no others
+                    self.want_given_up((author, member), next, link); // it may have other slots
                 }
                 self.recover_soon();
             }
@@ -49,32 +49,33 @@ impl Node {
             self.take_offer((author, seq), member, link);
             self.recover_soon();
         } else if seq > lane.tip() && seq <= lane.vouched() {
-            // More than `f` members are past it: it is asked for as what is below a tip.
+            // More than `f` members are past the slot: ask for it like for slots below a tip.
             let to = lane.vouched();
             self.lanes.jump(author, to);
         } else if next <= lane.heard().min(lane.tip().saturating_add(WINDOW))
             && !self.lanes.filled(author, next)
         {
-            // Its author may have left slots out, or restarted above them.
+            // The author may have left slots out, or restarted above them.
             let due = self.now.after(self.config.ask_after);
             self.relay.want((author, next, None), link, due);
         }
         self.write_holes();
     }
 
-    /// A member lacks a slot below the tip, or one at which its lane is stuck, and may offer one
-    /// above it.
+    /// Handles a member that lacks a slot below the tip, or the slot at which the lane is stuck,
+    /// and may offer one above it.
     fn take_offer(&mut self, (author, seq): (u32, u64), member: u32, link: LinkId) {
         let Some(lane) = self.lanes.get(author) else { return };
         let offered = self.recovery.lacking(author, member, seq, self.now).unwrap_or(u64::MAX);
         if lane.tip() < seq {
-            // What is passed is asked of all, as what is below a tip: many gaps at once where the
-            // lane lies far behind, or each would take an answer.
+            // Every member is asked for the slots passed, as for those below a tip. Where the lane
+            // lies far behind, many gaps are passed at once; one answer per gap would take too
+            // long.
             let upto = match offered {
                 u64::MAX => lane.passed_by(member),
                 offered => offered.min(lane.heard()) - 1,
             };
-            // Nobody says that what lies below is passed: no further than its holes may fit.
+            // No member claims that the slots below are passed: go no further than their holes fit.
             let near = lane.heard().saturating_sub(WINDOW / 2).min(lane.fits());
             return self.lanes.pass(author, upto.max(near));
         }
@@ -83,8 +84,8 @@ impl Node {
         }
     }
 
-    /// Looks for the lowest slot that was given up, from one on that a member offers, and that it
-    /// may have as far as it said; `u64::MAX` if it offers none.
+    /// Searches for the lowest given-up slot, at or above `offered`, that the member may have
+    /// according to its answers. `offered` is `u64::MAX` if the member offers none.
     fn want_given_up(&mut self, (author, member): (u32, u32), offered: u64, link: LinkId) {
         let Some(holes) = self.lanes.get(author).map(Lane::holes) else { return };
         let lack = self.recovery.known(author).and_then(|known| known.get(&member));
@@ -94,7 +95,7 @@ impl Node {
             let Some(seq) = gone.and_then(|next| holes.next_gone(next)) else { return };
             next = match lack.and_then(|lack| lack.told(seq, self.now)) {
                 Some((_, held)) if held > seq => held,
-                // Its answer says what comes next.
+                // Its answer will say what comes next.
                 _ if self.recovery.under_way.is_asked(author, seq, member) => return,
                 _ if !holes.may_fill(seq) => seq.saturating_add(1),
                 _ => {
@@ -105,10 +106,10 @@ impl Node {
         }
     }
 
-    /// Whether a lane may not go on by itself: the slot after the tip is old, a member that has
-    /// more, and has pruned or given up what is missing up to `passed`, lacks it, and too few vouch
-    /// for the slots above. Two nodes that come back together from a long absence may find that the
-    /// author alone knows what they missed, and has pruned it.
+    /// Whether a lane may be unable to advance by itself: the slot after the tip is old, a member
+    /// that has more (and has pruned or given up everything missing up to `passed`) lacks it, and
+    /// at most `f` members vouch for the slots above. For example, two nodes return together from a
+    /// long absence and only the author knows what they missed, and has pruned it.
     pub(super) fn is_stuck(&self, author: u32, seq: u64, passed: u64) -> bool {
         let stuck = |lane: &Lane| {
             lane.tip().checked_add(1) == Some(seq)
@@ -119,7 +120,7 @@ impl Node {
         self.lanes.get(author).is_some_and(stuck)
     }
 
-    /// A row of the store is not what was written: the slot is missing again, and asked for.
+    /// Handles a damaged row: the slot is missing again and will be asked for.
     pub(super) fn on_damaged(&mut self, author: u32, seq: u64, id: BatchId) {
         self.counters.damaged += 1;
         self.cache.remove(&id);
@@ -129,8 +130,8 @@ impl Node {
         }
     }
 
-    /// Whether more members should be heard than the usual visits reach: some say that a lane lies
-    /// far behind, and too few to be believed; or nobody who was asked has what is missing.
+    /// Whether more members should be heard than regular visits reach: at most `f` members claim
+    /// that a lane lies far behind, or no member asked has a missing slot.
     pub(super) fn wants_voices(&self) -> bool {
         self.recovery.lacks_voices || self.behind.iter().any(|author| self.lies_far_behind(*author))
     }
@@ -139,7 +140,7 @@ impl Node {
         self.lanes.get(author).is_some_and(Lane::lies_far_behind)
     }
 
-    /// A verified tip of a member's lane, and what it says of the slots below.
+    /// Handles a verified tip of a member's lane, and its claims about the slots below.
     pub(super) fn hear_tip(&mut self, author: u32, member: u32, tip: &crate::wire::Tip) {
         self.lanes.hear(author, tip.slot.seq);
         if author == self.own {

@@ -1,4 +1,4 @@
-//! Linking: choosing, visiting, rotating; hello and tie-break; sending within credit.
+//! Linking: choosing and rotating links; hello and tie-break; sending within credit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,12 @@ use crate::protocol::{CloseWhy, LinkId, Output, Reason, Time};
 use crate::wire::limits::VERSION;
 use crate::wire::{Class, Frame, Hello, Instance, Kind};
 
-/// A peer that owes a hello or an answer for this long is given up, without blame.
+/// A peer that owes a hello or an answer for this long has its link closed, without blame.
 const OVERDUE: Duration = Duration::from_secs(10);
-/// A link that a peer ends before this is like a dial that failed: it might do so for ever.
+/// A link that ends before this counts as a failed dial; otherwise a peer could make the node
+/// redial for ever.
 const BRIEF: Duration = Duration::from_secs(5);
-/// Without any link, no member is waited for any longer than this before it is tried again.
+/// Longest back-off of any member while the node has no link at all.
 const LONELY: Duration = Duration::from_millis(300);
 
 fn class_name(class: Class) -> &'static str {
@@ -33,8 +34,8 @@ fn class_name(class: Class) -> &'static str {
 }
 
 impl Node {
-    /// Fills up the chosen links: each is drawn uniformly at random from the members that are
-    /// neither chosen nor banned, whether they are linked already or not.
+    /// Chooses links until there are enough, drawn uniformly at random from the members that are
+    /// neither chosen nor banned, linked or not.
     pub(super) fn choose_links(&mut self) {
         if self.links.ready().next().is_none() {
             self.overlay.hurry(self.now.after(LONELY));
@@ -68,22 +69,23 @@ impl Node {
         self.lacks_links().then(|| self.overlay.next_retry(self.now, unbanned)).flatten()
     }
 
-    /// Gives up one chosen link for another: first the other is drawn and has said its hello.
+    /// Starts to replace one chosen link. The new one is drawn first, and must be ready before the
+    /// old one goes.
     pub(super) fn rotate(&mut self) {
         let chosen: Vec<LinkId> =
             self.links.ready().filter(|(_, l)| l.chosen()).map(|(id, _)| id).collect();
         let lacking = chosen.is_empty() || chosen.len() < self.config.links;
         if lacking || self.retiring.is_some() || self.overlay.count() <= self.config.links {
-            return; // never while links are lacking, and to no end where all are linked
+            return; // never while links are lacking, and useless if all members are linked
         }
         self.retiring = Some(chosen[self.rng.random_range(0..chosen.len())]);
         self.choose_links();
         self.finish_rotation();
     }
 
-    /// Lets the link go that another was drawn for, once that one is there. Who dialled a link ends
-    /// it: one that the peer dialled may be one that it has chosen. Not when an inbound link comes
-    /// up, as that must never end one to another peer.
+    /// Releases the retiring link once its replacement is ready. Only the node that dialled a link
+    /// closes it: the peer may have chosen a link that it dialled. Not called for an inbound link
+    /// coming up, which must never end a link to another peer.
     fn finish_rotation(&mut self) {
         let Some(old) = self.retiring else { return };
         let others = self.links.ready().filter(|(id, link)| link.chosen() && *id != old).count();
@@ -130,7 +132,7 @@ impl Node {
             TieBreak::Only => {}
             TieBreak::Replaces(older) => {
                 if self.retiring == Some(older) {
-                    self.retiring = Some(link); // what was chosen stays so, and goes in its turn
+                    self.retiring = Some(link); // it stays chosen, and retires in its turn
                 }
                 self.close(older, CloseWhy::Duplicate);
             }
@@ -161,7 +163,7 @@ impl Node {
         self.choose_links();
     }
 
-    /// Drops all that is kept of a link.
+    /// Drops everything kept for a link.
     fn forget(&mut self, link: LinkId) -> Option<Link> {
         let gone = self.links.remove(link)?;
         self.relay.link_down(link, self.now);
@@ -181,7 +183,7 @@ impl Node {
         }
     }
 
-    /// Pings silent links and gives up those that owe something for too long.
+    /// Pings silent links, and closes those that are silent or owe an answer for too long.
     pub(super) fn sweep_links(&mut self) {
         self.end_visits();
         self.finish_rotation();
@@ -211,12 +213,12 @@ impl Node {
             self.choose_links();
         }
         if free {
-            // Its back-off is gone, and with it the timer that would have looked again.
+            // Its back-off is gone, and with it the timer that would have tried again.
             self.choose_links();
         }
     }
 
-    /// Sends a frame if the credit of its class allows; gives its number within the class.
+    /// Sends a frame if the credit of its class allows. Returns its number within the class.
     pub(super) fn send(&mut self, link: LinkId, frame: &Frame) -> Option<u64> {
         self.send_bytes(link, frame.kind(), Arc::from(frame.encode()))
     }
@@ -244,7 +246,7 @@ impl Node {
         }
     }
 
-    /// Gives credit for useless frames as far as the rate allows.
+    /// Grants credit withheld for frames without news, as far as the rate allows.
     pub(super) fn release_owed(&mut self, link: LinkId) {
         let now = self.now;
         if let Some(held) = self.links.get_mut(link) {

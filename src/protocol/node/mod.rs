@@ -1,4 +1,4 @@
-//! The node itself: carries facts between the parts, which know nothing of one another.
+//! The node itself: carries facts between the components, which do not know one another.
 
 mod asking;
 mod batches;

@@ -1,4 +1,4 @@
-//! How full the node is: every collection of it and of its parts, with the limit that it keeps.
+//! How full the node is: every collection of the node and its components, with its limit.
 
 use super::publishing::MAX_SUBMITTED;
 use super::state::Node;
@@ -8,14 +8,14 @@ use crate::wire::limits::{
 };
 
 impl Node {
-    /// Every collection of the node, always in the same order: its name, its entries, its limit.
+    /// Every collection of the node, always in the same order: name, number of entries, limit.
     pub fn occupancy(&self) -> Vec<(&'static str, usize, usize)> {
         let mut all = Vec::with_capacity(40);
         self.occupy(&mut |name, entries, limit| all.push((name, entries, limit)));
         all
     }
 
-    /// As [`Node::occupancy`], without a list: `note` is called with each.
+    /// As [`Node::occupancy`] without building a list: `note` is called with each.
     pub fn occupy(&self, note: &mut dyn FnMut(&'static str, usize, usize)) {
         let (keys, members) = (self.network.keys().len(), self.network.n());
         let links = LINKS_PER_MEMBER * members;

@@ -1,4 +1,5 @@
-//! Questions that the node asked and that are not answered yet: checks, writes, reads.
+//! Requests of the node that are not answered yet (checks, writes, reads), and the wants that it
+//! serves.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,32 +9,33 @@ use crate::protocol::{LinkId, Note, StoredBatch, Ticket, Time, Token};
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_READS, REQUEST_FRAMES};
 use crate::wire::{Batch, BatchId, Class, Tip, Want};
 
-/// A frame that came, for as long as somebody may have to answer for it.
+/// A received frame, kept while its peer may still be blamed for it.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
     pub link: LinkId,
     pub peer: PublicKey,
-    /// The peer's key number.
+    /// Key number of the peer.
     pub number: u32,
     pub bytes: Arc<[u8]>,
 }
 
-/// Who waits for a verdict on a batch.
+/// Who waits for the verdict on a batch.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// A neighbour; with the class that its frame was charged to, if any.
+    /// A neighbour, with the class that the frame was charged to; `None` for a reply.
     Link {
         from: Received,
         hops: u8,
         charged: Option<Class>,
-        /// Whether it was found missing by comparing, and is no news to those who compared.
+        /// Whether the batch was found missing by a comparison, so that it is no news to those
+        /// compared with.
         found: bool,
     },
-    /// An author's client, through our own API.
+    /// An author's client, through this node's own API.
     Client(Ticket),
 }
 
-/// What is being checked.
+/// What a signature check is for.
 #[derive(Debug)]
 pub(super) enum Checking {
     Batch {
@@ -47,7 +49,7 @@ pub(super) enum Checking {
         author: u32,
         from: Received,
     },
-    /// A tip that a start found on disk.
+    /// A tip found on disk at start.
     Restored {
         author: u32,
         seq: u64,
@@ -56,21 +58,21 @@ pub(super) enum Checking {
 }
 
 impl Checking {
-    /// Whether a client waits for it.
+    /// Whether a client waits for the verdict.
     pub fn is_submitted(&self) -> bool {
         let of_client = |source: &Source| matches!(source, Source::Client(_));
         matches!(self, Self::Batch { sources, .. } if sources.iter().any(of_client))
     }
 }
 
-/// What is being written before it leaves.
+/// A batch that is sent only after it is synced.
 #[derive(Debug)]
 pub(super) struct Writing {
     pub author: u32,
     pub stored: Option<StoredBatch>,
-    /// Whose answers wait for it.
+    /// The tickets to answer when the write ends.
     pub tickets: Vec<Ticket>,
-    /// Whether this node signed it.
+    /// Whether this node signed the batch.
     pub own: bool,
 }
 
@@ -84,15 +86,15 @@ impl Writing {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub link: LinkId,
-    /// Bytes of the request frame.
+    /// Length of the request frame in bytes.
     pub bytes: usize,
-    /// Tickets in it that are not answered yet.
+    /// Tickets of the request that are not answered yet.
     pub open: Vec<u32>,
-    /// Wants in it.
+    /// How many wants the request had.
     pub wants: usize,
 }
 
-/// A want that a batch may answer.
+/// A want that waits to be served with a batch.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub request: u64,
@@ -100,28 +102,28 @@ pub(super) struct Waiting {
     pub author: u32,
 }
 
-/// A read of the store for a want.
+/// A read from the store for a want.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub peer: PublicKey,
     pub waiting: Waiting,
 }
 
-/// Requests that are being served.
+/// All requests that are being served.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     pub requests: BTreeMap<u64, Asked>,
-    /// Of each link, wants in the order in which they came; none is empty.
+    /// Wants of each link in order of arrival; no queue is empty.
     pub queues: BTreeMap<LinkId, VecDeque<Waiting>>,
     pub reads: BTreeMap<Token, Reading>,
-    /// The link that was served last: the next one's turn comes after it.
+    /// The link served last; the next turn goes to the link after it.
     pub turn: Option<LinkId>,
-    /// When a link that wants wait for may be served again.
+    /// When the rate next allows a waiting link to be served.
     pub due: Option<Time>,
 }
 
 impl Serving {
-    /// How full it is, with its limits for so many links.
+    /// Reports how full the tables are, with limits for `links` links.
     pub fn occupy(&self, note: Note, links: usize) {
         let waiting = self.queues.values().map(VecDeque::len).max().unwrap_or(0);
         note("serving.requests", self.requests.len(), links * REQUEST_FRAMES as usize);
@@ -130,13 +132,13 @@ impl Serving {
         note("serving.reads", self.reads.len(), MAX_READS);
     }
 
-    /// Forgets what a link asked for. What is being read for it still counts as that.
+    /// Forgets the requests of a link. Reads in progress still count against its peer.
     pub fn link_down(&mut self, link: LinkId) {
         self.requests.retain(|_, asked| asked.link != link);
         self.queues.remove(&link);
     }
 
-    /// When something can be served that cannot be now.
+    /// When to serve again; `None` if no link waits for its rate.
     pub fn due(&self) -> Option<Time> {
         self.due
     }
@@ -151,7 +153,7 @@ impl Serving {
         self.reads.values().filter(|reading| reading.peer == *peer).count()
     }
 
-    /// The links that wait, beginning after the one that had the last turn.
+    /// The links that wait, starting with the one after the link served last.
     pub fn turns(&self) -> Vec<LinkId> {
         let (mut turns, mut first): (Vec<LinkId>, Vec<LinkId>) =
             self.queues.keys().partition(|link| Some(**link) > self.turn);

@@ -1,4 +1,4 @@
-//! A turn of asking for what is missing below the tips: what is planned for each link.
+//! The plan for one turn of asking for slots missing below the tips.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,52 +9,55 @@ use crate::protocol::LinkId;
 pub(super) struct Source {
     pub link: LinkId,
     pub member: u32,
-    /// Whether its peer is late with what it was asked for.
+    /// Whether the peer is late with earlier answers.
     pub late: bool,
-    /// Whether it grants credit to be asked, and whether it would be.
+    /// Whether the peer grants credit for requests; and whether it would be asked if it did.
     pub credit: bool,
     pub awaited: bool,
-    /// Whether it is known to lack the slot that is planned, and whether it may be asked again.
+    /// Whether the peer is known to lack the slot being planned, and whether it may be asked again.
     pub lacks: bool,
     pub again: bool,
-    /// For how many slots of the lane in turn it is asked, and whether for one that it lacked.
+    /// How many slots of the lane being planned it is asked for, and whether any of them is one
+    /// that it had lacked.
     pub open: usize,
     pub asked_again: bool,
-    /// Whether the slot that is planned has to wait for its answer.
+    /// Whether the slot being planned must wait until the peer has answered.
     pub waits: bool,
     pub room: usize,
     pub planned: Vec<(u32, u64)>,
 }
 
 impl Source {
-    /// Whether it can be asked now for the slot that is planned.
+    /// Whether the peer can be asked now for the slot being planned.
     pub fn is_free(&self) -> bool {
         self.room > 0 && !self.waits
     }
 }
 
-/// One turn of asking.
+/// One turn of asking: the links, and the budgets that remain.
 pub(super) struct Plan {
-    /// Those that are late come last.
+    /// The links that can be asked; late ones come last.
     pub sources: Vec<Source>,
-    /// Slots that came and are missing until their signature is checked: asked for again
-    /// meanwhile, they would come twice.
+    /// Slots whose batch came and is being checked. They still count as missing, but asking again
+    /// would fetch them twice.
     pub checking: BTreeSet<(u32, u64)>,
-    /// Whether anything is asked for.
+    /// Whether any slot is asked for in this turn.
     pub asked: bool,
     /// How many more slots that no link has may be looked at.
     pub looks: usize,
-    /// The other members, and whether each is out of reach; known once somebody asks.
+    /// The other members, and whether each is out of reach; computed on first use.
     pub others: Option<Vec<(u32, bool)>>,
     /// How long an answer may take before others are asked.
     pub patience: Duration,
-    /// Slots asked for, in this turn and before, for which few vouch; and of the lane in turn.
+    /// Slots asked for, now or earlier, that at most `f` members vouch for; and slots asked for in
+    /// the lane being planned.
     pub unvouched: usize,
     pub of_author: usize,
 }
 
 impl Plan {
-    /// The first source that fits, from a place on; one that is late only if no other does.
+    /// The index of the first source that fits, searching from `from` on and wrapping around. A
+    /// late source is returned only if no other fits.
     pub fn find(&self, from: usize, fits: impl Fn(&Source) -> bool) -> Option<usize> {
         let count = self.sources.len();
         let fit = |late: bool| {
@@ -65,12 +68,12 @@ impl Plan {
     }
 }
 
-/// What follows a slot.
+/// Which slot to plan after this one.
 pub(super) enum Next {
     /// The next missing one.
     Slot,
-    /// What somebody offers: those who may have this one have no room now.
+    /// The lowest offered one: the links that may have this slot have no room now.
     Busy,
-    /// What somebody offers: no link has this one.
+    /// The lowest offered one: no link has this slot.
     Nobody,
 }

@@ -1,4 +1,4 @@
-//! Probing: what was given up is asked for again, of members that may have it.
+//! Probing: asks for given-up slots again, from members that may have them.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +14,13 @@ use crate::protocol::{LinkId, Time};
 use crate::wire::Lacked;
 use crate::wire::limits::{MAX_WANTS, PROBE_COMPARES, RECOVERING_PER_LINK};
 
-/// Slots of such holes that one member might be asked for at once.
+/// Most given-up slots planned for one member in one lane.
 const PROBED: usize = 64;
-/// Holes that are looked at for that.
+/// Most holes, and most slots in all, looked at for that.
 const LOOKED_AT: usize = 1024;
 
 impl Node {
-    /// The same of a member that has just linked, unless it does so too often.
+    /// Like [`Node::probe_holes`], for a member that has just linked, unless it links too often.
     pub(super) fn probe_newcomer(&mut self, link: LinkId) {
         let now = self.now;
         let may_ask = self.recovery.may_ask(Budget::Probe, now);
@@ -31,9 +31,9 @@ impl Node {
         }
     }
 
-    /// Asks a member for the first slots of holes that were given up, but for those that it said
-    /// that it lacks: it may have been away when all others were asked, or cut off with us. In
-    /// lanes in which it shows other holes it may have got since what it lacked.
+    /// Asks a member for the first slots of given-up holes, except those that it said it lacks: it
+    /// may have been away when the others were asked, or cut off along with this node. In the lanes
+    /// of `named` it shows other holes, so it may have received what it lacked.
     pub(super) fn probe_holes(&mut self, link: LinkId, named: &BTreeSet<u32>) {
         let Some(held) = self.links.get(link) else { return };
         let (member, now) = (held.number, self.now);
@@ -53,18 +53,18 @@ impl Node {
             let again = self.recovery.lacking(*author, member, *seq, now).is_some();
             let ask = Ask { link, member, again, at: now };
             self.recovery.asks((*author, *seq), Budget::Probe, ask);
-            // It has no turn: what is left open takes no room of what is missing.
+            // The slot gets no turn: an unanswered probe takes no room from missing slots.
             self.recovery.under_way.rests(*author, *seq);
         }
-        // As long as it gives some, it is asked for more at the pace of the link.
+        // As long as the member gives some, it is asked for more at the pace of the link.
         if let Some(held) = self.links.get(link).filter(|_| !planned.is_empty()) {
             self.catching_up.entry(link).or_insert(held.given);
         }
         self.ask_holes(link, member, &planned);
     }
 
-    /// Slots of holes that were given up: of each lane those that the member said to have, then
-    /// some that it may have; of lanes in which it shows other holes first, and of each in turn.
+    /// Slots of given-up holes, the lanes taking turns, those in `named` first. Of each lane, first
+    /// the slots that the member said it has, then some that it may have.
     pub(super) fn some_given_up(&mut self, member: u32, named: &BTreeSet<u32>) -> Vec<(u32, u64)> {
         let may_ask = |author: &u32| {
             self.has_room_for_old(*author) && self.recovery.can_say(*author, member, self.now)
@@ -102,9 +102,9 @@ impl Node {
     }
 }
 
-/// The first slots of holes that a member may have, as far as it said, from one hole on: one of so
-/// many as its answer tells of, unless it gives what it is asked for. Where no more answers are
-/// kept, one in all, and only once it has shown other holes.
+/// The first slots of holes that a member may have according to its answers, starting with hole
+/// `first`: one per range that its answer will cover, or one per hole if it gives what it is asked
+/// for. Where no more answers can be kept, one in all, and only if it lately showed other holes.
 fn may_have(
     lack: Option<&Lack>,
     (all, first): (&Holes, usize),
@@ -127,7 +127,7 @@ fn may_have(
         while let Some((end, _)) = told(next).filter(|_| next <= hole.to) {
             next = end;
         }
-        // Where there is no room to divide the hole, its upper end takes none.
+        // Where there is no room to split the hole, try its upper end, which needs none.
         if next <= hole.to && !all.may_fill(next) {
             next = if told(hole.to).is_none() { hole.to } else { hole.to + 1 };
         }

@@ -1,5 +1,5 @@
-//! Publishing: own messages, and batches that authors signed elsewhere. Nothing leaves before it is
-//! synced.
+//! Publishing: this node's messages, and batches that authors signed elsewhere. Nothing is sent
+//! before it is synced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::protocol::{
 use crate::wire::limits::{MAX_PAYLOAD, MAX_SLOT, MAX_TOPIC, WINDOW};
 use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
 
-/// Batches of clients that may be under check or being written at once.
+/// Most client batches that may be under check or being written at once.
 pub(super) const MAX_SUBMITTED: usize = 256;
 
-/// With something to sign, so long is waited for slots of our own that others have shown us:
-/// whoever gives one now and then may not keep us from going on.
+/// How long signing waits for slots of this node's own lane that others have shown it. A peer that
+/// supplies one now and then must not hold up the lane any longer.
 const OLD_SLOTS: Duration = Duration::from_secs(60);
 
 impl Node {
-    /// Takes a message for publication; answered by `Output::Published` once it is synced.
+    /// Accepts a message for publication; answered by `Output::Published` once it is synced.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -46,11 +46,11 @@ impl Node {
         Ok(ticket)
     }
 
-    /// Takes a batch that an author signed elsewhere; answered by `Output::Submitted`.
+    /// Accepts a batch that an author signed elsewhere; answered by `Output::Submitted`.
     ///
     /// # Errors
-    /// `TooLong` if its shape is wrong, `MemberKey` if its author is a member, `OverQuota` if too
-    /// many wait.
+    /// `TooLong` if its shape is invalid, `MemberKey` if its author is a member, `OverQuota` if too
+    /// many batches are being processed.
     pub fn submit(&mut self, now: Time, batch: Batch) -> Result<Ticket, PublishError> {
         self.begin(now);
         if batch.check_shape().is_err() {
@@ -69,8 +69,8 @@ impl Node {
         Ok(ticket)
     }
 
-    /// Judges a client's batch as a neighbour's is judged: what its place says of its slot, of
-    /// which nothing is its author's doing before the signature is good, comes last.
+    /// Judges a client's batch by the same rules as a neighbour's. Rules about what its slot holds,
+    /// which blame the author, come only after its signature was checked.
     fn consider(&mut self, ticket: Ticket, batch: Batch) {
         let claims = || Claims::of(&batch, None);
         if batch.header.network != self.network.id() {
@@ -106,9 +106,9 @@ impl Node {
         self.check_batch(batch, id, author, Source::Client(ticket));
     }
 
-    /// What the place of a submitted batch says against it, once its signature is good. Unlike a
-    /// neighbour's batch, it is refused unless it follows: nobody has it yet. One that is known is
-    /// written once more, as nobody has promised that the copy that came is safe.
+    /// Checks a submitted batch against its lane, once its signature is good. Unlike a neighbour's
+    /// batch it must follow the tip, because no other node has it yet. A batch that is known
+    /// already is written once more, because nothing guarantees that the copy received is synced.
     pub(super) fn judge_submission(
         &self,
         header: &Header,
@@ -120,7 +120,7 @@ impl Node {
         let tip_id = lane.and_then(|lane| lane.tip_id());
         let expected = tip.saturating_add(1);
         match self.lanes.admission_of(author, header, &id) {
-            // A second id is evidence: it was not delivered, and will not be.
+            // A second id is only evidence: it was not delivered and never will be.
             Admission::Known if self.lanes.id_at(author, header.seq) == Some(id) => return Ok(()),
             Admission::Known | Admission::Second => {
                 return Err(Refusal::Rejected(Reason::Equivocation));
@@ -145,8 +145,8 @@ impl Node {
         if wait.is_zero() { Ok(()) } else { Err(Refusal::Rejected(Reason::AuthorRate)) }
     }
 
-    /// Whether another batch of that slot is being written: a row says that it is its slot's first
-    /// before the lane knows of it.
+    /// Whether another batch for that slot is being written. Its row already says that it is the
+    /// slot's first, before the lane knows of it.
     pub(super) fn writes_another(&self, author: u32, seq: u64, id: &BatchId) -> bool {
         self.writes.values().filter(|writing| writing.author == author).any(|writing| {
             let stored = writing.stored.as_ref();
@@ -154,7 +154,7 @@ impl Node {
         })
     }
 
-    /// Signs what waits, if a batch may leave now.
+    /// Signs the next batch of waiting messages, if one may be signed now.
     pub(super) fn sign_what_waits(&mut self) {
         if !self.publisher.may_sign() {
             return;
@@ -191,10 +191,10 @@ impl Node {
         self.publisher.writing(token);
     }
 
-    /// The slot that comes next, and the slot and id that it follows. `None` while slots of ours
-    /// that others have shown us, and that we lost, are asked for. If nobody has the highest of
-    /// them, or it does not come for a minute, the lane goes on by a restart header, above all that
-    /// we may have signed: at most a window of slots beyond the highest that was shown.
+    /// The next slot to sign, and the slot and id that it follows. `None` while this node waits for
+    /// slots of its own that it lost and that others have shown it. If nobody has the highest of
+    /// them, or it does not come within a minute, the lane continues with a restart header above
+    /// every slot that the node may have signed: one window above the tip.
     fn next_own_slot(&self) -> Option<(u64, (u64, BatchId))> {
         let Some(lane) = self.lanes.get(self.own).filter(|lane| lane.tip() > 0) else {
             return Some((1, (0, Digest::ZERO)));
@@ -229,8 +229,8 @@ impl Node {
         let (restarted, base) = (header.restarts(), header.base);
         self.make_room(author, header);
         let admission = self.lanes.admission(author, seq, &batch);
-        // Another batch may have become its slot's first meanwhile: then this one is on disk, but
-        // is not what readers get.
+        // Another batch may have become the slot's first meanwhile: then this one is on disk, but
+        // readers do not get it.
         let first = match admission {
             Admission::Second | Admission::Full => false,
             Admission::Known => self.lanes.id_at(author, seq).is_none_or(|id| id == batch),
@@ -244,7 +244,7 @@ impl Node {
                 }
                 self.accept(StoredBatch { first, ..stored }, author, None, Spread::Push)
             }
-            _ => Vec::new(), // it came back through a neighbour while it was being written
+            _ => Vec::new(), // a neighbour sent it back while it was being written
         };
         if !own {
             let refused = Refusal::Rejected(Reason::Equivocation);
@@ -276,7 +276,7 @@ impl Node {
         self.publisher.failed(token);
     }
 
-    /// When something that waits may be signed.
+    /// When to try again to sign; `None` if nothing waits for time to pass.
     pub(super) fn next_publish(&self) -> Option<Time> {
         let by_quota = self.publisher.may_sign().then(|| {
             let size = self.publisher.next_size() as u64;

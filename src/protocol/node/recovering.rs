@@ -1,5 +1,5 @@
-//! Recovering: what is missing below the tips is asked for, oldest first, until all who can be
-//! reached were asked.
+//! Recovering: asks for slots missing below the tips, oldest first, until every reachable member
+//! was asked.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,33 +18,34 @@ use crate::wire::limits::{
 };
 use crate::wire::{Frame, List, Request, Want};
 
-/// Between two looks at what is missing, where answers come at once: often enough to fill a link
-/// (16 slots a look are as many as may be asked for in all), seldom enough to cost little. Where
-/// they take longer, a sixteenth of a neighbour's patience, within these bounds.
+/// Pause between two turns of recovery where answers come at once: short enough to fill a link (16
+/// slots per turn reach the limit on slots asked for in all), long enough to cost little. Where
+/// answers take longer, the pause is a sixteenth of the patience with a neighbour, within these
+/// bounds.
 const PACE: Duration = Duration::from_millis(8);
 const LONGEST_PACE: Duration = Duration::from_millis(20);
-/// Between two looks while nothing can be asked for.
+/// Pause between two turns while nothing can be asked for.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Between two records of holes for no other reason than that some were given up or passed.
+/// Pause between two records of holes written only because some were given up or passed.
 const HOLES_EVERY: Duration = Duration::from_secs(1);
 /// Lanes looked at in one turn.
 const LANES: usize = 16;
-/// Slots that no link has and that are looked at in one turn: each costs a look at every member.
+/// Most slots that no link has looked at in one turn; each costs a look at every member.
 const LOOKS: usize = 64;
-/// Dials that must fail before a member counts as one that cannot be reached.
+/// Failed dials in a row after which a member counts as unreachable.
 const TRIES: u32 = 2;
 
 impl Node {
-    /// Looks at what is missing soon.
+    /// Schedules the next turn of recovery soon.
     pub(super) fn recover_soon(&mut self) {
         let due = self.now.after(self.recovery.pace.max(PACE));
         self.recovery.due = Some(self.recovery.due.map_or(due, |other| other.min(due)));
     }
 
-    /// Writes down holes that changed. Before any batch that lies above them is written, or a start
-    /// would take them for held. Those that were given up, or that a tip passed on the word of
-    /// others, go with them or wait for their turn: a lane may have thousands, and a liar can have
-    /// some given up, or one more passed, again and again.
+    /// Writes the holes that changed, before any batch above them is written: otherwise a start
+    /// would take the missing slots for held. Holes that were only given up, or that a tip passed
+    /// on others' word, are written along with them or when their time comes: a lane may have
+    /// thousands of holes, and a liar can have some given up, or one more passed, again and again.
     pub(super) fn write_holes(&mut self) {
         let now = self.now;
         for (author, tip) in self.lanes.take_moved() {
@@ -67,14 +68,15 @@ impl Node {
         }
     }
 
-    /// A batch is about to be written: a record of its lane's holes goes before it, if a start
-    /// needs it. Of the own lane always, as its tip is the promise to sign nothing below.
+    /// To be called before a batch is written: writes its lane's holes first if a start would need
+    /// them. The holes of this node's own lane always are, as its tip is the promise to sign
+    /// nothing below.
     pub(super) fn write_holes_before(&mut self, author: u32, seq: u64) {
         self.lanes.precede(author, if author == self.own { u64::MAX } else { seq });
         self.write_holes();
     }
 
-    /// Asks for the oldest of what is missing, and gives up what nobody has.
+    /// One turn of recovery: asks for the oldest missing slots, and gives up what no member has.
     pub(super) fn recover(&mut self) {
         let now = self.now;
         if self.recovery.due.is_none_or(|due| due > now) {
@@ -123,8 +125,8 @@ impl Node {
         self.pace_visits();
     }
 
-    /// Ends the turns of slots that are not asked for any more, as they were given up: whoever
-    /// leaves them open takes no room of others.
+    /// Ends the turns of slots that are no longer asked for because they were given up, so that
+    /// peers that leave them unanswered take no room from other slots.
     fn end_idle_turns(&mut self) {
         let is_open = |(author, seq): &(u32, u64)| {
             let lane = self.lanes.get(*author);
@@ -135,7 +137,7 @@ impl Node {
         idle.into_iter().for_each(|(author, seq)| self.recovery.under_way.rests(author, seq));
     }
 
-    /// A slot came, from wherever.
+    /// Notes that a slot was filled, whatever the source.
     pub(super) fn recovered(&mut self, author: u32, seq: u64) {
         self.recovery.under_way.found(author, seq);
         let lane = self.lanes.get(author);
@@ -145,7 +147,7 @@ impl Node {
         } else if holes.is_some_and(|holes| holes.first_open().is_some())
             && self.recovery.due.is_none()
         {
-            self.recover_soon(); // what is left of a hole that was given up is open again
+            self.recover_soon(); // the rest of a hole that was given up is open again
         }
         self.write_holes();
     }
@@ -156,15 +158,15 @@ impl Node {
         self.lanes.holed().filter(open).map(|(author, _)| author)
     }
 
-    /// A link ended: whoever left open what it was asked for, or granted no credit to be asked for
-    /// it, counts as silent if that happens again.
+    /// A link ended. If its peer left requests unanswered, or granted no credit for them, it counts
+    /// as silent the next time this happens.
     pub(super) fn recover_from_others(&mut self, link: LinkId, gone: &Link) {
         let withheld = gone.withholds.is_some_and(|since| self.now.since(since) >= SILENCE);
         let lanes = if withheld && gone.awaited { self.open_lanes().collect() } else { vec![] };
         self.recovery.link_down(link, (gone.number, lanes), self.now);
     }
 
-    /// The links that can be asked, those last whose peers are late with what they are asked for.
+    /// The links that can be asked; late peers come last.
     fn sources(&self) -> Vec<Source> {
         let open = self.recovery.under_way.by_link();
         let ready = self.links.ready().map(|(link, held)| {
@@ -201,9 +203,9 @@ impl Node {
         self.checks.values().filter_map(slot).collect()
     }
 
-    /// Plans whom to ask for missing slots of a lane: first of others for those that are not
-    /// answered; then for those for which few vouch, in turn, as slots that nobody has may not hold
-    /// up those that a few have; then for the oldest.
+    /// Plans whom to ask for missing slots of a lane: first other members for slots that are not
+    /// answered; then slots that at most `f` members vouch for, in turn, so that slots that nobody
+    /// has do not hold up those that a few members have; then the oldest slots.
     fn plan_lane(&mut self, author: u32, plan: &mut Plan) {
         let Some(holes) = self.lanes.get(author).map(|lane| lane.holes().clone()) else { return };
         let mut turn = 0;
@@ -220,12 +222,12 @@ impl Node {
         let next = self.recovery.tried(author).and_then(|seq| holes.next_open(seq));
         let next = next.filter(|seq| !self.lanes.vouches(author, *seq));
         if next.is_some() && !self.plan_from(author, next, (plan, &holes), &mut turn) {
-            plan.of_author = RECOVERING_OF_AUTHOR; // the turn of those below comes later
+            plan.of_author = RECOVERING_OF_AUTHOR; // lower slots have their turn later
         }
         self.plan_from(author, holes.first_open(), (plan, &holes), &mut turn);
     }
 
-    /// The same for the missing slots from one on; whether it came to the last.
+    /// Plans the missing slots from `next` on. Returns whether it reached the last one.
     fn plan_from(
         &mut self,
         author: u32,
@@ -235,7 +237,7 @@ impl Node {
     ) -> bool {
         let mut looked = 0;
         while let Some(seq) = next {
-            // What could not be taken is not asked for.
+            // Skip slots that could not be accepted.
             let seq = holes.undivided(seq).map_or(seq, |hole| hole.to);
             if looked >= MAX_LACKED || !self.may_recover(author, seq, plan) {
                 return false;
@@ -276,16 +278,17 @@ impl Node {
         if self.lanes.vouches(author, seq) { Budget::Vouched } else { Budget::Unvouched }
     }
 
-    /// Whether an author's quota has room for old batches: as many as a restart header counts for
-    /// are left to what is new, or whoever gives what others have pruned would keep that out.
+    /// Whether an author's quota has room for old batches. Room for as many as a restart header
+    /// counts for is left to new ones, or a peer that supplies what others have pruned would keep
+    /// those out.
     pub(super) fn has_room_for_old(&self, author: u32) -> bool {
         self.quotas.wait(author, self.now, 1, true).is_zero()
     }
 
-    /// Plans whom to ask for a slot: one member, at its next turns, if few vouch for it, twice as
-    /// many as are known to lack it, and once that takes longer than a neighbour's answer, as many
-    /// more as make `f + 1`: so that whoever answers nothing holds up nothing that another has. A
-    /// member that lacked it is asked again only once no other is left.
+    /// Plans whom to ask for a slot. At first one member; at later turns of a slot that at most `f`
+    /// members vouch for, twice as many as are known to lack it. Once an answer takes longer than
+    /// the patience, as many more as make `f + 1`, so that a peer that never answers cannot hold up
+    /// what another has. A member that lacked the slot is asked again only if no other is left.
     fn plan_slot(&mut self, author: u32, seq: u64, plan: &mut Plan, turn: &mut usize) -> Next {
         #[cfg(test)]
         (self.recovery.plans += 1);
@@ -302,7 +305,7 @@ impl Node {
         let most = self.network.f() + 1;
         let mut count = match asked.filter(|open| !open.rests) {
             Some(open) => most.saturating_sub(open.members).max(1),
-            // An honest member holds it, at least: each that lacks it must not cost a copy.
+            // At least one honest member holds it: members that lack it must not each cost a copy.
             None if budget == Budget::Vouched => 1,
             None => (2 * plan.sources.iter().filter(|source| source.lacks).count()).clamp(1, most),
         };
@@ -322,7 +325,7 @@ impl Node {
                 };
                 for source in plan.sources.iter_mut().filter(|source| !source.is_free()) {
                     if !again && fits(source) {
-                        // One that leaves open what it was asked for holds up nothing else.
+                        // A late peer's unanswered requests do not hold up the rest.
                         busy |= source.room == 0 || !source.late;
                         source.awaited |= !source.credit;
                     }
@@ -339,7 +342,7 @@ impl Node {
                 let fresh = usize::from(asked.is_none_or(|open| open.rests));
                 plan.of_author += fresh;
                 plan.unvouched += if budget == Budget::Vouched { 0 } else { fresh };
-                // A frame's worth to each in turn.
+                // One frame's worth of slots to each source in turn.
                 *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
                 (plan.asked, any, count) = (true, true, count - 1);
             }
@@ -347,10 +350,10 @@ impl Node {
         if any {
             return Next::Slot;
         }
-        // Nobody else can be asked: those that leave it open do not keep others from being asked
-        // for it again.
+        // Nobody else can be asked. The slot rests, so that unanswered requests do not keep it from
+        // being asked for again.
         self.recovery.under_way.rests(author, seq);
-        // What those lack is not given up on their old word while they are asked again.
+        // Not given up on old answers while those members are being asked again.
         let asked_again = |source: &Source| source.again && source.asked_again && !source.late;
         busy |= plan.sources.iter().any(asked_again);
         match (asked.is_some(), busy) {
@@ -360,7 +363,7 @@ impl Node {
         }
     }
 
-    /// Notes what is known of the sources for a slot.
+    /// Notes what is known about each source for a slot.
     fn know_sources(&self, author: u32, seq: u64, sources: &mut [Source]) {
         let (known, now) = (self.recovery.known(author), self.now);
         let vouched = self.lanes.vouches(author, seq);
@@ -373,23 +376,23 @@ impl Node {
         }
     }
 
-    /// None of the linked members has a slot: gives up what nobody offers, once all who can be
-    /// reached were asked, and hurries to ask them until then. Gives the lowest missing slot above
-    /// that is offered.
+    /// Handles a slot that no linked member has. Once every reachable member was asked, gives up
+    /// the slots that nobody offers; until then asks for more visits. Returns the lowest missing
+    /// slot above that is offered.
     fn pass_over(&mut self, author: u32, seq: u64, others: &[(u32, bool)]) -> Option<u64> {
         #[cfg(test)]
         (self.recovery.looks += 1);
         let (lowest, all_lack) = self.lowest_offer(author, seq, others);
         if all_lack {
-            // Where nobody offers anything above, the last slot that there is goes too.
+            // If nobody offers a slot above, everything up to the last slot is given up.
             let upto = if lowest == u64::MAX { u64::MAX } else { lowest - 1 };
             let lane = self.lanes.get(author)?;
-            // An offer that could not be taken keeps no hole open.
+            // An offer that could not be accepted keeps no hole open.
             let full = lane.holes().undivided(lowest).filter(|hole| hole.from <= seq);
             if let Some(hole) = full.filter(|hole| seq < hole.to)
                 && !self.lowest_offer(author, hole.to, others).1
             {
-                return Some(hole.to); // its upper end takes no room
+                return Some(hole.to); // filling its upper end splits nothing
             }
             if lowest <= lane.heard() {
                 self.lanes.pass(author, upto);
@@ -404,9 +407,9 @@ impl Node {
         self.next_offered(author, lowest)
     }
 
-    /// The lowest slot above one that is offered by those who lack it, and whether all who can be
-    /// reached do. More than `f` must have said so, an honest one among them: whoever is cut off
-    /// itself, from all or with none but liars, has asked nobody.
+    /// The lowest slot above `seq` offered by a member that lacks `seq`, and whether every
+    /// reachable member lacks it. More than `f` members must have said so, at least one of them
+    /// honest: a node that is cut off, or linked only to liars, has in effect asked nobody.
     fn lowest_offer(&self, author: u32, seq: u64, others: &[(u32, bool)]) -> (u64, bool) {
         let (now, known) = (self.now, self.recovery.known(author));
         let (mut lowest, mut lacking, mut all_lack) = (u64::MAX, 0, true);
@@ -422,8 +425,8 @@ impl Node {
         (lowest, all_lack && lacking >= enough)
     }
 
-    /// The lowest slot above that is offered by those who can be asked now, and lack this one:
-    /// whoever has no room, as it grants no credit, must not hold up what others have.
+    /// The lowest slot above `seq` offered by peers that lack `seq` and can be asked now. A peer
+    /// without room, because it grants no credit, must not hold up what others have.
     fn offered_by(&self, plan: &Plan, author: u32, seq: u64) -> u64 {
         let with_room = plan.sources.iter().filter(|source| source.is_free());
         let offers =

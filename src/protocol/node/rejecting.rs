@@ -1,4 +1,5 @@
-//! Rejecting: every exit of the pipeline is counted, logged, and blamed on whom the link proves it.
+//! Rejecting: every exit of the pipeline is counted, logged, and blamed on the peer if the frame
+//! proves its fault.
 
 use std::sync::Arc;
 
@@ -10,17 +11,17 @@ use crate::protocol::{
 };
 use crate::wire::{Batch, BatchId};
 
-/// Bytes of a frame that a row of the rejection log keeps.
+/// Most bytes of a frame kept in [`Rejection::head`].
 const HEAD: usize = 64;
 
-/// What came that is refused.
+/// What is being refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Came<'a> {
     /// A frame, without its length prefix.
     Frame(&'a Arc<[u8]>),
-    /// A length prefix whose frame was never read.
+    /// A length prefix whose frame was not read.
     Prefix(&'a [u8]),
-    /// Nothing from a link.
+    /// Nothing received on a link.
     Nothing,
 }
 
@@ -33,8 +34,8 @@ impl<'a> Came<'a> {
         }
     }
 
-    /// What a row keeps of a frame. A short one is shared with whoever has it; of a long one only
-    /// the beginning is copied, as a row may wait for the disk and must not hold a megabyte.
+    /// What a row keeps of the frame. A short frame is shared with its other users; a long one is
+    /// copied up to the limit, as a row may wait for the disk and must not hold on to a megabyte.
     fn kept(self) -> Option<Arc<[u8]>> {
         match self {
             Self::Frame(bytes) if bytes.len() <= Rejection::MOST_BYTES => Some(Arc::clone(bytes)),
@@ -52,12 +53,12 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// The author's own signature over what is refused is good.
+    /// For a statement whose signature by the author is good.
     pub fn proven(reason: Reason) -> Self {
         Self { reason, counts_as: CountsAs::of(reason, true) }
     }
 
-    /// A plain copy.
+    /// For a plain copy.
     pub fn copy(reason: Reason) -> Self {
         Self { reason, counts_as: CountsAs::Copy }
     }
@@ -69,11 +70,11 @@ impl From<Reason> for Ground {
     }
 }
 
-/// What a refused frame says of itself: all claims.
+/// What a refused frame claims about itself; unverified unless `proven`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     pub author: Option<PublicKey>,
-    /// Whether that author's signature was checked and is good.
+    /// Whether the author's signature was checked and is good.
     pub proven: bool,
     pub seq: Option<u64>,
     pub id: Option<BatchId>,
@@ -93,7 +94,7 @@ impl Claims {
         }
     }
 
-    /// The same, once the author's signature was found good.
+    /// The same claims, with the author's signature found good.
     pub fn signed(self) -> Self {
         Self { proven: true, ..self }
     }
@@ -111,7 +112,7 @@ impl Node {
         self.refuse(from.peer, Came::Frame(&from.bytes), ground, claims, detail);
     }
 
-    /// Refuses what a peer sent on a link.
+    /// Refuses what a peer sent on a link, and bans the peer if the reason blames it.
     pub(super) fn refuse(
         &mut self,
         peer: PublicKey,
@@ -169,8 +170,8 @@ impl Node {
         }
     }
 
-    /// Writes down what is still folded. To be called when the node stops, and drained afterwards:
-    /// nothing else is to come.
+    /// Writes the rejections that are still folded. To be called when the node stops, as the last
+    /// call before draining the outputs.
     pub fn conclude(&mut self) {
         for row in self.standing.unfold_all() {
             self.write_rejection(row);
@@ -189,7 +190,7 @@ impl Node {
         self.emit(Output::Write { token, record, durability: Durability::Synced });
     }
 
-    /// Hard blame: a ban, and an end to every link of the peer.
+    /// Bans a peer and closes every link to it.
     fn ban(&mut self, peer: PublicKey, reason: Reason) {
         let terms = (self.config.ban_min, self.config.ban_max);
         if let Some(ban) = self.standing.ban(peer, reason, self.now, terms) {

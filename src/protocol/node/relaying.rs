@@ -1,4 +1,5 @@
-//! Relaying: what is news goes on, whole to the chosen links and by name to the others.
+//! Relaying: passes on what is news, as pushes to the chosen links and as announcements to the
+//! others.
 
 use std::sync::Arc;
 
@@ -6,18 +7,19 @@ use super::state::Node;
 use crate::protocol::{LinkId, StoredBatch};
 use crate::wire::{Announce, Class, Frame, Kind, List, SlotId};
 
-/// How far a batch goes on from here.
+/// How a batch is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spread {
-    /// It is news: whole to the chosen links, by name to the others.
+    /// News: pushed to the chosen links, announced to the others.
     Push,
-    /// It was found missing here, and may be elsewhere, or was given up there: by name.
+    /// Only announced: it was found missing here, and others may lack it or have given it up.
     Announce,
 }
 
 impl Node {
-    /// Pushes a batch to the chosen links and announces it to the others, and to those without
-    /// credit. Gives the pushes. One frame serves all links that are told the same.
+    /// Pushes a batch to the chosen links with credit, and announces it to all other links except
+    /// `holders`. Returns link and number of each push. Links that get the same frame share its
+    /// bytes.
     pub(super) fn relay_batch(
         &mut self,
         stored: &StoredBatch,
@@ -55,13 +57,13 @@ impl Node {
         pushed
     }
 
-    /// Whether a link has credit for a full announcement.
+    /// Whether a link has credit for an announcement of full length.
     fn may_announce(&self, link: LinkId) -> bool {
         let longest = Kind::Announce.max_len();
         self.links.get(link).is_some_and(|held| held.may_send(Class::Announce, longest))
     }
 
-    /// Announces what waited for credit.
+    /// Sends the announcements that waited for credit.
     pub(super) fn flush_announcements(&mut self) {
         for link in self.relay.announcing() {
             while self.may_announce(link) {

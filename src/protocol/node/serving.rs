@@ -1,8 +1,9 @@
-//! Serving: every want is answered once, with the batch or with why not, within a rate a link.
+//! Serving: every want is answered once, with the batch or with the reason why not, at a limited
+//! rate per link.
 //!
-//! What is answered without a batch is answered at once. The other wants wait in a queue for each
-//! link, and the links take turns: a batch is read only while its peer owes nothing for what it was
-//! served before, and only a few at a time, so that no request causes more reading than serving.
+//! Answers without a batch are sent at once. The other wants wait in a queue per link, and the
+//! links take turns. A batch is read only while its peer owes nothing for what it was served
+//! before, and only a few are read at a time, so that no request causes more reading than serving.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use crate::wire::limits::{
 };
 use crate::wire::{BatchId, Class, Frame, Kind, Missing, Want, WhyMissing};
 
-/// What could not be read is not named to others for as long as it has been held, within these
-/// bounds: the next try comes twice as late as the last.
+/// Bounds on how long an unreadable slot is not named to others. Within them it is as long as the
+/// slot has been held, so each retry waits about twice as long as the last.
 const UNREADABLE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 pub(super) const SERVE: Rate = Rate { per_s: SERVE_BYTES_PER_S, burst: SERVE_BYTE_BURST };
@@ -33,7 +34,7 @@ enum Held {
 
 impl Node {
     pub(super) fn on_request(&mut self, from: &Received, wants: &[Want]) {
-        // All of it is looked at before any of it is served.
+        // Examine the whole request before serving any of it.
         let mut open = self.serving.open_of(from.link);
         if open.len() + wants.len() > MAX_OPEN_WANTS {
             let detail = "more wants than may be open on a link";
@@ -68,7 +69,7 @@ impl Node {
         self.serve();
     }
 
-    /// Serves the links that wait by turns, one batch a turn, for as long as anything can be.
+    /// Serves the waiting links in turn, one batch each, until none can be served.
     pub(super) fn serve(&mut self) {
         let mut served = true;
         while std::mem::take(&mut served) {
@@ -79,7 +80,7 @@ impl Node {
         }
     }
 
-    /// Serves the first want of a link if it may be served now; whether it was.
+    /// Serves the first want of a link if it may be served now. Returns whether it was.
     fn serve_link(&mut self, link: LinkId) -> bool {
         let Some(held) = self.links.get(link) else {
             self.serving.link_down(link);
@@ -87,7 +88,7 @@ impl Node {
         };
         let (peer, wait) = (held.peer, held.served.wait(SERVE, self.now, 1));
         if !wait.is_zero() {
-            // A little more, as the bucket counts nanoseconds and time is in microseconds.
+            // The bucket counts nanoseconds, while time is in microseconds: round up.
             let due = self.now.after(wait + Duration::from_micros(1));
             self.serving.due = Some(self.serving.due.map_or(due, |other| other.min(due)));
             return false;
@@ -101,7 +102,7 @@ impl Node {
             && (self.serving.reads.len() >= MAX_READS
                 || self.serving.reading_for(&peer) >= MAX_READS_PER_PEER)
         {
-            return false; // the answer to a read comes back to this
+            return false; // the answer to a pending read serves again
         }
         self.serving.turn = Some(link);
         let Some(waiting) = self.serving.take(link) else { return false };
@@ -126,7 +127,7 @@ impl Node {
         match self.lanes.filled(author, want.seq) {
             false => Held::Not(WhyMissing::Unknown),
             true if want.seq <= floor => Held::Not(WhyMissing::Pruned),
-            // Ids of that slot are kept, and it is none of them: nothing is read for it.
+            // The slot's ids are kept and this is not one of them: no read is needed.
             true if want.id.is_some_and(|id| self.lanes.is_other(author, want.seq, &id)) => {
                 Held::Not(WhyMissing::Unknown)
             }
@@ -142,7 +143,8 @@ impl Node {
                 if self.serving.requests.contains_key(&waiting.request) && answers(&want, &stored) {
                     self.reply(&waiting, &stored);
                 } else {
-                    // Nobody is there for it any more; it was read all the same.
+                    // The requester is gone or wants another batch, but the read is charged all the
+                    // same.
                     let length = stored.batch.body.len() as u64;
                     self.links.charge_served(&peer, SERVE, self.now, length);
                     self.refuse_want(&waiting, WhyMissing::Unknown);
@@ -150,7 +152,7 @@ impl Node {
             }
             None => {
                 let why = match self.find(&want, author) {
-                    Held::Not(why) => why, // pruned, or found to be damaged, while it was read
+                    Held::Not(why) => why, // pruned, or found damaged, during the read
                     _ => WhyMissing::Busy,
                 };
                 self.lanes.unreadable(author, want.seq, self.now, UNREADABLE);
@@ -160,8 +162,8 @@ impl Node {
         self.serve();
     }
 
-    /// From now on whoever asks for those slots is told that they are gone, and not that they are
-    /// unknown: a newcomer passes them only on that word.
+    /// Notes that payloads were pruned. Requests for those slots are now answered with `Pruned`
+    /// instead of `Unknown`: a node that is new may pass the slots only on that answer.
     pub(super) fn on_pruned(&mut self, author: &PublicKey, floor: u64) {
         if let Some(author) = self.network.index_of(author) {
             self.lanes.raise_floor(author, floor);
@@ -191,7 +193,7 @@ impl Node {
         self.answered(waiting);
     }
 
-    /// One want fewer is open; with the last, the request frame is dealt with.
+    /// Notes that a want was answered. With the last one, the request frame is finished.
     fn answered(&mut self, waiting: &Waiting) {
         let Some(asked) = self.serving.requests.get_mut(&waiting.request) else { return };
         asked.open.retain(|ticket| *ticket != waiting.want.ticket);
@@ -203,7 +205,7 @@ impl Node {
     }
 }
 
-/// Whether a batch is what a want asks for: the asker would blame us for another.
+/// Whether a batch answers a want; the requester would blame this node for any other.
 fn answers(want: &Want, stored: &StoredBatch) -> bool {
     let header = &stored.batch.header;
     header.author == want.author

@@ -1,4 +1,4 @@
-//! The node's state, the calls on it, and its clockwork.
+//! The node's state, the calls on it, and its timers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,19 +26,19 @@ use crate::protocol::{
 use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S};
 use crate::wire::{BatchId, Class, Instance};
 
-/// What a link may cost without bringing anything new.
+/// Limit on the work that a link may cause without bringing anything new.
 pub(super) const IDLE_WORK: Rate = Rate { per_s: IDLE_WORK_PER_S, burst: IDLE_WORK_BURST };
-/// Idle links and overdue answers are looked for this often.
+/// How often idle links and overdue answers are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Without news for this long, lanes are compared half as often.
+/// After this long without news, lanes are compared half as often.
 const QUIET: Duration = Duration::from_secs(2);
-/// Credit that nobody waits for is sent at the latest after this, and often together with other.
+/// Longest delay before sending credit that nobody waits for; it often travels with other credit.
 const LAZY_CREDIT: Duration = Duration::from_millis(500);
 
-/// A node: a state machine. Order of calls: after `handle`, `publish` or `submit`, call `poll`
-/// until it gives `None` (debug builds assert it); then ask `deadline`, and hand in `Wake` at that
-/// time.
+/// A node: a state machine. Order of calls: after `handle`, `publish`, `submit` or `conclude`, call
+/// `poll` until it returns `None` (debug builds assert it); then ask `deadline`, and pass in `Wake`
+/// at that time.
 pub struct Node {
     pub(super) identity: Identity,
     pub(super) own: u32,
@@ -49,7 +49,7 @@ pub struct Node {
     pub(super) instance: Instance,
     out: VecDeque<Output>,
     names: u64,
-    // The parts.
+    // Components.
     pub(super) links: Links,
     pub(super) overlay: Overlay,
     pub(super) lanes: Lanes,
@@ -59,31 +59,31 @@ pub struct Node {
     pub(super) quotas: Quotas,
     pub(super) own_quota: Quota,
     pub(super) publisher: Publisher,
-    /// Since when something waits to be signed until slots of ours that we lost have come.
+    /// Since when messages wait to be signed because slots of this node's own lane are missing.
     pub(super) awaits_own: Option<Time>,
     pub(super) cache: Cache,
-    // Questions that are not answered yet.
+    // Requests that are not answered yet.
     pub(super) checks: BTreeMap<Token, Checking>,
     pub(super) under_check: BTreeMap<(BatchId, Signature), Token>,
     pub(super) writes: BTreeMap<Token, Writing>,
     pub(super) asking: Asking,
     pub(super) serving: Serving,
     pub(super) recovery: Recovery,
-    /// Authors whose lane lies far behind what they are known to have signed.
+    /// Authors whose lane here lies far behind what they are known to have signed.
     pub(super) behind: BTreeSet<u32>,
-    // Clockwork.
+    // Timers.
     pub(super) next_compare: Time,
     /// When the last batch came that was news.
     pub(super) last_news: Time,
     pub(super) next_visit: Time,
     pub(super) visit_pause: Duration,
-    /// Members that were visited in this round of hurried visits.
+    /// Members already visited in the current round of hurried visits.
     pub(super) visited: BTreeSet<PublicKey>,
-    /// Whether visits are to be hurried: more members must be heard soon.
+    /// Whether visits are hurried because more members must be heard soon.
     pub(super) hurry_visits: bool,
-    /// A chosen link that goes as soon as another is there in its place.
+    /// A chosen link that is closed as soon as its replacement is ready.
     pub(super) retiring: Option<LinkId>,
-    /// Links that much is asked of after a comparison, with how many answers had brought a batch.
+    /// Links to compare again once their wants are answered, with their `Link::given` at the start.
     pub(super) catching_up: BTreeMap<LinkId, u64>,
     pub(super) next_rotation: Time,
     next_sweep: Time,
@@ -91,8 +91,9 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with what a start found on disk. The same arguments and inputs give the same outputs.
-    /// `seed` must be unpredictable in the real world, and `identity` a member of `network`.
+    /// Creates a node from what was found on disk. The same arguments and inputs produce the same
+    /// outputs. Outside of simulations `seed` must be unpredictable. `identity` must be a member of
+    /// `network`.
     pub fn new(
         identity: Identity,
         network: Arc<Network>,
@@ -148,7 +149,8 @@ impl Node {
         };
         bans.into_iter().for_each(|ban| node.write_ban(ban));
         node.check_restored_tips();
-        // A crash may have come between a restart header of ours and the record of what it voids.
+        // A crash may have come between a restart header of ours and the record of the slots it
+        // voids.
         if let Some(highest) = node.lanes.get(node.own).map(Lane::highest) {
             node.lanes.jump_own(node.own, highest);
         }
@@ -159,7 +161,7 @@ impl Node {
         node
     }
 
-    /// What the world did. Never fails: nothing that a peer does is the caller's fault.
+    /// Handles one input. Never fails: nothing that a peer does is the caller's fault.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.begin(now);
         match input {
@@ -183,12 +185,12 @@ impl Node {
         self.settle();
     }
 
-    /// The next thing to do, until there is none.
+    /// Takes the next output; `None` once there are no more.
     pub fn poll(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
-    /// When to hand in `Wake`, and why; changes with every input.
+    /// When to pass in `Wake`, and for which timer. Changes with every input.
     pub fn deadline(&self) -> Option<(Time, Timer)> {
         let fixed = [
             (Some(self.next_compare), Timer::Compare),
@@ -211,7 +213,7 @@ impl Node {
         self.now = self.now.max(now);
     }
 
-    /// What may follow from any input.
+    /// Steps that may become possible after any input.
     pub(super) fn settle(&mut self) {
         self.flush_announcements();
         self.sign_what_waits();
@@ -261,22 +263,23 @@ impl Node {
         self.out.push_back(output);
     }
 
-    /// A name that was not used before: for tokens and tickets.
+    /// A number not used before, for tokens and tickets.
     pub(super) fn name(&mut self) -> u64 {
         self.names += 1;
         self.names
     }
 
-    /// Counts a frame that is dealt with. What brings nothing new (a copy, over a quota, too far
-    /// ahead) costs its link idle work, and earns new credit at a limited rate only: a flood
-    /// slows itself down and blames nobody.
+    /// Finishes a handled frame. A frame that brings nothing new (a copy, over quota, too far
+    /// ahead) is charged to its link's idle work, and earns new credit at a limited rate only: a
+    /// flood slows itself down, and nobody is blamed.
     pub(super) fn finish(&mut self, link: LinkId, class: Class, bytes: usize, cost: u64) {
         let now = self.now;
         let Some(held) = self.links.get_mut(link) else { return };
         held.settle(IDLE_WORK, now, class, (bytes, cost));
         let delay = match (held.credit_state(), held.withheld(IDLE_WORK, now)) {
             (Granted::Now, _) => return self.send_credit(link),
-            // An author waits for the credit of its pushes before it signs the next batch but one.
+            // An author waits for the credit of its pushes before it signs the batch after the
+            // next.
             (Granted::Later, _) if class == Class::Push => self.config.credit_delay,
             (Granted::Later, _) => LAZY_CREDIT,
             (Granted::Nothing, None) => return,
@@ -290,13 +293,13 @@ impl Node {
         &self.counters
     }
 
-    /// The peers of the links that it has chosen and that are up.
+    /// The peers of the chosen links that are ready.
     pub fn chosen(&self) -> impl Iterator<Item = PublicKey> {
         self.links.ready().filter(|(_, link)| link.chosen()).map(|(_, link)| link.peer)
     }
 
-    /// The tip of an author's lane, below which all but the holes is held or pruned, and its id; 0
-    /// if there is none, and zeros where the tip itself is missing.
+    /// An author's tip and its id: see [`LaneView::tip`]. 0 and zeros if there is no lane; the id
+    /// is zeros if the tip's own slot is missing.
     pub fn tip(&self, author: &PublicKey) -> (u64, BatchId) {
         let lane = self.network.index_of(author).and_then(|author| self.lanes.get(author));
         let tip = lane.map(|lane| (lane.tip(), lane.tip_id().unwrap_or(Digest::ZERO)));
@@ -316,7 +319,7 @@ impl Node {
         self.lanes.iter().map(view).collect()
     }
 
-    /// The node at this moment.
+    /// The state of the node at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let peer = |peer: PublicKey| PeerView {
             peer,

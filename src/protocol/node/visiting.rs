@@ -1,6 +1,6 @@
-//! Visits: a random member is linked to for one comparison of lanes, the way out when every link is
-//! a liar. A visit is a link that we dialled and have not chosen, and each ends, so that links stay
-//! few: who dialled a link ends it.
+//! Visits: links to random members for one comparison of lanes each, the way out when every other
+//! link is a liar. A visit is a link that this node dialled but has not chosen. Every visit ends,
+//! so that links stay few; the node that dialled a link ends it.
 
 use std::time::Duration;
 
@@ -11,43 +11,43 @@ use crate::protocol::links::{Link, Purpose};
 use crate::protocol::{CloseWhy, LinkId, Output};
 use crate::wire::limits::VISITS_AT_ONCE;
 
-/// A visit that no other follows ends after this.
+/// A visit that no other visit follows ends after this.
 const LONGEST: Duration = Duration::from_secs(10);
-/// The same while visits are hurried: a liar that does not answer holds one of few places.
+/// The same while visits are hurried: a liar that does not answer takes one of few places.
 const HURRIED: Duration = Duration::from_secs(2);
-/// The same where it leaves open what it is asked for and did so before, so that it would count as
-/// silent: no answer takes longer.
+/// The same for a peer that left requests unanswered before and would count as silent if it did so
+/// again. No answer takes longer.
 const LAST_WORD: Duration = LONGEST_ANSWER;
-/// Hurried visits last this long at the least: what an answer brought up is asked for meanwhile.
+/// Shortest hurried visit: time to ask for what the comparison turned up.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// Between two hurried visits: twenty handshakes a second are under 1 % of a core.
+/// Pause between two hurried visits: 20 handshakes per second are under 1 % of a core.
 const BETWEEN: Duration = Duration::from_millis(50);
 
 impl Node {
-    /// Whether more members must be heard than visits one by one reach in time.
+    /// Whether more members must be heard than regular visits reach in time.
     pub(super) fn hurries_visits(&self) -> bool {
         self.hurry_visits
     }
 
-    /// Hurries visits, or no longer, as more voices are wanted or not.
+    /// Starts or stops hurrying visits, depending on whether more members must be heard.
     pub(super) fn pace_visits(&mut self) {
         let wanted = self.wants_voices();
-        // It is wanted and not wanted in turns, while one that was asked has not answered.
+        // While an asked member has not answered, `wanted` flips back and forth.
         if wanted && !self.hurry_visits && self.recovery.has_voice(self.now) {
             self.next_visit = self.now;
         }
         self.hurry_visits = wanted;
     }
 
-    /// The links that we dialled and have not chosen, oldest first.
+    /// The links that this node dialled but has not chosen, oldest first.
     pub(super) fn visits(&self) -> Vec<LinkId> {
         let visits = self.links.iter().filter(|(_, link)| link.dialled && !link.chosen());
         visits.map(|(id, _)| id).collect()
     }
 
-    /// Links to a random member that is not linked, to compare lanes. The link stays until the next
-    /// visit, so that it may bring news as well. When in a hurry, several at once, each until it is
-    /// of no more use, and nobody twice before everybody was visited.
+    /// Dials a random member without a link, to compare lanes. The link stays until the next visit,
+    /// so that it may bring news as well. Hurried visits run several at a time, each until it is of
+    /// no more use, and visit no member twice before every other was visited.
     pub(super) fn visit_someone(&mut self) {
         self.end_visits();
         let hurry = self.hurries_visits();
@@ -65,7 +65,7 @@ impl Node {
             return;
         }
         if hurry && !self.recovery.has_voice(self.now) {
-            // What hurries us may be a liar's doing, for ever: hurried visits have a budget.
+            // A liar could keep us hurrying for ever, so hurried visits have a budget.
             self.next_visit = self.now.after(self.config.visit_every);
             return;
         }
@@ -91,8 +91,9 @@ impl Node {
         }
     }
 
-    /// A visit has begun: those before it are over, unless we hurry, or they were asked for what is
-    /// missing: while one is asked there is no hurry, and others that were dialled come up.
+    /// Ends the visits before a new one that is ready. Not while visits are hurried, and not those
+    /// that were asked for missing slots: while such a request is open, visits do not count as
+    /// hurried although others that were dialled come up.
     pub(super) fn end_visits_before(&mut self, link: LinkId) {
         if self.hurries_visits() {
             return;
@@ -105,21 +106,21 @@ impl Node {
         }
     }
 
-    /// Whether a visit was asked for what is missing and may answer yet.
+    /// Whether a visit was asked for missing slots and may still answer.
     fn is_awaited(&self, visit: LinkId) -> bool {
         self.links.get(visit).is_some_and(|held| {
             !held.wants.is_empty() && self.now.since(held.since) < self.patience_of(held)
         })
     }
 
-    /// How long a visit may last in which something is left open.
+    /// How long a visit with an open request may last.
     fn patience_of(&self, visit: &Link) -> Duration {
         let awaited = visit.wants.values().map(|want| want.author);
         if self.recovery.left_open(visit.number, awaited) { LAST_WORD } else { HURRIED }
     }
 
-    /// Ends visits beyond those that may be: the oldest, and before them those that were asked for
-    /// nothing, but never the newest, which has just begun.
+    /// Ends visits beyond the limit: first those without an open request, then the oldest; never
+    /// the newest, which has just begun.
     pub(super) fn limit_visits(&mut self) {
         let mut visits = self.visits();
         let beyond = visits.len().saturating_sub(VISITS_AT_ONCE);

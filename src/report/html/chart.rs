@@ -1,17 +1,17 @@
-//! Axes, lines, bars and bands as SVG. Colours come from the page's classes.
+//! Axes, lines, bars and bands as SVG. Colours are set by the classes of the page's style sheet.
 
 use std::fmt::Write as _;
 
 use super::text::{count, cut, figure, percent, time};
 
-/// What an axis counts.
+/// The unit of an axis, which determines its labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Anything.
+    /// A plain number.
     Count,
-    /// Shares from 0 to 1.
+    /// A share from 0 to 1, shown in percent.
     Share,
-    /// Microseconds.
+    /// A time in microseconds.
     Time,
 }
 
@@ -33,7 +33,7 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
-/// A plot in the making.
+/// A plot under construction.
 pub struct Chart {
     x: (f64, f64),
     y: (f64, f64),
@@ -43,14 +43,14 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// With these ranges; empty ones are widened.
+    /// Creates a chart with these ranges of x and y; an empty range is widened by 1.
     pub fn new(x: (f64, f64), y: (f64, f64)) -> Self {
         let wide = |(from, to): (f64, f64)| (from, if to > from { to } else { from + 1.0 });
         let (x, y) = (wide(x), wide(y));
         Self { x, y, logarithmic: false, body: String::new(), marks: String::new() }
     }
 
-    /// The same with a logarithmic axis of x; its range is above 0.
+    /// Makes the x axis logarithmic; without effect unless its range is above 0.
     pub fn logarithmic(mut self) -> Self {
         self.logarithmic = self.x.0 > 0.0;
         self
@@ -71,7 +71,7 @@ impl Chart {
         HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM)
     }
 
-    /// Grid and labels: `steps` labels at whole numbers if given, else at round ones.
+    /// Draws the grid and the labels. With `whole`, the x axis has labels at whole numbers only.
     pub fn axes(&mut self, (x, x_name): (Unit, &str), (y, y_name): (Unit, &str), whole: bool) {
         let floor = HEIGHT - BOTTOM;
         for value in ticks(self.y, 5, y == Unit::Count) {
@@ -112,7 +112,7 @@ impl Chart {
         );
     }
 
-    /// A line through points in the order of x; `class` colours it.
+    /// Draws a line through points in the order of x; `class` sets its colour.
     pub fn line(&mut self, points: &[(f64, f64)], class: &str) {
         let mut path = String::new();
         for (place, (x, y)) in points.iter().enumerate() {
@@ -122,7 +122,7 @@ impl Chart {
         let _ = write!(self.marks, "<path class=\"line {class}\" d=\"{path}\"/>");
     }
 
-    /// Points with a hint each.
+    /// Draws points, each with a tooltip.
     pub fn dots(&mut self, points: &[(f64, f64)], class: &str, hint: impl Fn(f64, f64) -> String) {
         for (x, y) in points {
             let _ = write!(
@@ -136,7 +136,7 @@ impl Chart {
         }
     }
 
-    /// A bar around `x`, from `from` to `to` in units of x.
+    /// Draws a bar of height `y` from `from` to `to` on the x axis.
     pub fn bar(&mut self, (from, to): (f64, f64), y: f64, class: &str, hint: &str) {
         let (left, right, top) = (self.at_x(from), self.at_x(to), self.at_y(y));
         let _ = write!(
@@ -149,7 +149,7 @@ impl Chart {
         );
     }
 
-    /// A shaded stretch of x.
+    /// Shades a range of x.
     pub fn band(&mut self, (from, to): (f64, f64), class: &str, hint: &str) {
         let (left, right) = (self.at_x(from), self.at_x(to));
         let _ = write!(
@@ -162,7 +162,7 @@ impl Chart {
         );
     }
 
-    /// The SVG, with what it shows in words.
+    /// Returns the SVG; `what` describes it for screen readers.
     pub fn svg(self, what: &str) -> String {
         format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\">\
@@ -174,7 +174,7 @@ impl Chart {
     }
 }
 
-/// Round values in a range, about so many; whole ones if asked for.
+/// About `about` round values in a range; whole numbers only if `whole`.
 fn ticks((from, to): (f64, f64), about: u32, whole: bool) -> Vec<f64> {
     let rough = (to - from) / f64::from(about.max(1));
     let magnitude = 10f64.powf(rough.log10().floor());
@@ -191,21 +191,21 @@ fn ticks((from, to): (f64, f64), about: u32, whole: bool) -> Vec<f64> {
         .collect()
 }
 
-/// 1, 3, 10, 30, … in a range above 0; 1, 2, 5, 10, … in a narrow one.
+/// Powers of ten in a range above 0; in a narrow range also 2 and 5 times those.
 fn decades((from, to): (f64, f64)) -> Vec<f64> {
     let parts: &[f64] = if to / from > 300.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
     let decades = (-3..13).flat_map(|power| parts.iter().map(move |p| p * 10f64.powi(power)));
     decades.filter(|value| *value >= from * 0.999 && *value <= to * 1.001).collect()
 }
 
-/// A colour and its name for each series.
+/// A legend with the class and the name of each series.
 pub fn legend(series: &[(&str, &str)]) -> String {
     let one =
         |(class, name): &(&str, &str)| format!("<span><i class=\"key {class}\"></i>{name}</span>");
     format!("<p class=\"legend\">{}</p>", series.iter().map(one).collect::<String>())
 }
 
-/// Bars from left to right, one line each: label, value, class.
+/// Horizontal bars, one per line: label, value, class.
 pub fn rows(rows: &[(String, u64, &str)]) -> String {
     let most = rows.iter().map(|(_, value, _)| *value).max().unwrap_or(1).max(1);
     let mut out = String::from("<div class=\"rows\">");

@@ -1,5 +1,5 @@
-//! The mesh as a picture: a circle of nodes and the links that they chose; of a large mesh how many
-//! links its nodes have.
+//! The mesh as a picture: a circle of nodes with the links that they chose; for a large mesh, a
+//! histogram of links per node.
 
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
@@ -8,19 +8,19 @@ use super::super::{NodeRecord, Recording};
 use super::chart::{Chart, Unit, legend};
 use super::text::cut;
 
-/// Nodes that are drawn one by one.
+/// Maximum number of nodes drawn one by one.
 const MOST_NODES: usize = 200;
-/// Nodes that have room for their name.
+/// Maximum number of nodes with room for their names.
 const MOST_NAMES: usize = 64;
-/// Links that are drawn.
+/// Maximum number of links drawn.
 const MOST_LINKS: usize = 4000;
-/// Links of a node that have a bar of their own.
+/// Maximum number of links per node with a bar of its own.
 const MOST_DEGREE: usize = 60;
 
 const MIDDLE: (f64, f64) = (320.0, 230.0);
 const RADIUS: f64 = 190.0;
 
-/// The mesh.
+/// The picture of the mesh; `None` if no node had chosen a link.
 pub fn mesh(run: &Recording) -> Option<String> {
     if run.links.is_empty() {
         return None;
@@ -48,7 +48,8 @@ fn circle(run: &Recording) -> String {
         }
         inbound[to] += 1;
         let ((x1, y1), (x2, y2)) = (place(from, of, RADIUS), place(to, of, RADIUS));
-        // Bent to the middle, so that links of neighbours do not hide behind the circle.
+        // Bent towards the centre, so that links between adjacent nodes do not coincide with the
+        // circle.
         let (cx, cy) = ((x1 + x2 + MIDDLE.0) / 3.0, (y1 + y2 + MIDDLE.1) / 3.0);
         let lies = !run.nodes[from].honest() || !run.nodes[to].honest();
         let class = if lies { "edge liar" } else { "edge" };

@@ -1,5 +1,5 @@
-//! `report.html`: one file that needs no other, no network and no script. Plots are inline SVG; the
-//! page follows the reader's choice of light or dark, and prints.
+//! `report.html`: one self-contained file that needs no network and no script. Plots are inline
+//! SVG; the page follows the reader's choice of light or dark mode, and can be printed.
 
 mod chart;
 mod graph;

@@ -1,4 +1,4 @@
-//! The page: headline, figures, plots, tables.
+//! The page: headline, numbers, plots, tables.
 
 use super::super::headline::{sentence, word};
 use super::super::tally::Tally;
@@ -9,7 +9,7 @@ use crate::scenario::Verdict;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The whole page, at most some hundred kilobytes whatever the run's size.
+/// Returns the whole page, at most a few hundred kilobytes whatever the size of the run.
 pub fn html(run: &Recording, report: &Report) -> String {
     let tally = Tally::of(run);
     let name = safe(&report.name);
@@ -28,7 +28,7 @@ pub fn html(run: &Recording, report: &Report) -> String {
     out + &footer(report) + "</main>\n</body>\n</html>\n"
 }
 
-/// The sections as cards: wide ones across the page, the others in two columns of like height.
+/// The sections as cards: wide ones across the page, the others in two columns of similar height.
 fn cards(sections: Vec<Section>) -> String {
     let (mut out, mut columns) = (String::new(), [(0, String::new()), (0, String::new())]);
     let flush = |columns: &mut [(usize, String); 2]| {
@@ -53,7 +53,7 @@ fn cards(sections: Vec<Section>) -> String {
     out + &flush(&mut columns)
 }
 
-/// About how high it will be, in pixels.
+/// Estimated height of a section in pixels.
 fn height(body: &str) -> usize {
     let shown = body.split("<details").next().unwrap_or(body);
     let many = |part: &str| shown.matches(part).count();
@@ -61,7 +61,7 @@ fn height(body: &str) -> usize {
     80 + many("<svg") * picture + many("<tr>") * 33 + many("class=\"label\"") * 28 + many("<p") * 26
 }
 
-/// Title, what stands small beside it, whether it takes the whole width, body.
+/// Title, small text beside it, whether it takes the full width, body.
 type Section = (&'static str, String, bool, String);
 
 fn sections(run: &Recording, report: &Report, tally: &Tally) -> Vec<Section> {
@@ -117,7 +117,7 @@ fn header(report: &Report) -> String {
     let digest = report.digest.as_deref().map_or_else(String::new, |digest| {
         format!(" · digest <span class=\"mono\">{}</span>", cut(digest, 16))
     });
-    // Where nothing was promised a pass is no success.
+    // Beyond the bound nothing is promised, so a pass is not shown as a success.
     let badge = match report.verdict {
         Verdict::Pass if !report.within_bound => "beyond",
         verdict => verdict.name(),

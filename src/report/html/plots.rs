@@ -5,14 +5,14 @@ use super::super::{Hops, Recording, Report};
 use super::chart::{Chart, Unit, legend};
 use super::text::{count, percent, time};
 
-/// Points of a curve.
+/// Number of points per curve.
 const STEPS: usize = 240;
-/// Hop counts that are shown one by one; the rest is one bar.
+/// Maximum hop count with a bar of its own; higher ones share one bar.
 const MOST_HOPS: u64 = 24;
-/// Faults and violations that are marked.
+/// Maximum number of faults and violations that are marked.
 const MOST_MARKS: usize = 200;
 
-/// Published and delivered over time, faults as bands, violations as lines.
+/// Published and delivered messages over time; faults as bands, violations as lines.
 pub fn over_time(run: &Recording, tally: &Tally) -> Option<String> {
     let posts = run.posts.iter().filter(|post| post.taken.is_some()).map(|post| post.at);
     let faults = run.faults.iter().map(|fault| fault.until.unwrap_or(fault.at));
@@ -55,13 +55,13 @@ fn cumulated(times: impl Iterator<Item = u64>, end: u64, all: u64) -> Vec<(f64, 
     points
 }
 
-/// The share of deliveries by the time they took.
+/// The share of deliveries within a given time.
 pub fn latency(tally: &Tally) -> Option<String> {
     let sorted = &tally.latencies;
     let (least, most) = (*sorted.first()? as f64, (*sorted.last()?).max(1) as f64);
     let median = sorted[sorted.len() / 2] as f64;
     let wide = most > 20.0 * median && median > 0.0;
-    // An author has its own message at once: that says nothing of the mesh.
+    // An author delivers its own message at once, which says nothing about the mesh.
     let from = if wide { least.max(median / 100.0).max(1.0) } else { 0.0 };
     let mut chart = Chart::new((from, most * 1.02), (0.0, 1.02));
     if wide {
@@ -81,7 +81,7 @@ pub fn latency(tally: &Tally) -> Option<String> {
     Some(chart.svg("Cumulative distribution of latency"))
 }
 
-/// Relayed deliveries by hops: claimed, true, and as push alone would have it.
+/// Relayed deliveries by hops: claimed, true, and as the model of push alone predicts.
 pub fn hops(report: &Report) -> Option<String> {
     let delivery = &report.delivery;
     let claimed = delivery.hops.as_ref()?;
@@ -132,7 +132,7 @@ pub fn hops(report: &Report) -> Option<String> {
     Some(chart.svg("Deliveries by hops") + &legend(&series))
 }
 
-/// The share of nodes that a batch has reached after so many hops, beside theory.
+/// The share of nodes that a batch has reached after a number of hops, beside the model.
 pub fn reached(report: &Report) -> Option<String> {
     let (delivery, nodes) = (&report.delivery, report.nodes.max(1) as f64);
     let theory = delivery.theory.as_ref()?;
@@ -141,7 +141,7 @@ pub fn reached(report: &Report) -> Option<String> {
     let last = measured.max.clamp(1, MOST_HOPS);
     let mut chart = Chart::new((0.0, last as f64 + 0.2), (0.0, 1.04));
     chart.axes((Unit::Count, "links crossed, at most"), (Unit::Share, "share of nodes"), true);
-    // The author has it after none.
+    // The author has it after 0 hops.
     let (mut sum, mut points) = (0u64, vec![(0.0, 1.0 / nodes)]);
     for hop in 1..=last {
         sum += measured.histogram.get(&hop).copied().unwrap_or(0);
@@ -163,7 +163,7 @@ pub fn reached(report: &Report) -> Option<String> {
     Some(chart.svg("Share of nodes reached by hops") + &legend)
 }
 
-/// Faults on a time line, one row each.
+/// Faults on a timeline, one row each.
 pub fn faults(run: &Recording) -> Option<String> {
     const ROW: usize = 26;
     const MOST: usize = 24;

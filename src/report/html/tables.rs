@@ -1,4 +1,4 @@
-//! The parts of the page that are lists and tables.
+//! The lists and tables of the page.
 
 use std::fmt::Write as _;
 
@@ -9,12 +9,12 @@ use super::chart::rows;
 use super::text::{count, cut, figure, safe, time};
 use crate::protocol::CountsAs;
 
-/// Bars of one list.
+/// Maximum number of bars per list.
 const MOST_BARS: usize = 20;
-/// Rows of one table.
+/// Maximum number of rows per table.
 const MOST_ROWS: usize = 100;
 
-/// Rejections by reason.
+/// Rejections by reason; those that prove a lie come first.
 pub fn by_reason(report: &Report) -> String {
     let all = &report.rejections;
     let (lies, others): (Vec<_>, Vec<_>) =
@@ -36,7 +36,7 @@ pub fn by_reason(report: &Report) -> String {
     out
 }
 
-/// Rejections by the neighbour that sent what was refused.
+/// Rejections by the neighbour that sent the refused frame.
 pub fn by_liar(run: &Recording) -> String {
     let mut counts = vec![0u64; run.nodes.len()];
     let mut own = 0u64;
@@ -70,7 +70,7 @@ fn bars(all: impl Iterator<Item = (String, u64, &'static str)>) -> String {
     rows(&all)
 }
 
-/// Attacks: attempted, reached honest nodes, accepted; each liar's below.
+/// Attacks: attempted, reached honest nodes, accepted; in total, then per liar.
 pub fn attacks(report: &Report) -> String {
     if report.malicious.is_empty() {
         return "<p class=\"none\">Every node is honest.</p>".into();
@@ -111,7 +111,7 @@ fn more(length: usize) -> String {
     }
 }
 
-/// Limits of the scenario, met or not.
+/// The scenario's limits, met or missed; `None` if it sets none.
 pub fn expectations(report: &Report) -> Option<String> {
     if report.expectations.is_empty() {
         return None;
@@ -130,7 +130,7 @@ pub fn expectations(report: &Report) -> Option<String> {
     Some(out + "</table></div>")
 }
 
-/// Invariants that broke.
+/// Invariants that did not hold; `None` if all held.
 pub fn violations(report: &Report) -> Option<String> {
     if report.violations.is_empty() {
         return None;
@@ -188,7 +188,7 @@ pub fn limits(report: &Report) -> String {
     out + "<p>Not modelled in this world:</p><ul>" + &items + "</ul>"
 }
 
-/// What really happened, without what never did.
+/// Counts that are not zero; `None` if all are.
 pub fn counted(report: &Report) -> Option<String> {
     let happened: Vec<_> = report.counted.iter().filter(|(_, n)| **n > 0).collect();
     if happened.is_empty() {
@@ -208,7 +208,7 @@ pub fn counted(report: &Report) -> Option<String> {
     Some(format!("<div class=\"counts\">{lines}</div>{never}"))
 }
 
-/// What it cost.
+/// Time, memory and events that the run cost.
 pub fn resources(resources: &Resources) -> String {
     let r = resources;
     let seconds = |value: Option<f64>| value.map(|s| time(s * 1e6));

@@ -1,14 +1,13 @@
-//! Figures and foreign text for a page.
+//! Numbers and untrusted text for a page.
 
 use super::super::escape;
 
-/// Foreign text, at most so many characters: no markup, and nothing that looks like an address of
-/// another host.
+/// Untrusted text, cut to `most` characters, without markup and without URLs of other hosts.
 pub fn cut(text: &str, most: usize) -> String {
     escape::short(text, most).replace("://", ":&#47;&#47;")
 }
 
-/// Foreign text that is short by nature.
+/// Untrusted text that is short by nature.
 pub fn safe(text: &str) -> String {
     cut(text, 400)
 }
@@ -26,7 +25,7 @@ pub fn count(value: u64) -> String {
     out
 }
 
-/// Microseconds in a unit that fits.
+/// A time in microseconds, in a unit that fits.
 pub fn time(micros: f64) -> String {
     match micros.abs() {
         0.0 => "0".into(),
@@ -37,7 +36,7 @@ pub fn time(micros: f64) -> String {
     }
 }
 
-/// Three digits or so.
+/// A number with about three digits.
 pub fn figure(value: f64) -> String {
     let digits = match value.abs() {
         v if v >= 100.0 || v.fract() == 0.0 => 0,
@@ -49,7 +48,7 @@ pub fn figure(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
-/// A share, never rounded up to all.
+/// A share in percent, never rounded up to 100 %.
 pub fn percent(share: f64) -> String {
     if share >= 1.0 { "100 %".into() } else { format!("{:.2} %", (share * 1e4).floor() / 100.0) }
 }

@@ -1,4 +1,4 @@
-//! The way of one message through the mesh, as a tree over time.
+//! The path of one message through the mesh, as a tree over time.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,21 +6,21 @@ use std::fmt::Write as _;
 use super::super::{Had, Trace};
 use super::text::{cut, safe, time};
 
-/// Nodes of a tree that is drawn in full; of a larger one only the slowest way.
+/// Maximum number of nodes of a tree drawn in full; of a larger one only the slowest path is drawn.
 const MOST_NODES: usize = 200;
-/// Trees that are shown at once; larger ones are folded.
+/// Maximum number of rows of a tree that is shown unfolded.
 const MOST_OPEN: usize = 40;
 const ROW: f64 = 19.0;
 const LEFT: f64 = 14.0;
 const WIDTH: f64 = 500.0;
 
-/// A node of the tree: who, the row of its parent, its own row.
+/// A row of the tree: a node, and the row of its parent.
 struct Row<'a> {
     had: &'a Had,
     parent: Option<usize>,
 }
 
-/// The story as a picture; `None` if nobody had it.
+/// The trace as a picture; `None` if no node had the message.
 pub fn tree(story: &Trace) -> Option<String> {
     let full = story.delivered.len() <= MOST_NODES;
     let rows = if full { all(story) } else { slowest(story) };
@@ -71,7 +71,7 @@ fn rest(story: &Trace) -> String {
     out
 }
 
-/// Everybody, parents before children, each subtree together.
+/// All nodes, parents before children, each subtree in adjacent rows.
 fn all(story: &Trace) -> Vec<Row<'_>> {
     let had = &story.delivered;
     let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
@@ -103,7 +103,7 @@ fn all(story: &Trace) -> Vec<Row<'_>> {
     rows
 }
 
-/// The way to the honest node that had it last.
+/// The path to the honest node that had it last.
 fn slowest(story: &Trace) -> Vec<Row<'_>> {
     let by_key: BTreeMap<&str, &Had> =
         story.delivered.iter().rev().map(|had| (&*had.key, had)).collect();
@@ -170,7 +170,7 @@ fn draw(story: &Trace, rows: &[Row<'_>], start: u64, end: u64) -> String {
         )
 }
 
-/// When, and after how many hops.
+/// The time since the start, and the hops.
 fn note(had: &Had, start: u64) -> String {
     let after = time(had.at.saturating_sub(start) as f64);
     match had.true_hops.filter(|hops| *hops != u32::from(had.hops)) {

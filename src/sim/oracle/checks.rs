@@ -1,4 +1,4 @@
-//! Signature checks: which signatures are known to be good, and who asked how often. R3.
+//! Signature checks: which signatures are known to be valid, and how often nodes ask. Checks R3.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,16 @@ use crate::wire::limits::MAX_TIPS;
 use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, IDLE_WORK_BURST, IDLE_WORK_PER_S};
 use crate::wire::{Batch, SignedSlot};
 
-/// Checks of known statements that a link may cause a second: each tip of every answer to a
-/// comparison, and each copy of a batch.
+/// Checks of known statements per second that a link may cause: one for each tip in an answer to a
+/// comparison, and one for each copy of a batch.
 const REPEATS_PER_S: u64 = COMPARES_PER_S * MAX_TIPS as u64 + IDLE_WORK_PER_S;
-/// The same at once, after a pause.
+/// The same as a burst after a pause.
 const REPEAT_BURST: u64 = COMPARE_BURST * MAX_TIPS as u64 + IDLE_WORK_BURST;
-/// Forgeries that are remembered; a flood of more is forgotten at once, which only excuses.
+/// Forgeries that are remembered. Beyond that all are forgotten at once, which can only excuse
+/// nodes.
 const FORGERIES: usize = 1 << 16;
 
-/// A signature and what it is over: author's number, slot, and digest of the rest.
+/// A signature and its statement: the author's number, the slot, and the digest of the rest.
 type Name = (Signature, u32, u64, Digest);
 
 #[derive(Debug, Default)]
@@ -28,12 +29,13 @@ struct Statement {
     asked: NodeSet,
 }
 
-/// All statements that were signed or checked.
+/// All statements that were signed or checked in the run.
 #[derive(Debug)]
 pub(super) struct Checks {
     statements: BTreeMap<Name, Statement>,
     forgeries: usize,
-    /// By node: repeats that count still, times a million, and when that was.
+    /// By node: a leaky bucket of repeated checks, as its level times a million and the last
+    /// update.
     repeats: Vec<(u64, Time)>,
 }
 
@@ -52,7 +54,7 @@ fn name_of(
 }
 
 impl Checks {
-    /// Nothing is known yet; of so many nodes.
+    /// Nothing is known yet, in a run of this many nodes.
     pub fn new(nodes: usize) -> Self {
         Self {
             statements: BTreeMap::new(),
@@ -68,8 +70,9 @@ impl Checks {
         self.statements.entry(name).or_default().good = Some(true);
     }
 
-    /// What a check found. One of an honest node's own signatures that is not good is its signer's
-    /// fault, and everybody would blame whoever relays it.
+    /// Records the verdict of a check. Returns whether it agrees with the earlier ones: if an
+    /// honest node's own signature were found invalid, every node would blame the peer that relays
+    /// it.
     pub fn checked(
         &mut self,
         keys: &Keys,
@@ -93,13 +96,13 @@ impl Checks {
         agreed
     }
 
-    /// Whether a slot's signature was found good in this run, or made by an honest node.
+    /// Whether a slot's signature was found valid in this run, or was made by an honest node.
     pub fn is_good(&self, author: u32, seq: u64, rest: Digest, signature: &Signature) -> bool {
         let held = self.statements.get(&(*signature, author, seq, rest));
         held.is_some_and(|statement| statement.good == Some(true))
     }
 
-    /// A node with so many links asks for a check.
+    /// A node with this many links asks for a check.
     pub fn asked(
         &mut self,
         (now, node, links): (Time, usize, u64),
@@ -126,7 +129,7 @@ impl Checks {
         }
     }
 
-    /// A node forgets what it had checked, as it starts again.
+    /// A node starts again and has forgotten which statements it had checked.
     pub fn restarted(&mut self, node: usize) {
         if let Some((level, _)) = self.repeats.get_mut(node) {
             *level = 0;

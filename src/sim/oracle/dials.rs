@@ -1,4 +1,4 @@
-//! Links that a node dialled and keeps: those that it chose, and visits that end. R8.
+//! Links that a node dialled and keeps: those it chose, and visits, which end. Checks R8.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,46 +7,45 @@ use super::facts::Facts;
 use super::set::NodeSet;
 use crate::protocol::{LinkId, Time};
 
-/// Visits of a node at once.
+/// Most visits of a node at once.
 const VISITS: usize = 4;
-/// A visit is over after 10 s, and looked at every second; as long again for a node that had more
-/// to do.
+/// A visit ends after 10 s and is checked every second; twice that, for a node that was busy.
 const RECENT: Duration = Duration::from_secs(20);
 
-/// The ends of links that honest nodes dialled and have not closed.
+/// The ends of links that honest nodes dialled and that are still open.
 #[derive(Debug)]
 pub(super) struct Dials {
-    /// Whose, and since when.
+    /// Node that dialled, and when the link came up.
     ends: BTreeMap<LinkId, (u32, Time)>,
-    /// Links that a node chooses.
+    /// Number of links that a node chooses.
     chosen: usize,
 }
 
 impl Dials {
-    /// Of nodes that choose so many links each.
+    /// No links yet, among nodes that choose `chosen` links each.
     pub fn new(chosen: usize) -> Self {
         Self { ends: BTreeMap::new(), chosen }
     }
 
-    /// Nodes choose so many.
+    /// Sets the number of links that a node chooses.
     pub fn choosing(&mut self, chosen: usize) {
         self.chosen = chosen;
     }
 
-    /// A node hears that a link is up that it dialled.
+    /// A node is told that a link it dialled is up.
     pub fn up(&mut self, end: LinkId, node: usize, now: Time) {
         if let Ok(node) = u32::try_from(node) {
             self.ends.insert(end, (node, now));
         }
     }
 
-    /// The node has closed it, or it broke.
+    /// The node closed the link, or the link broke.
     pub fn gone(&mut self, end: LinkId) {
         self.ends.remove(&end);
     }
 
-    /// R8 of the nodes that are up: beside what it chose, and one that is being exchanged, a node
-    /// keeps few links that it dialled, and none of those for long.
+    /// Checks R8 for the nodes that are up: besides the chosen links and one that is being
+    /// replaced, a node keeps few links that it dialled, and none of them for long.
     pub fn checkpoint(&self, now: Time, up: &NodeSet, facts: &mut Facts) {
         let mut counts: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
         for (node, since) in self.ends.values() {

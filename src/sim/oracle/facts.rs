@@ -1,33 +1,34 @@
-//! What was found: violations, a bounded number of them, and counted facts.
+//! Findings of the oracle: a bounded number of violations, and counters.
 
 use std::collections::BTreeMap;
 
 use crate::protocol::Time;
 use crate::report::Violation;
 
-/// Violations that are kept in words; the others are counted.
+/// Most violations kept in words; further ones are only counted.
 const KEPT: usize = 100;
-/// Of one invariant, so that a flood of one does not hide the others.
+/// The same for one invariant, so that many violations of one do not hide the others.
 const KEPT_EACH: u64 = 20;
 
-/// Something that is counted.
+/// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
-    /// Batches that honest nodes delivered, deliveries undone by a crash included.
+    /// Batches that honest nodes delivered, including deliveries that a crash undid.
     Delivered,
     /// Batches that honest nodes signed.
     Signed,
     /// Deliveries undone by a crash that lost their unsynced write.
     LostUnsynced,
-    /// Slots that an author signed anew whose disk had lost them, and that nobody had shown it.
+    /// Slots whose author lost its first batch, was not shown it again, and signed another.
     SignedAnew,
-    /// Slots and nodes that lack them, where nobody has the payload any more.
+    /// Pairs of a slot and a node that lacks it, where no node can give the slot or the node has no
+    /// room for it.
     Skipped,
-    /// Bytes of batches that honest nodes sent each other.
+    /// Bytes of pushes and replies that honest nodes sent each other.
     BatchBytesSent,
-    /// Bytes of the batches that honest nodes delivered.
+    /// Bytes of the batches that honest nodes delivered, counted as pushes.
     BatchBytesDelivered,
-    /// Such slots that were delivered again afterwards.
+    /// Deliveries repeated after a crash, a bad row or a lost disk undid the first one.
     RedeliveredAfterCrash,
     /// Rejections that blame their link.
     RejectedFatal,
@@ -41,9 +42,9 @@ pub(super) enum Fact {
     Bans,
     /// Signature checks that honest nodes asked for.
     Checks,
-    /// Those of a statement that the same node had checked before.
+    /// Signature checks of a statement that the same node had asked for before.
     ChecksRepeated,
-    /// Those that found a forgery.
+    /// Signature checks that found a forgery.
     ForgeriesChecked,
     /// Frames that honest nodes sent.
     FramesSent,
@@ -51,17 +52,17 @@ pub(super) enum Fact {
     BytesServed,
     /// Batches that honest nodes read from disk for their peers.
     Reads,
-    /// Bytes of bodies among them.
+    /// Bytes of the bodies of those batches.
     BytesRead,
     /// Crashes of honest nodes.
     Crashes,
     /// Restarts of honest nodes.
     Restarts,
-    /// Checkpoints at which the honest nodes were not one connected graph.
+    /// Checkpoints at which the honest nodes did not form one connected graph.
     CheckpointsApart,
-    /// Checkpoints at which too few honest members could vouch for what another had missed.
+    /// Returned nodes, counted once per checkpoint, for which too few honest members could vouch.
     CheckpointsUnvouched,
-    /// Violations beyond those that are kept in words.
+    /// Violations beyond the number kept in words.
     ViolationsUnkept,
 }
 
@@ -102,19 +103,19 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Counts one.
+    /// Adds one to a counter.
     pub fn count(&mut self, fact: Fact) {
         self.add(fact, 1);
     }
 
-    /// Counts some.
+    /// Adds `some` to a counter.
     pub fn add(&mut self, fact: Fact, some: u64) {
         let held = &mut self.counted[fact as usize];
         *held = held.saturating_add(some);
     }
 
-    /// An invariant did not hold. Those of liveness say that something happens in time: the `L`s,
-    /// and `O1`.
+    /// Records a violation. The invariants of liveness, which require something to happen in time,
+    /// are the `L`s and `O1`.
     pub fn broken(
         &mut self,
         invariant: &'static str,
@@ -136,17 +137,17 @@ impl Facts {
         });
     }
 
-    /// Those that are kept in words.
+    /// The violations kept in words, in the order in which they were seen.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// How many of something were counted.
+    /// The value of a counter.
     pub fn of(&self, fact: Fact) -> u64 {
         self.counted[fact as usize]
     }
 
-    /// Every counter by name, and `broken.INVARIANT` for each that broke.
+    /// All counters by name, and `broken.INVARIANT` for each invariant that was violated.
     pub fn counted(&self) -> BTreeMap<String, u64> {
         let facts =
             NAMES.iter().map(|(fact, name)| ((*name).to_owned(), self.counted[*fact as usize]));

@@ -1,5 +1,5 @@
-//! Frames that honest nodes send: each decodes, is within its limits, and carries only what
-//! verifies. I4.
+//! Frames that honest nodes send: each must decode, keep within its limits, and carry only what
+//! verifies. Checks I4.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use super::checks::Checks;
 use super::keys::Keys;
 use crate::wire::{Batch, Class, Frame, Kind};
 
-/// Bytes of frames that are recognised without decoding them again.
+/// Total size of frames cached as good, so that they are not decoded again, in bytes.
 const RECOGNISED: usize = 16 << 20;
-/// Where a batch begins in a push and in a reply.
+/// Offset of the batch in a push and in a reply.
 const PUSH_BATCH: usize = 3;
 const REPLY_BATCH: usize = 7;
-/// Where its signature lies in a batch.
+/// Range of the signature within a batch.
 const SIGNATURE: std::ops::Range<usize> = 152..216;
 
-/// Frames that were judged and are good.
+/// Frames that were judged and found good.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// The very last one: a push goes to several links in a row.
+    /// The last frame judged: a push is sent on several links in a row.
     last: Option<Arc<[u8]>>,
-    /// Frames with a batch that verified, by signature, and where the batch begins.
+    /// Frames with a verified batch by signature, and the offset of the batch.
     batches: BTreeMap<[u8; 64], (Arc<[u8]>, usize)>,
     bytes: usize,
 }
 
 impl Frames {
-    /// What is wrong with a frame that a node sends, if anything.
+    /// Returns what is wrong with a frame that a node sends, if anything.
     pub fn judge(
         &mut self,
         (kind, class): (Kind, Class),

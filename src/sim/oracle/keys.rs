@@ -1,9 +1,9 @@
-//! Who is who: the world's node numbers of keys, and who is honest.
+//! The keys of the network: their node numbers, and which nodes are honest.
 
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::Network;
 
-/// Keys by number: nodes first, as the world numbers them, then authors that run no node.
+/// Keys by number: first the nodes by node number, then authors that run no node.
 #[derive(Debug)]
 pub(super) struct Keys {
     /// The network's id.
@@ -14,7 +14,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Of a network whose nodes have these keys.
+    /// The keys of `network`, whose nodes have the keys `nodes`.
     pub fn new(network: &Network, honest: Vec<bool>, nodes: Vec<PublicKey>) -> Self {
         let mut sorted: Vec<(PublicKey, u32)> = nodes.iter().copied().zip(0..).collect();
         sorted.sort_unstable();
@@ -29,33 +29,33 @@ impl Keys {
         Self { network: network.id(), sorted, keys, honest }
     }
 
-    /// The number of a key of the network.
+    /// The number of a key; `None` if the key is not in the network file.
     pub fn number(&self, key: &PublicKey) -> Option<u32> {
         let place = self.sorted.binary_search_by_key(key, |(key, _)| *key).ok()?;
         Some(self.sorted[place].1)
     }
 
-    /// Whether that node's key is this one.
+    /// Whether `key` is that node's key.
     pub fn is(&self, node: usize, key: &PublicKey) -> bool {
         self.keys.get(node) == Some(key)
     }
 
-    /// The key of a number.
+    /// The key with that number.
     pub fn key(&self, number: u32) -> Option<&PublicKey> {
         self.keys.get(number as usize)
     }
 
-    /// Nodes, honest or not.
+    /// The number of nodes, honest or not.
     pub fn nodes(&self) -> usize {
         self.honest.len()
     }
 
-    /// Whether that number is an honest node's.
+    /// Whether the number is that of an honest node.
     pub fn is_honest(&self, number: u32) -> bool {
         self.honest.get(number as usize).copied().unwrap_or(false)
     }
 
-    /// Whether nobody lies.
+    /// Whether the run has no liars.
     pub fn all_honest(&self) -> bool {
         self.honest.iter().all(|honest| *honest)
     }

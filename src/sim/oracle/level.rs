@@ -1,5 +1,5 @@
-//! Nodes that come back: each is level with the others soon, once more than `f` honest members can
-//! vouch for what it missed. L7.
+//! Nodes that come back: each must catch up soon, once more than `f` honest members can vouch for
+//! what it missed. Checks L7.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,45 +10,46 @@ use super::set::NodeSet;
 use super::slots::{Holds, Slots};
 use crate::protocol::Time;
 
-/// A node is level within a fifth of the time that it was away, and this.
+/// A node must be level within a fifth of the time that it was away, plus this.
 const CONSTANT: Duration = Duration::from_secs(5);
 const SHARE: u32 = 5;
 
 #[derive(Debug)]
 struct Return {
     node: usize,
-    /// When its time began: it came back, and enough others were level.
+    /// Start of the bound: the time when it was back and enough other nodes were level.
     from: Time,
     /// When it came back.
     back: Time,
-    /// Slots that were delivered elsewhere after this are not asked about: they were before.
+    /// Slots first delivered elsewhere before this are not checked: an earlier check covered them.
     after: Time,
-    /// Nor are those after this.
+    /// Slots first delivered elsewhere after this are not checked either.
     until: Time,
     bound: Duration,
     away: Duration,
-    /// Whether it was looked at once.
+    /// Whether this is the second check, for slots delivered while the node caught up.
     news: bool,
 }
 
-/// Who came back, and is to be looked at.
+/// The nodes that came back and are yet to be checked.
 #[derive(Debug, Default)]
 pub(super) struct Level {
     slack: Duration,
-    /// So many honest members must be level to vouch for what another missed, and hold it still, or
-    /// it comes at the pace of its author's quota; 0 where that is not looked at.
+    /// Number of honest members that must be level and still hold a slot that a node missed. With
+    /// fewer, the slot may arrive at the pace of its author's quota only. 0 in networks that are
+    /// too large to check this.
     vouching: usize,
     died: BTreeMap<usize, Time>,
     returns: Vec<Return>,
 }
 
 impl Level {
-    /// Bounds hold while so many honest members beside the one that came back are level.
+    /// Bounds apply while this many honest members, besides the node that came back, are level.
     pub fn vouched_by(vouching: usize) -> Self {
         Self { vouching, ..Self::default() }
     }
 
-    /// In networks that are slow it may take so much longer.
+    /// Sets the extra time that is allowed in slow networks.
     pub fn allow(&mut self, slack: Duration) {
         self.slack = slack;
     }
@@ -59,14 +60,14 @@ impl Level {
         self.returns.retain(|one| one.node != node);
     }
 
-    /// It runs again.
+    /// A node runs again after it died.
     pub fn restarted(&mut self, now: Time, node: usize) {
         if let Some(died) = self.died.remove(&node) {
             self.back(now, node, now.since(died));
         }
     }
 
-    /// A node can be reached again, after so long.
+    /// A node can be reached again after the time `away`.
     pub fn back(&mut self, now: Time, node: usize, away: Duration) {
         let bound = away / SHARE + CONSTANT + self.slack;
         self.returns.retain(|one| one.node != node);
@@ -75,13 +76,13 @@ impl Level {
         self.returns.push(one);
     }
 
-    /// A fault strikes: nobody is in time for anything.
+    /// A fault begins or ends: all pending checks are dropped.
     pub fn unsettled(&mut self) {
         self.returns.clear();
     }
 
-    /// Looks at those whose time has come: at what they missed, and once more at what was news
-    /// while they caught up.
+    /// Checks the nodes whose bound has passed: first for slots that they missed, then once more
+    /// for slots delivered while they caught up.
     pub fn checkpoint(
         &mut self,
         now: Time,
@@ -104,7 +105,8 @@ impl Level {
         let due = |one: &mut Return| one.from.after(one.bound) <= now;
         let due: Vec<Return> = self.returns.extract_if(.., due).collect();
         for one in due.into_iter().filter(|one| up.contains(one.node)) {
-            // Where all but a few have pruned a slot, it comes once one of those few is met.
+            // A slot that all but a few nodes have pruned arrives only once one of those few is a
+            // peer.
             let of = (keys, holds, self.vouching);
             let lacks = slots.lacks(one.node, (one.after, one.until), up, of);
             if let Some((author, seq, others)) = lacks {

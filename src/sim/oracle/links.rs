@@ -1,4 +1,5 @@
-//! Links: who is linked to whom, in one connected graph, and what is served on them. O1, O2, R4.
+//! Links between nodes: whether they form one connected graph, and how much is served on them.
+//! Checks O1, O2 and R4.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use super::set::{Forest, NodeSet};
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 
-/// The honest nodes are one connected graph again after at most this long: the longest wait of a
-/// dial that failed (15 s), and a few visits.
+/// The honest nodes must form one connected graph again within this time: the longest wait after a
+/// failed dial (15 s) and a few visits.
 pub(super) const CONNECTED_WITHIN: Duration = Duration::from_secs(20);
-/// Bytes of a reply beside the body that it is charged for.
+/// Bytes of a reply without the body; only the body is charged.
 const REPLY_OVERHEAD: usize = 2 + 4 + 1 + 152 + 64 + 4;
 
 #[derive(Debug)]
@@ -29,9 +30,10 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Links {
     ends: BTreeMap<LinkId, End>,
-    /// Links of each node.
+    /// Number of links of each node.
     count: Vec<u32>,
-    /// Bytes served, by node and peer, that count still, times a million; and when that was.
+    /// Leaky bucket of bytes served, by node and peer: its level times a million, and when it was
+    /// last updated.
     served: BTreeMap<(u32, u32), (u64, Time)>,
     unsettled_until: Time,
     apart_since: Option<Time>,
@@ -39,7 +41,7 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Of so many nodes, none linked.
+    /// No links yet, among this many nodes.
     pub fn new(nodes: usize) -> Self {
         Self {
             ends: BTreeMap::new(),
@@ -62,7 +64,7 @@ impl Links {
         }
     }
 
-    /// It went down there.
+    /// A link went down at this end.
     pub fn down(&mut self, end: LinkId) {
         if let Some(gone) = self.ends.remove(&end)
             && let Some(count) = self.count.get_mut(gone.node as usize)
@@ -71,44 +73,45 @@ impl Links {
         }
     }
 
-    /// An end by name.
+    /// An end, by its link id.
     pub fn end(&self, end: LinkId) -> Option<&End> {
         self.ends.get(&end)
     }
 
-    /// Says which end dialled.
+    /// Records whether the owner of the end dialled.
     pub fn dialled(&mut self, end: LinkId, dialled: bool) {
         if let Some(end) = self.ends.get_mut(&end) {
             end.dialled = dialled;
         }
     }
 
-    /// A hello came to that end.
+    /// A hello arrived at this end.
     pub fn greeted(&mut self, end: LinkId) {
         if let Some(end) = self.ends.get_mut(&end) {
             end.greeted = true;
         }
     }
 
-    /// The node has closed it.
+    /// The owner of the end has closed the link.
     pub fn closed(&mut self, end: LinkId) {
         if let Some(end) = self.ends.get_mut(&end) {
             end.closed = true;
         }
     }
 
-    /// Links of a node.
+    /// The number of links of a node.
     pub fn of(&self, node: usize) -> u64 {
         self.count.get(node).copied().unwrap_or(0).into()
     }
 
-    /// Links may be missing until then: a fault, a partition.
+    /// A fault or a partition may keep links down until `until`.
     pub fn unsettled(&mut self, until: Time) {
         self.unsettled_until = self.unsettled_until.max(until);
     }
 
-    /// A node sends a reply. A node counts what it serves by peer: a new link is no new allowance.
-    /// It looks before and charges after, so that what is read at once may be over.
+    /// A node sends a reply. Nodes account for what they serve by peer, so a new link brings no new
+    /// allowance. They check the bucket before and charge it after a reply, so concurrent reads may
+    /// exceed it.
     pub fn serves(&mut self, now: Time, end: LinkId, bytes: usize, facts: &mut Facts) {
         facts.add(Fact::BytesServed, bytes as u64);
         let Some(held) = self.ends.get(&end) else { return };
@@ -120,8 +123,8 @@ impl Links {
             .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))
             .saturating_add(body.saturating_mul(1_000_000));
         *then = now;
-        // One body from memory beside those that are being read; and a unit more, as the node's
-        // bucket rounds nanoseconds.
+        // One body from memory beside those being read, and one unit more because the node's bucket
+        // rounds nanoseconds.
         let most = SERVE_BYTE_BURST + ((MAX_READS_PER_PEER + 1) * MAX_BODY) as u64 + 1;
         if *level > most * 1_000_000 {
             facts.broken("R4", now, Some(node as usize), || {
@@ -130,7 +133,7 @@ impl Links {
         }
     }
 
-    /// A node that starts again has forgotten what it served.
+    /// A node starts again and has forgotten what it served.
     pub fn restarted(&mut self, node: usize) {
         let Ok(node) = u32::try_from(node) else { return };
         let of: Vec<_> = self.served.range((node, 0)..=(node, u32::MAX)).map(|(k, _)| *k).collect();
@@ -139,8 +142,8 @@ impl Links {
         }
     }
 
-    /// O1 among the honest nodes that are up: in one connected graph of links whose hellos passed
-    /// both ways, and if not, not for long.
+    /// Checks O1 among the honest nodes that are up: links with hellos in both directions connect
+    /// them all, except for short times.
     pub fn checkpoint(&mut self, now: Time, up: &NodeSet, keys: &Keys, facts: &mut Facts) {
         let mut forest = Forest::new(keys.nodes());
         let ready = |end: &&End| end.greeted && !end.closed;

@@ -1,11 +1,11 @@
-//! The oracle: watches the honest nodes of a simulated run and says where an invariant broke.
+//! The oracle: watches the honest nodes of a simulated run and reports violated invariants.
 //!
-//! It sees what goes into nodes and what comes out, links, crashes and verdicts of checks, and
-//! remembers all of it; it never asks a node what it believes, but for how full its collections
-//! are. `docs/INVARIANTS.md` lists what is asserted, and the mutation that trips each.
+//! It sees the inputs and outputs of nodes, links, crashes and verdicts of checks, and remembers
+//! them. It never asks a node about its state, except for the sizes of its collections.
+//! `docs/INVARIANTS.md` lists the invariants, and the mutation that violates each.
 //!
-//! Its own cost matters: a run has tens of millions of events. What was judged once (a frame that
-//! goes to eight links, a batch that ten thousand nodes deliver) is recognised by comparing bytes.
+//! The oracle must be cheap, as a run has tens of millions of events. What was judged once (a frame
+//! sent on eight links, a batch delivered at ten thousand nodes) is recognised by comparing bytes.
 
 mod checks;
 mod dials;

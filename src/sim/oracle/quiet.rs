@@ -1,4 +1,5 @@
-//! Quiet: once all is everywhere, traffic stops but for what keeps links and lanes level. L5.
+//! Quiet: once everything is delivered, only the traffic that keeps links up and compares lanes is
+//! allowed. Checks L5.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,51 +10,50 @@ use crate::crypto::PublicKey;
 use crate::protocol::Time;
 use crate::wire::Kind;
 
-/// What is under way when everything is delivered has passed after this: late answers, and
-/// announcements that waited for credit.
+/// Time after the last delivery for late answers, and for announcements that waited for credit.
 const QUIET_AFTER: Duration = Duration::from_secs(2);
-/// A slot that was signed anew has two batches, and both go round. Until then traffic may go on,
-/// for this much longer: as the second one may have been held by a node that came back last.
+/// A slot that was signed anew has two batches, and both are spread to all nodes. Traffic may go on
+/// for this much longer until they are, as the second one may be at a node that came back last.
 const SECONDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Whether nothing is new, and who may still ask for what nobody has any more.
+/// Whether nothing new happens, and which nodes may still ask for slots that no node can give.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     from: Option<Time>,
-    /// Slots in holes, by node and lane. Nobody has them: a node asks everybody for each once, and
-    /// later whoever it could not ask.
-    /// With the tip of the lane: what is missing above it is in none of them.
+    /// Number of slots in holes by node and lane, with the tip of the lane; slots missing above the
+    /// tip are not in holes. No node has these slots: a node asks every peer for each of them once,
+    /// and later the peers that it could not ask at first.
     holes: BTreeMap<(usize, PublicKey), (u64, u64)>,
-    /// Requests of such nodes since it is quiet.
+    /// Number of requests of each node since the quiet began.
     probes: BTreeMap<usize, u64>,
 }
 
 impl Quiet {
-    /// Nothing is new from now on.
+    /// From now on nothing new happens.
     pub fn begins(&mut self, now: Time) {
         self.from = Some(now.after(QUIET_AFTER));
         self.probes.clear();
     }
 
-    /// Something is new.
+    /// Something new may happen, until [`Quiet::begins`] is called again.
     pub fn ends(&mut self) {
         self.from = None;
     }
 
-    /// Something is delivered: that is news for a while.
+    /// A delivery allows traffic for a while.
     pub fn disturb(&mut self, now: Time) {
         self.from = self.from.map(|from| from.max(now.after(QUIET_AFTER)));
     }
 
-    /// A node wrote down how many slots are missing in the holes of a lane, and its tip.
+    /// A node wrote the number of slots in the holes of a lane, and the lane's tip.
     pub fn holes(&mut self, node: usize, author: PublicKey, (slots, tip): (u64, u64)) {
         self.holes.insert((node, author), (slots, tip));
     }
 
-    /// Whether a node may send that frame, to a node if it is known which, in a mesh of so many. It
-    /// may ask each other one once for what it lacks: in holes, and below what it has above its
-    /// tip. And if somebody who has one of a slot's two batches lacks the other, for a while for
-    /// all.
+    /// Whether a node may send that frame to the node `to`, if known, in a mesh of `nodes`. A node
+    /// may ask each other node once for every slot that it lacks: in holes, and between its tip and
+    /// the highest slot that it delivered. While a node lacks one of a slot's two batches, all
+    /// nodes may send anything for a limited time.
     pub fn allows(
         &mut self,
         now: Time,

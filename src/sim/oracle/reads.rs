@@ -1,4 +1,4 @@
-//! Reads: what peers make a node read from its disk. R7.
+//! Reads from disk that peers cause a node to make. Checks R7.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,22 +10,22 @@ use crate::protocol::{LinkId, Time, Token};
 use crate::wire::limits::{MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 use crate::wire::{Frame, Want};
 
-/// A want that came, and whether the node has begun to read for it.
+/// An open want, and whether the node has begun a read for it.
 #[derive(Debug)]
 struct Open {
     want: Want,
     reading: bool,
 }
 
-/// What came on one link. It counts until the node itself hears that the link is gone: what waits
-/// in its inbox comes before that.
+/// Open wants of one link. They count until the node itself is told that the link is gone, as
+/// frames in its inbox are handled before that.
 #[derive(Debug)]
 struct Asked {
     peer: u32,
     wants: Vec<Open>,
 }
 
-/// A batch that is read: for whom, as it seems until the answer tells, and of which slot.
+/// A read: its slot, and the peer it is attributed to until the answer shows for whom it was.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     peer: u32,
@@ -34,29 +34,30 @@ struct Reading {
     bytes: usize,
 }
 
-/// Wants that are open, reads under way, and what was read for whom.
+/// Open wants, reads under way, and how much was read for each peer.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     /// By node and its end of the link.
     open: BTreeMap<(usize, LinkId), Asked>,
     under_way: BTreeMap<(usize, Token), Reading>,
-    /// By node: what came from its disk last, and is not answered yet. The next answer about that
-    /// slot tells for whom it was read.
+    /// By node: the last batch read and not yet answered. The next answer about its slot shows for
+    /// which peer it was read.
     came: BTreeMap<usize, Reading>,
-    /// Bytes read, by node and peer, that count still, times a million; and when that was.
+    /// Leaky bucket of bytes read, by node and peer: its level times a million, and when it was
+    /// last updated.
     read: BTreeMap<(usize, u32), (u64, Time)>,
 }
 
-/// All ends of a node's links.
+/// The range of all ends of a node's links.
 fn links_of(node: usize) -> RangeInclusive<(usize, LinkId)> {
     (node, LinkId(0))..=(node, LinkId(u64::MAX))
 }
 
 impl Reads {
-    /// A request came to that end.
+    /// A request arrived at this end.
     pub fn asked(&mut self, node: usize, end: LinkId, frame: &[u8], links: &Links) {
         if let Ok(Frame::Request(request)) = Frame::decode(frame) {
-            // It may be gone for the world already.
+            // The end may already be gone in the simulator.
             let peer = links.end(end).map_or(u32::MAX, |held| held.peer);
             let open = |want: &Want| Open { want: *want, reading: false };
             let asked = self.open.entry((node, end)).or_insert(Asked { peer, wants: Vec::new() });
@@ -64,7 +65,7 @@ impl Reads {
         }
     }
 
-    /// A reply, or a missing, is sent there; its ticket comes first.
+    /// A reply or a missing frame is sent from this end; both start with the ticket.
     pub fn answered(
         &mut self,
         (now, node, end): (Time, usize, LinkId),
@@ -87,14 +88,14 @@ impl Reads {
         }
     }
 
-    /// The node hears that a link is gone, or closes it.
+    /// The node is told that a link is gone, or closes it.
     pub fn down(&mut self, node: usize, end: LinkId) {
         let Some(asked) = self.open.remove(&(node, end)) else { return };
         asked.wants.iter().for_each(|gone| self.release(node, gone));
     }
 
-    /// A want is over. Several may have asked for its slot: what was read for it may have been put
-    /// down to another of them.
+    /// A want is closed. If several links asked for its slot, the read made for it may have been
+    /// attributed to another one of them.
     fn release(&mut self, node: usize, gone: &Open) {
         if gone.reading {
             return;
@@ -107,8 +108,8 @@ impl Reads {
         }
     }
 
-    /// A node begins to read a batch: each want is read for at most once. Of several that ask for
-    /// the same, it is read for the one that had the least so far.
+    /// A node begins to read a batch. Each want may cause at most one read. If several peers want
+    /// the slot, the read is attributed to the one with the lowest bucket level.
     pub fn begins(
         &mut self,
         (now, node, token): (Time, usize, Token),
@@ -134,17 +135,17 @@ impl Reads {
         self.under_way.insert((node, token), reading);
     }
 
-    /// It was read: so many bytes of a body.
+    /// A read is done; `bytes` is the length of the body.
     pub fn read(&mut self, now: Time, node: usize, token: Token, bytes: usize, facts: &mut Facts) {
         facts.add(Fact::BytesRead, bytes as u64);
         let Some(read) = self.under_way.remove(&(node, token)) else { return };
-        // What was not answered had nobody left to answer.
+        // A read that is still unanswered had no peer left to answer.
         if let Some(before) = self.came.insert(node, Reading { bytes, ..read }) {
             self.charge(now, node, before, facts);
         }
     }
 
-    /// A batch was read for a peer.
+    /// Charges a read to the peer it was made for.
     fn charge(&mut self, now: Time, node: usize, read: Reading, facts: &mut Facts) {
         let (level, then) = self.read.entry((node, read.peer)).or_default();
         let micros = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
@@ -160,7 +161,7 @@ impl Reads {
         }
     }
 
-    /// A node that starts again reads nothing, and has forgotten what it read.
+    /// A node starts again: it reads nothing and has forgotten what it read.
     pub fn restarted(&mut self, node: usize) {
         self.open.retain(|(of, _), _| *of != node);
         self.under_way.retain(|(of, _), _| *of != node);

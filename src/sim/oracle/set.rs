@@ -1,4 +1,4 @@
-//! Sets of nodes, a bit each, and their parts that are connected.
+//! Sets of nodes, with one bit per node, and connected components.
 
 /// A set of node numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub struct NodeSet {
 }
 
 impl NodeSet {
-    /// Puts one in; `false` if it was there.
+    /// Adds a node; returns `false` if it was there already.
     pub fn insert(&mut self, node: usize) -> bool {
         let (word, bit) = (node / 64, 1 << (node % 64));
         if self.words.len() <= word {
@@ -18,7 +18,7 @@ impl NodeSet {
         fresh
     }
 
-    /// Takes one out; `false` if it was not there.
+    /// Removes a node; returns `false` if it was not there.
     pub fn remove(&mut self, node: usize) -> bool {
         let there = self.contains(node);
         if there {
@@ -27,17 +27,17 @@ impl NodeSet {
         there
     }
 
-    /// Whether it is in.
+    /// Whether the node is in the set.
     pub fn contains(&self, node: usize) -> bool {
         self.words.get(node / 64).is_some_and(|word| word & (1 << (node % 64)) != 0)
     }
 
-    /// Whether any is in both.
+    /// Whether the sets have a node in common.
     pub fn meets(&self, other: &Self) -> bool {
         self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
     }
 
-    /// Those in this set and not in `other`, ascending.
+    /// Nodes in this set but not in `other`, ascending.
     pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
         self.words.iter().enumerate().flat_map(|(at, word)| {
             let rest = word & !other.words.get(at).copied().unwrap_or(0);
@@ -63,12 +63,12 @@ pub(super) struct Forest {
 }
 
 impl Forest {
-    /// So many nodes, each alone.
+    /// A forest of `nodes` components with one node each.
     pub fn new(nodes: usize) -> Self {
         Self { parent: (0..nodes).collect() }
     }
 
-    /// The one that stands for the node's part.
+    /// The representative of the node's component.
     pub fn root(&mut self, node: usize) -> usize {
         let mut at = node;
         while self.parent[at] != at {
@@ -78,7 +78,7 @@ impl Forest {
         at
     }
 
-    /// Joins two parts.
+    /// Joins the components of two nodes.
     pub fn join(&mut self, a: usize, b: usize) {
         let (a, b) = (self.root(a), self.root(b));
         self.parent[a.max(b)] = a.min(b);

@@ -1,4 +1,4 @@
-//! What a node that lost rows was shown of its own signatures since it was started. I6.
+//! Which of its own signatures a node that lost rows was shown since its start. Used for I6.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use super::set::NodeSet;
 use crate::protocol::Time;
 use crate::wire::{Batch, Frame, Kind};
 
-/// A node that was shown a signature has checked it after this.
+/// A node has checked a signature at most this long after it was shown it.
 const CHECKED_WITHIN: Duration = Duration::from_millis(100);
 
-/// Own signatures that nodes were shown.
+/// Own signatures that nodes were shown by peers.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    /// Nodes that lost rows that were safe: nobody else can forget what it signed.
+    /// Nodes that lost safe rows: no other node can forget what it signed.
     forgetful: NodeSet,
-    /// By node: slots, each higher than the one before, and when.
+    /// By node: own slots that it was shown, ascending, with the time of each.
     seen: BTreeMap<usize, Vec<(u64, Time)>>,
 }
 
 impl Shown {
-    /// A node lost rows.
+    /// A node lost safe rows.
     pub fn forgets(&mut self, node: usize) {
         self.forgetful.insert(node);
     }
 
-    /// It starts again, and with it what it must remember.
+    /// A node starts again and has forgotten what it was shown.
     pub fn restarted(&mut self, node: usize) {
         self.seen.remove(&node);
     }
@@ -62,8 +62,8 @@ impl Shown {
         }
     }
 
-    /// Whether it was shown a signature of its own for that slot or a higher one, and has had the
-    /// time to check it.
+    /// Whether the node was shown a signature of its own for `slot` or a higher one long enough ago
+    /// to have checked it.
     pub fn knows(&self, now: Time, node: usize, slot: u64) -> bool {
         let seen = self.seen.get(&node).into_iter().flatten();
         seen.into_iter().any(|(shown, at)| *shown >= slot && at.after(CHECKED_WITHIN) <= now)

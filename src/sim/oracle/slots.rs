@@ -1,4 +1,5 @@
-//! Slots: who signed what in them, and who delivered it. I1, I2, I6, C1, L1, L2.
+//! Slots: which batches were signed in each, and which nodes delivered them. Checks I1, I2, I6, C1,
+//! L1 and L2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,70 +14,72 @@ use crate::protocol::{Record, StoredBatch, Time, Verified};
 use crate::wire::limits::{AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, RESTART_BATCHES, WINDOW};
 use crate::wire::{Batch, BatchId};
 
-/// A slot of an author that lies, or of one that is no node, is everywhere this long after its
-/// first delivery: a window of slots at the rate that an author's quota grants, and as much again;
-/// and as long as all that was delivered of the author takes under its quota, as it may have shown
-/// each node other slots. An honest author's are once the liveness phase is over.
+/// A slot of a lying author, or of an author without a node, must be everywhere this long after its
+/// first delivery: twice the time that the author's quota takes for a window of slots.
+/// [`Slots::patience`] adds the time that the quota takes for everything delivered of the author,
+/// which may have shown different slots to different nodes. Slots of honest authors are due at the
+/// end of the liveness phase.
 const EVERYWHERE_WITHIN: Duration = Duration::from_secs(2 * WINDOW.div_ceil(AUTHOR_BATCHES_PER_S));
-/// Bytes of batches that are recognised without hashing them again.
+/// Total size of the batches whose ids are cached, so that they are not hashed again, in bytes.
 const RECOGNISED: usize = 16 << 20;
 
 #[derive(Debug, Default)]
 struct Slot {
     author: u32,
     seq: u64,
-    /// Ids that its author, an honest node, signed; but for those that a crash lost before they
+    /// Ids that its author, an honest node, signed, without those that a crash lost before they
     /// were safe.
     signed: Vec<BatchId>,
-    /// The one that it holds, and must not contradict.
+    /// The signed id that the author holds and must not contradict.
     own: Option<BatchId>,
-    /// Bytes of the body that was delivered first.
+    /// Length of the body that was delivered first.
     bytes: u64,
-    /// Batches that it counts for in its author's quota.
+    /// Number of batches that the slot counts for in its author's quota.
     counts: u64,
     /// The id that was delivered first.
     first: Option<BatchId>,
-    /// When.
+    /// Time of the first delivery.
     since: Time,
-    /// Whether another one was delivered elsewhere.
+    /// Whether a batch with another id was delivered at some node.
     conflict: bool,
-    /// Whether its honest author told its client that it is published.
+    /// Whether its author, if honest, told a client that it is published.
     published: bool,
     delivered: NodeSet,
-    /// Who wrote another batch of it down after that, where there are two.
+    /// Nodes that wrote the slot again after delivering it, in a slot with two batches.
     second: NodeSet,
 }
 
-/// What a node's disk has of an author's slot.
+/// What a node's disk holds of an author's slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Held {
-    /// Its first batch can be read.
+    /// The first batch of the slot can be read.
     Readable,
-    /// Nothing, and nothing would be kept: newer slots have taken its room.
+    /// Nothing, and the slot would not be kept: newer slots have taken the room.
     Passed,
-    /// Nothing, and there is room.
+    /// Nothing, but there is room for the slot.
     Nothing,
 }
 
-/// What a node's disk has of an author's slot.
+/// Reports what a node's disk holds of an author's slot.
 pub(super) type Holds<'a> = &'a dyn Fn(usize, &PublicKey, u64) -> Held;
 
-/// All slots that anybody signed or delivered.
+/// All slots that a node signed or delivered.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     index: BTreeMap<(u32, u64), usize>,
     slots: Vec<Slot>,
-    /// Slot and node of deliveries that a crash undid.
+    /// Slot index and node of each delivery that a crash, a bad row or a lost disk undid.
     undone: BTreeSet<(usize, usize)>,
-    /// Nothing of a liar's slots is late that soon after links were missing.
+    /// Links may have been missing until this time; the slots of liars are due counted from here.
     unsettled: Time,
-    /// How much longer it may take in this network.
+    /// Extra time allowed in slow networks.
     slack: Duration,
     recognised: BTreeMap<Signature, (Arc<Verified<Batch>>, BatchId)>,
     bytes: usize,
 }
 
-/// Who lacks a slot: the first, how many others; and how many that can no longer have it.
+/// Nodes that lack a slot: the first one, the number of others, and the number that can no longer
+/// get it.
 #[derive(Default)]
 struct Lacking {
     first: Option<usize>,
@@ -85,7 +88,7 @@ struct Lacking {
 }
 
 impl Slot {
-    /// What its author signed is gone before it was safe.
+    /// Forgets an id that its author signed but lost before it was safe.
     fn forget_own(&mut self, id: &BatchId) {
         self.signed.retain(|signed| signed != id);
         self.own = self.own.filter(|own| own != id);
@@ -93,7 +96,7 @@ impl Slot {
 }
 
 impl Slots {
-    /// An author's slots that one node delivered; the last one in two batches, or not.
+    /// Slots of one author, delivered at one node. With `conflict`, the last one is in conflict.
     #[cfg(test)]
     pub fn of(author: u32, seqs: &[u64], node: usize, conflict: bool) -> Self {
         let mut slots = Self::default();
@@ -112,7 +115,7 @@ impl Slots {
         })
     }
 
-    /// The id of a batch by our own arithmetic; `None` if its body is not the one signed.
+    /// The id of a batch as computed here; `None` if its body is not the one that was signed.
     fn id_of(&mut self, batch: &Arc<Verified<Batch>>) -> Option<BatchId> {
         if let Some((known, id)) = self.recognised.get(&batch.signature)
             && (Arc::ptr_eq(known, batch) || known == batch)
@@ -129,9 +132,10 @@ impl Slots {
         Some(id)
     }
 
-    /// A node writes a batch of its own: it has signed it. Nothing leaves before that write is
-    /// safe, so that a slot whose batch a crash lost may be signed again. So may one whose row the
-    /// disk lost afterwards, unless the node was shown that it had signed it, or a later one.
+    /// A node writes a batch of its own, which means that it signed it. Nothing is sent before that
+    /// write is safe, so a slot whose batch was lost in a crash may be signed again. So may a slot
+    /// whose row the disk lost later, unless the node was shown that it had signed that slot or a
+    /// later one.
     pub fn signed(
         &mut self,
         now: Time,
@@ -162,14 +166,14 @@ impl Slots {
         slot.own = Some(id);
     }
 
-    /// An own batch could not be written, and never leaves.
+    /// A node's own batch could not be written, and is never sent.
     pub fn unwritten(&mut self, node: usize, stored: &StoredBatch) {
         let Ok(author) = u32::try_from(node) else { return };
         let slot = self.slot(author, stored.batch.header.seq);
         self.slots[slot].forget_own(&stored.id);
     }
 
-    /// A node told a client that a message of its own is published.
+    /// A node told a client that the message in its slot `seq` is published.
     pub fn published(&mut self, node: usize, seq: u64) {
         if let Ok(author) = u32::try_from(node) {
             let slot = self.slot(author, seq);
@@ -223,7 +227,7 @@ impl Slots {
         }
     }
 
-    /// A node writes a batch down. Gives whether it is news though the slot was delivered before.
+    /// A node writes a batch. Returns whether it is the second batch of a slot delivered before.
     pub fn written(&mut self, node: usize, stored: &StoredBatch, keys: &Keys) -> bool {
         let header = &stored.batch.header;
         let Some(number) = keys.number(&header.author) else { return false };
@@ -232,14 +236,14 @@ impl Slots {
         slot.conflict && slot.delivered.contains(node) && slot.second.insert(node)
     }
 
-    /// Whether somebody who delivered one of a slot's two batches has yet to get the other.
+    /// Whether a node that delivered one of a slot's two batches still lacks the other.
     pub fn awaits_second(&self) -> bool {
         let lacks = |slot: &&Slot| slot.delivered.without(&slot.second).next().is_some();
         self.slots.iter().filter(|slot| slot.conflict).any(|slot| lacks(&slot))
     }
 
-    /// Slots above the tips of a node's lanes that it never delivered though it delivered a later
-    /// one of the same author: at most a window for each.
+    /// Number of slots above the tips of a node's lanes that it never delivered although it
+    /// delivered a later slot of the same author; at most a window per lane.
     pub fn skipped_by(&self, node: usize, keys: &Keys, tip: impl Fn(&PublicKey) -> u64) -> u64 {
         let mut above: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for slot in self.slots.iter().filter(|slot| slot.delivered.contains(node)) {
@@ -253,7 +257,7 @@ impl Slots {
         above.values().map(skipped).fold(0, u64::saturating_add)
     }
 
-    /// A crash lost those writes: the deliveries that rested on them are undone.
+    /// A crash lost these writes: the deliveries that depended on them are undone.
     pub fn lost(&mut self, node: usize, lost: &[Record], keys: &Keys, facts: &mut Facts) {
         for record in lost {
             let Record::Batch(stored) = record else { continue };
@@ -265,7 +269,7 @@ impl Slots {
             if author as usize == node {
                 match stored.from {
                     None => self.slots[at].forget_own(&stored.id),
-                    // It had lost it before, and got it again from others.
+                    // The node had lost it before and got it back from a peer.
                     Some(_) => self.slots[at].own = None,
                 }
             }
@@ -276,7 +280,8 @@ impl Slots {
         }
     }
 
-    /// Rows that were safe were set aside: the same, but what was signed in them may have left.
+    /// Safe rows were set aside. As in [`Slots::lost`], except that a batch signed in them may have
+    /// been sent.
     pub fn damaged(&mut self, node: usize, rows: &[Record], keys: &Keys) {
         for record in rows {
             let Record::Batch(stored) = record else { continue };
@@ -294,11 +299,11 @@ impl Slots {
         }
     }
 
-    /// A node lost all rows.
+    /// A node lost its whole disk.
     pub fn wiped(&mut self, node: usize) {
         for (at, slot) in self.slots.iter_mut().enumerate() {
             if slot.author as usize == node {
-                // What was acknowledged was safe; who else has it, L2 asks.
+                // Acknowledged batches were safe; L2 checks that some other node has them.
                 (slot.own, slot.published) = (None, false);
             }
             if slot.delivered.remove(node) {
@@ -307,10 +312,10 @@ impl Slots {
         }
     }
 
-    /// Who of those that are up lacks a slot that another can still give. An author has what it
-    /// signed: a crash between the sync and its answer leaves it in its store, never to be
-    /// delivered there. What every honest node that is up has pruned, nobody can have, and no node
-    /// has room for what is older than all that it keeps: those are skipped.
+    /// Which nodes that are up lack a slot that another one can still give. The author has what it
+    /// signed: after a crash between the sync and its answer, the batch is in its store but is
+    /// never delivered there. Counted as skipped: a slot that every honest node that is up has
+    /// pruned, and a slot older than everything a node has room for.
     fn lacking(&self, slot: &Slot, up: &NodeSet, (keys, holds): (&Keys, Holds<'_>)) -> Lacking {
         let own = |node: &usize| *node == slot.author as usize && slot.own.is_some();
         let mut lacking = up.without(&slot.delivered).filter(|node| !own(node)).peekable();
@@ -325,7 +330,7 @@ impl Slots {
         Lacking { first, others, skipped: skipped.len() as u64 }
     }
 
-    /// Whether so many of those that are up can give a slot, but at least one.
+    /// Whether at least `by` nodes that are up can give a slot; `by` counts as at least 1.
     fn is_given(
         &self,
         slot: &Slot,
@@ -340,8 +345,9 @@ impl Slots {
         up.without(&nobody).filter(gives).take(by.max(1)).count() >= by.max(1)
     }
 
-    /// The first of the honest authors' slots, first delivered in that time, that a node lacks
-    /// while so many others can give it: author, slot, and how many more.
+    /// Slots of honest authors, first delivered in the given range of time, that a node lacks while
+    /// at least `by` others can give them. Returns author and number of the first, and how many
+    /// more there are.
     pub fn lacks(
         &self,
         node: usize,
@@ -362,15 +368,15 @@ impl Slots {
         Some((first.author, first.seq, lacking.count()))
     }
 
-    /// Whether every honest author's slot that one of those delivered is at all of them, as far as
-    /// it can be.
+    /// Whether every slot of an honest author that a node in `up` delivered is at all of them, as
+    /// far as they can still get it.
     pub fn is_level(&self, up: &NodeSet, (keys, holds): (&Keys, Holds<'_>)) -> bool {
         let of_honest = self.slots.iter().filter(|slot| keys.is_honest(slot.author));
         let mut held = of_honest.filter(|slot| slot.delivered.meets(up));
         held.all(|slot| self.lacking(slot, up, (keys, holds)).first.is_none())
     }
 
-    /// When the slots of each author that lies are due after their first delivery.
+    /// How long after its first delivery a slot of each lying author is due.
     fn patience(&self, keys: &Keys) -> BTreeMap<u32, Duration> {
         let mut all: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for slot in self.slots.iter().filter(|slot| !keys.is_honest(slot.author)) {
@@ -384,17 +390,17 @@ impl Slots {
         all.into_iter().map(|(author, all)| (author, takes(all))).collect()
     }
 
-    /// In networks that are slow it may take so much longer.
+    /// Sets the extra time that is allowed in slow networks.
     pub fn allow(&mut self, slack: Duration) {
         self.slack = slack;
     }
 
-    /// Links between honest nodes may have been missing until now.
+    /// Links between honest nodes may be missing until `until`.
     pub fn unsettled(&mut self, until: Time) {
         self.unsettled = self.unsettled.max(until);
     }
 
-    /// Whether a liar's slot from before that time is not everywhere yet, and not due either.
+    /// Whether a liar's slot first delivered by `before` is missing at some node but not due yet.
     pub fn awaits(
         &self,
         now: Time,
@@ -412,8 +418,8 @@ impl Slots {
         })
     }
 
-    /// The run is over: L1 and L2 for the honest nodes that are up. A slot that only its author, or
-    /// only nodes that are down, ever had is nobody's to deliver while those are down.
+    /// Ends the run: checks L1 and L2 for the honest nodes that are up. A slot that only its
+    /// author, or only nodes that are down, ever had is not expected while those nodes are down.
     pub fn end(&self, now: Time, up: &NodeSet, of: (&Keys, Holds<'_>), facts: &mut Facts) {
         let (keys, patience) = (of.0, self.patience(of.0));
         for slot in &self.slots {

@@ -1,4 +1,4 @@
-//! One step of a node: an input, and what came of it. I3, O2, R1, R2.
+//! One step of a node: an input and its outputs. Checks I3, O2, R1 and R2.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use super::keys::Keys;
 use super::links::Links;
 use crate::protocol::{Blame, CloseWhy, LinkId, Node, Output, Reason, Record, Rejection, Time};
 
-/// What a rejected frame may add to or move about: counters, bans, and the dials and heirs that
-/// follow when a link is closed, and what it leaves unanswered; hashes over what is held, which are
-/// made when they are needed.
+/// Collections that a rejected frame may grow: counters, bans, the dials that follow a closed link,
+/// shares of searches that pass to other peers, unanswered requests, and the hash tree, which is
+/// built on demand.
 const EXEMPT: [&str; 7] = [
     "standing.",
     "overlay.",
@@ -20,50 +20,50 @@ const EXEMPT: [&str; 7] = [
     "tree",
 ];
 
-/// What was handed in.
+/// The kind of input that was handed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Nothing of the network: a timer, a write, a command.
+    /// Not from the network: a timer, a write, a command.
     #[default]
     Other,
     /// A link came up.
     LinkUp(LinkId),
-    /// A frame came, or a length that no frame may have.
+    /// A frame arrived, or a length prefix that no frame may have.
     Frame(LinkId),
-    /// A check was answered.
+    /// A signature check was answered.
     Checked,
 }
 
 impl Cause {
-    /// Whether it is a peer's doing.
+    /// Whether a peer caused the input.
     pub fn is_network(self) -> bool {
         matches!(self, Self::Frame(_) | Self::Checked)
     }
 }
 
-/// What came of the input that is being handled.
+/// What has followed from the input being handled.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     cause: Cause,
     /// A rejection that blames its link.
     fatal: Option<Reason>,
-    /// One that blames nobody.
+    /// A rejection that blames nobody.
     soft: Option<Reason>,
-    /// What was done that a fatal rejection forbids.
+    /// The first action taken that a fatal rejection forbids.
     acted: Option<&'static str>,
-    /// Whether a batch was delivered or written, other than one that waited to be signed.
+    /// Whether a batch was delivered or written, other than the node's own.
     took: bool,
-    /// Whether one was signed.
+    /// Whether the node signed a batch.
     signed: bool,
-    /// Entries of each collection by node, in small networks: as they were left by the input that
-    /// was handled last, as long as that was the network's.
+    /// Number of entries in each collection by node, in small networks, after the last input
+    /// handled; kept only while that input came from the network.
     counted: BTreeMap<usize, Vec<usize>>,
-    /// Those of the node that handles an input now.
+    /// The same for the node that handles the current input, before the input.
     before: Vec<usize>,
 }
 
 impl Step {
-    /// An input is about to be handed in; `count` if collections are to be counted.
+    /// Call before an input is handed in. With `count`, collections are counted.
     pub fn begin(&mut self, cause: Cause, node: usize, of: &Node, count: bool) {
         let counted = std::mem::take(&mut self.counted);
         *self = Self { cause, counted, ..Self::default() };
@@ -80,12 +80,12 @@ impl Step {
         self.before = before;
     }
 
-    /// A node begins anew.
+    /// A node starts again.
     pub fn restarted(&mut self, node: usize) {
         self.counted.remove(&node);
     }
 
-    /// An output came.
+    /// The node emitted an output; `own` if it writes a batch that the node signed.
     pub fn output(&mut self, output: &Output, own: bool) {
         let act = match output {
             Output::Write { record: Record::Batch(_), .. } if own => {
@@ -117,7 +117,7 @@ impl Step {
 
     fn rejected(&mut self, row: &Rejection) {
         if !self.cause.is_network() || row.link.is_none() {
-            return; // a folded row of the second before, or a client's fault
+            return; // a folded row from the second before, or a client's fault
         }
         match row.reason.blame() {
             Blame::Link => self.fatal = Some(row.reason),
@@ -126,7 +126,7 @@ impl Step {
         }
     }
 
-    /// Whether closing that link breaks O2: an inbound link made the node close one to another
+    /// Whether closing that link breaks O2: an inbound link made the node close its link to another
     /// peer.
     pub fn displaces(&self, closed: LinkId, links: &Links) -> bool {
         let (Cause::LinkUp(by) | Cause::Frame(by)) = self.cause else { return false };
@@ -136,7 +136,7 @@ impl Step {
         }
     }
 
-    /// The input is dealt with.
+    /// Call once the input is handled and all outputs are drained.
     pub fn end(&mut self, now: Time, node: usize, of: &Node, facts: &mut Facts) {
         if let (Some(reason), Some(act)) = (self.fatal, self.acted) {
             let name = reason.name();
@@ -148,7 +148,7 @@ impl Step {
         }
         if self.before.is_empty() {
             self.cause = Cause::Other;
-            self.counted.remove(&node); // a client may have changed it, too
+            self.counted.remove(&node); // a client may have changed it too
             return;
         }
         let (mut places, mut worst, mut grown) = (self.before.iter_mut(), None, None);
@@ -173,7 +173,7 @@ impl Step {
     }
 }
 
-/// R1 of one node.
+/// Checks R1 for one node.
 pub(super) fn within_limits(now: Time, node: usize, of: &Node, facts: &mut Facts) {
     let mut worst = None;
     of.occupy(&mut |name, entries, limit| {
@@ -191,7 +191,8 @@ fn over(now: Time, node: usize, worst: Option<(&'static str, usize, usize)>, fac
     }
 }
 
-/// Counts a row of a rejection log, and the folded ones that it stands for; A5 aside.
+/// Counts a row of a rejection log, including the rejections folded into it. A5 is checked
+/// elsewhere.
 pub(super) fn count_row(row: &Rejection, facts: &mut Facts) {
     let fact = match row.reason.blame() {
         Blame::Link => Fact::RejectedFatal,
@@ -201,7 +202,7 @@ pub(super) fn count_row(row: &Rejection, facts: &mut Facts) {
     facts.add(fact, row.count);
 }
 
-/// A5: whether that record or output blames an honest node.
+/// A5: the honest node that an output blames, if any.
 pub(super) fn blames_honest(output: &Output, keys: &Keys, links: &Links) -> Option<u32> {
     let peer = match output {
         Output::Write { record: Record::Ban(ban), .. } => keys.number(&ban.peer),

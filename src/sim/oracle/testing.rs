@@ -1,5 +1,5 @@
-//! A tiny world for the oracle's own tests: nodes, raw peers, links, disks that sync late, and one
-//! broken thing at a time.
+//! A small world for the oracle's own tests: nodes, raw peers, links, disks that sync late, and one
+//! deliberate defect at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::wire::{Batch, Blob, Entry, Frame, Hello, Instance, Push};
 pub const MS: u64 = 1000;
 const LATENCY: u64 = 2 * MS;
 const SYNC: u64 = MS;
-/// Lazy writes are synced together, this late.
+/// Lazy writes are synced together after this delay.
 const GROUP: u64 = 50 * MS;
 
 pub fn identity(i: usize) -> Identity {
@@ -27,7 +27,7 @@ pub fn entry(text: &str) -> Entry {
     Entry { topic: "t".into(), payload: text.as_bytes().to_vec() }
 }
 
-/// What the oracle hears instead of an output; what the world carries out is the output itself.
+/// Maps an output to what the oracle hears instead; the world still carries out the output itself.
 pub type Bend = Box<dyn FnMut(Time, usize, &Output) -> Vec<Output>>;
 
 enum Event {
@@ -83,19 +83,19 @@ pub struct World {
     /// `None` for raw peers and nodes that are down.
     pub nodes: Vec<Option<Node>>,
     pub honest: Vec<bool>,
-    /// Pairs of nodes without links, until they are taken out.
+    /// Pairs of nodes that cannot be linked, until they are removed from the set.
     pub cut: BTreeSet<(usize, usize)>,
     /// Nodes that hear nothing but hellos, credit and pings.
     pub deaf: BTreeSet<usize>,
-    /// Whether links that nodes end by and by stay up, and nobody hears of it.
+    /// Whether the world ignores a node's closing of a link because of rotation.
     pub sticky: bool,
     /// No payload is left on any disk.
     pub pruned: bool,
-    /// What the oracle hears instead.
+    /// Rewrites the outputs that the oracle hears.
     pub bend: Option<Bend>,
-    /// What nodes are told instead of the truth about a signature.
+    /// A verdict that nodes receive instead of the true one.
     pub verdict: Option<Verdict>,
-    /// By link end: its owner and the node at the other end.
+    /// Owner of each link end, and the node at the other end.
     pub ends: BTreeMap<LinkId, (usize, usize)>,
     queue: BTreeMap<(u64, u64), Event>,
     disks: Vec<Disk>,
@@ -105,7 +105,7 @@ pub struct World {
 }
 
 impl World {
-    /// `n` peers, the last `raw` of which are the test itself; none has a link yet.
+    /// Creates `n` members without links. The last `raw` of them are peers played by the test.
     pub fn new(n: usize, raw: usize) -> Self {
         let members = (0..n).map(|i| Member {
             key: identity(i).public(),
@@ -155,7 +155,7 @@ impl World {
         self.drain(i);
     }
 
-    /// Kills a node, and its unsynced writes with it.
+    /// Kills a node; its unsynced writes are lost.
     pub fn crash(&mut self, i: usize) {
         self.nodes[i] = None;
         self.starts[i] += 1;
@@ -170,14 +170,14 @@ impl World {
         }
     }
 
-    /// What is on a node's disk in a slot of its own.
+    /// The row on a node's disk for a slot of its own.
     pub fn row(&self, i: usize, seq: u64) -> Option<StoredBatch> {
         let own = identity(i).public();
         let of = |row: &&StoredBatch| (row.batch.header.author, row.batch.header.seq) == (own, seq);
         self.disks[i].rows.iter().find(of).cloned()
     }
 
-    /// Loses rows that were synced, and tells nobody.
+    /// Loses rows that were synced, without telling the oracle.
     pub fn forget_rows(&mut self, i: usize) {
         self.disks[i].rows.clear();
     }
@@ -189,7 +189,7 @@ impl World {
         self.oracle.wiped(i);
     }
 
-    /// Flips a bit in the body of each row of a disk, which checks nothing.
+    /// Flips a bit in the body of each row of a disk. This disk does not verify rows.
     pub fn rot(&mut self, i: usize) {
         for row in &mut self.disks[i].rows {
             let mut batch: Batch = (**row.batch).clone();
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// A batch on a disk.
+    /// A batch from a node's disk.
     pub fn kept(&self, i: usize, author: usize, seq: u64) -> Batch {
         let is = |row: &&StoredBatch| {
             let header = &row.batch.header;
@@ -226,7 +226,7 @@ impl World {
         self.queue.insert((self.now + by, self.names), event);
     }
 
-    /// Links two peers, the first of which dials.
+    /// Links two peers; the first one dials.
     pub fn link(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
         self.names += 2;
         let (near, far) = (LinkId(self.names & !1), LinkId(self.names | 1));
@@ -246,7 +246,7 @@ impl World {
         (near, far)
     }
 
-    /// Says something to the owner of a link's end.
+    /// Sends a frame to the owner of a link's end.
     pub fn say(&mut self, to: LinkId, frame: &Frame) {
         self.send(to, frame.encode().into());
     }
@@ -282,7 +282,7 @@ impl World {
         self.oracle.after(now, i, self.nodes[i].as_ref().expect("up"));
     }
 
-    /// Carries out what a node wants, and lets the oracle hear it.
+    /// Carries out a node's outputs and reports them to the oracle.
     pub fn drain(&mut self, i: usize) {
         while let Some(output) = self.nodes[i].as_mut().and_then(Node::poll) {
             if self.sticky && matches!(output, Output::Close { why: CloseWhy::Rotated, .. }) {
@@ -426,7 +426,7 @@ impl World {
         self.oracle.end(Time(self.now), &up, &holds);
     }
 
-    /// The names of the invariants that broke.
+    /// The names of the invariants that were violated.
     pub fn broken(&self) -> BTreeSet<String> {
         self.oracle.violations().iter().map(|violation| violation.invariant.clone()).collect()
     }
@@ -435,7 +435,7 @@ impl World {
         self.oracle.counted()[name]
     }
 
-    /// A batch by that author for its first slot; forged if the signature is not its own.
+    /// A batch of that author for its first slot; with `forged`, the signature is invalid.
     pub fn batch(&self, author: usize, text: &str, forged: bool) -> Batch {
         let network = self.network.id();
         let signed = Batch::sign(&identity(author), network, 1, Digest::ZERO, 7, &[entry(text)]);
@@ -455,13 +455,13 @@ impl World {
     }
 }
 
-/// A verdict that says good, whatever it was about.
+/// A verdict of a valid signature.
 pub fn good() -> Verdict {
     let signer = identity(0);
     check(&signer.public(), b"anything", &signer.sign(b"anything"))
 }
 
-/// One that says forged.
+/// A verdict of an invalid signature.
 pub fn bad() -> Verdict {
     check(&identity(0).public(), b"anything", &Signature([9; 64]))
 }

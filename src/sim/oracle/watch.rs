@@ -1,4 +1,4 @@
-//! The oracle's calls, and who of its parts hears of what.
+//! The oracle's entry points, and which of its parts each call goes to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,19 +21,19 @@ use crate::protocol::{Config, Input, LinkId, Network, Node, Output, Record, Stor
 use crate::report::Violation;
 use crate::wire::{BatchId, Class, Kind, SignedSlot};
 
-/// In networks of at most so many nodes collections are counted at every step.
+/// Up to this many nodes, the entries of all collections are counted at every step.
 const SMALL: usize = 31;
-/// In larger ones, those of at most so many nodes at a checkpoint, each in its turn.
+/// Above [`SMALL`], at most this many nodes are counted per checkpoint, in turn.
 const COUNTED_AT_ONCE: usize = 1000;
-/// Batches that honest nodes send each other may be this much beside a multiple of those that they
-/// deliver, for each of them: what is under way to a node when it dies, or comes from two at once.
+/// Bytes per node by which the batches sent between honest nodes may exceed a multiple of those
+/// delivered: batches in flight to a node that dies, or sent by two nodes at once.
 const SENT_SLACK: u64 = 4 << 20;
-/// Bytes of a push beside the body.
+/// Size of a push without its body, in bytes.
 const BATCH_OVERHEAD: usize = 2 + 1 + 160 + 64 + 4;
-/// Copies of a delivered batch beside one for each chosen link: what is asked for twice.
+/// Copies of a delivered batch allowed on top of one per chosen link: batches requested twice.
 const SENT_BESIDE: u64 = 2;
 
-/// Watches the honest nodes of one run. See the module.
+/// Watches the honest nodes of one run; see the module documentation.
 #[derive(Debug)]
 pub struct Oracle {
     keys: Keys,
@@ -47,14 +47,14 @@ pub struct Oracle {
     step: Step,
     shown: Shown,
     level: Level,
-    /// Links that a node chooses, and pushes to.
+    /// Number of links that a node chooses and pushes to.
     fan_out: u64,
     quiet: Quiet,
     checkpoints: usize,
 }
 
 impl Oracle {
-    /// Of a run on that network: who is honest and who has which key, by the world's node numbers.
+    /// An oracle for a run on `network`. `honest` and `keys` are indexed by node number.
     pub fn new(network: &Network, honest: Vec<bool>, keys: Vec<PublicKey>) -> Self {
         let nodes = honest.len();
         Self {
@@ -75,8 +75,8 @@ impl Oracle {
         }
     }
 
-    /// What nodes of this run choose as links, 3 if nothing is said, and how much longer it may
-    /// take in this network until who comes back is level, or all have what a liar showed.
+    /// Sets the number of links that a node chooses (3 by default), and the extra time allowed in
+    /// this network for a returning node to catch up and for a liar's slots to reach all nodes.
     pub fn expect(&mut self, fan_out: usize, slack: Duration) {
         self.dials.choosing(fan_out);
         self.fan_out = fan_out as u64;
@@ -84,7 +84,7 @@ impl Oracle {
         self.slots.allow(slack);
     }
 
-    /// An input is about to be handed to an honest node.
+    /// Call before an input is handed to an honest node.
     pub fn before(&mut self, now: Time, node: usize, input: &Input, of: &Node) {
         let cause = match input {
             Input::LinkUp { link, dialled, .. } => {
@@ -119,7 +119,7 @@ impl Oracle {
         self.step.begin(cause, node, of, self.keys.nodes() <= SMALL);
     }
 
-    /// An honest node wants this done.
+    /// An honest node emitted this output.
     pub fn output(&mut self, now: Time, node: usize, output: &Output) {
         match output {
             Output::Send { link, kind, class, frame } => {
@@ -227,12 +227,12 @@ impl Oracle {
         }
     }
 
-    /// All outputs of the node are drained.
+    /// Call once all outputs of the node are drained.
     pub fn after(&mut self, now: Time, node: usize, of: &Node) {
         self.step.end(now, node, of, &mut self.facts);
     }
 
-    /// What the world's own check of a signature found: to be told before the node is.
+    /// The verdict of the simulator's own signature check. Call before the node is told.
     pub fn checked(
         &mut self,
         now: Time,
@@ -248,23 +248,22 @@ impl Oracle {
         }
     }
 
-    /// A link is up at one end; the other end has the name with the last bit changed. Those of
-    /// liars are not kept.
+    /// A link is up at one end; the id of the other end differs in the last bit. Ends of liars are
+    /// not kept.
     pub fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
         if u32::try_from(node).is_ok_and(|node| self.keys.is_honest(node)) {
             self.links.up(end, node, peer);
         }
     }
 
-    /// It is down there.
+    /// A link is down at this end.
     pub fn link_down(&mut self, end: LinkId) {
         self.links.down(end);
         self.dials.gone(end);
     }
 
-    /// Links between honest nodes may be missing until then, as a fault makes them: O1 waits for
-    /// that and its own bound more. [`Oracle::crashed`] and [`Oracle::restarted`] say so by
-    /// themselves.
+    /// A fault may keep links between honest nodes down until `until`: O1 allows that time plus its
+    /// own bound. [`Oracle::crashed`] and [`Oracle::restarted`] imply a call of this.
     pub fn unsettled(&mut self, until: Time) {
         self.level.unsettled();
         self.slots.unsettled(until);
@@ -272,7 +271,7 @@ impl Oracle {
         self.quiet.ends();
     }
 
-    /// An honest node is gone at once, and the writes that were not synced with it.
+    /// An honest node crashed and lost its unsynced writes.
     pub fn crashed(&mut self, now: Time, node: usize, lost: &[Record]) {
         self.facts.count(Fact::Crashes);
         self.slots.lost(node, lost, &self.keys, &mut self.facts);
@@ -280,20 +279,20 @@ impl Oracle {
         self.level.died(now, node);
     }
 
-    /// An honest node lost all that was on its disk.
+    /// An honest node lost its whole disk.
     pub fn wiped(&mut self, node: usize) {
         self.slots.wiped(node);
         self.shown.forgets(node);
     }
 
-    /// Rows that were safe at an honest node are bad, and set aside.
+    /// Safe rows of an honest node turned out bad and were set aside.
     pub fn damaged(&mut self, node: usize, rows: &[Record]) {
         self.slots.damaged(node, rows, &self.keys);
         self.shown.forgets(node);
         self.quiet.ends();
     }
 
-    /// A record of an honest node cannot be written.
+    /// A record of an honest node could not be written.
     pub fn unwritten(&mut self, node: usize, record: &Record) {
         if let Record::Batch(stored) = record
             && self.signs(node, stored)
@@ -302,18 +301,18 @@ impl Oracle {
         }
     }
 
-    /// I5: an honest node acknowledges a batch that is not safe on its disk.
+    /// I5: an honest node acknowledged a batch that is not safe on its disk.
     pub fn acknowledged_unsafe(&mut self, now: Time, node: usize, id: &BatchId) {
         let what = || format!("acknowledges {id}, which is not safe on its disk");
         self.facts.broken("I5", now, Some(node), what);
     }
 
-    /// An honest node can be reached again, after so long.
+    /// An honest node can be reached again after the time `away`.
     pub fn back(&mut self, now: Time, node: usize, away: Duration) {
         self.level.back(now, node, away);
     }
 
-    /// It runs again.
+    /// An honest node runs again after a crash.
     pub fn restarted(&mut self, now: Time, node: usize, _of: &Node) {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
@@ -326,16 +325,17 @@ impl Oracle {
     }
 
     /// Everything is delivered, all faults are over, and no frame takes longer than half a second.
-    /// Where nobody lies, traffic stops from two seconds later on, but for heartbeats; until
-    /// something is published or fails again. A delivery is news for two seconds too: an author
-    /// that crashed may find a batch on its disk that nobody has.
+    /// In a run without liars, only heartbeats are allowed from two seconds later on, until
+    /// something is published or fails again. A delivery also allows two seconds of traffic: an
+    /// author that crashed may find a batch on its disk that no other node has.
     pub fn quiet(&mut self, now: Time) {
         if self.keys.all_honest() {
             self.quiet.begins(now);
         }
     }
 
-    /// Every simulated second or so: the honest nodes that are up, and what they can read.
+    /// Call about once per simulated second, with the honest nodes that are up and what they can
+    /// read.
     pub fn checkpoint<'a>(
         &mut self,
         now: Time,
@@ -362,18 +362,19 @@ impl Oracle {
         (0..up.len()).filter(|node| up[*node]).filter(honest).collect()
     }
 
-    /// Whether all that honest authors published is at all honest nodes that are up, as far as it
-    /// can be.
+    /// Whether everything that honest authors published is at all honest nodes that are up, as far
+    /// as they can still get it.
     pub fn is_level(&self, up: &[bool], holds: Holds<'_>) -> bool {
         self.slots.is_level(&self.honest(up), (&self.keys, holds))
     }
 
-    /// Whether a liar's slot from before that time is not at all of them yet, and not due either.
+    /// Whether a liar's slot from before `before` is missing at some of those nodes but not due
+    /// yet.
     pub fn awaits(&self, now: Time, before: Time, up: &[bool], holds: Holds<'_>) -> bool {
         self.slots.awaits(now, before, &self.honest(up), (&self.keys, holds))
     }
 
-    /// The run is over, liveness phase included; who is up, by node number, and what they can read.
+    /// Ends the run, after the liveness phase. `up` is indexed by node number.
     pub fn end(&mut self, now: Time, up: &[bool], holds: Holds<'_>) {
         let up = self.honest(up);
         self.slots.end(now, &up, (&self.keys, holds), &mut self.facts);
@@ -388,12 +389,12 @@ impl Oracle {
         }
     }
 
-    /// Whatever did not hold, in the order in which it was seen; at most a hundred.
+    /// Violations in the order in which they were seen, at most 100.
     pub fn violations(&self) -> &[Violation] {
         self.facts.violations()
     }
 
-    /// What was counted, by name; with `broken.INVARIANT` for each invariant that broke.
+    /// Counters by name, with `broken.INVARIANT` for each invariant that was violated.
     pub fn counted(&self) -> BTreeMap<String, u64> {
         self.facts.counted()
     }
