@@ -12,11 +12,11 @@ use super::identity::{PublicKey, Signature};
 /// The result of a signature check. Only [`check`] creates one, so a good verdict means that a
 /// check was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Validity {
     good: bool,
 }
 
-impl Verdict {
+impl Validity {
     /// Whether the key signed the statement.
     pub fn is_good(self) -> bool {
         self.good
@@ -25,11 +25,11 @@ impl Verdict {
 
 /// Whether `key` signed `statement`, by ZIP-215. A key that is not a point on the curve signs
 /// nothing. Takes about 45 µs where it was measured: never call it on a reactor.
-pub fn check(key: &PublicKey, statement: &[u8], signature: &Signature) -> Verdict {
+pub fn check(key: &PublicKey, statement: &[u8], signature: &Signature) -> Validity {
     let good = VerificationKey::try_from(key.0)
         .and_then(|key| key.verify(&signature.0.into(), statement))
         .is_ok();
-    Verdict { good }
+    Validity { good }
 }
 
 #[cfg(test)]

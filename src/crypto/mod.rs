@@ -9,7 +9,7 @@ mod digest;
 mod identity;
 mod keyfile;
 
-pub use check::{Verdict, check};
-pub use digest::{Digest, hex, parse_hex};
+pub use check::{Validity, check};
+pub use digest::{Digest, hex, parse_hex, unhex};
 pub use identity::{Identity, KeyError, PublicKey, Signature};
 pub use keyfile::{KeyFileError, decode_pem, encode_pem, is_encrypted};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Durability, Reason, Record, StoredBatch};
-use crate::crypto::{PublicKey, Signature, Verdict};
+use crate::crypto::{PublicKey, Signature, Validity};
 use crate::wire::{BatchId, Class, Kind, MessageId, SignedSlot};
 
 /// Identifies a link. Assigned by the caller (driver or simulator), never reused within a run.
@@ -74,7 +74,7 @@ pub enum Input {
         /// The token of the `Check`.
         token: Token,
         /// Whether the signature is valid.
-        verdict: Verdict,
+        verdict: Validity,
     },
     /// The answer to `Write`: the record is as durable as requested.
     Written {
@@ -147,8 +147,6 @@ pub enum CloseWhy {
     Rotated,
     /// The peer was silent for too long, or owes an answer for too long.
     Idle,
-    /// Never emitted: a frame before the hello, or a second hello, is rejected as `malformed`.
-    NoHello,
 }
 
 /// A delivered batch, emitted once per slot.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{CountsAs, Reason, Time};
-use crate::crypto::{Digest, PublicKey, Signature, Verdict, check};
+use crate::crypto::{Digest, PublicKey, Signature, Validity, check};
 use crate::wire::{Batch, BatchId, SignedSlot};
 
 /// A value whose signature and content were checked. Only verified values are stored, delivered or
@@ -13,7 +13,7 @@ pub struct Verified<T>(T);
 
 impl Verified<Batch> {
     /// The batch, if `verdict` is good and its body matches the signed content digest.
-    pub fn new(batch: Batch, verdict: Verdict) -> Option<Self> {
+    pub fn new(batch: Batch, verdict: Validity) -> Option<Self> {
         (verdict.is_good() && batch.content_matches()).then_some(Self(batch))
     }
 

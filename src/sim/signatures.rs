@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::crypto::{Identity, PublicKey, Signature, Verdict, check};
+use crate::crypto::{Identity, PublicKey, Signature, Validity, check};
 use crate::scenario::Cryptography;
 use crate::wire::SignedSlot;
 
@@ -11,15 +11,15 @@ type Statement = [u8; SignedSlot::STATEMENT];
 struct Known {
     key: PublicKey,
     statement: Box<Statement>,
-    verdict: Verdict,
+    verdict: Validity,
 }
 
 /// The verdicts of this run.
 pub(super) struct Signatures {
     crypto: Cryptography,
     known: BTreeMap<Signature, Vec<Known>>,
-    good: Verdict,
-    bad: Verdict,
+    good: Validity,
+    bad: Validity,
     /// Number of checks asked for.
     pub asked: u64,
     /// Number of checks that were computed.
@@ -51,7 +51,7 @@ impl Signatures {
         key: &PublicKey,
         statement: &Statement,
         signature: &Signature,
-    ) -> Verdict {
+    ) -> Validity {
         self.asked += 1;
         let known = self.known.entry(*signature).or_default();
         if let Some(known) = known.iter().find(|k| k.key == *key && *k.statement == *statement) {

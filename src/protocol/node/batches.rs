@@ -8,7 +8,7 @@ use super::pending::{Checking, Received, Source, Writing};
 use super::rejecting::{Came, Claims, Ground};
 use super::relaying::Spread;
 use super::state::Node;
-use crate::crypto::{Signature, Verdict};
+use crate::crypto::{Signature, Validity};
 use crate::protocol::lanes::{Admission, Filling};
 use crate::protocol::{
     Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
@@ -88,7 +88,7 @@ impl Node {
         self.emit(Output::Check { token, key, statement, signature });
     }
 
-    pub(super) fn on_checked(&mut self, token: Token, verdict: Verdict) {
+    pub(super) fn on_checked(&mut self, token: Token, verdict: Validity) {
         match self.checks.remove(&token) {
             None => {}
             Some(Checking::Tip { tip, author, from }) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Held, Oracle};
-use crate::crypto::{Digest, Identity, PublicKey, Signature, Verdict, check};
+use crate::crypto::{Digest, Identity, PublicKey, Signature, Validity, check};
 use crate::protocol::{
     CloseWhy, Config, Down, Durability, Input, LinkId, Member, Network, Node, Output, Record,
     Restored, RestoredLane, RestoredSlot, Role, StoredBatch, Time, Token, Verified,
@@ -94,7 +94,7 @@ pub struct World {
     /// Rewrites the outputs that the oracle hears.
     pub bend: Option<Bend>,
     /// A verdict that nodes receive instead of the true one.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<Validity>,
     /// Owner of each link end, and the node at the other end.
     pub ends: BTreeMap<LinkId, (usize, usize)>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -456,12 +456,12 @@ impl World {
 }
 
 /// A verdict of a valid signature.
-pub fn good() -> Verdict {
+pub fn good() -> Validity {
     let signer = identity(0);
     check(&signer.public(), b"anything", &signer.sign(b"anything"))
 }
 
 /// A verdict of an invalid signature.
-pub fn bad() -> Verdict {
+pub fn bad() -> Validity {
     check(&identity(0).public(), b"anything", &Signature([9; 64]))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loyal::crypto::{PublicKey, Verdict, check};
+use loyal::crypto::{PublicKey, Validity, check};
 use loyal::protocol::{
     CloseWhy, Config, Down, Input, LinkId, Node, Output, Refusal, Restored, Ticket, Time, Token,
 };
@@ -340,7 +340,7 @@ impl Engine {
         let one = &self.pool.batches[0];
         let lie = self.broken == Broken::Verdicts;
         // Only the real check makes a verdict.
-        let verdict: Verdict = if good || lie {
+        let verdict: Validity = if good || lie {
             check(&one.header.author, &one.header.statement(), &one.signature)
         } else {
             check(&key, &statement[..], &signature)
