@@ -35,7 +35,8 @@ impl Clock {
     }
 }
 
-fn wall() -> Time {
+/// The wall clock's time; 0 if it is set to before 1970.
+pub fn wall() -> Time {
     Time(0).after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }
 

@@ -1,6 +1,7 @@
 //! Diagnostics of a running process: folding of repeated log lines, so that others cannot decide
-//! how much is logged, and whether threads are at work.
+//! how much is logged; whether threads are at work; what a panic said; memory.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -122,6 +123,20 @@ impl Drop for Beat {
     fn drop(&mut self) {
         self.pulse.inner.gone.store(true, Ordering::Relaxed);
     }
+}
+
+/// What a panic said.
+pub fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
+}
+
+/// Peak resident memory of a process, in MiB; `None` where `/proc` does not tell.
+pub fn peak_rss_mb(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
 }
 
 #[cfg(test)]

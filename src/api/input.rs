@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::Failure;
 use crate::crypto::PublicKey;
-use crate::protocol::{Network, Reason, Time};
+use crate::protocol::{Network, Reason, Time, micros};
 use crate::store::Cursor;
 
 /// Rows of a page if the client sets no limit.
@@ -130,7 +130,7 @@ pub(super) fn since(given: Option<&str>, now: Time) -> Result<Option<Time>, Fail
             return Ok(Time(micros));
         }
         if let Ok(duration) = humantime::parse_duration(text) {
-            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            let micros = micros(duration);
             return Ok(Time(now.0.saturating_sub(micros)));
         }
         if let Ok(time) = jiff::Timestamp::from_str(text) {

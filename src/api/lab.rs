@@ -16,6 +16,7 @@ use super::input;
 use crate::crypto::PublicKey;
 use crate::http::{ImpairmentDto, Problem};
 use crate::net::{Handle, Impairment, Impairments};
+use crate::protocol::millis;
 
 /// Longest body in bytes: room for every peer of a mesh of several thousand.
 const MAX_JSON: usize = 1 << 20;
@@ -110,12 +111,11 @@ fn table(
 }
 
 fn in_force(lab: &Impairments) -> Vec<ImpairmentDto> {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let dto = |(peer, impairment): (PublicKey, Impairment)| ImpairmentDto {
         peer: peer.to_string(),
         cut: impairment.cut,
-        delay_ms: ms(impairment.delay),
-        jitter_ms: ms(impairment.jitter),
+        delay_ms: millis(impairment.delay),
+        jitter_ms: millis(impairment.jitter),
         bytes_per_s: impairment.bytes_per_s,
     };
     lab.get().into_iter().map(dto).collect()

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::diagnostics::peak_rss_mb;
 use crate::report::Resources;
 
 /// Measures wall time and the calling thread's CPU time.
@@ -31,7 +32,7 @@ impl Stopwatch {
         let wall = self.wall().as_secs_f64();
         resources.wall_s = Some(wall);
         resources.cpu_s = Some(cpu().saturating_sub(self.cpu).as_secs_f64());
-        resources.peak_rss_mb = peak_rss_mb();
+        resources.peak_rss_mb = peak_rss_mb(std::process::id());
         let events = resources.events.unwrap_or(0).saturating_mul(runs);
         resources.events_per_s = per_second(events, stepping);
     }
@@ -47,14 +48,6 @@ fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let part = |number: i64| u64::try_from(number).unwrap_or(0);
     Duration::from_secs(part(time.tv_sec)).saturating_add(Duration::from_nanos(part(time.tv_nsec)))
-}
-
-/// Peak resident memory of the process, in MiB; `None` where `/proc` does not tell.
-fn peak_rss_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib / 1024.0)
 }
 
 #[cfg(test)]

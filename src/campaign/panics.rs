@@ -1,8 +1,9 @@
 //! Turns a panic into a result: one seed that panics must not stop the others.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+
+use crate::diagnostics::panic_text;
 
 thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -13,7 +14,7 @@ thread_local! {
 pub fn quiet_panics() {
     set_hook(Box::new(|info| {
         let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-        let text = message(info.payload()) + &place.unwrap_or_default();
+        let text = panic_text(info.payload()) + &place.unwrap_or_default();
         LAST.with(|last| *last.borrow_mut() = Some(text));
     }));
 }
@@ -25,13 +26,8 @@ pub fn quiet_panics() {
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     LAST.with(|last| last.borrow_mut().take());
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
-        LAST.with(|last| last.borrow_mut().take()).unwrap_or_else(|| message(&*payload))
+        LAST.with(|last| last.borrow_mut().take()).unwrap_or_else(|| panic_text(&*payload))
     })
-}
-
-fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
 }
 
 #[cfg(test)]
@@ -39,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_a_result_with_its_message() {
+    fn a_panic_is_a_result_with_its_panic_text() {
         assert_eq!(catch_panic(|| 5), Ok(5));
         let error = catch_panic(|| panic!("no {}", "way")).map(|()| 0).expect_err("panics");
         assert!(error.starts_with("no way"), "{error}");

@@ -14,9 +14,10 @@ use super::error::{INTERRUPTED, Usage};
 use super::signals::{self, Stop, stopped};
 use super::{folder, live, notes, output, screen};
 use crate::adversary::{Spec, parse_list};
+use crate::clock;
 use crate::crypto::Identity;
 use crate::mesh::{Halt, Liar, Load, Mesh, MeshError, Plan, Progress, measure_run};
-use crate::protocol::{Member, Network, Role, Time};
+use crate::protocol::{Member, Network, Role};
 use crate::report::{Recording, Report, terminal};
 use crate::scenario::Verdict;
 
@@ -256,7 +257,7 @@ fn named(path: &Path) -> Result<(), String> {
 async fn up(args: &Args, plan: &Plan) -> anyhow::Result<ExitCode> {
     let stop = signals::listen(false).context("cannot listen for signals")?;
     let begun = Instant::now();
-    let mut mesh = Mesh::start(plan, now())?;
+    let mut mesh = Mesh::start(plan, clock::wall())?;
     let result = work(args, plan, &mut mesh, stop).await;
     mesh.stop().await;
     Ok(or_interrupted(result)?.unwrap_or_else(|| interrupted(begun)))
@@ -339,11 +340,6 @@ fn reproduce(args: &Args, plan: &Plan) -> String {
         line += &format!(" --messages {messages} --rate {} --size {}", args.rate, args.size);
     }
     line
-}
-
-pub(super) fn now() -> Time {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use indicatif::ProgressBar;
 
 use super::error::Usage;
 use super::escape::quoted;
-use super::mesh::{Folder, apart, bar, interrupted, now, or_interrupted};
+use super::mesh::{Folder, apart, bar, interrupted, or_interrupted};
 use super::{folder, notes, output, scenarios, signals};
+use crate::clock;
 use crate::mesh::{Halt, Mesh, Playing, Progress, messages, plan, play};
 use crate::report::{Recording, Report, terminal};
 use crate::scenario::{Scenario, Verdict};
@@ -76,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let halt = Halt::new(stop.clone());
     let result = runtime.block_on(async {
-        let mut mesh = Mesh::start(&plan, now())?;
+        let mut mesh = Mesh::start(&plan, clock::wall())?;
         let result = watched(args, &scenario, seed, &mut mesh, &halt).await;
         mesh.stop().await;
         result

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 
@@ -12,6 +12,7 @@ use super::error::Usage;
 use super::signer::Signer;
 use super::{api_client, escape, keys, notes, output};
 use crate::client::{Client, ClientError};
+use crate::clock;
 use crate::http::{Posted, SignedDto};
 use crate::store;
 use crate::wire::Entry;
@@ -142,7 +143,7 @@ fn signed(
                 return Ok(posted);
             }
         }
-        signer.sign(&identity, entry, now())?;
+        signer.sign(&identity, entry, clock::wall().0)?;
         let fresh = signer.pending().cloned().context("nothing was signed")?;
         posted.push(deliver(client, &mut signer, &fresh).await?);
         Ok(posted)
@@ -215,9 +216,4 @@ fn kept(error: &ClientError, batch: &SignedDto, signer: &Signer) -> anyhow::Erro
         batch.seq,
         signer.path().display()
     )
-}
-
-fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }

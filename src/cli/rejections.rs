@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
@@ -11,6 +11,7 @@ use super::error::Usage;
 use super::{api_client, escape, keys, output, read, rejection};
 use crate::api;
 use crate::client::{RejectionFilter, StreamEvent};
+use crate::clock;
 use crate::crypto::PublicKey;
 use crate::http::{RejectionDto, SummaryRow};
 use crate::protocol::{CountsAs, Network, Reason, Time};
@@ -73,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         check_reason(reason)?;
     }
     if let Some(since) = &args.since {
-        moment(since, now())?;
+        moment(since, clock::wall())?;
     }
     match &args.data {
         Some(dir) => stopped(args, dir)?,
@@ -144,7 +145,7 @@ fn stopped(args: &Args, dir: &Path) -> anyhow::Result<()> {
     let peer = key(args.peer.as_deref(), network.as_ref(), "--peer")?;
     let author = key(args.author.as_deref(), network.as_ref(), "--author")?;
     let reader = Reader::open_stopped(dir)?;
-    let now = reader.node_time(now())?;
+    let now = reader.node_time(clock::wall())?;
     let since = args.since.as_deref().map(|since| moment(since, now)).transpose()?;
     let mut query =
         RejectionQuery { reason, peer, author, since, after: None, limit: PAGE, frames: false };
@@ -191,11 +192,6 @@ fn key(
         Usage(format!("{flag}: `{text}` is no key of 64 hex digits; a name needs --network"))
     };
     Ok(Some(found.ok_or_else(why)?))
-}
-
-fn now() -> Time {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Parses a duration before now, such as `5m`, or a time as in RFC 3339.

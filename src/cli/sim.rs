@@ -12,6 +12,7 @@ pub use super::sim_args::Args;
 use super::sim_args::{ProfileName, SWARM, reproduce};
 use super::{campaigns, folder, notes, output, pages, scenarios, screen};
 use crate::campaign::{Ending, Job, Judged, Source, catch_panic, quiet_panics};
+use crate::protocol::millis;
 use crate::report::{Report, terminal};
 use crate::sim::{Progress, Sim};
 
@@ -174,9 +175,8 @@ impl Bar {
         }
         let progress = sim.progress();
         self.told.set(Some((now, progress)));
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.bar.set_length(ms(progress.until));
-        self.bar.set_position(ms(progress.now));
+        self.bar.set_length(millis(progress.until));
+        self.bar.set_position(millis(progress.now));
         let rate = progress.events as f64 / self.begun.elapsed().as_secs_f64().max(1e-3);
         self.bar.set_message(format!(
             "{:?} · {:.1} s simulated · {:.0}k events/s",

@@ -60,10 +60,20 @@ pub fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     }
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let (high, low) = (char::from(pair[0]).to_digit(16)?, char::from(pair[1]).to_digit(16)?);
-        *byte = u8::try_from(high * 16 + low).ok()?;
+        *byte = byte_of([pair[0], pair[1]])?;
     }
     Some(bytes)
+}
+
+/// Parses hex digits, lower or upper case, two a byte; `None` for anything else.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|pair| byte_of(*pair)).collect())?
+}
+
+fn byte_of([high, low]: [u8; 2]) -> Option<u8> {
+    let (high, low) = (char::from(high).to_digit(16)?, char::from(low).to_digit(16)?);
+    u8::try_from(high * 16 + low).ok()
 }
 
 #[cfg(test)]
@@ -75,6 +85,10 @@ mod tests {
         let digest = Digest::of(&[b"a", b"bc"]);
         assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
         assert_eq!(digest, Digest::of(&[b"abc"]));
+        assert_eq!(unhex("00fFa0"), Some(vec![0, 255, 160]));
+        for bad in ["0", "0g", "+f", "é0"] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
         for bad in ["", "zz", &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)] {
             assert_eq!(Digest::from_hex(bad), None, "{bad}");
         }

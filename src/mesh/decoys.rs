@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::MeshError;
-use crate::crypto::{Digest, Identity, hex};
+use crate::crypto::{Digest, Identity, hex, unhex};
 use crate::protocol::Time;
 use crate::wire::{Batch, Entry, Frame, Push};
 
@@ -56,13 +56,6 @@ pub fn read_decoys(path: &Path) -> Result<Vec<Batch>, MeshError> {
 
 fn malformed(path: &Path, why: String) -> MeshError {
     MeshError::Malformed { path: PathBuf::from(path), what: "file of decoys", why }
-}
-
-fn unhex(line: &str) -> Option<Vec<u8>> {
-    if !line.is_ascii() || !line.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

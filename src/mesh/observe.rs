@@ -10,6 +10,7 @@ use super::launch::MeshNode;
 use super::{Halt, MeshError, NodeEntry};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
+use crate::diagnostics::peak_rss_mb;
 use crate::http::{AttemptsDto, MessageDto, RejectionDto, StatusDto};
 
 /// A message that a node holds.
@@ -270,14 +271,6 @@ fn cpu_s(pid: u32) -> Option<f64> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks as f64 / TICKS_PER_S)
-}
-
-/// Peak resident memory of a process, in MiB.
-fn peak_rss_mb(pid: u32) -> Option<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024.0)
 }
 
 #[cfg(test)]

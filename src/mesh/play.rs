@@ -16,6 +16,7 @@ use super::restarts::Restarts;
 use super::roster::{Roster, roster};
 use super::steps::now;
 use super::{Halt, Liar, Mesh, MeshError, Plan, Terms};
+use crate::protocol::micros;
 use crate::report::{FaultRecord, Recording, Report};
 use crate::scenario::{FaultAction, FaultEvent, Scenario, Start};
 
@@ -113,10 +114,6 @@ pub async fn play(
     let result = conclude(mesh, ending, &terms, &restarts, told).await;
     drop(impairments);
     result.map(Some)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn terms(mesh: &Mesh, scenario: &Scenario, seed: u64, reproduce: String) -> Terms {

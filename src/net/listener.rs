@@ -19,6 +19,7 @@ use super::tls::{Tls, peer_of};
 use super::traffic::{Inbound, Meter};
 use crate::crypto::PublicKey;
 use crate::diagnostics::Failing;
+use crate::protocol::micros;
 
 /// Deadline of a whole handshake.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
@@ -63,7 +64,7 @@ impl Listener {
                         if let Some(failures) = failing.worked() {
                             tracing::info!(failures, "connections are accepted again");
                         }
-                        let now = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                        let now = micros(begun.elapsed());
                         self.judge(now, stream, from.ip(), &mut handshakes);
                     }
                     Err(error) if is_callers(&error) => {}

@@ -1,8 +1,8 @@
 //! Starting and stopping a node.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{any::Any, io};
 
 use rand::TryRng as _;
 use tokio::sync::mpsc;
@@ -22,10 +22,10 @@ use super::queue::Queue;
 use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
 use super::traffic::Meter;
-use crate::adversary::Actor;
-use crate::adversary::Adversary;
+use crate::adversary::{Actor, Adversary};
 use crate::clock::Clock;
 use crate::crypto::PublicKey;
+use crate::diagnostics::panic_text;
 use crate::protocol::{Input, Network, Node};
 use crate::store::Store;
 
@@ -157,7 +157,7 @@ impl Running {
             ended = &mut self.listener => ended,
         };
         match ended.map_err(tokio::task::JoinError::try_into_panic) {
-            Err(Ok(panic)) => StopCause::Crashed(words(panic.as_ref())),
+            Err(Ok(panic)) => StopCause::Crashed(panic_text(panic.as_ref())),
             Ok(()) | Err(Err(_)) => StopCause::Ended,
         }
     }
@@ -168,9 +168,4 @@ impl Drop for Running {
         self.listener.abort();
         self.driver.abort();
     }
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
 }

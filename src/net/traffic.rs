@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::protocol::micros;
 use crate::wire::{Class, Kind};
 
 /// Upper bounds of the buckets of [`Traffic::verify`], in microseconds.
@@ -143,7 +144,7 @@ impl Meter {
 
     /// Counts a signature check that took this long.
     pub fn verified(&self, took: Duration) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let us = micros(took);
         let bucket = VERIFY_BOUNDS_US.partition_point(|bound| *bound < us);
         self.verify[bucket].fetch_add(1, Relaxed);
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);

@@ -52,4 +52,4 @@ pub use record::{
 };
 use snapshot::Note;
 pub use snapshot::{Counters, LaneView, LinkView, PeerView, Snapshot};
-pub use time::Time;
+pub use time::{Time, micros, millis};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Ppm;
+use crate::protocol::micros;
 
 /// `SplitMix64` (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): a few
 /// instructions per draw, a fixed sequence, and cheap enough for one generator per pair of nodes.
@@ -44,7 +45,7 @@ impl Dice {
         if most.is_zero() {
             return 0;
         }
-        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(most);
         self.below(micros.saturating_add(1))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cpu::Cpu;
-use super::event::{Event, START, micros};
+use super::event::{Event, START};
 use super::host::Host;
 use super::image::Shares;
 use super::impairments::Impairments;
@@ -18,7 +18,7 @@ use super::seed::identity;
 use super::signatures::Signatures;
 use super::world::World;
 use crate::crypto::{Digest, Identity, PublicKey};
-use crate::protocol::{Config, Member, Network, Role};
+use crate::protocol::{Config, Member, Network, Role, micros};
 use crate::scenario::{Dice, Latency, Net, Scenario};
 use crate::wire::{Batch, Entry};
 

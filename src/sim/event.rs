@@ -1,7 +1,5 @@
 //! Events of a simulated run, for the run digest and in words.
 
-use std::time::Duration;
-
 use super::link::{Chunk, Ends, other};
 use super::run_digest::RunDigest;
 use crate::protocol::{Input, LinkId, Time, Token};
@@ -207,9 +205,4 @@ fn input_in_words(input: &Input) -> (&'static str, u32) {
         Input::Wake => "wakes",
     };
     (words, 0)
-}
-
-/// Whole microseconds, the world's unit of time; saturating.
-pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

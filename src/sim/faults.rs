@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::event::micros;
 use super::impairments::Active;
 use super::link::{End, other};
 use super::seed::{derive, identity};
 use super::world::World;
 use crate::adversary::{Actor, Adversary};
 use crate::crypto::PublicKey;
-use crate::protocol::{LinkId, Node, Record, RestoredSlot};
+use crate::protocol::{LinkId, Node, Record, RestoredSlot, micros};
 use crate::report::FaultRecord;
 use crate::scenario::{Fault, FaultAction, FaultEvent, FaultKind};
 use crate::wire::SignedSlot;

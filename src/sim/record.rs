@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::event::{Event, START, micros};
+use super::event::{Event, START};
 use super::host::Host;
 use super::oracle::{Held, NodeSet};
 use super::world::World;
 use crate::adversary::{Actor, Attempts};
 use crate::crypto::{Digest, PublicKey};
-use crate::protocol::{Rejection, Time};
+use crate::protocol::{Rejection, Time, micros};
 use crate::report::{
     Arrival, Backend, BanRecord, BatchRecord, NodeRecord, Post, Recording, Refused, Resources,
     Tried, TriedOne, judge,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::{Event, micros};
+use super::event::Event;
 use super::link::{Chunk, other, segments};
 use super::world::World;
 use crate::adversary::Actor;
 use crate::crypto::PublicKey;
-use crate::protocol::{Down, Input, LinkId};
+use crate::protocol::{Down, Input, LinkId, micros};
 use crate::wire::limits::MAX_FRAME;
 
 /// Waits between the attempts of a dial that gets no answer. TCP repeats its first segment after 1

@@ -6,7 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 
 use super::cursor::Cursor;
-use crate::crypto::{Digest, PublicKey, Signature, hex};
+use crate::crypto::{Digest, PublicKey, Signature, hex, unhex};
 use crate::protocol::{Ban, CountsAs, DiskRow, Reason, Rejection, RestoredSlot, StoredBatch, Time};
 use crate::wire::{Batch, Blob, Header};
 
@@ -226,7 +226,7 @@ pub(super) fn rejection(row: &Row<'_>, generation: [u8; 8]) -> rusqlite::Result<
         size: unsigned(row, 10)?,
         detail: row.get(11)?,
         frame: digest(12, row.get_ref(12)?.as_str()?)?,
-        head: bytes(row.get_ref(13)?.as_str()?).ok_or_else(|| broken(13, "no hex"))?,
+        head: unhex(row.get_ref(13)?.as_str()?).ok_or_else(|| broken(13, "no hex"))?,
         count: unsigned(row, 14)?,
         counts_as: counts_as(row, 17)?,
         bytes: row.get_ref(18)?.as_blob_or_null()?.map(Arc::from),
@@ -239,11 +239,6 @@ pub(super) fn rejection(row: &Row<'_>, generation: [u8; 8]) -> rusqlite::Result<
         link_name: row.get(4)?,
         cursor: Cursor { generation, row: number, index: 0 },
     })
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let pairs = hex.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// Writes a ban in place of the member's last one.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::adversary::Spec;
+use crate::protocol::millis;
 use crate::scenario::{
     Cryptography, Fault, FaultKind, Group, Latency, Net, Ppm, Publishers, Scenario, Select, Start,
     Who,
@@ -276,5 +277,5 @@ fn tamer(spec: &Spec) -> Vec<Spec> {
 }
 
 fn whole_ms(time: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    Duration::from_millis(millis(time))
 }

@@ -7,6 +7,7 @@ use super::faults::faults;
 use super::liars::liars;
 use super::net::net;
 use super::shape::{Shape, away, busy, cpu, store};
+use crate::protocol::millis;
 use crate::scenario::{
     Among, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select, Start,
     Verdict, Who,
@@ -96,7 +97,7 @@ fn shaped(
 /// An honest node that dies and stays dead. It publishes nothing, as messages lost with it could
 /// never be delivered.
 fn for_good(dice: &mut Dice, node: usize, duration: Duration) -> Fault {
-    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let whole = millis(duration);
     let select = Select { who: Who::Nodes(vec![node]), of: Among::All };
     Fault { kind: FaultKind::Kill, at: dice.ms(0..=whole / 2), until: None, select }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
+use crate::protocol::millis;
 use crate::scenario::{Among, Fault, FaultKind, Select, Who};
 
 /// Longest fault, in milliseconds: clients retry for 20 s.
@@ -87,7 +88,7 @@ fn lasts_too_long(kept: &[Fault], fault: &Fault) -> bool {
 }
 
 fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) -> Fault {
-    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let whole = millis(duration);
     let at = dice.range(0..=whole * 6 / 10);
     let until = Duration::from_millis(dice.range(at + 100..=whole.min(at + LONGEST)));
     let at = Duration::from_millis(at);

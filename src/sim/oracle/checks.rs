@@ -6,7 +6,7 @@ use super::facts::{Fact, Facts};
 use super::keys::Keys;
 use super::set::NodeSet;
 use crate::crypto::{Digest, PublicKey, Signature};
-use crate::protocol::Time;
+use crate::protocol::{Time, micros};
 use crate::wire::limits::MAX_TIPS;
 use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, IDLE_WORK_BURST, IDLE_WORK_PER_S};
 use crate::wire::{Batch, SignedSlot};
@@ -117,7 +117,7 @@ impl Checks {
         }
         facts.count(Fact::ChecksRepeated);
         let Some((level, then)) = self.repeats.get_mut(node) else { return };
-        let micros = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(now.since(*then));
         let links = links.max(1);
         let paid = micros.saturating_mul(REPEATS_PER_S).saturating_mul(links);
         *level = level.saturating_sub(paid).saturating_add(1_000_000);

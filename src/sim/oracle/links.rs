@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::facts::{Fact, Facts};
 use super::keys::Keys;
 use super::set::{Forest, NodeSet};
-use crate::protocol::{LinkId, Time};
+use crate::protocol::{LinkId, Time, micros};
 use crate::wire::limits::{MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 
 /// The honest nodes must form one connected graph again within this time: the longest wait after a
@@ -117,7 +117,7 @@ impl Links {
         let Some(held) = self.ends.get(&end) else { return };
         let (node, peer) = (held.node, held.peer);
         let (level, then) = self.served.entry((node, peer)).or_default();
-        let micros = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(now.since(*then));
         let body = bytes.saturating_sub(REPLY_OVERHEAD) as u64;
         *level = level
             .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))

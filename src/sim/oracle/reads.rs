@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::facts::{Fact, Facts};
 use super::links::Links;
 use crate::crypto::PublicKey;
-use crate::protocol::{LinkId, Time, Token};
+use crate::protocol::{LinkId, Time, Token, micros};
 use crate::wire::limits::{MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 use crate::wire::{Frame, Want};
 
@@ -148,7 +148,7 @@ impl Reads {
     /// Charges a read to the peer it was made for.
     fn charge(&mut self, now: Time, node: usize, read: Reading, facts: &mut Facts) {
         let (level, then) = self.read.entry((node, read.peer)).or_default();
-        let micros = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
+        let micros = micros(now.since(*then));
         *level = level
             .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))
             .saturating_add((read.bytes as u64).saturating_mul(1_000_000));

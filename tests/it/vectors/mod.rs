@@ -53,8 +53,5 @@ pub fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
 /// A field that is hex.
 pub fn bytes(vector: &Value, field: &str) -> Vec<u8> {
     let digits = text(vector, field);
-    assert!(digits.len().is_multiple_of(2), "{digits}");
-    (0..digits.len() / 2)
-        .map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).expect("hex"))
-        .collect()
+    loyal::crypto::unhex(digits).unwrap_or_else(|| panic!("{digits} is not hex"))
 }
