@@ -13,36 +13,36 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// A clock that never goes backwards, whatever happens to the wall clock.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     wall: Time,
     begun: Instant,
 }
 
 impl Clock {
     /// Starts a clock at the present wall-clock time.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { wall: wall(), begun: Instant::now() }
     }
 
     /// The present time by this clock.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.wall.after(self.begun.elapsed())
     }
 
     /// The instant at which this clock shows `time`; `None` if that is too far away to represent.
-    pub fn instant(&self, time: Time) -> Option<Instant> {
+    pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
         self.begun.checked_add(time.since(self.wall))
     }
 }
 
 /// The wall clock's time; 0 if it is set to before 1970.
-pub fn wall() -> Time {
+pub(crate) fn wall() -> Time {
     Time(0).after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }
 
 /// A step of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// Size of the step relative to this clock, in microseconds; negative if backwards.
     pub by: i64,
     /// How long the machine was suspended meanwhile, in microseconds.
@@ -52,7 +52,7 @@ pub struct Step {
 /// Detects steps of the wall clock and suspends of the machine: people compare times with the wall
 /// clock.
 #[derive(Debug)]
-pub struct Steps {
+pub(crate) struct Steps {
     /// How far the wall clock was ahead of this clock at the last report, in microseconds.
     ahead: i64,
     /// Total time suspended since boot, as of the last report, in microseconds.
@@ -68,12 +68,12 @@ impl Default for Steps {
 
 impl Steps {
     /// Returns the step since the last report, if it or the time suspended is at least a second.
-    pub fn look(&mut self, clock: &Clock) -> Option<Step> {
+    pub(crate) fn look(&mut self, clock: &Clock) -> Option<Step> {
         self.notice((wall(), clock.now()), slept())
     }
 
     /// How far the wall clock was ahead of this clock at the last report, in microseconds.
-    pub fn ahead(&self) -> i64 {
+    pub(crate) fn ahead(&self) -> i64 {
         self.ahead
     }
 

@@ -12,26 +12,26 @@ const FOLD: Duration = Duration::from_secs(60);
 
 /// An operation that may fail again and again; only changes are worth logging.
 #[derive(Debug, Default)]
-pub struct Failing {
+pub(crate) struct Failing {
     count: u64,
 }
 
 impl Failing {
     /// Counts a failure; returns whether it is the first in a row.
-    pub fn failed(&mut self) -> bool {
+    pub(crate) fn failed(&mut self) -> bool {
         self.count = self.count.saturating_add(1);
         self.count == 1
     }
 
     /// Notes a success; returns the number of failures since the last one, if there were any.
-    pub fn worked(&mut self) -> Option<u64> {
+    pub(crate) fn worked(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.count)).filter(|count| *count > 0)
     }
 }
 
 /// Folds equal log lines, by key. The caller must keep the number of keys small.
 #[derive(Debug)]
-pub struct Folds<K> {
+pub(crate) struct Folds<K> {
     said: BTreeMap<K, (Instant, u64)>,
 }
 
@@ -44,7 +44,7 @@ impl<K> Default for Folds<K> {
 impl<K: Ord> Folds<K> {
     /// Adds `count` events of a kind. Returns the number that a line must now report, these
     /// included; `None` if no line is due.
-    pub fn add(&mut self, key: K, count: u64, now: Instant) -> Option<u64> {
+    pub(crate) fn add(&mut self, key: K, count: u64, now: Instant) -> Option<u64> {
         let Some((until, folded)) = self.said.get_mut(&key) else {
             self.said.insert(key, (now + FOLD, 0));
             return Some(count);
@@ -60,7 +60,7 @@ impl<K: Ord> Folds<K> {
 
 /// Whether a thread is at work, as seen from other threads.
 #[derive(Clone, Debug)]
-pub struct Pulse {
+pub(crate) struct Pulse {
     inner: Arc<Inner>,
 }
 
@@ -74,7 +74,7 @@ struct Inner {
 
 /// Held by the thread. Dropping it marks the thread as ended, even if it panicked.
 #[derive(Debug)]
-pub struct Beat {
+pub(crate) struct Beat {
     pulse: Pulse,
 }
 
@@ -87,17 +87,17 @@ impl Default for Pulse {
 
 impl Pulse {
     /// The beat that the thread holds.
-    pub fn beat(&self) -> Beat {
+    pub(crate) fn beat(&self) -> Beat {
         Beat { pulse: self.clone() }
     }
 
     /// Whether the thread has ended.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.inner.gone.load(Ordering::Relaxed)
     }
 
     /// How long the thread has been at the current piece of work; zero while idle.
-    pub fn busy_for(&self) -> Duration {
+    pub(crate) fn busy_for(&self) -> Duration {
         match self.inner.busy.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             since => self.inner.begun.elapsed().saturating_sub(Duration::from_millis(since - 1)),
@@ -107,14 +107,14 @@ impl Pulse {
 
 impl Beat {
     /// Marks the start of a piece of work.
-    pub fn begins(&self) {
+    pub(crate) fn begins(&self) {
         let inner = &self.pulse.inner;
         let since = u64::try_from(inner.begun.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         inner.busy.store(since.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Marks its end.
-    pub fn ends(&self) {
+    pub(crate) fn ends(&self) {
         self.pulse.inner.busy.store(0, Ordering::Relaxed);
     }
 }
@@ -126,13 +126,13 @@ impl Drop for Beat {
 }
 
 /// What a panic said.
-pub fn panic_text(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
 }
 
 /// Peak resident memory of a process, in MiB; `None` where `/proc` does not tell.
-pub fn peak_rss_mb(pid: u32) -> Option<f64> {
+pub(crate) fn peak_rss_mb(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;

@@ -44,7 +44,7 @@ pub(super) struct AtWork {
 }
 
 impl AtWork {
-    pub fn new(behaviour: &Behaviour, network: &Network, seed: &[u8; 32]) -> Self {
+    pub(super) fn new(behaviour: &Behaviour, network: &Network, seed: &[u8; 32]) -> Self {
         let body = match &behaviour.kind {
             BehaviourKind::Forge => Body::Forge(Box::new(Forge::new(seed))),
             BehaviourKind::Tamper => Body::Tamper(Tamper::new()),
@@ -67,7 +67,7 @@ impl AtWork {
 
     /// Rank among the behaviours that a frame passes through, lowest first: a frame that is
     /// swallowed is not altered, and a frame is final before it is delayed.
-    pub fn order(&self) -> u8 {
+    pub(super) fn order(&self) -> u8 {
         match self.body {
             Body::Drop(_) => 0,
             Body::Censor(_) => 1,
@@ -83,7 +83,7 @@ impl AtWork {
     }
 
     /// Whether it needs to see outgoing frames of that kind.
-    pub fn filters(&self, kind: wire::Kind) -> bool {
+    pub(super) fn filters(&self, kind: wire::Kind) -> bool {
         let relays = matches!(kind, wire::Kind::Push | wire::Kind::Reply | wire::Kind::Announce);
         match self.body {
             Body::Drop(_) | Body::Censor(_) | Body::Tamper(_) | Body::Delay(_) => relays,
@@ -102,7 +102,7 @@ impl AtWork {
     }
 
     /// Whether it needs to see incoming frames of that kind.
-    pub fn hears(&self, kind: wire::Kind) -> bool {
+    pub(super) fn hears(&self, kind: wire::Kind) -> bool {
         match self.body {
             Body::Promise(_) => {
                 matches!(kind, wire::Kind::Push | wire::Kind::Reply)
@@ -114,13 +114,13 @@ impl AtWork {
     }
 
     /// Whether it adds frames but stays within credit, so that it is not banned for exceeding it.
-    pub fn heeds_credit(&self) -> bool {
+    pub(super) fn heeds_credit(&self) -> bool {
         use Body::{FalseFloor, Gap, Promise, Restart};
         matches!(self.body, Promise(_) | Gap(_) | FalseFloor(_) | Restart(_))
     }
 
     /// Shows it an incoming frame, before the node receives it.
-    pub fn heard(&mut self, ctx: &mut Context, link: LinkId, frame: &Frame) {
+    pub(super) fn heard(&mut self, ctx: &mut Context, link: LinkId, frame: &Frame) {
         let (active, chance) = (ctx.active(self.when), self.when.chance());
         match &mut self.body {
             Body::Promise(promise) if active => promise.heard(ctx, link, frame, chance),
@@ -131,7 +131,7 @@ impl AtWork {
     }
 
     /// Whether it needs batches from before the start.
-    pub fn needs_old(&self) -> bool {
+    pub(super) fn needs_old(&self) -> bool {
         match &self.body {
             Body::Forge(_) | Body::Replay(_) => true,
             Body::Flood(flood) => flood.repeats(),
@@ -140,7 +140,7 @@ impl AtWork {
     }
 
     /// Does whatever is due.
-    pub fn tick(&mut self, ctx: &mut Context) {
+    pub(super) fn tick(&mut self, ctx: &mut Context) {
         let (active, chance) = (ctx.active(self.when), self.when.chance());
         match &mut self.body {
             Body::Delay(delay) => delay.tick(ctx),
@@ -161,7 +161,7 @@ impl AtWork {
     }
 
     /// The node wrote a batch that it received from a peer.
-    pub fn on_batch(&self, ctx: &mut Context, stored: &StoredBatch) {
+    pub(super) fn on_batch(&self, ctx: &mut Context, stored: &StoredBatch) {
         let author = stored.batch.header.author;
         if author == ctx.identity.public() || !ctx.active(self.when) {
             return;
@@ -177,7 +177,7 @@ impl AtWork {
     }
 
     /// Decides on an outgoing frame of a kind that [`AtWork::filters`] accepts.
-    pub fn outgoing(&mut self, ctx: &mut Context, sending: Sending) -> Disposition {
+    pub(super) fn outgoing(&mut self, ctx: &mut Context, sending: Sending) -> Disposition {
         let chance = self.when.chance();
         if !ctx.active(self.when) {
             if let Body::FalseCredit(false_credit) = &mut self.body {
@@ -201,14 +201,14 @@ impl AtWork {
     }
 
     /// Everything given for a link is written.
-    pub fn drained(&mut self, link: LinkId) {
+    pub(super) fn drained(&mut self, link: LinkId) {
         if let Body::Flood(flood) = &mut self.body {
             flood.drained(link);
         }
     }
 
     /// A link is gone.
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         match &mut self.body {
             Body::Delay(delay) => delay.down(link),
             Body::Forge(forge) => forge.down(link),
@@ -226,7 +226,7 @@ impl AtWork {
     }
 
     /// When it wants its next [`AtWork::tick`].
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         let own = match &self.body {
             Body::Delay(delay) => delay.deadline(),
             _ if !ctx.active(self.when) => None,

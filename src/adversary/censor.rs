@@ -15,15 +15,20 @@ pub(super) struct Censor {
 impl Censor {
     /// Authors that the network file does not list are left out, as none of their batches is ever
     /// seen.
-    pub fn new(authors: &[Author], network: &Network) -> Self {
+    pub(super) fn new(authors: &[Author], network: &Network) -> Self {
         Self { authors: authors.iter().filter_map(|author| author.resolve(network)).collect() }
     }
 
-    pub fn hides(&self, author: &PublicKey) -> bool {
+    pub(super) fn hides(&self, author: &PublicKey) -> bool {
         self.authors.contains(author)
     }
 
-    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+    pub(super) fn outgoing(
+        &self,
+        ctx: &mut Context,
+        sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         swallow(ctx, "censor", sending, |ctx, author| self.hides(author) && ctx.takes(chance))
     }
 }

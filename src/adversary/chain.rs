@@ -35,7 +35,7 @@ impl Chain {
 
     /// The batch of slot `next`, signed now if needed, and the slot to continue with. If `next` is
     /// outside of the window that peers accept, starts again above the tip.
-    pub fn get(&mut self, ctx: &mut Context, next: u64) -> Option<(BatchId, Batch, u64)> {
+    pub(super) fn get(&mut self, ctx: &mut Context, next: u64) -> Option<(BatchId, Batch, u64)> {
         self.trim(ctx.own_tip);
         let (tip, tip_id) = ctx.own_tip;
         let inside = (tip.saturating_add(1)..=tip.saturating_add(WINDOW)).contains(&next);

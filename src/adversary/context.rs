@@ -25,12 +25,12 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Replaces the frame.
-    pub fn rewrite(&mut self, frame: Frame) {
+    pub(super) fn rewrite(&mut self, frame: Frame) {
         self.bytes = frame.encode().into();
         self.frame = frame;
     }
 
-    pub fn into_output(self) -> Output {
+    pub(super) fn into_output(self) -> Output {
         let kind = self.frame.kind();
         Output::Send { link: self.link, kind, class: kind.class(), frame: self.bytes }
     }
@@ -65,35 +65,35 @@ pub(super) struct Context {
 
 impl Context {
     /// Whether a behaviour may act now, chance aside.
-    pub fn active(&self, when: When) -> bool {
+    pub(super) fn active(&self, when: When) -> bool {
         self.first_link.is_some_and(|first| when.covers(self.now.since(first)))
     }
 
     /// When [`Context::active`] changes next.
-    pub fn next_change(&self, when: When) -> Option<Time> {
+    pub(super) fn next_change(&self, when: When) -> Option<Time> {
         let first = self.first_link?;
         when.next_change(self.now.since(first)).map(|at| first.after(at))
     }
 
     /// Draws whether an opportunity with this probability is taken.
-    pub fn takes(&mut self, chance: Chance) -> bool {
+    pub(super) fn takes(&mut self, chance: Chance) -> bool {
         chance == Chance::ALWAYS || self.rng.random_range(0..Chance::ALWAYS.0) < chance.0
     }
 
     /// Random bytes of the given length.
-    pub fn random(&mut self, length: usize) -> Vec<u8> {
+    pub(super) fn random(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.rng.fill_bytes(&mut bytes);
         bytes
     }
 
     /// A random element of `from`; `None` if it is empty.
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         if from.is_empty() { None } else { Some(from[self.rng.random_range(0..from.len())]) }
     }
 
     /// Records an action against the peer of a link.
-    pub fn record(
+    pub(super) fn record(
         &mut self,
         (kind, detail): (&'static str, &'static str),
         link: LinkId,
@@ -114,13 +114,13 @@ impl Context {
 
     /// Records that a batch arrived and is not passed on, or not yet. Also called where all peers
     /// have the batch already, and so no frame is swallowed.
-    pub fn record_kept_back(&mut self, kind: &'static str, stored: &StoredBatch) {
+    pub(super) fn record_kept_back(&mut self, kind: &'static str, stored: &StoredBatch) {
         let (at, link, id) = (self.now, stored.from, Some(stored.id));
         self.attempts.record(Attempt { kind, detail: "batch", at, link, frame: None, id }, 1);
     }
 
     /// Sends a frame that the node does not know of, regardless of credit.
-    pub fn send_raw(
+    pub(super) fn send_raw(
         &mut self,
         what: (&'static str, &'static str),
         link: LinkId,
@@ -137,37 +137,37 @@ impl Context {
     }
 
     /// Whether the peer's grants cover a frame of that class and length.
-    pub fn fits(&mut self, link: LinkId, class: Class, bytes: usize) -> bool {
+    pub(super) fn fits(&mut self, link: LinkId, class: Class, bytes: usize) -> bool {
         self.links.get_mut(link).is_some_and(|link| link.ledger.fits(class, bytes))
     }
 
     /// Writes a length prefix and bytes, whose length may differ from it.
-    pub fn raw_bytes(&mut self, link: LinkId, length: u32, bytes: &[u8]) {
+    pub(super) fn raw_bytes(&mut self, link: LinkId, length: u32, bytes: &[u8]) {
         let bytes = [&length.to_be_bytes()[..], bytes].concat();
         self.acts.push_back(Effect::Raw { link, bytes: bytes.into() });
     }
 
     /// Notes that a frame of the node will never be sent.
-    pub fn swallow(&mut self, link: LinkId, class: Class, bytes: usize) {
+    pub(super) fn swallow(&mut self, link: LinkId, class: Class, bytes: usize) {
         self.links.swallowed(link, class, 1, bytes);
     }
 
     /// A random id, which belongs to no batch.
-    pub fn invented_id(&mut self) -> BatchId {
+    pub(super) fn invented_id(&mut self) -> BatchId {
         let mut id = Digest::ZERO;
         id.0.copy_from_slice(&self.random(32));
         id
     }
 
     /// A small message with a random payload.
-    pub fn entry(&mut self) -> Entry {
+    pub(super) fn entry(&mut self) -> Entry {
         let length = self.rng.random_range(16..128);
         Entry { topic: "news".into(), payload: self.random(length) }
     }
 
     /// A batch of `author` in the slot after the highest one seen, signed by `signer`. It is
     /// genuine only if `signer` is the author.
-    pub fn next_batch(&mut self, author: PublicKey, signer: &Identity) -> Option<Batch> {
+    pub(super) fn next_batch(&mut self, author: PublicKey, signer: &Identity) -> Option<Batch> {
         let tip = self.memory.tip(&author);
         let (seq, prev) = (tip.seq.saturating_add(1), tip.id);
         let (entry, network) = (self.entry(), self.network.id());

@@ -21,11 +21,16 @@ pub(super) struct Delay {
 }
 
 impl Delay {
-    pub fn new(by: Duration) -> Self {
+    pub(super) fn new(by: Duration) -> Self {
         Self { by, held: VecDeque::new(), bytes: 0 }
     }
 
-    pub fn outgoing(&mut self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+    pub(super) fn outgoing(
+        &mut self,
+        ctx: &mut Context,
+        sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         let own = ctx.identity.public();
         let (detail, ids): (_, Vec<BatchId>) = match &sending.frame {
             Frame::Push(push) if push.batch.header.author != own => ("push", vec![push.batch.id()]),
@@ -60,7 +65,7 @@ impl Delay {
     }
 
     /// Sends the frames that were held long enough, on links that are still up.
-    pub fn tick(&mut self, ctx: &mut Context) {
+    pub(super) fn tick(&mut self, ctx: &mut Context) {
         while self.held.front().is_some_and(|(due, _)| *due <= ctx.now) {
             let Some((_, sending)) = self.take() else { break };
             if ctx.links.is_up(sending.link) {
@@ -69,12 +74,12 @@ impl Delay {
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.held.retain(|(_, sending)| sending.link != link);
         self.bytes = self.held.iter().map(|(_, sending)| sending.bytes.len()).sum();
     }
 
-    pub fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.held.front().map(|(due, _)| *due)
     }
 }

@@ -9,7 +9,12 @@ pub(super) struct Drop {
 }
 
 impl Drop {
-    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+    pub(super) fn outgoing(
+        &self,
+        ctx: &mut Context,
+        sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         let own = ctx.identity.public();
         swallow(ctx, "drop", sending, |ctx, author| {
             *author != own && ctx.takes(chance) && ctx.takes(self.p)

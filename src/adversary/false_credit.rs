@@ -25,11 +25,11 @@ pub(super) struct FalseCredit {
 }
 
 impl FalseCredit {
-    pub fn new(what: Option<Tale>) -> Self {
+    pub(super) fn new(what: Option<Tale>) -> Self {
         Self { what, links: BTreeMap::new(), turn: 0 }
     }
 
-    pub fn outgoing(
+    pub(super) fn outgoing(
         &mut self,
         ctx: &mut Context,
         mut sending: Sending,
@@ -79,7 +79,7 @@ impl FalseCredit {
     }
 
     /// Notes a frame that is sent unchanged.
-    pub fn honestly(&mut self, sending: &Sending) {
+    pub(super) fn honestly(&mut self, sending: &Sending) {
         if let Frame::Credit(credit) = &sending.frame
             && let Some(told) = self.links.get_mut(&sending.link)
         {
@@ -87,7 +87,7 @@ impl FalseCredit {
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.links.remove(&link);
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct FalseDiffer {
 }
 
 impl FalseDiffer {
-    pub fn heard(&mut self, link: LinkId, frame: &Frame) {
+    pub(super) fn heard(&mut self, link: LinkId, frame: &Frame) {
         let Frame::Compare(compare) = frame else { return };
         let asked = self.asked.entry(link).or_default();
         asked.insert(compare.ticket, compare.ranges.to_vec());
@@ -31,7 +31,7 @@ impl FalseDiffer {
         }
     }
 
-    pub fn outgoing(
+    pub(super) fn outgoing(
         &mut self,
         ctx: &mut Context,
         mut sending: Sending,
@@ -73,7 +73,7 @@ impl FalseDiffer {
         Disposition::Sent(sending)
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.asked.remove(&link);
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct FalseFloor {
 }
 
 impl FalseFloor {
-    pub fn heard(&mut self, link: LinkId, frame: &Frame) {
+    pub(super) fn heard(&mut self, link: LinkId, frame: &Frame) {
         let Frame::Request(request) = frame else { return };
         let asked = self.asked.entry(link).or_default();
         for want in request.wants.iter() {
@@ -36,7 +36,7 @@ impl FalseFloor {
         }
     }
 
-    pub fn outgoing(
+    pub(super) fn outgoing(
         &mut self,
         ctx: &mut Context,
         mut sending: Sending,
@@ -108,11 +108,11 @@ impl FalseFloor {
         Disposition::Sent(sending)
     }
 
-    pub fn tick(&mut self, ctx: &mut Context) {
+    pub(super) fn tick(&mut self, ctx: &mut Context) {
         self.lure.flush(ctx, ("false-floor", "announce"));
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.lure.down(link);
         self.asked.remove(&link);
     }

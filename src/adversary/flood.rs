@@ -44,13 +44,13 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    pub fn new(what: What, rate: Option<u32>) -> Self {
+    pub(super) fn new(what: What, rate: Option<u32>) -> Self {
         let every = rate.map(|rate| Duration::from_micros(1_000_000 / u64::from(rate.max(1))));
         let (chain, targets) = (Chain::default(), BTreeMap::new());
         Self { what, every, chain, targets, count: 0, wake: None }
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         let ready: Vec<LinkId> = ctx.links.ready().collect();
         self.wake = None;
         for link in ready {
@@ -136,22 +136,22 @@ impl Flood {
     }
 
     /// Everything given for the link is written.
-    pub fn drained(&mut self, link: LinkId) {
+    pub(super) fn drained(&mut self, link: LinkId) {
         if let Some(target) = self.targets.get_mut(&link) {
             target.pending = 0;
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.targets.remove(&link);
     }
 
-    pub fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.wake
     }
 
     /// Whether it sends batches from before the start.
-    pub fn repeats(&self) -> bool {
+    pub(super) fn repeats(&self) -> bool {
         self.what == What::Duplicate
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Forge {
 }
 
 impl Forge {
-    pub fn new(seed: &[u8; 32]) -> Self {
+    pub(super) fn new(seed: &[u8; 32]) -> Self {
         Self {
             pacer: Pacer::new(Duration::from_millis(200)),
             cycle: Cycle::new(VARIANTS.len(), false),
@@ -38,7 +38,7 @@ impl Forge {
         }
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         for (link, fresh) in self.pacer.due(ctx) {
             let Some(peer) = ctx.links.peer(link) else { continue };
             let count = if fresh { self.cycle.length } else { 1 };
@@ -95,14 +95,14 @@ impl Forge {
         Batch::sign(&ctx.identity, elsewhere, 1, Digest::ZERO, ctx.now.0, &[entry]).ok()
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.pacer.down(link);
         if let Some((peer, variant)) = self.ended.remove(&link) {
             self.cycle.go_on_after(peer, variant);
         }
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         self.pacer.deadline(ctx)
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Gap {
 }
 
 impl Gap {
-    pub fn new(every: u32, rate: u32, size: usize) -> Self {
+    pub(super) fn new(every: u32, rate: u32, size: usize) -> Self {
         Self {
             leave_out: u64::from(every.max(2)),
             every: Duration::from_micros(1_000_000 / u64::from(rate.max(1))),
@@ -49,12 +49,17 @@ impl Gap {
     }
 
     /// Swallows what the node says about its own lane: only what is shown here is visible.
-    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+    pub(super) fn outgoing(
+        &self,
+        ctx: &mut Context,
+        sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         let own = ctx.identity.public();
         swallow(ctx, "gap", sending, |ctx, author| *author == own && ctx.takes(chance))
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         if ctx.own_tip.0 > self.head.0 {
             self.head = ctx.own_tip;
             self.hidden.clear();
@@ -120,7 +125,7 @@ impl Gap {
         true
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         ctx.links.ready().next().and(self.wake)
     }
 }

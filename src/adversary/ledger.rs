@@ -82,14 +82,14 @@ impl Ledger {
     }
 
     /// The node sent a frame.
-    pub fn sent(&mut self, class: Class, bytes: usize) {
+    pub(super) fn sent(&mut self, class: Class, bytes: usize) {
         if let Some(account) = self.account(class) {
             account.sent.add(1, bytes);
         }
     }
 
     /// Frames or bytes of the node will never be sent.
-    pub fn swallowed(&mut self, class: Class, frames: u64, bytes: usize) {
+    pub(super) fn swallowed(&mut self, class: Class, frames: u64, bytes: usize) {
         if let Some(account) = self.account(class) {
             account.swallowed.add(frames, bytes);
             self.owing = true;
@@ -97,14 +97,14 @@ impl Ledger {
     }
 
     /// The liar sent a frame that the node does not know of.
-    pub fn raw(&mut self, class: Class, bytes: usize) {
+    pub(super) fn raw(&mut self, class: Class, bytes: usize) {
         if let Some(account) = self.account(class) {
             account.raw.add(1, bytes);
         }
     }
 
     /// Number of frames of the class in flight: sent, and not reported as consumed by the peer.
-    pub fn under_way(&self, class: Class) -> u64 {
+    pub(super) fn under_way(&self, class: Class) -> u64 {
         self.accounts.get(class as usize).map_or(0, |account| {
             let left = account.sent.frames.saturating_add(account.raw.frames);
             left.saturating_sub(account.swallowed.frames).saturating_sub(account.consumed.frames)
@@ -113,7 +113,7 @@ impl Ledger {
 
     /// Whether the peer's grants cover a frame of `bytes` bytes on top of everything in flight,
     /// added frames included. Always true for classes without credit.
-    pub fn fits(&self, class: Class, bytes: usize) -> bool {
+    pub(super) fn fits(&self, class: Class, bytes: usize) -> bool {
         let (Some((frames, most)), Some(account)) =
             (class.window(), self.accounts.get(class as usize))
         else {
@@ -128,7 +128,7 @@ impl Ledger {
     }
 
     /// Rewrites a peer's credit for the node; `None` if it grants the node nothing.
-    pub fn translate(&mut self, credit: &Credit) -> Option<Credit> {
+    pub(super) fn translate(&mut self, credit: &Credit) -> Option<Credit> {
         let mut grants = Vec::new();
         for grant in credit.grants.iter() {
             let Some(account) = self.accounts.get_mut(usize::from(grant.class)) else { continue };
@@ -144,7 +144,7 @@ impl Ledger {
     }
 
     /// Credit for what was swallowed since the last call, if any.
-    pub fn owed(&mut self) -> Option<Credit> {
+    pub(super) fn owed(&mut self) -> Option<Credit> {
         if !std::mem::take(&mut self.owing) {
             return None;
         }

@@ -26,29 +26,29 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub fn up(&mut self, link: LinkId, peer: PublicKey) {
+    pub(super) fn up(&mut self, link: LinkId, peer: PublicKey) {
         let fresh = Link { peer, hello_sent: false, hello_got: false, ledger: Ledger::default() };
         self.up.insert(link, fresh);
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.up.remove(&link);
     }
 
-    pub fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
+    pub(super) fn get_mut(&mut self, link: LinkId) -> Option<&mut Link> {
         self.up.get_mut(&link)
     }
 
-    pub fn is_up(&self, link: LinkId) -> bool {
+    pub(super) fn is_up(&self, link: LinkId) -> bool {
         self.up.contains_key(&link)
     }
 
-    pub fn peer(&self, link: LinkId) -> Option<PublicKey> {
+    pub(super) fn peer(&self, link: LinkId) -> Option<PublicKey> {
         self.up.get(&link).map(|link| link.peer)
     }
 
     /// Records a hello that was sent or received. Returns whether it made the link ready.
-    pub fn hello(&mut self, link: LinkId, sent: bool) -> bool {
+    pub(super) fn hello(&mut self, link: LinkId, sent: bool) -> bool {
         let Some(link) = self.up.get_mut(&link) else { return false };
         let before = link.hello_sent && link.hello_got;
         if sent {
@@ -62,17 +62,17 @@ impl Links {
     }
 
     /// Links on which both sides sent a hello.
-    pub fn ready(&self) -> impl Iterator<Item = LinkId> {
+    pub(super) fn ready(&self) -> impl Iterator<Item = LinkId> {
         self.up.iter().filter(|(_, link)| link.hello_sent && link.hello_got).map(|(id, _)| *id)
     }
 
     /// Number of links that became ready since the start.
-    pub fn readied(&self) -> u64 {
+    pub(super) fn readied(&self) -> u64 {
         self.readied
     }
 
     /// Frames or bytes of the node will never be sent.
-    pub fn swallowed(&mut self, link: LinkId, class: Class, frames: u64, bytes: usize) {
+    pub(super) fn swallowed(&mut self, link: LinkId, class: Class, frames: u64, bytes: usize) {
         if let Some(up) = self.up.get_mut(&link) {
             up.ledger.swallowed(class, frames, bytes);
             self.owing.insert(link);
@@ -80,7 +80,7 @@ impl Links {
     }
 
     /// A link on which the node is owed credit, and that credit.
-    pub fn owed(&mut self) -> Option<(LinkId, Credit)> {
+    pub(super) fn owed(&mut self) -> Option<(LinkId, Credit)> {
         while let Some(id) = self.owing.pop_first() {
             let credit = self.up.get_mut(&id).and_then(|link| link.ledger.owed());
             if let Some(credit) = credit {

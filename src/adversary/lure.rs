@@ -18,7 +18,7 @@ pub(super) struct Lure {
 
 impl Lure {
     /// Queues a batch to be announced on a link by the next [`Lure::flush`].
-    pub fn name(&mut self, link: LinkId, item: SlotId) {
+    pub(super) fn name(&mut self, link: LinkId, item: SlotId) {
         let waiting = self.waiting.entry(link).or_default();
         if waiting.contains(&item) {
             return;
@@ -30,7 +30,7 @@ impl Lure {
     }
 
     /// Swallows the push of a foreign batch and queues an announcement of it instead.
-    pub fn instead(&mut self, ctx: &Context, sending: Sending) -> Disposition {
+    pub(super) fn instead(&mut self, ctx: &Context, sending: Sending) -> Disposition {
         let Frame::Push(push) = &sending.frame else { return Disposition::Sent(sending) };
         let (author, seq) = (push.batch.header.author, push.batch.header.seq);
         if author == ctx.identity.public() {
@@ -41,7 +41,7 @@ impl Lure {
     }
 
     /// Sends the queued announcements, as far as credit allows.
-    pub fn flush(&mut self, ctx: &mut Context, what: (&'static str, &'static str)) {
+    pub(super) fn flush(&mut self, ctx: &mut Context, what: (&'static str, &'static str)) {
         for (link, waiting) in &mut self.waiting {
             while !waiting.is_empty() && ctx.fits(*link, Class::Announce, Kind::Announce.max_len())
             {
@@ -54,7 +54,7 @@ impl Lure {
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.waiting.remove(&link);
     }
 }

@@ -21,14 +21,14 @@ pub(super) struct Malformed {
 }
 
 impl Malformed {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             pacer: Pacer::new(Duration::from_millis(200)),
             cycle: Cycle::new(VARIANTS.len(), true),
         }
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         for (link, fresh) in self.pacer.due(ctx) {
             let Some(peer) = ctx.links.peer(link) else { continue };
             // One more than a round: the first one ends the link, and the next link starts with
@@ -45,11 +45,11 @@ impl Malformed {
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.pacer.down(link);
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         self.pacer.deadline(ctx)
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Starts with the tips that the node knows at its start.
-    pub fn of(lanes: &[LaneView]) -> Self {
+    pub(super) fn of(lanes: &[LaneView]) -> Self {
         let tip = |lane: &LaneView| {
             (lane.author, Tip { seq: lane.tip, id: lane.tip_id, signature: None })
         };
@@ -47,7 +47,7 @@ impl Memory {
     }
 
     /// Remembers a batch that the node holds.
-    pub fn keep(&mut self, network: &Network, at: Time, stored: &StoredBatch) {
+    pub(super) fn keep(&mut self, network: &Network, at: Time, stored: &StoredBatch) {
         let header = &stored.batch.header;
         if network.index_of(&header.author).is_none() {
             return;
@@ -73,13 +73,13 @@ impl Memory {
     }
 
     /// The highest slot seen of an author; slot 0 with a zero id if none was seen.
-    pub fn tip(&self, author: &PublicKey) -> Tip {
+    pub(super) fn tip(&self, author: &PublicKey) -> Tip {
         let none = Tip { seq: 0, id: Digest::ZERO, signature: None };
         self.tips.get(author).copied().unwrap_or(none)
     }
 
     /// The batches kept, oldest first.
-    pub fn kept(&self) -> &VecDeque<Kept> {
+    pub(super) fn kept(&self) -> &VecDeque<Kept> {
         &self.kept
     }
 }

@@ -16,12 +16,12 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    pub fn new(every: Duration) -> Self {
+    pub(super) fn new(every: Duration) -> Self {
         Self { every, next: Time(0), greeted: BTreeSet::new(), readied: 0 }
     }
 
     /// Links to act on now, and whether each is new.
-    pub fn due(&mut self, ctx: &Context) -> Vec<(LinkId, bool)> {
+    pub(super) fn due(&mut self, ctx: &Context) -> Vec<(LinkId, bool)> {
         let pacer = ctx.now >= self.next;
         if !pacer && self.readied == ctx.links.readied() {
             return Vec::new();
@@ -40,12 +40,12 @@ impl Pacer {
         due
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.greeted.remove(&link);
     }
 
     /// When to call [`Pacer::due`] again; `None` if no link is ready.
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         ctx.links.ready().next().map(|_| self.next)
     }
 }
@@ -60,17 +60,17 @@ pub(super) struct Cycle {
 }
 
 impl Cycle {
-    pub fn new(length: usize, apart: bool) -> Self {
+    pub(super) fn new(length: usize, apart: bool) -> Self {
         Self { length, apart, next: BTreeMap::new() }
     }
 
     /// Continues one past a variant that the peer has surely judged, when it comes back.
-    pub fn go_on_after(&mut self, peer: PublicKey, variant: usize) {
+    pub(super) fn go_on_after(&mut self, peer: PublicKey, variant: usize) {
         self.next.insert(peer, (variant + 1) % self.length);
     }
 
     /// The next variant for a peer.
-    pub fn next(&mut self, peer: PublicKey) -> usize {
+    pub(super) fn next(&mut self, peer: PublicKey) -> usize {
         let start = if self.apart { self.next.len() } else { 0 };
         let next = self.next.entry(peer).or_insert(start % self.length);
         let variant = *next;

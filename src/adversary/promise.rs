@@ -31,13 +31,13 @@ pub(super) struct Promise {
 }
 
 impl Promise {
-    pub fn new(rate: u32) -> Self {
+    pub(super) fn new(rate: u32) -> Self {
         let every = Duration::from_micros(1_000_000 / u64::from(rate.max(1)));
         Self { every, due: None, wake: None, lure: Lure::default() }
     }
 
     /// Announces an arriving batch on all other links at once, before the node has checked it.
-    pub fn heard(&mut self, ctx: &mut Context, from: LinkId, frame: &Frame, chance: Chance) {
+    pub(super) fn heard(&mut self, ctx: &mut Context, from: LinkId, frame: &Frame, chance: Chance) {
         let batch = match frame {
             Frame::Push(push) => &push.batch,
             Frame::Reply(reply) => &reply.batch,
@@ -53,7 +53,7 @@ impl Promise {
         self.lure.flush(ctx, ("promise", "first"));
     }
 
-    pub fn outgoing(
+    pub(super) fn outgoing(
         &mut self,
         ctx: &mut Context,
         mut sending: Sending,
@@ -82,7 +82,7 @@ impl Promise {
         }
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         self.lure.flush(ctx, ("promise", "known"));
         let due = self.due.get_or_insert(ctx.now);
         let mut count = 0;
@@ -107,11 +107,11 @@ impl Promise {
         self.lure.flush(ctx, ("promise", "invented"));
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.lure.down(link);
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         ctx.links.ready().next().and(self.wake)
     }
 }

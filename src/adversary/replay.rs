@@ -21,11 +21,11 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { pacer: Pacer::new(Duration::from_millis(100)), next: BTreeMap::new() }
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         for (link, fresh) in self.pacer.due(ctx) {
             for _ in 0..if fresh { BURST } else { 1 } {
                 if ctx.takes(chance) {
@@ -60,12 +60,12 @@ impl Replay {
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.pacer.down(link);
         self.next.remove(&link);
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         self.pacer.deadline(ctx)
     }
 }

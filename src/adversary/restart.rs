@@ -38,7 +38,7 @@ pub(super) struct Restart {
 }
 
 impl Restart {
-    pub fn new(rate: u32) -> Self {
+    pub(super) fn new(rate: u32) -> Self {
         Self {
             every: Duration::from_micros(1_000_000 / u64::from(rate.max(1))),
             due: None,
@@ -51,12 +51,17 @@ impl Restart {
     }
 
     /// Swallows what the node says about its own lane: only what is shown here is visible.
-    pub fn outgoing(&self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+    pub(super) fn outgoing(
+        &self,
+        ctx: &mut Context,
+        sending: Sending,
+        chance: Chance,
+    ) -> Disposition {
         let own = ctx.identity.public();
         swallow(ctx, "restart", sending, |ctx, author| *author == own && ctx.takes(chance))
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         if self.branch.is_empty() && ctx.own_tip.0 > 0 {
             self.branch.push_back(ctx.own_tip);
         }
@@ -149,7 +154,7 @@ impl Restart {
         Some(batch)
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         ctx.links.ready().next().and(self.wake)
     }
 }

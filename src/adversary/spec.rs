@@ -139,7 +139,7 @@ pub(super) enum BehaviourKind {
 }
 
 impl BehaviourKind {
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Forge => "forge",
             Self::Tamper => "tamper",
@@ -204,7 +204,7 @@ pub(super) enum What {
 }
 
 impl What {
-    pub const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Garbage,
         Self::Valid,
         Self::Duplicate,
@@ -213,7 +213,7 @@ impl What {
         Self::Request,
     ];
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Garbage => "garbage",
             Self::Valid => "valid",
@@ -237,9 +237,9 @@ pub(super) enum Tale {
 }
 
 impl Tale {
-    pub const ALL: [Self; 3] = [Self::Withhold, Self::Crumbs, Self::Excess];
+    pub(super) const ALL: [Self; 3] = [Self::Withhold, Self::Crumbs, Self::Excess];
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Withhold => "withhold",
             Self::Crumbs => "crumbs",
@@ -256,7 +256,7 @@ pub(super) enum Author {
 }
 
 impl Author {
-    pub fn resolve(&self, network: &Network) -> Option<PublicKey> {
+    pub(super) fn resolve(&self, network: &Network) -> Option<PublicKey> {
         match self {
             Self::Key(key) => network.get(key).map(|member| member.key),
             Self::Name(name) => {
@@ -286,7 +286,7 @@ pub(super) enum When {
 
 impl When {
     /// Whether the behaviour may act at `elapsed` after the first link, chance aside.
-    pub fn covers(self, elapsed: Duration) -> bool {
+    pub(super) fn covers(self, elapsed: Duration) -> bool {
         match self {
             Self::Always | Self::Sometimes(_) => true,
             Self::After(from) => elapsed >= from,
@@ -295,7 +295,7 @@ impl When {
     }
 
     /// The next time after `elapsed` at which [`When::covers`] changes.
-    pub fn next_change(self, elapsed: Duration) -> Option<Duration> {
+    pub(super) fn next_change(self, elapsed: Duration) -> Option<Duration> {
         match self {
             Self::Always | Self::Sometimes(_) => None,
             Self::After(from) => Some(from).filter(|at| *at > elapsed),
@@ -304,7 +304,7 @@ impl When {
     }
 
     /// The probability with which each opportunity is taken.
-    pub fn chance(self) -> Chance {
+    pub(super) fn chance(self) -> Chance {
         if let Self::Sometimes(p) = self { p } else { Chance::ALWAYS }
     }
 }
@@ -327,7 +327,7 @@ impl fmt::Display for When {
 pub(super) struct Chance(pub u32);
 
 impl Chance {
-    pub const ALWAYS: Self = Self(1_000_000);
+    pub(super) const ALWAYS: Self = Self(1_000_000);
 }
 
 impl fmt::Display for Chance {

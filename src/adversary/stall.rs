@@ -27,11 +27,11 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { pacer: Pacer::new(AFTER), links: BTreeMap::new(), turn: false }
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, active: bool, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, active: bool, chance: Chance) {
         if !active {
             return self.lift(ctx);
         }
@@ -70,12 +70,12 @@ impl Stall {
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.pacer.down(link);
         self.links.remove(&link);
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         self.pacer.deadline(ctx)
     }
 }

@@ -23,11 +23,11 @@ pub(super) struct Tamper {
 }
 
 impl Tamper {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { next: 0, pacer: Pacer::new(EVERY) }
     }
 
-    pub fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         for (link, _) in self.pacer.due(ctx) {
             if ctx.takes(chance) {
                 push_altered(ctx, link);
@@ -35,15 +35,15 @@ impl Tamper {
         }
     }
 
-    pub fn down(&mut self, link: LinkId) {
+    pub(super) fn down(&mut self, link: LinkId) {
         self.pacer.down(link);
     }
 
-    pub fn deadline(&self, ctx: &Context) -> Option<Time> {
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         self.pacer.deadline(ctx)
     }
 
-    pub fn outgoing(
+    pub(super) fn outgoing(
         &mut self,
         ctx: &mut Context,
         mut sending: Sending,

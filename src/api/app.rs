@@ -32,7 +32,7 @@ struct Inner {
 
 impl App {
     /// State for one node; `stopping` turns true when the API stops.
-    pub fn new(handle: Handle, stopping: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(handle: Handle, stopping: watch::Receiver<bool>) -> Self {
         let permits = |number| Arc::new(Semaphore::new(number));
         let (bodies, reads) = (permits(BODY_KIB), permits(MAX_READS));
         let streams = permits(MAX_STREAMS);
@@ -40,34 +40,34 @@ impl App {
     }
 
     /// Handle of the node.
-    pub fn handle(&self) -> &Handle {
+    pub(super) fn handle(&self) -> &Handle {
         &self.inner.handle
     }
 
     /// Memory for request bodies, in permits of 1 KiB each.
-    pub fn bodies(&self) -> &Arc<Semaphore> {
+    pub(super) fn bodies(&self) -> &Arc<Semaphore> {
         &self.inner.bodies
     }
 
     /// Turns true when the API stops.
-    pub fn stopping(&self) -> watch::Receiver<bool> {
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
         self.inner.stopping.clone()
     }
 
     /// Takes a snapshot of the node; fails with 503 while the node stops.
-    pub async fn snapshot(&self) -> Result<Snapshot, Failure> {
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, Failure> {
         self.handle().snapshot().await.ok_or_else(Failure::stopping)
     }
 
     /// A permit for one stream; fails with 503 if all are taken.
-    pub fn stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.inner.streams)
             .try_acquire_owned()
             .map_err(|_| Failure::busy(format!("at most {MAX_STREAMS} streams at once")))
     }
 
     /// Runs a query of the store on a blocking thread, once one of [`MAX_READS`] permits is free.
-    pub async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Failure> {

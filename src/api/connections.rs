@@ -52,7 +52,7 @@ impl Connections {
 
     /// Adds a connection. If there are `most` already, the one that has been idle for longest is
     /// told to end; if none is idle, the one that has gone longest without completing an answer.
-    pub fn add(self: &Arc<Self>, most: usize) -> Place {
+    pub(super) fn add(self: &Arc<Self>, most: usize) -> Place {
         let mut open = self.lock();
         if open.held.len() >= most {
             let idle = |held: &&Held| (held.requests > 0, held.since);
@@ -70,7 +70,7 @@ impl Connections {
 
 impl Place {
     /// Counts a request that begins on this connection.
-    pub fn request(&self) -> Request {
+    pub(super) fn request(&self) -> Request {
         if let Some(held) = self.all.lock().held.get_mut(&self.number) {
             held.requests += 1;
         }
@@ -78,14 +78,14 @@ impl Place {
     }
 
     /// Resolves when this connection must end to make room for another.
-    pub async fn wanted(&self) {
+    pub(super) async fn wanted(&self) {
         self.end.notified().await;
     }
 }
 
 impl Request {
     /// Ties this request to the answer's body: it ends when the body is dropped.
-    pub fn until_sent(self, response: Response) -> Response {
+    pub(super) fn until_sent(self, response: Response) -> Response {
         response.map(|body| Body::new(Answer { body, _request: self }))
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
@@ -128,7 +128,7 @@ impl Server {
         Answer { status: status.expect("a status"), head: head.to_lowercase(), body: body.into() }
     }
 
-    pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\
              {headers}\r\n",
@@ -138,7 +138,7 @@ impl Server {
         self.raw(&[head.as_bytes(), body].concat()).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "", b"").await
     }
 
@@ -153,7 +153,7 @@ impl Server {
         self.ask("POST", path, headers, body.to_string().as_bytes()).await
     }
 
-    pub async fn stream(&self, path: &str, headers: &str) -> Lines<BufReader<TcpStream>> {
+    pub(super) async fn stream(&self, path: &str, headers: &str) -> Lines<BufReader<TcpStream>> {
         let mut stream = self.connect().await;
         let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address);
         stream.write_all(head.as_bytes()).await.expect("writes");
@@ -164,7 +164,7 @@ impl Server {
         lines
     }
 
-    pub async fn finish(self) {
+    pub(super) async fn finish(self) {
         self.stop.send(()).expect("it runs");
         let served = timeout(Duration::from_secs(5), self.serving).await.expect("in time");
         served.expect("no panic").expect("served");

@@ -49,52 +49,57 @@ pub(super) struct Failure {
 
 impl Failure {
     /// A failure that its status describes completely.
-    pub fn of(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(super) fn of(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { problem: Box::new(Problem::of(status, detail)), retry_after: None }
     }
 
     /// A failure of a named kind; see [`Problem::named`].
-    pub fn named(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Self {
+    pub(super) fn named(
+        status: StatusCode,
+        name: &str,
+        title: &str,
+        detail: impl Into<String>,
+    ) -> Self {
         let problem = Box::new(Problem::named(status, name, title, detail));
         Self { problem, retry_after: None }
     }
 
     /// 400: the request makes no sense.
-    pub fn bad(detail: impl Into<String>) -> Self {
+    pub(super) fn bad(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::BAD_REQUEST, detail)
     }
 
     /// 404: this node does not hold it.
-    pub fn absent(detail: impl Into<String>) -> Self {
+    pub(super) fn absent(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::NOT_FOUND, detail)
     }
 
     /// 413: the body is too long.
-    pub fn too_long(detail: impl Into<String>) -> Self {
+    pub(super) fn too_long(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
     /// 503 while the node stops.
-    pub fn stopping() -> Self {
+    pub(super) fn stopping() -> Self {
         let detail = "the node is stopping";
         Self::named(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The node is stopping", detail)
     }
 
     /// 503 while too many requests are in progress; retry after 1 s.
-    pub fn busy(detail: impl Into<String>) -> Self {
+    pub(super) fn busy(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::named(status, "busy", "Too much is under way", detail).retry(Duration::from_secs(1))
     }
 
     /// 503 while the node is not ready; retry after 1 s.
-    pub fn unready(detail: impl Into<String>) -> Self {
+    pub(super) fn unready(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::named(status, "not-ready", "The node is not ready", detail)
             .retry(Duration::from_secs(1))
     }
 
     /// Sets `Retry-After`: whole seconds, rounded up, at least one.
-    pub fn retry(mut self, after: Duration) -> Self {
+    pub(super) fn retry(mut self, after: Duration) -> Self {
         let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
         self.retry_after = Some(seconds.max(1));
         self

@@ -20,7 +20,7 @@ pub(super) struct Patient {
 
 impl Patient {
     /// Wraps a stream; a write that waits for `limit` fails with `TimedOut`.
-    pub fn new(stream: TcpStream, limit: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, limit: Duration) -> Self {
         Self { stream, limit, timer: Box::pin(sleep(limit)), waiting: false }
     }
 

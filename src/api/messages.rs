@@ -56,7 +56,7 @@ pub(super) struct MessageParams {
 
 impl MessageParams {
     /// Parses the parameters; answers 400 if one is invalid.
-    pub fn query(&self, network: &Network) -> Result<MessageQuery, Failure> {
+    pub(super) fn query(&self, network: &Network) -> Result<MessageQuery, Failure> {
         Ok(MessageQuery {
             topic: self.topic.clone(),
             author: input::key(network, "author", self.author.as_deref())?,

@@ -40,7 +40,7 @@ pub(super) struct RejectionParams {
 
 impl RejectionParams {
     /// Parses the parameters; answers 400 if one is invalid.
-    pub fn query(&self, handle: &Handle) -> Result<RejectionQuery, Failure> {
+    pub(super) fn query(&self, handle: &Handle) -> Result<RejectionQuery, Failure> {
         let network = handle.network();
         Ok(RejectionQuery {
             reason: input::reason(self.reason.as_deref())?,

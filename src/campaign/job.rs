@@ -49,15 +49,15 @@ pub struct Judged {
 
 impl Steps for Sim {
     fn step(&mut self) -> bool {
-        Sim::step(self)
+        Self::step(self)
     }
 
     fn digest(&self) -> Digest {
-        Sim::digest(self)
+        Self::digest(self)
     }
 
     fn event(&self) -> String {
-        Sim::event(self)
+        Self::event(self)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::scenario::Verdict;
 
 /// Most failures kept in full; further ones are only counted.
-pub const MAX_FAILURES: usize = 1000;
+pub(super) const MAX_FAILURES: usize = 1000;
 
 /// How the run of a seed failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

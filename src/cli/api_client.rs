@@ -10,7 +10,7 @@ use crate::client::{Client, ClientError};
 
 /// Which node is asked, and how answers are printed.
 #[derive(Debug, clap::Args)]
-pub struct Api {
+pub(super) struct Api {
     /// The node's HTTP interface
     #[arg(long, value_name = "URL", env = "LOYAL_API", default_value = "http://127.0.0.1:7700")]
     pub api: String,
@@ -23,7 +23,7 @@ pub struct Api {
 }
 
 /// Creates the client that the arguments ask for.
-pub fn client(args: &Api) -> anyhow::Result<Client> {
+pub(super) fn client(args: &Api) -> anyhow::Result<Client> {
     let token = match &args.api_token_file {
         None => None,
         Some(path) => Some(keys::secret(path, "token")?.as_str().to_owned()),
@@ -35,7 +35,7 @@ pub fn client(args: &Api) -> anyhow::Result<Client> {
 ///
 /// # Errors
 /// [`Usage`] if the address is invalid.
-pub fn watchful(base: &str, token: Option<String>) -> anyhow::Result<Client> {
+pub(super) fn watchful(base: &str, token: Option<String>) -> anyhow::Result<Client> {
     Client::watchful(base, token).map_err(|error| match error {
         ClientError::Broken(why) => Usage(format!("--api (or LOYAL_API): {why}")).into(),
         other => other.into(),
@@ -43,7 +43,7 @@ pub fn watchful(base: &str, token: Option<String>) -> anyhow::Result<Client> {
 }
 
 /// Runs a verb's requests to completion on this thread.
-pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -15,13 +15,13 @@ use super::{
     about,
     after_help = "Example: loyal mesh up --nodes 10 --malicious forge,drop,flood --messages 100"
 )]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Make a new identity; prints its public key
     #[command(after_help = "Example: loyal keygen --out keys/alice.pem")]
     Keygen(keygen::Args),
@@ -91,7 +91,7 @@ pub enum Verb {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum MeshVerb {
+pub(super) enum MeshVerb {
     /// Start a mesh; with --messages, publish, judge and exit
     #[command(after_help = "Examples: loyal mesh up --nodes 10 --malicious forge,drop,flood \
                             --messages 100\n          loyal mesh up --f 1 --dir mesh\n\nExit codes: \

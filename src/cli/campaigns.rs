@@ -30,7 +30,7 @@ const SHOWN: usize = 20;
 const SUMMARY: &str = "campaign.json";
 
 /// Runs every seed and prints what was found.
-pub fn run(
+pub(super) fn run(
     args: &Args,
     source: &Source,
     seeds: RangeInclusive<u64>,
@@ -128,7 +128,7 @@ impl Rows {
 }
 
 /// Shrinks the scenarios of the first failures and writes them to files.
-pub fn shrink_all(
+pub(super) fn shrink_all(
     args: &Args,
     source: &Source,
     failures: &mut [Failure],

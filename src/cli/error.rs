@@ -3,20 +3,20 @@
 use std::process::ExitCode;
 
 /// Exit code of an interrupted run: 128 plus the number of SIGINT, as in shells.
-pub const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// The user's request is invalid: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Usage(pub String);
+pub(super) struct Usage(pub String);
 
 /// Returns the exit code for an error: 2 for [`Usage`], else 1.
-pub fn code(error: &anyhow::Error) -> ExitCode {
+pub(super) fn code(error: &anyhow::Error) -> ExitCode {
     if error.is::<Usage>() { 2.into() } else { 1.into() }
 }
 
 /// Formats the error and its causes in one line. A cause that is already quoted is not repeated.
-pub fn message(error: &anyhow::Error) -> String {
+pub(super) fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {

@@ -2,7 +2,7 @@
 
 /// Cuts the text to `most` characters, and escapes everything that could move the cursor, change a
 /// colour or reorder a line.
-pub fn escape(text: &str, most: usize) -> String {
+pub(super) fn escape(text: &str, most: usize) -> String {
     let mut safe = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == most {
@@ -19,7 +19,7 @@ pub fn escape(text: &str, most: usize) -> String {
 }
 
 /// Shows a payload as text if it is UTF-8, else as hex.
-pub fn payload(bytes: &[u8], most: usize) -> String {
+pub(super) fn payload(bytes: &[u8], most: usize) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => escape(text, most),
         Err(_) => {
@@ -38,7 +38,7 @@ fn reorders(c: char) -> bool {
 }
 
 /// Quotes text for a shell.
-pub fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+@%,^".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

@@ -22,7 +22,7 @@ const PAGE: usize = 1000;
 const PAGES: usize = 200;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The message, or its batch; with --report the first digits do, and without it the slowest is
     /// told of
     pub id: Option<String>,
@@ -48,7 +48,7 @@ struct Source {
 }
 
 /// Shows a message's path.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &args.report {
         return tell(&recorded::story(dir, args.id.as_deref())?, args.client.json);
     }

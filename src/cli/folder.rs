@@ -16,7 +16,7 @@ use crate::store::Made;
 ///
 /// # Errors
 /// Names the folder that cannot be created.
-pub fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
+pub(super) fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
     let made = |dir: &Path| {
         Made::writable(dir).with_context(|| format!("cannot write a report into {}", dir.display()))
     };
@@ -30,7 +30,7 @@ pub fn prepare(dir: Option<&Path>) -> anyhow::Result<Option<Made>> {
 ///
 /// # Errors
 /// Names the file or folder that cannot be written.
-pub fn write(
+pub(super) fn write(
     dir: &Path,
     scenario_toml: &str,
     recording: &Recording,
@@ -56,7 +56,7 @@ pub fn write(
 ///
 /// # Errors
 /// Names the file that cannot be removed.
-pub fn remove(path: &Path) -> anyhow::Result<()> {
+pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))

@@ -11,7 +11,7 @@ use crate::crypto::Identity;
 use crate::store::keys as files;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to write the private key; never overwritten
     #[arg(long, value_name = "FILE", default_value = "loyal.pem")]
     pub out: PathBuf,
@@ -33,7 +33,7 @@ struct Made<'a> {
 }
 
 /// Writes a new identity and prints its public key.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let passphrase = match keys::given(&args.passphrase)? {
         Some(given) => Some(given),
         None if args.encrypt => Some(keys::ask_twice()?),

@@ -12,7 +12,7 @@ use crate::protocol::Network;
 
 /// Where a passphrase comes from.
 #[derive(Debug, Default, clap::Args)]
-pub struct Passphrase {
+pub(super) struct Passphrase {
     /// Read the passphrase from the first line of this file; else from LOYAL_PASSPHRASE, else ask
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
@@ -25,7 +25,7 @@ const MAX_SECRET: u64 = 4096;
 const MAX_NETWORK: u64 = 512 << 20;
 
 /// Returns the passphrase from the file or the environment; `None` if neither is given.
-pub fn given(passphrase: &Passphrase) -> anyhow::Result<Option<Zeroizing<String>>> {
+pub(super) fn given(passphrase: &Passphrase) -> anyhow::Result<Option<Zeroizing<String>>> {
     if let Some(path) = &passphrase.passphrase_file {
         return secret(path, "passphrase").map(Some);
     }
@@ -38,7 +38,7 @@ pub fn given(passphrase: &Passphrase) -> anyhow::Result<Option<Zeroizing<String>
 }
 
 /// Returns the passphrase that opens a key file; asks on the terminal if it is not given.
-pub fn opening(passphrase: &Passphrase, key: &Path) -> io::Result<Zeroizing<String>> {
+pub(super) fn opening(passphrase: &Passphrase, key: &Path) -> io::Result<Zeroizing<String>> {
     match given(passphrase) {
         Err(error) => Err(io::Error::other(format!("{error:#}"))),
         Ok(Some(found)) => Ok(found),
@@ -53,7 +53,7 @@ pub fn opening(passphrase: &Passphrase, key: &Path) -> io::Result<Zeroizing<Stri
 }
 
 /// Asks twice for a new passphrase.
-pub fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
+pub(super) fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
     if !io::stdin().is_terminal() {
         bail!("--encrypt asks on a terminal; give --passphrase-file or {VARIABLE} instead");
     }
@@ -73,7 +73,7 @@ pub fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
 ///
 /// # Errors
 /// Names the file if it cannot be read; [`Usage`] if it has no such line.
-pub fn secret(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
+pub(super) fn secret(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
     let text = read_bounded(path, MAX_SECRET)
         .with_context(|| format!("cannot read the {what} file {}", path.display()))?;
     let text = Zeroizing::new(text);
@@ -85,7 +85,7 @@ pub fn secret(path: &Path, what: &str) -> anyhow::Result<Zeroizing<String>> {
 }
 
 /// Reads and parses a network file.
-pub fn network(path: &Path) -> anyhow::Result<Network> {
+pub(super) fn network(path: &Path) -> anyhow::Result<Network> {
     let text = read_bounded(path, MAX_NETWORK)
         .with_context(|| format!("cannot read the network file {}", path.display()))?;
     Network::parse(&text).with_context(|| format!("network file {}", path.display()))

@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_millis(800);
 
 /// Lists the nodes and explains what to do with them.
-pub fn introduction(mesh: &Mesh) -> String {
+pub(super) fn introduction(mesh: &Mesh) -> String {
     let mut table = output::table(&["name", "key", "role", "api", "gossip"]);
     for node in &mesh.nodes {
         table.add_row([
@@ -47,7 +47,7 @@ fn role(spec: Option<&str>) -> String {
 
 /// Shows the mesh until the process is told to stop. A node that dies is shown as dead, and is not
 /// started again.
-pub async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
+pub(super) async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
     let screen = Some(screen::bar(0, "{msg}")).filter(|screen| !screen.is_hidden());
     let mut told = vec![false; mesh.nodes.len()];
     loop {

@@ -157,7 +157,7 @@ fn notice(count: u64, json: bool) -> Vec<u8> {
 
 impl Lines {
     /// Queues a drawing, unless several lines wait already: a later drawing replaces it anyway.
-    pub fn draw(&self, drawn: &[u8]) {
+    pub(super) fn draw(&self, drawn: &[u8]) {
         let waiting = self.shared.lock().items.len();
         if waiting < MAX_DRAWN && !drawn.is_empty() {
             self.shared.push(drawn);

@@ -18,7 +18,7 @@ const VARIABLE: &str = "LOYAL_LOG";
 ///
 /// # Errors
 /// If the operating system cannot create a thread.
-pub fn start(json: bool) -> io::Result<Flush> {
+pub(super) fn start(json: bool) -> io::Result<Flush> {
     let (filter, ignored) = match wanted(std::env::var_os(VARIABLE).as_deref()) {
         Ok(filter) => (filter, None),
         Err(why) => (usual(), Some(why)),

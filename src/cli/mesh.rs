@@ -28,7 +28,7 @@ const NAME: &str = "mesh up";
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("count"))]
-pub struct Args {
+pub(super) struct Args {
     /// How many nodes, malicious ones included [default: 4]
     #[arg(long, group = "count", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub nodes: Option<u16>,
@@ -86,7 +86,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// Starts a mesh, and with `--messages` judges it.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (nodes, liars) = members(&args)?;
     apart(args.dir.as_deref(), args.report.as_deref())?;
     let _report = folder::prepare(args.report.as_deref())?;
@@ -191,7 +191,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Uses `dir` if it is given, else creates a temporary folder, which is removed at the end
     /// unless `keep` is set.
-    pub fn new(dir: Option<&Path>, keep: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(dir: Option<&Path>, keep: bool) -> anyhow::Result<Self> {
         if let Some(dir) = dir {
             let path = std::path::absolute(dir)?;
             named(&path).map_err(|why| Usage(format!("--dir: {why}")))?;
@@ -214,7 +214,7 @@ impl Folder {
 
     /// Removes a temporary folder, unless it is to be kept or the run failed and its logs are
     /// useful: then only the secrets are removed.
-    pub fn close(self, failure: Option<&anyhow::Error>) {
+    pub(super) fn close(self, failure: Option<&anyhow::Error>) {
         if !self.temporary {
             return;
         }

@@ -20,7 +20,7 @@ use crate::scenario::{Scenario, Verdict};
 const MOST_NODES: usize = 200;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// A built-in scenario's name (`loyal scenarios` lists them), or a file
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
@@ -48,7 +48,7 @@ pub struct Args {
 }
 
 /// Runs a scenario on real processes.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let scenario = scenarios::load(&args.scenario, &args.set)?;
     let nodes = scenario.mesh.nodes;
     if nodes > MOST_NODES {

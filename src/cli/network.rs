@@ -11,7 +11,7 @@ use crate::mesh;
 use crate::protocol::{Network, Role};
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Make keys and a network file for a mesh
     #[command(after_help = "Example: loyal network new --nodes 4 --authors 1 --dir net")]
     New {
@@ -50,7 +50,7 @@ struct Summary<'a> {
 }
 
 /// Creates or checks a network file.
-pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
+pub(super) fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::New { nodes, authors, dir, json } => {
             let made = mesh::create(dir, usize::from(*nodes), usize::from(*authors))?;

@@ -26,7 +26,7 @@ const LAB_TOKEN: &str = "LOYAL_LAB_TOKEN";
 const ABANDON: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The network file
     #[arg(long, value_name = "FILE")]
     pub network: PathBuf,
@@ -73,7 +73,7 @@ pub struct Args {
 }
 
 /// Runs a node until it is told to stop.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Dropped last, so that the log is written before the process ends.
     let _flush = logs::start(args.log_json).context("cannot start")?;
     let json = args.log_json;

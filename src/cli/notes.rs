@@ -13,7 +13,7 @@ use super::log_lines::{self, Flush, Lines};
 static WRITER: Mutex<Option<(Lines, Flush)>> = Mutex::new(None);
 
 /// Queues a line, without ANSI colours unless standard error is a terminal.
-pub fn note(line: impl Display) {
+pub(super) fn note(line: impl Display) {
     let mut line = format!("{line}\n");
     if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never {
         line = strip_str(&line).to_string();
@@ -23,7 +23,7 @@ pub fn note(line: impl Display) {
 }
 
 /// Queues a drawing for the terminal; dropped while the terminal has not taken earlier ones.
-pub fn draw(drawn: &str) {
+pub(super) fn draw(drawn: &str) {
     with_writer(|lines| lines.draw(drawn.as_bytes()));
 }
 
@@ -38,11 +38,11 @@ fn with_writer(write: impl FnOnce(&mut Lines)) {
 }
 
 /// Queues an error message.
-pub fn error(why: impl Display) {
+pub(super) fn error(why: impl Display) {
     note(format_args!("\x1b[1;31merror:\x1b[0m {why}"));
 }
 
 /// Waits for a bounded time until all lines are written. Call this before the process ends.
-pub fn flush() {
+pub(super) fn flush() {
     drop(WRITER.lock().unwrap_or_else(PoisonError::into_inner).take());
 }

@@ -16,19 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Writes text to standard output, without ANSI colours unless it is a terminal.
-pub fn text(text: &str) -> io::Result<()> {
+pub(super) fn text(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     named(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
 /// Text that is being written to standard output by its own thread, since the reader may stall.
-pub struct Showing(mpsc::Receiver<io::Result<()>>);
+pub(super) struct Showing(mpsc::Receiver<io::Result<()>>);
 
 /// Starts to write text, like [`text`], on another thread.
 ///
 /// # Errors
 /// If the operating system cannot create a thread.
-pub fn start(shown: String) -> io::Result<Showing> {
+pub(super) fn start(shown: String) -> io::Result<Showing> {
     let (done, written) = mpsc::channel();
     std::thread::Builder::new().name("output".into()).spawn(move || {
         let _ = done.send(text(&shown));
@@ -42,7 +42,7 @@ impl Showing {
     ///
     /// # Errors
     /// Those of [`text`]; and if the process was told to stop and the reader took too long.
-    pub fn wait(self, stop: &Stop) -> anyhow::Result<()> {
+    pub(super) fn wait(self, stop: &Stop) -> anyhow::Result<()> {
         let mut left = PATIENCE;
         loop {
             match self.0.recv_timeout(LOOK) {
@@ -64,18 +64,18 @@ impl Showing {
 ///
 /// # Errors
 /// Those of [`start`] and [`Showing::wait`].
-pub fn result(result: String, stop: &Stop) -> anyhow::Result<()> {
+pub(super) fn result(result: String, stop: &Stop) -> anyhow::Result<()> {
     start(result)?.wait(stop)
 }
 
 /// Writes text and a newline to standard output.
-pub fn line(line: &str) -> io::Result<()> {
+pub(super) fn line(line: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     named(writeln!(out, "{line}").and_then(|()| out.flush()))
 }
 
 /// Writes bytes to standard output unchanged.
-pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+pub(super) fn bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     named(out.write_all(bytes).and_then(|()| out.flush()))
 }
@@ -85,7 +85,7 @@ fn named(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// Whether the error means that the reader has closed our output, which is not a failure.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     })
@@ -93,7 +93,7 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Returns the exit code of a run after its result was written. Reports each copy that could not be
 /// written; one such copy turns success into failure.
-pub fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<()>>) -> ExitCode {
+pub(super) fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<()>>) -> ExitCode {
     let mut code = code;
     for error in copies.into_iter().filter_map(Result::err).filter(|error| !is_broken_pipe(error)) {
         code = code.max(1);
@@ -103,14 +103,14 @@ pub fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<()>>) -
 }
 
 /// Writes one compact JSON object and a newline.
-pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
+pub(super) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     let mut row = serde_json::to_vec(value)?;
     row.push(b'\n');
     Ok(bytes(&row)?)
 }
 
 /// Creates an empty table with these headings.
-pub fn table(headings: &[&str]) -> Table {
+pub(super) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
@@ -118,23 +118,23 @@ pub fn table(headings: &[&str]) -> Table {
 }
 
 /// Returns the table's text with a trailing newline.
-pub fn render(table: &Table) -> String {
+pub(super) fn render(table: &Table) -> String {
     table.trim_fmt() + "\n"
 }
 
 /// Formats microseconds since 1970 as UTC, to the millisecond.
-pub fn time(micros: u64) -> String {
+pub(super) fn time(micros: u64) -> String {
     let stamp = i64::try_from(micros).ok().and_then(|m| jiff::Timestamp::from_microsecond(m).ok());
     stamp.map_or_else(|| micros.to_string(), |stamp| format!("{stamp:.3}"))
 }
 
 /// Returns the first 12 digits of a key or id.
-pub fn short(hex: &str) -> &str {
+pub(super) fn short(hex: &str) -> &str {
     hex.get(..12).unwrap_or(hex)
 }
 
 /// Formats a number of bytes in a unit that fits.
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..0x0010_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),

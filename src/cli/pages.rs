@@ -14,7 +14,7 @@ const LARGE: usize = 1000;
 /// Replaces this process by the same program with allocator settings for a run of this many nodes,
 /// because glibc reads them only at process start. Does nothing for a small run, if the variable is
 /// set already, or if it fails; systems without glibc ignore the variable.
-pub fn prefer_large(nodes: usize) {
+pub(super) fn prefer_large(nodes: usize) {
     if nodes < LARGE || std::env::var_os(VARIABLE).is_some() {
         return;
     }

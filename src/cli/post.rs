@@ -25,7 +25,7 @@ const EMPTY: &str = "nothing to publish: no TEXT, no --file FILE, and standard i
                      an empty message is written `loyal post \"\"`";
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     pub client: api_client::Api,
     /// Sign here with this author key, and post the signed batch
@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 /// Publishes one message.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.topic.len() > MAX_TOPIC {
         let long = args.topic.len();
         bail!(Usage(format!("--topic has {long} bytes; a topic has at most {MAX_TOPIC}")));

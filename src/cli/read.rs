@@ -15,7 +15,7 @@ const PAGE: usize = 500;
 const SHOWN: usize = 60;
 
 #[derive(Debug, clap::Args)]
-pub struct Messages {
+pub(super) struct Messages {
     #[command(flatten)]
     pub client: api_client::Api,
     /// Of this topic only
@@ -33,7 +33,7 @@ pub struct Messages {
 }
 
 /// Lists the messages that a node holds.
-pub fn messages(args: &Messages) -> anyhow::Result<ExitCode> {
+pub(super) fn messages(args: &Messages) -> anyhow::Result<ExitCode> {
     let client = client(&args.client)?;
     let rows = block_on(async {
         let (mut rows, mut after) = (Vec::new(), args.after.clone());
@@ -64,7 +64,7 @@ pub fn messages(args: &Messages) -> anyhow::Result<ExitCode> {
 }
 
 /// Warns on standard error that rows may be missing.
-pub fn warn_of_gap(gap: Option<&str>) {
+pub(super) fn warn_of_gap(gap: Option<&str>) {
     use std::io::Write as _;
     if let Some(why) = gap {
         let why = escape::escape(why, 200);
@@ -95,7 +95,7 @@ fn message_table(rows: &[MessageDto]) -> String {
 }
 
 /// Lists the other members.
-pub fn peers(args: &api_client::Api) -> anyhow::Result<ExitCode> {
+pub(super) fn peers(args: &api_client::Api) -> anyhow::Result<ExitCode> {
     let client = client(args)?;
     let rows = block_on(async { Ok(client.peers().await?) })?;
     if args.json {
@@ -141,7 +141,7 @@ fn state(row: &PeerDto) -> String {
 }
 
 /// Shows a node's state.
-pub fn status(args: &api_client::Api) -> anyhow::Result<ExitCode> {
+pub(super) fn status(args: &api_client::Api) -> anyhow::Result<ExitCode> {
     let client = client(args)?;
     let status = block_on(async { Ok(client.status().await?) })?;
     if args.json {

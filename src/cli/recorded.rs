@@ -21,7 +21,7 @@ const MAX_REFUSED: usize = 10_000;
 ///
 /// # Errors
 /// If there is none, or the file is not such a report.
-pub fn report(dir: &Path) -> anyhow::Result<Report> {
+pub(super) fn report(dir: &Path) -> anyhow::Result<Report> {
     if dir.is_file() {
         let why = format!("{} is a file; give the folder that a run left", dir.display());
         return Err(Usage(why).into());
@@ -68,7 +68,7 @@ fn escape_all(value: &mut Value) {
 ///
 /// # Errors
 /// If no batch matches, or several do, or the folder was not written by a run.
-pub fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
+pub(super) fn story(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
     let prefix = id.map(prefix).transpose()?;
     let path = dir.join("deliveries.ndjson");
     let mut lines = lines(&path)?;

@@ -28,7 +28,7 @@ use crate::wire::{Field, Shown, fields};
 const SHOWN: usize = 64;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The number of its row, as `loyal rejections` lists it
     #[arg(value_name = "ROW", value_parser = clap::value_parser!(i64).range(1..))]
     pub row: i64,
@@ -50,7 +50,7 @@ struct Found {
 }
 
 /// Shows one rejection.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = match &args.data {
         Some(dir) => stopped(args, dir)?,
         None => block_on(async { running(&client(&args.client)?, args.row).await })?,

@@ -24,7 +24,7 @@ const SHOWN: usize = 60;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub struct Args {
 }
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Show one rejection: its frame field by field, and the check that failed, done again
     #[command(
         after_help = "Examples: loyal rejections show 12\n          loyal rejections show 12 \
@@ -66,7 +66,7 @@ pub enum Verb {
 }
 
 /// Prints the rejection log, or with `show` one rejection.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(Verb::Show(args)) = &args.verb {
         return rejection::run(args);
     }

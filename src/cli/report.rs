@@ -8,7 +8,7 @@ use crate::report::{changes, diff, terminal};
 
 #[derive(Debug, clap::Args)]
 #[allow(missing_docs)]
-pub struct Args {
+pub(super) struct Args {
     /// The report folder of a run
     pub dir: PathBuf,
     /// Compare it with this earlier run
@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 /// Shows a report or compares two.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = recorded::report(&args.dir)?;
     match (&args.diff, args.json) {
         (None, true) => output::text(&report.to_json()?)?,

@@ -19,7 +19,7 @@ const MAX_FILE: u64 = 1 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,
     /// Print one object a line
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Print a built-in scenario's file
     #[command(after_help = "Example: loyal scenarios show three-liars > mine.toml")]
     Show {
@@ -49,7 +49,7 @@ pub enum Verb {
     Schema,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.verb {
         None => list(args.json)?,
         Some(Verb::Show { name }) => {
@@ -95,7 +95,7 @@ fn list(json: bool) -> anyhow::Result<()> {
 /// # Errors
 /// [`Usage`] if there is no such name or file, if the file is too long, or if its contents are
 /// invalid; the latter as `FILE:line:column: why`.
-pub fn load(scenario: &str, overlays: &[String]) -> anyhow::Result<Scenario> {
+pub(super) fn load(scenario: &str, overlays: &[String]) -> anyhow::Result<Scenario> {
     let read;
     let text = match scenario::builtin(scenario) {
         Some(text) => text,

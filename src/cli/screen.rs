@@ -15,7 +15,7 @@ const COLUMNS: u16 = 80;
 const RATE: u8 = 20;
 
 /// Creates a bar on standard error, drawn only if that is a terminal that can move its cursor.
-pub fn bar(length: u64, template: &str) -> ProgressBar {
+pub(super) fn bar(length: u64, template: &str) -> ProgressBar {
     let plain = std::env::var_os("TERM").is_none_or(|kind| kind == "dumb");
     let target = if io::stderr().is_terminal() && !plain {
         ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), RATE)
@@ -30,7 +30,7 @@ pub fn bar(length: u64, template: &str) -> ProgressBar {
 }
 
 /// Lines and columns of the terminal; `None` if unknown.
-pub fn size() -> Option<(u16, u16)> {
+pub(super) fn size() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }

@@ -15,7 +15,7 @@ const SAME_WISH: Duration = Duration::from_millis(500);
 static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Adds a folder to remove when the process ends at once.
-pub fn temporary(path: &Path) {
+pub(super) fn temporary(path: &Path) {
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
 }
 
@@ -28,11 +28,11 @@ fn end() -> ! {
 }
 
 /// Becomes true once, when the process is to stop.
-pub type Stop = watch::Receiver<bool>;
+pub(super) type Stop = watch::Receiver<bool>;
 
 /// Starts to listen for SIGINT, SIGTERM and SIGHUP (a closed terminal; not if the process was
 /// started with SIGHUP ignored), and with `with_parent` for the end of standard input.
-pub fn listen(with_parent: bool) -> io::Result<Stop> {
+pub(super) fn listen(with_parent: bool) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(false);
     // By default, a write beyond `ulimit -f` kills the process. With a handler, the write fails as
     // on a full disk.
@@ -98,7 +98,7 @@ async fn hung_up(signal: &mut Option<Signal>) {
 }
 
 /// Waits until the process is to stop.
-pub async fn stopped(mut stop: Stop) {
+pub(super) async fn stopped(mut stop: Stop) {
     // If the sender is gone, no stop can be signalled any more.
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;

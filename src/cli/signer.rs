@@ -35,7 +35,7 @@ struct State {
 }
 
 /// The locked counter of one key in one network.
-pub struct Signer {
+pub(super) struct Signer {
     path: PathBuf,
     state: State,
     fresh: bool,
@@ -44,7 +44,7 @@ pub struct Signer {
 
 impl Signer {
     /// Locks and reads the counter beside the key. Waits while another process signs with the key.
-    pub fn open(key: &Path, identity: &Identity, network: Digest) -> anyhow::Result<Self> {
+    pub(super) fn open(key: &Path, identity: &Identity, network: Digest) -> anyhow::Result<Self> {
         let network = network.to_string();
         let author = identity.public().to_string();
         let path = beside(key, &network, "json");
@@ -76,24 +76,29 @@ impl Signer {
     }
 
     /// Whether there is no counter file, so that nothing seems to have been signed yet.
-    pub fn is_fresh(&self) -> bool {
+    pub(super) fn is_fresh(&self) -> bool {
         self.fresh
     }
 
     /// The batch that is signed, but not yet acknowledged by a node.
-    pub fn pending(&self) -> Option<&SignedDto> {
+    pub(super) fn pending(&self) -> Option<&SignedDto> {
         self.state.pending.as_ref()
     }
 
     /// Whether the pending batch carries exactly this message.
-    pub fn is_pending(&self, entry: &Entry) -> bool {
+    pub(super) fn is_pending(&self, entry: &Entry) -> bool {
         let body = encode_body(std::slice::from_ref(entry)).ok();
         let pending = self.pending().and_then(|dto| STANDARD.decode(&dto.body_base64).ok());
         body.is_some() && body == pending
     }
 
     /// Signs the next slot, and keeps the batch until [`Signer::acknowledged`] is called.
-    pub fn sign(&mut self, identity: &Identity, entry: Entry, now: u64) -> anyhow::Result<()> {
+    pub(super) fn sign(
+        &mut self,
+        identity: &Identity,
+        entry: Entry,
+        now: u64,
+    ) -> anyhow::Result<()> {
         if self.state.pending.is_some() {
             bail!("a batch waits to be acknowledged");
         }
@@ -109,13 +114,13 @@ impl Signer {
     }
 
     /// Forgets the pending batch, because a node has stored it.
-    pub fn acknowledged(&mut self) -> anyhow::Result<()> {
+    pub(super) fn acknowledged(&mut self) -> anyhow::Result<()> {
         self.state.pending = None;
         self.save()
     }
 
     /// The counter's file, for use in messages.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::error::{INTERRUPTED, Usage};
 use super::signals::{self, Stop};
-pub use super::sim_args::Args;
+pub(super) use super::sim_args::Args;
 use super::sim_args::{ProfileName, SWARM, reproduce};
 use super::{campaigns, folder, notes, output, pages, scenarios, screen};
 use crate::campaign::{Ending, Job, Judged, Source, catch_panic, quiet_panics};
@@ -20,7 +20,7 @@ use crate::sim::{Progress, Sim};
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs one seed or a campaign.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let source = source(args)?;
     if let Source::Fixed(scenario) = &source {
         pages::prefer_large(scenario.mesh.nodes);

@@ -7,12 +7,12 @@ use super::escape::quoted;
 use crate::campaign::Profile;
 
 /// The SCENARIO that draws a new scenario for each seed.
-pub const SWARM: &str = "swarm";
+pub(super) const SWARM: &str = "swarm";
 /// Maximum number of seeds in a campaign.
 const MAX_SEEDS: u64 = 10_000_000;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// A built-in scenario, a file, or `swarm`: with that, each seed draws nodes, liars, faults,
     /// network and load of its own, and an attack that reached nobody is no failure
     pub scenario: String,
@@ -89,7 +89,7 @@ fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
 }
 
 /// Returns the command line that repeats the run of a seed.
-pub fn reproduce(args: &Args, seed: u64) -> String {
+pub(super) fn reproduce(args: &Args, seed: u64) -> String {
     let mut line = format!("loyal sim {} --seed {seed}", quoted(&args.scenario));
     if args.profile == ProfileName::Long {
         line += " --profile long";

@@ -13,7 +13,7 @@ const MOST_LINES: usize = 400;
 const MOST_WAY: usize = 64;
 
 /// Formats the trace, with ANSI colours.
-pub fn text(story: &Trace) -> String {
+pub(super) fn text(story: &Trace) -> String {
     let mut out = format!("\x1b[1mmessage {}\x1b[0m\n", story.id);
     if let (Some(author), Some(name), Some(seq)) = (&story.author, &story.author_name, story.seq) {
         let name = escape::escape(name, 64);

@@ -62,7 +62,7 @@ pub(super) struct Connections {
 impl Connections {
     /// Prepares connections to `target`; none is made yet. Fails if the token does not fit a
     /// header.
-    pub fn new(target: Target, token: Option<String>) -> Result<Self, ClientError> {
+    pub(super) fn new(target: Target, token: Option<String>) -> Result<Self, ClientError> {
         let token = match token {
             None => None,
             Some(token) => {
@@ -77,18 +77,18 @@ impl Connections {
     }
 
     /// Gives up early on a server that says nothing; see [`Connections::silent`].
-    pub fn watchful(mut self) -> Self {
+    pub(super) fn watchful(mut self) -> Self {
         self.watchful = true;
         self
     }
 
     /// The full URL of a path, for error messages.
-    pub fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         self.target.url(path)
     }
 
     /// Sends one request and reads its whole answer.
-    pub async fn exchange(
+    pub(super) async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
         bounds: Bounds,
@@ -136,7 +136,7 @@ impl Connections {
 
     /// Sends a request whose answer is a stream, on a connection of its own. The limit covers the
     /// answer's head.
-    pub async fn open(
+    pub(super) async fn open(
         &self,
         request: Request<Full<Bytes>>,
         limit: Duration,

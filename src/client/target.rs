@@ -17,7 +17,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Parses `http://HOST[:PORT]`, with or without a trailing slash.
-    pub fn parse(base: &str) -> Result<Self, ClientError> {
+    pub(super) fn parse(base: &str) -> Result<Self, ClientError> {
         let bad = |why: &str| {
             ClientError::Broken(format!(
                 "{base:?} is no API address: {why}; try http://127.0.0.1:7700"
@@ -49,7 +49,7 @@ impl Target {
     }
 
     /// The full URL of a path, for error messages.
-    pub fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
     }
 }

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const MAX_LATE_MS: u128 = 60_000;
 
 /// Lists what real processes cannot model of a scenario, in words.
-pub fn not_modelled(scenario: &Scenario) -> Vec<String> {
+pub(super) fn not_modelled(scenario: &Scenario) -> Vec<String> {
     let net = &scenario.net;
     let any = |is: fn(&FaultKind) -> bool| scenario.faults.iter().any(|fault| is(&fault.kind));
     let lossy = any(|kind| matches!(kind, FaultKind::Loss(_)));
@@ -101,7 +101,7 @@ pub(super) struct Impairments {
 
 impl Impairments {
     /// Starts with the scenario's net and no fault.
-    pub fn new(mesh: &Mesh, scenario: &Scenario, seed: u64) -> Self {
+    pub(super) fn new(mesh: &Mesh, scenario: &Scenario, seed: u64) -> Self {
         let keys: Vec<String> = mesh.nodes.iter().map(|node| node.entry.key.clone()).collect();
         let names = mesh.nodes.iter().map(|node| node.entry.name.clone()).collect();
         let (mut wanted, mut told, mut tasks) = (vec![], vec![], JoinSet::new());
@@ -117,7 +117,7 @@ impl Impairments {
     }
 
     /// The seed that chooses the nodes that faults strike.
-    pub fn seed(&self) -> u64 {
+    pub(super) fn seed(&self) -> u64 {
         self.seed
     }
 
@@ -125,7 +125,7 @@ impl Impairments {
     ///
     /// # Errors
     /// Names a node that does not answer in time.
-    pub async fn told(&mut self) -> Result<(), MeshError> {
+    pub(super) async fn told(&mut self) -> Result<(), MeshError> {
         let nodes = self.told.iter_mut().zip(&self.wanted).zip(&self.names);
         for ((told, wanted), name) in nodes {
             let latest = wanted.borrow().0;
@@ -139,7 +139,7 @@ impl Impairments {
     }
 
     /// Begins a fault of links.
-    pub fn impair(&mut self, scenario: &Scenario, fault: usize) {
+    pub(super) fn impair(&mut self, scenario: &Scenario, fault: usize) {
         if let Some(kind) = scenario.faults.get(fault).map(|fault| fault.kind) {
             let struck = scenario.struck(fault, self.seed).into_iter().collect();
             self.in_force.push((fault, kind, struck));
@@ -148,13 +148,13 @@ impl Impairments {
     }
 
     /// Ends a fault of links.
-    pub fn mend(&mut self, scenario: &Scenario, fault: usize) {
+    pub(super) fn mend(&mut self, scenario: &Scenario, fault: usize) {
         self.in_force.retain(|(number, ..)| *number != fault);
         self.change(scenario);
     }
 
     /// Tells a node that was started again, and has no impairments yet.
-    pub fn tell_again(&self, number: usize) {
+    pub(super) fn tell_again(&self, number: usize) {
         if let Some(wanted) = self.wanted.get(number) {
             wanted.send_modify(|(number, _)| *number += 1);
         }

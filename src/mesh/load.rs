@@ -25,7 +25,7 @@ pub(super) const AT_ONCE_BYTES: usize = 16 << 20;
 /// Maximum posts that wait or are under way, over all nodes.
 pub(super) const WAITING: usize = 16 << 10;
 /// The topic of the load's messages.
-pub const TOPIC: &str = "load";
+pub(super) const TOPIC: &str = "load";
 
 /// The load of a run without a scenario.
 #[derive(Clone, Copy, Debug, PartialEq)]

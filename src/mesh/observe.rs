@@ -100,7 +100,7 @@ const TICKS_PER_S: f64 = 100.0;
 /// # Errors
 /// If an honest node does not answer. Liars may stay silent, and so may any node once the run is
 /// being stopped.
-pub async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshError> {
+pub(super) async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
         let (client, pid) = (node.client.clone(), node.entry.pid);
@@ -138,7 +138,7 @@ pub async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshE
 ///
 /// # Errors
 /// If the node does not answer.
-pub async fn look(client: &Client, pid: u32, seen: &mut Seen) -> Result<(), ClientError> {
+pub(super) async fn look(client: &Client, pid: u32, seen: &mut Seen) -> Result<(), ClientError> {
     (seen.cpu_s, seen.peak_rss_mb) = (cpu_s(pid), peak_rss_mb(pid));
     ask(client, seen).await
 }
@@ -178,7 +178,7 @@ async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
 ///
 /// # Errors
 /// If an honest node does not answer, unless the run is being stopped.
-pub async fn held(
+pub(super) async fn held(
     nodes: &[MeshNode],
     authors: &[String],
     size: usize,
@@ -220,7 +220,7 @@ pub async fn held(
 ///
 /// # Errors
 /// If the node does not answer.
-pub async fn held_by(
+pub(super) async fn held_by(
     client: &Client,
     authors: &[String],
     size: usize,

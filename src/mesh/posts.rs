@@ -17,11 +17,11 @@ type Groups<'a> = BTreeMap<(&'a str, u64, Digest), Vec<(MessageId, &'a Held)>>;
 pub(super) struct Names<'a>(BTreeMap<&'a str, u32>);
 
 impl<'a> Names<'a> {
-    pub fn of(nodes: &'a [Seen]) -> Self {
+    pub(super) fn of(nodes: &'a [Seen]) -> Self {
         Self((0u32..).zip(nodes).map(|(number, seen)| (&*seen.key, number)).collect())
     }
 
-    pub fn get(&self, key: &str) -> Option<u32> {
+    pub(super) fn get(&self, key: &str) -> Option<u32> {
         self.0.get(key).copied()
     }
 }
@@ -37,7 +37,7 @@ pub(super) struct Posts<'a> {
 }
 
 impl<'a> Posts<'a> {
-    pub fn of(sent: &'a [Sent], names: &Names<'_>, zero: u64) -> Self {
+    pub(super) fn of(sent: &'a [Sent], names: &Names<'_>, zero: u64) -> Self {
         let mut all = Self {
             sent,
             posts: vec![],
@@ -100,7 +100,7 @@ impl<'a> Posts<'a> {
     /// Adds the batches that a node delivered. A batch with any message that was not published is
     /// recorded as a different batch. A published batch counts only if all acknowledged messages
     /// are there.
-    pub fn arrive(
+    pub(super) fn arrive(
         &mut self,
         node: u32,
         seen: &Seen,

@@ -23,14 +23,14 @@ pub(super) struct Restarts {
 
 impl Restarts {
     /// Starts without any killed node.
-    pub fn new(mesh: &Mesh, size: usize) -> Self {
+    pub(super) fn new(mesh: &Mesh, size: usize) -> Self {
         let authors = mesh.honest().map(|node| node.entry.key.clone()).collect();
         Self { authors, size, past: mesh.nodes.iter().map(|_| None).collect() }
     }
 
     /// Asks a node that is about to be killed. A node that will not come back is also asked for its
     /// deliveries: none are expected of a dead node, but a forgery that it accepted counts.
-    pub async fn ask(&mut self, node: &MeshNode, number: usize, for_good: bool) {
+    pub(super) async fn ask(&mut self, node: &MeshNode, number: usize, for_good: bool) {
         let mut seen = Seen::new(&node.entry, &node.kinds);
         // On a timeout, keeps what it reported so far.
         let _ = timeout(LAST_WORDS, look(&node.client, node.entry.pid, &mut seen)).await;
@@ -48,7 +48,7 @@ impl Restarts {
     }
 
     /// Adds what was known of earlier incarnations to what the nodes report now.
-    pub fn complete(&self, mesh: &Mesh, seen: &mut [Seen]) {
+    pub(super) fn complete(&self, mesh: &Mesh, seen: &mut [Seen]) {
         for ((now, past), node) in seen.iter_mut().zip(&self.past).zip(&mesh.nodes) {
             now.dead = node.killed;
             let Some(past) = past else { continue };

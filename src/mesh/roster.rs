@@ -45,30 +45,30 @@ pub(super) fn roster(mesh: &Mesh, places: usize) -> Roster {
 
 impl Endpoint {
     /// Whether the node accepts posts.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.up.load(SeqCst) && !self.paused.load(SeqCst)
     }
 
     /// How often the node was killed.
-    pub fn deaths(&self) -> u64 {
+    pub(super) fn deaths(&self) -> u64 {
         self.deaths.load(SeqCst)
     }
 
     /// Marks the node as dying. Call this before killing it, so that posts that fail from now on
     /// are excused.
-    pub fn dies(&self) {
+    pub(super) fn dies(&self) {
         self.deaths.fetch_add(1, SeqCst);
         self.up.store(false, SeqCst);
         self.paused.store(false, SeqCst);
     }
 
     /// Marks the node as paused or resumed.
-    pub fn pause(&self, paused: bool) {
+    pub(super) fn pause(&self, paused: bool) {
         self.paused.store(paused, SeqCst);
     }
 
     /// Waits until a started node answers, or is killed before it does.
-    pub async fn await_up(&self) {
+    pub(super) async fn await_up(&self) {
         let deaths = self.deaths();
         while self.deaths() == deaths {
             if self.client.healthy().await {

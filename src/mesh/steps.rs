@@ -34,7 +34,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Starts to watch; earlier steps are ignored.
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         let found = Arc::new(Mutex::new(Vec::new()));
         let (seen, mut steps) = (Arc::clone(&found), Steps::default());
         let _ = steps.look(clock());
@@ -53,14 +53,14 @@ impl Watch {
 
     /// Returns how far the wall clock has been set in all, if at least `SET`. Time that the machine
     /// slept does not count.
-    pub fn set(&self) -> Option<Duration> {
+    pub(super) fn set(&self) -> Option<Duration> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let by = found.iter().map(|(_, step)| step.by.saturating_sub(step.slept)).sum::<i64>();
         Some(Duration::from_micros(by.unsigned_abs())).filter(|by| *by >= SET)
     }
 
     /// Returns the steps noticed; `zero` is the run's zero in microseconds since 1970.
-    pub fn found(&self, zero: u64) -> Vec<ClockStep> {
+    pub(super) fn found(&self, zero: u64) -> Vec<ClockStep> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let step = |(at, step): &(u64, crate::clock::Step)| ClockStep {
             at_ms: at.saturating_sub(zero) as f64 / 1e3,

@@ -57,7 +57,7 @@ pub(super) struct Checkers {
 impl Checkers {
     /// # Errors
     /// When the operating system does not start a thread.
-    pub fn new(mail: Arc<Queue>, meter: Arc<Meter>) -> io::Result<Self> {
+    pub(super) fn new(mail: Arc<Queue>, meter: Arc<Meter>) -> io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
         let (queue, work) = (Mutex::default(), Condvar::new());
         let pulses = std::iter::repeat_with(Pulse::default).take(threads).collect();
@@ -75,7 +75,7 @@ impl Checkers {
     }
 
     /// Queues a check; the answer arrives on the driver's queue.
-    pub fn ask(&self, job: Job) {
+    pub(super) fn ask(&self, job: Job) {
         let waiting = {
             let mut queue = lock(&self.shared.queue);
             queue.jobs.push_back(job);
@@ -86,12 +86,12 @@ impl Checkers {
     }
 
     /// The pulse of each thread.
-    pub fn pulses(&self) -> Vec<Pulse> {
+    pub(super) fn pulses(&self) -> Vec<Pulse> {
         self.shared.pulses.clone()
     }
 
     /// Number of checks that wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         lock(&self.shared.queue).jobs.len()
     }
 }

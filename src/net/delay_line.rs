@@ -31,22 +31,22 @@ pub(super) struct DelayLine {
 
 impl DelayLine {
     /// Creates an empty delay line; the seed is for jitter.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(seed);
         Self { pieces: VecDeque::new(), bytes: 0, free_at: None, rng }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
     /// Whether more bytes are accepted at `now`.
-    pub fn has_room(&self, now: Instant) -> bool {
+    pub(super) fn has_room(&self, now: Instant) -> bool {
         self.bytes < FULL && self.free_at.is_none_or(|free| free <= now + AHEAD)
     }
 
     /// Accepts bytes written at `now`.
-    pub fn push(&mut self, bytes: &[u8], impairment: &Impairment, now: Instant) {
+    pub(super) fn push(&mut self, bytes: &[u8], impairment: &Impairment, now: Instant) {
         let jitter = u64::try_from(impairment.jitter.min(LONGEST).as_nanos()).unwrap_or(u64::MAX);
         let jitter = Duration::from_nanos(self.rng.random_range(0..=jitter));
         let later = impairment.delay.min(LONGEST) + jitter;
@@ -71,7 +71,7 @@ impl DelayLine {
     }
 
     /// Takes the next piece that is due at `now`.
-    pub fn take_due(&mut self, now: Instant) -> Option<Vec<u8>> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.pieces.front().filter(|(arrives, _)| *arrives <= now)?;
         let (_, piece) = self.pieces.pop_front()?;
         self.bytes -= piece.len();
@@ -79,7 +79,7 @@ impl DelayLine {
     }
 
     /// When the next piece is due or there is room again.
-    pub fn wake_at(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let piece = self.pieces.front().map(|(arrives, _)| *arrives);
         let room = self.free_at.filter(|free| *free > now + AHEAD);
         let room = room.and_then(|free| free.checked_sub(AHEAD));

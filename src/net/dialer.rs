@@ -86,7 +86,7 @@ impl Failures {
 }
 
 impl Dialer {
-    pub fn new(
+    pub(super) fn new(
         tls: Arc<Tls>,
         network: Arc<Network>,
         gossip: SocketAddr,
@@ -107,7 +107,7 @@ impl Dialer {
     }
 
     /// Dials a member, at once or when it is its turn. Exactly one link event reports the outcome.
-    pub fn dial(&mut self, peer: PublicKey) {
+    pub(super) fn dial(&mut self, peer: PublicKey) {
         if self.waiting.len() >= WAITING {
             return self.mail.arrival(LinkEvent::DialFailed { peer });
         }
@@ -117,7 +117,7 @@ impl Dialer {
 
     /// Starts dials that wait while fewer than [`AT_ONCE`] are in progress. Must be called when a
     /// dial has ended.
-    pub fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         while self.tasks.try_join_next().is_some() {}
         while self.tasks.len() < AT_ONCE
             && let Some(peer) = self.waiting.pop_front()

@@ -53,7 +53,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         Self {
             store,
             writing: BTreeMap::new(),
@@ -66,7 +66,7 @@ impl Disk {
         }
     }
 
-    pub fn write(&mut self, token: Token, record: Record, durability: Durability) {
+    pub(super) fn write(&mut self, token: Token, record: Record, durability: Durability) {
         let body = match &record {
             Record::Batch(stored) => Some(stored.batch.body.len()),
             Record::Holes { holes, .. } => Some(size_of_val(&holes[..])),
@@ -119,7 +119,7 @@ impl Disk {
         }
     }
 
-    pub fn read(&mut self, token: Token, author: PublicKey, seq: u64, id: Option<BatchId>) {
+    pub(super) fn read(&mut self, token: Token, author: PublicKey, seq: u64, id: Option<BatchId>) {
         self.reads.push_back(Read { token, author, seq, id });
         self.advance();
     }
@@ -135,7 +135,7 @@ impl Disk {
 
     /// Takes note of an answer from the store or from a checker; returns whether to pass it to the
     /// state machine.
-    pub fn answered(&mut self, answer: &Input) -> bool {
+    pub(super) fn answered(&mut self, answer: &Input) -> bool {
         match answer {
             Input::WriteFailed { token } if self.kept(*token).is_some() => {
                 self.failed.push(*token);
@@ -156,12 +156,12 @@ impl Disk {
     }
 
     /// When [`Disk::retry`] next has something to do.
-    pub fn retry_at(&self) -> Option<Instant> {
+    pub(super) fn retry_at(&self) -> Option<Instant> {
         self.again
     }
 
     /// Writes failed records again, if it is time.
-    pub fn retry(&mut self, now: Instant) {
+    pub(super) fn retry(&mut self, now: Instant) {
         if self.again.is_none_or(|again| now < again) {
             return;
         }
@@ -175,31 +175,31 @@ impl Disk {
     }
 
     /// Whether so much waits that links must be held back.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.bytes >= FULL_BYTES
             || self.writing.len() >= FULL_RECORDS
             || self.reads.len() >= FULL_READS
     }
 
     /// Whether every record is written, except those that failed.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.writing.len() == self.failed.len()
     }
 
     /// Records that the wall clock is now `ahead` microseconds ahead of the node's clock.
-    pub fn clock_stepped(&self, ahead: i64) {
+    pub(super) fn clock_stepped(&self, ahead: i64) {
         self.store.clock_stepped(ahead);
     }
 
     /// Number of records and reads that the store has not answered.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.store.queue_len()
     }
 
     /// Writes all accepted records, syncs, and ends the store's threads. Blocks. If a record has
     /// failed this is not a clean end: the node considered it held, so the next start has to scan
     /// for what is missing.
-    pub fn close(self) {
+    pub(super) fn close(self) {
         if self.failed.is_empty() { self.store.close() } else { drop(self.store) }
     }
 }

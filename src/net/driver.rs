@@ -99,7 +99,7 @@ pub(super) struct Parts {
 }
 
 impl Driver {
-    pub fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         let Parts { actor, clock, mail, meter, commands, checkers, disk, dialer, lab, log } = parts;
         Self {
             actor,
@@ -128,7 +128,7 @@ impl Driver {
     }
 
     /// Runs until the node is asked to stop and has finished what it accepted.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         self.drain();
         loop {
             let busy = self.turn();
@@ -179,7 +179,7 @@ impl Driver {
     }
 
     /// Carries out all pending outputs of the machine.
-    pub fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(act) = self.actor.poll() {
             self.carry_out(act);
         }
@@ -340,11 +340,11 @@ impl Driver {
     }
 
     /// The link with this id, unless it is closed or being closed.
-    pub fn open(&self, id: LinkId) -> Option<&Arc<Link>> {
+    pub(super) fn open(&self, id: LinkId) -> Option<&Arc<Link>> {
         self.links.get(&id).filter(|entry| !entry.closing).map(|entry| &entry.link)
     }
 
-    pub fn close(&mut self, id: LinkId) {
+    pub(super) fn close(&mut self, id: LinkId) {
         if let Some(entry) = self.links.get_mut(&id) {
             entry.closing = true;
             entry.link.close();

@@ -76,7 +76,7 @@ fn canonical(address: IpAddr) -> IpAddr {
 
 impl HandshakeLimiter {
     /// Creates a limiter from the addresses in the network file, one for each member.
-    pub fn new(listed: impl IntoIterator<Item = IpAddr>) -> Self {
+    pub(super) fn new(listed: impl IntoIterator<Item = IpAddr>) -> Self {
         let mut counts = BTreeMap::new();
         for address in listed {
             *counts.entry(canonical(address)).or_insert(0) += 1;
@@ -98,7 +98,7 @@ impl HandshakeLimiter {
     }
 
     /// Admits a caller, or returns why not. `now` is in microseconds and never goes backwards.
-    pub fn admit(&mut self, now: u64, address: IpAddr) -> Result<Permit, Inbound> {
+    pub(super) fn admit(&mut self, now: u64, address: IpAddr) -> Result<Permit, Inbound> {
         let address = canonical(address);
         let listed = self.listed.get(&address).copied();
         let known = listed.is_some() || self.recent.contains(&address);
@@ -129,7 +129,7 @@ impl HandshakeLimiter {
     }
 
     /// Ends a handshake; a peer that linked counts as known from now on.
-    pub fn done(&mut self, permit: Permit, linked: bool) {
+    pub(super) fn done(&mut self, permit: Permit, linked: bool) {
         if !permit.listed {
             self.half_open_unlisted = self.half_open_unlisted.saturating_sub(1);
         }

@@ -72,7 +72,7 @@ pub(super) struct Conditions {
 
 impl Conditions {
     /// Link conditions with a peer; never impaired without a lab.
-    pub fn new(lab: Option<&Impairments>, peer: PublicKey) -> Self {
+    pub(super) fn new(lab: Option<&Impairments>, peer: PublicKey) -> Self {
         let table = lab.map(|lab| lab.table.subscribe());
         let mut conditions = Self { peer, table, current: Impairment::default() };
         conditions.look();
@@ -86,7 +86,7 @@ impl Conditions {
     }
 
     /// The impairment in force.
-    pub fn now(&mut self) -> Impairment {
+    pub(super) fn now(&mut self) -> Impairment {
         // An error means that the node is gone, and nothing will change any more.
         if self.table.as_ref().is_some_and(|table| table.has_changed().unwrap_or(false)) {
             self.look();
@@ -95,7 +95,7 @@ impl Conditions {
     }
 
     /// Waits until the table of impairments is replaced.
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         let gone = match &mut self.table {
             None => true,
             Some(table) => table.changed().await.is_err(),
@@ -107,7 +107,7 @@ impl Conditions {
     }
 
     /// Waits until no cut is in force.
-    pub async fn mended(&mut self) {
+    pub(super) async fn mended(&mut self) {
         while self.now().cut {
             self.changed().await;
         }

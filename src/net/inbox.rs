@@ -49,7 +49,7 @@ impl Inbox {
     /// Waits until a frame of `length` bytes fits and reading is not paused; `false` once frames
     /// are no longer wanted. Only the reader calls it, so a frame that fitted still fits once it is
     /// read.
-    pub async fn room(&self, length: usize) -> bool {
+    pub(super) async fn room(&self, length: usize) -> bool {
         loop {
             {
                 let state = lock(&self.state);
@@ -66,7 +66,7 @@ impl Inbox {
     }
 
     /// Adds an item; returns whether the inbox was empty, so that the driver must be told.
-    pub fn push(&self, item: Item) -> bool {
+    pub(super) fn push(&self, item: Item) -> bool {
         let mut state = lock(&self.state);
         if state.discard && !matches!(item, Item::End(_)) {
             return false;
@@ -77,12 +77,12 @@ impl Inbox {
     }
 
     /// Size of the next item in bytes.
-    pub fn peek(&self) -> Option<usize> {
+    pub(super) fn peek(&self) -> Option<usize> {
         lock(&self.state).items.front().map(Item::bytes)
     }
 
     /// Takes the next item.
-    pub fn pop(&self) -> Option<Item> {
+    pub(super) fn pop(&self) -> Option<Item> {
         let item = {
             let mut state = lock(&self.state);
             let item = state.items.pop_front()?;
@@ -94,13 +94,13 @@ impl Inbox {
     }
 
     /// Resumes (`reading`) or pauses reading. A frame that is being read is still completed.
-    pub fn pause(&self, reading: bool) {
+    pub(super) fn pause(&self, reading: bool) {
         lock(&self.state).paused = !reading;
         self.room.notify_one();
     }
 
     /// Discards what is queued and what will come, except for [`Item::End`].
-    pub fn discard(&self) {
+    pub(super) fn discard(&self) {
         {
             let mut state = lock(&self.state);
             state.discard = true;

@@ -76,7 +76,7 @@ impl Drop for End {
 }
 
 impl Link {
-    pub fn new(
+    pub(super) fn new(
         id: LinkId,
         conditions: Conditions,
         reports_drained: bool,
@@ -99,14 +99,14 @@ impl Link {
 
     /// Closes the link: it writes what is queued, in bounded time, and ends. Nothing received from
     /// now on is handed to the driver.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.outbox.close();
         self.inbox.discard();
         self.closing.send_replace(true);
     }
 
     /// Queues a chunk to write, and counts the chunks that had to be dropped for it.
-    pub fn send(&self, chunk: Chunk) {
+    pub(super) fn send(&self, chunk: Chunk) {
         for dropped in self.outbox.push(chunk) {
             self.meter.dropped(match dropped {
                 Chunk::Frame(class, _) => Some(class),
@@ -131,7 +131,7 @@ impl Link {
     }
 
     /// Runs the link until it ends; [`Item::End`] is then the last item of its inbox.
-    pub async fn run<S>(self: Arc<Self>, stream: S, deadlines: Deadlines)
+    pub(super) async fn run<S>(self: Arc<Self>, stream: S, deadlines: Deadlines)
     where
         S: AsyncRead + AsyncWrite,
     {

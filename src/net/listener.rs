@@ -54,7 +54,7 @@ type Finished = (Permit, bool);
 
 impl Listener {
     /// Accepts connections until aborted, which also ends handshakes in progress.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let (begun, mut failing) = (Instant::now(), Failing::default());
         let mut handshakes: JoinSet<Finished> = JoinSet::new();
         loop {

@@ -23,7 +23,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub fn new(network: Arc<Network>) -> Self {
+    pub(super) fn new(network: Arc<Network>) -> Self {
         Self { network, rejections: Folds::default(), closed: Folds::default() }
     }
 
@@ -34,7 +34,7 @@ impl Log {
 
     /// Logs a rejection, with the number of rejections of this peer for this reason since the last
     /// line.
-    pub fn rejection(&mut self, rejection: &Rejection) {
+    pub(super) fn rejection(&mut self, rejection: &Rejection) {
         let key = (rejection.link, rejection.reason);
         let Some(count) = self.rejections.add(key, rejection.count, Instant::now()) else { return };
         let reason = rejection.reason.name();
@@ -60,7 +60,7 @@ impl Log {
     }
 
     /// Logs that a link was closed because its peer is to blame or banned.
-    pub fn closed(&mut self, link: u64, peer: PublicKey, reason: Reason) {
+    pub(super) fn closed(&mut self, link: u64, peer: PublicKey, reason: Reason) {
         if let Some(count) = self.closed.add((peer, reason), 1, Instant::now()) {
             let (name, reason) = (self.name(&peer), reason.name());
             tracing::info!(link, name, %peer, reason, count, "link closed");
@@ -68,7 +68,7 @@ impl Log {
     }
 
     /// Logs a ban. These lines are few without folding, because the terms of bans double.
-    pub fn ban(&self, ban: &Ban) {
+    pub(super) fn ban(&self, ban: &Ban) {
         let (peer, reason, strikes) = (ban.peer, ban.reason.name(), ban.strikes);
         let (name, seconds) = (self.name(&peer), ban.until.since(ban.at).as_secs());
         tracing::warn!(name, %peer, reason, strikes, seconds, "member banned");

@@ -95,7 +95,7 @@ impl State {
 
 impl Outbox {
     /// Queues a chunk; returns the chunks that were dropped for it, which may be the chunk itself.
-    pub fn push(&self, chunk: Chunk) -> Vec<Chunk> {
+    pub(super) fn push(&self, chunk: Chunk) -> Vec<Chunk> {
         let mut dropped = vec![];
         {
             let mut state = lock(&self.state);
@@ -125,7 +125,7 @@ impl Outbox {
     }
 
     /// Takes what to write next: several small frames together, or a large one alone.
-    pub fn next(&self) -> Next {
+    pub(super) fn next(&self) -> Next {
         let mut state = lock(&self.state);
         let mut chunks = vec![];
         let mut gathered = 0;
@@ -146,28 +146,28 @@ impl Outbox {
     }
 
     /// Whether nothing is queued.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         lock(&self.state).bytes == 0
     }
 
     /// Waits until something is queued or the outbox is closed.
-    pub async fn work(&self) {
+    pub(super) async fn work(&self) {
         self.work.notified().await;
     }
 
     /// Accepts nothing more; what is queued is still written.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         lock(&self.state).closing = true;
         self.work.notify_one();
     }
 
     /// Limits writing to this many bytes per second, or removes the limit.
-    pub fn set_pace(&self, bytes_per_s: Option<u64>) {
+    pub(super) fn set_pace(&self, bytes_per_s: Option<u64>) {
         lock(&self.state).pace = bytes_per_s;
     }
 
     /// The limit on writing in bytes per second, if any.
-    pub fn pace(&self) -> Option<u64> {
+    pub(super) fn pace(&self) -> Option<u64> {
         lock(&self.state).pace
     }
 }

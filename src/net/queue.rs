@@ -47,52 +47,52 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Wakes the driver because something outside this queue has changed.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.bell.notify_one();
     }
 
     /// Waits until the driver is woken; returns at once if it was woken since the last call.
-    pub async fn woken(&self) {
+    pub(super) async fn woken(&self) {
         self.bell.notified().await;
     }
 
     /// Asks the driver to finish accepted work and stop.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopping.store(true, Relaxed);
         self.wake();
     }
 
     /// Whether [`Queue::stop`] was called.
-    pub fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
 
-    pub fn answer(&self, input: Input) {
+    pub(super) fn answer(&self, input: Input) {
         lock(&self.mail).answers.push(input);
         self.wake();
     }
 
-    pub fn answers(&self, inputs: &mut Vec<Input>) {
+    pub(super) fn answers(&self, inputs: &mut Vec<Input>) {
         lock(&self.mail).answers.append(inputs);
         self.wake();
     }
 
-    pub fn arrival(&self, arrival: LinkEvent) {
+    pub(super) fn arrival(&self, arrival: LinkEvent) {
         lock(&self.mail).arrivals.push(arrival);
         self.wake();
     }
 
-    pub fn ready(&self, link: LinkId) {
+    pub(super) fn ready(&self, link: LinkId) {
         lock(&self.mail).ready.push(link);
         self.wake();
     }
 
-    pub fn drained(&self, link: LinkId) {
+    pub(super) fn drained(&self, link: LinkId) {
         lock(&self.mail).drained.push(link);
         self.wake();
     }
 
-    pub fn take(&self) -> Mail {
+    pub(super) fn take(&self) -> Mail {
         std::mem::take(&mut *lock(&self.mail))
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Frames(Arc<AtomicU64>);
 
 impl Frames {
     /// Counts one more frame.
-    pub fn count(&self) {
+    pub(super) fn count(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 
@@ -106,13 +106,13 @@ pub(super) struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    pub fn new(inner: S) -> Self {
+    pub(super) fn new(inner: S) -> Self {
         let (account, frames) = (Account::default(), Frames::default());
         Self { inner, begun: Instant::now(), account, frames, before: 0, rest: None }
     }
 
     /// The counter that the link increments for every frame of this stream.
-    pub fn frames(&self) -> Frames {
+    pub(super) fn frames(&self) -> Frames {
         self.frames.clone()
     }
 }

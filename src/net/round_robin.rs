@@ -23,7 +23,7 @@ pub(super) struct RoundRobin {
 impl RoundRobin {
     /// Adds a link with frames waiting. Must be called when its queue becomes non-empty; has no
     /// effect on a link that is active already.
-    pub fn activate(&mut self, link: LinkId) {
+    pub(super) fn activate(&mut self, link: LinkId) {
         if self.members.insert(link) {
             self.active.push_back((link, 0));
         }
@@ -32,7 +32,7 @@ impl RoundRobin {
     /// Returns the link whose turn it is, already charged for its next frame; `None` if no link has
     /// a frame. `next` returns the size of a link's next frame in bytes, or `None` if it has none,
     /// which removes it from the round.
-    pub fn turn(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
+    pub(super) fn turn(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
         loop {
             let (link, left) = self.active.front_mut()?;
             let Some(bytes) = next(*link) else {

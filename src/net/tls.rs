@@ -46,7 +46,7 @@ pub(super) struct Tls {
 impl Tls {
     /// # Errors
     /// When the key cannot be used.
-    pub fn new(identity: &Identity, network: Arc<Network>) -> Result<Self, Error> {
+    pub(super) fn new(identity: &Identity, network: Arc<Network>) -> Result<Self, Error> {
         let mut provider = ring::default_provider();
         // Only one curve, so that a caller cannot choose the most expensive one.
         provider.kx_groups = vec![ring::kx_group::X25519];
@@ -68,7 +68,7 @@ impl Tls {
     }
 
     /// Acceptor for inbound connections, from any other member.
-    pub fn acceptor(&self) -> TlsAcceptor {
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.server.clone())
     }
 
@@ -76,7 +76,7 @@ impl Tls {
     ///
     /// # Errors
     /// None in practice: the versions and suites are fixed.
-    pub fn connector(&self, peer: PublicKey) -> Result<TlsConnector, Error> {
+    pub(super) fn connector(&self, peer: PublicKey) -> Result<TlsConnector, Error> {
         let verifier = Verifier { network: self.network.clone(), own: self.own, pin: Some(peer) };
         let resolver = AlwaysResolvesClientRawPublicKeys::new(self.certified.clone());
         let mut client = ClientConfig::builder_with_provider(self.provider.clone())

@@ -113,7 +113,7 @@ pub(super) struct Meter {
 
 impl Meter {
     /// Counts a whole frame; `bytes` is the frame without its length prefix.
-    pub fn frame(&self, direction: Direction, bytes: &[u8]) {
+    pub(super) fn frame(&self, direction: Direction, bytes: &[u8]) {
         let kind = bytes.get(1).map_or(UNKNOWN, |kind| usize::from(*kind).min(UNKNOWN));
         let kind = if kind < KINDS { kind } else { UNKNOWN };
         self.frames[direction as usize][kind].fetch_add(1, Relaxed);
@@ -121,29 +121,29 @@ impl Meter {
     }
 
     /// Counts raw bytes that a malicious node writes.
-    pub fn raw(&self, bytes: usize) {
+    pub(super) fn raw(&self, bytes: usize) {
         self.frames[Direction::Sent as usize][RAW].fetch_add(1, Relaxed);
         self.bytes(Direction::Sent, bytes);
     }
 
     /// Counts bytes that belong to no whole frame.
-    pub fn bytes(&self, direction: Direction, bytes: usize) {
+    pub(super) fn bytes(&self, direction: Direction, bytes: usize) {
         self.bytes[direction as usize].fetch_add(bytes as u64, Relaxed);
     }
 
     /// Counts a dropped frame of this class; `None` for raw bytes.
-    pub fn dropped(&self, class: Option<Class>) {
+    pub(super) fn dropped(&self, class: Option<Class>) {
         let place = class.map_or(CLASSES.len(), |class| class as usize);
         self.dropped[place].fetch_add(1, Relaxed);
     }
 
     /// Counts an inbound connection by its outcome.
-    pub fn inbound(&self, what: Inbound) {
+    pub(super) fn inbound(&self, what: Inbound) {
         self.inbound[what as usize].fetch_add(1, Relaxed);
     }
 
     /// Counts a signature check that took this long.
-    pub fn verified(&self, took: Duration) {
+    pub(super) fn verified(&self, took: Duration) {
         let us = micros(took);
         let bucket = VERIFY_BOUNDS_US.partition_point(|bound| *bound < us);
         self.verify[bucket].fetch_add(1, Relaxed);
@@ -152,7 +152,7 @@ impl Meter {
     }
 
     /// Reads all counters.
-    pub fn read(&self) -> Traffic {
+    pub(super) fn read(&self) -> Traffic {
         let mut frames = BTreeMap::new();
         for direction in [Direction::Sent, Direction::Received] {
             for (place, count) in self.frames[direction as usize].iter().enumerate() {

@@ -21,12 +21,16 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// Keeps a caller whose message was accepted; answers one whose message was refused.
-    pub fn publish(&mut self, taken: Result<Ticket, PublishError>, answer: Sender<Published>) {
+    pub(super) fn publish(
+        &mut self,
+        taken: Result<Ticket, PublishError>,
+        answer: Sender<Published>,
+    ) {
         match taken {
             Ok(ticket) => {
                 self.waiting.insert(ticket, Waiter::Publish(answer));
@@ -36,7 +40,11 @@ impl Waiters {
     }
 
     /// Keeps a caller whose batch was accepted; answers one whose batch was refused.
-    pub fn submit(&mut self, taken: Result<Ticket, PublishError>, answer: Sender<Submitted>) {
+    pub(super) fn submit(
+        &mut self,
+        taken: Result<Ticket, PublishError>,
+        answer: Sender<Submitted>,
+    ) {
         match taken {
             Ok(ticket) => {
                 self.waiting.insert(ticket, Waiter::Submit(answer));
@@ -46,14 +54,14 @@ impl Waiters {
     }
 
     /// Answers the caller of `publish`; `None` if the message could not be written.
-    pub fn published(&mut self, ticket: Ticket, id: Option<(MessageId, u64)>) {
+    pub(super) fn published(&mut self, ticket: Ticket, id: Option<(MessageId, u64)>) {
         if let Some(Waiter::Publish(answer)) = self.waiting.remove(&ticket) {
             let _ = answer.send(id.ok_or(PublishFailure::NotWritten));
         }
     }
 
     /// Answers the caller of `submit`.
-    pub fn submitted(&mut self, ticket: Ticket, result: Result<BatchId, Refusal>) {
+    pub(super) fn submitted(&mut self, ticket: Ticket, result: Result<BatchId, Refusal>) {
         if let Some(Waiter::Submit(answer)) = self.waiting.remove(&ticket) {
             let _ = answer.send(result.map_err(SubmitFailure::Refusal));
         }

@@ -32,7 +32,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// How long until `units` can be charged: zero if now, `Duration::MAX` if never.
-    pub fn wait(&self, rate: Rate, now: Time, units: u64) -> Duration {
+    pub(crate) fn wait(&self, rate: Rate, now: Time, units: u64) -> Duration {
         let now = now.0.saturating_mul(1000);
         let burst = rate.nanos(rate.burst);
         let Some(paid_at) = self.paid_at.max(now).checked_add(rate.nanos(units)) else {
@@ -45,13 +45,13 @@ impl Bucket {
     }
 
     /// Charges `units` even if that takes the bucket into debt.
-    pub fn charge(&mut self, rate: Rate, now: Time, units: u64) {
+    pub(crate) fn charge(&mut self, rate: Rate, now: Time, units: u64) {
         let now = now.0.saturating_mul(1000);
         self.paid_at = self.paid_at.max(now).saturating_add(rate.nanos(units));
     }
 
     /// Charges `units` if they are available. Returns whether they were.
-    pub fn take(&mut self, rate: Rate, now: Time, units: u64) -> bool {
+    pub(crate) fn take(&mut self, rate: Rate, now: Time, units: u64) -> bool {
         let there = self.wait(rate, now, units).is_zero();
         if there {
             self.charge(rate, now, units);

@@ -18,7 +18,7 @@ pub(super) struct Cache {
 
 impl Cache {
     /// Adds a batch, and evicts the oldest beyond the limits.
-    pub fn insert(&mut self, stored: StoredBatch) {
+    pub(super) fn insert(&mut self, stored: StoredBatch) {
         let (id, bytes) = (stored.id, stored.batch.body.len());
         if self.batches.insert(id, stored).is_none() {
             self.order.push_back(id);
@@ -33,7 +33,7 @@ impl Cache {
     }
 
     /// Removes a batch.
-    pub fn remove(&mut self, id: &BatchId) {
+    pub(super) fn remove(&mut self, id: &BatchId) {
         if let Some(gone) = self.batches.remove(id) {
             self.bytes = self.bytes.saturating_sub(gone.batch.body.len());
             self.order.retain(|other| other != id);
@@ -41,13 +41,13 @@ impl Cache {
     }
 
     /// Reports how full the cache is, with its limits.
-    pub fn occupy(&self, note: Note) {
+    pub(super) fn occupy(&self, note: Note) {
         note("cache", self.batches.len().max(self.order.len()), MAX_BATCHES);
         note("cache.bytes", self.bytes, MAX_BYTES);
     }
 
     /// The batch with this id, if it is still cached.
-    pub fn get(&self, id: &BatchId) -> Option<&StoredBatch> {
+    pub(super) fn get(&self, id: &BatchId) -> Option<&StoredBatch> {
         self.batches.get(id)
     }
 }

@@ -130,7 +130,7 @@ fn a_row_that_its_frame_does_not_bear_out_is_found() {
     let claimed = row(Reason::BadSignature, &good);
     let examined = examine(&claimed, &good, &known());
     assert_eq!((examined.refused, examined.agrees()), (None, false), "it is signed well");
-    let mut other = good.clone();
+    let mut other = good;
     other[200] ^= 1;
     let examined = examine(&claimed, &other, &known());
     assert_eq!((examined.hash_fits, examined.agrees()), (Some(false), false), "another frame");

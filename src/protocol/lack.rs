@@ -85,7 +85,7 @@ impl Answer {
     /// could be merged. They cannot if the new answer lacks the slot offered here, or found one
     /// below it, or if this answer is older than `round`, in which case the slots beside the new
     /// answer are asked about anew.
-    fn takes(&mut self, new: &Answer, round: Time) -> bool {
+    fn takes(&mut self, new: &Self, round: Time) -> bool {
         let (next, whole) = (self.offer.next, new.from == self.from);
         let found = next >= new.from && new.held_from(new.from) != next.min(new.end);
         if found || self.at < round {
@@ -141,14 +141,14 @@ pub(super) struct Lack {
 
 impl Lack {
     /// How many answers are kept.
-    pub fn answers(&self) -> usize {
+    pub(super) fn answers(&self) -> usize {
         self.answers.len()
     }
 
     /// Records that the member gave a slot; `missing` says whether the slot was missing below the
     /// tip. If the member lacked it before, it has received more since: its answers about the slots
     /// around are forgotten, and it may soon be asked again for all others.
-    pub fn gave(&mut self, seq: u64, missing: bool, now: Time) {
+    pub(super) fn gave(&mut self, seq: u64, missing: bool, now: Time) {
         self.gives |= missing;
         if self.lacks(seq, now) {
             self.answers.retain(|answer| seq < answer.from || answer.end <= seq);
@@ -159,7 +159,7 @@ impl Lack {
     }
 
     /// Records that the member could not say whether it has a slot.
-    pub fn is_busy(&mut self, now: Time) {
+    pub(super) fn is_busy(&mut self, now: Time) {
         if self.busy_until <= now {
             self.busy_until = now.after(pause(self.busy));
             self.busy = self.busy.saturating_add(1);
@@ -167,24 +167,24 @@ impl Lack {
     }
 
     /// Whether the member may be asked, that is, it was not busy lately.
-    pub fn can_say(&self, now: Time) -> bool {
+    pub(super) fn can_say(&self, now: Time) -> bool {
         self.busy_until <= now
     }
 
     /// Whether the member was busy too often to be waited for.
-    pub fn is_silent(&self, now: Time) -> bool {
+    pub(super) fn is_silent(&self, now: Time) -> bool {
         self.busy >= MAX_BUSY && now.since(self.busy_until) < BELIEVED
     }
 
     /// Whether the member may be asked again for a slot that it lacked.
-    pub fn may_ask_again(&self, seq: u64, now: Time) -> bool {
+    pub(super) fn may_ask_again(&self, seq: u64, now: Time) -> bool {
         self.again <= now || self.find(seq).is_none_or(|answer| answer.at < self.round)
     }
 
     /// Records that the member shows other holes than this node. If they also differ from those it
     /// showed before, it may have received what it lacked, and may be asked again for given-up
     /// slots, at most once per `ASK_AGAIN_FIRST`.
-    pub fn shows(&mut self, holes: Digest, now: Time) {
+    pub(super) fn shows(&mut self, holes: Digest, now: Time) {
         let waits =
             |(before, at): (Digest, Time)| before == holes || now < at.after(ASK_AGAIN_FIRST);
         if !self.shown.is_some_and(waits) {
@@ -194,7 +194,7 @@ impl Lack {
 
     /// The member's answer about a given-up slot, if it is still believed: the end of the answer,
     /// and the lowest slot at or above `seq` that the member may have.
-    pub fn told(&self, seq: u64, now: Time) -> Option<(u64, u64)> {
+    pub(super) fn told(&self, seq: u64, now: Time) -> Option<(u64, u64)> {
         let holds =
             |answer: &&Answer| answer.at >= self.probed() && now.since(answer.at) < BELIEVED;
         let answer = self.find(seq).filter(holds)?;
@@ -208,7 +208,7 @@ impl Lack {
 
     /// How many given-up slots the member may be asked for: at most `most`. Where no more answers
     /// can be kept, one, and only if it lately showed other holes.
-    pub fn probes(&self, most: usize, now: Time) -> usize {
+    pub(super) fn probes(&self, most: usize, now: Time) -> usize {
         match (self.is_known_well(now), now.since(self.probed()) < LATELY) {
             (false, _) => most,
             (true, lately) => usize::from(lately),
@@ -216,12 +216,12 @@ impl Lack {
     }
 
     /// Whether the member gave the last missing slot that it was asked for.
-    pub fn gives(&self) -> bool {
+    pub(super) fn gives(&self) -> bool {
         self.gives
     }
 
     /// Whether no more answers can be kept.
-    pub fn is_known_well(&self, now: Time) -> bool {
+    pub(super) fn is_known_well(&self, now: Time) -> bool {
         let fresh = self.answers.iter().filter(|answer| now.since(answer.at) < BELIEVED);
         fresh.count() >= MAX_LACKED
     }
@@ -229,12 +229,12 @@ impl Lack {
     /// Whether the member may be asked for `seq` while `open` other slots are open. It may for
     /// slots that it gave an answer about. For others one question is enough, as its answer covers
     /// many slots, plus one for each slot that it gave.
-    pub fn allows(&self, seq: u64, open: usize) -> bool {
+    pub(super) fn allows(&self, seq: u64, open: usize) -> bool {
         open <= self.given || self.find(seq).is_some()
     }
 
     /// Whether the member said that it lacks a slot and that is still believed.
-    pub fn lacks(&self, seq: u64, now: Time) -> bool {
+    pub(super) fn lacks(&self, seq: u64, now: Time) -> bool {
         self.lacking(seq, now).is_some()
     }
 
@@ -244,7 +244,7 @@ impl Lack {
     }
 
     /// If the member is believed to lack `seq`, the lowest slot above that it may have.
-    pub fn next(&self, seq: u64, now: Time) -> Option<u64> {
+    pub(super) fn next(&self, seq: u64, now: Time) -> Option<u64> {
         let mut next = self.lacking(seq, now)?.next(seq);
         while let Some(answer) = self.lacking(next, now).filter(|_| next < u64::MAX) {
             next = answer.next(next); // the next answer may begin where this one ends
@@ -253,7 +253,7 @@ impl Lack {
     }
 
     /// The lowest slot in `from..=to` that the member said it has, if that is still believed.
-    pub fn offers(&self, from: u64, to: u64, now: Time) -> Option<u64> {
+    pub(super) fn offers(&self, from: u64, to: u64, now: Time) -> Option<u64> {
         let seq = self.next(from, now).unwrap_or(from);
         let fresh = |answer: &Answer| !answer.lacks(seq) && now.since(answer.at) < BELIEVED;
         (seq <= to && self.find(seq).is_some_and(fresh)).then_some(seq)
@@ -261,7 +261,7 @@ impl Lack {
 
     /// Whether the member said lately that it lacks a slot; it would announce the slot if it came
     /// since.
-    pub fn said_lately(&self, seq: u64, now: Time) -> bool {
+    pub(super) fn said_lately(&self, seq: u64, now: Time) -> bool {
         let lately = |answer: &Answer| answer.lacks(seq) && now.since(answer.at) < LATELY;
         self.find(seq).is_some_and(lately)
     }
@@ -273,7 +273,7 @@ impl Lack {
     }
 
     /// Records that the member lacks a slot, and what else its answer says.
-    pub fn learn(&mut self, seq: u64, offer: &Offer, own: Own, now: Time) {
+    pub(super) fn learn(&mut self, seq: u64, offer: &Offer, own: Own, now: Time) {
         self.gives = false;
         if self.again <= now {
             (self.round, self.again) = (now, now.after(pause(self.times)));

@@ -34,7 +34,7 @@ pub(super) struct Promises {
 
 impl Promises {
     /// Notes that a member broke a promise. Promises broken within a term count as one.
-    pub fn broke(&mut self, member: u32, now: Time) {
+    pub(super) fn broke(&mut self, member: u32, now: Time) {
         let fresh = Broken { until: Time::default(), times: 0 };
         let held = self.broken.entry(member).or_insert(fresh);
         if now < held.until {
@@ -49,13 +49,13 @@ impl Promises {
     }
 
     /// The rank of a member.
-    pub fn rank(&self, member: u32, now: Time) -> Rank {
+    pub(super) fn rank(&self, member: u32, now: Time) -> Rank {
         let held = self.broken.get(&member).filter(|held| now < held.until.after(LONGEST));
         held.map_or(Rank::default(), |held| Rank { late: now < held.until, times: held.times })
     }
 
     /// Reports how full the table is, with its limit for `members` members.
-    pub fn occupy(&self, note: Note, members: usize) {
+    pub(super) fn occupy(&self, note: Note, members: usize) {
         note("promises", self.broken.len(), members);
     }
 }

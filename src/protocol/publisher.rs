@@ -42,39 +42,39 @@ fn size(entry: &Entry) -> usize {
 
 impl Publisher {
     /// Whether one more message may be queued.
-    pub fn has_room(&self, entry: &Entry) -> bool {
+    pub(super) fn has_room(&self, entry: &Entry) -> bool {
         self.waiting.len() < MAX_WAITING
             && (self.waiting.is_empty() || self.bytes + size(entry) <= MAX_WAITING_BYTES)
     }
 
     /// Queues a message.
-    pub fn push(&mut self, ticket: Ticket, entry: Entry) {
+    pub(super) fn push(&mut self, ticket: Ticket, entry: Entry) {
         self.bytes += size(&entry);
         self.waiting.push_back((ticket, entry));
     }
 
     /// How full it is, with its limits.
-    pub fn occupy(&self, note: Note) {
+    pub(super) fn occupy(&self, note: Note) {
         note("publisher.waiting", self.waiting.len(), MAX_WAITING);
         note("publisher.bytes", self.bytes, MAX_WAITING_BYTES);
         note("publisher.under_way", self.under_way.len(), MAX_UNACKNOWLEDGED);
     }
 
     /// How many messages are queued.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// Whether a batch may be signed now, apart from quotas: none is being written (the next batch
     /// names the id of the last one), and fewer than two are unacknowledged.
-    pub fn may_sign(&self) -> bool {
+    pub(super) fn may_sign(&self) -> bool {
         !self.waiting.is_empty()
             && self.under_way.len() < MAX_UNACKNOWLEDGED
             && !self.under_way.iter().any(|state| matches!(state, State::Writing(_)))
     }
 
     /// Length in bytes of the next batch's body.
-    pub fn next_size(&self) -> usize {
+    pub(super) fn next_size(&self) -> usize {
         self.fitting().1
     }
 
@@ -91,24 +91,24 @@ impl Publisher {
     }
 
     /// Takes the messages of the next batch.
-    pub fn take(&mut self) -> (Vec<Ticket>, Vec<Entry>) {
+    pub(super) fn take(&mut self) -> (Vec<Ticket>, Vec<Entry>) {
         let (count, bytes) = self.fitting();
         self.bytes = self.bytes.saturating_sub(bytes);
         self.waiting.drain(..count).unzip()
     }
 
     /// Notes that a batch was signed and is being written.
-    pub fn writing(&mut self, token: Token) {
+    pub(super) fn writing(&mut self, token: Token) {
         self.under_way.push(State::Writing(token));
     }
 
     /// Forgets a batch that could not be written.
-    pub fn failed(&mut self, token: Token) {
+    pub(super) fn failed(&mut self, token: Token) {
         self.under_way.retain(|state| !matches!(state, State::Writing(t) if *t == token));
     }
 
     /// Notes that a batch was written and pushed in these frames.
-    pub fn sent(&mut self, token: Token, frames: Vec<(LinkId, u64)>, now: Time) {
+    pub(super) fn sent(&mut self, token: Token, frames: Vec<(LinkId, u64)>, now: Time) {
         if frames.is_empty() {
             return self.failed(token); // no neighbour to wait for
         }
@@ -119,7 +119,7 @@ impl Publisher {
     }
 
     /// Notes that a link has consumed that many of this node's pushes.
-    pub fn acknowledged(&mut self, link: LinkId, consumed: u64) {
+    pub(super) fn acknowledged(&mut self, link: LinkId, consumed: u64) {
         self.under_way.retain(|state| match state {
             State::Sent { frames, .. } => {
                 !frames.iter().any(|(l, number)| *l == link && *number <= consumed)
@@ -129,12 +129,12 @@ impl Publisher {
     }
 
     /// Stops waiting for neighbours that are too slow.
-    pub fn expire(&mut self, now: Time) {
+    pub(super) fn expire(&mut self, now: Time) {
         self.under_way.retain(|state| !matches!(state, State::Sent { until, .. } if *until <= now));
     }
 
     /// When [`Publisher::expire`] next has an effect on waiting messages.
-    pub fn next_expiry(&self) -> Option<Time> {
+    pub(super) fn next_expiry(&self) -> Option<Time> {
         let waits = self.under_way.iter().filter_map(|state| match state {
             State::Sent { until, .. } => Some(*until),
             State::Writing(_) => None,

@@ -33,7 +33,7 @@ impl Default for Quota {
 
 impl Quota {
     /// What a node allows itself: less than others grant, as batches may bunch up on the way.
-    pub fn own() -> Self {
+    pub(super) fn own() -> Self {
         let less = |rate: Rate| Rate { per_s: rate.per_s * 9 / 10, burst: rate.burst / 2 };
         Self {
             batches: (less(BATCHES), Bucket::default()),
@@ -43,14 +43,14 @@ impl Quota {
 
     /// How long until a batch of `bytes` bytes fits; zero if now. A restart header counts for
     /// [`RESTART_BATCHES`] batches.
-    pub fn wait(&self, now: Time, bytes: u64, restarts: bool) -> Duration {
+    pub(super) fn wait(&self, now: Time, bytes: u64, restarts: bool) -> Duration {
         let ((batch_rate, batches), (byte_rate, bucket)) = (self.batches, self.bytes);
         let count = batches_of(restarts);
         batches.wait(batch_rate, now, count).max(bucket.wait(byte_rate, now, bytes))
     }
 
     /// Charges a batch of `bytes` bytes.
-    pub fn charge(&mut self, now: Time, bytes: u64, restarts: bool) {
+    pub(super) fn charge(&mut self, now: Time, bytes: u64, restarts: bool) {
         self.batches.1.charge(self.batches.0, now, batches_of(restarts));
         self.bytes.1.charge(self.bytes.0, now, bytes);
     }
@@ -65,18 +65,18 @@ pub(super) struct Quotas {
 impl Quotas {
     /// How long until a batch fits; zero if now. Charges nothing: an unverified batch must not cost
     /// its author anything.
-    pub fn wait(&self, author: u32, now: Time, bytes: u64, restarts: bool) -> Duration {
+    pub(super) fn wait(&self, author: u32, now: Time, bytes: u64, restarts: bool) -> Duration {
         let quota = self.authors.get(&author);
         quota.map_or(Duration::ZERO, |quota| quota.wait(now, bytes, restarts))
     }
 
     /// Reports how full the table is, with its limit for `keys` keys.
-    pub fn occupy(&self, note: Note, keys: usize) {
+    pub(super) fn occupy(&self, note: Note, keys: usize) {
         note("quotas", self.authors.len(), keys);
     }
 
     /// Charges a verified batch.
-    pub fn charge(&mut self, author: u32, now: Time, bytes: u64, restarts: bool) {
+    pub(super) fn charge(&mut self, author: u32, now: Time, bytes: u64, restarts: bool) {
         self.authors.entry(author).or_default().charge(now, bytes, restarts);
     }
 }

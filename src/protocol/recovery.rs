@@ -82,7 +82,7 @@ impl Recovery {
     /// The index of the lane with which a turn begins, if `looked_at` of `lanes` lanes are looked
     /// at per turn. Each round begins one lane later, because the first lane of a turn may use up
     /// the whole budget.
-    pub fn next_turn(&mut self, lanes: usize, looked_at: usize) -> usize {
+    pub(super) fn next_turn(&mut self, lanes: usize, looked_at: usize) -> usize {
         let turns_a_round = lanes.div_ceil(looked_at);
         let (round, turn) = (self.turns / turns_a_round, self.turns % turns_a_round);
         self.turns = self.turns.wrapping_add(1);
@@ -90,7 +90,7 @@ impl Recovery {
     }
 
     /// Reports how full the tables are, with their limits.
-    pub fn occupy(&self, note: Note, (keys, members, links): (usize, usize, usize)) {
+    pub(super) fn occupy(&self, note: Note, (keys, members, links): (usize, usize, usize)) {
         note("recovery.turns", self.under_way.turns(), RECOVERING);
         note("recovery.under_way", self.under_way.len(), links * RECOVERING_PER_LINK);
         let lacks = || self.lacks.values().flat_map(BTreeMap::values);
@@ -101,7 +101,7 @@ impl Recovery {
     }
 
     /// Whether one more slot may be asked for now.
-    pub fn may_ask(&self, budget: Budget, now: Time) -> bool {
+    pub(super) fn may_ask(&self, budget: Budget, now: Time) -> bool {
         let wait = match budget {
             Budget::Vouched => self.wait(now),
             Budget::Unvouched => self.unvouched.wait(UNVOUCHED, now, 1),
@@ -111,48 +111,48 @@ impl Recovery {
     }
 
     /// How many more slots may be under way.
-    pub fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         RECOVERING.saturating_sub(self.under_way.turns())
     }
 
     /// How long until the rates allow one more slot that more than `f` members vouch for.
-    pub fn wait(&self, now: Time) -> Duration {
+    pub(super) fn wait(&self, now: Time) -> Duration {
         self.batches.wait(BATCHES, now, 1).max(self.bytes.wait(BYTES, now, 1))
     }
 
     /// Charges a request for a slot that more than `f` members vouch for.
-    pub fn charge_ask(&mut self, now: Time) {
+    pub(super) fn charge_ask(&mut self, now: Time) {
         self.batches.charge(BATCHES, now, 1);
     }
 
     /// Charges the bytes of an accepted batch that more than `f` members vouch for.
-    pub fn charge(&mut self, now: Time, bytes: u64) {
+    pub(super) fn charge(&mut self, now: Time, bytes: u64) {
         self.bytes.charge(BYTES, now, bytes);
     }
 
     /// Charges one hurried visit to another member.
-    pub fn charge_voice(&mut self, now: Time) {
+    pub(super) fn charge_voice(&mut self, now: Time) {
         self.voices.charge(VOICES, now, 1);
     }
 
     /// Whether the budget allows another hurried visit.
-    pub fn has_voice(&self, now: Time) -> bool {
+    pub(super) fn has_voice(&self, now: Time) -> bool {
         self.voices.wait(VOICES, now, 1).is_zero()
     }
 
     /// The slot of an author that had its turn last, among those that at most `f` members vouch
     /// for.
-    pub fn tried(&self, author: u32) -> Option<u64> {
+    pub(super) fn tried(&self, author: u32) -> Option<u64> {
         self.tried.get(&author).copied()
     }
 
     /// Notes that such a slot had its turn.
-    pub fn tries(&mut self, author: u32, seq: u64) {
+    pub(super) fn tries(&mut self, author: u32, seq: u64) {
         self.tried.insert(author, seq);
     }
 
     /// Notes that a member was asked for a slot below the tip, and charges the budget.
-    pub fn asks(&mut self, slot: (u32, u64), budget: Budget, ask: Ask) {
+    pub(super) fn asks(&mut self, slot: (u32, u64), budget: Budget, ask: Ask) {
         match budget {
             Budget::Vouched => self.charge_ask(ask.at),
             Budget::Unvouched => self.unvouched.charge(UNVOUCHED, ask.at, 1),
@@ -163,7 +163,13 @@ impl Recovery {
     }
 
     /// Notes that a member gave a slot; `missing` says whether it was missing below the tip.
-    pub fn gave(&mut self, (author, seq): (u32, u64), member: u32, missing: bool, now: Time) {
+    pub(super) fn gave(
+        &mut self,
+        (author, seq): (u32, u64),
+        member: u32,
+        missing: bool,
+        now: Time,
+    ) {
         self.under_way.closed(author, seq, member);
         self.unanswered.remove(&(author, member));
         if let Some(lack) = self.lacks.get_mut(&author).and_then(|known| known.get_mut(&member)) {
@@ -172,13 +178,13 @@ impl Recovery {
     }
 
     /// Notes that a member is busy: it cannot say whether it has a slot.
-    pub fn is_busy(&mut self, author: u32, member: u32, seq: u64, now: Time) {
+    pub(super) fn is_busy(&mut self, author: u32, member: u32, seq: u64, now: Time) {
         self.under_way.closed(author, seq, member);
         self.lack_of(author, member).is_busy(now);
     }
 
     /// Notes that a member lacks a slot, and what else its answer says.
-    pub fn lacks(
+    pub(super) fn lacks(
         &mut self,
         (author, seq): (u32, u64),
         member: u32,
@@ -191,17 +197,17 @@ impl Recovery {
 
     /// What a member is known to lack of a lane. From this call on, what the member gives is
     /// counted.
-    pub fn lack_of(&mut self, author: u32, member: u32) -> &mut Lack {
+    pub(super) fn lack_of(&mut self, author: u32, member: u32) -> &mut Lack {
         self.lacks.entry(author).or_default().entry(member).or_default()
     }
 
     /// Notes that a member shows other holes of a lane than this node: see [`Lack::shows`].
-    pub fn shows(&mut self, author: u32, member: u32, holes: Digest, now: Time) {
+    pub(super) fn shows(&mut self, author: u32, member: u32, holes: Digest, now: Time) {
         self.lack_of(author, member).shows(holes, now);
     }
 
     /// What members are known to lack of a lane, by member.
-    pub fn known(&self, author: u32) -> Option<&BTreeMap<u32, Lack>> {
+    pub(super) fn known(&self, author: u32) -> Option<&BTreeMap<u32, Lack>> {
         self.lacks.get(&author)
     }
 
@@ -210,34 +216,34 @@ impl Recovery {
     }
 
     /// Whether a member may be asked for slots of a lane, that is, it was not busy lately.
-    pub fn can_say(&self, author: u32, member: u32, now: Time) -> bool {
+    pub(super) fn can_say(&self, author: u32, member: u32, now: Time) -> bool {
         self.known_of(author, member).is_none_or(|lack| lack.can_say(now))
     }
 
     /// Whether no more answers of a member about a lane can be kept.
-    pub fn is_known_well(&self, author: u32, member: u32, now: Time) -> bool {
+    pub(super) fn is_known_well(&self, author: u32, member: u32, now: Time) -> bool {
         self.known_of(author, member).is_some_and(|lack| lack.is_known_well(now))
     }
 
     /// If a member said that it lacks a slot, the lowest slot above that it offers.
-    pub fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
+    pub(super) fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
         self.known_of(author, member)?.next(seq, now)
     }
 
     /// Whether a member leaves requests for a lane unanswered.
-    pub fn is_silent(&self, author: u32, member: u32, now: Time) -> bool {
+    pub(super) fn is_silent(&self, author: u32, member: u32, now: Time) -> bool {
         let links = self.unanswered.get(&(author, member));
         links.is_some_and(|(times, at)| *times >= MAX_UNANSWERED && now.since(*at) < BELIEVED)
             || self.known_of(author, member).is_some_and(|lack| lack.is_silent(now))
     }
 
     /// Whether a link of the member ended while requests for one of these lanes were unanswered.
-    pub fn left_open(&self, member: u32, mut lanes: impl Iterator<Item = u32>) -> bool {
+    pub(super) fn left_open(&self, member: u32, mut lanes: impl Iterator<Item = u32>) -> bool {
         lanes.any(|author| self.unanswered.contains_key(&(author, member)))
     }
 
     /// Forgets a lane that has no missing slots any more.
-    pub fn forget_lane(&mut self, author: u32) {
+    pub(super) fn forget_lane(&mut self, author: u32) {
         self.lacks.remove(&author);
         self.unanswered.retain(|(of, _), _| *of != author);
         self.under_way.forget_lane(author);
@@ -246,7 +252,7 @@ impl Recovery {
 
     /// Forgets a link, so that others may be asked for what it left open. Its member could not be
     /// asked about `lanes`, which counts like an unanswered request.
-    pub fn link_down(&mut self, link: LinkId, (member, lanes): (u32, Vec<u32>), now: Time) {
+    pub(super) fn link_down(&mut self, link: LinkId, (member, lanes): (u32, Vec<u32>), now: Time) {
         let mut silent = self.under_way.link_down(link, SILENCE, now);
         silent.extend(lanes.into_iter().map(|author| (author, member)));
         for lane in silent {

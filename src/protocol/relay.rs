@@ -97,7 +97,7 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Notes that a link may have a batch although it did not name it.
-    pub fn want_unnamed(&mut self, wanted: Wanted, source: LinkId, due: Time) {
+    pub(super) fn want_unnamed(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         let is_source = |search: &Search| {
             search.sources.contains(&source) || search.asked.iter().any(|(link, _)| *link == source)
         };
@@ -109,13 +109,13 @@ impl Relay {
     }
 
     /// Whether a link named what is searched for, so that it is expected to give it.
-    pub fn was_named(&self, wanted: &Wanted, link: LinkId) -> bool {
+    pub(super) fn was_named(&self, wanted: &Wanted, link: LinkId) -> bool {
         self.searches.get(wanted).is_some_and(|search| search.unnamed != Some(link))
     }
 
     /// Notes that a link has a slot that this node wants; asks it at `due` unless another link is
     /// asked sooner. Beyond the limits the note is dropped: repair will find the gap again.
-    pub fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
+    pub(super) fn want(&mut self, wanted: Wanted, source: LinkId, due: Time) {
         if let Some(search) = self.searches.get_mut(&wanted) {
             search.unnamed = search.unnamed.filter(|link| *link != source);
             let asked = search.asked.iter().any(|(link, _)| *link == source);
@@ -153,7 +153,7 @@ impl Relay {
     }
 
     /// Whether a specific batch is searched for in a slot.
-    pub fn seeks(&self, author: u32, seq: u64) -> bool {
+    pub(super) fn seeks(&self, author: u32, seq: u64) -> bool {
         let lowest = (author, seq, Some(Digest::ZERO));
         let found = self.searches.range(lowest..).next();
         found.is_some_and(|((a, s, _), _)| (*a, *s) == (author, seq))
@@ -173,7 +173,7 @@ impl Relay {
 
     /// The searches that are due, with the time each began, the oldest first, so that new searches
     /// never take the credit from those that have waited.
-    pub fn take_due(&mut self, now: Time) -> Vec<(Time, Wanted)> {
+    pub(super) fn take_due(&mut self, now: Time) -> Vec<(Time, Wanted)> {
         if now < self.not_before {
             return Vec::new();
         }
@@ -188,7 +188,12 @@ impl Relay {
     }
 
     /// The links that a search has waited for too long; each is returned once.
-    pub fn take_lapsed(&mut self, wanted: &Wanted, now: Time, patience: Duration) -> Vec<LinkId> {
+    pub(super) fn take_lapsed(
+        &mut self,
+        wanted: &Wanted,
+        now: Time,
+        patience: Duration,
+    ) -> Vec<LinkId> {
         let mut lapsed = Vec::new();
         for (link, asked) in self.searches.get_mut(wanted).iter_mut().flat_map(|s| &mut s.asked) {
             if matches!(asked, Asked::Open(since) if now.since(*since) >= patience) {
@@ -203,7 +208,7 @@ impl Relay {
     /// the one of the lowest rank. If that did not bring the batch, as many more as make `enough`
     /// in all, so that a peer that never answers cannot hold up what another peer has. Ends the
     /// search when no link is left.
-    pub fn next_sources<R: Ord>(
+    pub(super) fn next_sources<R: Ord>(
         &mut self,
         (wanted, now, enough): (&Wanted, Time, usize),
         usable: impl Fn(LinkId) -> bool,
@@ -235,7 +240,7 @@ impl Relay {
     }
 
     /// Notes that a link was asked; others will be asked after `patience`.
-    pub fn asked(&mut self, wanted: Wanted, link: LinkId, now: Time, patience: Duration) {
+    pub(super) fn asked(&mut self, wanted: Wanted, link: LinkId, now: Time, patience: Duration) {
         if let Some(search) = self.searches.get_mut(&wanted) {
             search.sources.retain(|source| *source != link);
             search.asked.push((link, Asked::Open(now)));
@@ -246,13 +251,13 @@ impl Relay {
     }
 
     /// Looks at a search again at `until`, because what it needs is not available now.
-    pub fn postpone(&mut self, wanted: Wanted, until: Time) {
+    pub(super) fn postpone(&mut self, wanted: Wanted, until: Time) {
         self.reschedule(wanted, until);
     }
 
     /// Parks a search until `unpark` is called for what it waits for, or until a pause that grows
     /// with the number of searches is over.
-    pub fn park(&mut self, wanted: Wanted, park: Park, now: Time) {
+    pub(super) fn park(&mut self, wanted: Wanted, park: Park, now: Time) {
         let crowd = u32::try_from(self.searches.len() / PER_TURN).unwrap_or(u32::MAX);
         let until = now.after(PARKED.saturating_mul(crowd.saturating_add(1)));
         self.reschedule(wanted, until);
@@ -263,7 +268,7 @@ impl Relay {
     }
 
     /// Makes up to `most` of the searches parked for `park` due now.
-    pub fn unpark(&mut self, park: Park, most: usize, now: Time) {
+    pub(super) fn unpark(&mut self, park: Park, most: usize, now: Time) {
         let Some(parked) = self.parked.get(&park) else { return };
         let first: Vec<Wanted> = parked.iter().take(most).map(|(_, wanted)| *wanted).collect();
         for wanted in first {
@@ -272,7 +277,7 @@ impl Relay {
     }
 
     /// Notes that a link does not have the batch: asks others at once, or ends the search.
-    pub fn missing(&mut self, wanted: &Wanted, link: LinkId, now: Time) {
+    pub(super) fn missing(&mut self, wanted: &Wanted, link: LinkId, now: Time) {
         let Some(search) = self.searches.get_mut(wanted) else { return };
         for (_, asked) in search.asked.iter_mut().filter(|(other, _)| *other == link) {
             *asked = Asked::Missing;
@@ -316,7 +321,7 @@ impl Relay {
     }
 
     /// Ends a search, and returns its place in its owner's share.
-    pub fn found(&mut self, wanted: &Wanted) {
+    pub(super) fn found(&mut self, wanted: &Wanted) {
         self.unnote(wanted);
         let Some(search) = self.searches.remove(wanted) else { return };
         if let Some(share) = self.shares.get_mut(&search.owner) {
@@ -325,7 +330,7 @@ impl Relay {
     }
 
     /// Ends the searches for any batch of slots up to a tip, because recovery asks for those.
-    pub fn end_below(&mut self, author: u32, tip: u64) {
+    pub(super) fn end_below(&mut self, author: u32, tip: u64) {
         let below = self.searches.range((author, 0, None)..=(author, tip, None));
         let below: Vec<Wanted> =
             below.map(|(wanted, _)| *wanted).filter(|w| w.2.is_none()).collect();
@@ -333,7 +338,7 @@ impl Relay {
     }
 
     /// The links that should have a batch.
-    pub fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
+    pub(super) fn holders(&self, wanted: &Wanted) -> Vec<LinkId> {
         let search = self.searches.get(wanted);
         let all =
             |s: &Search| s.asked.iter().map(|(link, _)| *link).chain(s.sources.clone()).collect();
@@ -341,7 +346,7 @@ impl Relay {
     }
 
     /// Reports how full the tables are, with limits for `links` links.
-    pub fn occupy(&self, note: Note, links: usize) {
+    pub(super) fn occupy(&self, note: Note, links: usize) {
         let fullest = self.shares.values().map(BTreeSet::len).max().unwrap_or(0);
         let unannounced = self.unannounced.values().map(Vec::len);
         note("relay.searches", self.searches.len(), MAX_WANTED);
@@ -355,18 +360,18 @@ impl Relay {
 
     /// How many batches are looked for.
     #[cfg(test)]
-    pub fn searching(&self) -> usize {
+    pub(super) fn searching(&self) -> usize {
         self.searches.len()
     }
 
     /// When the next search is due.
-    pub fn next_due(&self) -> Option<Time> {
+    pub(super) fn next_due(&self) -> Option<Time> {
         debug_assert_eq!(self.first_due, self.due.first().map(|(due, _)| *due));
         self.first_due.map(|due| due.max(self.not_before))
     }
 
     /// Queues an id for announcement on a link. Returns whether there was room.
-    pub fn announce(&mut self, link: LinkId, item: SlotId) -> bool {
+    pub(super) fn announce(&mut self, link: LinkId, item: SlotId) -> bool {
         let queue = self.unannounced.entry(link).or_default();
         let room = queue.len() < MAX_UNANNOUNCED;
         if room {
@@ -376,17 +381,17 @@ impl Relay {
     }
 
     /// Whether ids are queued for announcement on a link.
-    pub fn is_announcing(&self, link: LinkId) -> bool {
+    pub(super) fn is_announcing(&self, link: LinkId) -> bool {
         self.unannounced.contains_key(&link)
     }
 
     /// Links with ids to announce.
-    pub fn announcing(&self) -> Vec<LinkId> {
+    pub(super) fn announcing(&self) -> Vec<LinkId> {
         self.unannounced.keys().copied().collect()
     }
 
     /// Takes the next ids to announce on a link, at most as many as fit one frame.
-    pub fn take_announcement(&mut self, link: LinkId) -> Vec<SlotId> {
+    pub(super) fn take_announcement(&mut self, link: LinkId) -> Vec<SlotId> {
         let Some(queue) = self.unannounced.get_mut(&link) else { return Vec::new() };
         let items = queue.drain(..queue.len().min(MAX_ANNOUNCED)).collect();
         if queue.is_empty() {
@@ -396,7 +401,7 @@ impl Relay {
     }
 
     /// Forgets a link: its queue, its share, and its place in every search.
-    pub fn link_down(&mut self, link: LinkId, now: Time) {
+    pub(super) fn link_down(&mut self, link: LinkId, now: Time) {
         self.unannounced.remove(&link);
         self.shares.remove(&link);
         let affected: Vec<Wanted> = self

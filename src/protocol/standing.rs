@@ -28,7 +28,7 @@ impl Standing {
     /// Restores the bans found at start. A ban lasts at most its own term, and at most `max`, from
     /// now: the clock may have been wrong when it was given, or be wrong now. A ban cut short
     /// begins now; those are returned and must be written, or they would begin anew at every start.
-    pub fn restore(bans: &[Ban], now: Time, max: Duration) -> (Self, Vec<Ban>) {
+    pub(super) fn restore(bans: &[Ban], now: Time, max: Duration) -> (Self, Vec<Ban>) {
         let mut changed = Vec::new();
         let mut sound = |ban: &Ban| {
             let latest = now.after(ban.until.since(ban.at).min(max));
@@ -44,18 +44,18 @@ impl Standing {
     }
 
     /// Whether a ban is in force.
-    pub fn is_banned(&self, peer: &PublicKey, now: Time) -> bool {
+    pub(super) fn is_banned(&self, peer: &PublicKey, now: Time) -> bool {
         self.bans.get(peer).is_some_and(|ban| ban.until > now)
     }
 
     /// The last ban of a peer.
-    pub fn ban_of(&self, peer: &PublicKey) -> Option<Ban> {
+    pub(super) fn ban_of(&self, peer: &PublicKey) -> Option<Ban> {
         self.bans.get(peer).copied()
     }
 
     /// Bans a peer for `min` at first, then twice as long each time, up to `max`. `None` if the
     /// peer is banned already: frames in flight earn no second ban.
-    pub fn ban(
+    pub(super) fn ban(
         &mut self,
         peer: PublicKey,
         reason: Reason,
@@ -73,12 +73,12 @@ impl Standing {
     }
 
     /// Counts a rejection of a peer's frame or link.
-    pub fn count(&mut self, peer: &PublicKey, reason: Reason) {
+    pub(super) fn count(&mut self, peer: &PublicKey, reason: Reason) {
         *self.rejected.entry((*peer, reason)).or_default() += 1;
     }
 
     /// Rejections of a peer's frames and links, by reason.
-    pub fn rejected(&self, peer: &PublicKey) -> BTreeMap<Reason, u64> {
+    pub(super) fn rejected(&self, peer: &PublicKey) -> BTreeMap<Reason, u64> {
         Reason::ALL
             .into_iter()
             .filter_map(|reason| Some((reason, *self.rejected.get(&(*peer, reason))?)))
@@ -87,7 +87,7 @@ impl Standing {
 
     /// Logs a rejection. For the first of its kind within a second, returns the row that `make`
     /// builds. Later ones are folded into one row, which [`Standing::unfold`] returns.
-    pub fn log(
+    pub(super) fn log(
         &mut self,
         link: Option<PublicKey>,
         (reason, counts_as): (Reason, CountsAs),
@@ -112,7 +112,7 @@ impl Standing {
     }
 
     /// Takes the folded rows whose second is over.
-    pub fn unfold(&mut self, now: Time) -> Vec<Rejection> {
+    pub(super) fn unfold(&mut self, now: Time) -> Vec<Rejection> {
         let mut rows = Vec::new();
         self.folds.retain(|_, fold| {
             let over = now >= fold.since.after(FOLD);
@@ -125,12 +125,12 @@ impl Standing {
     }
 
     /// Takes all folded rows, when the node stops.
-    pub fn unfold_all(&mut self) -> Vec<Rejection> {
+    pub(super) fn unfold_all(&mut self) -> Vec<Rejection> {
         std::mem::take(&mut self.folds).into_values().filter_map(|fold| fold.row).collect()
     }
 
     /// Reports how full the tables are, with limits for `members` other members.
-    pub fn occupy(&self, note: Note, members: usize) {
+    pub(super) fn occupy(&self, note: Note, members: usize) {
         note("standing.bans", self.bans.len(), members);
         note("standing.rejected", self.rejected.len(), members * Reason::ALL.len());
         // Two more kinds: equivocations may be proven or not, replayed batches plain copies or not.
@@ -138,7 +138,7 @@ impl Standing {
     }
 
     /// When the next second of folding is over.
-    pub fn next_unfold(&self) -> Option<Time> {
+    pub(super) fn next_unfold(&self) -> Option<Time> {
         self.folds.values().map(|fold| fold.since.after(FOLD)).min()
     }
 }

@@ -55,13 +55,13 @@ pub(super) struct Tree {
 
 impl Tree {
     /// The tree of a network of `keys` keys without lanes.
-    pub fn new(keys: u32) -> Self {
+    pub(super) fn new(keys: u32) -> Self {
         Self { keys, ..Self::default() }
     }
 
     /// Sets the digests of lanes by key number; zeros for an empty lane. Numbers beyond the last
     /// key are ignored.
-    pub fn set(&mut self, leaves: impl IntoIterator<Item = (u32, Digest)>) {
+    pub(super) fn set(&mut self, leaves: impl IntoIterator<Item = (u32, Digest)>) {
         let mut starts = BTreeSet::new();
         for (number, leaf) in leaves {
             if number < self.keys {
@@ -84,12 +84,12 @@ impl Tree {
     }
 
     /// The hash of a block; zeros if all its lanes are empty or the range is not a block.
-    pub fn hash(&self, start: u32, end: u32) -> Digest {
+    pub(super) fn hash(&self, start: u32, end: u32) -> Digest {
         self.blocks.get(&(start, end)).copied().unwrap_or(Digest::ZERO)
     }
 
     /// Reports how full the tree is; its limit is one block per level for each of `spoken` lanes.
-    pub fn occupy(&self, note: Note, spoken: usize) {
+    pub(super) fn occupy(&self, note: Note, spoken: usize) {
         note("tree", self.blocks.len(), spoken * (LEVELS as usize + 1));
     }
 

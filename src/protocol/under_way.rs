@@ -56,41 +56,41 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     /// How many slots are asked for, resting ones included.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// How many slots have their turn now.
-    pub fn turns(&self) -> usize {
+    pub(super) fn turns(&self) -> usize {
         self.slots.len() - self.resting
     }
 
     /// The open requests for a slot; `None` if there are none.
-    pub fn get(&self, author: u32, seq: u64) -> Option<Open> {
+    pub(super) fn get(&self, author: u32, seq: u64) -> Option<Open> {
         let slot = self.slots.get(&(author, seq))?;
         Some(Open { members: slot.open.len(), last: slot.last(), rests: slot.rests })
     }
 
     /// The slots that have their turn, as author and slot.
-    pub fn in_turn(&self) -> impl Iterator<Item = (u32, u64)> {
+    pub(super) fn in_turn(&self) -> impl Iterator<Item = (u32, u64)> {
         self.slots.iter().filter(|(_, slot)| !slot.rests).map(|(at, _)| *at)
     }
 
     /// The slots of an author that have their turn, ascending.
-    pub fn in_turn_of(&self, author: u32) -> Vec<u64> {
+    pub(super) fn in_turn_of(&self, author: u32) -> Vec<u64> {
         let all = self.slots.range((author, 0)..=(author, u64::MAX));
         all.filter(|(_, slot)| !slot.rests).map(|((_, seq), _)| *seq).collect()
     }
 
     /// Whether a member was asked for a slot and has not answered.
-    pub fn is_asked(&self, author: u32, seq: u64, member: u32) -> bool {
+    pub(super) fn is_asked(&self, author: u32, seq: u64, member: u32) -> bool {
         let slot = self.slots.get(&(author, seq));
         slot.is_some_and(|slot| slot.open.iter().any(|ask| ask.member == member))
     }
 
     /// For each member asked for slots of an author: how many are open, and whether any of them is
     /// one that it had lacked.
-    pub fn asked_of(&self, author: u32) -> BTreeMap<u32, (usize, bool)> {
+    pub(super) fn asked_of(&self, author: u32) -> BTreeMap<u32, (usize, bool)> {
         let mut asked: BTreeMap<u32, (usize, bool)> = BTreeMap::new();
         let slots = self.slots.range((author, 0)..=(author, u64::MAX));
         for ask in slots.flat_map(|(_, slot)| &slot.open) {
@@ -101,7 +101,7 @@ impl UnderWay {
     }
 
     /// How many slots each link is asked for.
-    pub fn by_link(&self) -> BTreeMap<LinkId, usize> {
+    pub(super) fn by_link(&self) -> BTreeMap<LinkId, usize> {
         let mut open = BTreeMap::new();
         for ask in self.slots.values().flat_map(|slot| &slot.open) {
             *open.entry(ask.link).or_default() += 1;
@@ -110,12 +110,12 @@ impl UnderWay {
     }
 
     /// How many slots a link is asked for.
-    pub fn on(&self, link: LinkId) -> usize {
+    pub(super) fn on(&self, link: LinkId) -> usize {
         self.slots.values().flat_map(|slot| &slot.open).filter(|ask| ask.link == link).count()
     }
 
     /// Notes a request for a slot. If the slot rested, its next turn begins.
-    pub fn asks(&mut self, slot: (u32, u64), ask: Ask) {
+    pub(super) fn asks(&mut self, slot: (u32, u64), ask: Ask) {
         let slot = self.slots.entry(slot).or_default();
         if std::mem::take(&mut slot.rests) {
             (slot.asked, self.resting) = (0, self.resting - 1);
@@ -126,21 +126,21 @@ impl UnderWay {
 
     /// Ends the turn of each slot that `most` members were asked for, the last at least `patience`
     /// ago.
-    pub fn end_turns(&mut self, most: usize, patience: Duration, now: Time) {
+    pub(super) fn end_turns(&mut self, most: usize, patience: Duration, now: Time) {
         let over = |slot: &&mut Slot| slot.asked >= most && now.since(slot.last()) >= patience;
         self.slots.values_mut().filter(over).for_each(|slot| slot.rests = true);
         self.count();
     }
 
     /// Ends a slot's turn, if it has one.
-    pub fn rests(&mut self, author: u32, seq: u64) {
+    pub(super) fn rests(&mut self, author: u32, seq: u64) {
         if let Some(slot) = self.slots.get_mut(&(author, seq)) {
             self.resting += usize::from(!std::mem::replace(&mut slot.rests, true));
         }
     }
 
     /// Closes a request: the member answered, or was not asked after all.
-    pub fn closed(&mut self, author: u32, seq: u64, member: u32) {
+    pub(super) fn closed(&mut self, author: u32, seq: u64, member: u32) {
         if let Some(slot) = self.slots.get_mut(&(author, seq)) {
             slot.open.retain(|ask| ask.member != member);
             if slot.open.is_empty() {
@@ -150,19 +150,19 @@ impl UnderWay {
     }
 
     /// Forgets a slot that came from any source.
-    pub fn found(&mut self, author: u32, seq: u64) {
+    pub(super) fn found(&mut self, author: u32, seq: u64) {
         let slot = self.slots.remove(&(author, seq));
         self.resting -= usize::from(slot.is_some_and(|slot| slot.rests));
     }
 
     /// Forgets a lane that has no missing slots any more.
-    pub fn forget_lane(&mut self, author: u32) {
+    pub(super) fn forget_lane(&mut self, author: u32) {
         self.slots.retain(|(of, _), _| *of != author);
         self.count();
     }
 
     /// Forgets a link. Returns author and member of each request that had been open for `open_for`.
-    pub fn link_down(
+    pub(super) fn link_down(
         &mut self,
         link: LinkId,
         open_for: Duration,

@@ -31,7 +31,7 @@ const SHOWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Attempts, what reached honest nodes and what they accepted, by liar and behaviour.
-pub struct Attribution<'a> {
+pub(super) struct Attribution<'a> {
     run: &'a Recording,
     /// By node; `None` for honest ones.
     liars: Vec<Option<BTreeMap<String, Attack>>>,
@@ -45,7 +45,7 @@ pub struct Attribution<'a> {
 
 impl<'a> Attribution<'a> {
     /// Counts attempts and what reached honest nodes.
-    pub fn of(run: &'a Recording) -> Self {
+    pub(super) fn of(run: &'a Recording) -> Self {
         let liars = run.nodes.iter().map(|node| (!node.honest()).then(|| tried(node))).collect();
         let mut all = Self { run, liars, frames: frames(run), behaviours: BTreeMap::new() };
         all.take();
@@ -58,7 +58,7 @@ impl<'a> Attribution<'a> {
 
     /// Returns the behaviour that a row is attributed to: `other` if none of the liar's fits,
     /// `None` if no liar sent the frame.
-    pub fn kind(&self, row: &Refused) -> Option<String> {
+    pub(super) fn kind(&self, row: &Refused) -> Option<String> {
         let link = row.link?;
         let kinds = self.liars.get(link as usize)?.as_ref()?;
         let frame =
@@ -115,7 +115,7 @@ impl<'a> Attribution<'a> {
     /// Attributes accepted forgeries (arrivals, by index): each to the liar that first passed it
     /// on, or else to a liar that tried it, or else to the first liar, so that none goes uncounted
     /// as long as there is a liar.
-    pub fn accept(&mut self, accepted: &[u32]) {
+    pub(super) fn accept(&mut self, accepted: &[u32]) {
         if accepted.is_empty() {
             return;
         }
@@ -156,12 +156,12 @@ impl<'a> Attribution<'a> {
     }
 
     /// Returns the attacks of one liar; empty for an honest node.
-    pub fn of_liar(&self, node: usize) -> BTreeMap<String, Attack> {
+    pub(super) fn of_liar(&self, node: usize) -> BTreeMap<String, Attack> {
         self.liars.get(node).cloned().flatten().unwrap_or_default()
     }
 
     /// Returns the attacks summed over all liars.
-    pub fn by_kind(&self) -> BTreeMap<String, Attack> {
+    pub(super) fn by_kind(&self) -> BTreeMap<String, Attack> {
         let mut sums: BTreeMap<String, Attack> = BTreeMap::new();
         for (kind, attack) in self.liars.iter().flatten().flatten() {
             *sums.entry(kind.clone()).or_default() += *attack;

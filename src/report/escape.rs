@@ -2,7 +2,7 @@
 
 /// Escapes markup as entities and replaces control characters, which XML does not allow, and those
 /// that reorder text. The result is safe between tags and inside quoted attributes.
-pub fn xml(text: &str) -> String {
+pub(super) fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -26,7 +26,7 @@ pub fn xml(text: &str) -> String {
 }
 
 /// Escapes at most `most` characters of the text.
-pub fn short(text: &str, most: usize) -> String {
+pub(super) fn short(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => xml(&text[..end]) + "…",
         None => xml(text),

@@ -6,7 +6,7 @@ use super::{Expectation, Report};
 use crate::scenario::{Expect, Limit};
 
 /// Returns each limit with the measured number and whether it is met.
-pub fn evaluate(expects: &[Expect], report: &Report) -> Vec<Expectation> {
+pub(super) fn evaluate(expects: &[Expect], report: &Report) -> Vec<Expectation> {
     if expects.is_empty() {
         return vec![];
     }

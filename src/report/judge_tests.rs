@@ -11,7 +11,7 @@ use crate::report::{
 };
 use crate::scenario::{Expect, Limit, Verdict};
 
-pub fn node(number: u8) -> NodeRecord {
+pub(super) fn node(number: u8) -> NodeRecord {
     NodeRecord {
         name: format!("n{number}"),
         key: PublicKey([number; 32]),
@@ -26,7 +26,7 @@ pub fn node(number: u8) -> NodeRecord {
     }
 }
 
-pub fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
+pub(super) fn refused(link: u32, reason: &str, frame: u8, count: u64) -> Refused {
     Refused {
         row: None,
         bytes: None,
@@ -54,7 +54,7 @@ fn arrival(node: u32, batch: u32, at: u64, hops: u8, from: Option<u32>) -> Arriv
 }
 
 /// Nodes n0, n1, n2 and the liar n3; one message, n0 → n3 → n1 and n0 → n2.
-pub fn clean() -> Recording {
+pub(super) fn clean() -> Recording {
     let mut nodes: Vec<NodeRecord> = (0..4).map(node).collect();
     nodes[1].rejections.push(refused(3, "bad_signature", 0xf1, 5));
     nodes[1].bytes_received = 512;
@@ -356,7 +356,7 @@ fn a_missed_expectation_misses_liveness() {
 }
 
 /// Ten thousand nodes and a hundred messages, all passed on along a tree of eight.
-pub fn big(nodes: u32, messages: u32) -> Recording {
+pub(super) fn big(nodes: u32, messages: u32) -> Recording {
     let mut run = clean();
     run.nodes =
         (0..nodes).map(|number| NodeRecord { name: format!("n{number}"), ..node(0) }).collect();

@@ -4,14 +4,14 @@
 use super::Recording;
 
 /// Arrivals grouped by batch, each group in the order of the recording.
-pub struct ByBatch {
+pub(super) struct ByBatch {
     starts: Vec<usize>,
     items: Vec<u32>,
 }
 
 impl ByBatch {
     /// Groups the arrivals, in time linear in their number.
-    pub fn of(run: &Recording) -> Self {
+    pub(super) fn of(run: &Recording) -> Self {
         let mut starts = vec![0usize; run.batches.len() + 1];
         for arrival in &run.arrivals {
             if let Some(count) = starts.get_mut(arrival.batch as usize + 1) {
@@ -37,7 +37,7 @@ impl ByBatch {
     }
 
     /// Returns the arrivals of a batch, by index; empty if there is no such batch.
-    pub fn arrivals(&self, batch: usize) -> &[u32] {
+    pub(super) fn arrivals(&self, batch: usize) -> &[u32] {
         let range = self.starts.get(batch).zip(self.starts.get(batch + 1));
         range.and_then(|(from, to)| self.items.get(*from..*to)).unwrap_or_default()
     }
@@ -49,14 +49,14 @@ const UNKNOWN: u32 = u32::MAX - 2;
 const NOWHERE: u32 = u32::MAX;
 
 /// The number of links that each arrival really crossed.
-pub struct Paths {
+pub(super) struct Paths {
     depth: Vec<u32>,
 }
 
 impl Paths {
     /// Traces every arrival back to its author, in time linear in arrivals. A path is unknown if it
     /// is circular or if some node on it did not report its arrival.
-    pub fn of(run: &Recording, by_batch: &ByBatch) -> Self {
+    pub(super) fn of(run: &Recording, by_batch: &ByBatch) -> Self {
         let mut ways = Self { depth: vec![NEW; run.arrivals.len()] };
         let mut at_node = vec![NOWHERE; run.nodes.len()];
         for batch in 0..run.batches.len() {
@@ -113,7 +113,7 @@ impl Paths {
     }
 
     /// Returns the true hops of an arrival; `None` if its path is unknown.
-    pub fn hops(&self, arrival: usize) -> Option<u32> {
+    pub(super) fn hops(&self, arrival: usize) -> Option<u32> {
         self.depth.get(arrival).copied().filter(|depth| *depth < UNKNOWN)
     }
 }

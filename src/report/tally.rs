@@ -6,7 +6,7 @@ use super::paths::{ByBatch, Paths};
 use super::{Delivery, EpidemicModel, Recording, hops_of, latency_of};
 
 /// Counts over all arrivals. Takes time linear in their number, apart from sorting.
-pub struct Tally {
+pub(super) struct Tally {
     /// Messages that an honest node's API acknowledged.
     pub published: u64,
     /// Messages that an honest node's API refused or never acknowledged.
@@ -43,7 +43,7 @@ fn counts(run: &Recording) -> Vec<bool> {
 
 impl Tally {
     /// Counts the arrivals of a run.
-    pub fn of(run: &Recording) -> Self {
+    pub(super) fn of(run: &Recording) -> Self {
         let by_batch = ByBatch::of(run);
         let ways = Paths::of(run, &by_batch);
         let posts = || run.posts.iter().filter(|post| run.is_honest(post.author));
@@ -140,7 +140,7 @@ impl Tally {
     }
 
     /// Returns the report's section on delivery.
-    pub fn delivery(&self, run: &Recording) -> Delivery {
+    pub(super) fn delivery(&self, run: &Recording) -> Delivery {
         let alive = run.nodes.iter().filter(|node| node.honest() && !node.dead);
         let ratio = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
         let sum = |all: u64, one: u64| all.saturating_add(one);

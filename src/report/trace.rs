@@ -327,7 +327,7 @@ pub(super) struct Teller<'a> {
 }
 
 impl<'a> Teller<'a> {
-    pub fn of(run: &'a Recording) -> Self {
+    pub(super) fn of(run: &'a Recording) -> Self {
         let by_batch = ByBatch::of(run);
         let ways = Paths::of(run, &by_batch);
         let mut teller = Self { run, by_batch, ways, delays: vec![] };
@@ -352,13 +352,13 @@ impl<'a> Teller<'a> {
     }
 
     /// Returns the batch that took longest to reach its last honest node.
-    pub fn slowest(&self) -> Option<usize> {
+    pub(super) fn slowest(&self) -> Option<usize> {
         // Of equal delays, the first batch wins.
         (0..self.delays.len()).rev().max_by_key(|number| self.delays[*number])
     }
 
     /// Returns the first line: the nodes, and that `kept` batches follow.
-    pub fn cast(&self, kept: usize) -> Cast {
+    pub(super) fn cast(&self, kept: usize) -> Cast {
         let node = |node: &super::NodeRecord| CastNode {
             name: node.name.clone(),
             key: node.key.to_string(),
@@ -374,7 +374,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Returns the line of one batch.
-    pub fn line(&self, batch: usize) -> BatchLine {
+    pub(super) fn line(&self, batch: usize) -> BatchLine {
         let record = &self.run.batches[batch];
         let step = |number: &u32| {
             let one = &self.run.arrivals[*number as usize];

@@ -13,12 +13,12 @@ pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Creates a generator from a seed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Creates the generator of a pair of numbers. The order of the two matters.
-    pub fn of_pair(low: usize, high: usize, seed: u64) -> Self {
+    pub(crate) fn of_pair(low: usize, high: usize, seed: u64) -> Self {
         let mut dice = Self(seed);
         dice.0 = dice.next() ^ low as u64;
         dice.0 = dice.next() ^ high as u64;
@@ -26,7 +26,7 @@ impl Dice {
     }
 
     /// Returns 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -35,13 +35,13 @@ impl Dice {
 
     /// Returns a number from 0 to `bound - 1`, by multiplication; 0 if `bound` is 0. The bias is
     /// below `bound / 2^64`.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let product = u128::from(self.next()) * u128::from(bound);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
     /// Returns whole microseconds from 0 to `most`, inclusive. Draws nothing if `most` is zero.
-    pub fn up_to(&mut self, most: Duration) -> u64 {
+    pub(crate) fn up_to(&mut self, most: Duration) -> u64 {
         if most.is_zero() {
             return 0;
         }
@@ -50,7 +50,7 @@ impl Dice {
     }
 
     /// Whether an event of this probability happens. Draws nothing if the probability is 0.
-    pub fn hits(&mut self, chance: Ppm) -> bool {
+    pub(crate) fn hits(&mut self, chance: Ppm) -> bool {
         chance.0 > 0 && self.below(u64::from(Ppm::ONE.0)) < u64::from(chance.0)
     }
 }

@@ -37,12 +37,12 @@ pub(super) struct Wrong {
 }
 
 impl Wrong {
-    pub fn new(at: At, why: impl Into<String>) -> Self {
+    pub(super) fn new(at: At, why: impl Into<String>) -> Self {
         Self { at, why: why.into() }
     }
 
     /// Adds the line and column, or the overlay, that the error comes from.
-    pub fn locate(self, text: &str, overlays: &[String]) -> ScenarioError {
+    pub(super) fn locate(self, text: &str, overlays: &[String]) -> ScenarioError {
         match self.at {
             At::Text(offset) => {
                 let before = text.get(..offset).unwrap_or(text);

@@ -29,7 +29,7 @@ pub(super) fn value<T>(found: Found<T>) -> T {
 
 impl<'a> Section<'a> {
     /// Opens a table; fails if it has a key that is not in `keys`.
-    pub fn open(node: &'a Node, name: &'a str, keys: &[&str]) -> Result<Self, Wrong> {
+    pub(super) fn open(node: &'a Node, name: &'a str, keys: &[&str]) -> Result<Self, Wrong> {
         let Kind::Table(table) = &node.kind else {
             return wrong(node.at, format!("{name} is a table, not {}", node.what()));
         };
@@ -45,18 +45,21 @@ impl<'a> Section<'a> {
     }
 
     /// Returns the value of a key.
-    pub fn get(&self, key: &str) -> Option<&'a Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
         self.table.get(key).map(|(_, node)| node)
     }
 
     /// Returns the error that a required key is missing, with an example of it.
-    pub fn missing<T>(&self, key: &str, example: &str) -> Result<T, Wrong> {
+    pub(super) fn missing<T>(&self, key: &str, example: &str) -> Result<T, Wrong> {
         wrong(self.at, format!("{} has no `{key}`; add {example}", self.name))
     }
 
     /// Returns the one key of these that is given, if any. Several are an error, except that keys
     /// from overlays replace those in the file.
-    pub fn either(&self, keys: &[&'static str]) -> Result<Option<(&'static str, &'a Node)>, Wrong> {
+    pub(super) fn either(
+        &self,
+        keys: &[&'static str],
+    ) -> Result<Option<(&'static str, &'a Node)>, Wrong> {
         let given = keys.iter().filter_map(|key| Some((*key, self.table.get(*key)?)));
         let mut given: Vec<_> = given.collect();
         let laid = |at: At| matches!(at, At::Overlay(_));
@@ -75,7 +78,7 @@ impl<'a> Section<'a> {
 
     /// Checks that only common keys and the parameters of this kind are given. For a parameter of
     /// another kind, the error names that kind.
-    pub fn only(
+    pub(super) fn only(
         &self,
         kind: &str,
         common: &[&str],
@@ -97,17 +100,22 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a string.
-    pub fn text(&self, key: &str) -> Result<Option<Found<&'a str>>, Wrong> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<Found<&'a str>>, Wrong> {
         self.get(key).map(|node| text(key, node)).transpose()
     }
 
     /// Reads a whole number from `least` to `most`.
-    pub fn whole(&self, key: &str, least: u64, most: u64) -> Result<Option<Found<u64>>, Wrong> {
+    pub(super) fn whole(
+        &self,
+        key: &str,
+        least: u64,
+        most: u64,
+    ) -> Result<Option<Found<u64>>, Wrong> {
         self.get(key).map(|node| whole(key, node, least, most)).transpose()
     }
 
     /// Reads a duration from `least` to `most`; `None` if the key is missing.
-    pub fn span(
+    pub(super) fn span(
         &self,
         key: &str,
         (least, most): (Duration, Duration),
@@ -116,17 +124,17 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a number from 0 to 1, as millionths.
-    pub fn chance(&self, key: &str) -> Result<Option<Found<Ppm>>, Wrong> {
+    pub(super) fn chance(&self, key: &str) -> Result<Option<Found<Ppm>>, Wrong> {
         self.get(key).map(|node| chance(key, node)).transpose()
     }
 
     /// Reads a finite number.
-    pub fn number(&self, key: &str) -> Result<Option<Found<f64>>, Wrong> {
+    pub(super) fn number(&self, key: &str) -> Result<Option<Found<f64>>, Wrong> {
         self.get(key).map(|node| number(key, node)).transpose()
     }
 
     /// Reads one of the given words and returns its meaning.
-    pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Wrong> {
+    pub(super) fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Wrong> {
         let Some(Found { at, value }) = self.text(key)? else { return Ok(None) };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == value) {
             return Ok(Some(*meaning));
@@ -137,7 +145,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a list of at most `most` tables; empty if the key is missing.
-    pub fn list(&self, key: &str, most: usize) -> Result<&'a [Node], Wrong> {
+    pub(super) fn list(&self, key: &str, most: usize) -> Result<&'a [Node], Wrong> {
         let Some(node) = self.get(key) else { return Ok(&[]) };
         match &node.kind {
             Kind::List(list) if list.len() <= most => Ok(list),

@@ -39,7 +39,7 @@ pub(super) type Table = BTreeMap<String, (At, Node)>;
 
 impl Node {
     /// The value's type, in words.
-    pub fn what(&self) -> &'static str {
+    pub(super) fn what(&self) -> &'static str {
         match &self.kind {
             Kind::Text(_) => "a string",
             Kind::Whole(_) => "a whole number",

@@ -32,7 +32,7 @@ const DECOYS: usize = 16;
 impl World {
     /// A world in which no event has happened. The scenario must be one that `Scenario::parse`
     /// accepts.
-    pub fn new(scenario: &Scenario, seed: u64) -> Self {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
         let cast = scenario.cast();
         let identities: Vec<Identity> = (0..cast.len()).map(|node| identity(seed, node)).collect();
         let keys: Vec<PublicKey> = identities.iter().map(Identity::public).collect();

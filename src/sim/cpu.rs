@@ -43,30 +43,30 @@ pub(super) struct Cpu {
 
 impl Cpu {
     /// A processor whose workers take this long for a check.
-    pub fn new(check: Duration) -> Self {
+    pub(super) fn new(check: Duration) -> Self {
         Self { check, frames_left: FRAMES, answers_left: ANSWERS, ..Self::default() }
     }
 
     /// The process died: drops all waiting inputs.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         *self = Self::new(self.check);
     }
 
-    pub fn is_idle(&self, now: Time) -> bool {
+    pub(super) fn is_idle(&self, now: Time) -> bool {
         self.free_at <= now && !self.woken && self.answers.is_empty() && self.active.is_empty()
     }
 
-    pub fn charge(&mut self, now: Time, bytes: usize) {
+    pub(super) fn charge(&mut self, now: Time, bytes: usize) {
         let hashing = Duration::from_micros(bytes as u64 / HASHED_PER_US);
         self.free_at = self.free_at.max(now).after(INPUT + hashing);
     }
 
-    pub fn is_congested(&self) -> bool {
+    pub(super) fn is_congested(&self) -> bool {
         self.checking >= FULL_CHECKS || self.reading >= FULL_READS
     }
 
     /// When a check requested now is done.
-    pub fn check_done(&mut self, now: Time) -> Time {
+    pub(super) fn check_done(&mut self, now: Time) -> Time {
         self.checking += 1;
         let worker = usize::from(self.workers[1] < self.workers[0]);
         let done = self.workers[worker].max(now).after(self.check);
@@ -74,7 +74,7 @@ impl Cpu {
         done
     }
 
-    pub fn activate(&mut self, link: LinkId) {
+    pub(super) fn activate(&mut self, link: LinkId) {
         if self.members.insert(link) {
             self.active.push_back((link, 0));
         }
@@ -82,7 +82,7 @@ impl Cpu {
 
     /// The next link to serve, by deficit round robin as in `src/net/round_robin.rs`. `next` gives
     /// the length of a link's first waiting frame.
-    pub fn next_link(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
+    pub(super) fn next_link(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
         loop {
             let (link, left) = self.active.front_mut()?;
             let Some(bytes) = next(*link) else {

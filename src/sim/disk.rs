@@ -51,25 +51,25 @@ pub(super) fn verify(stored: &StoredBatch, is_signed: impl FnOnce(&StoredBatch) 
 
 impl Disk {
     /// An empty disk, bounded if `shares` are given.
-    pub fn new(shares: Option<Shares>) -> Self {
+    pub(super) fn new(shares: Option<Shares>) -> Self {
         Self { image: Image::new(shares), shares, ..Self::default() }
     }
 
     /// Accepts a lazy write.
-    pub fn lazy(&mut self, now: Time, record: Record) {
+    pub(super) fn lazy(&mut self, now: Time, record: Record) {
         self.flush(now);
         self.push(now, record);
     }
 
     /// Accepts a write that is answered once it is safe.
-    pub fn synced(&mut self, now: Time, token: Token, record: Record) {
+    pub(super) fn synced(&mut self, now: Time, token: Token, record: Record) {
         self.push(now, record);
         self.syncing.insert(token, self.passed + self.log.len() as u64);
     }
 
     /// Keeps a record that could not be written; holes replace earlier ones of the same lane.
     /// Returns whether it is the only one kept.
-    pub fn failed(&mut self, record: Record) -> bool {
+    pub(super) fn failed(&mut self, record: Record) -> bool {
         if let Record::Holes { author, .. } = &record {
             let of = |one: &Record| matches!(one, Record::Holes { author: of, .. } if of == author);
             self.failed.retain(|one| !of(one));
@@ -79,7 +79,7 @@ impl Disk {
     }
 
     /// Retries the records that could not be written. Returns whether any are left.
-    pub fn again(&mut self, now: Time) -> bool {
+    pub(super) fn again(&mut self, now: Time) -> bool {
         if !self.full {
             std::mem::take(&mut self.failed).into_iter().for_each(|one| self.lazy(now, one));
         }
@@ -93,7 +93,7 @@ impl Disk {
     }
 
     /// A synced write becomes safe.
-    pub fn sync(&mut self, token: Token) {
+    pub(super) fn sync(&mut self, token: Token) {
         if let Some(end) = self.syncing.remove(&token) {
             while self.passed < end && self.pass() {}
         }
@@ -114,7 +114,7 @@ impl Disk {
     }
 
     /// Takes the inputs that the node has yet to receive.
-    pub fn take_told(&mut self) -> Vec<Input> {
+    pub(super) fn take_told(&mut self) -> Vec<Input> {
         std::mem::take(&mut self.told)
     }
 
@@ -127,7 +127,12 @@ impl Disk {
 
     /// A batch of a slot as it is on disk, intact or not: the first one, or the one with the given
     /// id.
-    pub fn read(&self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<&StoredBatch> {
+    pub(super) fn read(
+        &self,
+        author: PublicKey,
+        seq: u64,
+        id: Option<BatchId>,
+    ) -> Option<&StoredBatch> {
         let wanted = |stored: &&StoredBatch| {
             let header = &stored.batch.header;
             header.author == author
@@ -138,7 +143,7 @@ impl Disk {
     }
 
     /// Whether the first batch of a slot can be read and is intact.
-    pub fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
+    pub(super) fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
         let fresh = |stored: &StoredBatch| {
             let header = &stored.batch.header;
             stored.first && header.author == author && header.seq == seq
@@ -147,7 +152,7 @@ impl Disk {
     }
 
     /// What the disk holds of a slot.
-    pub fn held(&self, author: PublicKey, seq: u64) -> Held {
+    pub(super) fn held(&self, author: PublicKey, seq: u64) -> Held {
         match self.is_readable(author, seq) {
             true => Held::Readable,
             false if self.image.has_passed(author, seq) => Held::Passed,
@@ -156,19 +161,19 @@ impl Disk {
     }
 
     /// When a read of `bytes` requested now is answered. Reads are served one after another.
-    pub fn read_done(&mut self, now: Time, bytes: usize) -> Time {
+    pub(super) fn read_done(&mut self, now: Time, bytes: usize) -> Time {
         let takes = READ + Duration::from_micros(bytes as u64 / READ_BYTES_PER_US);
         self.reader_free = self.reader_free.max(now).after(takes);
         self.reader_free
     }
 
     /// Whether the row of a batch is safe, with or without its payload.
-    pub fn is_safe(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
+    pub(super) fn is_safe(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
         self.image.holds(author, seq, id)
     }
 
     /// Whether a slot has any row, lies at or below its lane's floor, or waits for room.
-    pub fn knows(&self, author: PublicKey, seq: u64) -> bool {
+    pub(super) fn knows(&self, author: PublicKey, seq: u64) -> bool {
         let of_slot = |stored: &StoredBatch| {
             let header = &stored.batch.header;
             header.author == author && header.seq == seq
@@ -181,17 +186,17 @@ impl Disk {
     }
 
     /// Sets a bad row aside and returns it.
-    pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<Record> {
+    pub(super) fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<Record> {
         self.image.set_aside(author, seq, id).map(Record::Batch)
     }
 
     /// Flips a bit in each of up to `rows` safe rows; returns how many there were.
-    pub fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
+    pub(super) fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
         self.image.rot(rows, dice)
     }
 
     /// The process or the host dies. Returns the records that are lost because they were not safe.
-    pub fn crash(&mut self, now: Time) -> Vec<Record> {
+    pub(super) fn crash(&mut self, now: Time) -> Vec<Record> {
         self.flush(now);
         self.syncing.clear();
         self.told.clear();
@@ -201,20 +206,20 @@ impl Disk {
     }
 
     /// Loses everything on the disk.
-    pub fn wipe(&mut self) {
+    pub(super) fn wipe(&mut self) {
         let full = self.full;
         *self = Self { full, ..Self::new(self.shares) };
     }
 
     /// Number of first batches whose author `wanted` accepts.
-    pub fn firsts(&self, wanted: impl Fn(&PublicKey) -> bool) -> u64 {
+    pub(super) fn firsts(&self, wanted: impl Fn(&PublicKey) -> bool) -> u64 {
         let fresh = self.unsafe_batches().filter(|stored| stored.first);
         let fresh = fresh.filter(|stored| wanted(&stored.batch.header.author)).count() as u64;
         fresh + self.image.firsts(wanted)
     }
 
     /// What the node finds at its start, and the rows set aside then: see [`Image::restored`].
-    pub fn restored(
+    pub(super) fn restored(
         &mut self,
         is_signed: impl FnMut(&PublicKey, &RestoredSlot) -> bool,
     ) -> (Restored, Vec<Record>) {

@@ -122,7 +122,7 @@ pub(super) enum Glimpse {
 }
 
 impl Glimpse {
-    pub fn of(event: &Event) -> Self {
+    pub(super) fn of(event: &Event) -> Self {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         match event {
             Event::Input { node, input, .. } => {
@@ -152,7 +152,7 @@ impl Glimpse {
 
 impl Glimpse {
     /// Describes the event, with its time since the start in milliseconds.
-    pub fn in_words(self, at: Time, ends: &Ends) -> String {
+    pub(super) fn in_words(self, at: Time, ends: &Ends) -> String {
         let micros = at.since(START).as_micros();
         let owner = |end| ends.get(end).map_or(0, |end| end.owner);
         let both = |to| format!("n{} ← n{}", owner(to), owner(other(to)));

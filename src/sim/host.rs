@@ -28,7 +28,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub fn push(&mut self, mut row: Rejection) {
+    pub(super) fn push(&mut self, mut row: Rejection) {
         if let Some(bytes) = &row.bytes {
             match self.room.checked_sub(bytes.len()) {
                 Some(left) if self.rows.len() < MAX_ROWS => self.room = left,
@@ -42,7 +42,7 @@ impl Log {
         sum.and_modify(|sum| sum.count = sum.count.saturating_add(row.count)).or_insert(row);
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = &Rejection> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Rejection> {
         self.rows.iter().chain(self.sums.values())
     }
 }
@@ -91,7 +91,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub fn new(
+    pub(super) fn new(
         key: PublicKey,
         honest: bool,
         floods: bool,
@@ -126,22 +126,22 @@ impl Host {
     }
 
     /// The node that runs there, or the one inside a liar.
-    pub fn node(&self) -> Option<&Node> {
+    pub(super) fn node(&self) -> Option<&Node> {
         self.actor.as_ref().map(Actor::node)
     }
 
     /// When the node wants to be woken.
-    pub fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.actor.as_ref()?.deadline()
     }
 
     /// Whether the host is up.
-    pub fn lives(&self) -> bool {
+    pub(super) fn lives(&self) -> bool {
         self.actor.is_some()
     }
 
     /// Duplicate batches received in all lives.
-    pub fn all_duplicates(&self) -> u64 {
+    pub(super) fn all_duplicates(&self) -> u64 {
         let now = self.node().map_or(0, |node| node.counters().duplicates);
         self.duplicates.saturating_add(now)
     }

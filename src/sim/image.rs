@@ -36,7 +36,7 @@ pub(super) struct Shares {
 impl Shares {
     /// The shares of a store of `max_bytes`, as in the real one: the node's own is an eighth, or an
     /// even share if that is more.
-    pub fn new(max_bytes: u64, keys: usize, own: PublicKey) -> Self {
+    pub(super) fn new(max_bytes: u64, keys: usize, own: PublicKey) -> Self {
         let keys = keys.max(1) as u64;
         let mine = (max_bytes / keys).max(max_bytes / 8);
         let other = max_bytes.saturating_sub(mine) / (keys - 1).max(1);
@@ -76,12 +76,12 @@ pub(super) struct Image {
 
 impl Image {
     /// An empty image, bounded if `shares` are given.
-    pub fn new(shares: Option<Shares>) -> Self {
+    pub(super) fn new(shares: Option<Shares>) -> Self {
         Self { shares, ..Self::default() }
     }
 
     /// Stores a record. Returns the author and its new floor if payloads were pruned.
-    pub fn put(&mut self, record: Record) -> Option<(PublicKey, u64)> {
+    pub(super) fn put(&mut self, record: Record) -> Option<(PublicKey, u64)> {
         match record {
             Record::Batch(stored) => return self.put_batch(stored),
             Record::Ban(ban) => {
@@ -180,13 +180,18 @@ impl Image {
     }
 
     /// Whether a slot has any row, or lies at or below its lane's floor.
-    pub fn knows(&self, author: PublicKey, seq: u64) -> bool {
+    pub(super) fn knows(&self, author: PublicKey, seq: u64) -> bool {
         let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
         there.next().is_some() || self.authors.get(&author).is_some_and(|of| seq <= of.floor)
     }
 
     /// A batch of a slot whose payload is kept: the first one, or the one with the given id.
-    pub fn read(&self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<&StoredBatch> {
+    pub(super) fn read(
+        &self,
+        author: PublicKey,
+        seq: u64,
+        id: Option<BatchId>,
+    ) -> Option<&StoredBatch> {
         let there = self.rows.range((author, seq, false)..=(author, seq, true));
         let mut whole = there.filter_map(|(_, row)| match row {
             Row::Whole(stored) => Some(stored),
@@ -196,19 +201,19 @@ impl Image {
     }
 
     /// Whether the first batch of a slot can be read and is intact.
-    pub fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
+    pub(super) fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
         let place = (author, seq, false);
         matches!(self.rows.get(&place), Some(Row::Whole(_))) && !self.rotten.contains(&place)
     }
 
     /// Whether a slot has no row and lies at or below its lane's floor.
-    pub fn has_passed(&self, author: PublicKey, seq: u64) -> bool {
+    pub(super) fn has_passed(&self, author: PublicKey, seq: u64) -> bool {
         let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
         there.next().is_none() && self.authors.get(&author).is_some_and(|of| seq <= of.floor)
     }
 
     /// Whether there is a row for that batch, with or without its payload.
-    pub fn holds(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
+    pub(super) fn holds(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
         let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
         there.any(|(_, row)| match row {
             Row::Whole(stored) => stored.id == id,
@@ -217,7 +222,12 @@ impl Image {
     }
 
     /// Sets a bad row aside and returns it. With a slot's first batch, the second goes too.
-    pub fn set_aside(&mut self, author: PublicKey, seq: u64, id: BatchId) -> Option<StoredBatch> {
+    pub(super) fn set_aside(
+        &mut self,
+        author: PublicKey,
+        seq: u64,
+        id: BatchId,
+    ) -> Option<StoredBatch> {
         let place = [(author, seq, false), (author, seq, true)].into_iter().find(
             |place| matches!(self.rows.get(place), Some(Row::Whole(stored)) if stored.id == id),
         )?;
@@ -240,7 +250,7 @@ impl Image {
     }
 
     /// Flips a bit in each of up to `rows` rows; returns how many there were.
-    pub fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
+    pub(super) fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
         let whole = |(place, row): (&Place, &Row)| matches!(row, Row::Whole(_)).then_some(*place);
         let mut places: Vec<Place> = self.rows.iter().filter_map(whole).collect();
         let mut rotted = 0;
@@ -257,7 +267,7 @@ impl Image {
     }
 
     /// Number of first batches whose author `wanted` accepts, pruned and deleted ones included.
-    pub fn firsts(&self, wanted: impl Fn(&PublicKey) -> bool) -> u64 {
+    pub(super) fn firsts(&self, wanted: impl Fn(&PublicKey) -> bool) -> u64 {
         let rows = self.rows.keys().filter(|(author, _, second)| !second && wanted(author));
         let deleted = self.authors.iter().filter(|(author, _)| wanted(author));
         rows.count() as u64 + deleted.map(|(_, of)| of.deleted).sum::<u64>()
@@ -266,7 +276,7 @@ impl Image {
     /// What a node finds at its start, as in the real store (`src/store/restore.rs`): slots whose
     /// id matches their header and, where a slot may be the tip of its lane, whose signature
     /// `is_signed` accepts. All other rows are set aside and returned.
-    pub fn restored(
+    pub(super) fn restored(
         &mut self,
         mut is_signed: impl FnMut(&PublicKey, &RestoredSlot) -> bool,
     ) -> (Restored, Vec<StoredBatch>) {

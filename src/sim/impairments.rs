@@ -33,7 +33,7 @@ pub(super) struct Impairments {
 
 impl Impairments {
     /// Whether all data between two nodes is held back.
-    pub fn cut(&self, a: usize, b: usize) -> bool {
+    pub(super) fn cut(&self, a: usize, b: usize) -> bool {
         self.active.iter().any(|active| {
             let (a, b) = (active.struck[a], active.struck[b]);
             match active.kind {
@@ -45,12 +45,12 @@ impl Impairments {
     }
 
     /// Whether any fault of links is active.
-    pub fn any(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         !self.active.is_empty()
     }
 
     /// The conditions of what node `a` sends to node `b`.
-    pub fn conditions(&self, net: &Net, a: usize, b: usize) -> LinkConditions {
+    pub(super) fn conditions(&self, net: &Net, a: usize, b: usize) -> LinkConditions {
         let mut conditions = LinkConditions {
             jitter: net.jitter,
             loss: net.loss,

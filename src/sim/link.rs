@@ -32,7 +32,7 @@ pub(super) enum Chunk {
 
 impl Chunk {
     /// Length on the stream, in bytes.
-    pub fn length(&self) -> usize {
+    pub(super) fn length(&self) -> usize {
         match self {
             Self::Frame(bytes) => bytes.len() + 4,
             Self::Bytes(bytes) => bytes.len(),
@@ -98,7 +98,7 @@ impl End {
     }
 
     /// The state that few ends need, created on first use.
-    pub fn rare(&mut self) -> &mut Rare {
+    pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
 }
@@ -115,7 +115,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Adds a link; returns the dialler's end and the other one.
-    pub fn link(
+    pub(super) fn link(
         &mut self,
         (from, out): (usize, Duration),
         (to, back): (usize, Duration),
@@ -136,18 +136,18 @@ impl Ends {
     }
 
     /// An end, if it is up.
-    pub fn up(&mut self, id: LinkId) -> Option<&mut End> {
+    pub(super) fn up(&mut self, id: LinkId) -> Option<&mut End> {
         let index = self.index(id)?;
         self.held.get_mut(index).filter(|end| end.up)
     }
 
     /// An end that is up, or went down recently.
-    pub fn get(&self, id: LinkId) -> Option<&End> {
+    pub(super) fn get(&self, id: LinkId) -> Option<&End> {
         self.held.get(self.index(id)?)
     }
 
     /// All ends that are up, by id.
-    pub fn all_up(&self) -> impl Iterator<Item = (LinkId, &End)> {
+    pub(super) fn all_up(&self) -> impl Iterator<Item = (LinkId, &End)> {
         let named = (self.first..).map(LinkId).zip(&self.held);
         named.filter(|(_, end)| end.up)
     }

@@ -45,7 +45,7 @@ impl<E> Queue<E> {
     /// An empty queue. An event put in for another node than that of the event taken last must be
     /// at least `lookahead` microseconds later than that event. With a lookahead of 0, events are
     /// taken in order of time across all nodes.
-    pub fn new(lookahead: u64) -> Self {
+    pub(super) fn new(lookahead: u64) -> Self {
         Self {
             window: Vec::new(),
             extra: BinaryHeap::new(),
@@ -74,7 +74,7 @@ impl<E> Queue<E> {
     }
 
     /// Puts in an event of one node's.
-    pub fn put(&mut self, at: Time, node: u32, event: E) {
+    pub(super) fn put(&mut self, at: Time, node: u32, event: E) {
         debug_assert!(self.keeps_distance(at.0, node), "an event for node {node} comes too soon");
         let (number, slot) = self.keep(event);
         let entry = (if self.lookahead == 0 { 0 } else { node }, at.0, number, slot);
@@ -94,13 +94,13 @@ impl<E> Queue<E> {
     }
 
     /// Puts in an event that concerns every node: all earlier events of all nodes are taken first.
-    pub fn put_global(&mut self, at: Time, event: E) {
+    pub(super) fn put_global(&mut self, at: Time, event: E) {
         let (number, slot) = self.keep(event);
         self.global.insert((at.0, number, slot));
     }
 
     /// The next event.
-    pub fn take(&mut self) -> Option<(Time, E)> {
+    pub(super) fn take(&mut self) -> Option<(Time, E)> {
         if self.window.is_empty() && self.extra.is_empty() {
             let first = self.later.first_key_value();
             let first = first.and_then(|(_, entries)| entries.iter().map(|entry| entry.1).min());

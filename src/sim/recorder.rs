@@ -56,13 +56,13 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Counts an event whose occurrence shows that the run tested something.
-    pub fn count(&mut self, what: &'static str, by: u64) {
+    pub(super) fn count(&mut self, what: &'static str, by: u64) {
         if by > 0 {
             *self.counted.entry(what).or_default() += by;
         }
     }
 
-    pub fn count_segments(&mut self, fate: &Fate) {
+    pub(super) fn count_segments(&mut self, fate: &Fate) {
         if *fate != Fate::default() {
             self.count("retransmissions", fate.lost);
             self.count("duplicated_segments", fate.doubled);
@@ -71,7 +71,7 @@ impl Recorder {
     }
 
     /// A node signs a batch, which contains the posts that have waited longest.
-    pub fn signed(&mut self, node: usize, stored: &StoredBatch, posted: &mut VecDeque<u32>) {
+    pub(super) fn signed(&mut self, node: usize, stored: &StoredBatch, posted: &mut VecDeque<u32>) {
         let header = &stored.batch.header;
         let count = (header.count as usize).min(posted.len());
         let posts: Vec<u32> = posted.drain(..count).collect();
@@ -83,7 +83,7 @@ impl Recorder {
         self.batches[batch as usize].posts = posts;
     }
 
-    pub fn batch(&mut self, stored: &StoredBatch, author: Option<u32>) -> u32 {
+    pub(super) fn batch(&mut self, stored: &StoredBatch, author: Option<u32>) -> u32 {
         if let Some(known) = self.ids.get(&stored.id) {
             return *known;
         }
@@ -95,12 +95,12 @@ impl Recorder {
         index
     }
 
-    pub fn first_seen(&mut self, batch: u32) -> bool {
+    pub(super) fn first_seen(&mut self, batch: u32) -> bool {
         !std::mem::replace(&mut self.seen[batch as usize], true)
     }
 
     /// A node accepted a message and will answer.
-    pub fn taken(&mut self, node: usize, ticket: Ticket, at: Time, size: usize) -> u32 {
+    pub(super) fn taken(&mut self, node: usize, ticket: Ticket, at: Time, size: usize) -> u32 {
         let post = self.posts.len() as u32;
         let (author, size) = (node as u32, size as u32);
         self.posts.push(Posted { author, at, size, ..Posted::default() });
@@ -109,14 +109,14 @@ impl Recorder {
     }
 
     /// No publisher accepted a message.
-    pub fn refuse(&mut self, node: usize, at: Time, size: usize) {
+    pub(super) fn refuse(&mut self, node: usize, at: Time, size: usize) {
         let (author, size) = (node as u32, size as u32);
         self.posts.push(Posted { author, at, size, ..Posted::default() });
         self.waiting = self.waiting.saturating_sub(1);
     }
 
     /// A node acknowledged a message as published.
-    pub fn acknowledged(&mut self, node: usize, ticket: Ticket) {
+    pub(super) fn acknowledged(&mut self, node: usize, ticket: Ticket) {
         let Some(post) = self.tickets.remove(&(node, ticket)) else { return };
         let post = &mut self.posts[post as usize];
         post.acknowledged = true;
@@ -126,7 +126,7 @@ impl Recorder {
 
     /// A message could not be written and its client was told: it counts neither as refused nor as
     /// expected.
-    pub fn failed(&mut self, node: usize, ticket: Ticket) {
+    pub(super) fn failed(&mut self, node: usize, ticket: Ticket) {
         if let Some(post) = self.tickets.remove(&(node, ticket)) {
             self.posts[post as usize].excused = true;
             self.waiting = self.waiting.saturating_sub(1);
@@ -135,7 +135,7 @@ impl Recorder {
     }
 
     /// A publisher died: messages it had not answered count neither as refused nor as expected.
-    pub fn died(&mut self, node: usize) {
+    pub(super) fn died(&mut self, node: usize) {
         let range = (node, Ticket(0))..=(node, Ticket(u64::MAX));
         let open: Vec<(usize, Ticket)> = self.tickets.range(range).map(|(k, _)| *k).collect();
         for key in open {
@@ -148,7 +148,7 @@ impl Recorder {
     }
 
     /// Undoes the deliveries of batches that a node lost, and counts them under `name`.
-    pub fn forget(&mut self, node: usize, lost: &[Record], name: &'static str) {
+    pub(super) fn forget(&mut self, node: usize, lost: &[Record], name: &'static str) {
         for record in lost {
             let Record::Batch(stored) = record else { continue };
             let Some(batch) = self.ids.get(&stored.id) else { continue };
@@ -164,7 +164,7 @@ impl Recorder {
     }
 
     /// Undoes all deliveries at a node.
-    pub fn forget_all(&mut self, node: usize) {
+    pub(super) fn forget_all(&mut self, node: usize) {
         let of_node = |(_, arrival): &(usize, &Arrival)| arrival.node as usize == node;
         let all = self.arrivals.iter().enumerate().filter(of_node);
         self.undone.extend(all.map(|(at, _)| at as u32));

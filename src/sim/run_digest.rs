@@ -9,7 +9,7 @@ pub(super) struct RunDigest(u64, u64);
 
 impl RunDigest {
     /// Adds a word.
-    pub fn word(&mut self, word: u64) {
+    pub(super) fn word(&mut self, word: u64) {
         self.pair(u128::from(word) << 64 | u128::from(word));
     }
 
@@ -22,7 +22,7 @@ impl RunDigest {
     }
 
     /// Adds bytes and their number.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
         let (pairs, rest) = bytes.as_chunks::<16>();
         for pair in pairs {
@@ -34,7 +34,7 @@ impl RunDigest {
     }
 
     /// The digest so far.
-    pub fn digest(&self) -> Digest {
+    pub(super) fn digest(&self) -> Digest {
         Digest::of(&[b"loyal/sim/trace/v1", &self.0.to_be_bytes(), &self.1.to_be_bytes()])
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Signatures {
 
 impl Signatures {
     /// No verdicts are known yet.
-    pub fn new(crypto: Cryptography) -> Self {
+    pub(super) fn new(crypto: Cryptography) -> Self {
         // Only a check can make a verdict: one of each is made from sample statements.
         let one = Identity::from_seed(&[1; 32]);
         let signature = one.sign(b"loyal/sim/sample");
@@ -38,7 +38,7 @@ impl Signatures {
     }
 
     /// Records a signature made in this run. A modelled check finds only these valid.
-    pub fn signed(&mut self, key: PublicKey, statement: Statement, signature: Signature) {
+    pub(super) fn signed(&mut self, key: PublicKey, statement: Statement, signature: Signature) {
         if self.crypto == Cryptography::Modelled {
             let known = Known { key, statement: Box::new(statement), verdict: self.good };
             self.known.entry(signature).or_default().push(known);
@@ -46,7 +46,7 @@ impl Signatures {
     }
 
     /// Whether the key signed the statement.
-    pub fn check(
+    pub(super) fn check(
         &mut self,
         key: &PublicKey,
         statement: &Statement,

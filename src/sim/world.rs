@@ -58,26 +58,26 @@ pub(super) struct World {
 
 impl World {
     /// The last event in words.
-    pub fn in_words(&self) -> String {
+    pub(super) fn in_words(&self) -> String {
         let words = self.last.map(|last| last.in_words(self.now, &self.ends));
         words.unwrap_or_else(|| "nothing yet".into())
     }
 
     /// Schedules an input of a node after a delay.
-    pub fn schedule(&mut self, node: usize, after: Duration, input: Input) {
+    pub(super) fn schedule(&mut self, node: usize, after: Duration, input: Input) {
         let start = self.hosts[node].start;
         let event = Event::Input { node: node as u32, start, input };
         self.queue.put(self.now.after(after), node as u32, event);
     }
 
     /// The node number of a member's key.
-    pub fn node_of(&self, key: &PublicKey) -> Option<usize> {
+    pub(super) fn node_of(&self, key: &PublicKey) -> Option<usize> {
         let number = self.network.index_of(key)?;
         self.numbers.get(number as usize).map(|node| *node as usize)
     }
 
     /// Processes an event.
-    pub fn dispatch(&mut self, event: Event) {
+    pub(super) fn dispatch(&mut self, event: Event) {
         match event {
             Event::Input { node, start, input } => {
                 // If a link broke before its owner was told of it, the owner never hears of it, as
@@ -136,7 +136,7 @@ impl World {
     }
 
     /// Hands an input to the node on a host, or queues it while the node is paused or busy.
-    pub fn deliver(&mut self, node: usize, input: Input) {
+    pub(super) fn deliver(&mut self, node: usize, input: Input) {
         let host = &mut self.hosts[node];
         if host.paused {
             let (node, start) = (node as u32, host.start);
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Carries out the outputs of a node until there are none left.
-    pub fn settle(&mut self, node: usize) {
+    pub(super) fn settle(&mut self, node: usize) {
         while let Some(act) = self.hosts[node].actor.as_mut().and_then(Actor::poll) {
             match act {
                 Effect::Node(output) => {
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// Makes sure that a node is woken in time.
-    pub fn schedule_wake(&mut self, node: usize, woken: bool) {
+    pub(super) fn schedule_wake(&mut self, node: usize, woken: bool) {
         let host = &mut self.hosts[node];
         let Some(due) = host.deadline() else { return };
         let soonest = if woken { self.now.after(WAKE_GAP) } else { self.now };
@@ -240,7 +240,7 @@ impl World {
     }
 
     /// Takes a link's end down and tells its owner.
-    pub fn lose(&mut self, end: LinkId) {
+    pub(super) fn lose(&mut self, end: LinkId) {
         let Some(owner) = self.take_down(end) else { return };
         self.deliver(owner, Input::LinkDown { link: end, cause: Down::Lost });
     }

@@ -299,7 +299,7 @@ fn with_a_slot_s_first_batch_its_second_goes_and_what_comes_then_is_delivered() 
     damage(dir.path(), 2, "signature = zeroblob(64)");
     assert_eq!(bench.get(2, 1, Some(second.id)), None);
     assert_eq!(bench.damaged(), [(identity(2).public(), 1, second.id)], "the damaged one is named");
-    assert_eq!(bench.get(2, 1, None), Some(first.clone()));
+    assert_eq!(bench.get(2, 1, None), Some(first));
     assert!(bench.put_batch(&second));
     damage(dir.path(), 1, "signature = zeroblob(64)");
     assert_eq!(bench.get(2, 1, None), None);

@@ -114,7 +114,7 @@ fn lacked() -> impl Strategy<Value = Lacked> {
 }
 
 /// Any frame that can be.
-pub fn frame() -> impl Strategy<Value = Frame> {
+pub(crate) fn frame() -> impl Strategy<Value = Frame> {
     let why =
         prop_oneof![Just(WhyMissing::Unknown), Just(WhyMissing::Pruned), Just(WhyMissing::Busy)];
     let some = |ranges: &Vec<RangeHash>| !ranges.is_empty();
@@ -158,7 +158,7 @@ fn held(frame: &Frame) -> usize {
 }
 
 /// Whatever the bytes are: refused, or the one encoding of a frame whose memory they pay for.
-pub fn decodes_soundly(bytes: &[u8]) -> Result<Frame, WireError> {
+pub(crate) fn decodes_soundly(bytes: &[u8]) -> Result<Frame, WireError> {
     let decoded = Frame::decode(bytes);
     if let Ok(frame) = &decoded {
         assert!(frame.encode() == bytes, "two encodings of {frame:?}");

@@ -24,7 +24,7 @@ fn report(malicious: &str, nodes: &str) -> Value {
 }
 
 /// No process of the mesh is left.
-pub fn expect_ended(mesh: &Value) {
+pub(crate) fn expect_ended(mesh: &Value) {
     let until = Instant::now() + Duration::from_secs(20);
     for node in mesh["nodes"].as_array().expect("a list") {
         let pid = node["pid"].as_u64().expect("a number");

@@ -13,7 +13,7 @@ use loyal::wire::{Batch, BatchId};
 
 /// What one member's store holds.
 #[derive(Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     /// Rows of the rejection log.
     pub rejections: Vec<Rejection>,
     /// Bans, oldest first.
@@ -25,7 +25,7 @@ pub struct Disk {
 
 impl Disk {
     /// Puts a batch there, as if it had been delivered once.
-    pub fn put(&mut self, batch: &Batch) {
+    pub(crate) fn put(&mut self, batch: &Batch) {
         let verdict = check(&batch.header.author, &batch.header.statement(), &batch.signature);
         let verified = Verified::new(batch.clone(), verdict).expect("a good one");
         let stored = StoredBatch {
@@ -40,12 +40,12 @@ impl Disk {
     }
 
     /// A write that is not answered yet.
-    pub fn hand_in(&mut self, token: Token, record: Record) {
+    pub(crate) fn hand_in(&mut self, token: Token, record: Record) {
         self.under_way.insert(token.0, record);
     }
 
     /// A write that is answered now.
-    pub fn commit(&mut self, token: Token) {
+    pub(crate) fn commit(&mut self, token: Token) {
         match self.under_way.remove(&token.0) {
             Some(Record::Batch(stored)) => {
                 let slot = (stored.batch.header.author, stored.batch.header.seq);
@@ -62,19 +62,24 @@ impl Disk {
     }
 
     /// Drops an author's payloads up to a slot.
-    pub fn prune(&mut self, author: PublicKey, floor: u64) {
+    pub(crate) fn prune(&mut self, author: PublicKey, floor: u64) {
         self.batches.retain(|(of, seq), _| *of != author || *seq > floor);
         self.floors.insert(author, floor);
     }
 
     /// A batch of a slot.
-    pub fn read(&self, author: &PublicKey, seq: u64, id: Option<BatchId>) -> Option<StoredBatch> {
+    pub(crate) fn read(
+        &self,
+        author: &PublicKey,
+        seq: u64,
+        id: Option<BatchId>,
+    ) -> Option<StoredBatch> {
         let held = self.batches.get(&(*author, seq))?;
         held.iter().find(|stored| id.is_none_or(|id| stored.id == id)).cloned()
     }
 
     /// What a start finds; what was under way is lost.
-    pub fn restored(&mut self) -> Restored {
+    pub(crate) fn restored(&mut self) -> Restored {
         self.under_way.clear();
         let mut lanes: BTreeMap<PublicKey, RestoredLane> = BTreeMap::new();
         for (author, floor) in &self.floors {

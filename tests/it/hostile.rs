@@ -22,7 +22,7 @@ use crate::vectors;
 const MEMBERS: u8 = 40;
 
 /// A node at work, and everything that goes with it.
-pub struct Rig {
+pub(crate) struct Rig {
     running: Running,
     pub handle: Handle,
     pub network: Arc<Network>,
@@ -32,7 +32,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = free.local_addr().expect("bound");
         drop(free);
@@ -107,7 +107,7 @@ impl Rig {
     }
 
     /// Sends a frame on a new link of a new member: refused for that reason, banned, hung up on.
-    pub async fn expect_refused(&mut self, frame: &[u8], reason: Reason) {
+    pub(crate) async fn expect_refused(&mut self, frame: &[u8], reason: Reason) {
         let member = self.member();
         let mut raw = self.link(&member).await;
         raw.say(frame).await;
@@ -140,13 +140,13 @@ impl Rig {
         assert!(posted.is_ok(), "{posted:?}");
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let stopped = timeout(PATIENCE, self.running.stop()).await;
         assert!(stopped.is_ok(), "it stops in time");
     }
 }
 
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().expect("a runtime").block_on(test);
 }

@@ -13,7 +13,7 @@ use crate::support::entry;
 use crate::world::{Machine, Rules, World};
 
 /// A mesh that is being described, and then runs.
-pub struct Mesh {
+pub(crate) struct Mesh {
     /// The world underneath, for what the words do not say.
     pub world: World,
     liars: Vec<usize>,
@@ -22,12 +22,12 @@ pub struct Mesh {
 }
 
 /// `n` honest nodes.
-pub fn mesh(n: u8) -> Described {
+pub(crate) fn mesh(n: u8) -> Described {
     Described { n, liars: vec![], raw: 0, seed: 1, rules: Rules::default() }
 }
 
 /// A mesh before it starts.
-pub struct Described {
+pub(crate) struct Described {
     n: u8,
     liars: Vec<String>,
     raw: u8,
@@ -37,36 +37,36 @@ pub struct Described {
 
 impl Described {
     /// One more of the `n` is malicious; the last ones are.
-    pub fn liar(mut self, spec: &str) -> Self {
+    pub(crate) fn liar(mut self, spec: &str) -> Self {
         self.liars.push(spec.into());
         self
     }
 
     /// One more of the `n`, before the liars, is the test itself.
-    pub fn raw(mut self) -> Self {
+    pub(crate) fn raw(mut self) -> Self {
         self.raw += 1;
         self
     }
 
     /// Another order of events.
-    pub fn seed(mut self, seed: u8) -> Self {
+    pub(crate) fn seed(mut self, seed: u8) -> Self {
         self.seed = seed;
         self
     }
 
     /// Other rules of the world.
-    pub fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+    pub(crate) fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
         change(&mut self.rules);
         self
     }
 
     /// Another configuration of every node.
-    pub fn config(self, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn config(self, change: impl FnOnce(&mut Config)) -> Self {
         self.rules(|rules| change(&mut rules.config))
     }
 
     /// Starts everybody, and lets them link for two seconds.
-    pub fn up(self) -> Mesh {
+    pub(crate) fn up(self) -> Mesh {
         let mut world = World::new(self.n, self.seed, self.rules);
         let special = self.liars.len() + usize::from(self.raw);
         let honest = usize::from(self.n) - special;
@@ -89,7 +89,7 @@ impl Described {
 
 impl Mesh {
     /// Honest nodes that run.
-    pub fn honest(&self) -> Vec<usize> {
+    pub(crate) fn honest(&self) -> Vec<usize> {
         let peers = self.world.peers.iter().enumerate();
         let honest =
             peers.filter(|(_, peer)| matches!(peer.machine, Machine::Runs(Actor::Honest(_))));
@@ -97,7 +97,7 @@ impl Mesh {
     }
 
     /// Publishes through the honest nodes in turn, one message every 20 ms.
-    pub fn publish(mut self, count: usize) -> Self {
+    pub(crate) fn publish(mut self, count: usize) -> Self {
         let honest = self.honest();
         for _ in 0..count {
             let text = format!("message {}", self.messages);
@@ -110,19 +110,19 @@ impl Mesh {
     }
 
     /// Lets time pass.
-    pub fn run(mut self, seconds: f64) -> Self {
+    pub(crate) fn run(mut self, seconds: f64) -> Self {
         self.world.run(Duration::from_secs_f64(seconds));
         self
     }
 
     /// Does something to the world.
-    pub fn then(mut self, act: impl FnOnce(&mut World)) -> Self {
+    pub(crate) fn then(mut self, act: impl FnOnce(&mut World)) -> Self {
         act(&mut self.world);
         self
     }
 
     /// A node's snapshot.
-    pub fn snapshot(&self, number: usize) -> Snapshot {
+    pub(crate) fn snapshot(&self, number: usize) -> Snapshot {
         match &self.world.peers[number].machine {
             Machine::Runs(actor) => actor.snapshot(),
             Machine::Raw | Machine::Down => panic!("{number} has no snapshot"),
@@ -130,7 +130,7 @@ impl Mesh {
     }
 
     /// What a liar tried.
-    pub fn attempts(&self, number: usize) -> &Attempts {
+    pub(crate) fn attempts(&self, number: usize) -> &Attempts {
         match &self.world.peers[number].machine {
             Machine::Runs(Actor::Liar(liar)) => liar.attempts(),
             _ => panic!("{number} is no liar"),
@@ -138,19 +138,19 @@ impl Mesh {
     }
 
     /// How often honest nodes refused something for a reason; folded rows count in full.
-    pub fn refused(&self, reason: Reason) -> u64 {
+    pub(crate) fn refused(&self, reason: Reason) -> u64 {
         let rows = self.honest().into_iter().flat_map(|i| self.world.rejections(i));
         rows.filter(|row| row.reason == reason).map(|row| row.count).sum()
     }
 
     /// Every message that an honest node published is at every honest node, once; nothing else is
     /// there in an honest author's name.
-    pub fn expect_all(self) -> Self {
+    pub(crate) fn expect_all(self) -> Self {
         self.expect_all_but(0)
     }
 
     /// The same, where so many messages may not have been taken for publication.
-    pub fn expect_all_but(self, refused: usize) -> Self {
+    pub(crate) fn expect_all_but(self, refused: usize) -> Self {
         assert!(self.taken + refused >= self.messages, "{} of {}", self.taken, self.messages);
         let honest = self.honest();
         let keys: Vec<PublicKey> = honest.iter().map(|i| self.world.peers[*i].key).collect();
@@ -181,7 +181,7 @@ impl Mesh {
     }
 
     /// No honest node was ever banned by an honest node.
-    pub fn expect_no_honest_ban(self) -> Self {
+    pub(crate) fn expect_no_honest_ban(self) -> Self {
         let honest = self.honest();
         let keys: Vec<PublicKey> = honest.iter().map(|i| self.world.peers[*i].key).collect();
         for number in honest {
@@ -193,7 +193,7 @@ impl Mesh {
     }
 
     /// Every liar's key was banned by somebody honest, or by nobody.
-    pub fn expect_bans(self, expected: bool) -> Self {
+    pub(crate) fn expect_bans(self, expected: bool) -> Self {
         let honest = self.honest();
         for liar in self.liars.clone() {
             let key = self.world.peers[liar].key;
@@ -208,7 +208,7 @@ impl Mesh {
     }
 
     /// Some attempt of that kind reached an honest node, which refused that very frame.
-    pub fn expect_reached(self, kind: &str) -> Self {
+    pub(crate) fn expect_reached(self, kind: &str) -> Self {
         let refused: Vec<Digest> = self
             .honest()
             .into_iter()
@@ -223,25 +223,25 @@ impl Mesh {
     }
 
     /// Attempts of a kind.
-    pub fn tried(&self, kind: &str) -> u64 {
+    pub(crate) fn tried(&self, kind: &str) -> u64 {
         let totals = self.liars.iter().filter_map(|liar| self.attempts(*liar).totals.get(kind));
         totals.map(|totals| totals.attempted).sum()
     }
 
     /// Frames or links of honest nodes that an attack of a kind affected.
-    pub fn affected(&self, kind: &str) -> u64 {
+    pub(crate) fn affected(&self, kind: &str) -> u64 {
         let totals = self.liars.iter().filter_map(|liar| self.attempts(*liar).totals.get(kind));
         totals.map(|totals| totals.affected).sum()
     }
 
     /// Honest nodes refused something for that reason.
-    pub fn expect_refused(self, reason: Reason) -> Self {
+    pub(crate) fn expect_refused(self, reason: Reason) -> Self {
         assert!(self.refused(reason) > 0, "nothing was refused as {}", reason.name());
         self
     }
 
     /// Every honest node is linked.
-    pub fn expect_linked(self) -> Self {
+    pub(crate) fn expect_linked(self) -> Self {
         for number in self.honest() {
             assert!(self.snapshot(number).ready_links() > 0, "node {number} has no link");
         }

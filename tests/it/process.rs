@@ -12,13 +12,13 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An address on loopback that nobody listened at a moment ago.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound")
 }
 
 /// A process that is killed at the latest when the test ends.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     /// Where its API listens.
     pub api: SocketAddr,
@@ -26,12 +26,12 @@ pub struct Process {
 
 impl Process {
     /// Starts `loyal node` with what lies in `dir`, and waits until its API answers.
-    pub fn start(dir: &Path, name: &str, gossip: SocketAddr, api: SocketAddr) -> Self {
+    pub(crate) fn start(dir: &Path, name: &str, gossip: SocketAddr, api: SocketAddr) -> Self {
         Self::start_with(dir, name, (gossip, api), |_| {})
     }
 
     /// The same with more arguments, or another environment.
-    pub fn start_with(
+    pub(crate) fn start_with(
         dir: &Path,
         name: &str,
         (gossip, api): (SocketAddr, SocketAddr),
@@ -58,7 +58,7 @@ impl Process {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
     }
@@ -72,12 +72,17 @@ impl Drop for Process {
 }
 
 /// One request; `None` if no whole answer comes.
-pub fn request(to: SocketAddr, method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
+pub(crate) fn request(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Option<(u16, Value)> {
     request_with(to, method, path, "Content-Type: application/octet-stream\r\n", body)
 }
 
 /// The same with headers, each with its line's end.
-pub fn request_with(
+pub(crate) fn request_with(
     to: SocketAddr,
     method: &str,
     path: &str,

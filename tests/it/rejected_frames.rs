@@ -150,7 +150,7 @@ fn a_forged_frame_is_shown_field_by_field_and_its_check_done_again() {
 fn copies_and_knocks_count_as_such_and_lies_as_lies() {
     let rows = refused(|world, link| {
         let good = batch(&identity(2), world.network.id(), 1, Digest::ZERO, "once");
-        let copy = push(good.clone()).encode();
+        let copy = push(good).encode();
         for _ in 0..3 {
             world.say(link, &copy);
             world.run(Duration::from_millis(50));

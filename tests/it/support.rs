@@ -11,19 +11,19 @@ use loyal::wire::{
 };
 
 /// The identity number `n` of every test: its seed is `n`, 32 times.
-pub fn identity(n: u8) -> Identity {
+pub(crate) fn identity(n: u8) -> Identity {
     Identity::from_seed(&[n; 32])
 }
 
 /// One of very many further identities.
-pub fn wide_identity(n: u16) -> Identity {
+pub(crate) fn wide_identity(n: u16) -> Identity {
     let mut seed = [250; 32];
     seed[..2].copy_from_slice(&n.to_be_bytes());
     Identity::from_seed(&seed)
 }
 
 /// Members 1 to `n` under a fixed nonce, and author 200.
-pub fn network(n: u8) -> Network {
+pub(crate) fn network(n: u8) -> Network {
     let member = |i: u8| Member {
         key: identity(i).public(),
         name: format!("n{i}"),
@@ -40,19 +40,25 @@ pub fn network(n: u8) -> Network {
 }
 
 /// One message.
-pub fn entry(topic: &str, payload: &[u8]) -> Entry {
+pub(crate) fn entry(topic: &str, payload: &[u8]) -> Entry {
     Entry { topic: topic.into(), payload: payload.into() }
 }
 
 /// Signs into a slot of the network.
-pub fn batch(signer: &Identity, network: Digest, seq: u64, prev: Digest, text: &str) -> Batch {
+pub(crate) fn batch(
+    signer: &Identity,
+    network: Digest,
+    seq: u64,
+    prev: Digest,
+    text: &str,
+) -> Batch {
     let created_at = 1_700_000_000_000_000u64.wrapping_add(seq);
     let entries = [entry("t", text.as_bytes())];
     Batch::sign(signer, network, seq, prev, created_at, &entries).expect("it fits")
 }
 
 /// A chain of `count` batches from slot 1.
-pub fn chain(signer: &Identity, network: Digest, count: u64) -> Vec<Batch> {
+pub(crate) fn chain(signer: &Identity, network: Digest, count: u64) -> Vec<Batch> {
     let mut prev = Digest::ZERO;
     (1..=count)
         .map(|seq| {
@@ -64,23 +70,23 @@ pub fn chain(signer: &Identity, network: Digest, count: u64) -> Vec<Batch> {
 }
 
 /// A list that is within its bounds.
-pub fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
+pub(crate) fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
     List::new(items).expect("within bounds")
 }
 
 /// A push of a batch over one link.
-pub fn push(batch: Batch) -> Frame {
+pub(crate) fn push(batch: Batch) -> Frame {
     Frame::Push(Box::new(Push { hops: 1, batch }))
 }
 
 /// A hello in the network.
-pub fn hello(network: &Network, instance: u8) -> Frame {
+pub(crate) fn hello(network: &Network, instance: u8) -> Frame {
     let network = network.id();
     Frame::Hello(Hello { version: VERSION.into(), network, instance: Instance([instance; 16]) })
 }
 
 /// At least one frame of every kind, with a name each; every field has a value of its own.
-pub fn frames() -> Vec<(&'static str, Frame)> {
+pub(crate) fn frames() -> Vec<(&'static str, Frame)> {
     let network = network(4);
     let one = Batch::sign(
         &identity(1),
@@ -118,7 +124,7 @@ pub fn frames() -> Vec<(&'static str, Frame)> {
         ("credit of one class", Frame::Credit(Credit { grants: list(vec![grant(5)]) })),
         ("credit of all", Frame::Credit(Credit { grants: list((1..=5).map(grant).collect()) })),
         ("ping", Frame::Ping),
-        ("push of two messages", Frame::Push(Box::new(Push { hops: 1, batch: one.clone() }))),
+        ("push of two messages", Frame::Push(Box::new(Push { hops: 1, batch: one }))),
         ("push after many hops", Frame::Push(Box::new(Push { hops: 255, batch: two.clone() }))),
         ("announce of one", Frame::Announce(Announce { items: list(vec![item(3)]) })),
         ("announce of two", Frame::Announce(Announce { items: list(vec![item(3), item(4)]) })),
@@ -158,17 +164,17 @@ fn differ(ticket: u32, ranges: Vec<RangeHash>, tips: Vec<Tip>, above: Vec<SlotId
 }
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Whether pinned files are to be written anew.
-pub fn blessing() -> bool {
+pub(crate) fn blessing() -> bool {
     std::env::var_os("LOYAL_BLESS").is_some_and(|value| value == "1")
 }
 
 /// A signature with other bytes.
-pub fn flipped(signature: Signature) -> Signature {
+pub(crate) fn flipped(signature: Signature) -> Signature {
     let mut bytes = signature.0;
     bytes[0] ^= 1;
     Signature(bytes)

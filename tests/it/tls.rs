@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Nothing here takes as long; whatever does is broken.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Takes any server: the tests know whom they dial.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ fn certified(identity: &Identity) -> Arc<CertifiedKey> {
 }
 
 /// How the client presents itself.
-pub fn config(identity: &Identity, alpn: &[u8]) -> ClientConfig {
+pub(crate) fn config(identity: &Identity, alpn: &[u8]) -> ClientConfig {
     let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(identity));
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -95,11 +95,11 @@ pub fn config(identity: &Identity, alpn: &[u8]) -> ClientConfig {
 }
 
 /// A link to a node, with nothing said on it yet.
-pub struct Raw(pub TlsStream<TcpStream>);
+pub(crate) struct Raw(pub TlsStream<TcpStream>);
 
 impl Raw {
     /// Dials; an error is a refusal.
-    pub async fn dial(to: SocketAddr, config: ClientConfig) -> std::io::Result<Self> {
+    pub(crate) async fn dial(to: SocketAddr, config: ClientConfig) -> std::io::Result<Self> {
         let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
         let dialled = async {
             let stream = TcpStream::connect(to).await?;
@@ -109,7 +109,7 @@ impl Raw {
     }
 
     /// Writes bytes as they are. The node may have hung up already.
-    pub async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let written = async {
             let _ = self.0.write_all(bytes).await;
             let _ = self.0.flush().await;
@@ -118,13 +118,13 @@ impl Raw {
     }
 
     /// Writes a frame, with its length.
-    pub async fn say(&mut self, frame: &[u8]) {
+    pub(crate) async fn say(&mut self, frame: &[u8]) {
         let length = u32::try_from(frame.len()).expect("small").to_be_bytes();
         self.write(&[&length[..], frame].concat()).await;
     }
 
     /// The next frame; `None` at the end.
-    pub async fn hear(&mut self) -> Option<Frame> {
+    pub(crate) async fn hear(&mut self) -> Option<Frame> {
         let heard = async {
             let length = self.0.read_u32().await.ok()?;
             let mut bytes = vec![0; length as usize];
@@ -135,7 +135,7 @@ impl Raw {
     }
 
     /// Listens until the node hangs up.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         while self.hear().await.is_some() {}
     }
 }

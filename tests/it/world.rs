@@ -20,10 +20,10 @@ use crate::disk::Disk;
 use crate::support::{hello, identity, wide_identity};
 
 /// Where virtual time starts.
-pub const START: Time = Time(1_000_000_000);
+pub(crate) const START: Time = Time(1_000_000_000);
 
 /// What runs at a member's place.
-pub enum Machine {
+pub(crate) enum Machine {
     /// A node, or a malicious one.
     Runs(Actor),
     /// The test itself: collects what is sent to it and says what it is told to say.
@@ -33,7 +33,7 @@ pub enum Machine {
 }
 
 /// A member and what it did.
-pub struct Peer {
+pub(crate) struct Peer {
     /// What runs.
     pub machine: Machine,
     /// Its key.
@@ -74,7 +74,7 @@ enum Event {
 
 /// How the world treats its nodes.
 #[derive(Clone)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// One way, in microseconds.
     pub latency: u64,
     /// How long a signature check takes, in microseconds.
@@ -95,7 +95,7 @@ impl Default for Rules {
 }
 
 /// The world.
-pub struct World {
+pub(crate) struct World {
     /// Now.
     pub now: Time,
     /// Members in the order of their numbers, from 0; their identities are 1, 2, 3…
@@ -113,7 +113,7 @@ pub struct World {
 
 impl World {
     /// A world of `n` members, none of which runs yet.
-    pub fn new(n: u8, seed: u8, rules: Rules) -> Self {
+    pub(crate) fn new(n: u8, seed: u8, rules: Rules) -> Self {
         let peer = |i: u8| Peer {
             machine: Machine::Down,
             key: identity(i + 1).public(),
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Four members, none of which runs yet, among so many authors.
-    pub fn wide(authors: u16) -> Self {
+    pub(crate) fn wide(authors: u16) -> Self {
         let mut world = Self::new(4, 1, Rules::default());
         let mut keys = world.network.keys().to_vec();
         keys.extend((0..authors).map(|i| Member {
@@ -164,14 +164,14 @@ impl World {
     }
 
     /// Starts a node, with what its disk holds.
-    pub fn start(&mut self, number: usize) {
+    pub(crate) fn start(&mut self, number: usize) {
         let node = self.node(number);
         self.peers[number].machine = Machine::Runs(Actor::Honest(Box::new(node)));
         self.settle(number);
     }
 
     /// Starts a malicious node.
-    pub fn start_liar(&mut self, number: usize, spec: &str) {
+    pub(crate) fn start_liar(&mut self, number: usize, spec: &str) {
         let node = self.node(number);
         let spec: Spec = spec.parse().unwrap_or_else(|why| panic!("{spec}: {why}"));
         let elsewhere = Digest([77; 32]);
@@ -187,13 +187,13 @@ impl World {
     }
 
     /// Puts the test itself at a member's place.
-    pub fn start_raw(&mut self, number: usize) {
+    pub(crate) fn start_raw(&mut self, number: usize) {
         self.peers[number].starts += 1;
         self.peers[number].machine = Machine::Raw;
     }
 
     /// Kills a node at once: what was not answered is lost, its links break.
-    pub fn kill(&mut self, number: usize) {
+    pub(crate) fn kill(&mut self, number: usize) {
         self.peers[number].machine = Machine::Down;
         self.peers[number].starts += 1;
         let own: Vec<LinkId> = self
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// Cuts every link between two groups, and lets none come up, until [`World::heal`].
-    pub fn part(&mut self, left: &[usize], right: &[usize]) {
+    pub(crate) fn part(&mut self, left: &[usize], right: &[usize]) {
         for (l, r) in left.iter().flat_map(|l| right.iter().map(move |r| (*l, *r))) {
             self.cut.extend([(l, r), (r, l)]);
         }
@@ -229,12 +229,12 @@ impl World {
     }
 
     /// Lets links come up again.
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.cut.clear();
     }
 
     /// Hands a message to an honest node; `false` if it will not take it now.
-    pub fn publish(&mut self, number: usize, entry: Entry) -> bool {
+    pub(crate) fn publish(&mut self, number: usize, entry: Entry) -> bool {
         let now = self.now;
         let taken = match &mut self.peers[number].machine {
             Machine::Runs(actor) => actor.publish(now, entry).is_ok(),
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// Hands a batch that was signed elsewhere to an honest node.
-    pub fn submit(&mut self, number: usize, batch: Batch) -> Option<Ticket> {
+    pub(crate) fn submit(&mut self, number: usize, batch: Batch) -> Option<Ticket> {
         let now = self.now;
         let Machine::Runs(actor) = &mut self.peers[number].machine else { return None };
         let ticket = actor.submit(now, batch).ok();
@@ -254,14 +254,14 @@ impl World {
     }
 
     /// Links a raw peer to another; says the raw peer's end.
-    pub fn connect(&mut self, raw: usize, to: usize) -> LinkId {
+    pub(crate) fn connect(&mut self, raw: usize, to: usize) -> LinkId {
         let end = self.link(raw, to);
         self.settle(to);
         end
     }
 
     /// Links a raw peer to another and says hello.
-    pub fn join(&mut self, raw: usize, to: usize) -> LinkId {
+    pub(crate) fn join(&mut self, raw: usize, to: usize) -> LinkId {
         let end = self.connect(raw, to);
         let frame = hello(&self.network, raw as u8);
         self.say(end, &frame.encode());
@@ -270,32 +270,32 @@ impl World {
     }
 
     /// Sends a frame's bytes from a raw peer, with a length prefix.
-    pub fn say(&mut self, end: LinkId, frame: &[u8]) {
+    pub(crate) fn say(&mut self, end: LinkId, frame: &[u8]) {
         self.send(end, prefixed(frame));
     }
 
     /// Sends bytes from a raw peer as they are.
-    pub fn raw(&mut self, end: LinkId, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, end: LinkId, bytes: &[u8]) {
         self.send(end, bytes.into());
     }
 
     /// Whether a link is up.
-    pub fn is_up(&self, end: LinkId) -> bool {
+    pub(crate) fn is_up(&self, end: LinkId) -> bool {
         self.ends.get(&end).is_some_and(|end| end.up)
     }
 
     /// The rejections that a node wrote down.
-    pub fn rejections(&self, number: usize) -> &[Rejection] {
+    pub(crate) fn rejections(&self, number: usize) -> &[Rejection] {
         &self.peers[number].disk.rejections
     }
 
     /// A digest over everything that was sent and done.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         Digest::of(&[&self.trace])
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, by: Duration) {
+    pub(crate) fn run(&mut self, by: Duration) {
         let end = self.now.after(by);
         let mut still = 0;
         while let Some(at) = self.next_time().filter(|at| *at <= end) {

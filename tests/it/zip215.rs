@@ -16,11 +16,11 @@ const L: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 /// What every case signs.
-pub const MESSAGE: &[u8] = b"Zcash";
+pub(crate) const MESSAGE: &[u8] = b"Zcash";
 
 /// One signature and what the rule says of it.
 #[derive(Clone)]
-pub struct Case {
+pub(crate) struct Case {
     /// What is special.
     pub name: String,
     /// `A`.
@@ -48,7 +48,7 @@ fn challenge(r: &[u8; 32], key: &[u8; 32]) -> Scalar {
 }
 
 /// `value` + `times` · L, as a little-endian number of 256 bits.
-pub fn plus_l(value: [u8; 32], times: u8) -> [u8; 32] {
+pub(crate) fn plus_l(value: [u8; 32], times: u8) -> [u8; 32] {
     let mut sum = value;
     for _ in 0..times {
         let mut carry = 0u16;
@@ -64,7 +64,7 @@ pub fn plus_l(value: [u8; 32], times: u8) -> [u8; 32] {
 
 /// Encodings of points that are not the ones those points compress to: `y` in `p..2^255`, or `x =
 /// 0` with a sign.
-pub fn non_canonical() -> Vec<[u8; 32]> {
+pub(crate) fn non_canonical() -> Vec<[u8; 32]> {
     let mut found = Vec::new();
     let mut minus_one = [0xff; 32];
     (minus_one[0], minus_one[31]) = (0xec, 0x7f);
@@ -89,7 +89,7 @@ pub fn non_canonical() -> Vec<[u8; 32]> {
 }
 
 /// The eight encodings of the points of small order, then their six other encodings.
-pub fn small_order() -> Vec<[u8; 32]> {
+pub(crate) fn small_order() -> Vec<[u8; 32]> {
     let point = |bytes: &[u8; 32]| CompressedEdwardsY(*bytes).decompress().expect("a point");
     let others = non_canonical().into_iter().filter(|bytes| point(bytes).is_small_order());
     EIGHT_TORSION.iter().map(|point| point.compress().0).chain(others).collect()
@@ -234,7 +234,7 @@ fn cofactorless() -> Case {
 }
 
 /// Every case.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [matrix(), torsioned(), unreduced(), refused(), taming()].concat()
 }
 

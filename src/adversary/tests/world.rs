@@ -12,15 +12,15 @@ use crate::protocol::{
 use crate::wire::limits::{MAX_FRAME, VERSION};
 use crate::wire::{Batch, Entry, Frame, Hello, Instance, Push};
 
-pub fn identity(i: usize) -> Identity {
+pub(super) fn identity(i: usize) -> Identity {
     Identity::from_seed(&[u8::try_from(i).expect("few") + 1; 32])
 }
 
-pub fn entry(text: &str) -> Entry {
+pub(super) fn entry(text: &str) -> Entry {
     Entry { topic: "t".into(), payload: text.as_bytes().to_vec() }
 }
 
-pub fn network(n: usize) -> Arc<Network> {
+pub(super) fn network(n: usize) -> Arc<Network> {
     let members = (0..n).map(|i| Member {
         key: identity(i).public(),
         name: format!("n{i}"),
@@ -30,13 +30,13 @@ pub fn network(n: usize) -> Arc<Network> {
     Arc::new(Network::new([1; 32], members.collect()).expect("sound"))
 }
 
-pub fn node(i: usize, network: &Arc<Network>, restored: Restored) -> Node {
+pub(super) fn node(i: usize, network: &Arc<Network>, restored: Restored) -> Node {
     let seed = [u8::try_from(i).expect("few"); 32];
     Node::new(identity(i), network.clone(), Config::default(), restored, seed, Time(0))
 }
 
 /// The lane of `author` as a start finds it, and the batches in it.
-pub fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLane, Vec<Batch>) {
+pub(super) fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLane, Vec<Batch>) {
     let mut prev = Digest::ZERO;
     let mut lane = RestoredLane::new(identity(author).public());
     let mut batches = Vec::new();
@@ -53,7 +53,7 @@ pub fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLane, Vec<
 }
 
 /// Batches that members signed for another network.
-pub fn decoys(authors: &[usize]) -> Vec<Batch> {
+pub(super) fn decoys(authors: &[usize]) -> Vec<Batch> {
     let sign = |i: &usize| {
         let elsewhere = Digest([77; 32]);
         Batch::sign(&identity(*i), elsewhere, 1, Digest::ZERO, 1, &[entry("decoy")]).expect("signs")
@@ -61,7 +61,7 @@ pub fn decoys(authors: &[usize]) -> Vec<Batch> {
     authors.iter().map(sign).collect()
 }
 
-pub fn liar(i: usize, network: &Arc<Network>, spec: &str, decoys: Vec<Batch>) -> Adversary {
+pub(super) fn liar(i: usize, network: &Arc<Network>, spec: &str, decoys: Vec<Batch>) -> Adversary {
     let spec: Spec = spec.parse().expect("a good SPEC");
     let node = node(i, network, Restored::default());
     Adversary::new(node, identity(i), network.clone(), spec, decoys, [7; 32], Time(0))
@@ -72,7 +72,7 @@ enum Event {
     Drained(LinkId),
 }
 
-pub struct World {
+pub(super) struct World {
     pub peers: Vec<Actor>,
     pub now: u64,
     queue: BTreeMap<(u64, u64), (usize, Event)>,
@@ -90,7 +90,7 @@ pub struct World {
 
 impl World {
     /// `n` nodes; the last ones are liars with these SPECs.
-    pub fn new(n: usize, specs: &[&str]) -> Self {
+    pub(super) fn new(n: usize, specs: &[&str]) -> Self {
         let network = network(n);
         let honest = n - specs.len();
         let node = |i| Actor::Honest(Box::new(node(i, &network, Restored::default())));
@@ -116,7 +116,7 @@ impl World {
         world
     }
 
-    pub fn liar(&self, i: usize) -> &Adversary {
+    pub(super) fn liar(&self, i: usize) -> &Adversary {
         match &self.peers[i] {
             Actor::Liar(liar) => liar,
             Actor::Honest(_) => panic!("node {i} is honest"),
@@ -235,7 +235,7 @@ impl World {
         self.drain(i);
     }
 
-    pub fn run(&mut self, ms: u64) {
+    pub(super) fn run(&mut self, ms: u64) {
         let end = self.now + ms * 1000;
         loop {
             let wake = |i: usize| self.peers[i].deadline();
@@ -258,20 +258,20 @@ impl World {
         self.now = end;
     }
 
-    pub fn publish(&mut self, i: usize, text: &str) {
+    pub(super) fn publish(&mut self, i: usize, text: &str) {
         let now = Time(self.now);
         self.peers[i].publish(now, entry(text)).expect("there is room");
         self.drain(i);
     }
 
     /// How often honest node `i` refused something for that reason.
-    pub fn refused(&self, i: usize, reason: Reason) -> u64 {
+    pub(super) fn refused(&self, i: usize, reason: Reason) -> u64 {
         self.rows[i].iter().filter(|row| row.reason == reason).map(|row| row.count).sum()
     }
 }
 
 /// What a fresh honest node, member 0, says to one frame of a member's.
-pub fn judge(network: &Arc<Network>, from: usize, bytes: &[u8]) -> Option<Reason> {
+pub(super) fn judge(network: &Arc<Network>, from: usize, bytes: &[u8]) -> Option<Reason> {
     let (mut node, link) = (node(0, network, Restored::default()), LinkId(1));
     let mut found = None;
     let hello = Frame::Hello(Hello {
@@ -305,7 +305,7 @@ pub fn judge(network: &Arc<Network>, from: usize, bytes: &[u8]) -> Option<Reason
 }
 
 /// A liar, member `i`, with one ready link to each of these peers, driven by hand.
-pub struct Stand {
+pub(super) struct Stand {
     pub liar: Adversary,
     pub links: Vec<LinkId>,
     pub acts: Vec<Effect>,
@@ -313,7 +313,7 @@ pub struct Stand {
 }
 
 impl Stand {
-    pub fn new(mut liar: Adversary, network: &Arc<Network>, peers: &[usize]) -> Self {
+    pub(super) fn new(mut liar: Adversary, network: &Arc<Network>, peers: &[usize]) -> Self {
         while liar.poll().is_some() {}
         let mut stand = Self { liar, links: Vec::new(), acts: Vec::new(), now: Time(1000) };
         // Nobody else is there: so the links below are the chosen ones, whatever it drew.
@@ -326,7 +326,7 @@ impl Stand {
         stand
     }
 
-    pub fn link(&mut self, network: &Arc<Network>, peer: usize) -> LinkId {
+    pub(super) fn link(&mut self, network: &Arc<Network>, peer: usize) -> LinkId {
         let link = LinkId(100 + self.links.len() as u64);
         self.links.push(link);
         let key = identity(peer).public();
@@ -338,18 +338,18 @@ impl Stand {
         link
     }
 
-    pub fn hand(&mut self, input: Input) {
+    pub(super) fn hand(&mut self, input: Input) {
         self.liar.handle(self.now, input);
         self.drain();
     }
 
     /// Hands in a genuine batch from a peer, with its check.
-    pub fn push(&mut self, link: LinkId, batch: Batch) {
+    pub(super) fn push(&mut self, link: LinkId, batch: Batch) {
         let frame = Frame::Push(Box::new(Push { hops: 1, batch }));
         self.hand(Input::Frame { link, bytes: frame.encode().into() });
     }
 
-    pub fn wait(&mut self, ms: u64) {
+    pub(super) fn wait(&mut self, ms: u64) {
         let end = self.now.0 + ms * 1000;
         while let Some(at) = self.liar.deadline().filter(|at| at.0 <= end) {
             self.now = Time(at.0.max(self.now.0));
@@ -358,7 +358,7 @@ impl Stand {
         self.now = Time(end);
     }
 
-    pub fn drained(&mut self, link: LinkId) {
+    pub(super) fn drained(&mut self, link: LinkId) {
         self.liar.drained(self.now, link);
         self.drain();
     }
@@ -386,7 +386,7 @@ impl Stand {
     }
 
     /// Takes the raw writes so far, length prefixes and all.
-    pub fn raw(&mut self) -> Vec<(LinkId, Arc<[u8]>)> {
+    pub(super) fn raw(&mut self) -> Vec<(LinkId, Arc<[u8]>)> {
         let acts = std::mem::take(&mut self.acts);
         let raw =
             |act| if let Effect::Raw { link, bytes } = act { Some((link, bytes)) } else { None };
@@ -394,7 +394,7 @@ impl Stand {
     }
 
     /// Takes the frames of the node's that were sent so far.
-    pub fn sent(&mut self) -> Vec<(LinkId, Frame)> {
+    pub(super) fn sent(&mut self) -> Vec<(LinkId, Frame)> {
         let acts = std::mem::take(&mut self.acts);
         let sent = |act| match act {
             Effect::Node(Output::Send { link, frame, .. }) => {
@@ -406,7 +406,7 @@ impl Stand {
     }
 }
 
-pub fn stored(batch: Batch) -> StoredBatch {
+pub(super) fn stored(batch: Batch) -> StoredBatch {
     StoredBatch {
         id: batch.id(),
         batch: Arc::new(Verified::trusted(batch)),

@@ -15,41 +15,41 @@ const STREAM: u64 = 0x73_7761_726d;
 pub(super) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAM);
         Self(rng)
     }
 
     /// A number of the range, both ends inclusive.
-    pub fn range(&mut self, range: RangeInclusive<u64>) -> u64 {
+    pub(super) fn range(&mut self, range: RangeInclusive<u64>) -> u64 {
         self.0.random_range(range)
     }
 
     /// A count within the range, both ends inclusive.
-    pub fn count(&mut self, range: RangeInclusive<usize>) -> usize {
+    pub(super) fn count(&mut self, range: RangeInclusive<usize>) -> usize {
         let (least, most) = (*range.start() as u64, *range.end() as u64);
         usize::try_from(self.range(least..=most)).unwrap_or(*range.end())
     }
 
     /// Returns `true` with a chance of one in `times`.
-    pub fn one_in(&mut self, times: u64) -> bool {
+    pub(super) fn one_in(&mut self, times: u64) -> bool {
         self.range(1..=times) == 1
     }
 
     /// A duration in whole milliseconds.
-    pub fn ms(&mut self, range: RangeInclusive<u64>) -> Duration {
+    pub(super) fn ms(&mut self, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.range(range))
     }
 
     /// A share, drawn in whole thousandths.
-    pub fn share(&mut self, thousandths: RangeInclusive<u32>) -> Ppm {
+    pub(super) fn share(&mut self, thousandths: RangeInclusive<u32>) -> Ppm {
         let (least, most) = (u64::from(*thousandths.start()), u64::from(*thousandths.end()));
         Ppm(u32::try_from(self.range(least..=most)).unwrap_or(0) * 1000)
     }
 
     /// One of the items; `None` if there are none.
-    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+    pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         if items.is_empty() {
             return None;
         }
@@ -57,7 +57,7 @@ impl Dice {
     }
 
     /// Draws `wanted` of the items, or all, in their order.
-    pub fn some<T: Clone>(&mut self, items: &[T], wanted: usize) -> Vec<T> {
+    pub(super) fn some<T: Clone>(&mut self, items: &[T], wanted: usize) -> Vec<T> {
         let mut left = wanted.min(items.len());
         let mut chosen = Vec::with_capacity(left);
         for (at, item) in items.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Dice {
     }
 
     /// Keeps each item with a chance of one half: the features that a seed may use.
-    pub fn subset<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
+    pub(super) fn subset<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
         items.iter().filter(|_| self.one_in(2)).cloned().collect()
     }
 }

@@ -18,7 +18,7 @@ const COSTLY: [&str; 4] = ["flood", "gap", "promise", "restart"];
 
 /// Draws the long scenario of a seed: 4 to 7 nodes with at most `f` liars, for minutes at an
 /// author's quota or for hours. It is run with the same seed.
-pub fn long(seed: u64) -> Scenario {
+pub(crate) fn long(seed: u64) -> Scenario {
     let dice = &mut Dice::new(seed ^ (u64::MAX / 3));
     let nodes = dice.count(4..=7);
     let quiet = dice.one_in(2);

@@ -18,4 +18,4 @@ mod net;
 mod shape;
 
 pub use draw::swarm;
-pub use long::long;
+pub(super) use long::long;

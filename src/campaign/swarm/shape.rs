@@ -29,7 +29,7 @@ pub(super) enum Shape {
 
 impl Shape {
     /// Draws a shape; one in eight is not the usual one.
-    pub fn draw(dice: &mut Dice) -> Self {
+    pub(super) fn draw(dice: &mut Dice) -> Self {
         match dice.range(0..=31) {
             0 => Self::Busy,
             1 => Self::Away,
@@ -40,12 +40,12 @@ impl Shape {
     }
 
     /// Draws the number of nodes.
-    pub fn nodes(self, dice: &mut Dice) -> usize {
+    pub(super) fn nodes(self, dice: &mut Dice) -> usize {
         dice.count(4..=if self == Self::Usual { 31 } else { 10 })
     }
 
     /// Draws the duration.
-    pub fn duration(self, dice: &mut Dice) -> Duration {
+    pub(super) fn duration(self, dice: &mut Dice) -> Duration {
         dice.ms(match self {
             Self::Usual => 2000..=6000,
             Self::Busy | Self::Large => 4000..=8000,

@@ -14,7 +14,7 @@ pub(super) struct Claim {
 
 impl Claim {
     /// The highest slot that the claim covers.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.solid.max(self.floor)
     }
 }
@@ -39,30 +39,30 @@ fn agreed(values: impl Iterator<Item = u64>, f: usize) -> u64 {
 
 impl Claims {
     /// How many members' claims are kept.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.by.len()
     }
 
     /// A member's claim; zeros if it made none.
-    pub fn of(&self, member: u32) -> Claim {
+    pub(super) fn of(&self, member: u32) -> Claim {
         self.by.get(&member).copied().unwrap_or_default()
     }
 
     /// More than `f` members are past every slot up to this one.
-    pub fn passed(&self) -> u64 {
+    pub(super) fn passed(&self) -> u64 {
         self.passed
     }
 
     /// Whether more than `f` members claim to hold a slot. Counted slot by slot, so that a few
     /// members that claim to have pruned everything cancel nothing that the others claim.
-    pub fn hold(&self, seq: u64) -> bool {
+    pub(super) fn hold(&self, seq: u64) -> bool {
         let at = self.held.partition_point(|(_, to)| *to < seq);
         self.held.get(at).is_some_and(|(from, _)| *from <= seq)
     }
 
     /// Merges a new claim of a member into its earlier ones. Returns the slot up to which more than
     /// `f` members have pruned or given up everything.
-    pub fn take(&mut self, member: u32, said: Claim, f: usize) -> u64 {
+    pub(super) fn take(&mut self, member: u32, said: Claim, f: usize) -> u64 {
         let claim = self.by.entry(member).or_default();
         let (solid, floor) = (claim.solid.max(said.solid), claim.floor.max(said.floor));
         *claim = Claim { solid, floor };
@@ -74,7 +74,7 @@ impl Claims {
     }
 
     /// Forgets members whose claims do not reach beyond `solid`.
-    pub fn forget(&mut self, solid: u64) {
+    pub(super) fn forget(&mut self, solid: u64) {
         self.by.retain(|_, claim| claim.end() > solid);
     }
 }

@@ -21,7 +21,7 @@ pub(in crate::protocol) struct Holes {
 
 impl Holes {
     /// Restores the ranges found at start, in any order. Empty or overlapping parts are dropped.
-    pub fn restore(found: &[Hole], floor: u64, tip: u64) -> Self {
+    pub(crate) fn restore(found: &[Hole], floor: u64, tip: u64) -> Self {
         let mut holes = Self::default();
         let mut found: Vec<Hole> = found.to_vec();
         found.sort_unstable();
@@ -33,7 +33,7 @@ impl Holes {
     }
 
     /// Adds a range above all others.
-    pub fn push(&mut self, hole: Hole) {
+    pub(crate) fn push(&mut self, hole: Hole) {
         let from =
             self.ranges.last().map_or(hole.from, |last| hole.from.max(last.to.saturating_add(1)));
         if from > hole.to || from == 0 {
@@ -56,22 +56,22 @@ impl Holes {
 
     /// A digest of the set of missing slots, however it is divided into ranges; zeros if nothing is
     /// missing.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         if self.is_empty() { Digest::ZERO } else { self.hash.digest() }
     }
 
     /// Whether no slot is missing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
     /// How many ranges there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ranges.len()
     }
 
     /// The ranges, ascending.
-    pub fn ranges(&self) -> &[Hole] {
+    pub(crate) fn ranges(&self) -> &[Hole] {
         &self.ranges
     }
 
@@ -81,17 +81,17 @@ impl Holes {
     }
 
     /// Whether a slot is missing, given up or not.
-    pub fn contains(&self, seq: u64) -> bool {
+    pub(crate) fn contains(&self, seq: u64) -> bool {
         self.at(seq).is_some()
     }
 
     /// Whether a slot is missing and not given up.
-    pub fn is_open(&self, seq: u64) -> bool {
+    pub(crate) fn is_open(&self, seq: u64) -> bool {
         self.at(seq).is_some_and(|at| !self.ranges[at].gone)
     }
 
     /// The lowest slot at or above `seq` that is not missing.
-    pub fn end_of(&self, seq: u64) -> u64 {
+    pub(crate) fn end_of(&self, seq: u64) -> u64 {
         let mut next = seq;
         for hole in self.ranges.iter().skip(self.ranges.partition_point(|hole| hole.to < seq)) {
             if hole.from > next {
@@ -103,17 +103,17 @@ impl Holes {
     }
 
     /// The ranges that contain slots above `seq`, ascending.
-    pub fn above(&self, seq: u64) -> impl Iterator<Item = &Hole> {
+    pub(crate) fn above(&self, seq: u64) -> impl Iterator<Item = &Hole> {
         self.ranges.iter().skip(self.ranges.partition_point(|hole| hole.to <= seq))
     }
 
     /// If the last range ends at `seq`, whether it is gone.
-    pub fn ends(&self, seq: u64) -> Option<bool> {
+    pub(crate) fn ends(&self, seq: u64) -> Option<bool> {
         self.ranges.last().filter(|last| last.to == seq).map(|last| last.gone)
     }
 
     /// Forgets the lowest range if there is no room for another one. Returns whether it did.
-    pub fn drop_lowest(&mut self) -> bool {
+    pub(crate) fn drop_lowest(&mut self) -> bool {
         if self.ranges.len() < MAX_HOLES {
             return false;
         }
@@ -123,7 +123,7 @@ impl Holes {
     }
 
     /// Reopens the last range, so that the next range can merge with it.
-    pub fn reopen_last(&mut self) {
+    pub(crate) fn reopen_last(&mut self) {
         if let Some(last) = Arc::make_mut(&mut self.ranges).last_mut() {
             last.gone = false;
         }
@@ -131,7 +131,7 @@ impl Holes {
 
     /// An upper bound on the number of ranges if every second slot of those not given up were
     /// found.
-    pub fn may_become(&self) -> usize {
+    pub(crate) fn may_become(&self) -> usize {
         let adjoins = |a: &Hole, b: &Hole| a.to.saturating_add(1) == b.from;
         let most = |run: &[Hole]| match (run.iter().all(|hole| hole.gone), run.first(), run.last())
         {
@@ -144,7 +144,7 @@ impl Holes {
     }
 
     /// Whether a missing slot may be filled: it splits no range, or there is room for one more.
-    pub fn may_fill(&self, seq: u64) -> bool {
+    pub(crate) fn may_fill(&self, seq: u64) -> bool {
         self.at(seq).is_some_and(|at| {
             let Hole { from, to, .. } = self.ranges[at];
             seq == from || seq == to || self.ranges.len() < FILLED_HOLES
@@ -152,13 +152,13 @@ impl Holes {
     }
 
     /// The range of a missing slot that may not be filled, because there is no room to split it.
-    pub fn undivided(&self, seq: u64) -> Option<Hole> {
+    pub(crate) fn undivided(&self, seq: u64) -> Option<Hole> {
         self.at(seq).filter(|_| !self.may_fill(seq)).map(|at| self.ranges[at])
     }
 
     /// Removes a slot that is held now. The rest of its range is open again, even if it was gone:
     /// some member has part of it.
-    pub fn fill(&mut self, seq: u64) {
+    pub(crate) fn fill(&mut self, seq: u64) {
         let Some(at) = self.at(seq) else { return };
         let Hole { from, to, .. } = self.ranges[at];
         let below = (from < seq).then(|| Hole { from, to: seq - 1, gone: false });
@@ -168,7 +168,7 @@ impl Holes {
     }
 
     /// Adds a slot whose batch was lost. Returns `false` if there was no room to note it.
-    pub fn lose(&mut self, seq: u64) -> bool {
+    pub(crate) fn lose(&mut self, seq: u64) -> bool {
         if self.contains(seq) || self.ranges.len() >= MAX_HOLES {
             return self.contains(seq);
         }
@@ -179,7 +179,7 @@ impl Holes {
     }
 
     /// Drops every range up to a slot that is pruned.
-    pub fn forget(&mut self, upto: u64) {
+    pub(crate) fn forget(&mut self, upto: u64) {
         if self.ranges.first().is_none_or(|lowest| lowest.from > upto) {
             return;
         }
@@ -194,17 +194,17 @@ impl Holes {
     }
 
     /// The ranges that are not given up, ascending.
-    pub fn open(&self) -> impl Iterator<Item = &Hole> {
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Hole> {
         self.ranges.iter().filter(|hole| !hole.gone)
     }
 
     /// The lowest missing slot that is not given up.
-    pub fn first_open(&self) -> Option<u64> {
+    pub(crate) fn first_open(&self) -> Option<u64> {
         self.open().next().map(|hole| hole.from)
     }
 
     /// The lowest missing slot above `seq` that is not given up.
-    pub fn next_open(&self, seq: u64) -> Option<u64> {
+    pub(crate) fn next_open(&self, seq: u64) -> Option<u64> {
         let after = self.ranges.partition_point(|hole| hole.to <= seq);
         let hole = self.ranges.get(after..)?.iter().find(|hole| !hole.gone)?;
         Some(hole.from.max(seq.saturating_add(1)))
@@ -212,12 +212,12 @@ impl Holes {
 
     /// The ranges that are given up, ascending.
     #[cfg(test)]
-    pub fn gone(&self) -> impl Iterator<Item = &Hole> {
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &Hole> {
         self.ranges.iter().filter(|hole| hole.gone)
     }
 
     /// The lowest slot at or above `seq` that was given up.
-    pub fn next_gone(&self, seq: u64) -> Option<u64> {
+    pub(crate) fn next_gone(&self, seq: u64) -> Option<u64> {
         let from = self.ranges.partition_point(|hole| hole.to < seq);
         let hole = self.ranges.get(from..)?.iter().find(|hole| hole.gone)?;
         Some(hole.from.max(seq))
@@ -225,7 +225,7 @@ impl Holes {
 
     /// Gives up the missing slots in `from..=to`. A range that would have to be split without room
     /// stays open, as others may hold part of it. Returns the highest slot given up.
-    pub fn give_up(&mut self, from: u64, to: u64) -> Option<u64> {
+    pub(crate) fn give_up(&mut self, from: u64, to: u64) -> Option<u64> {
         let mut left = FILLED_HOLES.saturating_sub(self.ranges.len());
         let mut highest = None;
         for hole in std::mem::take(&mut self.ranges).iter().copied() {

@@ -113,67 +113,67 @@ pub(in crate::protocol) struct Lane {
 
 impl Lane {
     /// The tip: the highest slot below which every slot is held, pruned or in a hole.
-    pub fn tip(&self) -> u64 {
+    pub(crate) fn tip(&self) -> u64 {
         self.tip
     }
 
     /// The tip's id; `None` while nothing is held, or if the tip's own slot is missing.
-    pub fn tip_id(&self) -> Option<BatchId> {
+    pub(crate) fn tip_id(&self) -> Option<BatchId> {
         self.tip_id
     }
 
     /// The highest slot whose payload is pruned; 0 if none.
-    pub fn floor(&self) -> u64 {
+    pub(crate) fn floor(&self) -> u64 {
         self.floor
     }
 
     /// How many slots are held above the tip.
-    pub fn above(&self) -> usize {
+    pub(crate) fn above(&self) -> usize {
         self.slots.above(self.tip)
     }
 
     /// Whether no slot is missing below the highest slot held.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.holes.is_empty() && self.above() == 0
     }
 
     /// The floor to show to others: every slot up to this one is pruned or given up.
-    pub fn out_of_reach(&self) -> u64 {
+    pub(crate) fn out_of_reach(&self) -> u64 {
         let next = self.floor.saturating_add(1);
         let gone = self.holes.ranges().iter().find(|hole| hole.gone && hole.from <= next);
         gone.map_or(self.floor, |hole| hole.to.max(self.floor)).min(self.tip)
     }
 
     /// Whether two ids in one slot, or a broken chain, were seen.
-    pub fn conflicted(&self) -> bool {
+    pub(crate) fn conflicted(&self) -> bool {
         self.split || self.unchained
     }
 
     /// The missing slots at or below the tip.
-    pub fn holes(&self) -> &Holes {
+    pub(crate) fn holes(&self) -> &Holes {
         &self.holes
     }
 
     /// Every slot up to this one is held, pruned or given up.
-    pub fn solid(&self) -> u64 {
+    pub(crate) fn solid(&self) -> u64 {
         self.holes.first_open().map_or(self.tip, |open| open - 1)
     }
 
     /// More than `f` members hold, gave up or have pruned every slot up to this one.
-    pub fn vouched(&self) -> u64 {
+    pub(crate) fn vouched(&self) -> u64 {
         self.claims.passed()
     }
 
     /// Whether more than `f` members claim to hold a slot, so that it has passed the quota of an
     /// honest node. Slots below a member's claimed floor do not count as held by it, and slots up
     /// to the highest one given up are never vouched for, as members count those as solid too.
-    pub fn vouches(&self, seq: u64) -> bool {
+    pub(crate) fn vouches(&self, seq: u64) -> bool {
         self.given_up < seq && self.claims.hold(seq)
     }
 
     /// Whether the author is known to have signed slots so far ahead that new ones may soon fall
     /// outside the window.
-    pub fn lies_far_behind(&self) -> bool {
+    pub(crate) fn lies_far_behind(&self) -> bool {
         self.heard() > self.tip.saturating_add(WINDOW / 2)
     }
 
@@ -186,13 +186,13 @@ impl Lane {
     }
 
     /// The highest slot for which a signature by the author was checked.
-    pub fn heard(&self) -> u64 {
+    pub(crate) fn heard(&self) -> u64 {
         self.heard.max(self.tip)
     }
 
     /// Up to which slot a member claims to hold, to have given up or to have pruned every slot; 0
     /// if that is not beyond this node's own lane.
-    pub fn passed_by(&self, member: u32) -> u64 {
+    pub(crate) fn passed_by(&self, member: u32) -> u64 {
         self.claims.of(member).end().min(self.heard())
     }
 
@@ -202,7 +202,7 @@ impl Lane {
     }
 
     /// The highest held slot at or below the tip and its id; 0 and zeros if there is none.
-    pub fn highest_known(&self) -> (u64, BatchId) {
+    pub(crate) fn highest_known(&self) -> (u64, BatchId) {
         match self.tip_id {
             Some(id) => (self.tip, id),
             None => {
@@ -212,19 +212,19 @@ impl Lane {
     }
 
     /// The highest slot held, or the tip if that is higher.
-    pub fn highest(&self) -> u64 {
+    pub(crate) fn highest(&self) -> u64 {
         self.slots.last_upto(u64::MAX).map_or(self.tip, |(seq, _)| seq.max(self.tip))
     }
 
     /// The lowest slot above `seq` that can be served; 0 if there is none.
-    pub fn next_held(&self, seq: u64) -> u64 {
+    pub(crate) fn next_held(&self, seq: u64) -> u64 {
         let Some(above) = seq.max(self.floor).checked_add(1) else { return 0 };
         let next = self.holes.end_of(above);
         if next <= self.tip { next } else { self.slots.first_above(next - 1).unwrap_or(0) }
     }
 
     /// Which slots above `seq` cannot be served, up to the highest one that can.
-    pub fn lacked_above(&self, seq: u64) -> Lacked {
+    pub(crate) fn lacked_above(&self, seq: u64) -> Lacked {
         let mut lacked = Lacked::default();
         let last = seq.saturating_add(Lacked::SLOTS);
         for hole in self.holes.above(seq).take_while(|hole| hole.from <= last) {
@@ -374,7 +374,7 @@ impl Lane {
     }
 
     /// How far the tip may move so that the holes fit even if every second slot passed is found.
-    pub fn fits(&self) -> u64 {
+    pub(crate) fn fits(&self) -> u64 {
         self.tip.saturating_add(2 * self.room() as u64)
     }
 

@@ -46,7 +46,10 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Restores the lanes found at start. Lanes of unknown keys are ignored.
-    pub fn restore(found: &[RestoredLane], number_of: impl Fn(&PublicKey) -> Option<u32>) -> Self {
+    pub(super) fn restore(
+        found: &[RestoredLane],
+        number_of: impl Fn(&PublicKey) -> Option<u32>,
+    ) -> Self {
         let mut lanes = Self::default();
         for restored in found {
             let Some(author) = number_of(&restored.author) else { continue };
@@ -98,13 +101,13 @@ impl Lanes {
     }
 
     /// An author's lane; `None` if the author never published.
-    pub fn get(&self, author: u32) -> Option<&Lane> {
+    pub(super) fn get(&self, author: u32) -> Option<&Lane> {
         self.lanes.get(&author)
     }
 
     /// Reports how full the lanes are, with limits: `keys` in the network, `members` that run a
     /// node.
-    pub fn occupy(&self, note: Note, keys: usize, members: usize) {
+    pub(super) fn occupy(&self, note: Note, keys: usize, members: usize) {
         let kept = WINDOW as usize + RECENT as usize;
         let (mut slots, mut fullest, mut claims, mut holes) = (0, 0, 0, 0);
         for lane in self.lanes.values() {
@@ -126,27 +129,27 @@ impl Lanes {
     }
 
     /// All lanes, ascending by key number.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Lane)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Lane)> {
         self.lanes.iter().map(|(author, lane)| (*author, lane))
     }
 
     /// Lanes with holes, ascending by key number.
-    pub fn holed(&self) -> impl Iterator<Item = (u32, &Lane)> {
+    pub(super) fn holed(&self) -> impl Iterator<Item = (u32, &Lane)> {
         self.holed.iter().filter_map(|author| Some((*author, self.lanes.get(author)?)))
     }
 
     /// An author's tip: see [`Lane::tip`]; 0 if the author has no lane.
-    pub fn tip(&self, author: u32) -> u64 {
+    pub(super) fn tip(&self, author: u32) -> u64 {
         self.lanes.get(&author).map_or(0, Lane::tip)
     }
 
     /// Whether more than `f` members vouch for a slot: see [`Lane::vouches`].
-    pub fn vouches(&self, author: u32, seq: u64) -> bool {
+    pub(super) fn vouches(&self, author: u32, seq: u64) -> bool {
         self.lanes.get(&author).is_some_and(|lane| lane.vouches(seq))
     }
 
     /// Where a batch would go in its author's lane.
-    pub fn admission(&self, author: u32, seq: u64, id: &BatchId) -> Admission {
+    pub(super) fn admission(&self, author: u32, seq: u64, id: &BatchId) -> Admission {
         match self.lanes.get(&author) {
             Some(lane) => lane.admission(seq, id),
             None => Lane::default().admission(seq, id),
@@ -155,7 +158,7 @@ impl Lanes {
 
     /// Like [`Lanes::admission`], with the batch's header at hand: a restart header whose base is
     /// reached fits however far above the tip it is.
-    pub fn admission_of(&self, author: u32, header: &Header, id: &BatchId) -> Admission {
+    pub(super) fn admission_of(&self, author: u32, header: &Header, id: &BatchId) -> Admission {
         match self.admission(author, header.seq, id) {
             Admission::TooFar if header.restarts() && header.seq > self.tip(author) => {
                 match header.base <= self.tip(author) {
@@ -168,21 +171,21 @@ impl Lanes {
     }
 
     /// Whether the slot holds a batch, or lies at or below the tip outside every hole.
-    pub fn filled(&self, author: u32, seq: u64) -> bool {
+    pub(super) fn filled(&self, author: u32, seq: u64) -> bool {
         self.lanes.get(&author).is_some_and(|lane| {
             lane.slots.contains(seq) || (seq <= lane.tip && !lane.holes.contains(seq))
         })
     }
 
     /// Whether `prev` is one of the ids held in slot `base`; `None` if no id is kept for that slot.
-    pub fn chained(&self, author: u32, base: u64, prev: &BatchId) -> Option<bool> {
+    pub(super) fn chained(&self, author: u32, base: u64, prev: &BatchId) -> Option<bool> {
         let slot = self.lanes.get(&author)?.slots.get(base)?;
         Some(slot.id == *prev || slot.second == Some(*prev))
     }
 
     /// Makes room for a verified restart header by turning the slots that it voids into a hole.
     /// Returns whether the header fits now.
-    pub fn make_room(&mut self, author: u32, header: &Header) -> bool {
+    pub(super) fn make_room(&mut self, author: u32, header: &Header) -> bool {
         let lane = self.lanes.entry(author).or_default();
         let reached = header.restarts() && header.base <= lane.tip && header.seq - 1 > lane.tip;
         if reached && lane.pass_void(header.seq - 1) {
@@ -193,7 +196,7 @@ impl Lanes {
     }
 
     /// Moves a lane's tip up to a slot that is known to be signed; missing slots become holes.
-    pub fn jump(&mut self, author: u32, to: u64) {
+    pub(super) fn jump(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
         let tip = lane.tip;
         if lane.jump(to) {
@@ -206,7 +209,7 @@ impl Lanes {
     /// Like [`Lanes::jump`], for this node's own lane: reaches `to` even if there is no room for
     /// holes, as no slot up to there may be signed again. The lowest holes are forgotten to make
     /// room.
-    pub fn jump_own(&mut self, author: u32, to: u64) {
+    pub(super) fn jump_own(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
         if lane.tip >= to {
             return;
@@ -218,7 +221,7 @@ impl Lanes {
     }
 
     /// Like [`Lanes::jump`], on the word of at most `f` members: see [`Lane::pass`].
-    pub fn pass(&mut self, author: u32, to: u64) {
+    pub(super) fn pass(&mut self, author: u32, to: u64) {
         let lane = self.lanes.entry(author).or_default();
         let tip = lane.tip;
         if lane.pass(to) {
@@ -230,7 +233,7 @@ impl Lanes {
 
     /// Fills a slot with a verified batch. The admission must be `Empty` or `Second`. Returns
     /// whether this is the lane's first conflict.
-    pub fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
+    pub(super) fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
         let unchained = self.chained(author, filling.base, &filling.prev) == Some(false);
         let lane = self.lanes.entry(author).or_default();
         let second = lane.put(seq, &filling);
@@ -251,7 +254,7 @@ impl Lanes {
 
     /// Forgets a batch whose row is damaged, so that its slot is missing again. Zeros as `id` stand
     /// for every batch of the slot. Returns whether the batch was held.
-    pub fn lose(&mut self, author: u32, seq: u64, id: &BatchId) -> bool {
+    pub(super) fn lose(&mut self, author: u32, seq: u64, id: &BatchId) -> bool {
         let Some(lane) = self.lanes.get_mut(&author) else { return false };
         match lane.slots.get_mut(seq) {
             Some(slot) if slot.second == Some(*id) => {
@@ -274,7 +277,13 @@ impl Lanes {
 
     /// Notes that a member sent a known batch. Returns whether that deserves a line in the log: the
     /// member sent it before, or it was delivered before `stale_before`.
-    pub fn given_again(&mut self, author: u32, seq: u64, sender: u32, stale_before: Time) -> bool {
+    pub(super) fn given_again(
+        &mut self,
+        author: u32,
+        seq: u64,
+        sender: u32,
+        stale_before: Time,
+    ) -> bool {
         let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq))
         else {
             return true;
@@ -288,26 +297,26 @@ impl Lanes {
 
     /// The missing slots above the tip and up to `to`, within the window: the lowest `most`,
     /// ascending.
-    pub fn missing(&self, author: u32, to: u64, most: usize) -> Vec<u64> {
+    pub(super) fn missing(&self, author: u32, to: u64, most: usize) -> Vec<u64> {
         let tip = self.tip(author);
         let to = to.min(tip.saturating_add(WINDOW));
         (tip.saturating_add(1)..=to).filter(|seq| !self.filled(author, *seq)).take(most).collect()
     }
 
     /// The first id in a slot, if the slot's ids are still kept.
-    pub fn id_at(&self, author: u32, seq: u64) -> Option<BatchId> {
+    pub(super) fn id_at(&self, author: u32, seq: u64) -> Option<BatchId> {
         Some(self.lanes.get(&author)?.slots.get(seq)?.id)
     }
 
     /// Whether the ids of a slot are still kept and `id` is not among them.
-    pub fn is_other(&self, author: u32, seq: u64, id: &BatchId) -> bool {
+    pub(super) fn is_other(&self, author: u32, seq: u64, id: &BatchId) -> bool {
         let slot = self.lanes.get(&author).and_then(|lane| lane.slots.get(seq));
         slot.is_some_and(|slot| slot.id != *id && slot.second != Some(*id))
     }
 
     /// The lowest slot above `seq` that can be served (0 if none), and which slots above that one
     /// cannot be served.
-    pub fn next_held(&self, author: u32, seq: u64) -> (u64, Lacked) {
+    pub(super) fn next_held(&self, author: u32, seq: u64) -> (u64, Lacked) {
         match self.lanes.get(&author).map(|lane| (lane, lane.next_held(seq))) {
             Some((lane, next)) if next > 0 => (next, lane.lacked_above(next)),
             _ => (0, Lacked::default()),
@@ -315,7 +324,7 @@ impl Lanes {
     }
 
     /// The tip to show to others; `None` without a signature that was checked since the start.
-    pub fn signed_tip(&self, author: u32, key: PublicKey) -> Option<Tip> {
+    pub(super) fn signed_tip(&self, author: u32, key: PublicKey) -> Option<Tip> {
         let lane = self.lanes.get(&author)?;
         let (slot, checked) = lane.shown(key)?;
         let (solid, floor) = (lane.solid().min(slot.seq), lane.out_of_reach().min(slot.seq));
@@ -324,7 +333,7 @@ impl Lanes {
 
     /// The slot that would be shown as the tip, if its signature still needs a check after the
     /// start.
-    pub fn unchecked_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
+    pub(super) fn unchecked_tip(&self, author: u32, key: PublicKey) -> Option<SignedSlot> {
         let lane = self.lanes.get(&author)?;
         let (slot, checked) = lane.shown(key)?;
         let doubted = lane.slots.get(slot.seq).is_some_and(|held| held.doubted);
@@ -332,7 +341,7 @@ impl Lanes {
     }
 
     /// Notes that a slot's signature is bad and that its row is being examined.
-    pub fn doubt(&mut self, author: u32, seq: u64) {
+    pub(super) fn doubt(&mut self, author: u32, seq: u64) {
         let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
         if let Some(slot) = slot {
             slot.doubted = true;
@@ -342,7 +351,7 @@ impl Lanes {
     /// Notes that a slot could not be read. A full store drops payloads above the tip for good; a
     /// store that is behind with its writes has them a little later. The slot is not named to
     /// others for as long again as it has been held, clamped to `least..=most`.
-    pub fn unreadable(
+    pub(super) fn unreadable(
         &mut self,
         author: u32,
         seq: u64,
@@ -356,7 +365,7 @@ impl Lanes {
     }
 
     /// Notes that a slot's signature was checked.
-    pub fn checked(&mut self, author: u32, seq: u64) {
+    pub(super) fn checked(&mut self, author: u32, seq: u64) {
         let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
         if let Some(slot) = slot {
             slot.checked = true;
@@ -364,7 +373,12 @@ impl Lanes {
     }
 
     /// The slots above a lane's tip that can be served, ascending; both ids of a slot that has two.
-    pub fn above(&self, author: u32, key: PublicKey, now: Time) -> impl Iterator<Item = SlotId> {
+    pub(super) fn above(
+        &self,
+        author: u32,
+        key: PublicKey,
+        now: Time,
+    ) -> impl Iterator<Item = SlotId> {
         let above = self.lanes.get(&author).map(|lane| lane.slots.iter_above(lane.tip));
         let above = above.into_iter().flatten().filter(move |(_, slot)| slot.unnamed <= now);
         above.flat_map(move |(seq, slot)| {
@@ -376,7 +390,7 @@ impl Lanes {
 
     /// Notes that this node pruned an author's payloads up to `floor`. Holes up to there are
     /// dropped, and the tip moves up to `floor` if it was lower.
-    pub fn raise_floor(&mut self, author: u32, floor: u64) {
+    pub(super) fn raise_floor(&mut self, author: u32, floor: u64) {
         let Some(lane) = self.lanes.get_mut(&author) else { return };
         lane.floor = lane.floor.max(floor);
         let passed = lane.floor > lane.tip;
@@ -392,24 +406,24 @@ impl Lanes {
     }
 
     /// Records and keeps a checked signature of the author for a slot.
-    pub fn prove(&mut self, author: u32, slot: &SignedSlot) {
+    pub(super) fn prove(&mut self, author: u32, slot: &SignedSlot) {
         let lane = self.lanes.entry(author).or_default();
         lane.prove(slot.seq, slot.rest, slot.signature);
     }
 
     /// Whether `slot` is the highest checked signature kept for the lane.
-    pub fn proves(&self, author: u32, slot: &SignedSlot) -> bool {
+    pub(super) fn proves(&self, author: u32, slot: &SignedSlot) -> bool {
         self.lanes.get(&author).is_some_and(|lane| lane.proves(slot))
     }
 
     /// Records that a signature by the author for a slot was checked.
-    pub fn hear(&mut self, author: u32, seq: u64) {
+    pub(super) fn hear(&mut self, author: u32, seq: u64) {
         self.lanes.entry(author).or_default().hear(seq);
     }
 
     /// Takes a member's claim about its own lane: see [`Lane::claim`]. Claims above the highest
     /// slot known to be signed are ignored.
-    pub fn claim(&mut self, author: u32, member: u32, solid: u64, floor: u64, f: usize) {
+    pub(super) fn claim(&mut self, author: u32, member: u32, solid: u64, floor: u64, f: usize) {
         let Some(lane) = self.lanes.get_mut(&author) else { return };
         let tip = lane.tip;
         if lane.claim(member, solid, floor, f) {
@@ -420,7 +434,7 @@ impl Lanes {
 
     /// Gives up missing slots, after every reachable member was asked. Returns whether any were
     /// given up; none are if there is no room to split a hole.
-    pub fn give_up(&mut self, author: u32, from: u64, to: u64) -> bool {
+    pub(super) fn give_up(&mut self, author: u32, from: u64, to: u64) -> bool {
         let gave_up = self.lanes.get_mut(&author).is_some_and(|lane| lane.give_up(from, to));
         if gave_up {
             self.given_up.insert(author);
@@ -430,14 +444,14 @@ impl Lanes {
 
     /// Whether a record of holes waits because some were given up or a tip passed them. A start
     /// that misses the record only asks for those slots once more.
-    pub fn has_waiting(&self) -> bool {
+    pub(super) fn has_waiting(&self) -> bool {
         !(self.given_up.is_empty() && self.unwritten.is_empty())
     }
 
     /// To be called before a batch of an author is written into a slot. If the tip has moved and
     /// the slot is beyond the window of where it was, the record of holes no longer waits: a start
     /// assumes that nothing else is missing that far below the highest slot it finds.
-    pub fn precede(&mut self, author: u32, seq: u64) {
+    pub(super) fn precede(&mut self, author: u32, seq: u64) {
         let beyond = |tip: &u64| seq > tip.saturating_add(WINDOW);
         if self.unwritten.get(&author).is_some_and(beyond) {
             self.unwritten.remove(&author);
@@ -446,14 +460,14 @@ impl Lanes {
     }
 
     /// Takes the lanes with new holes, and their tips.
-    pub fn take_moved(&mut self) -> Vec<(u32, u64)> {
+    pub(super) fn take_moved(&mut self) -> Vec<(u32, u64)> {
         let moved = std::mem::take(&mut self.moved);
         moved.into_iter().map(|author| (author, self.tip(author))).collect()
     }
 
     /// Takes the lanes whose holes are to be written: author, tip, holes. With `waiting`, also
     /// those whose record may wait.
-    pub fn take_changed(&mut self, waiting: bool) -> Vec<(u32, u64, Vec<Hole>)> {
+    pub(super) fn take_changed(&mut self, waiting: bool) -> Vec<(u32, u64, Vec<Hole>)> {
         let mut changed = std::mem::take(&mut self.changed);
         if waiting {
             changed.append(&mut self.given_up);
@@ -469,7 +483,7 @@ impl Lanes {
     }
 
     /// The lanes of keys `start..end` in which any slot is held.
-    pub fn spoken(&self, start: u32, end: u32) -> impl Iterator<Item = (u32, &Lane)> {
+    pub(super) fn spoken(&self, start: u32, end: u32) -> impl Iterator<Item = (u32, &Lane)> {
         self.lanes
             .range(start..end.max(start))
             .map(|(a, lane)| (*a, lane))
@@ -477,13 +491,13 @@ impl Lanes {
     }
 
     /// Sets the number of keys of the network; all hashes will be recomputed.
-    pub fn set_keys(&mut self, keys: u32) {
+    pub(super) fn set_keys(&mut self, keys: u32) {
         self.tree = Tree::new(keys);
         self.stale = self.lanes.keys().copied().collect();
     }
 
     /// Recomputes the hashes of the lanes that changed.
-    pub fn rehash(&mut self, key_of: impl Fn(u32) -> PublicKey) {
+    pub(super) fn rehash(&mut self, key_of: impl Fn(u32) -> PublicKey) {
         let stale = std::mem::take(&mut self.stale);
         let leaf = |author: u32| Some((author, self.lanes.get(&author)?.leaf(&key_of(author))));
         self.tree.set(stale.into_iter().filter_map(leaf));
@@ -491,12 +505,12 @@ impl Lanes {
 
     /// How many hashes were computed.
     #[cfg(test)]
-    pub fn hashed(&self) -> u64 {
+    pub(super) fn hashed(&self) -> u64 {
         self.tree.hashed
     }
 
     /// The hash over the lanes of a block of keys (see [`Tree`]), as of the last [`Lanes::rehash`].
-    pub fn hash(&self, start: u32, end: u32) -> Digest {
+    pub(super) fn hash(&self, start: u32, end: u32) -> Digest {
         self.tree.hash(start, end)
     }
 }

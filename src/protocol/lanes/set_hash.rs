@@ -29,13 +29,13 @@ impl Default for SetHash {
 
 impl SetHash {
     /// Adds a run of slots; none of them may be in the set.
-    pub fn add(&mut self, from: u64, to: u64) {
+    pub(super) fn add(&mut self, from: u64, to: u64) {
         self.edge(from, u16::wrapping_add);
         self.edge(to.saturating_add(1), u16::wrapping_sub);
     }
 
     /// Removes a run of slots; all of them must be in the set.
-    pub fn remove(&mut self, from: u64, to: u64) {
+    pub(super) fn remove(&mut self, from: u64, to: u64) {
         self.edge(from, u16::wrapping_sub);
         self.edge(to.saturating_add(1), u16::wrapping_add);
     }
@@ -50,7 +50,7 @@ impl SetHash {
     }
 
     /// The digest of the sum. Callers use zeros instead for an empty set.
-    pub fn digest(&self) -> Digest {
+    pub(super) fn digest(&self) -> Digest {
         let bytes: Vec<u8> = self.0.iter().flat_map(|number| number.to_be_bytes()).collect();
         Digest::of(&[SUM_DOMAIN, &bytes])
     }

@@ -27,23 +27,23 @@ impl<T> Window<T> {
     }
 
     /// The value in a slot.
-    pub fn get(&self, seq: u64) -> Option<&T> {
+    pub(super) fn get(&self, seq: u64) -> Option<&T> {
         self.slots.get(self.place(seq).ok()?).map(|(_, value)| &**value)
     }
 
     /// The value in a slot, mutable.
-    pub fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
         let place = self.place(seq).ok()?;
         self.slots.get_mut(place).map(|(_, value)| &mut **value)
     }
 
     /// Whether anything is in a slot.
-    pub fn contains(&self, seq: u64) -> bool {
+    pub(super) fn contains(&self, seq: u64) -> bool {
         self.place(seq).is_ok()
     }
 
     /// Fills a slot, replacing what was there.
-    pub fn insert(&mut self, seq: u64, value: T) {
+    pub(super) fn insert(&mut self, seq: u64, value: T) {
         let value = Box::new(value);
         match self.place(seq) {
             Ok(place) => self.slots[place].1 = value,
@@ -52,35 +52,35 @@ impl<T> Window<T> {
     }
 
     /// How many slots are filled.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// The lowest filled slot above this one.
-    pub fn first_above(&self, seq: u64) -> Option<u64> {
+    pub(super) fn first_above(&self, seq: u64) -> Option<u64> {
         self.iter_above(seq).next().map(|(seq, _)| seq)
     }
 
     /// The highest filled slot at or below `seq`.
-    pub fn last_upto(&self, seq: u64) -> Option<(u64, &T)> {
+    pub(super) fn last_upto(&self, seq: u64) -> Option<(u64, &T)> {
         let upto = self.slots.len() - self.above(seq);
         self.slots.get(upto.checked_sub(1)?).map(|(seq, value)| (*seq, &**value))
     }
 
     /// The filled slots above this one, ascending.
-    pub fn iter_above(&self, seq: u64) -> impl Iterator<Item = (u64, &T)> {
+    pub(super) fn iter_above(&self, seq: u64) -> impl Iterator<Item = (u64, &T)> {
         let upto = self.slots.len() - self.above(seq);
         self.slots.range(upto..).map(|(seq, value)| (*seq, &**value))
     }
 
     /// Empties a slot.
-    pub fn remove(&mut self, seq: u64) -> Option<T> {
+    pub(super) fn remove(&mut self, seq: u64) -> Option<T> {
         let place = self.place(seq).ok()?;
         self.slots.remove(place).map(|(_, value)| *value)
     }
 
     /// How many slots above this one are filled.
-    pub fn above(&self, seq: u64) -> usize {
+    pub(super) fn above(&self, seq: u64) -> usize {
         let upto = match self.place(seq) {
             Ok(place) => place + 1,
             Err(place) => place,
@@ -89,7 +89,7 @@ impl<T> Window<T> {
     }
 
     /// Empties every slot up to and including `upto`.
-    pub fn forget(&mut self, upto: u64) {
+    pub(super) fn forget(&mut self, upto: u64) {
         while self.slots.front().is_some_and(|(seq, _)| *seq <= upto) {
             self.slots.pop_front();
         }

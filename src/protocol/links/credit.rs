@@ -31,7 +31,7 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Whether a frame of that many bytes fits the window.
-    pub fn fits(&self, class: Class, bytes: u64) -> bool {
+    pub(super) fn fits(&self, class: Class, bytes: u64) -> bool {
         class.window().is_none_or(|(frames, window)| {
             self.sent.frames - self.consumed.frames < frames
                 && (self.sent.bytes - self.consumed.bytes).saturating_add(bytes) <= window
@@ -39,7 +39,7 @@ impl Sending {
     }
 
     /// Whether `frames` frames of at most `bytes` bytes each fit the window.
-    pub fn fit(&self, class: Class, frames: u64, bytes: u64) -> bool {
+    pub(super) fn fit(&self, class: Class, frames: u64, bytes: u64) -> bool {
         class.window().is_none_or(|(most, window)| {
             (self.sent.frames - self.consumed.frames).saturating_add(frames) <= most
                 && (self.sent.bytes - self.consumed.bytes)
@@ -49,19 +49,19 @@ impl Sending {
     }
 
     /// Counts a sent frame. Returns its number, from 1.
-    pub fn send(&mut self, bytes: u64) -> u64 {
+    pub(super) fn send(&mut self, bytes: u64) -> u64 {
         self.sent.add(bytes);
         self.sent.frames
     }
 
     /// How many frames the receiver has consumed.
-    pub fn consumed(&self) -> u64 {
+    pub(super) fn consumed(&self) -> u64 {
         self.consumed.frames
     }
 
     /// Applies the receiver's report. It must report more frames than before, and no more than was
     /// sent.
-    pub fn grant(&mut self, grant: &Grant) -> Result<(), &'static str> {
+    pub(super) fn grant(&mut self, grant: &Grant) -> Result<(), &'static str> {
         if grant.frames > self.sent.frames || grant.bytes > self.sent.bytes {
             return Err("credit for more than was sent");
         }
@@ -83,7 +83,7 @@ pub(super) struct Receiving {
 
 impl Receiving {
     /// Counts a received frame. Returns `false` if it exceeds the window.
-    pub fn receive(&mut self, class: Class, bytes: u64) -> bool {
+    pub(super) fn receive(&mut self, class: Class, bytes: u64) -> bool {
         self.received.add(bytes);
         class.window().is_none_or(|(frames, window)| {
             // Credit that was consumed but not reported is unknown to the sender. Counting it here
@@ -94,12 +94,12 @@ impl Receiving {
     }
 
     /// Counts a frame that was handled.
-    pub fn consume(&mut self, bytes: u64) {
+    pub(super) fn consume(&mut self, bytes: u64) {
         self.consumed.add(bytes);
     }
 
     /// Whether there is anything to report, and how urgently.
-    pub fn due(&self, class: Class) -> Granted {
+    pub(super) fn due(&self, class: Class) -> Granted {
         let (frames, bytes) = class.window().unwrap_or((u64::MAX, u64::MAX));
         let (new_frames, new_bytes) = (
             self.consumed.frames - self.reported.frames,
@@ -113,7 +113,7 @@ impl Receiving {
     }
 
     /// The report, marked as sent; `None` if there is nothing new.
-    pub fn report(&mut self, class: Class) -> Option<Grant> {
+    pub(super) fn report(&mut self, class: Class) -> Option<Grant> {
         (self.consumed.frames > self.reported.frames).then(|| {
             self.reported = self.consumed;
             Grant { class: class as u8, frames: self.consumed.frames, bytes: self.consumed.bytes }
@@ -142,13 +142,13 @@ pub(super) struct Idle {
 
 impl Idle {
     /// Starts with what the peer has used up on earlier links.
-    pub fn after(spent: Bucket) -> Self {
+    pub(super) fn after(spent: Bucket) -> Self {
         Self { spent, owed: VecDeque::new() }
     }
 
     /// Charges a frame's cost. Returns whether the frame earns credit at once; if not,
     /// [`Idle::release`] grants it later. A frame that costs nothing never waits.
-    pub fn settle(
+    pub(super) fn settle(
         &mut self,
         rate: Rate,
         now: Time,
@@ -162,12 +162,12 @@ impl Idle {
     }
 
     /// How long until the oldest waiting frame earns its credit; `None` if none waits.
-    pub fn wait(&self, rate: Rate, now: Time) -> Option<Duration> {
+    pub(super) fn wait(&self, rate: Rate, now: Time) -> Option<Duration> {
         self.owed.front().map(|(_, _, cost)| self.spent.wait(rate, now, *cost))
     }
 
     /// Takes the oldest waiting frame (class and bytes), if its cost can be paid now.
-    pub fn release(&mut self, rate: Rate, now: Time) -> Option<(Class, u64)> {
+    pub(super) fn release(&mut self, rate: Rate, now: Time) -> Option<(Class, u64)> {
         let (class, bytes, cost) = self.owed.front().copied()?;
         if !self.spent.take(rate, now, cost) {
             return None;
@@ -177,7 +177,7 @@ impl Idle {
     }
 
     /// How many frames wait for their credit.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.owed.len()
     }
 }

@@ -44,36 +44,36 @@ pub(in crate::protocol) struct Overlay {
 
 impl Overlay {
     /// The overlay of member `own`, with the shortest and longest wait after a failed dial.
-    pub fn new(network: Arc<Network>, own: PublicKey, redial: (Duration, Duration)) -> Self {
+    pub(crate) fn new(network: Arc<Network>, own: PublicKey, redial: (Duration, Duration)) -> Self {
         let (dialling, backoff) = (BTreeMap::new(), BTreeMap::new());
         Self { network, own, dialling, backoff, limits: redial }
     }
 
     /// The other members, ascending by key.
-    pub fn others(&self) -> impl Iterator<Item = PublicKey> {
+    pub(crate) fn others(&self) -> impl Iterator<Item = PublicKey> {
         let members = (0..self.network.n()).filter_map(|i| self.network.member(i));
         members.map(|member| member.key).filter(|key| *key != self.own)
     }
 
     /// How many other members there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.network.n().saturating_sub(1)
     }
 
     /// Reports how full the tables are, with their limits.
-    pub fn occupy(&self, note: Note) {
+    pub(crate) fn occupy(&self, note: Note) {
         note("overlay.dialling", self.dialling.len(), MAX_DIALS);
         note("overlay.backoff", self.backoff.len(), self.count());
     }
 
     /// How many dials in flight are to become chosen links.
-    pub fn choosing(&self) -> usize {
+    pub(crate) fn choosing(&self) -> usize {
         self.dialling.values().filter(|purpose| **purpose == Purpose::Chosen).count()
     }
 
     /// Picks uniformly at random among the members that `allowed` accepts, that are not being
     /// dialled and whose back-off is over.
-    pub fn pick(
+    pub(crate) fn pick(
         &self,
         rng: &mut ChaCha8Rng,
         now: Time,
@@ -99,7 +99,7 @@ impl Overlay {
     }
 
     /// Notes a new dial. Returns `false` if none may begin to this peer now.
-    pub fn dial(&mut self, peer: PublicKey, purpose: Purpose) -> bool {
+    pub(crate) fn dial(&mut self, peer: PublicKey, purpose: Purpose) -> bool {
         if self.dialling.len() >= MAX_DIALS || self.dialling.contains_key(&peer) {
             return false;
         }
@@ -108,18 +108,18 @@ impl Overlay {
     }
 
     /// Ends a dial that led to a link. Returns its purpose, if there was such a dial.
-    pub fn dialled(&mut self, peer: &PublicKey) -> Option<Purpose> {
+    pub(crate) fn dialled(&mut self, peer: &PublicKey) -> Option<Purpose> {
         self.dialling.remove(peer)
     }
 
     /// Clears the back-off of a peer whose link has lasted. Returns whether there was one.
-    pub fn succeeded(&mut self, peer: &PublicKey) -> bool {
+    pub(crate) fn succeeded(&mut self, peer: &PublicKey) -> bool {
         self.backoff.remove(peer).is_some()
     }
 
     /// Notes that a dialled member answered. Whatever becomes of the link, the member is reachable:
     /// at most one failure stays counted.
-    pub fn reached(&mut self, peer: &PublicKey) {
+    pub(crate) fn reached(&mut self, peer: &PublicKey) {
         if let Some(backoff) = self.backoff.get_mut(peer) {
             backoff.failures = backoff.failures.min(1);
         }
@@ -127,7 +127,7 @@ impl Overlay {
 
     /// Notes a dial that failed, or whose link ended at once. The next dial waits twice as long
     /// each time, with a random part so that peers do not retry in step.
-    pub fn failed(&mut self, peer: PublicKey, rng: &mut ChaCha8Rng, now: Time) {
+    pub(crate) fn failed(&mut self, peer: PublicKey, rng: &mut ChaCha8Rng, now: Time) {
         self.dialling.remove(&peer);
         let (min, max) = self.limits;
         let backoff = self.backoff.entry(peer).or_default();
@@ -140,25 +140,29 @@ impl Overlay {
     }
 
     /// Shortens every back-off to end by `until`, when no link is left.
-    pub fn hurry(&mut self, until: Time) {
+    pub(crate) fn hurry(&mut self, until: Time) {
         for backoff in self.backoff.values_mut() {
             backoff.until = backoff.until.min(until);
         }
     }
 
     /// Failed dials in a row.
-    pub fn failures(&self, peer: &PublicKey) -> u32 {
+    pub(crate) fn failures(&self, peer: &PublicKey) -> u32 {
         self.backoff.get(peer).map_or(0, |backoff| backoff.failures)
     }
 
     /// When the next back-off of a peer accepted by `of_interest` ends.
-    pub fn next_retry(&self, now: Time, of_interest: impl Fn(&PublicKey) -> bool) -> Option<Time> {
+    pub(crate) fn next_retry(
+        &self,
+        now: Time,
+        of_interest: impl Fn(&PublicKey) -> bool,
+    ) -> Option<Time> {
         let waiting = self.backoff.iter().filter(|(peer, b)| b.until > now && of_interest(peer));
         waiting.map(|(_, backoff)| backoff.until).min()
     }
 
     /// How many dials in flight are for visits.
-    pub fn visiting(&self) -> usize {
+    pub(crate) fn visiting(&self) -> usize {
         self.dialling.values().filter(|purpose| **purpose == Purpose::Visit).count()
     }
 }

@@ -147,35 +147,35 @@ impl Link {
     }
 
     /// Whether this node chose the link.
-    pub fn chosen(&self) -> bool {
+    pub(crate) fn chosen(&self) -> bool {
         self.chosen
     }
 
     /// Whether the peer's hello came.
-    pub fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         self.instance.is_some()
     }
 
     /// Whether the window of `class` has room for a frame of that length.
-    pub fn may_send(&self, class: Class, bytes: usize) -> bool {
+    pub(crate) fn may_send(&self, class: Class, bytes: usize) -> bool {
         place(class).is_none_or(|i| self.sending[i].fits(class, bytes as u64))
     }
 
     /// How many more slots may be requested. Batches being checked count like open wants: a peer
     /// that answers faster than signatures are checked must not fill memory.
-    pub fn room_for_wants(&self) -> usize {
+    pub(crate) fn room_for_wants(&self) -> usize {
         let taken = self.wants.len().saturating_add(self.unverified as usize);
         MAX_OPEN_WANTS.saturating_sub(taken)
     }
 
     /// Whether the window of `class` has room for `frames` frames of up to that length each.
-    pub fn may_send_all(&self, class: Class, frames: usize, bytes: usize) -> bool {
+    pub(crate) fn may_send_all(&self, class: Class, frames: usize, bytes: usize) -> bool {
         place(class).is_none_or(|i| self.sending[i].fit(class, frames as u64, bytes as u64))
     }
 
     /// Counts a sent frame. Returns its number within its class, from 1; 0 for classes without
     /// credit.
-    pub fn sent(&mut self, class: Class, bytes: usize, now: Time) -> u64 {
+    pub(crate) fn sent(&mut self, class: Class, bytes: usize, now: Time) -> u64 {
         self.frames.1 += 1;
         self.bytes.1 += bytes as u64;
         self.spoke = now;
@@ -188,19 +188,19 @@ impl Link {
 
     /// Whether the peer may be asked for missing slots now. Room for one more request stays
     /// reserved for new batches.
-    pub fn may_recover(&self) -> bool {
+    pub(crate) fn may_recover(&self) -> bool {
         self.may_send_all(Class::Request, 2, Kind::Request.max_len())
     }
 
     /// Counts a received frame of any class.
-    pub fn heard(&mut self, bytes: usize, now: Time) {
+    pub(crate) fn heard(&mut self, bytes: usize, now: Time) {
         self.frames.0 += 1;
         self.bytes.0 += bytes as u64;
         self.heard = now;
     }
 
     /// Charges a received frame to its class. Returns `false` if it exceeds the credit.
-    pub fn charge(&mut self, class: Class, bytes: usize) -> bool {
+    pub(crate) fn charge(&mut self, class: Class, bytes: usize) -> bool {
         place(class).is_none_or(|i| self.receiving[i].receive(class, bytes as u64))
     }
 
@@ -213,7 +213,13 @@ impl Link {
     /// Settles a handled frame: grants credit for it at once, or withholds the credit until its
     /// cost is paid at `rate`. News costs nothing. Pushes and other frames are paid separately, so
     /// that a peer whose copies are slowed down is still heard otherwise.
-    pub fn settle(&mut self, rate: Rate, now: Time, class: Class, (bytes, cost): (usize, u64)) {
+    pub(crate) fn settle(
+        &mut self,
+        rate: Rate,
+        now: Time,
+        class: Class,
+        (bytes, cost): (usize, u64),
+    ) {
         let idle = &mut self.idle[usize::from(class != Class::Push)];
         if idle.settle(rate, now, (class, bytes as u64, cost)) {
             self.consume(class, bytes as u64);
@@ -221,7 +227,7 @@ impl Link {
     }
 
     /// Grants withheld credit as far as the rate allows.
-    pub fn release(&mut self, rate: Rate, now: Time) {
+    pub(crate) fn release(&mut self, rate: Rate, now: Time) {
         for place in 0..self.idle.len() {
             while let Some((class, bytes)) = self.idle[place].release(rate, now) {
                 self.consume(class, bytes);
@@ -230,22 +236,22 @@ impl Link {
     }
 
     /// How long until more withheld credit can be granted; `None` if none is withheld.
-    pub fn withheld(&self, rate: Rate, now: Time) -> Option<Duration> {
+    pub(crate) fn withheld(&self, rate: Rate, now: Time) -> Option<Duration> {
         self.idle.iter().filter_map(|idle| idle.wait(rate, now)).min()
     }
 
     /// Frames for which credit is withheld.
-    pub fn owed(&self) -> usize {
+    pub(crate) fn owed(&self) -> usize {
         self.idle.iter().map(Idle::waiting).sum()
     }
 
     /// Frames of a class that the peer has consumed.
-    pub fn acknowledged(&self, class: Class) -> u64 {
+    pub(crate) fn acknowledged(&self, class: Class) -> u64 {
         place(class).map_or(0, |i| self.sending[i].consumed())
     }
 
     /// Applies a grant from the peer. An `Err` says what is wrong with it.
-    pub fn grant(&mut self, grant: &Grant, now: Time) -> Result<(), &'static str> {
+    pub(crate) fn grant(&mut self, grant: &Grant, now: Time) -> Result<(), &'static str> {
         match Class::credited(grant.class).and_then(place) {
             Some(i) => self.sending[i].grant(grant)?,
             None => return Err("credit for a class without credit"),
@@ -257,13 +263,13 @@ impl Link {
     }
 
     /// Whether credit is due to be sent, and how urgently.
-    pub fn credit_state(&self) -> Granted {
+    pub(crate) fn credit_state(&self) -> Granted {
         let dues = Class::CREDITED.iter().zip(&self.receiving).map(|(class, r)| r.due(*class));
         dues.max().unwrap_or(Granted::Nothing)
     }
 
     /// The credit to send, marked as sent; `None` if there is nothing to report.
-    pub fn credit(&mut self) -> Option<Credit> {
+    pub(crate) fn credit(&mut self) -> Option<Credit> {
         self.credit_due = None;
         let grants: Vec<Grant> = Class::CREDITED
             .iter()
@@ -274,12 +280,12 @@ impl Link {
     }
 
     /// Records how long an answer of the peer took.
-    pub fn answered(&mut self, took: Duration) {
+    pub(crate) fn answered(&mut self, took: Duration) {
         self.took = Some(self.took.map_or(took, |before| (before * 7 + took) / 8));
     }
 
     /// A ticket that no open want on this link uses.
-    pub fn ticket(&mut self) -> u32 {
+    pub(crate) fn ticket(&mut self) -> u32 {
         loop {
             self.next_ticket = self.next_ticket.wrapping_add(1);
             if !self.wants.contains_key(&self.next_ticket) {
@@ -289,7 +295,7 @@ impl Link {
     }
 
     /// The link as the API shows it.
-    pub fn view(&self, link: LinkId) -> LinkView {
+    pub(crate) fn view(&self, link: LinkId) -> LinkView {
         LinkView {
             link,
             dialled: self.dialled,
@@ -338,7 +344,14 @@ pub(in crate::protocol) struct Links {
 
 impl Links {
     /// Adds a link that came up.
-    pub fn up(&mut self, id: LinkId, peer: PublicKey, number: u32, dialled: bool, now: Time) {
+    pub(crate) fn up(
+        &mut self,
+        id: LinkId,
+        peer: PublicKey,
+        number: u32,
+        dialled: bool,
+        now: Time,
+    ) {
         for other in self.to(peer) {
             self.keep_spent(other);
         }
@@ -362,7 +375,7 @@ impl Links {
     }
 
     /// Charges a peer for bytes read from disk for it, even if its link is gone.
-    pub fn charge_served(&mut self, peer: &PublicKey, rate: Rate, now: Time, bytes: u64) {
+    pub(crate) fn charge_served(&mut self, peer: &PublicKey, rate: Rate, now: Time, bytes: u64) {
         if let Some(spent) = self.spent.get_mut(peer) {
             spent[0].charge(rate, now, bytes);
         }
@@ -374,7 +387,7 @@ impl Links {
     }
 
     /// Removes a link. What it used up also counts on the peer's other links.
-    pub fn remove(&mut self, id: LinkId) -> Option<Link> {
+    pub(crate) fn remove(&mut self, id: LinkId) -> Option<Link> {
         self.keep_spent(id);
         let (_, link) = self.links.remove(self.place(id).ok()?);
         let kept = self.spent.get(&link.peer).copied().unwrap_or_default();
@@ -389,31 +402,31 @@ impl Links {
     }
 
     /// Marks a link as chosen, or no longer chosen.
-    pub fn choose(&mut self, id: LinkId, chosen: bool) {
+    pub(crate) fn choose(&mut self, id: LinkId, chosen: bool) {
         let Some(link) = self.get_mut(id) else { return };
         let before = std::mem::replace(&mut link.chosen, chosen);
         self.chosen = self.chosen + usize::from(chosen) - usize::from(before);
     }
 
     /// How many links are chosen, ready or not.
-    pub fn chosen(&self) -> usize {
+    pub(crate) fn chosen(&self) -> usize {
         self.chosen
     }
 
     /// Schedules a link's credit for `due`, unless it is due sooner already.
-    pub fn credit_by(&mut self, id: LinkId, due: Time) {
+    pub(crate) fn credit_by(&mut self, id: LinkId, due: Time) {
         let Some(link) = self.get_mut(id) else { return };
         link.credit_due = Some(link.credit_due.map_or(due, |other| other.min(due)));
         self.next_credit = Some(self.next_credit.map_or(due, |other| other.min(due)));
     }
 
     /// The earliest time at which a link's credit may be due.
-    pub fn next_credit(&self) -> Option<Time> {
+    pub(crate) fn next_credit(&self) -> Option<Time> {
         self.next_credit
     }
 
     /// The links whose credit is due now.
-    pub fn credit_due(&mut self, now: Time) -> Vec<LinkId> {
+    pub(crate) fn credit_due(&mut self, now: Time) -> Vec<LinkId> {
         if self.next_credit.is_none_or(|next| next > now) {
             return Vec::new();
         }
@@ -427,7 +440,7 @@ impl Links {
     /// handshakes overlapped, the link whose dialler has the smaller key stays. Otherwise the newer
     /// link stays, because the peer has restarted or lost the older one. If either was chosen, the
     /// one that stays is chosen.
-    pub fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> TieBreak {
+    pub(crate) fn hello(&mut self, id: LinkId, own: &PublicKey, instance: Instance) -> TieBreak {
         let Some(new) = self.get(id) else { return TieBreak::Loses };
         let (peer, new_chosen) = (new.peer, new.chosen);
         let other = self.peers.get(&peer).copied().filter(|other| *other != id);
@@ -463,7 +476,7 @@ impl Links {
     /// Reports how full the table is, with limits for `members` other members. A member may have
     /// one link in use, one that it has lost and this node has not, and one each way without a
     /// hello yet.
-    pub fn occupy(&self, note: Note, members: usize) {
+    pub(crate) fn occupy(&self, note: Note, members: usize) {
         let windows = Class::CREDITED.iter().filter_map(|class| class.window());
         let frames = windows.map(|(frames, _)| frames as usize).sum();
         let (mut wants, mut compared, mut unverified, mut owed) = (0, 0, 0, 0);
@@ -486,38 +499,38 @@ impl Links {
     }
 
     /// A link by id.
-    pub fn get(&self, id: LinkId) -> Option<&Link> {
+    pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
         self.place(id).ok().map(|place| &*self.links[place].1)
     }
 
     /// A link by id.
-    pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+    pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         let place = self.place(id).ok()?;
         Some(&mut *self.links[place].1)
     }
 
     /// Clears [`Link::awaited`] on all links: no slot is missing any more.
-    pub fn await_none(&mut self) {
+    pub(crate) fn await_none(&mut self) {
         self.links.iter_mut().for_each(|(_, link)| link.awaited = false);
     }
 
     /// The ready link to a peer.
-    pub fn of_peer(&self, peer: &PublicKey) -> Option<LinkId> {
+    pub(crate) fn of_peer(&self, peer: &PublicKey) -> Option<LinkId> {
         self.peers.get(peer).copied()
     }
 
     /// Ready links, ascending by id.
-    pub fn ready(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+    pub(crate) fn ready(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.iter().filter(|(_, link)| link.ready())
     }
 
     /// All links, ascending by id.
-    pub fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.links.iter().map(|(id, link)| (*id, &**link))
     }
 
     /// All links to a peer, ready or not.
-    pub fn to(&self, peer: PublicKey) -> Vec<LinkId> {
+    pub(crate) fn to(&self, peer: PublicKey) -> Vec<LinkId> {
         self.iter().filter(|(_, link)| link.peer == peer).map(|(id, _)| id).collect()
     }
 }

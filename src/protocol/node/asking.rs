@@ -25,14 +25,14 @@ pub(super) struct Asking {
 impl Asking {
     /// Whether one more want may be opened on a link: always a few, so that every peer can be
     /// asked, and more while few are open in all, unless the peer is late.
-    pub fn may_ask(&self, author: u32, link: LinkId, late: bool) -> bool {
+    pub(super) fn may_ask(&self, author: u32, link: LinkId, late: bool) -> bool {
         let of_link = self.links.get(&link).and_then(|of| of.open.get(&author));
         let all = self.all.get(&author).copied().unwrap_or(0);
         of_link.is_none_or(|open| *open < ASKED_OF_A_LINK) || (!late && all < ASKED_OF_ALL)
     }
 
     /// Counts a new want.
-    pub fn opened(&mut self, author: u32, link: LinkId, late: bool) {
+    pub(super) fn opened(&mut self, author: u32, link: LinkId, late: bool) {
         self.set_late(link, late);
         *self.links.entry(link).or_default().open.entry(author).or_default() += 1;
         if !late {
@@ -41,7 +41,7 @@ impl Asking {
     }
 
     /// Counts a want as answered.
-    pub fn closed(&mut self, author: u32, link: LinkId) {
+    pub(super) fn closed(&mut self, author: u32, link: LinkId) {
         let Some(of_link) = self.links.get_mut(&link) else { return };
         less(&mut of_link.open, author, 1);
         if !of_link.late {
@@ -53,7 +53,7 @@ impl Asking {
     }
 
     /// Marks a link's peer as late, or no longer late.
-    pub fn set_late(&mut self, link: LinkId, late: bool) {
+    pub(super) fn set_late(&mut self, link: LinkId, late: bool) {
         let Some(of_link) = self.links.get_mut(&link).filter(|of| of.late != late) else {
             if late {
                 self.links.entry(link).or_default().late = true;
@@ -70,13 +70,13 @@ impl Asking {
     }
 
     /// Forgets a link and its wants.
-    pub fn link_down(&mut self, link: LinkId) {
+    pub(super) fn link_down(&mut self, link: LinkId) {
         self.set_late(link, true);
         self.links.remove(&link);
     }
 
     /// Reports how full the tables are, with limits for `links` links.
-    pub fn occupy(&self, note: Note, links: usize) {
+    pub(super) fn occupy(&self, note: Note, links: usize) {
         let fullest = self.links.values().map(|of| of.open.values().sum()).max().unwrap_or(0);
         note("asking.links", self.links.len(), links);
         note("asking.fullest", fullest, MAX_OPEN_WANTS);

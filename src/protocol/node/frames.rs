@@ -12,28 +12,28 @@ use crate::wire::{Class, Credit, Frame, Hello, Kind, WireError};
 /// The idle work that a frame costs its link: roughly its processor time, in units of a short copy.
 /// A batch that is news costs nothing, because its author's quota pays for it.
 pub(super) mod cost {
-    pub const NEWS: u64 = 0;
-    pub const PING: u64 = 50;
+    pub(crate) const NEWS: u64 = 0;
+    pub(crate) const PING: u64 = 50;
 
     /// A batch that is known, or refused without blame. Longer ones cost more: at 1000 units per
     /// second a link brings 4 MiB of copies per second, an author's whole quota, before its pushes
     /// turn into announcements.
-    pub fn copy(bytes: usize) -> u64 {
+    pub(crate) fn copy(bytes: usize) -> u64 {
         1 + bytes as u64 / 4096
     }
 
     /// Announced ids that are not news may be invented, and cost table space and time.
-    pub fn announce(items: usize, news: bool) -> u64 {
+    pub(crate) fn announce(items: usize, news: bool) -> u64 {
         1 + items as u64 / 8 + if news { 0 } else { 2 }
     }
 
     /// A few look-ups per range, and an answer of up to 20 KiB.
-    pub fn compare(ranges: usize) -> u64 {
+    pub(crate) fn compare(ranges: usize) -> u64 {
         20 + ranges as u64 / 4
     }
 
     /// Only the answers without a batch; served batches have a rate of their own.
-    pub fn request(wants: usize) -> u64 {
+    pub(crate) fn request(wants: usize) -> u64 {
         1 + wants as u64 / 2
     }
 }

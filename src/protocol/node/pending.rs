@@ -59,7 +59,7 @@ pub(super) enum Checking {
 
 impl Checking {
     /// Whether a client waits for the verdict.
-    pub fn is_submitted(&self) -> bool {
+    pub(super) fn is_submitted(&self) -> bool {
         let of_client = |source: &Source| matches!(source, Source::Client(_));
         matches!(self, Self::Batch { sources, .. } if sources.iter().any(of_client))
     }
@@ -77,7 +77,7 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    pub fn submitted(author: u32, ticket: Ticket) -> Self {
+    pub(super) fn submitted(author: u32, ticket: Ticket) -> Self {
         Self { author, stored: None, tickets: vec![ticket], own: false }
     }
 }
@@ -124,7 +124,7 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Reports how full the tables are, with limits for `links` links.
-    pub fn occupy(&self, note: Note, links: usize) {
+    pub(super) fn occupy(&self, note: Note, links: usize) {
         let waiting = self.queues.values().map(VecDeque::len).max().unwrap_or(0);
         note("serving.requests", self.requests.len(), links * REQUEST_FRAMES as usize);
         note("serving.queues", self.queues.len(), links);
@@ -133,35 +133,35 @@ impl Serving {
     }
 
     /// Forgets the requests of a link. Reads in progress still count against its peer.
-    pub fn link_down(&mut self, link: LinkId) {
+    pub(super) fn link_down(&mut self, link: LinkId) {
         self.requests.retain(|_, asked| asked.link != link);
         self.queues.remove(&link);
     }
 
     /// When to serve again; `None` if no link waits for its rate.
-    pub fn due(&self) -> Option<Time> {
+    pub(super) fn due(&self) -> Option<Time> {
         self.due
     }
 
     /// Tickets of a link's wants that are not answered yet.
-    pub fn open_of(&self, link: LinkId) -> Vec<u32> {
+    pub(super) fn open_of(&self, link: LinkId) -> Vec<u32> {
         let of_link = self.requests.values().filter(|asked| asked.link == link);
         of_link.flat_map(|asked| &asked.open).copied().collect()
     }
 
-    pub fn reading_for(&self, peer: &PublicKey) -> usize {
+    pub(super) fn reading_for(&self, peer: &PublicKey) -> usize {
         self.reads.values().filter(|reading| reading.peer == *peer).count()
     }
 
     /// The links that wait, starting with the one after the link served last.
-    pub fn turns(&self) -> Vec<LinkId> {
+    pub(super) fn turns(&self) -> Vec<LinkId> {
         let (mut turns, mut first): (Vec<LinkId>, Vec<LinkId>) =
             self.queues.keys().partition(|link| Some(**link) > self.turn);
         turns.append(&mut first);
         turns
     }
 
-    pub fn take(&mut self, link: LinkId) -> Option<Waiting> {
+    pub(super) fn take(&mut self, link: LinkId) -> Option<Waiting> {
         let queue = self.queues.get_mut(&link)?;
         let first = queue.pop_front();
         if queue.is_empty() {

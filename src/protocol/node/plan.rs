@@ -29,7 +29,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Whether the peer can be asked now for the slot being planned.
-    pub fn is_free(&self) -> bool {
+    pub(super) fn is_free(&self) -> bool {
         self.room > 0 && !self.waits
     }
 }
@@ -58,7 +58,7 @@ pub(super) struct Plan {
 impl Plan {
     /// The index of the first source that fits, searching from `from` on and wrapping around. A
     /// late source is returned only if no other fits.
-    pub fn find(&self, from: usize, fits: impl Fn(&Source) -> bool) -> Option<usize> {
+    pub(super) fn find(&self, from: usize, fits: impl Fn(&Source) -> bool) -> Option<usize> {
         let count = self.sources.len();
         let fit = |late: bool| {
             let all = (0..count).map(move |i| (from + i) % count);

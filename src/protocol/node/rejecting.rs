@@ -54,12 +54,12 @@ pub(super) struct Ground {
 
 impl Ground {
     /// For a statement whose signature by the author is good.
-    pub fn proven(reason: Reason) -> Self {
+    pub(super) fn proven(reason: Reason) -> Self {
         Self { reason, counts_as: CountsAs::of(reason, true) }
     }
 
     /// For a plain copy.
-    pub fn copy(reason: Reason) -> Self {
+    pub(super) fn copy(reason: Reason) -> Self {
         Self { reason, counts_as: CountsAs::Copy }
     }
 }
@@ -83,7 +83,7 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub fn of(batch: &Batch, hops: Option<u8>) -> Self {
+    pub(super) fn of(batch: &Batch, hops: Option<u8>) -> Self {
         Self {
             author: Some(batch.header.author),
             proven: false,
@@ -95,7 +95,7 @@ impl Claims {
     }
 
     /// The same claims, with the author's signature found good.
-    pub fn signed(self) -> Self {
+    pub(super) fn signed(self) -> Self {
         Self { proven: true, ..self }
     }
 }

@@ -6,7 +6,7 @@ use super::text::{count, cut, figure, percent, time};
 
 /// The unit of an axis, which determines its labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub(super) enum Unit {
     /// A plain number.
     Count,
     /// A share from 0 to 1, shown in percent.
@@ -34,7 +34,7 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
 /// A plot under construction.
-pub struct Chart {
+pub(super) struct Chart {
     x: (f64, f64),
     y: (f64, f64),
     logarithmic: bool,
@@ -44,14 +44,14 @@ pub struct Chart {
 
 impl Chart {
     /// Creates a chart with these ranges of x and y; an empty range is widened by 1.
-    pub fn new(x: (f64, f64), y: (f64, f64)) -> Self {
+    pub(super) fn new(x: (f64, f64), y: (f64, f64)) -> Self {
         let wide = |(from, to): (f64, f64)| (from, if to > from { to } else { from + 1.0 });
         let (x, y) = (wide(x), wide(y));
         Self { x, y, logarithmic: false, body: String::new(), marks: String::new() }
     }
 
     /// Makes the x axis logarithmic; without effect unless its range is above 0.
-    pub fn logarithmic(mut self) -> Self {
+    pub(super) fn logarithmic(mut self) -> Self {
         self.logarithmic = self.x.0 > 0.0;
         self
     }
@@ -72,7 +72,12 @@ impl Chart {
     }
 
     /// Draws the grid and the labels. With `whole`, the x axis has labels at whole numbers only.
-    pub fn axes(&mut self, (x, x_name): (Unit, &str), (y, y_name): (Unit, &str), whole: bool) {
+    pub(super) fn axes(
+        &mut self,
+        (x, x_name): (Unit, &str),
+        (y, y_name): (Unit, &str),
+        whole: bool,
+    ) {
         let floor = HEIGHT - BOTTOM;
         for value in ticks(self.y, 5, y == Unit::Count) {
             let at = self.at_y(value);
@@ -113,7 +118,7 @@ impl Chart {
     }
 
     /// Draws a line through points in the order of x; `class` sets its colour.
-    pub fn line(&mut self, points: &[(f64, f64)], class: &str) {
+    pub(super) fn line(&mut self, points: &[(f64, f64)], class: &str) {
         let mut path = String::new();
         for (place, (x, y)) in points.iter().enumerate() {
             let letter = if place == 0 { 'M' } else { 'L' };
@@ -123,7 +128,12 @@ impl Chart {
     }
 
     /// Draws points, each with a tooltip.
-    pub fn dots(&mut self, points: &[(f64, f64)], class: &str, hint: impl Fn(f64, f64) -> String) {
+    pub(super) fn dots(
+        &mut self,
+        points: &[(f64, f64)],
+        class: &str,
+        hint: impl Fn(f64, f64) -> String,
+    ) {
         for (x, y) in points {
             let _ = write!(
                 self.marks,
@@ -137,7 +147,7 @@ impl Chart {
     }
 
     /// Draws a bar of height `y` from `from` to `to` on the x axis.
-    pub fn bar(&mut self, (from, to): (f64, f64), y: f64, class: &str, hint: &str) {
+    pub(super) fn bar(&mut self, (from, to): (f64, f64), y: f64, class: &str, hint: &str) {
         let (left, right, top) = (self.at_x(from), self.at_x(to), self.at_y(y));
         let _ = write!(
             self.marks,
@@ -150,7 +160,7 @@ impl Chart {
     }
 
     /// Shades a range of x.
-    pub fn band(&mut self, (from, to): (f64, f64), class: &str, hint: &str) {
+    pub(super) fn band(&mut self, (from, to): (f64, f64), class: &str, hint: &str) {
         let (left, right) = (self.at_x(from), self.at_x(to));
         let _ = write!(
             self.body,
@@ -163,7 +173,7 @@ impl Chart {
     }
 
     /// Returns the SVG; `what` describes it for screen readers.
-    pub fn svg(self, what: &str) -> String {
+    pub(super) fn svg(self, what: &str) -> String {
         format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\">\
              <title>{0}</title>{1}{2}</svg>",
@@ -199,14 +209,14 @@ fn decades((from, to): (f64, f64)) -> Vec<f64> {
 }
 
 /// A legend with the class and the name of each series.
-pub fn legend(series: &[(&str, &str)]) -> String {
+pub(super) fn legend(series: &[(&str, &str)]) -> String {
     let one =
         |(class, name): &(&str, &str)| format!("<span><i class=\"key {class}\"></i>{name}</span>");
     format!("<p class=\"legend\">{}</p>", series.iter().map(one).collect::<String>())
 }
 
 /// Horizontal bars, one per line: label, value, class.
-pub fn rows(rows: &[(String, u64, &str)]) -> String {
+pub(super) fn rows(rows: &[(String, u64, &str)]) -> String {
     let most = rows.iter().map(|(_, value, _)| *value).max().unwrap_or(1).max(1);
     let mut out = String::from("<div class=\"rows\">");
     for (label, value, class) in rows {

@@ -21,7 +21,7 @@ const MIDDLE: (f64, f64) = (320.0, 230.0);
 const RADIUS: f64 = 190.0;
 
 /// The picture of the mesh; `None` if no node had chosen a link.
-pub fn mesh(run: &Recording) -> Option<String> {
+pub(super) fn mesh(run: &Recording) -> Option<String> {
     if run.links.is_empty() {
         return None;
     }

@@ -13,7 +13,7 @@ const MOST_HOPS: u64 = 24;
 const MOST_MARKS: usize = 200;
 
 /// Published and delivered messages over time; faults as bands, violations as lines.
-pub fn over_time(run: &Recording, tally: &Tally) -> Option<String> {
+pub(super) fn over_time(run: &Recording, tally: &Tally) -> Option<String> {
     let posts = run.posts.iter().filter(|post| post.taken.is_some()).map(|post| post.at);
     let faults = run.faults.iter().map(|fault| fault.until.unwrap_or(fault.at));
     let end = tally.times.iter().copied().chain(posts.clone()).chain(faults).max()?.max(1);
@@ -56,7 +56,7 @@ fn cumulated(times: impl Iterator<Item = u64>, end: u64, all: u64) -> Vec<(f64, 
 }
 
 /// The share of deliveries within a given time.
-pub fn latency(tally: &Tally) -> Option<String> {
+pub(super) fn latency(tally: &Tally) -> Option<String> {
     let sorted = &tally.latencies;
     let (least, most) = (*sorted.first()? as f64, (*sorted.last()?).max(1) as f64);
     let median = sorted[sorted.len() / 2] as f64;
@@ -82,7 +82,7 @@ pub fn latency(tally: &Tally) -> Option<String> {
 }
 
 /// Relayed deliveries by hops: claimed, true, and as the model of push alone predicts.
-pub fn hops(report: &Report) -> Option<String> {
+pub(super) fn hops(report: &Report) -> Option<String> {
     let delivery = &report.delivery;
     let claimed = delivery.hops.as_ref()?;
     let total = |hops: &Hops| hops.histogram.values().sum::<u64>().max(1);
@@ -133,7 +133,7 @@ pub fn hops(report: &Report) -> Option<String> {
 }
 
 /// The share of nodes that a batch has reached after a number of hops, beside the model.
-pub fn reached(report: &Report) -> Option<String> {
+pub(super) fn reached(report: &Report) -> Option<String> {
     let (delivery, nodes) = (&report.delivery, report.nodes.max(1) as f64);
     let theory = delivery.theory.as_ref()?;
     let measured = delivery.true_hops.as_ref().or(delivery.hops.as_ref())?;
@@ -164,7 +164,7 @@ pub fn reached(report: &Report) -> Option<String> {
 }
 
 /// Faults on a timeline, one row each.
-pub fn faults(run: &Recording) -> Option<String> {
+pub(super) fn faults(run: &Recording) -> Option<String> {
     const ROW: usize = 26;
     const MOST: usize = 24;
     let end = run.faults.iter().map(|fault| fault.until.unwrap_or(fault.at)).max()?;

@@ -15,7 +15,7 @@ const MOST_BARS: usize = 20;
 const MOST_ROWS: usize = 100;
 
 /// Rejections by reason; those that prove a lie come first.
-pub fn by_reason(report: &Report) -> String {
+pub(super) fn by_reason(report: &Report) -> String {
     let all = &report.rejections;
     let (lies, others): (Vec<_>, Vec<_>) =
         all.by_reason.iter().partition(|(reason, _)| rank(reason) == CountsAs::Lie);
@@ -37,7 +37,7 @@ pub fn by_reason(report: &Report) -> String {
 }
 
 /// Rejections by the neighbour that sent the refused frame.
-pub fn by_liar(run: &Recording) -> String {
+pub(super) fn by_liar(run: &Recording) -> String {
     let mut counts = vec![0u64; run.nodes.len()];
     let mut own = 0u64;
     let rows = run.nodes.iter().filter(|node| node.honest()).flat_map(|node| &node.rejections);
@@ -71,7 +71,7 @@ fn bars(all: impl Iterator<Item = (String, u64, &'static str)>) -> String {
 }
 
 /// Attacks: attempted, reached honest nodes, accepted; in total, then per liar.
-pub fn attacks(report: &Report) -> String {
+pub(super) fn attacks(report: &Report) -> String {
     if report.malicious.is_empty() {
         return "<p class=\"none\">Every node is honest.</p>".into();
     }
@@ -112,7 +112,7 @@ fn more(length: usize) -> String {
 }
 
 /// The scenario's limits, met or missed; `None` if it sets none.
-pub fn expectations(report: &Report) -> Option<String> {
+pub(super) fn expectations(report: &Report) -> Option<String> {
     if report.expectations.is_empty() {
         return None;
     }
@@ -131,7 +131,7 @@ pub fn expectations(report: &Report) -> Option<String> {
 }
 
 /// Invariants that did not hold; `None` if all held.
-pub fn violations(report: &Report) -> Option<String> {
+pub(super) fn violations(report: &Report) -> Option<String> {
     if report.violations.is_empty() {
         return None;
     }
@@ -155,7 +155,7 @@ pub fn violations(report: &Report) -> Option<String> {
 }
 
 /// What the run does not prove.
-pub fn limits(report: &Report) -> String {
+pub(super) fn limits(report: &Report) -> String {
     let mut out = String::new();
     if report.not_exercised.is_empty() && !report.attacks.is_empty() {
         out += "<p>Every behaviour was exercised: each reached honest nodes.</p>";
@@ -189,7 +189,7 @@ pub fn limits(report: &Report) -> String {
 }
 
 /// Counts that are not zero; `None` if all are.
-pub fn counted(report: &Report) -> Option<String> {
+pub(super) fn counted(report: &Report) -> Option<String> {
     let happened: Vec<_> = report.counted.iter().filter(|(_, n)| **n > 0).collect();
     if happened.is_empty() {
         return None;
@@ -209,7 +209,7 @@ pub fn counted(report: &Report) -> Option<String> {
 }
 
 /// Time, memory and events that the run cost.
-pub fn resources(resources: &Resources) -> String {
+pub(super) fn resources(resources: &Resources) -> String {
     let r = resources;
     let seconds = |value: Option<f64>| value.map(|s| time(s * 1e6));
     let lines = [

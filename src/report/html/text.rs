@@ -3,17 +3,17 @@
 use super::super::escape;
 
 /// Untrusted text, cut to `most` characters, without markup and without URLs of other hosts.
-pub fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     escape::short(text, most).replace("://", ":&#47;&#47;")
 }
 
 /// Untrusted text that is short by nature.
-pub fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     cut(text, 400)
 }
 
 /// A count with thin spaces between thousands.
-pub fn count(value: u64) -> String {
+pub(super) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -26,7 +26,7 @@ pub fn count(value: u64) -> String {
 }
 
 /// A time in microseconds, in a unit that fits.
-pub fn time(micros: f64) -> String {
+pub(super) fn time(micros: f64) -> String {
     match micros.abs() {
         0.0 => "0".into(),
         us if us < 1000.0 => format!("{} µs", figure(micros)),
@@ -37,7 +37,7 @@ pub fn time(micros: f64) -> String {
 }
 
 /// A number with about three digits.
-pub fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let digits = match value.abs() {
         v if v >= 100.0 || v.fract() == 0.0 => 0,
         v if v >= 10.0 => 1,
@@ -49,7 +49,7 @@ pub fn figure(value: f64) -> String {
 }
 
 /// A share in percent, never rounded up to 100 %.
-pub fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     if share >= 1.0 { "100 %".into() } else { format!("{:.2} %", (share * 1e4).floor() / 100.0) }
 }
 

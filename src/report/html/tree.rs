@@ -21,7 +21,7 @@ struct Row<'a> {
 }
 
 /// The trace as a picture; `None` if no node had the message.
-pub fn tree(story: &Trace) -> Option<String> {
+pub(super) fn tree(story: &Trace) -> Option<String> {
     let full = story.delivered.len() <= MOST_NODES;
     let rows = if full { all(story) } else { slowest(story) };
     let start = story.posted.or(story.delivered.first().map(|had| had.at))?;

@@ -55,7 +55,7 @@ fn name_of(
 
 impl Checks {
     /// Nothing is known yet, in a run of this many nodes.
-    pub fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize) -> Self {
         Self {
             statements: BTreeMap::new(),
             forgeries: 0,
@@ -64,7 +64,7 @@ impl Checks {
     }
 
     /// An honest node signed a batch of its own.
-    pub fn signed(&mut self, node: usize, batch: &Batch) {
+    pub(super) fn signed(&mut self, node: usize, batch: &Batch) {
         let Ok(author) = u32::try_from(node) else { return };
         let name = (batch.signature, author, batch.header.seq, batch.header.rest());
         self.statements.entry(name).or_default().good = Some(true);
@@ -73,7 +73,7 @@ impl Checks {
     /// Records the verdict of a check. Returns whether it agrees with the earlier ones: if an
     /// honest node's own signature were found invalid, every node would blame the peer that relays
     /// it.
-    pub fn checked(
+    pub(super) fn checked(
         &mut self,
         keys: &Keys,
         (key, statement, signature): (&PublicKey, &[u8; SignedSlot::STATEMENT], &Signature),
@@ -97,13 +97,19 @@ impl Checks {
     }
 
     /// Whether a slot's signature was found valid in this run, or was made by an honest node.
-    pub fn is_good(&self, author: u32, seq: u64, rest: Digest, signature: &Signature) -> bool {
+    pub(super) fn is_good(
+        &self,
+        author: u32,
+        seq: u64,
+        rest: Digest,
+        signature: &Signature,
+    ) -> bool {
         let held = self.statements.get(&(*signature, author, seq, rest));
         held.is_some_and(|statement| statement.good == Some(true))
     }
 
     /// A node with this many links asks for a check.
-    pub fn asked(
+    pub(super) fn asked(
         &mut self,
         (now, node, links): (Time, usize, u64),
         keys: &Keys,
@@ -130,7 +136,7 @@ impl Checks {
     }
 
     /// A node starts again and has forgotten which statements it had checked.
-    pub fn restarted(&mut self, node: usize) {
+    pub(super) fn restarted(&mut self, node: usize) {
         if let Some((level, _)) = self.repeats.get_mut(node) {
             *level = 0;
         }

@@ -23,30 +23,30 @@ pub(super) struct Dials {
 
 impl Dials {
     /// No links yet, among nodes that choose `chosen` links each.
-    pub fn new(chosen: usize) -> Self {
+    pub(super) fn new(chosen: usize) -> Self {
         Self { ends: BTreeMap::new(), chosen }
     }
 
     /// Sets the number of links that a node chooses.
-    pub fn choosing(&mut self, chosen: usize) {
+    pub(super) fn choosing(&mut self, chosen: usize) {
         self.chosen = chosen;
     }
 
     /// A node is told that a link it dialled is up.
-    pub fn up(&mut self, end: LinkId, node: usize, now: Time) {
+    pub(super) fn up(&mut self, end: LinkId, node: usize, now: Time) {
         if let Ok(node) = u32::try_from(node) {
             self.ends.insert(end, (node, now));
         }
     }
 
     /// The node closed the link, or the link broke.
-    pub fn gone(&mut self, end: LinkId) {
+    pub(super) fn gone(&mut self, end: LinkId) {
         self.ends.remove(&end);
     }
 
     /// Checks R8 for the nodes that are up: besides the chosen links and one that is being
     /// replaced, a node keeps few links that it dialled, and none of them for long.
-    pub fn checkpoint(&self, now: Time, up: &NodeSet, facts: &mut Facts) {
+    pub(super) fn checkpoint(&self, now: Time, up: &NodeSet, facts: &mut Facts) {
         let mut counts: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
         for (node, since) in self.ends.values() {
             let (all, old) = counts.entry(*node).or_default();

@@ -104,19 +104,19 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Adds one to a counter.
-    pub fn count(&mut self, fact: Fact) {
+    pub(super) fn count(&mut self, fact: Fact) {
         self.add(fact, 1);
     }
 
     /// Adds `some` to a counter.
-    pub fn add(&mut self, fact: Fact, some: u64) {
+    pub(super) fn add(&mut self, fact: Fact, some: u64) {
         let held = &mut self.counted[fact as usize];
         *held = held.saturating_add(some);
     }
 
     /// Records a violation. The invariants of liveness, which require something to happen in time,
     /// are the `L`s and `O1`.
-    pub fn broken(
+    pub(super) fn broken(
         &mut self,
         invariant: &'static str,
         now: Time,
@@ -138,17 +138,17 @@ impl Facts {
     }
 
     /// The violations kept in words, in the order in which they were seen.
-    pub fn violations(&self) -> &[Violation] {
+    pub(super) fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
     /// The value of a counter.
-    pub fn of(&self, fact: Fact) -> u64 {
+    pub(super) fn of(&self, fact: Fact) -> u64 {
         self.counted[fact as usize]
     }
 
     /// All counters by name, and `broken.INVARIANT` for each invariant that was violated.
-    pub fn counted(&self) -> BTreeMap<String, u64> {
+    pub(super) fn counted(&self) -> BTreeMap<String, u64> {
         let facts =
             NAMES.iter().map(|(fact, name)| ((*name).to_owned(), self.counted[*fact as usize]));
         let broken = self.each.iter().map(|(name, count)| (format!("broken.{name}"), *count));

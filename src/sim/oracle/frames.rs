@@ -28,7 +28,7 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Returns what is wrong with a frame that a node sends, if anything.
-    pub fn judge(
+    pub(super) fn judge(
         &mut self,
         (kind, class): (Kind, Class),
         frame: &Arc<[u8]>,

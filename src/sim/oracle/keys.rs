@@ -15,7 +15,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The keys of `network`, whose nodes have the keys `nodes`.
-    pub fn new(network: &Network, honest: Vec<bool>, nodes: Vec<PublicKey>) -> Self {
+    pub(super) fn new(network: &Network, honest: Vec<bool>, nodes: Vec<PublicKey>) -> Self {
         let mut sorted: Vec<(PublicKey, u32)> = nodes.iter().copied().zip(0..).collect();
         sorted.sort_unstable();
         let mut keys = nodes;
@@ -30,33 +30,33 @@ impl Keys {
     }
 
     /// The number of a key; `None` if the key is not in the network file.
-    pub fn number(&self, key: &PublicKey) -> Option<u32> {
+    pub(super) fn number(&self, key: &PublicKey) -> Option<u32> {
         let place = self.sorted.binary_search_by_key(key, |(key, _)| *key).ok()?;
         Some(self.sorted[place].1)
     }
 
     /// Whether `key` is that node's key.
-    pub fn is(&self, node: usize, key: &PublicKey) -> bool {
+    pub(super) fn is(&self, node: usize, key: &PublicKey) -> bool {
         self.keys.get(node) == Some(key)
     }
 
     /// The key with that number.
-    pub fn key(&self, number: u32) -> Option<&PublicKey> {
+    pub(super) fn key(&self, number: u32) -> Option<&PublicKey> {
         self.keys.get(number as usize)
     }
 
     /// The number of nodes, honest or not.
-    pub fn nodes(&self) -> usize {
+    pub(super) fn nodes(&self) -> usize {
         self.honest.len()
     }
 
     /// Whether the number is that of an honest node.
-    pub fn is_honest(&self, number: u32) -> bool {
+    pub(super) fn is_honest(&self, number: u32) -> bool {
         self.honest.get(number as usize).copied().unwrap_or(false)
     }
 
     /// Whether the run has no liars.
-    pub fn all_honest(&self) -> bool {
+    pub(super) fn all_honest(&self) -> bool {
         self.honest.iter().all(|honest| *honest)
     }
 }

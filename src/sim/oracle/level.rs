@@ -45,30 +45,30 @@ pub(super) struct Level {
 
 impl Level {
     /// Bounds apply while this many honest members, besides the node that came back, are level.
-    pub fn vouched_by(vouching: usize) -> Self {
+    pub(super) fn vouched_by(vouching: usize) -> Self {
         Self { vouching, ..Self::default() }
     }
 
     /// Sets the extra time that is allowed in slow networks.
-    pub fn allow(&mut self, slack: Duration) {
+    pub(super) fn allow(&mut self, slack: Duration) {
         self.slack = slack;
     }
 
     /// A node died.
-    pub fn died(&mut self, now: Time, node: usize) {
+    pub(super) fn died(&mut self, now: Time, node: usize) {
         self.died.insert(node, now);
         self.returns.retain(|one| one.node != node);
     }
 
     /// A node runs again after it died.
-    pub fn restarted(&mut self, now: Time, node: usize) {
+    pub(super) fn restarted(&mut self, now: Time, node: usize) {
         if let Some(died) = self.died.remove(&node) {
             self.back(now, node, now.since(died));
         }
     }
 
     /// A node can be reached again after the time `away`.
-    pub fn back(&mut self, now: Time, node: usize, away: Duration) {
+    pub(super) fn back(&mut self, now: Time, node: usize, away: Duration) {
         let bound = away / SHARE + CONSTANT + self.slack;
         self.returns.retain(|one| one.node != node);
         let (after, until) = (Time::default(), now);
@@ -77,13 +77,13 @@ impl Level {
     }
 
     /// A fault begins or ends: all pending checks are dropped.
-    pub fn unsettled(&mut self) {
+    pub(super) fn unsettled(&mut self) {
         self.returns.clear();
     }
 
     /// Checks the nodes whose bound has passed: first for slots that they missed, then once more
     /// for slots delivered while they caught up.
-    pub fn checkpoint(
+    pub(super) fn checkpoint(
         &mut self,
         now: Time,
         up: &NodeSet,

@@ -42,7 +42,7 @@ pub(super) struct Links {
 
 impl Links {
     /// No links yet, among this many nodes.
-    pub fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize) -> Self {
         Self {
             ends: BTreeMap::new(),
             count: vec![0; nodes],
@@ -54,7 +54,7 @@ impl Links {
     }
 
     /// A link came up at one end.
-    pub fn up(&mut self, end: LinkId, node: usize, peer: usize) {
+    pub(super) fn up(&mut self, end: LinkId, node: usize, peer: usize) {
         let (Ok(node), Ok(peer)) = (u32::try_from(node), u32::try_from(peer)) else { return };
         let new = End { node, peer, dialled: false, greeted: false, closed: false };
         if self.ends.insert(end, new).is_none()
@@ -65,7 +65,7 @@ impl Links {
     }
 
     /// A link went down at this end.
-    pub fn down(&mut self, end: LinkId) {
+    pub(super) fn down(&mut self, end: LinkId) {
         if let Some(gone) = self.ends.remove(&end)
             && let Some(count) = self.count.get_mut(gone.node as usize)
         {
@@ -74,45 +74,45 @@ impl Links {
     }
 
     /// An end, by its link id.
-    pub fn end(&self, end: LinkId) -> Option<&End> {
+    pub(super) fn end(&self, end: LinkId) -> Option<&End> {
         self.ends.get(&end)
     }
 
     /// Records whether the owner of the end dialled.
-    pub fn dialled(&mut self, end: LinkId, dialled: bool) {
+    pub(super) fn dialled(&mut self, end: LinkId, dialled: bool) {
         if let Some(end) = self.ends.get_mut(&end) {
             end.dialled = dialled;
         }
     }
 
     /// A hello arrived at this end.
-    pub fn greeted(&mut self, end: LinkId) {
+    pub(super) fn greeted(&mut self, end: LinkId) {
         if let Some(end) = self.ends.get_mut(&end) {
             end.greeted = true;
         }
     }
 
     /// The owner of the end has closed the link.
-    pub fn closed(&mut self, end: LinkId) {
+    pub(super) fn closed(&mut self, end: LinkId) {
         if let Some(end) = self.ends.get_mut(&end) {
             end.closed = true;
         }
     }
 
     /// The number of links of a node.
-    pub fn of(&self, node: usize) -> u64 {
+    pub(super) fn of(&self, node: usize) -> u64 {
         self.count.get(node).copied().unwrap_or(0).into()
     }
 
     /// A fault or a partition may keep links down until `until`.
-    pub fn unsettled(&mut self, until: Time) {
+    pub(super) fn unsettled(&mut self, until: Time) {
         self.unsettled_until = self.unsettled_until.max(until);
     }
 
     /// A node sends a reply. Nodes account for what they serve by peer, so a new link brings no new
     /// allowance. They check the bucket before and charge it after a reply, so concurrent reads may
     /// exceed it.
-    pub fn serves(&mut self, now: Time, end: LinkId, bytes: usize, facts: &mut Facts) {
+    pub(super) fn serves(&mut self, now: Time, end: LinkId, bytes: usize, facts: &mut Facts) {
         facts.add(Fact::BytesServed, bytes as u64);
         let Some(held) = self.ends.get(&end) else { return };
         let (node, peer) = (held.node, held.peer);
@@ -134,7 +134,7 @@ impl Links {
     }
 
     /// A node starts again and has forgotten what it served.
-    pub fn restarted(&mut self, node: usize) {
+    pub(super) fn restarted(&mut self, node: usize) {
         let Ok(node) = u32::try_from(node) else { return };
         let of: Vec<_> = self.served.range((node, 0)..=(node, u32::MAX)).map(|(k, _)| *k).collect();
         for key in of {
@@ -144,7 +144,7 @@ impl Links {
 
     /// Checks O1 among the honest nodes that are up: links with hellos in both directions connect
     /// them all, except for short times.
-    pub fn checkpoint(&mut self, now: Time, up: &NodeSet, keys: &Keys, facts: &mut Facts) {
+    pub(super) fn checkpoint(&mut self, now: Time, up: &NodeSet, keys: &Keys, facts: &mut Facts) {
         let mut forest = Forest::new(keys.nodes());
         let ready = |end: &&End| end.greeted && !end.closed;
         for (id, end) in &self.ends {

@@ -28,4 +28,4 @@ mod watch;
 
 pub(super) use set::NodeSet;
 pub(super) use slots::Held;
-pub use watch::Oracle;
+pub(super) use watch::Oracle;

@@ -30,23 +30,23 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// From now on nothing new happens.
-    pub fn begins(&mut self, now: Time) {
+    pub(super) fn begins(&mut self, now: Time) {
         self.from = Some(now.after(QUIET_AFTER));
         self.probes.clear();
     }
 
     /// Something new may happen, until [`Quiet::begins`] is called again.
-    pub fn ends(&mut self) {
+    pub(super) fn ends(&mut self) {
         self.from = None;
     }
 
     /// A delivery allows traffic for a while.
-    pub fn disturb(&mut self, now: Time) {
+    pub(super) fn disturb(&mut self, now: Time) {
         self.from = self.from.map(|from| from.max(now.after(QUIET_AFTER)));
     }
 
     /// A node wrote the number of slots in the holes of a lane, and the lane's tip.
-    pub fn holes(&mut self, node: usize, author: PublicKey, (slots, tip): (u64, u64)) {
+    pub(super) fn holes(&mut self, node: usize, author: PublicKey, (slots, tip): (u64, u64)) {
         self.holes.insert((node, author), (slots, tip));
     }
 
@@ -54,7 +54,7 @@ impl Quiet {
     /// may ask each other node once for every slot that it lacks: in holes, and between its tip and
     /// the highest slot that it delivered. While a node lacks one of a slot's two batches, all
     /// nodes may send anything for a limited time.
-    pub fn allows(
+    pub(super) fn allows(
         &mut self,
         now: Time,
         (node, to): (usize, Option<usize>),

@@ -55,7 +55,7 @@ fn links_of(node: usize) -> RangeInclusive<(usize, LinkId)> {
 
 impl Reads {
     /// A request arrived at this end.
-    pub fn asked(&mut self, node: usize, end: LinkId, frame: &[u8], links: &Links) {
+    pub(super) fn asked(&mut self, node: usize, end: LinkId, frame: &[u8], links: &Links) {
         if let Ok(Frame::Request(request)) = Frame::decode(frame) {
             // The end may already be gone in the simulator.
             let peer = links.end(end).map_or(u32::MAX, |held| held.peer);
@@ -66,7 +66,7 @@ impl Reads {
     }
 
     /// A reply or a missing frame is sent from this end; both start with the ticket.
-    pub fn answered(
+    pub(super) fn answered(
         &mut self,
         (now, node, end): (Time, usize, LinkId),
         frame: &[u8],
@@ -89,7 +89,7 @@ impl Reads {
     }
 
     /// The node is told that a link is gone, or closes it.
-    pub fn down(&mut self, node: usize, end: LinkId) {
+    pub(super) fn down(&mut self, node: usize, end: LinkId) {
         let Some(asked) = self.open.remove(&(node, end)) else { return };
         asked.wants.iter().for_each(|gone| self.release(node, gone));
     }
@@ -110,7 +110,7 @@ impl Reads {
 
     /// A node begins to read a batch. Each want may cause at most one read. If several peers want
     /// the slot, the read is attributed to the one with the lowest bucket level.
-    pub fn begins(
+    pub(super) fn begins(
         &mut self,
         (now, node, token): (Time, usize, Token),
         (author, seq): (&PublicKey, u64),
@@ -136,7 +136,14 @@ impl Reads {
     }
 
     /// A read is done; `bytes` is the length of the body.
-    pub fn read(&mut self, now: Time, node: usize, token: Token, bytes: usize, facts: &mut Facts) {
+    pub(super) fn read(
+        &mut self,
+        now: Time,
+        node: usize,
+        token: Token,
+        bytes: usize,
+        facts: &mut Facts,
+    ) {
         facts.add(Fact::BytesRead, bytes as u64);
         let Some(read) = self.under_way.remove(&(node, token)) else { return };
         // A read that is still unanswered had no peer left to answer.
@@ -162,7 +169,7 @@ impl Reads {
     }
 
     /// A node starts again: it reads nothing and has forgotten what it read.
-    pub fn restarted(&mut self, node: usize) {
+    pub(super) fn restarted(&mut self, node: usize) {
         self.open.retain(|(of, _), _| *of != node);
         self.under_way.retain(|(of, _), _| *of != node);
         self.read.retain(|(of, _), _| *of != node);

@@ -2,13 +2,13 @@
 
 /// A set of node numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeSet {
+pub(crate) struct NodeSet {
     words: Vec<u64>,
 }
 
 impl NodeSet {
     /// Adds a node; returns `false` if it was there already.
-    pub fn insert(&mut self, node: usize) -> bool {
+    pub(crate) fn insert(&mut self, node: usize) -> bool {
         let (word, bit) = (node / 64, 1 << (node % 64));
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
@@ -19,7 +19,7 @@ impl NodeSet {
     }
 
     /// Removes a node; returns `false` if it was not there.
-    pub fn remove(&mut self, node: usize) -> bool {
+    pub(crate) fn remove(&mut self, node: usize) -> bool {
         let there = self.contains(node);
         if there {
             self.words[node / 64] &= !(1 << (node % 64));
@@ -28,17 +28,17 @@ impl NodeSet {
     }
 
     /// Whether the node is in the set.
-    pub fn contains(&self, node: usize) -> bool {
+    pub(crate) fn contains(&self, node: usize) -> bool {
         self.words.get(node / 64).is_some_and(|word| word & (1 << (node % 64)) != 0)
     }
 
     /// Whether the sets have a node in common.
-    pub fn meets(&self, other: &Self) -> bool {
+    pub(crate) fn meets(&self, other: &Self) -> bool {
         self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
     }
 
     /// Nodes in this set but not in `other`, ascending.
-    pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
+    pub(crate) fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
         self.words.iter().enumerate().flat_map(|(at, word)| {
             let rest = word & !other.words.get(at).copied().unwrap_or(0);
             (0..64).filter(move |bit| rest & (1 << bit) != 0).map(move |bit| at * 64 + bit)
@@ -64,12 +64,12 @@ pub(super) struct Forest {
 
 impl Forest {
     /// A forest of `nodes` components with one node each.
-    pub fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize) -> Self {
         Self { parent: (0..nodes).collect() }
     }
 
     /// The representative of the node's component.
-    pub fn root(&mut self, node: usize) -> usize {
+    pub(super) fn root(&mut self, node: usize) -> usize {
         let mut at = node;
         while self.parent[at] != at {
             self.parent[at] = self.parent[self.parent[at]];
@@ -79,7 +79,7 @@ impl Forest {
     }
 
     /// Joins the components of two nodes.
-    pub fn join(&mut self, a: usize, b: usize) {
+    pub(super) fn join(&mut self, a: usize, b: usize) {
         let (a, b) = (self.root(a), self.root(b));
         self.parent[a.max(b)] = a.min(b);
     }

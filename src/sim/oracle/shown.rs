@@ -23,17 +23,24 @@ pub(super) struct Shown {
 
 impl Shown {
     /// A node lost safe rows.
-    pub fn forgets(&mut self, node: usize) {
+    pub(super) fn forgets(&mut self, node: usize) {
         self.forgetful.insert(node);
     }
 
     /// A node starts again and has forgotten what it was shown.
-    pub fn restarted(&mut self, node: usize) {
+    pub(super) fn restarted(&mut self, node: usize) {
         self.seen.remove(&node);
     }
 
     /// A frame is handed to a node.
-    pub fn frame(&mut self, now: Time, node: usize, frame: &[u8], keys: &Keys, checks: &Checks) {
+    pub(super) fn frame(
+        &mut self,
+        now: Time,
+        node: usize,
+        frame: &[u8],
+        keys: &Keys,
+        checks: &Checks,
+    ) {
         let tells = [Kind::Push, Kind::Reply, Kind::Differ].map(|kind| Some(kind as u8));
         if !self.forgetful.contains(node) || !tells.contains(&frame.get(1).copied()) {
             return;
@@ -64,7 +71,7 @@ impl Shown {
 
     /// Whether the node was shown a signature of its own for `slot` or a higher one long enough ago
     /// to have checked it.
-    pub fn knows(&self, now: Time, node: usize, slot: u64) -> bool {
+    pub(super) fn knows(&self, now: Time, node: usize, slot: u64) -> bool {
         let seen = self.seen.get(&node).into_iter().flatten();
         seen.into_iter().any(|(shown, at)| *shown >= slot && at.after(CHECKED_WITHIN) <= now)
     }

@@ -98,7 +98,7 @@ impl Slot {
 impl Slots {
     /// Slots of one author, delivered at one node. With `conflict`, the last one is in conflict.
     #[cfg(test)]
-    pub fn of(author: u32, seqs: &[u64], node: usize, conflict: bool) -> Self {
+    pub(super) fn of(author: u32, seqs: &[u64], node: usize, conflict: bool) -> Self {
         let mut slots = Self::default();
         for seq in seqs {
             let at = slots.slot(author, *seq);
@@ -136,7 +136,7 @@ impl Slots {
     /// write is safe, so a slot whose batch was lost in a crash may be signed again. So may a slot
     /// whose row the disk lost later, unless the node was shown that it had signed that slot or a
     /// later one.
-    pub fn signed(
+    pub(super) fn signed(
         &mut self,
         now: Time,
         node: usize,
@@ -167,14 +167,14 @@ impl Slots {
     }
 
     /// A node's own batch could not be written, and is never sent.
-    pub fn unwritten(&mut self, node: usize, stored: &StoredBatch) {
+    pub(super) fn unwritten(&mut self, node: usize, stored: &StoredBatch) {
         let Ok(author) = u32::try_from(node) else { return };
         let slot = self.slot(author, stored.batch.header.seq);
         self.slots[slot].forget_own(&stored.id);
     }
 
     /// A node told a client that the message in its slot `seq` is published.
-    pub fn published(&mut self, node: usize, seq: u64) {
+    pub(super) fn published(&mut self, node: usize, seq: u64) {
         if let Ok(author) = u32::try_from(node) {
             let slot = self.slot(author, seq);
             self.slots[slot].published = true;
@@ -182,7 +182,7 @@ impl Slots {
     }
 
     /// A node delivered a batch.
-    pub fn delivered(
+    pub(super) fn delivered(
         &mut self,
         now: Time,
         node: usize,
@@ -228,7 +228,7 @@ impl Slots {
     }
 
     /// A node writes a batch. Returns whether it is the second batch of a slot delivered before.
-    pub fn written(&mut self, node: usize, stored: &StoredBatch, keys: &Keys) -> bool {
+    pub(super) fn written(&mut self, node: usize, stored: &StoredBatch, keys: &Keys) -> bool {
         let header = &stored.batch.header;
         let Some(number) = keys.number(&header.author) else { return false };
         let at = self.slot(number, header.seq);
@@ -237,14 +237,19 @@ impl Slots {
     }
 
     /// Whether a node that delivered one of a slot's two batches still lacks the other.
-    pub fn awaits_second(&self) -> bool {
+    pub(super) fn awaits_second(&self) -> bool {
         let lacks = |slot: &&Slot| slot.delivered.without(&slot.second).next().is_some();
         self.slots.iter().filter(|slot| slot.conflict).any(|slot| lacks(&slot))
     }
 
     /// Number of slots above the tips of a node's lanes that it never delivered although it
     /// delivered a later slot of the same author; at most a window per lane.
-    pub fn skipped_by(&self, node: usize, keys: &Keys, tip: impl Fn(&PublicKey) -> u64) -> u64 {
+    pub(super) fn skipped_by(
+        &self,
+        node: usize,
+        keys: &Keys,
+        tip: impl Fn(&PublicKey) -> u64,
+    ) -> u64 {
         let mut above: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for slot in self.slots.iter().filter(|slot| slot.delivered.contains(node)) {
             let Some(tip) = keys.key(slot.author).map(&tip).filter(|tip| slot.seq > *tip) else {
@@ -258,7 +263,7 @@ impl Slots {
     }
 
     /// A crash lost these writes: the deliveries that depended on them are undone.
-    pub fn lost(&mut self, node: usize, lost: &[Record], keys: &Keys, facts: &mut Facts) {
+    pub(super) fn lost(&mut self, node: usize, lost: &[Record], keys: &Keys, facts: &mut Facts) {
         for record in lost {
             let Record::Batch(stored) = record else { continue };
             let header = &stored.batch.header;
@@ -282,7 +287,7 @@ impl Slots {
 
     /// Safe rows were set aside. As in [`Slots::lost`], except that a batch signed in them may have
     /// been sent.
-    pub fn damaged(&mut self, node: usize, rows: &[Record], keys: &Keys) {
+    pub(super) fn damaged(&mut self, node: usize, rows: &[Record], keys: &Keys) {
         for record in rows {
             let Record::Batch(stored) = record else { continue };
             let header = &stored.batch.header;
@@ -300,7 +305,7 @@ impl Slots {
     }
 
     /// A node lost its whole disk.
-    pub fn wiped(&mut self, node: usize) {
+    pub(super) fn wiped(&mut self, node: usize) {
         for (at, slot) in self.slots.iter_mut().enumerate() {
             if slot.author as usize == node {
                 // Acknowledged batches were safe; L2 checks that some other node has them.
@@ -348,7 +353,7 @@ impl Slots {
     /// Slots of honest authors, first delivered in the given range of time, that a node lacks while
     /// at least `by` others can give them. Returns author and number of the first, and how many
     /// more there are.
-    pub fn lacks(
+    pub(super) fn lacks(
         &self,
         node: usize,
         (after, until): (Time, Time),
@@ -370,7 +375,7 @@ impl Slots {
 
     /// Whether every slot of an honest author that a node in `up` delivered is at all of them, as
     /// far as they can still get it.
-    pub fn is_level(&self, up: &NodeSet, (keys, holds): (&Keys, Holds<'_>)) -> bool {
+    pub(super) fn is_level(&self, up: &NodeSet, (keys, holds): (&Keys, Holds<'_>)) -> bool {
         let of_honest = self.slots.iter().filter(|slot| keys.is_honest(slot.author));
         let mut held = of_honest.filter(|slot| slot.delivered.meets(up));
         held.all(|slot| self.lacking(slot, up, (keys, holds)).first.is_none())
@@ -391,17 +396,17 @@ impl Slots {
     }
 
     /// Sets the extra time that is allowed in slow networks.
-    pub fn allow(&mut self, slack: Duration) {
+    pub(super) fn allow(&mut self, slack: Duration) {
         self.slack = slack;
     }
 
     /// Links between honest nodes may be missing until `until`.
-    pub fn unsettled(&mut self, until: Time) {
+    pub(super) fn unsettled(&mut self, until: Time) {
         self.unsettled = self.unsettled.max(until);
     }
 
     /// Whether a liar's slot first delivered by `before` is missing at some node but not due yet.
-    pub fn awaits(
+    pub(super) fn awaits(
         &self,
         now: Time,
         before: Time,
@@ -420,7 +425,7 @@ impl Slots {
 
     /// Ends the run: checks L1 and L2 for the honest nodes that are up. A slot that only its
     /// author, or only nodes that are down, ever had is not expected while those nodes are down.
-    pub fn end(&self, now: Time, up: &NodeSet, of: (&Keys, Holds<'_>), facts: &mut Facts) {
+    pub(super) fn end(&self, now: Time, up: &NodeSet, of: (&Keys, Holds<'_>), facts: &mut Facts) {
         let (keys, patience) = (of.0, self.patience(of.0));
         for slot in &self.slots {
             let author = slot.author as usize;

@@ -36,7 +36,7 @@ pub(super) enum Cause {
 
 impl Cause {
     /// Whether a peer caused the input.
-    pub fn is_network(self) -> bool {
+    pub(super) fn is_network(self) -> bool {
         matches!(self, Self::Frame(_) | Self::Checked)
     }
 }
@@ -64,7 +64,7 @@ pub(super) struct Step {
 
 impl Step {
     /// Call before an input is handed in. With `count`, collections are counted.
-    pub fn begin(&mut self, cause: Cause, node: usize, of: &Node, count: bool) {
+    pub(super) fn begin(&mut self, cause: Cause, node: usize, of: &Node, count: bool) {
         let counted = std::mem::take(&mut self.counted);
         *self = Self { cause, counted, ..Self::default() };
         if !count {
@@ -81,12 +81,12 @@ impl Step {
     }
 
     /// A node starts again.
-    pub fn restarted(&mut self, node: usize) {
+    pub(super) fn restarted(&mut self, node: usize) {
         self.counted.remove(&node);
     }
 
     /// The node emitted an output; `own` if it writes a batch that the node signed.
-    pub fn output(&mut self, output: &Output, own: bool) {
+    pub(super) fn output(&mut self, output: &Output, own: bool) {
         let act = match output {
             Output::Write { record: Record::Batch(_), .. } if own => {
                 self.signed = true;
@@ -128,7 +128,7 @@ impl Step {
 
     /// Whether closing that link breaks O2: an inbound link made the node close its link to another
     /// peer.
-    pub fn displaces(&self, closed: LinkId, links: &Links) -> bool {
+    pub(super) fn displaces(&self, closed: LinkId, links: &Links) -> bool {
         let (Cause::LinkUp(by) | Cause::Frame(by)) = self.cause else { return false };
         match (links.end(by), links.end(closed)) {
             (Some(by), Some(closed)) => !by.dialled && by.peer != closed.peer,
@@ -137,7 +137,7 @@ impl Step {
     }
 
     /// Call once the input is handled and all outputs are drained.
-    pub fn end(&mut self, now: Time, node: usize, of: &Node, facts: &mut Facts) {
+    pub(super) fn end(&mut self, now: Time, node: usize, of: &Node, facts: &mut Facts) {
         if let (Some(reason), Some(act)) = (self.fatal, self.acted) {
             let name = reason.name();
             facts.broken("I3", now, Some(node), || format!("{act}, and rejects that as {name}"));

@@ -13,22 +13,22 @@ use crate::protocol::{
 use crate::wire::limits::VERSION;
 use crate::wire::{Batch, Blob, Entry, Frame, Hello, Instance, Push};
 
-pub const MS: u64 = 1000;
+pub(super) const MS: u64 = 1000;
 const LATENCY: u64 = 2 * MS;
 const SYNC: u64 = MS;
 /// Lazy writes are synced together after this delay.
 const GROUP: u64 = 50 * MS;
 
-pub fn identity(i: usize) -> Identity {
+pub(super) fn identity(i: usize) -> Identity {
     Identity::from_seed(&[u8::try_from(i).expect("few") + 1; 32])
 }
 
-pub fn entry(text: &str) -> Entry {
+pub(super) fn entry(text: &str) -> Entry {
     Entry { topic: "t".into(), payload: text.as_bytes().to_vec() }
 }
 
 /// Maps an output to what the oracle hears instead; the world still carries out the output itself.
-pub type Bend = Box<dyn FnMut(Time, usize, &Output) -> Vec<Output>>;
+pub(super) type Bend = Box<dyn FnMut(Time, usize, &Output) -> Vec<Output>>;
 
 enum Event {
     Input { node: usize, start: u64, input: Input },
@@ -76,7 +76,7 @@ impl Disk {
     }
 }
 
-pub struct World {
+pub(super) struct World {
     pub now: u64,
     pub network: Arc<Network>,
     pub oracle: Oracle,
@@ -106,7 +106,7 @@ pub struct World {
 
 impl World {
     /// Creates `n` members without links. The last `raw` of them are peers played by the test.
-    pub fn new(n: usize, raw: usize) -> Self {
+    pub(super) fn new(n: usize, raw: usize) -> Self {
         let members = (0..n).map(|i| Member {
             key: identity(i).public(),
             name: format!("n{i}"),
@@ -141,7 +141,7 @@ impl World {
         world
     }
 
-    pub fn start(&mut self, i: usize) {
+    pub(super) fn start(&mut self, i: usize) {
         self.starts[i] += 1;
         let mut seed = [u8::try_from(i).expect("few"); 32];
         seed[1] = u8::try_from(self.starts[i]).expect("few");
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Kills a node; its unsynced writes are lost.
-    pub fn crash(&mut self, i: usize) {
+    pub(super) fn crash(&mut self, i: usize) {
         self.nodes[i] = None;
         self.starts[i] += 1;
         let lost: Vec<Record> = std::mem::take(&mut self.disks[i].waiting).into_values().collect();
@@ -171,26 +171,26 @@ impl World {
     }
 
     /// The row on a node's disk for a slot of its own.
-    pub fn row(&self, i: usize, seq: u64) -> Option<StoredBatch> {
+    pub(super) fn row(&self, i: usize, seq: u64) -> Option<StoredBatch> {
         let own = identity(i).public();
         let of = |row: &&StoredBatch| (row.batch.header.author, row.batch.header.seq) == (own, seq);
         self.disks[i].rows.iter().find(of).cloned()
     }
 
     /// Loses rows that were synced, without telling the oracle.
-    pub fn forget_rows(&mut self, i: usize) {
+    pub(super) fn forget_rows(&mut self, i: usize) {
         self.disks[i].rows.clear();
     }
 
     /// Kills a node and loses its disk.
-    pub fn wipe(&mut self, i: usize) {
+    pub(super) fn wipe(&mut self, i: usize) {
         self.crash(i);
         self.disks[i].rows.clear();
         self.oracle.wiped(i);
     }
 
     /// Flips a bit in the body of each row of a disk. This disk does not verify rows.
-    pub fn rot(&mut self, i: usize) {
+    pub(super) fn rot(&mut self, i: usize) {
         for row in &mut self.disks[i].rows {
             let mut batch: Batch = (**row.batch).clone();
             let mut body = batch.body.to_vec();
@@ -201,7 +201,7 @@ impl World {
     }
 
     /// A batch from a node's disk.
-    pub fn kept(&self, i: usize, author: usize, seq: u64) -> Batch {
+    pub(super) fn kept(&self, i: usize, author: usize, seq: u64) -> Batch {
         let is = |row: &&StoredBatch| {
             let header = &row.batch.header;
             (header.author, header.seq) == (identity(author).public(), seq)
@@ -216,7 +216,7 @@ impl World {
         }
     }
 
-    pub fn input(&mut self, by: u64, node: usize, input: Input) {
+    pub(super) fn input(&mut self, by: u64, node: usize, input: Input) {
         let start = self.starts[node];
         self.later(by, Event::Input { node, start, input });
     }
@@ -227,7 +227,7 @@ impl World {
     }
 
     /// Links two peers; the first one dials.
-    pub fn link(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
+    pub(super) fn link(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
         self.names += 2;
         let (near, far) = (LinkId(self.names & !1), LinkId(self.names | 1));
         for (end, owner, other) in [(near, from, to), (far, to, from)] {
@@ -247,7 +247,7 @@ impl World {
     }
 
     /// Sends a frame to the owner of a link's end.
-    pub fn say(&mut self, to: LinkId, frame: &Frame) {
+    pub(super) fn say(&mut self, to: LinkId, frame: &Frame) {
         self.send(to, frame.encode().into());
     }
 
@@ -258,7 +258,7 @@ impl World {
         }
     }
 
-    pub fn publish(&mut self, i: usize, text: &str) {
+    pub(super) fn publish(&mut self, i: usize, text: &str) {
         let now = Time(self.now);
         self.nodes[i].as_mut().expect("up").publish(now, entry(text)).expect("room");
         self.drain(i);
@@ -283,7 +283,7 @@ impl World {
     }
 
     /// Carries out a node's outputs and reports them to the oracle.
-    pub fn drain(&mut self, i: usize) {
+    pub(super) fn drain(&mut self, i: usize) {
         while let Some(output) = self.nodes[i].as_mut().and_then(Node::poll) {
             if self.sticky && matches!(output, Output::Close { why: CloseWhy::Rotated, .. }) {
                 continue;
@@ -379,7 +379,7 @@ impl World {
     }
 
     /// Lets time pass, with a checkpoint every second.
-    pub fn run(&mut self, ms: u64) {
+    pub(super) fn run(&mut self, ms: u64) {
         let end = self.now + ms * MS;
         loop {
             let wake = (0..self.nodes.len())
@@ -416,7 +416,7 @@ impl World {
         self.next_checkpoint += 1000 * MS;
     }
 
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         let up: Vec<bool> = self.nodes.iter().map(Option::is_some).collect();
         let disks = &self.disks;
         let pruned = self.pruned;
@@ -427,16 +427,16 @@ impl World {
     }
 
     /// The names of the invariants that were violated.
-    pub fn broken(&self) -> BTreeSet<String> {
+    pub(super) fn broken(&self) -> BTreeSet<String> {
         self.oracle.violations().iter().map(|violation| violation.invariant.clone()).collect()
     }
 
-    pub fn counted(&self, name: &str) -> u64 {
+    pub(super) fn counted(&self, name: &str) -> u64 {
         self.oracle.counted()[name]
     }
 
     /// A batch of that author for its first slot; with `forged`, the signature is invalid.
-    pub fn batch(&self, author: usize, text: &str, forged: bool) -> Batch {
+    pub(super) fn batch(&self, author: usize, text: &str, forged: bool) -> Batch {
         let network = self.network.id();
         let signed = Batch::sign(&identity(author), network, 1, Digest::ZERO, 7, &[entry(text)]);
         let mut batch = signed.expect("signs");
@@ -447,7 +447,7 @@ impl World {
     }
 
     /// A raw peer pushes a batch on all of its links to that node.
-    pub fn push(&mut self, raw: usize, to: usize, batch: &Batch) {
+    pub(super) fn push(&mut self, raw: usize, to: usize, batch: &Batch) {
         let push = Frame::Push(Box::new(Push { hops: 1, batch: batch.clone() }));
         let of = |(_, ends): &(&LinkId, &(usize, usize))| **ends == (to, raw);
         let end = *self.ends.iter().find(of).expect("a link").0;
@@ -456,12 +456,12 @@ impl World {
 }
 
 /// A verdict of a valid signature.
-pub fn good() -> Validity {
+pub(super) fn good() -> Validity {
     let signer = identity(0);
     check(&signer.public(), b"anything", &signer.sign(b"anything"))
 }
 
 /// A verdict of an invalid signature.
-pub fn bad() -> Validity {
+pub(super) fn bad() -> Validity {
     check(&identity(0).public(), b"anything", &Signature([9; 64]))
 }

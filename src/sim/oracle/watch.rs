@@ -35,7 +35,7 @@ const SENT_BESIDE: u64 = 2;
 
 /// Watches the honest nodes of one run; see the module documentation.
 #[derive(Debug)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     keys: Keys,
     facts: Facts,
     slots: Slots,
@@ -55,7 +55,7 @@ pub struct Oracle {
 
 impl Oracle {
     /// An oracle for a run on `network`. `honest` and `keys` are indexed by node number.
-    pub fn new(network: &Network, honest: Vec<bool>, keys: Vec<PublicKey>) -> Self {
+    pub(crate) fn new(network: &Network, honest: Vec<bool>, keys: Vec<PublicKey>) -> Self {
         let nodes = honest.len();
         Self {
             keys: Keys::new(network, honest, keys),
@@ -77,7 +77,7 @@ impl Oracle {
 
     /// Sets the number of links that a node chooses (3 by default), and the extra time allowed in
     /// this network for a returning node to catch up and for a liar's slots to reach all nodes.
-    pub fn expect(&mut self, fan_out: usize, slack: Duration) {
+    pub(crate) fn expect(&mut self, fan_out: usize, slack: Duration) {
         self.dials.choosing(fan_out);
         self.fan_out = fan_out as u64;
         self.level.allow(slack);
@@ -85,7 +85,7 @@ impl Oracle {
     }
 
     /// Call before an input is handed to an honest node.
-    pub fn before(&mut self, now: Time, node: usize, input: &Input, of: &Node) {
+    pub(crate) fn before(&mut self, now: Time, node: usize, input: &Input, of: &Node) {
         let cause = match input {
             Input::LinkUp { link, dialled, .. } => {
                 self.links.dialled(*link, *dialled);
@@ -120,7 +120,7 @@ impl Oracle {
     }
 
     /// An honest node emitted this output.
-    pub fn output(&mut self, now: Time, node: usize, output: &Output) {
+    pub(crate) fn output(&mut self, now: Time, node: usize, output: &Output) {
         match output {
             Output::Send { link, kind, class, frame } => {
                 self.sends(now, node, *link, (*kind, *class), frame);
@@ -228,12 +228,12 @@ impl Oracle {
     }
 
     /// Call once all outputs of the node are drained.
-    pub fn after(&mut self, now: Time, node: usize, of: &Node) {
+    pub(crate) fn after(&mut self, now: Time, node: usize, of: &Node) {
         self.step.end(now, node, of, &mut self.facts);
     }
 
     /// The verdict of the simulator's own signature check. Call before the node is told.
-    pub fn checked(
+    pub(crate) fn checked(
         &mut self,
         now: Time,
         key: &PublicKey,
@@ -250,21 +250,21 @@ impl Oracle {
 
     /// A link is up at one end; the id of the other end differs in the last bit. Ends of liars are
     /// not kept.
-    pub fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
+    pub(crate) fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {
         if u32::try_from(node).is_ok_and(|node| self.keys.is_honest(node)) {
             self.links.up(end, node, peer);
         }
     }
 
     /// A link is down at this end.
-    pub fn link_down(&mut self, end: LinkId) {
+    pub(crate) fn link_down(&mut self, end: LinkId) {
         self.links.down(end);
         self.dials.gone(end);
     }
 
     /// A fault may keep links between honest nodes down until `until`: O1 allows that time plus its
     /// own bound. [`Oracle::crashed`] and [`Oracle::restarted`] imply a call of this.
-    pub fn unsettled(&mut self, until: Time) {
+    pub(crate) fn unsettled(&mut self, until: Time) {
         self.level.unsettled();
         self.slots.unsettled(until);
         self.links.unsettled(until);
@@ -272,7 +272,7 @@ impl Oracle {
     }
 
     /// An honest node crashed and lost its unsynced writes.
-    pub fn crashed(&mut self, now: Time, node: usize, lost: &[Record]) {
+    pub(crate) fn crashed(&mut self, now: Time, node: usize, lost: &[Record]) {
         self.facts.count(Fact::Crashes);
         self.slots.lost(node, lost, &self.keys, &mut self.facts);
         self.unsettled(now);
@@ -280,20 +280,20 @@ impl Oracle {
     }
 
     /// An honest node lost its whole disk.
-    pub fn wiped(&mut self, node: usize) {
+    pub(crate) fn wiped(&mut self, node: usize) {
         self.slots.wiped(node);
         self.shown.forgets(node);
     }
 
     /// Safe rows of an honest node turned out bad and were set aside.
-    pub fn damaged(&mut self, node: usize, rows: &[Record]) {
+    pub(crate) fn damaged(&mut self, node: usize, rows: &[Record]) {
         self.slots.damaged(node, rows, &self.keys);
         self.shown.forgets(node);
         self.quiet.ends();
     }
 
     /// A record of an honest node could not be written.
-    pub fn unwritten(&mut self, node: usize, record: &Record) {
+    pub(crate) fn unwritten(&mut self, node: usize, record: &Record) {
         if let Record::Batch(stored) = record
             && self.signs(node, stored)
         {
@@ -302,18 +302,18 @@ impl Oracle {
     }
 
     /// I5: an honest node acknowledged a batch that is not safe on its disk.
-    pub fn acknowledged_unsafe(&mut self, now: Time, node: usize, id: &BatchId) {
+    pub(crate) fn acknowledged_unsafe(&mut self, now: Time, node: usize, id: &BatchId) {
         let what = || format!("acknowledges {id}, which is not safe on its disk");
         self.facts.broken("I5", now, Some(node), what);
     }
 
     /// An honest node can be reached again after the time `away`.
-    pub fn back(&mut self, now: Time, node: usize, away: Duration) {
+    pub(crate) fn back(&mut self, now: Time, node: usize, away: Duration) {
         self.level.back(now, node, away);
     }
 
     /// An honest node runs again after a crash.
-    pub fn restarted(&mut self, now: Time, node: usize, _of: &Node) {
+    pub(crate) fn restarted(&mut self, now: Time, node: usize, _of: &Node) {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
         self.reads.restarted(node);
@@ -328,7 +328,7 @@ impl Oracle {
     /// In a run without liars, only heartbeats are allowed from two seconds later on, until
     /// something is published or fails again. A delivery also allows two seconds of traffic: an
     /// author that crashed may find a batch on its disk that no other node has.
-    pub fn quiet(&mut self, now: Time) {
+    pub(crate) fn quiet(&mut self, now: Time) {
         if self.keys.all_honest() {
             self.quiet.begins(now);
         }
@@ -336,7 +336,7 @@ impl Oracle {
 
     /// Call about once per simulated second, with the honest nodes that are up and what they can
     /// read.
-    pub fn checkpoint<'a>(
+    pub(crate) fn checkpoint<'a>(
         &mut self,
         now: Time,
         nodes: impl Iterator<Item = (usize, &'a Node)>,
@@ -364,18 +364,18 @@ impl Oracle {
 
     /// Whether everything that honest authors published is at all honest nodes that are up, as far
     /// as they can still get it.
-    pub fn is_level(&self, up: &[bool], holds: Holds<'_>) -> bool {
+    pub(crate) fn is_level(&self, up: &[bool], holds: Holds<'_>) -> bool {
         self.slots.is_level(&self.honest(up), (&self.keys, holds))
     }
 
     /// Whether a liar's slot from before `before` is missing at some of those nodes but not due
     /// yet.
-    pub fn awaits(&self, now: Time, before: Time, up: &[bool], holds: Holds<'_>) -> bool {
+    pub(crate) fn awaits(&self, now: Time, before: Time, up: &[bool], holds: Holds<'_>) -> bool {
         self.slots.awaits(now, before, &self.honest(up), (&self.keys, holds))
     }
 
     /// Ends the run, after the liveness phase. `up` is indexed by node number.
-    pub fn end(&mut self, now: Time, up: &[bool], holds: Holds<'_>) {
+    pub(crate) fn end(&mut self, now: Time, up: &[bool], holds: Holds<'_>) {
         let up = self.honest(up);
         self.slots.end(now, &up, (&self.keys, holds), &mut self.facts);
         let (sent, delivered) =
@@ -390,12 +390,12 @@ impl Oracle {
     }
 
     /// Violations in the order in which they were seen, at most 100.
-    pub fn violations(&self) -> &[Violation] {
+    pub(crate) fn violations(&self) -> &[Violation] {
         self.facts.violations()
     }
 
     /// Counters by name, with `broken.INVARIANT` for each invariant that was violated.
-    pub fn counted(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn counted(&self) -> BTreeMap<String, u64> {
         self.facts.counted()
     }
 }

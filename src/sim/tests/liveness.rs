@@ -73,7 +73,7 @@ fn l7_a_node_that_was_down_catches_up_though_all_that_it_chose_withhold() {
     let honest = scenario(13, DOWN);
     let liars = chosen(&honest);
     assert_eq!(liars.len(), 3);
-    let mut scenario = honest.clone();
+    let mut scenario = honest;
     let publishers: Vec<usize> = (0..12).filter(|node| !liars.contains(node)).take(2).collect();
     scenario.loads[0].publishers = Publishers::Nodes(publishers);
     lie(&mut scenario, &liars, "drop");

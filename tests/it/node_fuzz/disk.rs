@@ -22,7 +22,7 @@ struct Image {
 
 /// The store.
 #[derive(Default)]
-pub struct Disk {
+pub(super) struct Disk {
     current: Image,
     /// What a power cut leaves.
     synced: Image,
@@ -108,18 +108,18 @@ impl Image {
 
 impl Disk {
     /// A write that the node asks for.
-    pub fn hand_in(&mut self, token: Token, record: Record, durability: Durability) {
+    pub(super) fn hand_in(&mut self, token: Token, record: Record, durability: Durability) {
         self.pending.push_back((token, record, durability));
     }
 
     /// How many writes are not answered.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.pending.len()
     }
 
     /// Ends the oldest write; gives whether it was written. Of those that are not to be synced all
     /// are, as what could not be written is kept and handed in again.
-    pub fn finish(&mut self, well: bool) -> Option<(Token, Record, bool)> {
+    pub(super) fn finish(&mut self, well: bool) -> Option<(Token, Record, bool)> {
         let (token, record, durability) = self.pending.pop_front()?;
         let synced = durability == Durability::Synced;
         let well = well || !synced;
@@ -134,44 +134,49 @@ impl Disk {
     }
 
     /// Whether a batch would be there after a power cut, or was and is pruned.
-    pub fn is_safe(&self, author: &PublicKey, seq: u64, id: &BatchId) -> bool {
+    pub(super) fn is_safe(&self, author: &PublicKey, seq: u64, id: &BatchId) -> bool {
         let held = self.synced.rows.get(&(*author, seq));
         let pruned = self.synced.floors.get(author).is_some_and(|floor| seq <= *floor);
         pruned || held.is_some_and(|held| held.iter().any(|stored| stored.id == *id))
     }
 
     /// Whether a slot is there, or was and is pruned.
-    pub fn knows(&self, author: &PublicKey, seq: u64) -> bool {
+    pub(super) fn knows(&self, author: &PublicKey, seq: u64) -> bool {
         self.current.rows.contains_key(&(*author, seq))
             || self.current.floors.get(author).is_some_and(|floor| seq <= *floor)
     }
 
     /// A row.
-    pub fn read(&self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<StoredBatch> {
+    pub(super) fn read(
+        &self,
+        author: PublicKey,
+        seq: u64,
+        id: Option<BatchId>,
+    ) -> Option<StoredBatch> {
         let held = self.current.rows.get(&(author, seq))?;
         held.iter().find(|stored| id.is_none_or(|id| stored.id == id)).cloned()
     }
 
     /// Every row, in order.
-    pub fn rows(&self) -> impl Iterator<Item = &StoredBatch> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &StoredBatch> {
         self.current.rows.values().flatten()
     }
 
     /// Drops an author's rows up to a slot.
-    pub fn prune(&mut self, author: PublicKey, floor: u64) {
+    pub(super) fn prune(&mut self, author: PublicKey, floor: u64) {
         self.current.prune(author, floor);
         self.synced.prune(author, floor);
     }
 
     /// A row is not what was written, and is set aside.
-    pub fn lose(&mut self, author: PublicKey, seq: u64, id: &BatchId) {
+    pub(super) fn lose(&mut self, author: PublicKey, seq: u64, id: &BatchId) {
         self.current.lose((author, seq), id);
         self.synced.lose((author, seq), id);
         self.tail.retain(|record| !matches!(record, Record::Batch(stored) if stored.id == *id));
     }
 
     /// A crash, or a power cut; gives what a start finds.
-    pub fn crash(&mut self, power_cut: bool) -> Restored {
+    pub(super) fn crash(&mut self, power_cut: bool) -> Restored {
         self.pending.clear();
         if power_cut {
             self.tail.clear();

@@ -28,7 +28,7 @@ const MOST_LINKS: usize = 3;
 
 /// What is broken on purpose, so that the rules are seen to trip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub(crate) enum Broken {
     /// Nothing.
     Not,
     /// Every signature is called good.
@@ -41,7 +41,7 @@ pub enum Broken {
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub(crate) struct Stats {
     /// Inputs.
     pub inputs: u64,
     /// Frames that the node sent.
@@ -81,7 +81,7 @@ struct Engine {
 ///
 /// # Errors
 /// The rule that the node broke, in words.
-pub fn run(script: &[u8], broken: Broken) -> Result<Stats, String> {
+pub(crate) fn run(script: &[u8], broken: Broken) -> Result<Stats, String> {
     let mut bytes = Bytes::new(script);
     let mut engine = Engine::new(broken);
     engine.outputs()?;

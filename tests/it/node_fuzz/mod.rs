@@ -13,43 +13,43 @@ mod rules;
 mod speak;
 mod wire;
 
-pub use engine::{Broken, Stats, run};
+pub(crate) use engine::{Broken, Stats, run};
 
 /// Bytes that are read as a script; zeros after the end.
-pub struct Bytes<'a> {
+pub(crate) struct Bytes<'a> {
     left: &'a [u8],
 }
 
 impl<'a> Bytes<'a> {
     /// All of a script.
-    pub fn new(left: &'a [u8]) -> Self {
+    pub(crate) fn new(left: &'a [u8]) -> Self {
         Self { left }
     }
 
     /// Whether nothing is left.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.left.is_empty()
     }
 
     /// The next byte.
-    pub fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.left.split_first() else { return 0 };
         self.left = rest;
         *first
     }
 
     /// A number below `most`, which is at most 256; 0 if that is 0.
-    pub fn below(&mut self, most: usize) -> usize {
+    pub(crate) fn below(&mut self, most: usize) -> usize {
         usize::from(self.byte()) % most.max(1)
     }
 
     /// One of these; `None` if there is none, and no byte is read.
-    pub fn pick<'b, T>(&mut self, from: &'b [T]) -> Option<&'b T> {
+    pub(crate) fn pick<'b, T>(&mut self, from: &'b [T]) -> Option<&'b T> {
         if from.is_empty() { None } else { from.get(self.below(from.len())) }
     }
 
     /// Up to so many bytes as they are.
-    pub fn some(&mut self, most: usize) -> &'a [u8] {
+    pub(crate) fn some(&mut self, most: usize) -> &'a [u8] {
         let (some, rest) = self.left.split_at(most.min(self.left.len()));
         self.left = rest;
         some
@@ -57,7 +57,7 @@ impl<'a> Bytes<'a> {
 }
 
 /// A script of a seed: random bytes, of which some seeds prefer some steps.
-pub fn script(seed: u64) -> Vec<u8> {
+pub(crate) fn script(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995;
     let mut next = move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

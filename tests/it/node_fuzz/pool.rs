@@ -9,14 +9,14 @@ use loyal::wire::limits::MAX_SLOT;
 use loyal::wire::{Batch, BatchId, Entry, Header, SignedSlot};
 
 /// Members; the node under test is number 0.
-pub const MEMBERS: u8 = 5;
+pub(super) const MEMBERS: u8 = 5;
 /// The member that says nothing but what is sound.
-pub const HONEST: usize = 4;
+pub(super) const HONEST: usize = 4;
 /// Slots of each main chain.
 const SLOTS: u64 = 24;
 
 /// Everything that does not change from run to run.
-pub struct Pool {
+pub(super) struct Pool {
     /// Five members, so one of them may lie and two do, and an author.
     pub network: Network,
     /// By number: the members, then the author, then a stranger.
@@ -34,7 +34,7 @@ fn identity(number: u8) -> Identity {
 }
 
 /// The pool.
-pub fn pool() -> &'static Pool {
+pub(super) fn pool() -> &'static Pool {
     static POOL: OnceLock<Pool> = OnceLock::new();
     POOL.get_or_init(Pool::new)
 }
@@ -116,12 +116,12 @@ impl Pool {
     }
 
     /// The main chain of an author, by slot from 1.
-    pub fn chain(&self, author: &PublicKey) -> impl Iterator<Item = &Batch> {
+    pub(super) fn chain(&self, author: &PublicKey) -> impl Iterator<Item = &Batch> {
         self.chains.get(author).into_iter().flatten().map(|number| &self.batches[*number])
     }
 
     /// What fills a slot, if anything here does: a given id, or the first.
-    pub fn find(&self, author: &PublicKey, seq: u64, id: Option<BatchId>) -> Option<&Batch> {
+    pub(super) fn find(&self, author: &PublicKey, seq: u64, id: Option<BatchId>) -> Option<&Batch> {
         if let Some(id) = id {
             let batch = self.by_id.get(&id).map(|number| &self.batches[*number])?;
             let header = &batch.header;
@@ -131,7 +131,7 @@ impl Pool {
     }
 
     /// Whether a signature is good, by the real rule; remembered.
-    pub fn is_good(
+    pub(super) fn is_good(
         &self,
         key: &PublicKey,
         statement: &[u8; SignedSlot::STATEMENT],
@@ -146,7 +146,7 @@ impl Pool {
     }
 
     /// Whether a batch is what its author of this network signed.
-    pub fn is_sound(&self, batch: &Batch) -> bool {
+    pub(super) fn is_sound(&self, batch: &Batch) -> bool {
         let Header { network, author, .. } = &batch.header;
         *network == self.network.id()
             && self.network.index_of(author).is_some()

@@ -12,7 +12,7 @@ use super::pool::{HONEST, Pool};
 
 /// What was seen.
 #[derive(Default)]
-pub struct Rules {
+pub(super) struct Rules {
     /// Slots that were delivered, with their ids.
     delivered: BTreeMap<(PublicKey, u64), BatchId>,
     /// Ids that the node asked to have written, or found at its start.
@@ -30,14 +30,14 @@ type Verdict = Result<(), String>;
 
 impl Rules {
     /// A check of a statement came out good.
-    pub fn proved(&mut self, own: bool, seq: u64) {
+    pub(super) fn proved(&mut self, own: bool, seq: u64) {
         if own {
             self.shown = self.shown.max(seq);
         }
     }
 
     /// A write is asked for.
-    pub fn write(
+    pub(super) fn write(
         &mut self,
         record: &Record,
         durability: Durability,
@@ -102,14 +102,14 @@ impl Rules {
     }
 
     /// A write failed: an own batch never left, and its slot may be signed anew.
-    pub fn not_written(&mut self, record: &Record) {
+    pub(super) fn not_written(&mut self, record: &Record) {
         if let Record::Batch(stored) = record {
             self.signed.retain(|_, id| *id != stored.id);
         }
     }
 
     /// A batch is delivered.
-    pub fn deliver(&mut self, stored: &StoredBatch, pool: &Pool) -> Verdict {
+    pub(super) fn deliver(&mut self, stored: &StoredBatch, pool: &Pool) -> Verdict {
         let header = &stored.batch.header;
         if !pool.is_sound(&stored.batch) || stored.id != stored.batch.id() {
             return Err(format!("what does not verify is delivered: {header:?}"));
@@ -124,7 +124,7 @@ impl Rules {
     }
 
     /// What the node says must be its own, synced, or held.
-    pub fn say(&self, frame: &Frame, own: PublicKey, disk: &Disk) -> Verdict {
+    pub(super) fn say(&self, frame: &Frame, own: PublicKey, disk: &Disk) -> Verdict {
         let batch = match frame {
             Frame::Push(push) => &push.batch,
             Frame::Reply(reply) => &reply.batch,
@@ -147,12 +147,12 @@ impl Rules {
     }
 
     /// A row was set aside: its slot may be delivered once more.
-    pub fn lost(&mut self, author: PublicKey, seq: u64) {
+    pub(super) fn lost(&mut self, author: PublicKey, seq: u64) {
         self.delivered.remove(&(author, seq));
     }
 
     /// A crash: what was not on disk may come again.
-    pub fn crash(&mut self, own: PublicKey, disk: &Disk) {
+    pub(super) fn crash(&mut self, own: PublicKey, disk: &Disk) {
         self.delivered.retain(|(author, seq), _| disk.knows(author, *seq));
         self.signed.retain(|seq, id| disk.is_safe(&own, *seq, id));
         self.held.extend(disk.rows().map(|stored| stored.id));
@@ -162,7 +162,7 @@ impl Rules {
     }
 
     /// The node between two inputs.
-    pub fn settled(&mut self, node: &Node) -> Verdict {
+    pub(super) fn settled(&mut self, node: &Node) -> Verdict {
         let mut over = None;
         node.occupy(&mut |name, entries, limit| {
             if entries > limit {

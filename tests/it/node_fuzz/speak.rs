@@ -89,13 +89,13 @@ fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> Option<List<T, 
 }
 
 /// The hello of a member.
-pub fn hello(pool: &Pool, instance: u8) -> Frame {
+pub(super) fn hello(pool: &Pool, instance: u8) -> Frame {
     let network = pool.network.id();
     Frame::Hello(Hello { version: VERSION.into(), network, instance: Instance([instance; 16]) })
 }
 
 /// A frame of that number's kind; `None` if there is nothing of it to say.
-pub fn frame(what: u8, bytes: &mut Bytes, pool: &Pool, wire: &mut Wire) -> Option<Frame> {
+pub(super) fn frame(what: u8, bytes: &mut Bytes, pool: &Pool, wire: &mut Wire) -> Option<Frame> {
     let honest = wire.peer == HONEST;
     match what {
         0..=8 => {
@@ -309,7 +309,7 @@ fn false_credit(bytes: &mut Bytes, wire: &Wire) -> Option<Frame> {
 }
 
 /// What an honest node says to a want, if it has that.
-pub fn honest_answer(want: &Want, found: Option<&Batch>) -> Frame {
+pub(super) fn honest_answer(want: &Want, found: Option<&Batch>) -> Frame {
     let ticket = want.ticket;
     match found {
         Some(batch) => Frame::Reply(Box::new(Reply { ticket, hops: 1, batch: batch.clone() })),
@@ -324,7 +324,7 @@ pub fn honest_answer(want: &Want, found: Option<&Batch>) -> Frame {
 }
 
 /// What a node that holds the main chains up to a slot says to a comparison.
-pub fn honest_differ(pool: &Pool, ticket: u32, asked: &[RangeHash], upto: u64) -> Frame {
+pub(super) fn honest_differ(pool: &Pool, ticket: u32, asked: &[RangeHash], upto: u64) -> Frame {
     let within = |key: &PublicKey| {
         let number = pool.network.index_of(key);
         number.is_some_and(|n| asked.iter().any(|range| range.start <= n && n < range.end))

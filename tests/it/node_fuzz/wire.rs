@@ -8,11 +8,11 @@ use loyal::wire::{Class, Credit, Frame, Grant, RangeHash, Reply, Want};
 use super::pool::Pool;
 
 /// Frames and bytes.
-pub type Sums = (u64, u64);
+pub(super) type Sums = (u64, u64);
 
 /// One class, one way.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Way {
+pub(super) struct Way {
     /// What went over it.
     pub sent: Sums,
     /// What its receiver has said to have consumed.
@@ -21,20 +21,20 @@ pub struct Way {
 
 impl Way {
     /// Whether a frame of that length is within the window.
-    pub fn fits(&self, class: Class, bytes: usize) -> bool {
+    pub(super) fn fits(&self, class: Class, bytes: usize) -> bool {
         let Some((frames, most)) = class.window() else { return true };
         self.sent.0.saturating_sub(self.granted.0) < frames
             && self.sent.1.saturating_sub(self.granted.1).saturating_add(bytes as u64) <= most
     }
 
     /// Counts a frame.
-    pub fn send(&mut self, bytes: usize) {
+    pub(super) fn send(&mut self, bytes: usize) {
         self.sent = (self.sent.0 + 1, self.sent.1 + bytes as u64);
     }
 }
 
 /// A link.
-pub struct Wire {
+pub(super) struct Wire {
     /// The member at the far end.
     pub peer: usize,
     /// Whether the node has closed it: it sends nothing more.
@@ -61,7 +61,7 @@ pub struct Wire {
 
 impl Wire {
     /// A link that has just come up.
-    pub fn new(peer: usize) -> Self {
+    pub(super) fn new(peer: usize) -> Self {
         Self {
             peer,
             closed: false,
@@ -78,13 +78,13 @@ impl Wire {
     }
 
     /// A ticket that was not used yet.
-    pub fn ticket(&mut self) -> u32 {
+    pub(super) fn ticket(&mut self) -> u32 {
         self.next_ticket = self.next_ticket.wrapping_add(1);
         self.next_ticket
     }
 
     /// Notes what the far end says. Gives whether it keeps to its credit.
-    pub fn say(&mut self, frame: &Frame, bytes: usize) -> bool {
+    pub(super) fn say(&mut self, frame: &Frame, bytes: usize) -> bool {
         let mut class = frame.kind().class();
         match frame {
             Frame::Hello(_) => self.said_hello = true,
@@ -122,7 +122,7 @@ impl Wire {
     }
 
     /// Whether a frame of the far end would be within its credit.
-    pub fn may_say(&self, frame: &Frame, bytes: usize) -> bool {
+    pub(super) fn may_say(&self, frame: &Frame, bytes: usize) -> bool {
         let class = match frame {
             Frame::Reply(reply) if !self.answers(reply) => Class::Push,
             _ => frame.kind().class(),
@@ -131,7 +131,7 @@ impl Wire {
     }
 
     /// Credit for all that the node has sent, if there is any that it does not have.
-    pub fn credit(&self) -> Option<Credit> {
+    pub(super) fn credit(&self) -> Option<Credit> {
         let due = self.from_node.iter().filter(|(_, way)| way.sent.0 > way.granted.0);
         let credited = due.filter(|(class, _)| Class::credited(**class).is_some());
         let grant = |(class, way): (&u8, &Way)| Grant {
@@ -144,7 +144,7 @@ impl Wire {
 
     /// Notes and judges what the node says: credit, tickets, answers to what was asked, and that
     /// all of it verifies.
-    pub fn hear(&mut self, frame: &Frame, bytes: usize, pool: &Pool) -> Result<(), String> {
+    pub(super) fn hear(&mut self, frame: &Frame, bytes: usize, pool: &Pool) -> Result<(), String> {
         if self.closed {
             return Err("something is said on a link that is closed".into());
         }

@@ -232,7 +232,7 @@ fn the_longest_frame_is_accepted_and_a_longer_one_is_not() {
 }
 
 /// Statements that no honest member of the vectors' network lets through.
-pub fn statements() -> Vec<(&'static str, Option<Reason>, Batch)> {
+pub(super) fn statements() -> Vec<(&'static str, Option<Reason>, Batch)> {
     let id = network(4).id();
     let (one, stranger) = (identity(1), identity(99));
     let good = batch(&one, id, 1, Digest::ZERO, "genuine");

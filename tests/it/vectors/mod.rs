@@ -39,19 +39,19 @@ fn pin(file: &File) {
 }
 
 /// The vectors of a file, as the repository has them.
-pub fn read(name: &str) -> Vec<Value> {
+pub(crate) fn read(name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(root().join("tests/vectors").join(name)).expect("is there");
     let file: Value = serde_json::from_str(&text).expect("JSON");
     file["vectors"].as_array().expect("a list").clone()
 }
 
 /// A field that is text.
-pub fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
     vector[field].as_str().unwrap_or_else(|| panic!("{field} is missing in {vector}"))
 }
 
 /// A field that is hex.
-pub fn bytes(vector: &Value, field: &str) -> Vec<u8> {
+pub(crate) fn bytes(vector: &Value, field: &str) -> Vec<u8> {
     let digits = text(vector, field);
     loyal::crypto::unhex(digits).unwrap_or_else(|| panic!("{digits} is not hex"))
 }

@@ -28,7 +28,7 @@ fn a_batch_that_comes_while_its_slot_is_written_is_not_its_first_too() {
         (victim.batch(4, 1, Digest::ZERO, "one"), victim.batch(4, 1, Digest::ZERO, "two"));
     victim.slow = true;
     let now = victim.now;
-    victim.node.submit(now, posted.clone()).expect("room");
+    victim.node.submit(now, posted).expect("room");
     victim.drain();
     let checked = victim.waiting.pop_front().expect("a check");
     victim.give(checked);
