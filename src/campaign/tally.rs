@@ -224,7 +224,7 @@ pub struct Summary {
     pub seeds_per_min: Option<f64>,
     /// Events per second of wall time, all threads together.
     pub events_per_s: Option<f64>,
-    /// The first [`MAX_FAILURES`] failures that occurred, sorted by seed.
+    /// The first 1000 failures that occurred, sorted by seed.
     pub failures: Vec<Failure>,
     #[serde(skip)]
     gravest: u8,
