@@ -24,7 +24,7 @@ use crate::wire::{Batch, Entry};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node of a network with one member and one author, and its interface.
+/// A node in a network of one member and one author, and its API.
 pub(super) struct Server {
     address: SocketAddr,
     pub network: Arc<Network>,
@@ -116,7 +116,7 @@ impl Server {
         TcpStream::connect(self.address).await.expect("connects")
     }
 
-    /// Sends bytes as they are and reads the answer to the end of the connection.
+    /// Sends raw bytes, and reads the answer until the connection ends.
     async fn raw(&self, bytes: &[u8]) -> Answer {
         let mut stream = self.connect().await;
         stream.write_all(bytes).await.expect("writes");
@@ -176,8 +176,8 @@ async fn next(lines: &mut Lines<BufReader<TcpStream>>) -> Option<String> {
     timeout(PATIENCE, lines.next_line()).await.expect("in time").ok().flatten()
 }
 
-/// The next line of an event stream that starts with `start`, without that prefix; chunk sizes are
-/// skipped.
+/// Returns the next line of an event stream that starts with `start`, without that prefix. Skips
+/// chunk sizes.
 pub(super) async fn line(lines: &mut Lines<BufReader<TcpStream>>, start: &str) -> String {
     loop {
         let line = next(lines).await.expect("the stream goes on");
@@ -287,7 +287,7 @@ async fn long_bodies_get_their_answer() {
     }
     chunked.extend_from_slice(b"0\r\n\r\n");
     assert_eq!(server.raw(&chunked).await.status, 413);
-    // A client that waits for `100 Continue` is refused at once.
+    // The node refuses a client that waits for `100 Continue` at once.
     let head = format!(
         "POST /v1/messages HTTP/1.1\r\nHost: {}\r\nContent-Length: 99999999\r\n\
          Expect: 100-continue\r\n\r\n",
@@ -365,7 +365,7 @@ async fn streams_resume_where_they_stopped_and_say_when_they_cannot() {
     assert!(gap["why"].as_str().is_some_and(|why| why.contains("generation")));
     let event: Value = serde_json::from_str(&line(&mut lines, "data:").await).expect("JSON");
     assert_eq!(payload(&event), "before");
-    // The end of the interface ends its streams, within its bound.
+    // When the API ends, its streams end within its time limit.
     server.finish().await;
     while next(&mut lines).await.is_some() {}
 }

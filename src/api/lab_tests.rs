@@ -1,4 +1,4 @@
-//! The lab's routes of a real node, spoken to over sockets.
+//! The lab's routes of a real node, tested over sockets.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What readers get of a store with holes and damaged rows, over sockets.
+//! What API readers get from a store with holes and damaged rows, tested over sockets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::protocol::{DiskRow, Durability, Hole, Network, Record, StoredBatch, T
 use crate::store;
 use crate::wire::{Batch, Entry};
 
-/// Writes slots of the author's, in order, and holes.
+/// Writes records in order: `Ok` is a slot of the author, `Err` a tip and a hole below it.
 fn fill(dir: &Path, network: &Network, records: &[Result<u64, (u64, Hole)>]) {
     let (tell, answers) = std::sync::mpsc::channel();
     let answer = Box::new(move |input| tell.send(input).unwrap_or(()));
@@ -54,7 +54,7 @@ async fn readers_hear_of_slots_that_are_given_up_in_their_place() {
     assert_eq!((gap["from"].as_u64(), gap["to"].as_u64()), (Some(3), Some(9)));
     assert_eq!(gap["author"], author().public().to_string());
     assert_eq!(list["gap"], Value::Null);
-    // A stream that goes on after the second message, and one that goes on after the gap.
+    // One stream goes on after the second message, another one after the gap.
     let second = list["items"][1]["cursor"].as_str().expect("a cursor");
     let after = |id: &str| format!("Last-Event-ID: {id}\r\n");
     let mut lines = server.stream("/v1/messages/stream", &after(second)).await;

@@ -1,4 +1,4 @@
-//! The client against servers that say what a script says.
+//! The client against servers that follow a script.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 
 use super::{Client, ClientError, RejectionFilter, StreamEvent};
 
-/// What a scripted server does with one connection: an answer for each request, then it hangs up.
+/// What a scripted server does with one connection: it answers each request with the next string,
+/// then hangs up.
 type Connection = Vec<String>;
 
 struct Scripted {
@@ -73,7 +74,8 @@ async fn connections_are_used_again_and_replaced_when_they_are_gone() {
     for _ in 0..3 {
         let posted = client.post("a b", b"payload").await.expect("posts");
         assert_eq!((posted.id.as_str(), posted.seq), ("ab.0", 1));
-        // The script hangs up after the second: that must be noticed before the third is sent.
+        // The script hangs up after the second request. The client must notice before it sends the
+        // third.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     for head in server.heads() {
@@ -112,7 +114,7 @@ async fn failures_say_what_and_where() {
     );
 }
 
-/// As of a node whose database cannot be read any more.
+/// A node whose database cannot be read any more ends its streams like this.
 #[tokio::test]
 async fn a_stream_that_ends_whenever_it_begins_is_an_error() {
     let server = scripted((0..100).map(|_| vec![events("")]).collect()).await;

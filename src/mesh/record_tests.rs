@@ -1,12 +1,12 @@
-//! Tests of the way from answers of nodes to a verdict: clean runs, and the negative controls that
-//! prove that it can fail.
+//! Tests of the path from nodes' answers to a verdict: clean runs, and negative controls that prove
+//! that the verdict can fail.
 
 use super::*;
 use crate::http::{AttemptDto, AttemptKind};
 use crate::mesh::Held;
 use crate::report::{Attack, Bans, Report, judge};
 
-/// Keys, ids and frames are 64 digits: here their last ones tell them apart.
+/// Keys, ids and frame digests have 64 hex digits; these tests set only the last ones.
 fn hex(digits: &str) -> String {
     format!("{digits:0>64}")
 }
@@ -63,7 +63,7 @@ fn attempt(kind: &str, frame: &str, id: &str) -> AttemptDto {
     }
 }
 
-/// Two honest nodes and a liar; one message posted at K0, held by both.
+/// Two honest nodes and a liar; one message was posted at node 0, and both hold it.
 fn clean() -> Observed {
     let honest = |number: usize| Seen {
         name: format!("n{number}"),

@@ -13,7 +13,7 @@ use crate::protocol::{Config, Member, Network, Role};
 use crate::store;
 use crate::wire::Entry;
 
-/// A network whose members have addresses and free ports of their own on this machine.
+/// A network whose members listen on free loopback ports.
 fn network(members: u8) -> Arc<Network> {
     let held: Vec<TcpListener> = (0..members)
         .map(|number| SocketAddr::from(([127, 0, 1, number + 1], 0)))
@@ -193,7 +193,7 @@ async fn a_node_that_comes_late_fetches_large_batches() {
     }
 }
 
-/// Tells each of two nodes what is done to its links with the other.
+/// Sets the impairment of both nodes' links to each other.
 fn impair(nodes: &[Running], impairment: Impairment) {
     for (node, other) in [(0, 1), (1, 0)] {
         let handle = nodes[node].handle();
@@ -216,7 +216,8 @@ async fn a_cut_stops_messages_and_mended_they_flow_and_nobody_is_blamed() {
     nodes[0].handle().publish(entry("before".into())).await.expect("published");
     all_deliver(&nodes, 1).await;
     let cut = Impairment { cut: true, ..Impairment::default() };
-    // Shorter than links live, then longer: they end, and nobody gets through to a new one.
+    // The first cut is shorter than the idle limit of links. The second is longer: links end, and
+    // no new one comes up.
     for (round, time) in [(1, Duration::from_millis(500)), (2, Duration::from_millis(2500))] {
         impair(&nodes, cut);
         for node in &nodes {
@@ -231,7 +232,7 @@ async fn a_cut_stops_messages_and_mended_they_flow_and_nobody_is_blamed() {
         impair(&nodes, Impairment::default());
         all_deliver(&nodes, 1 + 2 * round).await;
     }
-    // Slow, but whole.
+    // A delayed link loses nothing.
     let delay = Duration::from_millis(100);
     impair(&nodes, Impairment { delay, jitter: delay / 4, bytes_per_s: Some(200_000), cut: false });
     let begun = Instant::now();

@@ -1,5 +1,4 @@
-//! Property tests of lanes and buckets, against models that are too slow and too simple to be
-//! wrong.
+//! Property tests of lanes and buckets, against models that are slow and too simple to be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,7 +27,7 @@ fn filling(seq: u64, variant: u8) -> Filling {
     }
 }
 
-/// A lane as a set: what was filled, and the tip by its definition.
+/// A lane as a set: the slots that were filled, and the tip computed from its definition.
 #[derive(Default)]
 struct Model {
     slots: BTreeMap<u64, BTreeSet<u8>>,
@@ -40,7 +39,7 @@ impl Model {
     }
 }
 
-/// Slots around the window's edges and extreme ones, some with a second or third batch.
+/// Slots around the window's edges and at the extremes, some with a second or third batch.
 fn offers() -> impl Strategy<Value = Vec<(u64, u8)>> {
     let seq = prop_oneof![
         20 => 1..40u64,
@@ -109,7 +108,7 @@ fn restart(offers: Vec<(u64, u8)>) {
     assert_eq!(hash(again), hash(lanes));
 }
 
-/// A case that proptest found.
+/// A case that proptest found once.
 #[test]
 fn what_once_failed_holds() {
     let offers = vec![(1, 0), (13, 1), (14, 0)];
@@ -152,7 +151,8 @@ proptest! {
             let taken = bucket.take(rate, Time(now), units);
             prop_assert_eq!(taken, wait.is_zero());
             given += if taken { units } else { 0 };
-            // In a long run from full: at most the burst, and what the rate gives in that time.
+            // Since the start, from a full bucket: at most the burst, and what the rate gives in
+            // that time.
             let earned = u128::from(now) * u128::from(per_s) / 1_000_000;
             prop_assert!(u128::from(given) <= u128::from(burst) + earned + 1);
             if !taken && units <= burst {

@@ -1,4 +1,4 @@
-//! Tests of the judge: clean runs, and the negative controls that prove that it can fail.
+//! Tests of the judge: clean runs, and negative controls that prove that a verdict can fail.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ fn arrival(node: u32, batch: u32, at: u64, hops: u8, from: Option<u32>) -> Arriv
     Arrival { node, batch, at, hops, from }
 }
 
-/// Nodes n0, n1, n2 and the liar n3; one message, n0 → n3 → n1 and n0 → n2.
+/// Nodes n0, n1 and n2, and the liar n3. One message goes n0 → n3 → n1 and n0 → n2.
 pub(super) fn clean() -> Recording {
     let mut nodes: Vec<NodeRecord> = (0..4).map(node).collect();
     nodes[1].rejections.push(refused(3, "bad_signature", 0xf1, 5));
@@ -159,10 +159,11 @@ fn true_hops_are_counted_whatever_a_liar_claims() {
         let claimed = delivery.hops.map(|hops| hops.histogram);
         (claimed, delivery.true_hops.map(|hops| hops.histogram), delivery.untraced)
     };
-    // n3 passed it on as if it were its own neighbour's: n1 believes 1, and it was 2.
+    // n3 passed the message on as if it were its author, so n1 believes in 1 hop where there were
+    // 2.
     let claimed = Some(BTreeMap::from([(1, 2)]));
     assert_eq!(hops(&run), (claimed.clone(), Some(BTreeMap::from([(1, 1), (2, 1)])), 0));
-    // Nothing is known of the liar: the way stays unknown and is not guessed.
+    // Nothing is known of the liar: the path is unknown, and not guessed.
     run.arrivals.remove(1);
     assert_eq!(hops(&run), (claimed, Some(BTreeMap::from([(1, 1)])), 1));
 }
@@ -177,7 +178,7 @@ fn a_way_in_a_circle_is_unknown_and_ends() {
     assert_eq!(judge(&run).delivery.untraced, 1);
     run.arrivals[1].from = Some(99);
     assert_eq!(judge(&run).delivery.untraced, 1);
-    // It says that it had it from nobody, and is not the author.
+    // n3 claims to have it from nobody, but is not the author.
     run.arrivals[1].from = None;
     assert_eq!(judge(&run).delivery.untraced, 1);
 }
@@ -190,7 +191,7 @@ fn one_accepted_forgery_is_seen_and_breaks_safety() {
     assert_eq!(report.verdict, Verdict::Safety);
     assert_eq!(report.attacks["forge"].accepted, 1);
     assert_eq!((report.delivery.unpublished, report.delivery.delivered), (1, 3));
-    // At a node that died later it is no better, and at a liar it is nothing.
+    // A node that died later counts all the same; a liar's delivery does not.
     run.nodes[1].dead = true;
     assert_eq!(judge(&run).verdict, Verdict::Safety);
     run.nodes[1].dead = false;
@@ -209,7 +210,7 @@ fn a_second_delivery_of_a_slot_breaks_safety() {
         let accepted: u64 = report.attacks.values().map(|attack| attack.accepted).sum();
         assert_eq!(accepted, 1);
     }
-    // Also of a liar's slot.
+    // The same holds for a liar's slot.
     let mut run = clean();
     for number in [1, 2] {
         run.batches[number].author = Some(3);
@@ -228,7 +229,7 @@ fn one_missing_delivery_misses_liveness() {
     let report = judge(&run);
     assert_eq!(report.verdict, Verdict::Liveness);
     assert_eq!(report.delivery.delivered, 2);
-    // Of a node that is dead in the end it is not expected.
+    // A delivery is not expected of a node that is dead at the end.
     run.nodes[1].dead = true;
     let report = judge(&run);
     assert_eq!((report.verdict, report.delivery.expected), (Verdict::Pass, 2));
@@ -253,11 +254,11 @@ fn a_post_that_was_not_taken_misses_liveness_and_is_no_forgery() {
     let report = judge(&run);
     assert_eq!(report.verdict, Verdict::Liveness);
     assert_eq!((report.refused_posts, report.delivery.unpublished), (1, 0));
-    // Nor does a post whose node was killed before it answered.
+    // A post whose node was killed before it answered does not count.
     run.posts[0].excused = true;
     assert_eq!((judge(&run).verdict, judge(&run).refused_posts), (Verdict::Pass, 0));
     run.posts[0].excused = false;
-    // A liar's posts promise nothing.
+    // A liar's posts do not count.
     run.posts[0].author = 3;
     assert_eq!(judge(&run).verdict, Verdict::Pass);
 }
@@ -349,13 +350,13 @@ fn a_missed_expectation_misses_liveness() {
     run.expects.push(expect(Limit::AtMost(1.4)));
     let report = judge(&run);
     assert_eq!((report.verdict, report.expectations[1].actual), (Verdict::Liveness, Some(1.5)));
-    // A scenario that expects so is content.
+    // A scenario that expects this verdict passes.
     run.expected_verdict = Verdict::Liveness;
     let report = judge(&run);
     assert_eq!(report.verdict.exit_code_against(report.expected_verdict), 0);
 }
 
-/// Ten thousand nodes and a hundred messages, all passed on along a tree of eight.
+/// A run of `nodes` nodes and `messages` messages, each passed on along a tree of degree eight.
 pub(super) fn big(nodes: u32, messages: u32) -> Recording {
     let mut run = clean();
     run.nodes =

@@ -1,4 +1,4 @@
-//! What is refused and how it is told; that nothing panics; that what is written reads back.
+//! What is refused, and with which message; that nothing panics; that what is written reads back.
 
 use std::time::Duration;
 
@@ -170,7 +170,7 @@ fn what_is_written_reads_back() {
     }
 }
 
-/// The head of a good file, with something wrong after it in line 4.
+/// The head of a good file, followed by `rest` in line 4.
 fn after_mesh(rest: &str) -> String {
     format!("name = 'x'\n[mesh]\nnodes = 4\n{rest}\n")
 }
@@ -372,7 +372,7 @@ fn deep_nesting_is_refused_before_it_hurts() {
         assert!(!refused(&text, &[]).why.is_empty());
         assert!(!refused("", &[&text, &format!("x={text}")]).why.is_empty());
     }
-    // As deep as the parser lets through.
+    // As deep as the parser allows.
     let key = format!("{}a", "a.".repeat(78));
     for depth in 1..80 {
         let text = format!(

@@ -1,4 +1,5 @@
-//! Rows that are no longer what was written: they never leave, never count, and hold nobody up.
+//! Rows that are no longer what was written: they are never served, never count as held, and block
+//! nothing.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::crypto::Digest;
 use crate::protocol::{Durability, Network, Record, StoredBatch};
 use crate::wire::MessageId;
 
-/// One flipped bit in each column that a signature covers, and a row of nobody's.
+/// One change in each column that a signature covers, and a row of an unknown author.
 const DAMAGE: [(&str, &str); 11] = [
     ("id", "id = zeroblob(32)"),
     ("prev", "prev = zeroblob(32)"),
@@ -73,7 +74,7 @@ fn a_row_that_has_rotted_counts_as_not_held_at_a_start() {
     let net = network(3);
     for (column, how) in DAMAGE {
         if column == "body" {
-            continue; // bodies are looked at when they are read
+            continue; // bodies are verified when they are read
         }
         let dir = tempfile::tempdir().expect("a folder");
         let bench = Bench::open(dir.path(), &net);
@@ -134,7 +135,7 @@ fn what_is_damaged_is_set_aside_told_to_the_node_and_comes_back() {
     assert_eq!(bench.damaged(), [(key, 2, Digest::ZERO)], "told once");
     let reader = bench.store.reader();
     assert_eq!(reader.quarantined(), 1);
-    rows[1].from = None; // it comes again, by another neighbour
+    rows[1].from = None; // it comes again, from another neighbour
     assert!(bench.put_batch(&rows[1]));
     assert_eq!(bench.get(2, 2, Some(rows[1].id)), Some(rows[1].clone()));
     let after = super::MessageQuery { after: Some(before), ..query(None, 9) };
@@ -157,7 +158,7 @@ fn a_start_tells_of_damaged_rows_and_of_what_is_missing_since() {
         rows.iter().map(|row| bench.give(Record::Batch(row.clone()), Durability::Lazy)).collect();
     tokens.into_iter().for_each(|token| drop(bench.answer(token)));
     bench.store.close();
-    // One deep down, one among the newest, and the newest.
+    // One deep in the lane, one among the newest, and the newest.
     for row in [10, 2000, 2100] {
         damage(dir.path(), row, "prev = zeroblob(32)");
     }
@@ -180,7 +181,7 @@ fn a_start_tells_of_damaged_rows_and_of_what_is_missing_since() {
     assert_eq!(bench.damaged(), []);
 }
 
-/// Flips a bit of the file where a row says it, and not in the indices.
+/// Flips a bit of a row's field in the database file, and not in the indices.
 fn rot(dir: &Path, stored: &StoredBatch, field: &str) {
     let path = schema::database(dir);
     let mut file = std::fs::read(&path).expect("reads");
@@ -195,7 +196,7 @@ fn rot(dir: &Path, stored: &StoredBatch, field: &str) {
         "content" => signature - 3,
         "prev" => signature - 35,
         "body" => signature + 64 + 4,
-        // Before the id, and some small numbers before `prev`.
+        // The id lies before `prev`, with some small numbers between them.
         "id" => {
             let from = signature - 160;
             find(&stored.id.0, from).filter(|place| *place < signature).expect("an id") + 7
@@ -221,7 +222,7 @@ fn a_bit_that_flips_on_the_disk_itself_is_found_set_aside_and_healed() {
         let bench = Bench::open(dir.path(), &net);
         assert_eq!(ids(&bench), [of(&rows[0]), of(&rows[2])], "{field}");
         if field != "id" {
-            // An index still has the id, and what it leads to is good.
+            // With `id` damaged, an index still has the id, and the row that it leads to is good.
             assert_eq!(bench.get(2, 2, Some(rows[1].id)), None, "{field}");
         }
         let told = bench.damaged();
@@ -249,12 +250,12 @@ fn nobody_makes_a_good_row_look_damaged_by_asking_for_what_is_not_there() {
     }
     assert_eq!((bench.damaged(), bench.store.reader().quarantined()), (vec![], 0));
     assert!(bench.get(2, 2, None).is_some());
-    // A slot that the node takes for held, and of which nothing is left at all.
+    // A slot that the node believes it holds, but of which nothing is left.
     let db = Connection::open(schema::database(dir.path())).expect("opens");
     db.execute("DELETE FROM batches WHERE row = 2", []).expect("deletes");
     assert_eq!(bench.get(2, 2, None), None);
     assert_eq!(bench.damaged(), [(identity(2).public(), 2, Digest::ZERO)]);
-    // A pruned one is no such slot.
+    // A pruned slot is not reported.
     db.execute("UPDATE authors SET floor = 2", []).expect("updates");
     drop(db);
     let copy = killed(dir.path());
@@ -305,7 +306,7 @@ fn with_a_slot_s_first_batch_its_second_goes_and_what_comes_then_is_delivered() 
     assert_eq!(bench.get(2, 1, None), None);
     assert_eq!(bench.damaged().last(), Some(&(identity(2).public(), 1, Digest::ZERO)));
     assert_eq!(bench.get(2, 1, Some(second.id)), None);
-    // Whoever was asked for the slot gave the other one.
+    // A node that was asked for the slot gave the other batch.
     second.first = true;
     assert!(bench.put_batch(&second));
     let page = bench.store.reader().messages(&query(None, 9)).expect("reads");

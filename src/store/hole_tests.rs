@@ -1,4 +1,5 @@
-//! Holes in lanes: kept in the order of writes, passed by pruning, told to readers once.
+//! Holes in lanes: they are kept in the order of writes, dropped when pruning passes them, and told
+//! to readers once.
 
 use rusqlite::Connection;
 
@@ -44,7 +45,7 @@ fn a_start_finds_a_lane_s_holes_less_what_came_since() {
     for clean in [true, false] {
         let copy = killed(dir.path());
         let bench = if clean {
-            bench.store.reader(); // still open: the copy is of a process that was killed
+            bench.store.reader(); // still open: the copy is what a killed process leaves behind
             let bench = Bench::open(copy.path(), &net);
             bench.store.close();
             Bench::open(copy.path(), &net)
@@ -53,8 +54,8 @@ fn a_start_finds_a_lane_s_holes_less_what_came_since() {
         };
         let lane = lane(&bench);
         assert_eq!((lane.tip, lane.floor), (5000, 0));
-        // 3001..=3499 and 3601..=5000 were never written: only a lie or a full disk explains it,
-        // and an unclean end has it looked for.
+        // Slots 3001..=3499 and 3601..=5000 were never written. Only a lie or a full disk explains
+        // that, so after an unclean end the node looks for them.
         let found = [
             hole(11, 19, false),
             hole(30, 3499, false),
@@ -79,7 +80,7 @@ fn a_clean_end_believes_what_the_node_said_of_its_holes() {
     let left = [hole(51, 54, false), hole(57, 60, false)];
     assert_eq!((lane(&bench).holes, lane(&bench).tip), (left.to_vec(), 200));
     bench.store.close();
-    // A tip alone, and nothing held at all.
+    // A tip alone, with nothing held at all.
     let dir = tempfile::tempdir().expect("a folder");
     let bench = Bench::open(dir.path(), &net);
     assert!(bench.put(holes(u64::MAX, &[hole(1, u64::MAX, false)]), Durability::Lazy));
@@ -93,7 +94,7 @@ fn what_was_never_written_is_found_after_a_death() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
     let bench = Bench::open(dir.path(), &net);
     let newest = WINDOW + RECENT + 100;
-    // The disk was full when slot 40 came, and the node goes on.
+    // The disk was full when slot 40 came, and the node went on.
     put(&bench, &net, (1..=newest).filter(|seq| *seq != 40));
     let copy = killed(dir.path());
     let after = Bench::open(copy.path(), &net);
@@ -136,12 +137,12 @@ fn pruning_drops_the_holes_that_it_passes_and_tells_readers() {
     let page = page.expect("reads");
     assert!(page.gap.is_some(), "older messages are pruned");
     let all = reader.messages(&query(None, 1000)).expect("reads");
-    // What the floor passed is told like what is gone; what is old enough is only `gap`.
+    // Holes that the floor passed are told like slots that were given up; older ones only as `gap`.
     assert!(told(&all.gaps).iter().all(|gap| *gap == (7000, 7001) || *gap == (11, 3000)));
     bench.store.close();
     let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
     assert_eq!((lane(&bench).holes, lane(&bench).floor), (vec![hole(7990, 7999, false)], floor));
-    // Below the floor nothing is a hole any more.
+    // Below the floor, nothing is a hole any more.
     assert!(bench.put(holes(8000, &[hole(1, floor + 2, true)]), Durability::Lazy));
     bench.store.close();
     let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
@@ -167,8 +168,8 @@ fn a_window_gap_holds_the_floor_back_and_a_hole_does_not() {
     }
 }
 
-/// Payloads above the tip went while a slot that may yet come held the floor back. Then the slot is
-/// given up, and nothing else is written.
+/// Payloads above the floor were pruned, but a slot that may still come held the floor back. Then
+/// the slot is given up, and nothing else is written.
 #[test]
 fn the_floor_follows_a_tip_over_what_is_pruned_already() {
     let net = network(2);
@@ -241,7 +242,8 @@ fn readers_are_told_once_of_what_is_gone_in_its_place() {
     assert!(bench.put(holes(10, &[hole(3, 6, true), hole(7, 9, false)]), Durability::Lazy));
     assert!(commits.has_changed().expect("open"), "streams are woken");
     put(&bench, &net, [11]);
-    // All of it again, and more: only the new part is told. What came since splits nothing.
+    // The same holes again, and more: only the new part is told. A slot that came since splits no
+    // gap.
     assert!(bench.put(holes(11, &[hole(3, 9, true)]), Durability::Lazy));
     put(&bench, &net, [4]);
     let split = [hole(3, 3, true), hole(5, 9, true)];
@@ -249,7 +251,7 @@ fn readers_are_told_once_of_what_is_gone_in_its_place() {
     let all = reader.messages(&query(None, 9)).expect("reads");
     assert_eq!(told(&all.gaps), [(3, 6), (7, 9)]);
     assert!(all.gaps.iter().all(|gap| gap.author == identity(2).public()));
-    // Page by page, by messages and by gaps, each is told once and in its place.
+    // Page by page, limited by messages and by gaps, each is told once and in its place.
     for limit in 1..=5 {
         let (mut after, mut seen): (Option<Cursor>, Vec<(Cursor, u64)>) = (None, vec![]);
         loop {
@@ -269,7 +271,7 @@ fn readers_are_told_once_of_what_is_gone_in_its_place() {
         }
         let order: Vec<u64> = seen.iter().map(|(_, what)| *what).collect();
         assert_eq!(order, [1, 2, 10, 103, 11, 107, 4], "{limit}");
-        // Whoever stopped after one goes on after it.
+        // A reader that stopped after any of them goes on with the next one.
         for (place, (cursor, _)) in seen.iter().enumerate() {
             let rest = MessageQuery { after: Some(*cursor), ..query(None, 9) };
             let page = reader.messages(&rest).expect("reads");

@@ -30,7 +30,7 @@ pub(super) fn network(n: u8) -> Network {
     Network::new([7; 32], (1..=n).map(member).collect()).expect("a network")
 }
 
-/// A message.
+/// A message with a topic and a payload.
 pub(super) fn entry(topic: &str, payload: &[u8]) -> Entry {
     Entry { topic: topic.into(), payload: payload.into() }
 }
@@ -41,7 +41,7 @@ pub(super) fn batch(net: &Network, author: u8, seq: u64, entries: &[Entry]) -> B
     Batch::sign(&identity(author), net.id(), seq, prev, 1_000 + seq, entries).expect("signs")
 }
 
-/// A stored batch that came from a neighbour, or was published here.
+/// A stored batch that came from neighbour `from`, or was published by this node.
 pub(super) fn stored(batch: Batch, from: Option<u8>) -> StoredBatch {
     StoredBatch {
         id: batch.id(),
@@ -78,7 +78,7 @@ pub(super) fn rejection(reason: Reason, link: u8, at: u64, count: u64) -> Reject
     }
 }
 
-/// An open store of identity 1, and its answers.
+/// An open store of identity 1, and the answers that it gave.
 pub(super) struct Bench {
     pub(super) store: Store,
     pub(super) restored: Restored,

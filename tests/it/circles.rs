@@ -1,8 +1,8 @@
-//! No file of the crate imports a file that imports it, directly or round corners: what two files
-//! need lies in a third, below both.
+//! No file of the crate imports a file that imports it, directly or through others: what two files
+//! need lies in a third file below both.
 //!
 //! A path counts as an import of the file that defines what it names: re-exports are followed.
-//! Tests are left out, and so are methods, which no path shows.
+//! Tests are not checked, and neither are method calls, which no path shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,19 +10,19 @@ use std::path::Path;
 use crate::support::root;
 use crate::tidy::{code_only, rust_files};
 
-/// A module: the names on the way to it from the root of the crate.
+/// A module, as the names on the path to it from the root of the crate.
 type Module = Vec<String>;
 
 /// The files of a crate by module.
 struct Crate {
     code: BTreeMap<Module, String>,
-    /// What a module brings in from elsewhere, by the name that it has there: its re-exports, and
-    /// in a `mod.rs` its imports, which the files below see as well.
+    /// What a module brings in from elsewhere, by its name there: its re-exports and, in a
+    /// `mod.rs`, its imports, which the files below it see as well.
     brought: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 
 impl Crate {
-    /// From the paths below `src/` and the texts of its files.
+    /// Reads a crate from pairs of a path below `src/` and the text of that file.
     fn of<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut all = Self { code: BTreeMap::new(), brought: BTreeMap::new() };
         let mut parents = BTreeSet::new();
@@ -45,7 +45,7 @@ impl Crate {
         all
     }
 
-    /// The file that defines what a path names; `None` for one outside of the crate.
+    /// The file that defines what a path names; `None` for a path outside of the crate.
     fn defines(&self, path: &[String], depth: usize) -> Option<&Module> {
         let module = (1..=path.len()).rev().find(|length| self.code.contains_key(&path[..*length]));
         let (module, rest) = path.split_at(module?);
@@ -71,7 +71,7 @@ impl Crate {
         self.code.iter().map(|(module, code)| (module, of(module, code))).collect()
     }
 
-    /// Files that import one another, directly or not: each group once.
+    /// Groups of files that import one another, directly or not; each group once.
     fn circles(&self) -> Vec<Vec<String>> {
         let imports = self.imports();
         let reached = |from| {
@@ -106,7 +106,7 @@ fn module_of(path: &str) -> Module {
     path.split('/').filter(|part| *part != "lib").map(str::to_owned).collect()
 }
 
-/// The trees of `use` items, and whether each is public.
+/// The trees of `use` items, and whether each item is public.
 fn uses(code: &str) -> impl Iterator<Item = (bool, &str)> {
     code.split(';').filter_map(|item| {
         let start = item.rfind("use ").filter(|at| {
@@ -120,7 +120,7 @@ fn uses(code: &str) -> impl Iterator<Item = (bool, &str)> {
     })
 }
 
-/// The paths of a tree, without their new names.
+/// The paths of a `use` tree, without renames.
 fn leaves(tree: &str) -> Vec<Module> {
     let tree = tree.trim();
     let names = |path: &str| -> Module {
@@ -150,7 +150,7 @@ fn leaves(tree: &str) -> Vec<Module> {
     below.map(|path| names(before).into_iter().chain(path).collect()).collect()
 }
 
-/// Paths in code that begin at the root or above.
+/// Paths in code that begin with `crate` or `super`.
 fn inline(code: &str) -> impl Iterator<Item = Module> {
     let name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let paths = code.split(move |c| !name(c)).filter(|path| !path.ends_with("::"));
@@ -158,7 +158,7 @@ fn inline(code: &str) -> impl Iterator<Item = Module> {
     paths.map(|path| path.split("::").map(str::to_owned).collect())
 }
 
-/// A path from the root of the crate.
+/// Resolves a path of a module to one from the root of the crate.
 fn absolute(module: &[String], path: &[String]) -> Module {
     let above = path.iter().take_while(|name| *name == "super").count();
     let (base, rest) = match path.first().map(String::as_str) {

@@ -1,4 +1,4 @@
-//! Real processes under a wall clock that is set while they run.
+//! Real processes whose wall clock is set while they run.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::support::identity;
 
 const LOYAL: &str = env!("CARGO_BIN_EXE_loyal");
 
-/// The clock that can be set: a library for `LD_PRELOAD`, and the file that says how far ahead it
-/// is.
+/// A wall clock that can be set: a library for `LD_PRELOAD`, and the file that says how many
+/// seconds it is ahead.
 struct Clock {
     library: PathBuf,
     offset: PathBuf,
@@ -74,7 +74,7 @@ fn rows(node: &Process, path: &str) -> usize {
     answer.and_then(|body| body["items"].as_array().map(Vec::len)).unwrap_or(0)
 }
 
-/// Starts a node of two; under `clock`, if there is one.
+/// Starts a node of a network of two, under `clock` if it is given.
 fn node(dir: &Path, number: u8, clock: Option<&Clock>, more: &[&str]) -> Process {
     let addresses = (gossip(dir, number), free_address());
     Process::start_with(dir, &format!("n{number}"), addresses, |command| {
@@ -125,7 +125,7 @@ fn an_hour_ago_is_an_hour_ago_though_the_clock_was_set() {
     let _liar = node(dir.path(), 1, None, &["--malicious", "malformed"]);
     wait("a rejection", || rows(&honest, "/v1/rejections") > 0);
     assert!(rows(&honest, "/v1/rejections?since=1h") > 0);
-    // So it is for whoever reads the folder later, by the clock that was set.
+    // A reader of the folder later gets the same, by the clock that was set.
     let found = || {
         let mut command = Command::new(LOYAL);
         clock.under(&mut command);
@@ -154,7 +154,7 @@ fn a_ban_of_a_clock_that_was_ahead_is_over_in_its_term() {
     wait("a ban", || banned(&honest).is_some());
     liar.kill();
     honest.kill();
-    // The wall clock is right again.
+    // The wall clock is correct again.
     let honest = node(dir.path(), 0, None, &[]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
     let until = banned(&honest).map_or(0, u128::from);

@@ -1,4 +1,5 @@
-//! The codec under hostile bytes: every frame kind, every truncation, bit flip and extreme integer.
+//! The codec under hostile bytes: every frame kind, every truncation, bit flips and extreme
+//! integers.
 
 use loyal::crypto::{Digest, PublicKey, Signature};
 use loyal::wire::limits::{
@@ -113,7 +114,7 @@ fn lacked() -> impl Strategy<Value = Lacked> {
     any::<[u8; 32]>().prop_map(Lacked)
 }
 
-/// Any frame that can be.
+/// A strategy for any valid frame.
 pub(crate) fn frame() -> impl Strategy<Value = Frame> {
     let why =
         prop_oneof![Just(WhyMissing::Unknown), Just(WhyMissing::Pruned), Just(WhyMissing::Busy)];
@@ -143,7 +144,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Frame> {
     ]
 }
 
-/// Bytes of memory that a frame's own lists and strings hold.
+/// Bytes of memory that a frame's lists and strings take.
 fn held(frame: &Frame) -> usize {
     match frame {
         Frame::Hello(_) | Frame::Ping | Frame::Missing(_) => 0,
@@ -157,7 +158,8 @@ fn held(frame: &Frame) -> usize {
     }
 }
 
-/// Whatever the bytes are: refused, or the one encoding of a frame whose memory they pay for.
+/// Checks that bytes are either refused, or the only encoding of a frame, and at least as long as
+/// the memory that the frame takes.
 pub(crate) fn decodes_soundly(bytes: &[u8]) -> Result<Frame, WireError> {
     let decoded = Frame::decode(bytes);
     if let Ok(frame) = &decoded {
@@ -244,8 +246,8 @@ fn every_bit_flip_is_refused_or_another_frame() {
     }
 }
 
-/// Every place of every frame, as if an integer of 1, 2, 4 or 8 bytes lay there: so every field
-/// too.
+/// Writes an extreme integer of 1, 2, 4 or 8 bytes at every offset of every frame, and so into
+/// every field.
 #[test]
 fn every_extreme_integer_is_refused_or_another_frame() {
     for (name, frame) in frames() {
@@ -267,7 +269,7 @@ fn every_extreme_integer_is_refused_or_another_frame() {
     }
 }
 
-/// A few bytes that announce much: refused before anything is built.
+/// A few bytes that announce a large count or length are refused before anything is allocated.
 #[test]
 fn announced_lengths_are_not_believed() {
     for kind in Kind::ALL {

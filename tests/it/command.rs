@@ -1,4 +1,5 @@
-//! The command as a user runs it: a mesh of processes to its verdict, and bad input to its message.
+//! The command as a user runs it: a mesh of processes up to its verdict, and bad input up to its
+//! message.
 
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -23,12 +24,12 @@ fn report(malicious: &str, nodes: &str) -> Value {
     serde_json::from_slice(&ran.stdout).expect("one object")
 }
 
-/// No process of the mesh is left.
+/// Asserts that no process of the mesh is left.
 pub(crate) fn expect_ended(mesh: &Value) {
     let until = Instant::now() + Duration::from_secs(20);
     for node in mesh["nodes"].as_array().expect("a list") {
         let pid = node["pid"].as_u64().expect("a number");
-        // A pid may have been given to somebody else meanwhile: only a `loyal` counts.
+        // The pid may have been given to another program: only a process named `loyal` counts.
         let name = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         while name().trim() == "loyal" {
             assert!(Instant::now() < until, "process {pid} is left behind");

@@ -1,5 +1,4 @@
-//! A disk in memory: what was handed in is there once it is answered, and is lost in a crash
-//! before.
+//! A disk in memory: a write is on it once it is answered, and is lost in a crash before that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use loyal::wire::{Batch, BatchId};
 /// What one member's store holds.
 #[derive(Default)]
 pub(crate) struct Disk {
-    /// Rows of the rejection log.
+    /// Rows of the rejection log, oldest first.
     pub rejections: Vec<Rejection>,
     /// Bans, oldest first.
     pub bans: Vec<Ban>,
@@ -24,7 +23,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Puts a batch there, as if it had been delivered once.
+    /// Puts a batch on the disk, as if it had been delivered before.
     pub(crate) fn put(&mut self, batch: &Batch) {
         let verdict = check(&batch.header.author, &batch.header.statement(), &batch.signature);
         let verified = Verified::new(batch.clone(), verdict).expect("a good one");
@@ -39,12 +38,12 @@ impl Disk {
         self.batches.insert((batch.header.author, batch.header.seq), vec![stored]);
     }
 
-    /// A write that is not answered yet.
+    /// Accepts a write, which is not answered yet.
     pub(crate) fn hand_in(&mut self, token: Token, record: Record) {
         self.under_way.insert(token.0, record);
     }
 
-    /// A write that is answered now.
+    /// Completes a write, which is answered now.
     pub(crate) fn commit(&mut self, token: Token) {
         match self.under_way.remove(&token.0) {
             Some(Record::Batch(stored)) => {
@@ -61,13 +60,13 @@ impl Disk {
         }
     }
 
-    /// Drops an author's payloads up to a slot.
+    /// Drops an author's payloads up to slot `floor`.
     pub(crate) fn prune(&mut self, author: PublicKey, floor: u64) {
         self.batches.retain(|(of, seq), _| *of != author || *seq > floor);
         self.floors.insert(author, floor);
     }
 
-    /// A batch of a slot.
+    /// Returns the batch of a slot: the one with `id`, or the first.
     pub(crate) fn read(
         &self,
         author: &PublicKey,
@@ -78,7 +77,7 @@ impl Disk {
         held.iter().find(|stored| id.is_none_or(|id| stored.id == id)).cloned()
     }
 
-    /// What a start finds; what was under way is lost.
+    /// Returns what a start finds. Writes that were not answered are lost.
     pub(crate) fn restored(&mut self) -> Restored {
         self.under_way.clear();
         let mut lanes: BTreeMap<PublicKey, RestoredLane> = BTreeMap::new();

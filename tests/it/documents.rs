@@ -1,4 +1,4 @@
-//! The pages in docs/ and the code say the same numbers and names.
+//! The pages in docs/ and the code agree on numbers and names.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).expect("the document is there")
 }
 
-/// A number as the documents write it: groups of three from 10,000 on, with spaces; 4 digits plain.
+/// The ways to write a number in the documents: digits in groups of three with spaces from 10 000
+/// on; four digits without a space.
 fn spaced(number: u64) -> Vec<String> {
     let plain = number.to_string();
     let mut grouped = String::new();
@@ -73,7 +74,7 @@ fn the_protocol_page_has_every_limit_and_reason() {
     }
 }
 
-/// The threats page names tests: each exists.
+/// Each test that the threats page names exists.
 #[test]
 fn the_threats_page_names_tests_that_exist() {
     let page = text("docs/THREATS.md");
@@ -109,8 +110,8 @@ fn the_threats_page_names_tests_that_exist() {
     assert!(named > 10, "{named}");
 }
 
-/// The page of invariants names tests, and every mutation test is on the page, and so is every test
-/// that compares runs.
+/// Each test that the page of invariants names exists, and the page names every mutation test and
+/// every test that compares runs.
 #[test]
 fn the_invariants_page_and_the_mutation_tests_name_each_other() {
     let page = text("docs/INVARIANTS.md");
@@ -137,7 +138,7 @@ fn the_invariants_page_and_the_mutation_tests_name_each_other() {
     }
 }
 
-/// Every name that a schema gives: keys of tables and words that a string may be.
+/// Collects every name in a schema: keys of tables, and words that a string may be.
 fn names_of(schema: &serde_json::Value, names: &mut BTreeSet<String>) {
     match schema {
         serde_json::Value::Object(object) => {
@@ -160,7 +161,7 @@ fn names_of(schema: &serde_json::Value, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether a page has a name as code: alone, in quotes, or at the beginning of a longer piece.
+/// Whether a page has a name as code: alone, in quotes, or at the beginning of a longer code span.
 fn has(page: &str, name: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     page.split('`').skip(1).step_by(2).any(|code| code.split(|c| !is_name(c)).any(|w| w == name))
@@ -191,7 +192,7 @@ fn the_scenarios_page_has_every_key_built_in_and_metric() {
     }
 }
 
-/// Every key that a report has, at the top and of deliveries.
+/// The page names every key of a report, at the top level and in `delivery`.
 #[test]
 fn the_scenarios_page_has_every_key_of_a_report() {
     let page = text("docs/SCENARIOS.md");

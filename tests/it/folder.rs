@@ -1,4 +1,4 @@
-//! What a run leaves in its folder, read again as a user reads it.
+//! What a run leaves in its folder, read as a user reads it.
 
 use std::fs;
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! The fuzz corpus as a plain test, so that what fuzzing once found stays found.
+//! The fuzz corpus as a plain test, so that what fuzzing found once does not come back.
 //!
-//! `fuzz/corpus/decode/*` are frames without length prefix, `fuzz/corpus/statement/*` bodies with a
-//! count of two bytes before them, `fuzz/corpus/node/*` scripts of `node_fuzz`. The fuzz targets
-//! call the same functions.
+//! `fuzz/corpus/decode/*` are frames without length prefix, `fuzz/corpus/statement/*` bodies after
+//! a count of two bytes, `fuzz/corpus/node/*` scripts of `node_fuzz`. The fuzz targets call the
+//! same functions.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ fn node(script: &[u8]) {
     run(script, Broken::Not).unwrap_or_else(|rule| panic!("{rule}"));
 }
 
-/// Replays a folder; says how many files there were.
+/// Replays a folder. Returns the number of its files.
 fn replay(folder: &str, target: fn(&[u8])) -> usize {
     let mut count = 0;
     for file in std::fs::read_dir(root().join("fuzz/corpus").join(folder)).expect("a corpus") {
@@ -40,7 +40,7 @@ fn replay(folder: &str, target: fn(&[u8])) -> usize {
     count
 }
 
-/// Scripts of the seeds are small, as most of them are.
+/// Number of scripts made from seeds; most of them are small.
 const SCRIPTS: u64 = 120;
 
 fn seed(folder: &Path, number: usize, bytes: &[u8]) {
@@ -66,7 +66,7 @@ fn bless() {
 
 fn bless_scripts() {
     for number in 0..SCRIPTS {
-        // Other ones than those that are made anew each time.
+        // Not the same scripts as those that are generated on each run.
         let folder = root().join("fuzz/corpus/node");
         seed(&folder, number as usize, &script(1_000_000 + number));
     }

@@ -1,4 +1,5 @@
-//! A running node against a raw TLS client: it refuses, bans, writes rows down, and lives on.
+//! A running node against a raw TLS client: the node refuses, bans, logs the rejection, and works
+//! on.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::support::{batch, chain, entry, hello, identity, list, push};
 use crate::tls::{PATIENCE, Raw, config};
 use crate::vectors;
 
-/// Members of the network: the node is number 1, the others are the client's to speak for.
+/// Members of the network: the node is member 1, and the client speaks for the others.
 const MEMBERS: u8 = 40;
 
-/// A node at work, and everything that goes with it.
+/// A running node, and everything that a test needs with it.
 pub(crate) struct Rig {
     running: Running,
     pub handle: Handle,
@@ -40,8 +41,8 @@ impl Rig {
             key: identity(i).public(),
             name: format!("n{i}"),
             role: Role::Member,
-            // Nobody listens at port 1: the node's own dials fail, and only the client's links are
-            // there.
+            // No process listens at port 1: the node's own dials fail, so the client's links are
+            // the only ones.
             gossip: Some(if i == 1 { at } else { ([127, 0, 0, 1], 1).into() }),
         };
         let keys = (1..=MEMBERS).map(member).collect();
@@ -62,7 +63,7 @@ impl Rig {
         Self { running, handle, network, at, dir, next: 2 }
     }
 
-    /// The next member that has done no wrong yet.
+    /// Returns a member that has not been used yet.
     fn member(&mut self) -> Identity {
         self.next += 1;
         assert!(self.next <= MEMBERS);
@@ -73,7 +74,7 @@ impl Rig {
         Raw::dial(self.at, config(member, b"loyal/6")).await.expect("a member gets in")
     }
 
-    /// A link on which both have said hello.
+    /// Opens a link on which both sides have said hello.
     async fn link(&self, member: &Identity) -> Raw {
         let mut raw = self.dial(member).await;
         let hello = hello(&self.network, self.next);
@@ -82,7 +83,7 @@ impl Rig {
         raw
     }
 
-    /// Waits until a rejection row of that member is there.
+    /// Waits for a row in the rejection log with this member and reason.
     async fn expect_row(&self, member: &Identity, reason: Reason) {
         let query = || RejectionQuery {
             reason: Some(reason),
@@ -106,7 +107,8 @@ impl Rig {
         peer.expect("a member").ban.is_some_and(|ban| ban.until > snapshot.now)
     }
 
-    /// Sends a frame on a new link of a new member: refused for that reason, banned, hung up on.
+    /// Sends a frame on a new link of a new member. The node must refuse it for `reason`, ban the
+    /// member and close the link.
     pub(crate) async fn expect_refused(&mut self, frame: &[u8], reason: Reason) {
         let member = self.member();
         let mut raw = self.link(&member).await;
@@ -128,7 +130,7 @@ impl Rig {
         assert!(timeout(PATIENCE, delivered).await.is_ok(), "the node takes nothing any more");
     }
 
-    /// An honest member still gets a batch delivered.
+    /// Asserts that an honest member's batch is still delivered.
     async fn expect_alive(&mut self) {
         let member = self.member();
         let mut raw = self.link(&member).await;
@@ -159,7 +161,8 @@ fn bad_frames_are_refused_banned_and_logged() {
         for vector in vectors::read("bad_frames.json") {
             let reason = Reason::from_name(vectors::text(&vector, "reason")).expect("a reason");
             let bytes = vectors::bytes(&vector, "hex");
-            // Two of each reason, and what a length prefix cannot carry aside.
+            // Two of each reason are enough. Vectors that are too short for a length prefix are
+            // left out.
             let enough = tried.iter().filter(|other| **other == reason).count() >= 2;
             if bytes.len() >= 2 && !enough {
                 tried.push(reason);
@@ -210,7 +213,7 @@ fn forged_statements_are_refused_banned_and_logged() {
         ] {
             rig.expect_refused(&push(bad).encode(), reason).await;
         }
-        // The genuine one comes last, and is taken.
+        // The genuine batch comes last, and is accepted.
         let member = rig.member();
         let mut raw = rig.link(&member).await;
         raw.say(&push(good.clone()).encode()).await;
@@ -241,17 +244,17 @@ impl Rig {
 fn overrunning_credit_is_refused_and_using_it_up_is_not() {
     run(async {
         let mut rig = Rig::start().await;
-        // An honest sender that fills the window exactly.
+        // An honest sender fills the window exactly.
         let honest = rig.member();
         let mut raw = rig.link(&honest).await;
         for batch in chain(&honest, rig.network.id(), 32) {
             raw.say(&push(batch).encode()).await;
         }
-        // A credit for more than was sent.
+        // A grant for more than was sent.
         let grant = Grant { class: Class::Push as u8, frames: 1 << 40, bytes: 1 << 40 };
         let credit = Frame::Credit(Credit { grants: list(vec![grant]) });
         rig.expect_refused(&credit.encode(), Reason::CreditOverrun).await;
-        // One batch over and over, faster than credit for copies comes back.
+        // One batch again and again, faster than credit for copies comes back.
         let liar = rig.member();
         let mut flood = rig.link(&liar).await;
         let copy = push(batch(&liar, rig.network.id(), 1, Digest::ZERO, "again")).encode();
@@ -283,7 +286,7 @@ fn hello_comes_first_and_once() {
     });
 }
 
-/// Another network or version in a hello is a mistake of an operator, not an attack.
+/// A hello with another network or version is an operator's mistake, not an attack.
 #[test]
 fn a_mismatched_hello_closes_the_link_without_blame() {
     run(async {
@@ -305,7 +308,7 @@ fn a_mismatched_hello_closes_the_link_without_blame() {
     });
 }
 
-/// A broken stream is a loss: it may happen to anybody.
+/// A stream that breaks off counts as a loss, which may happen to any honest peer.
 #[test]
 fn half_a_frame_is_no_blame() {
     run(async {
@@ -331,7 +334,8 @@ fn strangers_and_other_protocols_do_not_get_in() {
         let mut rig = Rig::start().await;
         let member = rig.member();
         for config in [config(&identity(99), b"loyal/6"), config(&identity(1), b"loyal/5")] {
-            // The client's handshake ends before the node has judged it: reading tells.
+            // The client's handshake ends before the node has judged the client's key; only a read
+            // shows the result.
             if let Ok(mut raw) = Raw::dial(rig.at, config).await {
                 raw.say(&hello(&rig.network, 1).encode()).await;
                 assert_eq!(raw.hear().await, None);
@@ -345,7 +349,7 @@ fn strangers_and_other_protocols_do_not_get_in() {
     });
 }
 
-/// Connections that never finish their handshake are few, and end.
+/// Connections that never finish their handshake are few at any time, and are closed.
 #[test]
 fn half_open_handshakes_do_not_keep_members_out() {
     run(async {
@@ -359,7 +363,7 @@ fn half_open_handshakes_do_not_keep_members_out() {
                 open.push(stream);
             }
         }
-        // Each is hung up on, sooner or later.
+        // Each of them is closed sooner or later.
         for mut stream in open {
             let mut rest = Vec::new();
             let ended = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
@@ -370,8 +374,9 @@ fn half_open_handshakes_do_not_keep_members_out() {
     });
 }
 
-/// A byte a TLS record: each costs a decryption, and would be worth hundreds. Whoever sends so is
-/// read from slowly and not blamed, as a network may cut things so; others do not notice.
+/// A peer sends one byte in each TLS record: each record costs a decryption, and could carry far
+/// more. The node reads from it slowly but does not blame it, because a network may split data like
+/// this. Other links must not notice.
 #[test]
 fn a_byte_a_record_is_read_slowly_and_others_are_served_in_time() {
     run(async {
@@ -426,7 +431,7 @@ fn agree(asked: &Compare) -> Vec<u8> {
     Frame::Differ(Differ { ticket, ranges, tips, above }).encode()
 }
 
-/// Asks for one's first batch twenty times; gives the median wait in milliseconds.
+/// Asks for an author's first batch twenty times. Returns the median wait in milliseconds.
 async fn probe(rig: &Rig, asker: &Identity, author: &Identity) -> u128 {
     let mut raw = rig.link(asker).await;
     let mut waits = vec![];
@@ -449,8 +454,8 @@ async fn probe(rig: &Rig, asker: &Identity, author: &Identity) -> u128 {
     waits[waits.len() / 2]
 }
 
-/// Twelve batches of a megabyte are asked for without end, as fast as credit goes: none is refused,
-/// no more is read than is served, and another link's short batch comes at once.
+/// A liar asks for twelve batches of a megabyte without end, as fast as its credit allows: no want
+/// is refused, and a short batch on another link must come at once.
 #[test]
 fn wants_without_end_wait_and_hold_up_nobody() {
     run(async {

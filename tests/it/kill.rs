@@ -1,5 +1,5 @@
-//! `kill -9` at random moments of a process that is being posted to: nothing that it acknowledged
-//! is lost, and no slot is used twice.
+//! `kill -9` at random moments of a process to which messages are posted: nothing that it
+//! acknowledged is lost, and no slot is used twice.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::support::identity;
 const KILLS: usize = 20;
 const POSTERS: usize = 3;
 
-/// What a POST acknowledged: the message's id and its slot.
+/// What a POST acknowledged: the id of the message and its slot.
 type Posted = (String, u64);
 
 fn lay_out(dir: &Path, gossip: [SocketAddr; 2]) {
@@ -35,7 +35,7 @@ fn lay_out(dir: &Path, gossip: [SocketAddr; 2]) {
     }
 }
 
-/// Posts until told to stop; says what was acknowledged.
+/// Posts messages until it is told to stop. Returns what was acknowledged.
 fn post(api: SocketAddr, stop: &AtomicBool) -> Vec<Posted> {
     let mut posted = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -44,14 +44,14 @@ fn post(api: SocketAddr, stop: &AtomicBool) -> Vec<Posted> {
                 let id = body["id"].as_str().expect("an id").to_owned();
                 posted.push((id, body["seq"].as_u64().expect("a slot")));
             }
-            // Over its quota, or the process was just killed.
+            // The node is over its quota, or the process was just killed.
             Some(_) | None => std::thread::sleep(Duration::from_millis(2)),
         }
     }
     posted
 }
 
-/// Posts from several threads for a while, then kills the process under them.
+/// Posts from several threads, and kills the process after a while. Returns what was acknowledged.
 fn post_and_kill(victim: &mut Process, after: Duration) -> Vec<Posted> {
     let stop = Arc::new(AtomicBool::new(false));
     let posters: Vec<_> = (0..POSTERS)
@@ -66,7 +66,7 @@ fn post_and_kill(victim: &mut Process, after: Duration) -> Vec<Posted> {
     posters.into_iter().flat_map(|poster| poster.join().expect("a poster")).collect()
 }
 
-/// What a node says of itself, for whoever has to find out.
+/// What a node says about itself, for the message of a failed test.
 fn state(api: SocketAddr) -> String {
     let paths = ["/v1/status", "/v1/peers", "/v1/rejections/summary"];
     let told = paths.map(|path| format!("{path}: {:?}", request(api, "GET", path, b"")));

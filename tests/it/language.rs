@@ -1,5 +1,4 @@
-//! The words that node tests are written in:
-//! `mesh(7).liar("forge").publish(50).run(5).expect_all()`.
+//! A small language for node tests: `mesh(7).liar("forge").publish(50).run(5).expect_all()`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +11,16 @@ use loyal::wire::BatchId;
 use crate::support::entry;
 use crate::world::{Machine, Rules, World};
 
-/// A mesh that is being described, and then runs.
+/// A mesh that runs.
 pub(crate) struct Mesh {
-    /// The world underneath, for what the words do not say.
+    /// The world underneath, for anything that these methods do not cover.
     pub world: World,
     liars: Vec<usize>,
     messages: usize,
     taken: usize,
 }
 
-/// `n` honest nodes.
+/// Describes a mesh of `n` nodes, which are honest unless they are declared otherwise.
 pub(crate) fn mesh(n: u8) -> Described {
     Described { n, liars: vec![], raw: 0, seed: 1, rules: Rules::default() }
 }
@@ -36,36 +35,37 @@ pub(crate) struct Described {
 }
 
 impl Described {
-    /// One more of the `n` is malicious; the last ones are.
+    /// Makes one more of the `n` members a liar. Liars have the highest numbers.
     pub(crate) fn liar(mut self, spec: &str) -> Self {
         self.liars.push(spec.into());
         self
     }
 
-    /// One more of the `n`, before the liars, is the test itself.
+    /// Makes one more of the `n` members a raw peer, played by the test. Raw peers come right
+    /// before the liars.
     pub(crate) fn raw(mut self) -> Self {
         self.raw += 1;
         self
     }
 
-    /// Another order of events.
+    /// Sets the seed, which changes the order of events.
     pub(crate) fn seed(mut self, seed: u8) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Other rules of the world.
+    /// Changes the rules of the world.
     pub(crate) fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
         change(&mut self.rules);
         self
     }
 
-    /// Another configuration of every node.
+    /// Changes the configuration of every node.
     pub(crate) fn config(self, change: impl FnOnce(&mut Config)) -> Self {
         self.rules(|rules| change(&mut rules.config))
     }
 
-    /// Starts everybody, and lets them link for two seconds.
+    /// Starts all members, and lets them link for two seconds.
     pub(crate) fn up(self) -> Mesh {
         let mut world = World::new(self.n, self.seed, self.rules);
         let special = self.liars.len() + usize::from(self.raw);
@@ -88,7 +88,7 @@ impl Described {
 }
 
 impl Mesh {
-    /// Honest nodes that run.
+    /// The numbers of the honest nodes that run.
     pub(crate) fn honest(&self) -> Vec<usize> {
         let peers = self.world.peers.iter().enumerate();
         let honest =
@@ -96,7 +96,7 @@ impl Mesh {
         honest.map(|(number, _)| number).collect()
     }
 
-    /// Publishes through the honest nodes in turn, one message every 20 ms.
+    /// Publishes `count` messages through the honest nodes in turn, one every 20 ms.
     pub(crate) fn publish(mut self, count: usize) -> Self {
         let honest = self.honest();
         for _ in 0..count {
@@ -109,19 +109,19 @@ impl Mesh {
         self
     }
 
-    /// Lets time pass.
+    /// Lets virtual time pass.
     pub(crate) fn run(mut self, seconds: f64) -> Self {
         self.world.run(Duration::from_secs_f64(seconds));
         self
     }
 
-    /// Does something to the world.
+    /// Changes the world by `act`.
     pub(crate) fn then(mut self, act: impl FnOnce(&mut World)) -> Self {
         act(&mut self.world);
         self
     }
 
-    /// A node's snapshot.
+    /// The snapshot of a node.
     pub(crate) fn snapshot(&self, number: usize) -> Snapshot {
         match &self.world.peers[number].machine {
             Machine::Runs(actor) => actor.snapshot(),
@@ -129,7 +129,7 @@ impl Mesh {
         }
     }
 
-    /// What a liar tried.
+    /// The attempts of a liar.
     pub(crate) fn attempts(&self, number: usize) -> &Attempts {
         match &self.world.peers[number].machine {
             Machine::Runs(Actor::Liar(liar)) => liar.attempts(),
@@ -137,19 +137,20 @@ impl Mesh {
         }
     }
 
-    /// How often honest nodes refused something for a reason; folded rows count in full.
+    /// How often honest nodes refused something for a reason. Folded rows count in full.
     pub(crate) fn refused(&self, reason: Reason) -> u64 {
         let rows = self.honest().into_iter().flat_map(|i| self.world.rejections(i));
         rows.filter(|row| row.reason == reason).map(|row| row.count).sum()
     }
 
-    /// Every message that an honest node published is at every honest node, once; nothing else is
-    /// there in an honest author's name.
+    /// Asserts that each honest node has delivered every message that an honest node published,
+    /// once, and nothing else in an honest author's name.
     pub(crate) fn expect_all(self) -> Self {
         self.expect_all_but(0)
     }
 
-    /// The same, where so many messages may not have been taken for publication.
+    /// Like [`Self::expect_all`], except that `refused` messages may not have been accepted for
+    /// publication.
     pub(crate) fn expect_all_but(self, refused: usize) -> Self {
         assert!(self.taken + refused >= self.messages, "{} of {}", self.taken, self.messages);
         let honest = self.honest();
@@ -180,7 +181,7 @@ impl Mesh {
         self
     }
 
-    /// No honest node was ever banned by an honest node.
+    /// Asserts that no honest node has banned an honest node.
     pub(crate) fn expect_no_honest_ban(self) -> Self {
         let honest = self.honest();
         let keys: Vec<PublicKey> = honest.iter().map(|i| self.world.peers[*i].key).collect();
@@ -192,7 +193,8 @@ impl Mesh {
         self
     }
 
-    /// Every liar's key was banned by somebody honest, or by nobody.
+    /// Asserts that each liar was banned by an honest node or, if not `expected`, that none of them
+    /// was.
     pub(crate) fn expect_bans(self, expected: bool) -> Self {
         let honest = self.honest();
         for liar in self.liars.clone() {
@@ -207,7 +209,7 @@ impl Mesh {
         self
     }
 
-    /// Some attempt of that kind reached an honest node, which refused that very frame.
+    /// Asserts that a frame of some attempt of this kind was refused by an honest node.
     pub(crate) fn expect_reached(self, kind: &str) -> Self {
         let refused: Vec<Digest> = self
             .honest()
@@ -222,25 +224,25 @@ impl Mesh {
         self
     }
 
-    /// Attempts of a kind.
+    /// The number of attempts of a kind.
     pub(crate) fn tried(&self, kind: &str) -> u64 {
         let totals = self.liars.iter().filter_map(|liar| self.attempts(*liar).totals.get(kind));
         totals.map(|totals| totals.attempted).sum()
     }
 
-    /// Frames or links of honest nodes that an attack of a kind affected.
+    /// The number of frames or links of honest nodes that attempts of a kind affected.
     pub(crate) fn affected(&self, kind: &str) -> u64 {
         let totals = self.liars.iter().filter_map(|liar| self.attempts(*liar).totals.get(kind));
         totals.map(|totals| totals.affected).sum()
     }
 
-    /// Honest nodes refused something for that reason.
+    /// Asserts that an honest node refused something for this reason.
     pub(crate) fn expect_refused(self, reason: Reason) -> Self {
         assert!(self.refused(reason) > 0, "nothing was refused as {}", reason.name());
         self
     }
 
-    /// Every honest node is linked.
+    /// Asserts that each honest node has a link.
     pub(crate) fn expect_linked(self) -> Self {
         for number in self.honest() {
             assert!(self.snapshot(number).ready_links() > 0, "node {number} has no link");

@@ -1,7 +1,7 @@
-//! The integration tests: one binary, a module a behaviour.
+//! The integration tests: one binary, with one module for each behaviour.
 //!
-//! `LOYAL_BLESS=1` writes what is pinned under `tests/vectors/`, `tests/golden/` and `fuzz/corpus/`
-//! anew; without it the files are only compared.
+//! `LOYAL_BLESS=1` rewrites the pinned files under `tests/vectors/`, `tests/golden/` and
+//! `fuzz/corpus/`; without it they are only compared.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod circles;

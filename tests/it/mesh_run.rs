@@ -1,5 +1,5 @@
-//! Scenarios on real processes: faults strike for real, the verdict follows from what happened, and
-//! nothing is left behind, not even a process that stands still.
+//! Scenarios on real processes: faults hit real processes, the verdict follows from what happened,
+//! and no process is left behind, not even a stopped one.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::command::expect_ended;
 use crate::process::{request, request_with};
 
-/// Nothing here takes as long.
+/// Time limit: nothing here takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const STRUCK: &str = r#"
@@ -74,10 +74,10 @@ fn a_scenario_strikes_processes_and_passes_and_leaves_none() {
     let report: Value = serde_json::from_slice(&ran.stdout).expect("one object");
     assert_eq!((&report["verdict"], &report["backend"]), (&"pass".into(), &"processes".into()));
     assert_eq!((report["bans"]["honest"].as_u64(), report["seed"].as_u64()), (Some(0), Some(5)));
-    // A message may die unanswered with the node that was killed; no other may fail.
+    // A message may fail unanswered with the node that was killed, but no other may.
     assert_eq!(report["refused_posts"], 0);
     assert!(report["published"].as_u64().is_some_and(|count| count >= 97), "{report}");
-    // Messages of the partition's first moments cannot have come before its end.
+    // Messages from the first moments of the partition cannot arrive before its end.
     let slowest = report["delivery"]["latency_ms"]["max"].as_f64().expect("a number");
     assert!(slowest > 1200.0, "the cut lets pass: {report}");
     for line in ["kill n1", "start n1", "pause n2", "resume n2", "partition of 2 nodes: n0, n1"] {
@@ -86,7 +86,7 @@ fn a_scenario_strikes_processes_and_passes_and_leaves_none() {
     assert_eq!(report["faults"].as_array().map(Vec::len), Some(3));
 }
 
-/// A launcher that is killed at the latest when the test ends; its nodes then stop.
+/// A launcher that is killed when the test ends, if not earlier. Its nodes then stop.
 struct Launcher(Child);
 
 impl Launcher {
@@ -122,7 +122,7 @@ fn pid(of: &Value) -> Pid {
     Pid::from_raw(number.expect("a pid")).expect("not 0")
 }
 
-/// The state in `/proc`: `T` is one that stands still.
+/// The state of a process in `/proc`; `T` is a stopped one.
 fn state(of: &Value) -> Option<char> {
     let path = format!("/proc/{}/stat", pid(of).as_raw_nonzero());
     let stat = std::fs::read_to_string(path).ok()?;

@@ -1,11 +1,11 @@
-//! Malicious nodes in a mesh: whatever they do, every message is at every honest node, nothing
-//! forged is, and no honest node is banned. Each attack must have reached an honest node to count.
+//! Malicious nodes in a mesh: whatever they do, every message reaches every honest node, nothing
+//! forged does, and no honest node is banned. An attack counts only if it reached an honest node.
 
 use loyal::protocol::Reason;
 
 use crate::language::{Mesh, mesh};
 
-/// Seven nodes, two of them (`f`) with that behaviour.
+/// Seven nodes, of which two (`f`) have the behaviour `spec`.
 fn two_of_seven(spec: &str, seed: u8) -> Mesh {
     mesh(7).liar(spec).liar(spec).seed(seed).up().publish(50).run(8.0)
 }
@@ -27,7 +27,7 @@ fn every_variant_of_forging_is_refused_for_its_reason() {
     let mut reasons = vec![];
     for seed in 1..12 {
         let mesh = mesh(7).liar("forge").seed(seed).config(|config| {
-            // Short bans, so that one liar comes to try all five variants.
+            // Bans are short, so that one liar gets to try all five variants.
             config.ban_min = std::time::Duration::from_millis(200);
             config.ban_max = config.ban_min;
             config.redial_max = config.ban_min;
@@ -79,7 +79,7 @@ fn floods_of_copies_starve_nobody() {
 
 #[test]
 fn floods_of_valid_messages_meet_the_quota_and_starve_nobody() {
-    // Whether it also overruns its credit, and is banned for that, depends on whom it is linked to.
+    // Whether the liar also overruns its credit, and is banned for that, depends on its links.
     let mesh = harmless(two_of_seven("flood:rate=300:what=valid", 1));
     assert!(mesh.tried("flood") > 0);
     mesh.expect_refused(Reason::AuthorRate);
@@ -126,7 +126,7 @@ fn four_nodes_bear_one_liar_and_thirty_one_bear_ten() {
     harmless(many.up().publish(42).run(15.0));
 }
 
-/// The negative control: what the words expect does not hold by itself.
+/// The negative control: `expect_all` does fail if messages have not arrived.
 #[test]
 #[should_panic(expected = "lacks")]
 fn a_mesh_that_has_had_no_time_has_not_delivered() {
@@ -140,7 +140,7 @@ fn an_attack_that_was_not_made_has_not_reached() {
     mesh(7).liar("forge@after=1000s").up().publish(5).run(1.0).expect_reached("forge");
 }
 
-/// Meshes of many shapes; `LOYAL_SEEDS=200` tries more of them than the gate does.
+/// Meshes of many shapes. `LOYAL_SEEDS=200` tries more of them than the usual 12.
 #[test]
 fn many_shapes_of_meshes_bear_many_liars() {
     let kinds = [

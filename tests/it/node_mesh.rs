@@ -1,4 +1,4 @@
-//! Honest nodes among themselves: delivery, restarts, partitions, authors that sign elsewhere.
+//! Honest nodes among themselves: delivery, restarts, partitions, and authors that sign elsewhere.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ fn a_node_that_was_away_catches_up() {
     mesh.publish(10).run(3.0).expect_all().expect_no_honest_ban().expect_linked();
 }
 
-/// Dials to a node that is away are put off for longer and longer. Once it is back, by its own
-/// dials, it is chosen again, or nobody pushes to it any more.
+/// Dials to a node that is away are put off for longer and longer. Once it is back, and dials
+/// itself, the others must choose it again; otherwise none of them pushes to it.
 #[test]
 fn whoever_was_away_is_chosen_again() {
     let mut mesh = mesh(4).up().run(5.0);
@@ -63,8 +63,8 @@ fn whoever_was_away_is_chosen_again() {
     }
 }
 
-/// What came and is being checked is not asked for again: the checks of a busy node take longer
-/// than it waits between two looks at what it lacks.
+/// A node was away for long, and its signature checks take longer than it waits between two looks
+/// at what it lacks. It must not ask again for what is being checked.
 #[test]
 fn a_long_absence_is_made_good_without_copies() {
     let rules = crate::world::Rules { check: 60_000, ..crate::world::Rules::default() };
@@ -79,7 +79,7 @@ fn a_long_absence_is_made_good_without_copies() {
     let Machine::Runs(Actor::Honest(node)) = &world.peers[3].machine else { panic!("it runs") };
     let counters = node.snapshot().counters;
     let replayed = counters.rejected.get(&Reason::Replayed).copied().unwrap_or(0);
-    // Some of the first are asked for before it is known how many are missing.
+    // A few of the first slots are asked for before the node knows how many are missing.
     assert!(counters.duplicates + replayed < 200, "{} and {replayed}", counters.duplicates);
 }
 
@@ -112,7 +112,7 @@ fn kills_lose_nothing_that_was_published_and_use_no_slot_twice() {
     }
 }
 
-/// A slot that is delivered, and was written, is never delivered again after a restart.
+/// A slot that was delivered and written is not delivered again after a restart.
 #[test]
 fn what_was_delivered_before_a_restart_is_known_after_it() {
     let mut mesh = mesh(4).raw().up();
@@ -133,7 +133,7 @@ fn what_was_delivered_before_a_restart_is_known_after_it() {
     assert!(mesh.world.is_up(link), "a replay is no fault of the link");
 }
 
-/// The newest slot came by push while the link to the slots before it was gone.
+/// Two slots in the middle of a chain are missing at one of two nodes.
 #[test]
 fn a_gap_below_a_known_tip_is_closed() {
     let mut world = World::new(4, 1, crate::world::Rules::default());

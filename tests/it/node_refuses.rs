@@ -18,7 +18,8 @@ use crate::world::{Rules, World};
 
 const RAW: usize = 3;
 
-/// Node 0 alone, and the test as member 3, linked and past the hello.
+/// A world in which node 0 runs alone, and the test plays member 3, with a link on which both said
+/// hello.
 fn alone(rules: Rules) -> (World, LinkId) {
     let mut world = World::new(4, 1, rules);
     world.start(0);
@@ -27,7 +28,7 @@ fn alone(rules: Rules) -> (World, LinkId) {
     (world, link)
 }
 
-/// Bans are short, so that one world can be offended often.
+/// Rules with short bans, so that a node can be offended often in one world.
 fn forgiving() -> Rules {
     let mut rules = Rules::default();
     (rules.config.ban_min, rules.config.ban_max) = (Duration::from_secs(1), Duration::from_secs(1));
@@ -38,7 +39,7 @@ fn short() -> Duration {
     Duration::from_millis(100)
 }
 
-/// Whether there is a row for the reason. Rows say whose fault it was, and only a link's fault
+/// Whether node 0 wrote down a rejection for this reason. Only one whose blame is the link's also
 /// bans.
 fn refused(world: &World, reason: Reason) -> bool {
     world.rejections(0).iter().any(|row| row.reason == reason)
@@ -52,7 +53,7 @@ fn delivered(world: &World, batch: &Batch) -> bool {
     world.peers[0].delivered.iter().any(|(_, _, id)| *id == batch.id())
 }
 
-/// Sends frames to a fresh node: what it wrote down, and whether the link's peer was banned.
+/// Sends frames to a fresh node. Returns the world, for its rejections and bans.
 fn after(said: &[Vec<u8>]) -> World {
     let (mut world, link) = alone(Rules::default());
     for frame in said {
@@ -84,7 +85,7 @@ fn every_bad_frame_of_the_vectors_is_refused_and_blamed() {
             expect_blamed(&[bytes], reason, vectors::text(&vector, "name"));
         }
     }
-    // And just short of it: nothing.
+    // Just short of an offence: nothing is refused.
     expect_nothing(&after(&[Frame::Ping.encode()]), "a ping");
 }
 
@@ -262,10 +263,10 @@ fn a_second_id_in_a_slot_is_the_authors_fault_and_delivered_once() {
     assert_eq!(world.peers[0].delivered.len(), 1, "the first only");
     let row = world.rejections(0).iter().find(|row| row.reason == Reason::Equivocation);
     assert_eq!(row.and_then(|row| row.author), Some(key.public()));
-    // A chain that is sound is none.
+    // A sound chain is not equivocation.
     let said: Vec<_> = chain(&key, id, 3).into_iter().map(|batch| push(batch).encode()).collect();
     expect_nothing(&after(&said), "a chain");
-    // One that does not follow is.
+    // A batch with a wrong predecessor is.
     let broken = [same[0].clone(), batch(&key, id, 2, Digest([4; 32]), "torn")];
     let world = after(&broken.map(|batch| push(batch).encode()));
     assert!(refused(&world, Reason::Equivocation) && !banned(&world));
@@ -281,7 +282,7 @@ fn a_banned_peer_is_not_linked_to_until_its_term_is_over() {
     let again = world.connect(RAW, 0);
     world.run(short());
     assert!(!world.is_up(again) && refused(&world, Reason::Banned));
-    // A restart forgets nothing.
+    // A restart does not forget the ban.
     world.kill(0);
     world.start(0);
     let again = world.connect(RAW, 0);
@@ -292,7 +293,7 @@ fn a_banned_peer_is_not_linked_to_until_its_term_is_over() {
     let later = world.join(RAW, 0);
     world.run(short());
     assert!(world.is_up(later), "the term is over");
-    // And the next one is longer.
+    // The next ban is longer.
     world.say(later, &[1, 77]);
     world.run(term + short());
     let again = world.connect(RAW, 0);
@@ -301,7 +302,7 @@ fn a_banned_peer_is_not_linked_to_until_its_term_is_over() {
     assert_eq!(world.peers[0].disk.bans.last().map(|ban| ban.strikes), Some(2));
 }
 
-/// A bad copy that comes first, and whose check is under way, never shuts out the good one.
+/// A bad copy that comes first, and whose check is under way, must not shut out the good one.
 #[test]
 fn forged_first_never_shuts_out_the_genuine_one() {
     let slow = Rules { check: 400_000, ..Rules::default() };
@@ -375,7 +376,7 @@ fn extreme_frames() -> Vec<Frame> {
     ]
 }
 
-/// The node still takes an honest batch from somebody else, and publishes.
+/// Asserts that the node still accepts an honest batch from another member, and publishes.
 fn expect_alive(mut world: World, name: &str) {
     world.start_raw(2);
     let link = world.join(2, 0);
@@ -444,8 +445,8 @@ fn extreme_integers_at_every_place_harm_nothing() {
     }
 }
 
-/// An honest answer to a comparison always narrows what was asked, whatever was asked: the asker
-/// bans who says otherwise.
+/// An honest answer to a comparison always narrows the ranges that were asked about, whatever they
+/// were: an asker bans a peer whose answer does not.
 #[test]
 fn answers_to_comparisons_always_narrow() {
     let mut world = World::wide(300);

@@ -1,4 +1,4 @@
-//! A node as a process of its own, and just enough HTTP to speak to it.
+//! A node as a process of its own, and just enough HTTP to talk to it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Nothing here takes as long; whatever does is broken.
+/// Time limit: a process that takes longer is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An address on loopback that nobody listened at a moment ago.
+/// A loopback address at which no process listened a moment ago.
 pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound")
 }
 
-/// A process that is killed at the latest when the test ends.
+/// A process that is killed when the test ends, if not earlier.
 pub(crate) struct Process {
     child: Child,
     /// Where its API listens.
@@ -25,12 +25,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `loyal node` with what lies in `dir`, and waits until its API answers.
+    /// Starts `loyal node` with the network file and the key in `dir`, and waits until its API
+    /// answers.
     pub(crate) fn start(dir: &Path, name: &str, gossip: SocketAddr, api: SocketAddr) -> Self {
         Self::start_with(dir, name, (gossip, api), |_| {})
     }
 
-    /// The same with more arguments, or another environment.
+    /// The same, with a change to the command.
     pub(crate) fn start_with(
         dir: &Path,
         name: &str,
@@ -57,7 +58,7 @@ impl Process {
         process
     }
 
-    /// `kill -9`.
+    /// Kills the process with `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
@@ -71,7 +72,7 @@ impl Drop for Process {
     }
 }
 
-/// One request; `None` if no whole answer comes.
+/// Sends one request. Returns its status and body; `None` if no whole answer comes.
 pub(crate) fn request(
     to: SocketAddr,
     method: &str,
@@ -81,7 +82,7 @@ pub(crate) fn request(
     request_with(to, method, path, "Content-Type: application/octet-stream\r\n", body)
 }
 
-/// The same with headers, each with its line's end.
+/// The same with header lines, each with its line end.
 pub(crate) fn request_with(
     to: SocketAddr,
     method: &str,

@@ -1,4 +1,4 @@
-//! With which bytes? What a rejection keeps of the frame that was refused.
+//! What a rejection keeps of the frame that was refused.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::world::{Rules, World};
 
 const RAW: usize = 3;
 
-/// What node 0 writes down of what member 3 sends it after the hello.
+/// The rejections that node 0 writes down when member 3 acts as `say` after the hello.
 fn refused(say: impl FnOnce(&mut World, loyal::protocol::LinkId)) -> Vec<Rejection> {
     let mut world = World::new(4, 1, Rules::default());
     world.start(0);
@@ -27,7 +27,7 @@ fn refused(say: impl FnOnce(&mut World, loyal::protocol::LinkId)) -> Vec<Rejecti
     world.rejections(0).to_vec()
 }
 
-/// A batch of member 1 with so long a payload, whose signature is not its own.
+/// A batch of member 1 with a payload of `length` bytes and a wrong signature.
 fn forged(world: &World, length: usize) -> Batch {
     let entries = [entry("t", &vec![7; length])];
     let network = world.network.id();
@@ -72,7 +72,7 @@ async fn loyal(arguments: &[&str]) -> (String, Option<i32>) {
     (out.expect("text") + &err.expect("text"), ran.status.code())
 }
 
-/// The line of a check, in the text of `rejections show`.
+/// The line of one check in the output of `rejections show`.
 fn line<'a>(shown: &'a str, check: &str) -> &'a str {
     let named = |line: &&str| line.split_whitespace().nth(1) == Some(check);
     shown.lines().find(named).unwrap_or_else(|| panic!("no {check} in {shown}"))
@@ -108,7 +108,7 @@ fn a_forged_frame_is_shown_field_by_field_and_its_check_done_again() {
         let shutdown = async { drop(stopped.await) };
         let serving = tokio::spawn(serve(listener, options, rig.handle.clone(), shutdown));
 
-        // The list names the row, the frame and whom it claims.
+        // The list names the row, the frame, and the author that the frame claims.
         let (list, _) = loyal(&["rejections", "--api", &url, "--reason", "bad_signature"]).await;
         let hash = Digest::of(&[&frame]).to_string();
         let row = list.lines().find(|line| line.contains(&hash[..12])).expect("the row");

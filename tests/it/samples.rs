@@ -1,7 +1,7 @@
-//! What README shows of the command is what the command prints. A block of a sample comes after
-//! `<!-- sample: COMMAND -->`; a line `…` in it stands for lines that are left out. Times and what
-//! differs from run to run may differ; simulated runs may not. `scripts/samples.sh` writes the
-//! samples anew from real output.
+//! The samples of the command's output in README match what the command prints. A sample's block
+//! comes after `<!-- sample: COMMAND -->`; a line `…` in it stands for lines that are left out. In
+//! samples of real runs, times and numbers may differ; simulated runs must match exactly.
+//! `scripts/samples.sh` rewrites the samples from real output.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::support::{blessing, root};
 
 const MARK: &str = "<!-- sample: ";
 
-/// A sample: its command, and the lines of README that show what it prints.
+/// A sample: its command, and the range of lines in README that shows the output.
 struct Sample {
     command: String,
     lines: std::ops::Range<usize>,
@@ -31,7 +31,7 @@ fn samples(text: &[String]) -> Vec<Sample> {
     found
 }
 
-/// Long hex digits stand for any.
+/// The line with long hex digits replaced by `…`.
 fn masked(line: &str) -> String {
     let mut out = String::new();
     for (number, word) in line.trim_end().split(' ').enumerate() {
@@ -44,7 +44,7 @@ fn masked(line: &str) -> String {
     out
 }
 
-/// Without its numbers and its spaces.
+/// The line without spaces, and with `#` for each number.
 fn shape(line: &str) -> String {
     let mut out = String::new();
     for c in line.chars().filter(|c| !c.is_whitespace()) {
@@ -57,7 +57,7 @@ fn shape(line: &str) -> String {
     out
 }
 
-/// Whether a line says what differs from run to run.
+/// Whether a line differs from run to run.
 fn varies(command: &str, line: &str) -> bool {
     command.contains("mesh") || line.trim_start().starts_with("cost")
 }
@@ -67,7 +67,7 @@ fn same(command: &str, shown: &str, printed: &str) -> bool {
     if varies(command, shown) { shape(shown) == shape(&printed) } else { shown == printed }
 }
 
-/// What names a line: its first words, numbers left out.
+/// Identifies a line by its first two words, without numbers.
 fn label(line: &str) -> Vec<String> {
     line.split_whitespace().take(2).map(shape).collect()
 }
@@ -82,7 +82,7 @@ fn printed(dir: &Path, command: &str) -> Vec<String> {
     String::from_utf8_lossy(&ran.stdout).lines().map(str::to_owned).collect()
 }
 
-/// The lines as they are printed now: those that the sample shows, in its order.
+/// The lines as printed now: those that the sample shows, in its order.
 fn renewed(shown: &[String], printed: &[String]) -> Vec<String> {
     if shown.iter().all(|line| line.trim() != "…") {
         return printed.iter().map(|line| masked(line)).collect();
@@ -107,7 +107,7 @@ fn samples_are_what_is_printed() {
     let outputs: Vec<Vec<String>> =
         samples.iter().map(|sample| printed(dir.path(), &sample.command)).collect();
     let mut stale = Vec::new();
-    // The last first, as their lengths may change.
+    // In reverse order, because a sample's length may change.
     for (Sample { command, lines }, printed) in samples.iter().zip(&outputs).rev() {
         let shown = text[lines.clone()].to_vec();
         if blessing() {

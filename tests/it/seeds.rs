@@ -1,7 +1,7 @@
-//! The simulator on seeds that once failed; one seed, one digest.
+//! The simulator on seeds that once failed, and on seeds whose run digest is pinned.
 //!
-//! `tests/seeds.txt` lists what is run again; `tests/vectors/digests.txt` pins digests, which must
-//! be the same in debug and release builds and on any machine.
+//! `tests/seeds.txt` lists the seeds to run again; `tests/vectors/digests.txt` pins run digests,
+//! which must be the same in debug and release builds and on any machine.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -14,7 +14,7 @@ use loyal::scenario::{Scenario, builtin};
 
 use crate::support::{blessing, root};
 
-/// A line of a list: SCENARIO, seed, and what follows.
+/// A line of a list: the scenario, the seed, and the rest of the line.
 struct Line {
     scenario: String,
     seed: u64,
@@ -54,7 +54,7 @@ fn result(scenario: &str, seed: u64, verify: bool) -> SeedResult {
     order.try_out(|_| true).expect("nobody stops it")
 }
 
-/// Runs each of the lines, on all cores, and says what is wrong with them.
+/// Runs each of the lines, on all cores. Returns what is wrong with them.
 fn all(
     lines: &[Line],
     check: &(dyn Fn(&Line, &SeedResult) -> Option<String> + Sync),
@@ -117,7 +117,7 @@ fn a_run_is_the_same_twice_and_another_with_another_seed() {
 
 #[test]
 fn what_a_run_has_not_been_promised_is_a_failure() {
-    // No run delivers more than everything.
+    // A run cannot deliver more than everything, so this expectation fails.
     let text = "name = \"lost\"\n[mesh]\nnodes = 4\n[[load]]\nrate = 20\ncount = 10\n\
                 [[expect]]\nmetric = \"delivery.ratio\"\nat_least = 2.0\n";
     let scenario = Scenario::parse(text, &[]).expect("a sound scenario");
@@ -169,7 +169,7 @@ fn one_seed_prints_its_report_and_how_to_run_it_again() {
 #[test]
 fn a_campaign_tells_its_failures_makes_them_smaller_and_goes_on() {
     let dir = tempfile::tempdir().expect("a folder");
-    // No run delivers more than everything: every seed fails.
+    // A run cannot deliver more than everything, so every seed fails.
     let text = "name = \"more\"\nduration = \"1s\"\n[mesh]\nnodes = 7\n[[malicious]]\ncount = 1\n\
                 behave = \"forge+drop\"\n[[load]]\nrate = 20\ncount = 10\n\
                 [[expect]]\nmetric = \"delivery.ratio\"\nat_least = 2.0\n";
@@ -218,7 +218,7 @@ fn an_interrupted_campaign_tells_what_it_found() {
     let child = command.spawn().expect("it runs");
     let until = Instant::now() + Duration::from_secs(30);
     let rows = dir.path().join("seeds.ndjson");
-    // The rows are written in blocks: once there are any, seeds have ended.
+    // Rows are written in blocks: once the file has any, some seeds have ended.
     while std::fs::metadata(&rows).map_or(0, |rows| rows.len()) == 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -1,4 +1,4 @@
-//! What the modules share: fixed identities, a fixed network, a frame of every kind.
+//! What the modules share: fixed identities, a fixed network, and a frame of every kind.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,19 @@ use loyal::wire::{
     Missing, Push, RangeHash, Reply, Request, SlotId, Tip, Want, WhyMissing,
 };
 
-/// The identity number `n` of every test: its seed is `n`, 32 times.
+/// Identity `n` of the tests. All 32 bytes of its seed are `n`.
 pub(crate) fn identity(n: u8) -> Identity {
     Identity::from_seed(&[n; 32])
 }
 
-/// One of very many further identities.
+/// Further identities, for tests that need more than 255.
 pub(crate) fn wide_identity(n: u16) -> Identity {
     let mut seed = [250; 32];
     seed[..2].copy_from_slice(&n.to_be_bytes());
     Identity::from_seed(&seed)
 }
 
-/// Members 1 to `n` under a fixed nonce, and author 200.
+/// A network of members 1 to `n` and author 200, with a fixed nonce.
 pub(crate) fn network(n: u8) -> Network {
     let member = |i: u8| Member {
         key: identity(i).public(),
@@ -39,12 +39,12 @@ pub(crate) fn network(n: u8) -> Network {
     Network::new([5; 32], (1..=n).map(member).chain([author]).collect()).expect("a sound network")
 }
 
-/// One message.
+/// A message with a topic and a payload.
 pub(crate) fn entry(topic: &str, payload: &[u8]) -> Entry {
     Entry { topic: topic.into(), payload: payload.into() }
 }
 
-/// Signs into a slot of the network.
+/// Signs a batch for a slot of a network.
 pub(crate) fn batch(
     signer: &Identity,
     network: Digest,
@@ -57,7 +57,7 @@ pub(crate) fn batch(
     Batch::sign(signer, network, seq, prev, created_at, &entries).expect("it fits")
 }
 
-/// A chain of `count` batches from slot 1.
+/// A chain of `count` batches from slot 1 on.
 pub(crate) fn chain(signer: &Identity, network: Digest, count: u64) -> Vec<Batch> {
     let mut prev = Digest::ZERO;
     (1..=count)
@@ -69,23 +69,24 @@ pub(crate) fn chain(signer: &Identity, network: Digest, count: u64) -> Vec<Batch
         .collect()
 }
 
-/// A list that is within its bounds.
+/// A list whose length is within its bounds.
 pub(crate) fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
     List::new(items).expect("within bounds")
 }
 
-/// A push of a batch over one link.
+/// A push of a batch, with 1 hop.
 pub(crate) fn push(batch: Batch) -> Frame {
     Frame::Push(Box::new(Push { hops: 1, batch }))
 }
 
-/// A hello in the network.
+/// A hello for this network.
 pub(crate) fn hello(network: &Network, instance: u8) -> Frame {
     let network = network.id();
     Frame::Hello(Hello { version: VERSION.into(), network, instance: Instance([instance; 16]) })
 }
 
-/// At least one frame of every kind, with a name each; every field has a value of its own.
+/// At least one frame of every kind, each with a name. No two fields of a frame have the same
+/// value.
 pub(crate) fn frames() -> Vec<(&'static str, Frame)> {
     let network = network(4);
     let one = Batch::sign(
@@ -163,17 +164,17 @@ fn differ(ticket: u32, ranges: Vec<RangeHash>, tips: Vec<Tip>, above: Vec<SlotId
     Frame::Differ(Differ { ticket, ranges, tips, above })
 }
 
-/// The repository's root.
+/// The root of the repository.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether pinned files are to be written anew.
+/// Whether pinned files are to be rewritten.
 pub(crate) fn blessing() -> bool {
     std::env::var_os("LOYAL_BLESS").is_some_and(|value| value == "1")
 }
 
-/// A signature with other bytes.
+/// A signature with some bits flipped.
 pub(crate) fn flipped(signature: Signature) -> Signature {
     let mut bytes = signature.0;
     bytes[0] ^= 1;

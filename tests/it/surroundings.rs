@@ -1,5 +1,5 @@
-//! Real processes while what is around them goes wrong: folders that go, readers that stand still
-//! or leave, clients that hold connections, programs and keys that are replaced or edited.
+//! Real processes while their surroundings fail: folders that vanish, readers that stall or leave,
+//! clients that hold connections, programs and keys that are replaced or edited.
 
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
@@ -20,7 +20,7 @@ use crate::support::identity;
 
 const LOYAL: &str = env!("CARGO_BIN_EXE_loyal");
 
-/// A network of one node, with its key.
+/// Starts a node that is alone in its network.
 fn alone(dir: &Path) -> Process {
     let gossip = free_address();
     let member = Member {
@@ -33,7 +33,7 @@ fn alone(dir: &Path) -> Process {
     std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
     let key = dir.join("n0.pem");
     loyal::store::keys::write(&key, &identity(1), None).expect("written");
-    // As an editor may leave it.
+    // The key file has a byte order mark and an extra line, as an editor may leave it.
     let text = std::fs::read_to_string(&key).expect("it is there");
     std::fs::write(&key, format!("\u{feff}{text}\n")).expect("written");
     Process::start(dir, "n0", gossip, free_address())
@@ -68,7 +68,7 @@ fn idle_connections_shut_nobody_out() {
     assert_eq!(post(&node), 201);
 }
 
-/// A node of two and a liar beside it, as processes with standard error of their own.
+/// A network of a node and a liar, as processes with a standard error of their own.
 struct Pair {
     dir: tempfile::TempDir,
     api: SocketAddr,
@@ -118,7 +118,8 @@ impl Pair {
         }
     }
 
-    /// The first node answers, and its log had much to say: a member was banned and knocks.
+    /// Asserts that the first node works on although its log has much to say: a member is banned,
+    /// and dials again and again.
     fn survives(&self, mut node: Running) {
         self.wait("/healthz", |status, _| status == 200);
         let _liar = self.start(1, &["--malicious", "malformed"], Stdio::null());
@@ -129,11 +130,11 @@ impl Pair {
     }
 }
 
-/// A process that ends with the test.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Running {
-    /// SIGTERM, and how it ends: soon.
+    /// Sends SIGTERM. Returns the exit code; `None` if the process has not ended after 10 s.
     fn terminate(&mut self) -> Option<i32> {
         Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().expect("it runs");
         let until = Instant::now() + Duration::from_secs(10);
@@ -154,11 +155,11 @@ impl Drop for Running {
     }
 }
 
-/// A pipe that is full, and whose reader stands still as long as the first part lives.
+/// A pipe that is full, and is not read as long as the reader lives.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     let full = writer.try_clone().expect("a handle");
-    // Stays in its last write for as long as nobody reads.
+    // The thread stays in this write for as long as the pipe is not read.
     std::thread::spawn(move || writer.write_all(&vec![b'x'; 8 << 20]));
     std::thread::sleep(Duration::from_millis(300));
     (reader, full)
@@ -166,15 +167,15 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
 
 #[test]
 fn a_log_that_cannot_be_written_stops_no_node() {
-    // A full disk.
+    // The log goes to a full disk.
     let pair = Pair::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
     pair.survives(pair.start(0, &[], full.into()));
-    // A reader that stands still, from the first line on.
+    // The reader of the log stalls from the first line on.
     let pair = Pair::new();
     let (_reader, writer) = full_pipe();
     pair.survives(pair.start(0, &[], writer.into()));
-    // A reader that has left.
+    // The reader of the log has left.
     let pair = Pair::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -216,7 +217,7 @@ fn a_program_that_is_replaced_goes_on_with_its_run() {
     assert!(errors.contains("start n"), "a node was started after that: {errors}");
 }
 
-/// A mesh that is judged, with its temporary folder in `dir`.
+/// Starts a mesh that is judged, with its temporary folder in `dir`.
 fn mesh(dir: &Path, arguments: &[&str]) -> Child {
     let mut command = Command::new(LOYAL);
     command.args(["mesh", "up", "--nodes", "2"]).args(arguments).env("TMPDIR", dir);
@@ -248,7 +249,7 @@ fn an_interrupted_run_says_so_and_leaves_no_keys() {
     assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
 }
 
-/// The folder of a mesh in a folder for temporary files, once it is there.
+/// Waits for the folder of a mesh in a folder for temporary files.
 fn mesh_in(dir: &Path) -> std::path::PathBuf {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
@@ -286,7 +287,7 @@ fn a_run_that_fails_keeps_its_logs_and_no_keys() {
     assert_eq!(entries.map(|entry| entry.path()).find(secret), None);
 }
 
-/// One node stands still.
+/// One node is stopped and does not answer: the report has what the other one said.
 #[test]
 fn an_interrupted_run_tells_what_those_say_who_answer() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -307,7 +308,7 @@ fn an_interrupted_run_tells_what_those_say_who_answer() {
     assert!(told["delivery"]["delivered"].as_u64().is_some_and(|count| count > 0), "{told}");
 }
 
-/// Sends SIGTERM after a while, and waits for the end.
+/// Sends SIGTERM after a while, and waits for the process to end.
 fn interrupt(child: Child, after: Duration) -> (Option<i32>, String) {
     std::thread::sleep(after);
     let pid = child.id().to_string();
@@ -364,7 +365,7 @@ fn a_reader_that_leaves_costs_a_run_neither_its_verdict_nor_its_end() {
     assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0, "{errors}");
 }
 
-/// Nobody reads its result, or what it says meanwhile.
+/// The run's result, or its progress, goes to a pipe that is not read.
 #[test]
 fn a_reader_that_stands_still_costs_a_run_neither_its_report_nor_its_end() {
     for (arguments, result, written) in [
@@ -399,7 +400,7 @@ fn a_reader_that_stands_still_costs_a_run_neither_its_report_nor_its_end() {
     }
 }
 
-/// A terminal that is held, as by Ctrl-S, and the end that would go on reading it.
+/// A terminal whose output is held, as by Ctrl-S. The first part is the end that would read it.
 fn held_terminal() -> (OwnedFd, std::fs::File) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it may be used");
@@ -438,7 +439,7 @@ fn a_terminal_that_is_held_costs_a_run_neither_its_result_nor_its_end() {
 #[test]
 fn a_campaign_gives_its_result_though_its_copies_cannot_be_written() {
     let dir = tempfile::tempdir().expect("a folder");
-    // A file where the folder for failures would be.
+    // A file has the name of the folder for failures.
     std::fs::write(dir.path().join("loyal-failures"), "").expect("written");
     let mut command = Command::new(LOYAL);
     command.current_dir(dir.path()).args(["sim", "three-liars", "--seeds", "1..2"]).args([

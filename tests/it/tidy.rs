@@ -1,13 +1,13 @@
-//! The house rules that a compiler does not know: who imports whom, how long things may be.
+//! House rules that a compiler does not check: which module imports which, and how long things may
+//! be.
 //!
-//! Every rule is a function over a file's path and text, so that each is tried on a bad snippet
-//! too.
+//! Every rule is a function of a file's path and text, so each one is also tried on a bad snippet.
 
 use std::path::{Path, PathBuf};
 
 use crate::support::root;
 
-/// Who may import whom, inside the crate: docs/ARCHITECTURE.md has the picture.
+/// Which modules each module of the crate may import; docs/ARCHITECTURE.md has the picture.
 const IMPORTS: [(&str, &[&str]); 18] = [
     ("crypto", &[]),
     ("wire", &["crypto"]),
@@ -97,7 +97,7 @@ const COLUMNS: usize = 100;
 const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 70;
 
-/// The text with comments and the insides of strings and characters blanked, lines kept.
+/// The text with comments and the contents of strings and characters blanked out. Lines are kept.
 pub(crate) fn code_only(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -149,7 +149,7 @@ fn quoted(chars: &[char], i: usize) -> usize {
     j + 1
 }
 
-/// A character literal; a lifetime is left alone.
+/// The length of a character literal at `i`; a lifetime is left alone.
 fn character(chars: &[char], i: usize) -> usize {
     match (chars.get(i + 1), chars.get(i + 2)) {
         (Some('\\'), _) => find(chars, i + 3, "'"),
@@ -158,7 +158,7 @@ fn character(chars: &[char], i: usize) -> usize {
     }
 }
 
-/// The code before the tests in the file.
+/// The code of a file before its tests.
 fn without_tests(code: &str) -> &str {
     code.split("#[cfg(test)]").next().unwrap_or_default()
 }
@@ -172,7 +172,7 @@ fn has_word(code: &str, wanted: &str) -> bool {
     })
 }
 
-/// The names that follow a path like `crate::`, one or a braced list of them.
+/// The names that follow a path such as `crate::`: one name, or a braced list.
 fn names_after(code: &str, path: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (at, _) in code.match_indices(path) {
@@ -256,8 +256,8 @@ fn purity(path: &str, code: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Columns of a line. What is inside of strings does not count: rustfmt cannot break it, and a
-/// message to people or a line of SQL is easier to find whole.
+/// Columns of a line. The contents of strings do not count: rustfmt cannot break them, and a
+/// message to people or a line of SQL is easier to search for in one piece.
 fn width(line: &str, blanked: &str) -> usize {
     let comment = line.trim_start().starts_with("//");
     let in_strings = if comment { 0 } else { blanked_in_strings(line, blanked) };
@@ -319,7 +319,7 @@ fn functions(path: &str, code: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Everything that is wrong with a file.
+/// Returns everything that is wrong with a file.
 fn check(path: &str, text: &str) -> Vec<String> {
     let code = code_only(text);
     let mut found = Vec::new();

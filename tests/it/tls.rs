@@ -1,4 +1,4 @@
-//! A raw TLS client: says what it is told to a running node, as any member could.
+//! A raw TLS client: sends anything to a running node, as any member could.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Nothing here takes as long; whatever does is broken.
+/// Time limit: an operation that takes longer is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Takes any server: the tests know whom they dial.
+/// Accepts any server, because the tests know which node they dial.
 #[derive(Debug)]
 struct Anyone;
 
@@ -80,7 +80,7 @@ fn certified(identity: &Identity) -> Arc<CertifiedKey> {
     Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], key))
 }
 
-/// How the client presents itself.
+/// The client's side of the handshake: its key and its ALPN protocol.
 pub(crate) fn config(identity: &Identity, alpn: &[u8]) -> ClientConfig {
     let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(identity));
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -94,11 +94,11 @@ pub(crate) fn config(identity: &Identity, alpn: &[u8]) -> ClientConfig {
     config
 }
 
-/// A link to a node, with nothing said on it yet.
+/// A link to a node on which no frame was sent yet.
 pub(crate) struct Raw(pub TlsStream<TcpStream>);
 
 impl Raw {
-    /// Dials; an error is a refusal.
+    /// Dials a node. An error means that the node refused.
     pub(crate) async fn dial(to: SocketAddr, config: ClientConfig) -> std::io::Result<Self> {
         let name = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
         let dialled = async {
@@ -108,7 +108,7 @@ impl Raw {
         timeout(PATIENCE, dialled).await?.map(Self)
     }
 
-    /// Writes bytes as they are. The node may have hung up already.
+    /// Writes raw bytes. Ignores errors, because the node may have closed the link.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let written = async {
             let _ = self.0.write_all(bytes).await;
@@ -117,13 +117,13 @@ impl Raw {
         timeout(PATIENCE, written).await.expect("the node reads, or hangs up");
     }
 
-    /// Writes a frame, with its length.
+    /// Writes a frame with its length prefix.
     pub(crate) async fn say(&mut self, frame: &[u8]) {
         let length = u32::try_from(frame.len()).expect("small").to_be_bytes();
         self.write(&[&length[..], frame].concat()).await;
     }
 
-    /// The next frame; `None` at the end.
+    /// Reads the next frame; `None` at the end of the link.
     pub(crate) async fn hear(&mut self) -> Option<Frame> {
         let heard = async {
             let length = self.0.read_u32().await.ok()?;
@@ -134,7 +134,7 @@ impl Raw {
         timeout(PATIENCE, heard).await.expect("the node speaks, or hangs up")
     }
 
-    /// Listens until the node hangs up.
+    /// Reads until the node closes the link.
     pub(crate) async fn end(&mut self) {
         while self.hear().await.is_some() {}
     }

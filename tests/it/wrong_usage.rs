@@ -1,6 +1,6 @@
-//! What the command says when it is used wrongly, kept as golden files: the command, its exit code
-//! and its standard error, one file a case, under `tests/golden/usage/`. `LOYAL_BLESS=1` writes
-//! them anew. Whatever is refused leaves nothing behind.
+//! What the command prints when it is used wrongly, kept as golden files under
+//! `tests/golden/usage/`: for each case the command, its exit code and its standard error.
+//! `LOYAL_BLESS=1` rewrites them. A refused command must leave nothing behind.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -15,11 +15,11 @@ use loyal::protocol::{Member, Network, Role};
 
 use crate::support::{blessing, identity, root};
 
-/// Nothing that is refused takes as long.
+/// Time limit: no refusal takes as long.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Name, and arguments separated by spaces; `''` is an empty one and `\xff` a byte that is no text.
-/// `SILENT`, `WEB` and `SSH` stand for the addresses of servers that are no nodes.
+/// Name, and arguments separated by spaces. `''` is an empty argument, and `\xff` a byte that is
+/// not UTF-8. `SILENT`, `WEB` and `SSH` stand for the addresses of servers that are not nodes.
 const CASES: &[(&str, &str)] = &[
     ("no-verb", ""),
     ("unknown-verb", "frobnicate"),
@@ -152,7 +152,7 @@ const CASES: &[(&str, &str)] = &[
     ("completions-misspelt", "completions zhs"),
 ];
 
-/// The files that cases name.
+/// Writes the files that the cases name.
 fn stage(dir: &Path) {
     let member = Member {
         key: identity(1).public(),
@@ -178,8 +178,8 @@ fn stage(dir: &Path) {
     }
 }
 
-/// A server that says this to whoever connects, and nothing if it is empty; it ends with the
-/// process of the tests.
+/// Starts a server that sends `says`, or nothing if it is empty, to each client. The server ends
+/// with the test process.
 fn server(says: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
@@ -227,7 +227,7 @@ fn run(dir: &Path, line: &str, servers: &[(&str, String)]) -> String {
     command.args(line.split(' ').filter(|part| !part.is_empty()).map(|it| argument(it, servers)));
     let ran = command.output().expect("it runs");
     let mut errors = String::from_utf8_lossy(&ran.stderr).into_owned();
-    // The folder is another each time.
+    // The folder's name differs from run to run.
     errors = errors.replace(&*dir.to_string_lossy(), "DIR");
     for (name, at) in servers {
         errors = errors.replace(at, name);

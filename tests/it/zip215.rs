@@ -1,4 +1,5 @@
-//! The signature rule, ZIP-215, at its edges: single, bulk and the rule as written agree.
+//! The signature rule, ZIP-215, at its edges: single checks, bulk checks and the rule as written
+//! agree.
 
 use curve25519_dalek::{
     constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION},
@@ -10,24 +11,24 @@ use loyal::crypto::{PublicKey, Signature, check, hex};
 use rand::SeedableRng as _;
 use sha2::{Digest as _, Sha512};
 
-/// The order of the base point, little-endian.
+/// The order L of the base point, little-endian.
 const L: [u8; 32] = [
     0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
-/// What every case signs.
+/// The message that every case signs.
 pub(crate) const MESSAGE: &[u8] = b"Zcash";
 
-/// One signature and what the rule says of it.
+/// A signature, and whether the rule accepts it.
 #[derive(Clone)]
 pub(crate) struct Case {
-    /// What is special.
+    /// What is special about the case.
     pub name: String,
-    /// `A`.
+    /// The key, `A`.
     pub key: [u8; 32],
-    /// `R` then `S`.
+    /// The signature: `R`, then `S`.
     pub signature: [u8; 64],
-    /// What ZIP-215 says.
+    /// Whether the signature is valid by ZIP-215.
     pub valid: bool,
 }
 
@@ -62,8 +63,7 @@ pub(crate) fn plus_l(value: [u8; 32], times: u8) -> [u8; 32] {
     sum
 }
 
-/// Encodings of points that are not the ones those points compress to: `y` in `p..2^255`, or `x =
-/// 0` with a sign.
+/// Encodings of points that are not canonical: `y` in `p..2^255`, or `x = 0` with the sign bit set.
 pub(crate) fn non_canonical() -> Vec<[u8; 32]> {
     let mut found = Vec::new();
     let mut minus_one = [0xff; 32];
@@ -88,14 +88,14 @@ pub(crate) fn non_canonical() -> Vec<[u8; 32]> {
     found
 }
 
-/// The eight encodings of the points of small order, then their six other encodings.
+/// The eight canonical encodings of the points of small order, then their six other encodings.
 pub(crate) fn small_order() -> Vec<[u8; 32]> {
     let point = |bytes: &[u8; 32]| CompressedEdwardsY(*bytes).decompress().expect("a point");
     let others = non_canonical().into_iter().filter(|bytes| point(bytes).is_small_order());
     EIGHT_TORSION.iter().map(|point| point.compress().0).chain(others).collect()
 }
 
-/// The 14 × 14 matrix of the ZIP-215 test suite: every `A` and `R` of small order, `S = 0`.
+/// The 14 × 14 matrix of the ZIP-215 test suite: every `A` and `R` of small order, with `S = 0`.
 fn matrix() -> Vec<Case> {
     let points = small_order();
     let mut cases = Vec::new();
@@ -107,7 +107,7 @@ fn matrix() -> Vec<Case> {
     cases
 }
 
-/// A true signature to which points of small order were added, all 64 ways.
+/// A genuine signature with points of small order added to `A` and `R`, in all 64 ways.
 fn torsioned() -> Vec<Case> {
     let (a, r) = (scalar(1), scalar(2));
     let mut cases = Vec::new();
@@ -123,7 +123,7 @@ fn torsioned() -> Vec<Case> {
     cases
 }
 
-/// `S` that is not below L.
+/// Signatures whose `S` is not below L, and the one with `S` reduced.
 fn unreduced() -> Vec<Case> {
     let (a, r) = (scalar(3), scalar(4));
     let (key, commitment) = ((a * B).compress().0, (r * B).compress().0);
@@ -142,7 +142,7 @@ fn unreduced() -> Vec<Case> {
     cases
 }
 
-/// What is not a point, and plain forgeries.
+/// Encodings that are not points, and plain forgeries.
 fn refused() -> Vec<Case> {
     let (a, r) = (scalar(5), scalar(6));
     let (key, commitment) = ((a * B).compress().0, (r * B).compress().0);
@@ -166,7 +166,7 @@ fn refused() -> Vec<Case> {
 }
 
 /// The twelve cases of "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko 2020), table 5,
-/// constructed anew: what each is about is in its name.
+/// constructed anew. Each name says what the case is about.
 fn taming() -> Vec<Case> {
     let (a, r) = (scalar(7), scalar(8));
     let torsion = EIGHT_TORSION[1];
@@ -213,7 +213,8 @@ fn taming() -> Vec<Case> {
     ]
 }
 
-/// A and R mixed, and `R + [k]A = [S]B` without the cofactor too: searched for.
+/// Case 3: `A` and `R` have mixed order, and `R + [k]A = [S]B` holds without the cofactor too.
+/// Found by trying values of `R`.
 fn cofactorless() -> Case {
     let a = scalar(9);
     let point = a * B + EIGHT_TORSION[1];
@@ -233,12 +234,12 @@ fn cofactorless() -> Case {
     unreachable!("one in eight will do");
 }
 
-/// Every case.
+/// All cases of all groups.
 pub(crate) fn cases() -> Vec<Case> {
     [matrix(), torsioned(), unreduced(), refused(), taming()].concat()
 }
 
-/// The rule as ZIP-215 writes it.
+/// The rule as ZIP-215 states it.
 fn by_the_book(case: &Case) -> bool {
     let (r_bytes, s_bytes) = case.signature.split_first_chunk().expect("64 bytes");
     let s_bytes: [u8; 32] = s_bytes.try_into().expect("32 bytes");
@@ -316,7 +317,7 @@ fn bulk_and_single_agree_on_mutations() {
     }
 }
 
-/// The negative control: another rule that is in wide use does disagree, so the cases are at the
+/// The negative control: another rule in wide use disagrees with many cases, so they do lie at the
 /// edge.
 #[test]
 fn the_strict_rule_disagrees() {

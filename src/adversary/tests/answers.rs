@@ -1,4 +1,5 @@
-//! Lies in answers, in promises and in an own lane: what is sent, and that no check convicts it.
+//! Lies in answers, in promises and in a liar's own lane: what is sent, and that no check convicts
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use crate::wire::{
 
 const LIAR: usize = 3;
 
-/// Frames that were sent so far by any way, in order.
+/// Takes the frames sent so far, by the liar's node or as raw bytes, in order.
 fn frames(stand: &mut Stand) -> Vec<(LinkId, Frame)> {
     let acts = std::mem::take(&mut stand.acts);
     let frame = |act| match act {
@@ -109,7 +110,7 @@ fn a_false_floor_answers_every_want_for_others_batches_with_another_lie() {
     );
     let (mut floors, mut whys) = (BTreeSet::new(), BTreeMap::<_, usize>::new());
     for ticket in 1..=18 {
-        // A slot that it holds, and one that it does not.
+        // One slot that the liar holds, and one that it does not.
         ask(&mut stand, 1, ticket, 4, 1 + u64::from(ticket % 2));
         for (_, frame) in frames(&mut stand) {
             let Frame::Missing(missing) = frame else {
@@ -139,7 +140,7 @@ fn a_false_floor_answers_every_want_for_others_batches_with_another_lie() {
     assert!(tips.len() >= 3, "every decodable tale: {tips:?}");
 }
 
-/// What is said to so many comparisons.
+/// Returns the answers to `count` comparisons.
 fn differs(stand: &mut Stand, count: u32) -> Vec<Differ> {
     let mut all = Vec::new();
     for ticket in 0..count {
@@ -201,7 +202,8 @@ fn false_questions_have_hashes_that_nobody_has() {
     assert!(invented > 0 && invented < asked.len(), "{invented} of {}", asked.len());
 }
 
-/// Sends a link what earns credit, and gives the credit that comes back.
+/// Pushes batches, which earn credit, on a link. Returns the grants of the push class that come
+/// back: frames and bytes.
 fn granted(stand: &mut Stand, link: LinkId, batches: &[Batch]) -> Vec<(u64, u64)> {
     batches.iter().for_each(|batch| stand.push(link, batch.clone()));
     stand.wait(600);
@@ -284,7 +286,7 @@ fn a_gap_leaves_every_third_slot_out_and_shows_no_slot_twice() {
         }
         prev = Some(batch);
     }
-    // A window a link, and no more as nothing is granted.
+    // One window for each link, and no more because nothing is granted.
     stand.wait(5000);
     let more = pushed(frames(&mut stand)).len();
     assert_eq!(seqs.len() + more, 3 * 32);

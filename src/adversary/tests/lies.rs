@@ -1,4 +1,4 @@
-//! Each lie on its own: what it sends, and which check of an honest node it fails.
+//! Each lie on its own: what a liar sends, and which check of an honest node refuses it.
 
 use std::collections::BTreeSet;
 
@@ -76,7 +76,8 @@ fn forgeries_go_on_and_use_what_was_really_signed() {
     assert_eq!(other.signature, batches[0].signature, "a signature that was seen");
     assert_eq!((other.header.seq, other.header.prev), (2, batches[0].id()), "the next slot");
     assert_eq!(judge(&network, LIAR, &raw[2].1[4..]), Some(Reason::BadSignature));
-    // The peer closed on the first that needs no check; what came after it comes first next time.
+    // The peer closed the link on the first frame that needs no check. The variants that came after
+    // it come first next time.
     stand.hand(Input::LinkDown { link, cause: Down::Lost });
     stand.raw();
     stand.link(&network, 0);
@@ -133,7 +134,8 @@ fn tampering_alters_what_is_relayed_and_nothing_else() {
     }
 }
 
-/// How many of the author's batches are pushed or announced, out of so many handed in one by one.
+/// Returns how many of the author's batches the liar pushes or announces, when `count` of them are
+/// handed in one by one.
 fn relayed(spec: &str, author: usize, count: u64) -> (u64, Stand) {
     let network = network(5);
     let mut stand = Stand::new(liar(LIAR, &network, spec, vec![]), &network, &[0, 1]);
@@ -160,7 +162,7 @@ fn dropping_and_censoring_swallow_others_and_leave_the_own() {
     assert_eq!(relayed("forge@after=1m", 4, 20).0, 20);
     let (none, mut stand) = relayed("drop", 4, 200);
     assert_eq!(none, 0);
-    // Each that came, and each push that did not leave: the credit never ran out.
+    // Each batch that came, and each push that was not sent: the credit never ran out.
     assert_eq!(stand.liar.attempts().totals["drop"].affected, 200 + 200);
     stand.liar.publish(stand.now, entry("my own")).expect("room");
     stand.hand(Input::Wake);

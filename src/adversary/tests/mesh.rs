@@ -1,11 +1,12 @@
-//! Liars in a mesh: honest nodes deliver everything, nothing false, and ban none of their own.
+//! Liars in a mesh: honest nodes deliver everything and nothing false, and ban no honest node.
 
 use super::world::{World, identity};
 use crate::protocol::Reason;
 
 const HONEST: usize = 7;
 
-/// Seven honest nodes and three liars, sixty messages, and what must hold whatever they do.
+/// Runs seven honest nodes and three liars with sixty messages, and checks what must hold whatever
+/// the liars do.
 fn mesh(specs: &[&str; 3]) -> World {
     let mut world = World::new(HONEST + 3, specs);
     world.run(1000);
@@ -81,7 +82,8 @@ fn a_flood_of_oversize_frames_drowns_nothing() {
 
 #[test]
 fn floods_of_announcements_and_requests_drown_nothing() {
-    // At a rate: this world costs nobody any time, and so would serve them without end.
+    // At a limited rate: in this world no work takes time, so it would serve an unlimited flood for
+    // ever.
     mesh(&["flood:rate=40:what=announce", "flood:rate=40:what=request", "forge+flood+malformed"]);
 }
 

@@ -1,4 +1,4 @@
-//! Liars among honest nodes in a small world, and each lie judged on its own.
+//! Liars among honest nodes in a small world, and each lie tested on its own.
 
 mod answers;
 mod lies;

@@ -1,4 +1,4 @@
-//! SPECs: what is read, what is refused, and what is suggested.
+//! SPECs: which ones are accepted and refused, and what a refusal suggests.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};

@@ -1,4 +1,4 @@
-//! What lanes take, know and forget.
+//! What lanes accept, know and forget.
 
 use super::*;
 use crate::crypto::Signature;
@@ -99,7 +99,7 @@ fn a_lane_comes_back_with_its_holes() {
     assert_eq!(lanes.tip(7), 3001);
 }
 
-/// A lane in which each of those slots is held, and no other.
+/// Returns lanes in which author 0 holds exactly the given slots.
 fn held(seqs: impl Iterator<Item = u64>) -> Lanes {
     let mut lanes = Lanes::default();
     for seq in seqs {
@@ -118,7 +118,7 @@ fn a_tip_passes_as_many_holes_as_may_be_whatever_moves_it() {
     for lanes in [&at_once, &by_one] {
         assert_eq!((lanes.tip(0), lanes.lanes[&0].holes.len()), (2 * most, TIP_HOLES));
     }
-    // Somebody has the first half of the odd slots: there is room again.
+    // The first half of the odd slots is filled: there is room for more holes again.
     for slot in 1..=most / 2 {
         at_once.fill(0, 2 * slot - 1, filling(slot, 2, 0));
     }

@@ -1,5 +1,5 @@
-//! A link that brings nothing new is slowed down and never blamed; one that stays within its idle
-//! work is not even slowed down.
+//! A link that brings nothing new is slowed down and never blamed; one that stays within its
+//! allowance of useless work is not even slowed down.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use crate::wire::{
 const LINK: LinkId = LinkId(1);
 const SECONDS: u64 = 5;
 
-/// A node and a raw peer that counts its own credit.
+/// A node and a raw peer that keeps count of its own credit.
 struct Stand {
     node: Node,
     network: Arc<Network>,
     now: u64,
     sent: (u64, u64),
     granted: (u64, u64),
-    /// The class that is flooded.
+    /// The class of the frame that is sent in a flood.
     class: Class,
     missing: u64,
     banned: bool,
@@ -105,8 +105,8 @@ impl Stand {
         self.give(Input::Frame { link: LINK, bytes: frame.encode().into() });
     }
 
-    /// Sends that frame `per_ms` times each millisecond, as far as credit goes; gives how often in
-    /// all.
+    /// Sends a frame `per_ms` times each millisecond, as far as credit allows, for [`SECONDS`].
+    /// Returns how often it was sent.
     fn flood(&mut self, frame: &Frame, per_ms: u64) -> u64 {
         let class = frame.kind().class();
         self.class = class;
@@ -132,7 +132,7 @@ impl Stand {
         count
     }
 
-    /// A known batch, as a push.
+    /// A push of a batch that the node knows already.
     fn copy(&mut self, length: usize) -> Frame {
         self.push(1, length)
     }
@@ -186,7 +186,7 @@ fn floods_of_invented_ids_and_of_requests_are_slowed_down() {
     assert!(count <= bound(cost::request(16), Class::Request), "{count} requests");
 }
 
-/// Long copies, and long batches that are too far ahead, cost what their bytes cost.
+/// Long copies, and long batches that are too far ahead, are charged for their bytes.
 #[test]
 fn useless_bytes_are_slowed_down_as_well_as_useless_frames() {
     const LENGTH: usize = 64 << 10;
@@ -201,7 +201,7 @@ fn useless_bytes_are_slowed_down_as_well_as_useless_frames() {
     }
 }
 
-/// Whoever sends more copies than it may is still heard in all else, and its news is still news.
+/// A peer that sends more copies than it may is still heard in all other classes.
 #[test]
 fn a_link_whose_copies_are_slowed_down_is_not_starved_of_the_rest() {
     let mut stand = Stand::new();

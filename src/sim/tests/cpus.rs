@@ -1,4 +1,4 @@
-//! Processors and boxes: what costs time shows as time, and what is bounded is.
+//! Processors and boxes: modelled work takes its time, and queues stay within their limits.
 
 use super::{counted, latency, recording, run, scenario, whole};
 use crate::report::judge;
@@ -16,7 +16,7 @@ fn checks_take_as_long_as_the_scenario_says() {
     for report in [&usual, &ours, &slow] {
         whole(report);
     }
-    // Some two hops, each with a check: 60 µs without processors.
+    // About two hops, each with a check, which takes 60 µs if no processors are modelled.
     let (usual, ours, slow) = (latency(&usual).0, latency(&ours).0, latency(&slow).0);
     assert!((ours - usual).abs() < 2.0, "{ours} {usual}");
     assert!(slow > usual + 19.0, "{slow} {usual}");
@@ -24,7 +24,7 @@ fn checks_take_as_long_as_the_scenario_says() {
 
 #[test]
 fn a_busy_node_answers_later_and_nobody_is_forgotten() {
-    // Signatures of 5 ms on two workers are 400 a second, and a node is asked for 150 or more.
+    // Two workers check 400 signatures of 5 ms a second; a node is asked for 150 or more.
     let slow = |size: usize| {
         let mut scenario = scenario(7, &format!("settle = \"30s\"\n{}", cpu("5ms")));
         scenario.loads[0].every = std::time::Duration::from_millis(5);
@@ -35,7 +35,7 @@ fn a_busy_node_answers_later_and_nobody_is_forgotten() {
     let (short, long) = (slow(16), slow(100_000));
     whole(&short);
     whole(&long);
-    // A body of 100 kB takes a node 100 µs.
+    // Handling a body of 100 kB takes a node 100 µs.
     assert!(latency(&long).0 > latency(&short).0);
 }
 
@@ -55,7 +55,8 @@ fn floods_keep_processors_busy_and_delay_nobody_for_long() {
 
 #[test]
 fn who_stands_still_holds_up_nobody_else() {
-    // Its peers' outboxes fill as far as its credit goes, and all of it comes in the end.
+    // The outboxes of its peers fill as far as its credit allows, and everything arrives in the
+    // end.
     let pause = "[[fault]]\nkind = \"pause\"\nat = \"500ms\"\nuntil = \"2500ms\"\n\
                  select = { nodes = [\"n5\"] }\n";
     for cpu in ["", &cpu("45us")] {

@@ -1,17 +1,17 @@
-//! Disks: each of their faults does what it says, and is seen.
+//! Disks: each kind of disk fault does what it says, and shows in the run.
 
 use super::{counted, recording, run, scenario, whole};
 use crate::report::{Recording, judge};
 use crate::sim::Sim;
 
-/// 60 messages of 256 bytes, where each node keeps so many bytes.
+/// For 60 messages of 256 bytes: a limit on the bytes that each node keeps.
 const SMALL: &str = "[store]\nmax_bytes = 65536\n";
 
 fn fault(kind: &str, at: &str, rest: &str, nodes: &str) -> String {
     format!("[[fault]]\nkind = \"{kind}\"\nat = \"{at}\"\n{rest}\nselect = {{ nodes = {nodes} }}\n")
 }
 
-/// The run, whatever broke in it but these.
+/// Runs a scenario in which none of the invariants in `rules` may break; others may.
 fn without(rest: &str, rules: &[&str]) -> Recording {
     let mut sim = Sim::new(&scenario(7, rest), 1);
     while sim.step() {}
@@ -36,7 +36,7 @@ fn what_everybody_has_pruned_is_excused_and_counted() {
     let away = fault("kill", "500ms", "until = \"3500ms\"", "[\"n6\"]");
     let mut scenario =
         scenario(7, &format!("settle = \"30s\"\n{}{away}", "[store]\nmax_bytes = 1000000\n"));
-    // More than a node has in its memory, too.
+    // More than a node keeps in its memory.
     scenario.loads[0].size = 60_000;
     let recording = recording(&scenario, 1);
     let report = judge(&recording);
@@ -73,7 +73,7 @@ fn a_crash_loses_what_a_full_disk_did_not_take() {
 
 #[test]
 fn rotten_rows_are_seen_and_never_served() {
-    // All but one restart, so that no cache answers for their disks.
+    // All of them restart, so that no cache answers in place of their disks.
     let rot = fault("rot", "2s", "rows = 20", "[\"n2\", \"n3\", \"n4\", \"n5\"]");
     let again = fault("restart", "2100ms", "down = \"50ms\"", "[\"n2\", \"n3\", \"n4\", \"n5\"]");
     let away = fault("wipe", "2200ms", "until = \"2500ms\"", "[\"n6\"]");

@@ -1,4 +1,4 @@
-//! Faults: each does what it says, while it lasts, to whom it strikes.
+//! Faults: each does what it says, for as long as it lasts, to the nodes that it selects.
 
 use super::{between, counted, recording, run, scenario, whole};
 use crate::protocol::Time;

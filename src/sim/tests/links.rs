@@ -1,10 +1,11 @@
-//! What the network does to what is sent over links.
+//! What the network does to data sent over links.
 
 use std::time::Duration;
 
 use super::{counted, hops, latency, recording, run, scenario, whole};
 
-/// Every latency is that of the scenario: no arrival is sooner, and all are not much later.
+/// Every hop takes the latency that the scenario draws for its link, and many take less than twice
+/// that.
 #[test]
 fn links_take_as_long_as_the_scenario_draws() {
     for latency in [
@@ -21,7 +22,7 @@ fn links_take_as_long_as_the_scenario_draws() {
         let hops = hops(&recording);
         assert!(hops.len() >= 6 * 50, "{latency}");
         for (from, to, took) in &hops {
-            // Microseconds are what the world counts in.
+            // The world counts time in microseconds.
             let least = wanted(*from, *to).saturating_sub(Duration::from_micros(1));
             assert!(*took >= least, "{latency}: n{from} to n{to} took {took:?} of {least:?}");
         }
@@ -36,7 +37,7 @@ fn loss_shows_as_segments_sent_again_and_as_delay() {
     let (fair, fair_report) = run("");
     let (lossy, lossy_report) = run("[net]\nloss = 0.1\n");
     assert_eq!(counted(&fair, "retransmissions"), 0);
-    // A tenth of the segments is lost, and a frame is at least one.
+    // A tenth of the segments is lost, and a frame is at least one segment.
     let frames = counted(&lossy, "frames_sent");
     let again = counted(&lossy, "retransmissions");
     assert!((frames / 15..frames / 5).contains(&again), "{again} of {frames}");
@@ -56,7 +57,7 @@ fn a_link_on_which_everything_is_lost_breaks_and_another_comes() {
 
 #[test]
 fn bandwidth_queues_what_is_sent() {
-    // Two kilobytes a frame: a fifth of a second at 10 kB/s.
+    // A frame of two kilobytes takes a fifth of a second at 10 kB/s.
     let slow = |net: &str| {
         let mut scenario = scenario(7, &format!("settle = \"60s\"\n{net}"));
         scenario.loads[0].size = 2000;

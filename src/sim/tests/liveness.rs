@@ -1,4 +1,4 @@
-//! L4 and L7: what holds between two runs of one seed, and of a node that was down.
+//! L4 and L7: a comparison of two runs of one seed, and a node that was down.
 
 use super::{MS, between, recording, scenario};
 use crate::adversary::Spec;
@@ -6,10 +6,10 @@ use crate::report::{Recording, Report, judge};
 use crate::scenario::{Group, Publishers, Scenario, Who};
 use crate::sim::Sim;
 
-/// By how much a flooder may stretch the median latency of the others' messages, against the same
-/// seed in which it is honest.
+/// The factor by which a flooder may stretch the median latency of the others' messages, compared
+/// with a run of the same seed in which it is honest.
 const MEDIAN: f64 = 1.25;
-/// The same of the worst latency.
+/// The same factor for the worst latency.
 const WORST: f64 = 4.0;
 
 fn lie(scenario: &mut Scenario, nodes: &[usize], behave: &str) {
@@ -17,7 +17,7 @@ fn lie(scenario: &mut Scenario, nodes: &[usize], behave: &str) {
     scenario.malicious = vec![Group { who: Who::Nodes(nodes.to_vec()), behave }];
 }
 
-/// Whether messages of one run come hardly later than those of another.
+/// Whether messages of the run `loud` come hardly later than those of the run `quiet`.
 fn alike(quiet: &Report, loud: &Report) -> bool {
     let (quiet, loud) = (super::latency(quiet), super::latency(loud));
     loud.0 <= quiet.0 * MEDIAN && loud.1 <= quiet.1 * WORST
@@ -49,7 +49,7 @@ const VICTIM: u32 = 12;
 const DOWN: &str = "[[fault]]\nkind = \"kill\"\nat = \"1s\"\nuntil = \"3500ms\"\n\
                     select = { nodes = [\"n12\"] }\n";
 
-/// Whom the victim has chosen half a second after its restart.
+/// The peers that the victim has chosen half a second after its restart.
 fn chosen(scenario: &Scenario) -> Vec<usize> {
     let mut sim = Sim::new(scenario, 1);
     let over = |sim: &Sim| {
@@ -63,7 +63,7 @@ fn chosen(scenario: &Scenario) -> Vec<usize> {
     chosen
 }
 
-/// Batches that the victim had by a moment, in milliseconds.
+/// The number of batches that the victim had at a time, in milliseconds of the run.
 fn had(recording: &Recording, until: u64) -> usize {
     between(recording, 0, until).filter(|arrival| arrival.node == VICTIM).count()
 }
@@ -84,7 +84,7 @@ fn l7_a_node_that_was_down_catches_up_though_all_that_it_chose_withhold() {
     let all = recording.batches.len();
     let before = had(&recording, 3500);
     assert!(before + 30 < all, "it missed much while it was down: {before} of {all}");
-    // Within five seconds of its restart, from nodes that do not lie.
+    // It gets them within five seconds of its restart, from nodes that do not lie.
     assert_eq!(had(&recording, 8500), all);
     let from = recording.arrivals.iter().filter(|a| a.node == VICTIM && a.at > 3500 * MS);
     let lied = from.filter(|a| a.from.is_some_and(|from| liars.contains(&(from as usize))));
@@ -93,7 +93,8 @@ fn l7_a_node_that_was_down_catches_up_though_all_that_it_chose_withhold() {
 
 #[test]
 fn l7_a_node_that_hears_liars_alone_does_not_catch_up() {
-    // All but the publishers withhold, and those are dead when the victim comes back.
+    // All nodes but the publishers withhold, and the publishers are dead when the victim comes
+    // back.
     let kill =
         "[[fault]]\nkind = \"kill\"\nat = \"3400ms\"\nselect = { nodes = [\"n0\", \"n1\"] }\n";
     let mut scenario = scenario(13, &format!("settle = \"8s\"\n{DOWN}{kill}"));

@@ -1,5 +1,5 @@
-//! The world as scenarios see it: what each part of a network and each fault does, and beside it
-//! the same run without it.
+//! The simulator as scenarios see it: what each part of a network and each fault does, compared
+//! with the same run without it.
 
 mod cpus;
 mod disks;
@@ -16,7 +16,7 @@ use crate::protocol::Time;
 use crate::report::{Arrival, Recording, Report, judge};
 use crate::scenario::Scenario;
 
-/// Microseconds of a millisecond.
+/// Microseconds in a millisecond.
 const MS: u64 = 1000;
 
 fn scenario(nodes: usize, rest: &str) -> Scenario {
@@ -27,7 +27,7 @@ fn scenario(nodes: usize, rest: &str) -> Scenario {
     Scenario::parse(&text, &[]).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The run that a scenario makes, in which no invariant was broken.
+/// Runs a scenario to its end, in which no invariant may break.
 fn recording(scenario: &Scenario, seed: u64) -> Recording {
     let mut sim = Sim::new(scenario, seed);
     while sim.step() {}
@@ -36,14 +36,14 @@ fn recording(scenario: &Scenario, seed: u64) -> Recording {
     sim.finish()
 }
 
-/// Seven honest nodes, 60 messages in 3 s, and what is said besides.
+/// Runs seven honest nodes with 60 messages in 3 s, and the settings in `rest`.
 fn run(rest: &str) -> (Recording, Report) {
     let recording = recording(&scenario(7, rest), 1);
     let report = judge(&recording);
     (recording, report)
 }
 
-/// Everything reached everybody that lives.
+/// Asserts that every node that must get a message got it.
 fn whole(report: &Report) {
     assert!(report.delivery.expected > 0);
     assert_eq!(report.delivery.delivered, report.delivery.expected);
@@ -53,14 +53,14 @@ fn counted(recording: &Recording, what: &str) -> u64 {
     recording.counted.get(what).copied().unwrap_or(0)
 }
 
-/// Arrivals between two times, in milliseconds of the run.
+/// The arrivals between two times, in milliseconds of the run.
 fn between(recording: &Recording, from: u64, until: u64) -> impl Iterator<Item = &Arrival> {
     let span = from * MS..until * MS;
     recording.arrivals.iter().filter(move |arrival| span.contains(&arrival.at))
 }
 
-/// For each arrival from a neighbour: that neighbour, the node, and the time since the neighbour
-/// itself had the batch.
+/// For each arrival from a neighbour: the neighbour, the receiving node, and the time since the
+/// neighbour itself got the batch.
 fn hops(recording: &Recording) -> Vec<(u32, u32, Duration)> {
     let had = |node: u32, batch: u32| {
         recording.arrivals.iter().find(|other| other.node == node && other.batch == batch)

@@ -1,4 +1,4 @@
-//! How many links there are, after a while and after a long one.
+//! The number of links after a short time and after a long one.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,13 @@ use super::{Phase, Scenario, Sim, whole};
 use crate::report::judge;
 use crate::wire::limits::VISITS_AT_ONCE;
 
-/// What is seen of a mesh around a burst of messages.
+/// What a test measures around a burst of messages.
 #[derive(Debug)]
 struct Seen {
     /// Links, each counted once.
     links: usize,
-    /// Frames that the burst caused, beside those of as long a time without one.
+    /// Frames that the burst caused: those sent during it, less those of an equally long time
+    /// without one.
     frames: u64,
 }
 
@@ -24,7 +25,7 @@ fn links(sim: &Sim) -> usize {
     nodes.map(|node| node.snapshot().ready_links()).sum::<usize>() / 2
 }
 
-/// Goes on until that second of the run.
+/// Runs until a second of the run.
 fn until(sim: &mut Sim, second: u128) {
     let early = |sim: &Sim| {
         let zero = sim.world.recorder.zero;
@@ -33,7 +34,7 @@ fn until(sim: &mut Sim, second: u128) {
     while early(sim) && sim.step() {}
 }
 
-/// Watches two seconds, the second of which has the burst.
+/// Measures two seconds from `from` on. The burst comes in the second one.
 fn recorder(sim: &mut Sim, from: u128) -> Seen {
     until(sim, from);
     let (links, first) = (links(sim), frames(sim));
@@ -44,7 +45,7 @@ fn recorder(sim: &mut Sim, from: u128) -> Seen {
     Seen { links, frames: (frames(sim) - second).saturating_sub(quiet) }
 }
 
-/// Links of at most so many nodes that each choose three.
+/// Asserts that `nodes` nodes that each choose three links have neither too many links nor too few.
 fn bounded(seen: &Seen, nodes: usize) {
     assert!(seen.links <= nodes * (3 + 1 + VISITS_AT_ONCE), "{seen:?}");
     assert!(seen.links >= nodes * 3 / 2, "{seen:?}: each has those that it chose");
@@ -62,7 +63,8 @@ fn sim(text: &str) -> Sim {
     Sim::new(&scenario, 1)
 }
 
-/// Issue: a link that was exchanged for another was kept, so that each mesh became a full one.
+/// A regression test: nodes once kept the links that they had exchanged for others, so that each
+/// mesh became a full one.
 #[test]
 fn r8_links_and_frames_a_message_stay_the_same_for_half_an_hour() {
     const NODES: usize = 40;
@@ -81,7 +83,7 @@ fn r8_links_and_frames_a_message_stay_the_same_for_half_an_hour() {
     ends_well(sim);
 }
 
-/// What the nodes keep in memory, in entries of all of them, by collection.
+/// What all nodes together keep in memory: the number of entries, by collection.
 fn kept(sim: &Sim) -> BTreeMap<&'static str, usize> {
     let mut kept = BTreeMap::new();
     for node in sim.world.hosts.iter().filter_map(|host| host.node()) {
@@ -92,11 +94,12 @@ fn kept(sim: &Sim) -> BTreeMap<&'static str, usize> {
     kept
 }
 
-/// What is kept up to a limit and no further: the newest batches, and ids of recent slots.
+/// Collections that fill up to a limit and no further: the newest batches, and the ids of recent
+/// slots.
 const KEPT: [&str; 4] = ["cache", "cache.bytes", "lanes.fullest", "lanes.slots"];
 
-/// A message a second for a day. Takes minutes in a release build:
-/// `cargo test --release --lib -- --ignored --nocapture a_day`.
+/// One message a second for a day. Takes minutes in a release build: `cargo test --release --lib --
+/// --ignored --nocapture a_day`.
 #[test]
 #[ignore = "it takes minutes in a release build"]
 fn r8_links_memory_and_frames_a_message_stay_the_same_for_a_day() {

@@ -5,7 +5,7 @@ use crate::protocol::Config;
 use crate::report::{Report, judge};
 use crate::scenario::{Group, Scenario, Who};
 
-/// A link's latency in these runs, in milliseconds; a round trip is twice that.
+/// The one-way latency of a link in these runs, in milliseconds.
 const LATENCY: u64 = 10;
 
 fn among(nodes: usize, liars: usize, behave: &str) -> Scenario {
@@ -47,7 +47,8 @@ fn of_the_lies_about_credit_only_too_much_is_banned() {
 
 #[test]
 fn what_a_liar_shows_in_parts_is_everywhere_some_time_after_it_fell_silent() {
-    // More than its quota, each slot to one neighbour, with gaps; the oracle's L2 judges it.
+    // The liar signs more than its quota, shows each slot to one neighbour, and leaves gaps. The
+    // oracle's L2 judges the run.
     for behave in ["gap:rate=300@between=0s..4s", "gap:rate=15:size=1000000@between=0s..4s"] {
         let mut scenario = among(7, 1, behave);
         scenario.duration = std::time::Duration::from_secs(40);
@@ -56,8 +57,9 @@ fn what_a_liar_shows_in_parts_is_everywhere_some_time_after_it_fell_silent() {
     }
 }
 
-/// However many announce first and are silent, a message is late by what one neighbour is given to
-/// answer, and two round trips: then several are asked at once.
+/// Liars announce a message first and stay silent. However many they are, they delay it only by the
+/// time that one neighbour is given to answer and by two round trips; then several are asked at
+/// once.
 #[test]
 fn promises_delay_a_message_by_one_wait_and_two_round_trips_at_most() {
     let patience = Config::default().ask_again_after.as_millis() as f64;
@@ -71,8 +73,8 @@ fn promises_delay_a_message_by_one_wait_and_two_round_trips_at_most() {
     }
 }
 
-/// A liar says to hold all of its lane, and has left out a third of it that nobody has: of what is
-/// asked for again and again very little is left once it has fallen silent.
+/// A liar claims to hold all of its lane, but left out a third of it that no node has. Once it is
+/// silent, honest nodes must ask for those slots only now and then.
 #[test]
 fn what_nobody_has_is_not_asked_for_at_the_pace_of_a_link() {
     let frames = |behave: &str, seconds: u64| {

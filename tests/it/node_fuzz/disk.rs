@@ -1,5 +1,5 @@
-//! A store in memory: writes are answered in order, a crash loses those that were not, a power cut
-//! those that no synced write came after.
+//! A store in memory: writes are answered in order. A crash loses the writes that were not
+//! answered, and a power cut also those that no later synced write followed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use loyal::protocol::{
 };
 use loyal::wire::BatchId;
 
-/// What is there after some writes.
+/// What the store holds after some writes.
 #[derive(Clone, Default)]
 struct Image {
     rows: BTreeMap<(PublicKey, u64), Vec<StoredBatch>>,
@@ -20,15 +20,15 @@ struct Image {
     lost: BTreeSet<(PublicKey, u64)>,
 }
 
-/// The store.
+/// The store of the node under test.
 #[derive(Default)]
 pub(super) struct Disk {
     current: Image,
     /// What a power cut leaves.
     synced: Image,
-    /// Written since, in order.
+    /// Records written since the last synced one, in order.
     tail: Vec<Record>,
-    /// Not answered yet.
+    /// Writes that are not answered yet, oldest first.
     pending: VecDeque<(Token, Record, Durability)>,
 }
 
@@ -107,18 +107,18 @@ impl Image {
 }
 
 impl Disk {
-    /// A write that the node asks for.
+    /// Accepts a write that the node asks for.
     pub(super) fn hand_in(&mut self, token: Token, record: Record, durability: Durability) {
         self.pending.push_back((token, record, durability));
     }
 
-    /// How many writes are not answered.
+    /// The number of writes that are not answered.
     pub(super) fn waiting(&self) -> usize {
         self.pending.len()
     }
 
-    /// Ends the oldest write; gives whether it was written. Of those that are not to be synced all
-    /// are, as what could not be written is kept and handed in again.
+    /// Completes the oldest write. Returns whether it was written. Lazy writes always are, because
+    /// a store keeps what it could not write and tries again.
     pub(super) fn finish(&mut self, well: bool) -> Option<(Token, Record, bool)> {
         let (token, record, durability) = self.pending.pop_front()?;
         let synced = durability == Durability::Synced;
@@ -133,20 +133,20 @@ impl Disk {
         Some((token, record, well))
     }
 
-    /// Whether a batch would be there after a power cut, or was and is pruned.
+    /// Whether a batch would survive a power cut, or was stored and is pruned.
     pub(super) fn is_safe(&self, author: &PublicKey, seq: u64, id: &BatchId) -> bool {
         let held = self.synced.rows.get(&(*author, seq));
         let pruned = self.synced.floors.get(author).is_some_and(|floor| seq <= *floor);
         pruned || held.is_some_and(|held| held.iter().any(|stored| stored.id == *id))
     }
 
-    /// Whether a slot is there, or was and is pruned.
+    /// Whether a slot is stored, or was and is pruned.
     pub(super) fn knows(&self, author: &PublicKey, seq: u64) -> bool {
         self.current.rows.contains_key(&(*author, seq))
             || self.current.floors.get(author).is_some_and(|floor| seq <= *floor)
     }
 
-    /// A row.
+    /// Returns the batch of a slot: the one with `id`, or the first.
     pub(super) fn read(
         &self,
         author: PublicKey,
@@ -157,25 +157,25 @@ impl Disk {
         held.iter().find(|stored| id.is_none_or(|id| stored.id == id)).cloned()
     }
 
-    /// Every row, in order.
+    /// All rows, in order of author and slot.
     pub(super) fn rows(&self) -> impl Iterator<Item = &StoredBatch> {
         self.current.rows.values().flatten()
     }
 
-    /// Drops an author's rows up to a slot.
+    /// Drops an author's rows up to slot `floor`.
     pub(super) fn prune(&mut self, author: PublicKey, floor: u64) {
         self.current.prune(author, floor);
         self.synced.prune(author, floor);
     }
 
-    /// A row is not what was written, and is set aside.
+    /// Sets a row aside because it is not what was written.
     pub(super) fn lose(&mut self, author: PublicKey, seq: u64, id: &BatchId) {
         self.current.lose((author, seq), id);
         self.synced.lose((author, seq), id);
         self.tail.retain(|record| !matches!(record, Record::Batch(stored) if stored.id == *id));
     }
 
-    /// A crash, or a power cut; gives what a start finds.
+    /// Crashes, or cuts the power. Returns what the next start finds.
     pub(super) fn crash(&mut self, power_cut: bool) -> Restored {
         self.pending.clear();
         if power_cut {

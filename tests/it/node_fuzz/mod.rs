@@ -1,10 +1,10 @@
-//! One honest node among liars, driven by bytes: the stateful fuzz target, and its replay.
+//! One honest node among liars, driven by bytes: the stateful fuzz target and its replay.
 //!
-//! Bytes become links, frames, answers of the disk and of the checkers, failures, crashes and time
-//! for one `Node` (`engine`). Frames are put together from a small vocabulary with extremes
-//! (`speak`), over batches that were signed beforehand (`pool`), so that good, forged, forked,
-//! restarted and far ones all occur. After every input, what the node does is held against local
-//! rules (`rules`). `fuzz/targets/node.rs` and `fuzz_replay.rs` run the same code.
+//! Bytes choose links, frames, answers of the disk and of the checkers, failures, crashes and the
+//! passing of time for one `Node` (`engine`). Frames are made from a small vocabulary with extreme
+//! values (`speak`), over batches that were signed beforehand (`pool`), so that genuine, forged,
+//! forked, restarted and far ones all occur. After every input, local rules are checked on what the
+//! node did (`rules`). `fuzz/targets/node.rs` and `fuzz_replay.rs` run the same code.
 
 mod disk;
 mod engine;
@@ -15,18 +15,18 @@ mod wire;
 
 pub(crate) use engine::{Broken, Stats, run};
 
-/// Bytes that are read as a script; zeros after the end.
+/// The bytes of a script. Beyond its end, every byte reads as zero.
 pub(crate) struct Bytes<'a> {
     left: &'a [u8],
 }
 
 impl<'a> Bytes<'a> {
-    /// All of a script.
+    /// Reads a script from its beginning.
     pub(crate) fn new(left: &'a [u8]) -> Self {
         Self { left }
     }
 
-    /// Whether nothing is left.
+    /// Whether the script has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.left.is_empty()
     }
@@ -38,17 +38,17 @@ impl<'a> Bytes<'a> {
         *first
     }
 
-    /// A number below `most`, which is at most 256; 0 if that is 0.
+    /// Reads a number below `most`, which is at most 256; 0 if `most` is 0.
     pub(crate) fn below(&mut self, most: usize) -> usize {
         usize::from(self.byte()) % most.max(1)
     }
 
-    /// One of these; `None` if there is none, and no byte is read.
+    /// Picks one of `from`. If `from` is empty, returns `None` and reads no byte.
     pub(crate) fn pick<'b, T>(&mut self, from: &'b [T]) -> Option<&'b T> {
         if from.is_empty() { None } else { from.get(self.below(from.len())) }
     }
 
-    /// Up to so many bytes as they are.
+    /// The next `most` bytes, or fewer at the end.
     pub(crate) fn some(&mut self, most: usize) -> &'a [u8] {
         let (some, rest) = self.left.split_at(most.min(self.left.len()));
         self.left = rest;
@@ -56,7 +56,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// A script of a seed: random bytes, of which some seeds prefer some steps.
+/// The script of a seed: random bytes, in which some seeds favour a few steps.
 pub(crate) fn script(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bd1_e995;
     let mut next = move || {
@@ -72,7 +72,7 @@ pub(crate) fn script(seed: u64) -> Vec<u8> {
     (0..length)
         .map(|_| {
             let byte = next();
-            // Now and then a byte that chooses a favourite step, wherever it comes to lie.
+            // Now and then a byte that selects a favourite step, wherever it ends up in the script.
             if byte >> 32 & 3 < lean { favourites[(byte >> 40) as usize % 4] } else { byte as u8 }
         })
         .collect()

@@ -1,4 +1,4 @@
-//! Statements that were signed beforehand, so that a run costs no signatures.
+//! Statements signed beforehand, so that a run spends no time on signing.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
@@ -8,22 +8,22 @@ use loyal::protocol::{Member, Network, Role};
 use loyal::wire::limits::MAX_SLOT;
 use loyal::wire::{Batch, BatchId, Entry, Header, SignedSlot};
 
-/// Members; the node under test is number 0.
+/// Number of members. The node under test is member 0.
 pub(super) const MEMBERS: u8 = 5;
-/// The member that says nothing but what is sound.
+/// The member that says only what is sound.
 pub(super) const HONEST: usize = 4;
-/// Slots of each main chain.
+/// Length of each main chain.
 const SLOTS: u64 = 24;
 
-/// Everything that does not change from run to run.
+/// Everything that stays the same from run to run.
 pub(super) struct Pool {
-    /// Five members, so one of them may lie and two do, and an author.
+    /// Five members, of which one may lie (f = 1) and more do, and one author.
     pub network: Network,
-    /// By number: the members, then the author, then a stranger.
+    /// By number: the members, then the author, then a stranger, who is not in the network.
     pub identities: Vec<Identity>,
-    /// Signed for this network: of each key a chain, then forks, restarts, far ones.
+    /// Batches signed for this network: for each key a chain, then forks, restarts and far ones.
     pub batches: Vec<Batch>,
-    /// Numbers in `batches` of one author's main chain, by slot from 1.
+    /// For each author, the indices in `batches` of its main chain, by slot from 1.
     chains: BTreeMap<PublicKey, Vec<usize>>,
     by_id: BTreeMap<BatchId, usize>,
     verdicts: Mutex<BTreeMap<Digest, bool>>,
@@ -33,7 +33,7 @@ fn identity(number: u8) -> Identity {
     Identity::from_seed(&[number + 1; 32])
 }
 
-/// The pool.
+/// The pool, which is built once for all runs.
 pub(super) fn pool() -> &'static Pool {
     static POOL: OnceLock<Pool> = OnceLock::new();
     POOL.get_or_init(Pool::new)
@@ -75,8 +75,9 @@ impl Pool {
         id
     }
 
-    /// A chain; a fork of it from slot 3; a third id for slot 4; restarts over what is there, two
-    /// on one base; slots at the edge of a window, beyond it, and at the end of numbers.
+    /// Signs an author's batches: a chain; a fork of it from slot 3; a third id for slot 4;
+    /// restarts over the chain, two of them on one base; slots at the edge of a window, beyond it,
+    /// and at the highest slot.
     fn author(&mut self, number: usize) {
         let by = self.identities[number].clone();
         let (mut prev, mut fork, mut chain) = (Digest::ZERO, Digest::ZERO, Vec::new());
@@ -120,7 +121,7 @@ impl Pool {
         self.chains.get(author).into_iter().flatten().map(|number| &self.batches[*number])
     }
 
-    /// What fills a slot, if anything here does: a given id, or the first.
+    /// The batch of a slot, if the pool has one: the one with `id`, or the first.
     pub(super) fn find(&self, author: &PublicKey, seq: u64, id: Option<BatchId>) -> Option<&Batch> {
         if let Some(id) = id {
             let batch = self.by_id.get(&id).map(|number| &self.batches[*number])?;
@@ -130,7 +131,7 @@ impl Pool {
         self.batches.iter().find(|b| b.header.author == *author && b.header.seq == seq)
     }
 
-    /// Whether a signature is good, by the real rule; remembered.
+    /// Whether the real rule accepts a signature. Results are kept.
     pub(super) fn is_good(
         &self,
         key: &PublicKey,
@@ -145,7 +146,7 @@ impl Pool {
         *verdicts.entry(name).or_insert_with(|| check(key, &statement[..], signature).is_good())
     }
 
-    /// Whether a batch is what its author of this network signed.
+    /// Whether a batch is one that its author, a key of this network, signed.
     pub(super) fn is_sound(&self, batch: &Batch) -> bool {
         let Header { network, author, .. } = &batch.header;
         *network == self.network.id()

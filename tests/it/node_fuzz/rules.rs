@@ -1,5 +1,5 @@
-//! What must hold after every input, by what the node was seen to do; it is asked for nothing but
-//! how full it is.
+//! Rules that must hold after every input, judged by what the node was seen to do. The node itself
+//! is asked only how full it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,33 +10,33 @@ use loyal::wire::{BatchId, Frame, SlotId};
 use super::disk::Disk;
 use super::pool::{HONEST, Pool};
 
-/// What was seen.
+/// What the node was seen to do.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// Slots that were delivered, with their ids.
+    /// Slots that the node delivered, with their ids.
     delivered: BTreeMap<(PublicKey, u64), BatchId>,
     /// Ids that the node asked to have written, or found at its start.
     held: BTreeSet<BatchId>,
-    /// The node's own slots, as it signed them.
+    /// The node's own slots that it signed.
     signed: BTreeMap<u64, BatchId>,
-    /// The highest own slot of which the node was told that the signature is good.
+    /// The highest slot of its own for which the node was told that the signature is good.
     shown: u64,
     tips: BTreeMap<PublicKey, u64>,
-    /// The newest rejection, in words.
+    /// The newest rejection, as text for error messages.
     rejected: String,
 }
 
 type Verdict = Result<(), String>;
 
 impl Rules {
-    /// A check of a statement came out good.
+    /// Notes that the check of a statement succeeded.
     pub(super) fn proved(&mut self, own: bool, seq: u64) {
         if own {
             self.shown = self.shown.max(seq);
         }
     }
 
-    /// A write is asked for.
+    /// Judges a write that the node asks for.
     pub(super) fn write(
         &mut self,
         record: &Record,
@@ -101,14 +101,15 @@ impl Rules {
         Ok(())
     }
 
-    /// A write failed: an own batch never left, and its slot may be signed anew.
+    /// Notes that a write failed: an own batch never left the node, so its slot may be signed
+    /// again.
     pub(super) fn not_written(&mut self, record: &Record) {
         if let Record::Batch(stored) = record {
             self.signed.retain(|_, id| *id != stored.id);
         }
     }
 
-    /// A batch is delivered.
+    /// Judges a delivery.
     pub(super) fn deliver(&mut self, stored: &StoredBatch, pool: &Pool) -> Verdict {
         let header = &stored.batch.header;
         if !pool.is_sound(&stored.batch) || stored.id != stored.batch.id() {
@@ -123,7 +124,7 @@ impl Rules {
         Ok(())
     }
 
-    /// What the node says must be its own, synced, or held.
+    /// Judges a frame: each batch that the node sends must be its own and synced, or held.
     pub(super) fn say(&self, frame: &Frame, own: PublicKey, disk: &Disk) -> Verdict {
         let batch = match frame {
             Frame::Push(push) => &push.batch,
@@ -146,22 +147,22 @@ impl Rules {
         }
     }
 
-    /// A row was set aside: its slot may be delivered once more.
+    /// Notes that a row was set aside: its slot may be delivered once more.
     pub(super) fn lost(&mut self, author: PublicKey, seq: u64) {
         self.delivered.remove(&(author, seq));
     }
 
-    /// A crash: what was not on disk may come again.
+    /// Notes a crash: what was not on disk may come again.
     pub(super) fn crash(&mut self, own: PublicKey, disk: &Disk) {
         self.delivered.retain(|(author, seq), _| disk.knows(author, *seq));
         self.signed.retain(|seq, id| disk.is_safe(&own, *seq, id));
         self.held.extend(disk.rows().map(|stored| stored.id));
         self.tips.clear();
-        // What it was told and did not write down, it may have forgotten.
+        // The node may have forgotten what it was shown and did not write down.
         self.shown = self.signed.last_key_value().map_or(0, |(seq, _)| *seq);
     }
 
-    /// The node between two inputs.
+    /// Judges the state of the node between two inputs.
     pub(super) fn settled(&mut self, node: &Node) -> Verdict {
         let mut over = None;
         node.occupy(&mut |name, entries, limit| {

@@ -11,11 +11,11 @@ use super::Bytes;
 use super::pool::{HONEST, Pool};
 use super::wire::Wire;
 
-/// Numbers that are at some edge.
+/// Slots at the edges of some range.
 const SEQS: [u64; 16] =
     [1, 2, 3, 5, 9, 24, 25, 30, 513, 1024, 1025, 1049, 3000, 1 << 32, MAX_SLOT - 1, MAX_SLOT];
 
-/// A slot, mostly a small one.
+/// Reads a slot, mostly a small one.
 fn seq(bytes: &mut Bytes) -> u64 {
     match bytes.byte() {
         small @ 0..=191 => u64::from(small % 32) + 1,
@@ -25,7 +25,7 @@ fn seq(bytes: &mut Bytes) -> u64 {
 
 fn author(bytes: &mut Bytes, pool: &Pool) -> PublicKey {
     let known = pool.network.keys().len();
-    // The stranger comes last.
+    // The highest number stands for the stranger.
     let number = bytes.below(known * 4 + 1);
     pool.identities[if number == known * 4 { known } else { number % known }].public()
 }
@@ -45,12 +45,12 @@ fn id(bytes: &mut Bytes, pool: &Pool) -> BatchId {
     }
 }
 
-/// A batch that was signed, of this network.
+/// Picks a batch that was signed for this network.
 fn signed<'a>(bytes: &mut Bytes, pool: &'a Pool) -> &'a Batch {
-    // The stranger's is the last.
+    // The last batch is the stranger's.
     let count = pool.batches.len() - 1;
     let number = if bytes.byte() < 160 {
-        // Mostly of a chain's beginning, so that lanes grow.
+        // Mostly from the beginning of a chain, so that lanes grow.
         let of = member_author(bytes, pool);
         let seq = u64::from(bytes.byte() % 24) + 1;
         return pool.find(&of, seq, None).unwrap_or(&pool.batches[0]);
@@ -60,7 +60,7 @@ fn signed<'a>(bytes: &mut Bytes, pool: &'a Pool) -> &'a Batch {
     &pool.batches[number % count]
 }
 
-/// A batch, one in many of which is not what it says.
+/// Picks a batch. A liar's is sometimes altered.
 fn batch(bytes: &mut Bytes, pool: &Pool, honest: bool) -> Batch {
     let mut batch = signed(bytes, pool).clone();
     if honest {
@@ -88,13 +88,13 @@ fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> Option<List<T, 
     List::new(items)
 }
 
-/// The hello of a member.
+/// The hello of a member; `instance` stands for one start of its process.
 pub(super) fn hello(pool: &Pool, instance: u8) -> Frame {
     let network = pool.network.id();
     Frame::Hello(Hello { version: VERSION.into(), network, instance: Instance([instance; 16]) })
 }
 
-/// A frame of that number's kind; `None` if there is nothing of it to say.
+/// Builds a frame of kind `what`; `None` if there is nothing to say of that kind.
 pub(super) fn frame(what: u8, bytes: &mut Bytes, pool: &Pool, wire: &mut Wire) -> Option<Frame> {
     let honest = wire.peer == HONEST;
     match what {
@@ -159,7 +159,8 @@ fn request(bytes: &mut Bytes, pool: &Pool, wire: &mut Wire) -> Option<Frame> {
     list(wants).map(|wants| Frame::Request(Request { wants }))
 }
 
-/// The answer to an open want of the node, true or not; of a liar also to none.
+/// The answer to an open want of the node, true or false. A liar may also answer without an open
+/// want.
 fn answer(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
     let honest = wire.peer == HONEST;
     let open: Vec<&Want> = wire.wants.values().collect();
@@ -196,8 +197,8 @@ fn answer(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
     }
 }
 
-/// Ranges of keys: of a liar any, else the whole or single keys, which are the blocks that there
-/// are.
+/// Ranges of keys: from a liar any, otherwise the whole or single keys, the only blocks that exist
+/// here.
 fn ranges(bytes: &mut Bytes, within: &[(u32, u32)], honest: bool) -> Vec<RangeHash> {
     let mut ranges: Vec<RangeHash> = Vec::new();
     for _ in 0..bytes.below(4) {
@@ -230,7 +231,7 @@ fn compare(bytes: &mut Bytes, pool: &Pool, wire: &mut Wire) -> Option<Frame> {
     list(ranges).map(|ranges| Frame::Compare(Compare { ticket, ranges }))
 }
 
-/// An answer to the node's comparison: tips that were signed, with true or other claims.
+/// An answer to the node's comparison: signed tips, with true or other claims.
 fn differ(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
     let honest = wire.peer == HONEST;
     let (ticket, asked) = match &wire.comparing {
@@ -249,7 +250,7 @@ fn differ(bytes: &mut Bytes, pool: &Pool, wire: &Wire) -> Option<Frame> {
         if !(within(&key) || anywhere) || bytes.byte() < 100 {
             continue;
         }
-        // The honest one tells of its chains; a liar of anything that was signed.
+        // The honest member shows its chains; a liar shows anything that was signed.
         let slot = match honest {
             true => pool.find(&key, u64::from(bytes.byte() % 24) + 1, None),
             false => {
@@ -308,7 +309,7 @@ fn false_credit(bytes: &mut Bytes, wire: &Wire) -> Option<Frame> {
     Some(Frame::Credit(Credit { grants }))
 }
 
-/// What an honest node says to a want, if it has that.
+/// An honest node's answer to a want, with the batch if it has it.
 pub(super) fn honest_answer(want: &Want, found: Option<&Batch>) -> Frame {
     let ticket = want.ticket;
     match found {
@@ -323,7 +324,7 @@ pub(super) fn honest_answer(want: &Want, found: Option<&Batch>) -> Frame {
     }
 }
 
-/// What a node that holds the main chains up to a slot says to a comparison.
+/// The answer to a comparison by a node that holds the main chains up to slot `upto`.
 pub(super) fn honest_differ(pool: &Pool, ticket: u32, asked: &[RangeHash], upto: u64) -> Frame {
     let within = |key: &PublicKey| {
         let number = pool.network.index_of(key);

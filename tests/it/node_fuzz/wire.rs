@@ -1,4 +1,4 @@
-//! One link as its far end sees it: what is granted, what is open, what may still be said.
+//! One link as its far end sees it: what is granted, what is open, and what may still be said.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,60 +7,61 @@ use loyal::wire::{Class, Credit, Frame, Grant, RangeHash, Reply, Want};
 
 use super::pool::Pool;
 
-/// Frames and bytes.
+/// A number of frames, and their bytes.
 pub(super) type Sums = (u64, u64);
 
-/// One class, one way.
+/// One class in one direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Way {
-    /// What went over it.
+    /// Frames and bytes sent.
     pub sent: Sums,
-    /// What its receiver has said to have consumed.
+    /// Frames and bytes that the receiver has reported as consumed.
     pub granted: Sums,
 }
 
 impl Way {
-    /// Whether a frame of that length is within the window.
+    /// Whether a frame of this length fits the window.
     pub(super) fn fits(&self, class: Class, bytes: usize) -> bool {
         let Some((frames, most)) = class.window() else { return true };
         self.sent.0.saturating_sub(self.granted.0) < frames
             && self.sent.1.saturating_sub(self.granted.1).saturating_add(bytes as u64) <= most
     }
 
-    /// Counts a frame.
+    /// Counts a frame as sent.
     pub(super) fn send(&mut self, bytes: usize) {
         self.sent = (self.sent.0 + 1, self.sent.1 + bytes as u64);
     }
 }
 
-/// A link.
+/// The state of one link.
 pub(super) struct Wire {
-    /// The member at the far end.
+    /// Number of the member at the far end.
     pub peer: usize,
-    /// Whether the node has closed it: it sends nothing more.
+    /// Whether the node has closed the link: it sends nothing more.
     pub closed: bool,
     /// Whether the node said hello.
     pub greeted: bool,
     /// Whether the far end said hello.
     pub said_hello: bool,
-    /// From the node, by class number.
+    /// What the node sent, by class number.
     pub from_node: BTreeMap<u8, Way>,
-    /// To the node.
+    /// What the far end sent, by class number.
     pub to_node: BTreeMap<u8, Way>,
-    /// Wants of the node that are not answered.
+    /// Wants of the node that are not answered, by ticket.
     pub wants: BTreeMap<u32, Want>,
-    /// The node's comparison that is not answered.
+    /// The node's comparison that is not answered: its ticket and ranges.
     pub comparing: Option<(u32, Vec<RangeHash>)>,
-    /// Wants of the far end that are not answered, several of a ticket if it lies.
+    /// Wants of the far end that are not answered. If it lies, several may have one ticket.
     pub asked: Vec<Want>,
     /// Tickets of comparisons of the far end that are not answered.
     pub compared: Vec<u32>,
-    /// Tickets for wants and comparisons of the far end, so that it repeats none unless it lies.
+    /// The next ticket for a want or comparison of the far end, so that it repeats a ticket only if
+    /// it lies.
     pub next_ticket: u32,
 }
 
 impl Wire {
-    /// A link that has just come up.
+    /// A link that has just come up to member `peer`.
     pub(super) fn new(peer: usize) -> Self {
         Self {
             peer,
@@ -77,13 +78,13 @@ impl Wire {
         }
     }
 
-    /// A ticket that was not used yet.
+    /// Returns a ticket that was not used yet.
     pub(super) fn ticket(&mut self) -> u32 {
         self.next_ticket = self.next_ticket.wrapping_add(1);
         self.next_ticket
     }
 
-    /// Notes what the far end says. Gives whether it keeps to its credit.
+    /// Notes what the far end says. Returns whether it stays within its credit.
     pub(super) fn say(&mut self, frame: &Frame, bytes: usize) -> bool {
         let mut class = frame.kind().class();
         match frame {
@@ -130,7 +131,7 @@ impl Wire {
         self.to_node.get(&(class as u8)).copied().unwrap_or_default().fits(class, bytes)
     }
 
-    /// Credit for all that the node has sent, if there is any that it does not have.
+    /// Credit for everything that the node has sent; `None` if all of it was granted already.
     pub(super) fn credit(&self) -> Option<Credit> {
         let due = self.from_node.iter().filter(|(_, way)| way.sent.0 > way.granted.0);
         let credited = due.filter(|(class, _)| Class::credited(**class).is_some());
@@ -142,8 +143,8 @@ impl Wire {
         loyal::wire::List::new(credited.map(grant).collect()).map(|grants| Credit { grants })
     }
 
-    /// Notes and judges what the node says: credit, tickets, answers to what was asked, and that
-    /// all of it verifies.
+    /// Notes and judges what the node says: credit, tickets, whether answers fit what was asked,
+    /// and that every statement verifies.
     pub(super) fn hear(&mut self, frame: &Frame, bytes: usize, pool: &Pool) -> Result<(), String> {
         if self.closed {
             return Err("something is said on a link that is closed".into());

@@ -23,13 +23,13 @@ fn reason(error: WireError) -> Reason {
     }
 }
 
-/// The bytes of a named good frame.
+/// The bytes of the good frame of that name.
 fn good(name: &str) -> Vec<u8> {
     let found = frames().into_iter().find(|(found, _)| *found == name);
     found.expect("a frame of that name").1.encode()
 }
 
-/// The frame with other bytes at a place.
+/// The frame of that name with the bytes at `at` replaced by `put`.
 fn with(name: &str, at: usize, put: &[u8]) -> Vec<u8> {
     let mut bytes = good(name);
     bytes[at..at + put.len()].copy_from_slice(put);
@@ -46,7 +46,7 @@ fn shorter(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A list of `count` zero elements of `size` bytes behind `head`.
+/// A list of `count` zero elements of `size` bytes, after `head`.
 fn list_of(head: &[u8], count: usize, size: usize) -> Vec<u8> {
     let count_bytes = u16::try_from(count).expect("fits").to_be_bytes();
     [head, &count_bytes, &vec![0; count * size]].concat()
@@ -62,11 +62,11 @@ fn swapped(name: &str, first: usize, size: usize) -> Vec<u8> {
 const PUSH: &str = "push of two messages";
 const REQUEST: &str = "request by slot and by id";
 const DIFFER: &str = "differ with ranges and tips";
-/// The slot above [`MAX_SLOT`].
+/// The slot above [`MAX_SLOT`], which is invalid.
 const BEYOND: [u8; 8] = (MAX_SLOT + 1).to_be_bytes();
-/// Where the slots above tips begin in it.
+/// Offset of the third list in [`DIFFER`].
 const ABOVE: usize = 50 + 2 * 184 + 2;
-// Offsets in a push: version, kind, hops, then the header.
+// Offsets in a push: version, kind and hops come before the header.
 const HEADER: usize = 3;
 const SEQ: usize = HEADER + 64;
 const BASE: usize = SEQ + 8;
@@ -215,7 +215,7 @@ fn bad_frames_are_refused_for_their_reason() {
     }
 }
 
-/// The lengths that a stream's prefix may have: two bytes at least, `MAX_FRAME` at most.
+/// A stream's length prefix may be from 2 to `MAX_FRAME`.
 #[test]
 fn the_longest_frame_is_accepted_and_a_longer_one_is_not() {
     let one = identity(1);
@@ -231,7 +231,8 @@ fn the_longest_frame_is_accepted_and_a_longer_one_is_not() {
     assert_eq!(Kind::Push.max_len(), MAX_FRAME);
 }
 
-/// Statements that no honest member of the vectors' network lets through.
+/// Statements that an honest member of the vectors' network refuses, each with the reason; `None`
+/// marks a good one.
 pub(super) fn statements() -> Vec<(&'static str, Option<Reason>, Batch)> {
     let id = network(4).id();
     let (one, stranger) = (identity(1), identity(99));
@@ -307,7 +308,7 @@ fn bad_statements() -> File {
     }
 }
 
-/// The order of checks that docs/PROTOCOL.md gives, for what a batch alone can show.
+/// Applies the order of checks in docs/PROTOCOL.md, as far as a batch alone can show.
 fn judge(network: &Network, batch: &Batch) -> Option<Reason> {
     if batch.header.network != network.id() {
         Some(Reason::WrongNetwork)

@@ -1,4 +1,4 @@
-//! What must be accepted, and how it is written.
+//! What must be accepted, and how it is encoded.
 
 use loyal::crypto::{
     Digest, Identity, PublicKey, Signature, check, decode_pem, encode_pem, hex, parse_hex,
@@ -57,7 +57,7 @@ fn networks() -> File {
     }
 }
 
-/// The network id as docs/PROTOCOL.md spells it out, apart from the library's own code.
+/// Computes the network id as docs/PROTOCOL.md describes it, without the library's own code.
 fn id_by_hand(nonce: [u8; 32], keys: &[(PublicKey, u8)]) -> Digest {
     let mut bytes = b"loyal/network/v2".to_vec();
     bytes.extend(nonce);
@@ -128,7 +128,7 @@ fn batches() -> File {
     }
 }
 
-/// The 160 bytes of a header, as they lie in a push after version, kind and hops.
+/// The 160 bytes of a header, taken from a push after version, kind and hops.
 fn header_bytes(batch: &Batch) -> Vec<u8> {
     crate::support::push(batch.clone()).encode()[3..3 + 160].to_vec()
 }

@@ -1,7 +1,7 @@
-//! Golden vectors: `tests/vectors/*.json` pin the wire byte by byte.
+//! Golden vectors: `tests/vectors/*.json` pin the wire format byte by byte.
 //!
-//! Each file is made here from fixed seeds and compared with what is in the repository; then what
-//! is in the repository is read back and tried, so that the files are true as they stand.
+//! Each file is generated from fixed seeds and compared with the one in the repository. Then the
+//! one in the repository is read back and tried, so that the published files are correct.
 
 mod bad;
 mod good;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{blessing, root};
 
-/// A file of vectors: what it is about, and one vector a line.
+/// A file of vectors: a description, and one vector in each line.
 struct File {
     name: &'static str,
     about: &'static str,
@@ -38,19 +38,19 @@ fn pin(file: &File) {
     assert!(found == file.text(), "{} differs: the wire changed", file.name);
 }
 
-/// The vectors of a file, as the repository has them.
+/// The vectors of a file in the repository.
 pub(crate) fn read(name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(root().join("tests/vectors").join(name)).expect("is there");
     let file: Value = serde_json::from_str(&text).expect("JSON");
     file["vectors"].as_array().expect("a list").clone()
 }
 
-/// A field that is text.
+/// A text field of a vector.
 pub(crate) fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
     vector[field].as_str().unwrap_or_else(|| panic!("{field} is missing in {vector}"))
 }
 
-/// A field that is hex.
+/// A hex field of a vector, decoded.
 pub(crate) fn bytes(vector: &Value, field: &str) -> Vec<u8> {
     let digits = text(vector, field);
     loyal::crypto::unhex(digits).unwrap_or_else(|| panic!("{digits} is not hex"))

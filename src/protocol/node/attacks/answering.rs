@@ -1,4 +1,4 @@
-//! Liars that answer late, little or nothing keep nothing that is missing from coming.
+//! Liars that answer late, little or nothing do not keep missing slots from coming.
 
 use super::recovering::tip_of;
 use super::{Victim, identity, list};
@@ -14,7 +14,8 @@ pub(super) fn lacks(want: &Want, next: u64) -> Frame {
     Frame::Missing(Missing { ticket, why, floor: 0, next, lacked: Lacked::default() })
 }
 
-/// What an honest member answers that lacks a slot and has some up to `last`.
+/// Returns an honest member's answer to a want for a slot that it lacks: of the slots up to `last`,
+/// it holds those for which `has` is true.
 pub(super) fn lacks_all_but(want: &Want, last: u64, has: impl Fn(u64) -> bool) -> Frame {
     let next = (want.seq + 1..=last).find(|seq| has(*seq)).unwrap_or(0);
     let mut lacked = Lacked::default();
@@ -30,7 +31,8 @@ pub(super) fn busy(want: &Want) -> Frame {
     Frame::Missing(Missing { ticket, why, floor: 0, next: want.seq + 1, lacked: Lacked::default() })
 }
 
-/// A liar leaves a probe open, and links anew before that is too long.
+/// A liar leaves a probe open and links anew before its silence is held against it. The holder,
+/// member 3, must still be asked for the slots that were given up.
 #[test]
 fn a_liar_that_links_anew_keeps_nobody_from_being_asked_for_what_was_given_up() {
     for lies in [false, true] {
@@ -72,8 +74,9 @@ fn a_liar_that_links_anew_keeps_nobody_from_being_asked_for_what_was_given_up() 
     }
 }
 
-/// Two nodes were away at once; member 1 is the author, has pruned what they missed, and is the
-/// only one ahead; 2 was away as well. The liar 3 announces what does not exist.
+/// Two nodes were away at once: the victim and member 2. Member 1 is the author, has pruned what
+/// they missed, and is the only one ahead. The liar, member 3, announces batches that do not exist.
+/// The lane must go on past the gap.
 #[test]
 fn invented_ids_do_not_keep_a_lane_from_going_on() {
     for (lies, gap) in [(false, 1500u64), (true, 1500), (true, 100)] {
@@ -134,8 +137,9 @@ fn invented_ids_do_not_keep_a_lane_from_going_on() {
     }
 }
 
-/// An author lost its disk; a liar shows it its own tip, and is busy with each slot, late and from
-/// the last one on; all others have pruned.
+/// An author lost its disk. A liar shows it its own tip and answers `Busy` for each slot, in some
+/// rounds late and from the last slot down; all others have pruned. The author must publish within
+/// 20 minutes.
 #[test]
 fn a_busy_liar_keeps_no_author_from_going_on() {
     for (slow, descending) in [(false, false), (false, true), (true, true)] {
@@ -196,8 +200,8 @@ fn a_busy_liar_keeps_no_author_from_going_on() {
     }
 }
 
-/// A liar that has a link's requests spent on what it invents, and answers and grants all but the
-/// last two of them now and then.
+/// A liar that makes the victim spend a link's requests on ids that it invents. Now and then it
+/// answers, and grants credit for, all requests but the last two.
 #[derive(Default)]
 struct Dribbler {
     requests: Vec<(Vec<Want>, u64)>,
@@ -206,7 +210,7 @@ struct Dribbler {
 }
 
 impl Dribbler {
-    /// Slots above the tips of 40 authors, ids that nobody has.
+    /// Announces slots above the tips of 40 authors, with ids that nobody has.
     fn announce(&mut self, victim: &mut Victim, link: LinkId) {
         let invent = |author: u16| {
             self.invented += 1;
@@ -232,7 +236,8 @@ impl Dribbler {
     }
 }
 
-/// An author lost its disk and was shown its own tip 5; two lack it all.
+/// An author lost its disk and was shown its own tip 5, and two members lack all of it. A liar that
+/// grants a little credit now and then must not keep the author from publishing.
 #[test]
 fn whoever_grants_a_little_credit_now_and_then_holds_up_no_author() {
     for lies in [false, true] {
@@ -274,7 +279,8 @@ fn whoever_grants_a_little_credit_now_and_then_holds_up_no_author() {
     }
 }
 
-/// Lanes of many holes, and one link that grants no credit.
+/// Lanes have many holes, and one link grants no credit. Slots that wait for its credit must not be
+/// planned for again and again.
 #[test]
 fn slots_that_wait_for_credit_cost_little() {
     let mut plans = vec![];
@@ -294,7 +300,7 @@ fn slots_that_wait_for_credit_cost_little() {
             _ => {}
         };
         if miser {
-            // All its credit goes for what it announces, before there is any hole.
+            // What the link announces takes all of its credit before there is any hole.
             victim.misers.insert((links[11], Class::Request));
             for a in 0..16 {
                 let some = victim.chain(31 + AUTHORS + a, 4);
@@ -319,8 +325,8 @@ fn slots_that_wait_for_credit_cost_little() {
     assert!(plans[1] < plans[0] * 3, "{plans:?} slots were planned for");
 }
 
-/// The author lost its store. One member holds all that it published but the last, and takes nine
-/// seconds for each answer; the others have pruned it.
+/// The author lost its store. One member holds all that the author published but the last slot, and
+/// takes nine seconds for each answer; the others lack it. The author must go on within 90 s.
 #[test]
 fn a_member_that_trickles_an_author_s_old_slots_keeps_it_from_going_on_for_a_while_only() {
     let mut victim = Victim::among(4, 0);

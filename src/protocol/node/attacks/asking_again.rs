@@ -1,4 +1,4 @@
-//! What is missing is asked for again: liars neither stop that nor make it dear.
+//! Missing slots are asked for again: liars neither stop that nor make it expensive.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ pub(super) fn is_even(seq: u64) -> bool {
 }
 
 impl Victim {
-    /// Has it take the even ones of so many slots of each of some authors, and a restart header
-    /// above; those who are linked lack all others.
+    /// Pushes the even slots up to `slots` of each author to the victim, and then a restart header
+    /// above them. All linked members lack the odd slots.
     pub(super) fn leave_out_odd_slots(&mut self, authors: std::ops::Range<u16>, slots: u64) {
         for author in authors {
             let all = self.chain(author, slots);
@@ -30,7 +30,7 @@ impl Victim {
         }
     }
 
-    /// Pushes a restart header that voids all slots up to one.
+    /// Pushes a restart header that voids all slots up to `slots`.
     fn restart_above(&mut self, link: LinkId, author: u16, slots: u64) {
         let entry = [Entry { topic: String::new(), payload: vec![1] }];
         let (network, start) = (self.network.id(), (0, Digest::ZERO));
@@ -38,7 +38,7 @@ impl Victim {
         self.push(link, &restart.expect("fits"));
     }
 
-    /// What a member says that took what such an author gave.
+    /// Answers as an honest member that holds what such an author gave.
     pub(super) fn lacking_odd(&mut self, link: LinkId, frame: &Frame, slots: u64) {
         match frame {
             Frame::Compare(asked) => self.agree(link, asked),
@@ -56,8 +56,9 @@ impl Victim {
     }
 }
 
-/// One of two that are linked leaves open what it is asked for, and links anew before that is too
-/// long. The other got later what it lacked; a third is not met.
+/// The victim has two links. The liar leaves its wants open and links anew before its silence is
+/// held against it. The other member later gets the slots that it lacked; the third is never met.
+/// The victim must ask the other one again.
 #[test]
 fn whoever_leaves_a_want_open_keeps_nobody_from_being_asked_again() {
     for silent in [false, true] {
@@ -80,7 +81,8 @@ fn whoever_leaves_a_want_open_keeps_nobody_from_being_asked_again() {
     }
 }
 
-/// All slots but the first are with one member, which therefore says of none that it has all below.
+/// One member holds all slots but the first, so it claims for no slot that it holds everything
+/// below (`solid` is 0). It must be asked for everything else all the same.
 #[test]
 fn a_member_that_gives_is_asked_for_more_above_the_tip() {
     let mut victim = Victim::among(4, 1);
@@ -96,8 +98,9 @@ fn a_member_that_gives_is_asked_for_more_above_the_tip() {
     assert_eq!(victim.delivered.len(), 399);
 }
 
-/// Two lacked all. One got it since, and is asked again when the third, who was not met before,
-/// says that it lacks all as well.
+/// Two members lacked all. Member 2 has got it since, and is being asked again when member 3, which
+/// the victim had not met before, says that it lacks all as well. Nothing may be given up while
+/// that want is open.
 #[test]
 fn nothing_is_given_up_while_whoever_lacked_it_is_asked_again() {
     let mut victim = Victim::among(4, 1);
@@ -125,8 +128,8 @@ fn nothing_is_given_up_while_whoever_lacked_it_is_asked_again() {
     assert_eq!((victim.delivered.len(), victim.node.counters().given_up), (21, 0));
 }
 
-/// One member gives slots that all others have pruned, as fast as the quota of their author lets
-/// pass, who goes on meanwhile.
+/// One member gives slots that all others lack, as fast as the author's quota allows, while the
+/// author publishes more. Each new batch must be delivered at once.
 #[test]
 fn whoever_gives_what_others_have_pruned_delays_nothing_new() {
     let holes = vec![Hole { from: 1, to: 4000, gone: false }];

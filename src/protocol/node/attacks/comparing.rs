@@ -1,4 +1,4 @@
-//! Liars against the comparing of lanes.
+//! Liars against the comparison of lanes.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn a_link_that_is_gone_leaves_nothing_behind() {
 
 #[test]
 fn lanes_that_never_agree_hide_no_others() {
-    // 400 authors spoke. Some of a liar's lanes, low among the keys, will always differ.
+    // 400 authors have published. Some of a liar's lanes, with low key numbers, will always differ.
     let mut victim = Victim::among(4, 400);
     let honest = victim.link(1);
     let mut heads: Vec<(u32, Batch)> = (4..404)
@@ -60,8 +60,8 @@ fn lanes_that_never_agree_hide_no_others() {
     heads.sort_by_key(|(key, _)| *key);
     heads.iter().for_each(|(_, batch)| victim.push(honest, batch));
     assert_eq!(victim.delivered.len(), 400);
-    // A newcomer asks this node, again and again; its own lanes differ in the low keys for ever,
-    // and it lacks one author's batch at the top.
+    // A newcomer compares with this node again and again. Its own lanes in the low keys never
+    // agree, and it lacks one author's batch at the highest key.
     let keys = victim.network.keys().len() as u32;
     let lacking = heads[399].0;
     let theirs = |start: u32, end: u32, node: &Node| match end {
@@ -104,8 +104,8 @@ fn lanes_that_never_agree_hide_no_others() {
     assert!(found, "the newcomer never hears of the highest lane");
 }
 
-/// However many lanes there are, an answer looks at hashes that are there: what a change costs is
-/// paid once, when it comes.
+/// However many lanes there are, an answer uses hashes that are kept up to date: the cost of a
+/// change is paid once, when the change comes.
 #[test]
 fn a_comparison_costs_the_same_among_many_lanes() {
     let mut victim = Victim::among(4, 2000);
@@ -143,7 +143,8 @@ fn a_range_that_is_no_block_convicts() {
     }
 }
 
-/// An asker that does not wait is answered as long as its credit lasts, and no longer.
+/// An asker that does not wait for answers is answered while its credit lasts, and banned beyond
+/// it.
 #[test]
 fn several_comparisons_at_once_are_paid_from_credit_and_convict_beyond_it() {
     let mut victim = Victim::among(4, 1);
@@ -169,7 +170,7 @@ fn a_lane_with_many_slots_above_its_tip_hides_none_with_few() {
         let mut victim = Victim::among(4, 2);
         let link = victim.link(1);
         for (author, count) in [(many, 300), (few, 3)] {
-            // All but the first: nothing of it is below a tip.
+            // All but the first batch, so that everything lies above the tip.
             let batches = victim.chain(author, count);
             batches[1..].iter().for_each(|batch| victim.push(link, batch));
         }

@@ -1,4 +1,5 @@
-//! Whoever cannot ask, or asks one that cannot read, gives up nothing that an honest member holds.
+//! A node that is cut off, or that asks a member that cannot read, gives up nothing that an honest
+//! member holds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::wire::limits::VERSION;
 use crate::wire::{Compare, Frame, Hello, Instance, Want};
 
 /// The first 3000 slots of a lane are missing, and more than `f` members vouch for them. All links
-/// end, or all but those of `f` liars that lack everything, and no dial is answered.
+/// end, or all but those of `f` liars that lack everything, and no dial is answered. Nothing may be
+/// given up.
 #[test]
 fn whoever_is_cut_off_gives_nothing_up() {
     for liars in [0, 1] {
@@ -48,9 +50,9 @@ fn whoever_is_cut_off_gives_nothing_up() {
     }
 }
 
-/// How long 2000 slots of a lane take that many vouch for, and how many wants. Beside it lies one
-/// with 4000 holes that were given up. Ten liars of 30 members come first: they lack everything, or
-/// leave open whatever they are asked for.
+/// Returns how long 2000 slots of a lane for which many members vouch take to come, and how many
+/// wants they cost. Another lane has 4000 holes that were given up. Ten liars of 31 members are
+/// linked first: they lack everything or, if `silent`, leave open all that they are asked for.
 fn beside_what_was_given_up(silent: bool) -> (Duration, usize) {
     let gone = |seq| Hole { from: seq, to: seq, gone: true };
     let holes = (1..8000).step_by(2).map(gone).collect();
@@ -97,14 +99,14 @@ fn what_was_given_up_and_is_left_open_takes_no_room_of_what_is_missing() {
     assert!(took[1] < took[0] + Duration::from_secs(5), "{took:?}");
 }
 
-/// Each that lacks a slot costs a question, and not one for every slot.
+/// A liar that lacks a slot costs one question, and not one for every slot.
 #[test]
 fn liars_that_lack_what_many_vouch_for_cost_no_copies() {
     let (took, asked) = beside_what_was_given_up(false);
     assert!(asked < 3000, "{asked} wants for 2000 slots, in {took:?}");
 }
 
-/// The holder of a hole that was given up cannot read its lowest slot.
+/// The holder of a hole that was given up cannot read its lowest slot. The slots above must come.
 #[test]
 fn a_slot_that_cannot_be_read_hides_none_above_it() {
     let holes = vec![Hole { from: 1, to: 10, gone: true }];
@@ -127,9 +129,10 @@ fn a_slot_that_cannot_be_read_hides_none_above_it() {
     assert_eq!(victim.delivered.len(), 10);
 }
 
-/// Only member 30 holds what is missing. It is met on visits alone, which last two seconds while
-/// they are hurried, and answers after three. The others lack everything; so many of them answer
-/// nothing. Gives how many slots came within three minutes, and how often some were given up.
+/// Only member 30 holds what is missing. The victim meets it on visits alone, which last two
+/// seconds while they are hurried, and it answers after three. The others lack everything, and
+/// `silent` of them answer no want. Returns how many slots came within three minutes, and how often
+/// slots were given up.
 fn beside_a_slow_holder(silent: u16) -> (usize, u64) {
     let holes = vec![Hole { from: 1, to: 10, gone: false }];
     let all = Victim::among(31, 1).chain(31, 11);
@@ -189,7 +192,7 @@ fn a_slow_member_that_is_only_visited_is_heard_before_slots_are_given_up() {
     assert_eq!(beside_a_slow_holder(0), (10, 0));
 }
 
-/// Their visits are as many as there may be at once, and last as long as may be.
+/// The visits of silent members are as many as may go on at once, and last as long as they may.
 #[test]
 fn visits_of_silent_members_end_none_that_may_be_answered() {
     assert_eq!(beside_a_slow_holder(10), (10, 0));

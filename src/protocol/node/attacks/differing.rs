@@ -1,4 +1,4 @@
-//! Lying authors that would have two honest nodes end with different slots.
+//! Lying authors that try to make two honest nodes end with different slots.
 
 use super::answering::lacks;
 use super::recovering::tip_of;
@@ -7,8 +7,8 @@ use crate::crypto::Digest;
 use crate::protocol::{Down, Input, LinkId};
 use crate::wire::{Batch, Compare, Frame, Tip};
 
-/// A victim whose tip a liar moved far up, over slots that nobody has, and that delivered some
-/// slots below and some above it. The liar is gone.
+/// Returns a victim whose tip a liar moved far up, over slots that nobody has. The victim has
+/// delivered the batches `below` and `above`, and the liar's link has ended.
 fn led_far_up(missing: &Batch, below: &[Batch], above: &[Batch]) -> Victim {
     let mut victim = Victim::among(4, 1);
     victim.leave_alone();
@@ -31,7 +31,8 @@ fn led_far_up(missing: &Batch, below: &[Batch], above: &[Batch]) -> Victim {
     victim
 }
 
-/// Two honest nodes meet, until the second has delivered something and a little longer.
+/// Links two honest nodes until the second one has delivered something and two seconds more have
+/// passed, for 30 s at most.
 fn meet(one: &mut Victim, two: &mut Victim) {
     let (to_two, to_one) = (one.link(2), two.link(2));
     let mut left = 1500;
@@ -53,7 +54,7 @@ fn meet(one: &mut Victim, two: &mut Victim) {
     }
 }
 
-/// What an honest member that has nothing answers.
+/// Answers as an honest member that has nothing.
 fn has_nothing(victim: &mut Victim, link: LinkId, frame: &Frame) {
     match frame {
         Frame::Compare(asked) => victim.agree(link, asked),
@@ -64,7 +65,8 @@ fn has_nothing(victim: &mut Victim, link: LinkId, frame: &Frame) {
     }
 }
 
-/// Whoever knows of no signature takes nothing that lies far above its tip.
+/// The node that asks knows of no signature in the lane, so it would take nothing that lies far
+/// above its tip unless it is shown the lane.
 #[test]
 fn a_lane_whose_tip_slot_is_missing_is_shown_all_the_same() {
     let mut two = Victim::among(4, 1);
@@ -76,8 +78,8 @@ fn a_lane_whose_tip_slot_is_missing_is_shown_all_the_same() {
     assert_eq!(two.delivered, [shown.id()]);
 }
 
-/// What a node delivered lies so far below the tip to which a liar led it that no id near the tip
-/// is held.
+/// A node delivered slots so far below the tip to which a liar led it that it holds no id near the
+/// tip. It must show the lane to another node all the same.
 #[test]
 fn a_lane_that_is_held_only_far_below_its_tip_is_shown_all_the_same() {
     let mut two = Victim::among(4, 1);
@@ -88,8 +90,8 @@ fn a_lane_that_is_held_only_far_below_its_tip_is_shown_all_the_same() {
     assert_eq!(two.delivered.len(), 100);
 }
 
-/// A batch names one that nobody has as what it follows. Whoever relays it is asked for that, and
-/// never said that it has it.
+/// A lying author's batch names as its predecessor one that nobody has. The member that relays it
+/// is asked for that one but never claimed to have it, so it must not count as late.
 #[test]
 fn a_lying_author_makes_no_relayer_late() {
     let mut victim = Victim::among(4, 1);
@@ -118,7 +120,7 @@ fn a_lying_author_makes_no_relayer_late() {
     assert!(asked > 0, "it may have it");
     let relayer = victim.network.index_of(&identity(1).public()).expect("a member");
     assert!(!victim.node.promises.rank(relayer, victim.now).late);
-    // Whoever announces that id said that it has it.
+    // A member that announces an id has claimed to have it.
     let (announced, liar) = (victim.batch(4, 3, Digest([8; 32]), "announced"), links[1]);
     victim.announce(liar, std::slice::from_ref(&announced));
     victim.run(3000, |victim, link, frame| has_nothing(victim, link, &frame));

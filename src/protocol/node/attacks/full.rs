@@ -1,4 +1,4 @@
-//! Lanes with as many holes as may be, and what a start finds of lanes with holes.
+//! Lanes with as many holes as are allowed, and what a start finds of lanes with holes.
 
 use std::cell::Cell;
 
@@ -10,11 +10,11 @@ use crate::protocol::{Hole, LinkId, Restored, RestoredLane, RestoredSlot};
 use crate::wire::limits::{MAX_HOLES, TIP_HOLES, WINDOW};
 use crate::wire::{Batch, Compare, Entry, Frame, Tip};
 
-/// The last hole of a full lane, in which one slot is held by a member.
+/// The last hole of a full lane. One member holds one slot of it.
 const LAST: Hole = Hole { from: 2 * MAX_HOLES as u64, to: 20_000, gone: false };
 const HELD: u64 = 18_000;
 
-/// A lane of as many holes as may be: single slots that were given up, and a long one.
+/// A lane with [`MAX_HOLES`] holes: single slots that were given up, and one long hole.
 fn full(author: u16) -> Restored {
     let single = (1..MAX_HOLES as u64).map(|n| Hole { from: 2 * n, to: 2 * n, gone: true });
     let holes = single.chain([LAST]).collect();
@@ -23,8 +23,8 @@ fn full(author: u16) -> Restored {
     Restored { lanes: vec![lane], bans: vec![] }
 }
 
-/// Members 2 and 3 have nothing of the last hole; member 1 has one slot of it, which would divide
-/// it. Gives how often it was asked for that.
+/// Members 2 and 3 have nothing of the last hole. Member 1 has one slot of it, which would divide
+/// it. Returns how often member 1 was asked for that slot.
 fn beside_a_holder(victim: &mut Victim, author: u16, seconds: u64) -> usize {
     let held = victim.batch(author, HELD, Digest([1; 32]), "divides a hole");
     let mut asked = 0;
@@ -73,7 +73,8 @@ fn a_full_lane_of_its_own_keeps_no_author_from_going_on() {
     assert_eq!(victim.delivered.len(), 2);
 }
 
-/// Every second slot of its own came back, and the last. Only then is it shown that it signed more.
+/// Every second slot of the author's own lane came back, and the last one. Only then is the author
+/// shown that it signed more.
 #[test]
 fn a_full_lane_of_its_own_makes_no_author_sign_twice() {
     let probe = Victim::among(4, 0);
@@ -113,8 +114,8 @@ fn slot_of(batch: &Batch) -> RestoredSlot {
     }
 }
 
-/// A crash came between the batch with which a restart header's base was reached and the record of
-/// what that header voids.
+/// A crash came between the write of the batch that reached a restart header's base and the record
+/// of the slots that the header voids.
 #[test]
 fn holes_that_a_start_makes_are_written_down() {
     let probe = Victim::among(4, 1);
@@ -131,8 +132,8 @@ fn holes_that_a_start_makes_are_written_down() {
     assert_eq!(victim.holes.get(&author), Some(&(10, vec![Hole { from: 6, to: 9, gone: false }])));
 }
 
-/// How long 3000 slots of an honest author take beside lanes in which every second slot is missing,
-/// and each of twelve linked members is asked for it.
+/// Returns how long 3000 slots of an honest author take, in milliseconds; with `beside`, next to
+/// lanes in which every second slot is missing and each of twelve linked members is asked for it.
 fn beside_holes(beside: bool) -> u64 {
     let holes: Vec<Hole> =
         (1..=4000).map(|n| Hole { from: 2 * n, to: 2 * n, gone: false }).collect();
@@ -176,8 +177,9 @@ fn lanes_full_of_holes_take_no_more_than_their_turns_of_what_may_be_asked_for() 
     assert!(beside < 4 * alone + 2000, "{beside} ms, not {alone}");
 }
 
-/// A lane of which nothing is held lies far behind a slot that its author signed. A member lacks
-/// all of it, and another does not answer.
+/// A lane of which nothing is held lies far behind a slot that its author signed. One member lacks
+/// all of it, and another does not answer. The tip may pass only as many slots as its holes may
+/// fit.
 #[test]
 fn a_lane_far_behind_is_passed_no_further_than_its_holes_may_fit() {
     let mut victim = Victim::among(4, 1);
@@ -201,8 +203,8 @@ fn a_lane_far_behind_is_passed_no_further_than_its_holes_may_fit() {
     assert_eq!(moves(&mut victim, 5), 2 * TIP_HOLES as u64);
 }
 
-/// One member holds the last 300 slots of a full lane's last hole, the others nothing: no room is
-/// taken if they come from the top down.
+/// One member holds the last 300 slots of a full lane's last hole, the others nothing. If the slots
+/// come from the top down, they need no room for another hole, so they must all come.
 #[test]
 fn what_is_held_at_the_upper_end_of_a_hole_is_not_given_up_with_its_middle() {
     let mut victim = Victim::with(4, 1, full(4));
@@ -228,8 +230,8 @@ fn what_is_held_at_the_upper_end_of_a_hole_is_not_given_up_with_its_middle() {
     assert_eq!(victim.delivered.len(), 300);
 }
 
-/// An author gives the lowest slot of a long hole of its lane, and the next, and so on: each opens
-/// it again, and all lack the rest.
+/// An author gives the lowest slot of a long hole of its lane, then the next, and so on. Each
+/// reopens the hole, and all members lack the rest. That must not cost a record for each slot.
 #[test]
 fn slots_given_up_again_and_again_cost_few_records() {
     let mut victim = Victim::with(4, 1, full(4));
@@ -258,8 +260,8 @@ fn slots_given_up_again_and_again_cost_few_records() {
     assert_eq!(holes.last(), Some(&Hole { from: LAST.from + 300, to: LAST.to, gone: true }));
 }
 
-/// A liar shows a slot far above, and a floor one slot higher at each of a hundred comparisons a
-/// second.
+/// A liar shows a slot far above, and a floor that is one slot higher at each of a hundred
+/// comparisons a second. That must not cost a record for each slot.
 #[test]
 fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
     const TIP: u64 = 7000;
@@ -292,7 +294,7 @@ fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
     assert!(moved > 100, "the tip is led up by {moved} slots");
     let records = victim.hole_records - before;
     assert!((1..=4).contains(&records), "{records} in three seconds, for {moved} slots");
-    // A window at once, just after a record.
+    // The tip moves by a whole window at once, just after a record.
     victim.run(1000, &mut react);
     for slots in [1, 1100] {
         step.set(slots);
@@ -307,7 +309,8 @@ fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
     assert_eq!(victim.holes[&author].0, tip, "but not until a batch far above is on disk");
 }
 
-/// Where one member's word is enough (no node of three may lie), it moves the own tip as well.
+/// In a network of three, no node may lie and one member's word is enough: it moves the node's own
+/// tip as well.
 #[test]
 fn an_own_tip_that_was_shown_is_on_disk_at_once() {
     let mut victim = Victim::among(3, 0);

@@ -1,5 +1,5 @@
-//! What was given up is asked for again of whoever may have got it since: liars neither stop that
-//! nor make it dear.
+//! A node asks again for slots that were given up wherever a member may have got them since: liars
+//! neither stop that nor make it expensive.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::protocol::{Hole, LinkId, Restored, RestoredLane};
 use crate::wire::limits::{FILLED_HOLES, MAX_WANTS, PROBE_BURST, PROBES_PER_S};
 use crate::wire::{Batch, Compare, Frame, Lacked, Tip};
 
-/// A lane up to a batch, without the odd ones of its slots, which were given up.
+/// A lane up to `tip` whose odd slots were given up.
 fn odd_ones_gone(tip: &Batch) -> RestoredLane {
     let gone = |seq| Hole { from: seq, to: seq, gone: true };
     RestoredLane {
@@ -26,8 +26,8 @@ fn odd_ones_gone(tip: &Batch) -> RestoredLane {
     }
 }
 
-/// Lanes of many gaps, each given up. Members link anew, again and again, and leave open what they
-/// are asked for of those.
+/// Lanes have many gaps, each given up. Members link anew again and again, and leave open the wants
+/// for those gaps. The wants must stay within the probe budget.
 #[test]
 fn what_was_given_up_is_asked_for_within_the_budget() {
     let of = Victim::among(46, 32);
@@ -50,12 +50,13 @@ fn what_was_given_up_is_asked_for_within_the_budget() {
         });
     }
     let took = u64::try_from(victim.now.since(began).as_millis()).expect("short");
-    // The last of the budget may be overdrawn by one request.
+    // The last request may overdraw the budget by its 16 wants.
     let most = PROBE_BURST + PROBES_PER_S * took / 1000 + 16;
     assert!((most / 2..=most).contains(&asked), "{asked} in {took} ms, at most {most}");
 }
 
-/// All lacked what was given up. One got it since, and could tell nobody.
+/// All members lacked what was given up. One has got it since: it is asked again if it shows other
+/// holes, and not otherwise.
 #[test]
 fn what_was_given_up_is_asked_for_again_of_whoever_shows_other_holes() {
     for differs in [false, true] {
@@ -79,7 +80,8 @@ fn what_was_given_up_is_asked_for_again_of_whoever_shows_other_holes() {
     }
 }
 
-/// A lane with some holes that were given up, of which a member that is linked got one slot since.
+/// Returns whether slot `found` of a lane comes: the slots in `holes` were given up, and one linked
+/// member has got that slot since.
 fn one_turns_up(holes: &[(u64, u64)], slots: u64, found: u64) -> bool {
     let all = Victim::among(4, 1).chain(4, slots);
     let gone = |(from, to): &(u64, u64)| Hole { from: *from, to: *to, gone: true };
@@ -125,8 +127,8 @@ fn one_slot_that_turned_up_is_found_beside_those_that_did_not() {
     assert!(one_turns_up(&many, 1000, 333), "one of many");
 }
 
-/// A lane with as many gaps as may be divided, and one long one above. A member has a slot in the
-/// middle of that, for which there is no room.
+/// A lane with as many gaps as may be divided, and one long gap above them. A member has slots in
+/// the middle of the long gap, for which there is no room: they must not be fetched.
 #[test]
 fn what_does_not_fit_is_not_fetched_at_each_comparison() {
     let all = Victim::among(4, 1).chain(4, 16_500);
@@ -138,7 +140,7 @@ fn what_does_not_fit_is_not_fetched_at_each_comparison() {
     (1..4).for_each(|n| {
         victim.link(n);
     });
-    // The second is where the answer ends that tells of the first.
+    // The second one is where the answer ends that tells of the first.
     let (mut served, has) =
         (0, |seq| seq == 15_300 || seq == 15_557 || (seq < 15_000 && is_even(seq)));
     victim.run(60_000, |victim, link, frame| match &frame {
@@ -189,14 +191,15 @@ fn whoever_always_shows_other_holes_is_asked_again_in_rounds() {
             }
             _ => victim.lacking_odd(link, &frame, SLOTS),
         });
-        // At most every 2 s, each time for one in 256 slots; once where nothing changes.
+        // At most one round every 2 s, each with one want for 256 slots; a single round where
+        // nothing changes.
         let rounds = if changes { 2..=30 } else { 1..=1 };
         let most = rounds.start() * 2..=rounds.end() * 4;
         assert!(most.contains(&asked), "{asked}, changes {changes}");
     }
 }
 
-/// A member has all that was given up.
+/// One member has all that was given up.
 #[test]
 fn what_was_given_up_comes_as_fast_as_the_quota_lets_it() {
     let all = Victim::among(4, 1).chain(4, 2000);
@@ -208,9 +211,9 @@ fn what_was_given_up_comes_as_fast_as_the_quota_lets_it() {
     assert_eq!(victim.delivered.len(), 1000);
 }
 
-/// Lanes of 6000 slots whose authors left gaps, so many slots apart, and one lane of 20 slots that
-/// lacks slot 7. All that is missing was given up. Gives its author too, and tips that show other
-/// holes in all lanes.
+/// Returns a victim with lanes of 6000 slots whose lying authors left gaps, one every `apart`
+/// slots, and one lane of 20 slots that lacks slot 7. All missing slots were given up. Also returns
+/// the author of the short lane, and tips that show other holes in all lanes.
 fn beside_many_gaps(liars: Range<u16>, apart: usize) -> (Victim, u16, Vec<Tip>) {
     let (of, author) = (Victim::among(4, liars.len() as u16 + 1), liars.end);
     let tip = |author| of.batch(author, 6000, Digest([1; 32]), "the tip");
@@ -230,9 +233,9 @@ fn beside_many_gaps(liars: Range<u16>, apart: usize) -> (Victim, u16, Vec<Tip>) 
     (Victim::with(4, liars.len() as u16 + 1, found), author, tips)
 }
 
-/// Thirteen liars left as many gaps as are looked at at once, or as far apart as takes one question
-/// each, and gave a member some of them: it shows other holes in all lanes. One slot of another
-/// lane turns up.
+/// Thirteen liars left as many gaps as are looked at at once, or gaps so far apart that each takes
+/// a question of its own, and one member shows other holes in all of these lanes. A slot of another
+/// lane turns up at that member and must be found.
 #[test]
 fn lanes_of_many_gaps_hide_no_slot_that_turned_up() {
     for apart in [2, 300] {
@@ -265,8 +268,8 @@ fn lanes_of_many_gaps_hide_no_slot_that_turned_up() {
     }
 }
 
-/// Of more lanes than are looked at at once, each is among the first sixteen slots as often as any
-/// other, and that in which a member shows other holes always.
+/// There are more lanes than are looked at at once. Each must be among the first sixteen wants as
+/// often as any other, and a lane in which a member shows other holes always.
 #[test]
 fn each_lane_has_its_share_of_what_a_member_is_asked_for() {
     let (mut victim, author, _) = beside_many_gaps(4..24, 2);
@@ -284,7 +287,8 @@ fn each_lane_has_its_share_of_what_a_member_is_asked_for() {
     assert!((32..64).contains(&any), "{any}");
 }
 
-/// A member links that lacks all that was given up, too.
+/// A newcomer lacks all that was given up, too. Each of its answers tells of many gaps, so it must
+/// not be asked for each of them.
 #[test]
 fn a_newcomer_is_not_asked_for_each_of_the_gaps_that_it_has_told_of() {
     const SLOTS: u64 = 6000;
@@ -311,7 +315,8 @@ fn a_newcomer_is_not_asked_for_each_of_the_gaps_that_it_has_told_of() {
     assert_eq!(slots.len(), asked.len(), "nothing is asked for twice: {asked:?}");
 }
 
-/// A liar says to have every other gap of lanes with as many as there may be.
+/// A liar claims to have all gaps of two lanes of 2000 gaps each, except those that it was asked
+/// for.
 #[test]
 fn a_bounded_number_of_gaps_is_looked_at_for_what_a_member_offers() {
     const SLOTS: u64 = 4000;

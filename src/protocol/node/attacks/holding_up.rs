@@ -1,4 +1,4 @@
-//! Liars that hold up what is missing, or make use of what was given up.
+//! Liars that hold up missing slots, or exploit slots that were given up.
 
 use super::answering::lacks;
 use super::recovering::{pruned, tip_of};
@@ -9,8 +9,9 @@ use crate::protocol::{Hole, Input, LinkId};
 use crate::wire::limits::VERSION;
 use crate::wire::{Batch, Class, Compare, Entry, Frame, Lacked, Missing, Tip, Want, WhyMissing};
 
-/// Two nodes were away at once; member 1 is the author, has pruned what they missed, and is the
-/// only one ahead; member 2 was away too, or holds all of it; 3 is never there.
+/// Two nodes were away at once. Member 1 is the author, has pruned what they missed, and is the
+/// only one ahead; member 2 was away too, or holds all of it; member 3 is never there. The lane
+/// must go on, and skip nothing that member 2 holds.
 #[test]
 fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_holds() {
     for (other_holds, gap) in [(false, 1500), (true, 1500), (false, 100), (true, 100)] {
@@ -60,8 +61,9 @@ fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_
     }
 }
 
-/// An author voids slots by a restart header, everybody gives them up, and honest members say that
-/// all up to there is held or pruned. Then it publishes them after all, far above its quota.
+/// An author voids slots by a restart header, every node gives them up, and honest members say that
+/// they hold, pruned or gave up all slots up to there. Then the author publishes those slots after
+/// all, far above its quota.
 #[test]
 fn slots_that_were_given_up_are_not_taken_above_the_quota() {
     let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
@@ -79,7 +81,7 @@ fn slots_that_were_given_up_are_not_taken_above_the_quota() {
         _ => {}
     };
     victim.run(5000, nobody);
-    // What an honest node, as the victim is, says of it to others.
+    // What an honest node, such as the victim, says of the lane to others.
     let (ticket, ranges) =
         (7, list(vec![crate::wire::RangeHash { start: 0, end: 5, hash: Digest([9; 32]) }]));
     victim.say(links[0], &Frame::Compare(Compare { ticket, ranges }));
@@ -88,7 +90,7 @@ fn slots_that_were_given_up_are_not_taken_above_the_quota() {
         _ => None,
     });
     let told = told.expect("a tip");
-    // Two honest members, more than f, tell the victim just that.
+    // Two honest members, more than f, tell the victim exactly that.
     let mut told_by_two = 0;
     victim.run(5000, |victim, link, frame| match &frame {
         Frame::Compare(Compare { ticket, .. }) if link.0 > 1 => {
@@ -105,8 +107,8 @@ fn slots_that_were_given_up_are_not_taken_above_the_quota() {
     assert!(taken <= 400 + 16, "{taken} of 2000 batches at one moment");
 }
 
-/// f members of 31 show an author its own signed slot after it lost its store, and then say nothing
-/// to whoever asks for it; all others say that they lack it.
+/// f members of 31 show an author its own signed slot after it lost its store, and then leave its
+/// wants for it open; all others say that they lack it. The author must publish within 20 minutes.
 #[test]
 fn whoever_leaves_wants_open_keeps_no_author_from_going_on() {
     for silent in [false, true] {
@@ -161,8 +163,9 @@ fn whoever_leaves_wants_open_keeps_no_author_from_going_on() {
     }
 }
 
-/// An honest author once restarted: everybody has a hole for ever. Later a node that is cut off
-/// meets a liar only, and gives up what it alone lacks; then it meets the others.
+/// An honest author once restarted, so every node has a hole for ever. Later a node that is cut off
+/// meets only a liar, and gives up what it alone lacks. When it meets the others again, it must get
+/// those slots.
 #[test]
 fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
     let mut victim = Victim::among(4, 1);
@@ -186,7 +189,7 @@ fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
     });
     let author = identity(4).public();
     assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 1029, gone: true }]);
-    // Cut off, but for the liar.
+    // The links to all end; later the liar alone comes back.
     for link in links {
         victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Lost });
     }
@@ -202,7 +205,7 @@ fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
         _ => {}
     });
     assert_eq!(victim.node.tip(&author).0, 1699, "passed, as nobody else is there");
-    // The others are back, and hold all of it.
+    // The others are back, and hold everything.
     victim.link_as(2, LinkId(12));
     victim.link_as(3, LinkId(13));
     let next = |seq: u64| if seq < 1030 { 1030 } else { seq + 1 };
@@ -223,7 +226,8 @@ fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
     assert_eq!(victim.delivered.len(), all.len(), "{:?}", victim.holes[&author]);
 }
 
-/// The only one that still holds what is missing is slow, and yet within an asker's patience.
+/// The only member that still holds what is missing is slow, but answers within an asker's
+/// patience.
 #[test]
 fn what_a_slow_member_holds_is_not_given_up() {
     for delay in [2000, 4000] {
@@ -265,8 +269,8 @@ fn what_a_slow_member_holds_is_not_given_up() {
     }
 }
 
-/// f members of 31 are linked, say nothing to wants for nine seconds each, and lack everything; two
-/// honest ones have the missing slot.
+/// f members of 31 are linked, lack everything, and take nine seconds to answer each want. Two
+/// honest members have the missing slot, and it must come soon.
 #[test]
 fn silent_members_do_not_hold_up_what_is_missing_below_a_tip() {
     let mut victim = Victim::among(31, 1);
@@ -296,8 +300,8 @@ fn silent_members_do_not_hold_up_what_is_missing_below_a_tip() {
     assert!(took.as_millis() < 4000, "{took:?}");
 }
 
-/// f members of 4 grant no credit for requests. All lack what a lane begins with, and others hold
-/// what lies above.
+/// f members of 4 grant no credit for requests. All lack the beginning of a lane, and others hold
+/// what lies above it. The held slots must come at once, and the rest must be given up.
 #[test]
 fn whoever_grants_no_credit_holds_up_nothing() {
     for grants in [true, false] {
@@ -306,7 +310,7 @@ fn whoever_grants_no_credit_holds_up_nothing() {
         let held = &all[300..];
         let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
         victim.misers.extend((!grants).then_some((links[2], Class::Request)));
-        // What it is asked for first costs it all its credit.
+        // The first wants take all the credit of this link.
         victim.announce(links[2], &victim.chain(4, 64)[..64]);
         let began = victim.now;
         let (mut late, mut given_up) = (None, None);
@@ -353,8 +357,8 @@ fn whoever_grants_no_credit_holds_up_nothing() {
     }
 }
 
-/// An author left out every third slot, and showed those to one member alone, which was away when
-/// all others were asked.
+/// An author left out every third slot, and gave those to one member alone, which was away when all
+/// others were asked.
 #[test]
 fn all_that_was_given_up_is_asked_of_a_member_that_comes_back() {
     let mut victim = Victim::among(4, 1);
@@ -385,8 +389,8 @@ fn all_that_was_given_up_is_asked_of_a_member_that_comes_back() {
     assert_eq!(victim.delivered.len(), 239);
 }
 
-/// Restart headers that come together are each within the quota when they come, and most are over
-/// it when their checks are done.
+/// Restart headers that come together are each within the quota when they come, but most are over
+/// it once their checks are done.
 #[test]
 fn a_restart_header_over_the_quota_moves_nothing() {
     let mut victim = Victim::among(4, 1);

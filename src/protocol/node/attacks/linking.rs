@@ -46,7 +46,7 @@ fn a_peer_that_ends_every_link_after_its_hello_is_not_dialled_without_pause() {
     assert!(dials < 60, "{dials} dials in ten seconds");
 }
 
-/// What a test's member does with a link that the victim dialled.
+/// How a member played by the test treats a link that the victim dialled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
     /// Says hello, and that it lacks nothing.
@@ -57,14 +57,15 @@ enum Manner {
     Silent,
 }
 
-/// The members that a victim dials, for a while.
+/// The members that a victim dials during a test.
 struct Crowd {
     victim: Victim,
-    /// By link: to whom, and since when.
+    /// The peer of each open link that the victim dialled, and when the link came up.
     open: BTreeMap<LinkId, (PublicKey, Time)>,
-    /// Everybody who was dialled, in order.
+    /// Every peer that was dialled, in order.
     dialled: Vec<PublicKey>,
-    /// The most links at once that the victim had dialled, and the fewest chosen ones.
+    /// The highest number of links that the victim had dialled at once, and the lowest number of
+    /// chosen links.
     most: usize,
     fewest: usize,
 }
@@ -123,7 +124,7 @@ fn a_link_is_exchanged_only_when_another_is_there_and_then_it_ends() {
     assert!(crowd.open.len() <= 3 + 2, "{} at the end", crowd.open.len());
     let last: BTreeSet<PublicKey> = crowd.victim.node.chosen().collect();
     assert!(first.intersection(&last).count() < 3, "ten were exchanged");
-    // None goes for one that never says hello.
+    // No chosen link is given up for a member that never says hello.
     crowd.run(300_000, |peer| match last.contains(peer) {
         true => Manner::Answers,
         false => Manner::Silent,
@@ -131,7 +132,7 @@ fn a_link_is_exchanged_only_when_another_is_there_and_then_it_ends() {
     assert!(last.iter().all(|peer| crowd.victim.node.chosen().any(|key| key == *peer)));
 }
 
-/// An inbound link is its dialler's to end: whoever keeps one for ever displaces nobody.
+/// An inbound link is its dialler's to end: a peer that keeps one for ever displaces no other link.
 #[test]
 fn links_that_others_dialled_are_left_to_them() {
     let mut victim = Victim::among(40, 0);
@@ -160,7 +161,8 @@ fn visits_that_never_say_hello_are_few_at_any_time() {
     assert!(crowd.dialled.len() > 60, "it goes on visiting: {}", crowd.dialled.len());
 }
 
-/// A third of the members say hello and never answer; the others are all heard within seconds.
+/// A third of the members say hello and never answer. The others must all be visited within
+/// seconds.
 #[test]
 fn hurried_visits_reach_everybody_soon_and_silence_holds_a_place_for_two_seconds() {
     let members = 31u16;
@@ -190,7 +192,8 @@ fn hurried_visits_reach_everybody_soon_and_silence_holds_a_place_for_two_seconds
     assert!(crowd.victim.node.visits().len() <= 2);
 }
 
-/// A visit was asked for what is missing, and more come up than there may be, silent ones.
+/// The first visit was asked for what is missing. Then more silent visits come up than there may
+/// be: the oldest of those must end, not the first.
 #[test]
 fn visits_that_say_nothing_end_none_that_was_asked() {
     let holes = vec![Hole { from: 1, to: 1, gone: false }];
@@ -219,8 +222,8 @@ fn visits_that_say_nothing_end_none_that_was_asked() {
     assert_eq!(closed, [2, 3], "the oldest of the others");
 }
 
-/// What hurries visits comes and goes ten times a second, as a liar's doing may: they have a budget
-/// all the same.
+/// The reason to hurry visits comes and goes ten times a second, as a liar can cause it to. The
+/// visits must stay within their budget.
 #[test]
 fn a_hurry_that_comes_and_goes_costs_no_more_visits_than_one_that_stays() {
     const SECONDS: u64 = 300;
@@ -233,14 +236,14 @@ fn a_hurry_that_comes_and_goes_costs_no_more_visits_than_one_that_stays() {
         crowd.run(100, |_| Manner::Answers);
     }
     let dials = (crowd.dialled.len() - before) as u64;
-    // One more at each of the usual times, and the links that are exchanged.
+    // The budget, one more visit at each of the usual times, and the links that are exchanged.
     let most = VOICE_BURST + SECONDS * (VOICES_PER_S + 1) + 60;
     assert!(dials <= most, "{dials} visits, and not {most}");
     assert!(dials > VOICE_BURST, "{dials}: they are hurried");
 }
 
-/// The only other member is about to link itself in when a link is to go. It is drawn when it says
-/// hello, but that ends no link to another peer.
+/// The only member that is not linked links itself in while one chosen link is to be exchanged. It
+/// is chosen when it says hello, but its hello ends no link to another peer.
 #[test]
 fn an_inbound_hello_ends_no_link_to_another_peer() {
     let mut crowd = Crowd::of(Victim::among(5, 0));
@@ -268,7 +271,8 @@ fn an_inbound_hello_ends_no_link_to_another_peer() {
     assert_eq!(victim.node.chosen().count(), 3);
 }
 
-/// The clock was a year ahead when the ban was given.
+/// The clock was a year ahead when the ban was given. The start shortens the ban and must write the
+/// shorter one down.
 #[test]
 fn a_ban_that_a_start_cuts_short_is_written_down_as_that() {
     let (year, term) = (Duration::from_secs(31_536_000), Duration::from_secs(20));

@@ -1,4 +1,4 @@
-//! Liars against what was pruned, lost or left behind.
+//! Liars against a node that recovers slots that were pruned, lost or missed.
 
 use super::{Victim, identity, list};
 use crate::crypto::Digest;
@@ -21,7 +21,7 @@ pub(super) fn tip_of(batch: &Batch) -> Tip {
 }
 
 impl Victim {
-    /// Nobody can be dialled from now on.
+    /// Makes every dial fail from now on.
     pub(super) fn leave_alone(&mut self) {
         self.alone = true;
         for peer in std::mem::take(&mut self.dials) {
@@ -35,7 +35,7 @@ impl Victim {
         self.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
     }
 
-    /// A member that holds those batches and says so.
+    /// Answers as a member that holds those batches and says so.
     pub(super) fn holder(&mut self, link: LinkId, frame: &Frame, batches: &[Batch]) {
         match frame {
             Frame::Compare(Compare { ticket, .. }) => {
@@ -54,14 +54,15 @@ impl Victim {
         self.drain();
     }
 
-    /// What it signed itself: slots and bases.
+    /// The slots and bases of the batches that the node signed itself.
     pub(super) fn own(&self) -> Vec<(u64, u64)> {
         let own = self.rows.iter().filter(|row| row.from.is_none());
         own.map(|row| (row.batch.header.seq, row.batch.header.base)).collect()
     }
 }
 
-/// The node lost its store. A neighbour shows it its own signed tip, and some of the slots.
+/// The node lost its store. A neighbour shows it its own signed tip, and gives it some of the
+/// slots. The node must not sign any of them again.
 #[test]
 fn a_slot_that_was_signed_once_is_not_signed_again_once_that_was_shown() {
     for given in [0, 1, 3, 5] {
@@ -96,7 +97,8 @@ fn a_slot_that_was_signed_once_is_not_signed_again_once_that_was_shown() {
     }
 }
 
-/// f = 1: member 1 lies, 2 has pruned up to 55, 3 holds everything and is met later.
+/// With f = 1: member 1 lies, member 2 has pruned up to slot 55, and member 3 holds everything and
+/// is met later. No slot may be skipped.
 #[test]
 fn what_an_honest_member_still_holds_is_not_skipped() {
     let mut victim = Victim::among(4, 1);
@@ -128,8 +130,8 @@ fn what_an_honest_member_still_holds_is_not_skipped() {
     assert!(victim.node.lanes.holed().next().is_none());
 }
 
-/// One liar of three, where none is borne, says that the node's own lane is pruned; two of four say
-/// it of an honest author's.
+/// In a network of three, where f = 0, a liar says that the node's own lane is pruned; in one of
+/// four, two members say it of an honest author's lane. Neither may move a tip.
 #[test]
 fn floors_above_all_that_was_signed_move_nothing() {
     for (members, author) in [(3u16, 0u16), (4, 3)] {
@@ -168,7 +170,8 @@ fn floors_above_all_that_was_signed_move_nothing() {
     }
 }
 
-/// All three others have pruned: the slots are given up, news goes on, and what turns up is taken.
+/// All three other members have pruned: the slots are given up, new batches go on, and a slot that
+/// turns up is taken.
 #[test]
 fn what_all_have_pruned_is_given_up_and_taken_if_it_turns_up() {
     let mut victim = Victim::among(4, 1);
@@ -201,8 +204,8 @@ fn what_all_have_pruned_is_given_up_and_taken_if_it_turns_up() {
     assert_eq!(victim.delivered.len(), 11, "but once");
 }
 
-/// Three of five members vouch for 3000 slots: news is taken at once, the rest is recovered beside
-/// it, and the author's quota is no hindrance.
+/// Three of five members vouch for 3000 slots. New batches are taken at once, the rest is recovered
+/// beside them, and the author's quota does not apply to it.
 #[test]
 fn a_node_far_behind_takes_news_at_once_and_recovers_the_rest_outside_the_quota() {
     let mut victim = Victim::among(5, 1);
@@ -222,7 +225,8 @@ fn a_node_far_behind_takes_news_at_once_and_recovers_the_rest_outside_the_quota(
     assert!(victim.node.lanes.holed().next().is_none());
 }
 
-/// Two of seven, who may both lie, vouch for what an author sent above its quota: it is charged.
+/// Two of seven members, who may both lie, vouch for what an author sent above its quota: the quota
+/// must be charged for it.
 #[test]
 fn too_few_who_vouch_lift_no_quota() {
     let mut victim = Victim::among(7, 1);
@@ -234,7 +238,8 @@ fn too_few_who_vouch_lift_no_quota() {
     assert!(victim.delivered.len() >= 400);
 }
 
-/// A restarted author's news is taken at once; what it voids is asked of everybody, then given up.
+/// A restarted author's new batches are taken at once. The slots that it voids are asked of every
+/// member first, and then given up.
 #[test]
 fn a_restart_header_goes_on_far_above_and_what_it_voids_is_asked_for_first() {
     let mut victim = Victim::among(4, 1);
@@ -266,7 +271,7 @@ fn a_restart_header_goes_on_far_above_and_what_it_voids_is_asked_for_first() {
     assert_eq!(lane.holes().ranges(), [Hole { from: 7, to: 1999, gone: true }]);
 }
 
-/// A restart header far above a base that is not reached yet moves nothing.
+/// A restart header far above a base that is not reached yet must not move the tip.
 #[test]
 fn a_restart_above_an_unknown_base_waits() {
     let mut victim = Victim::among(4, 1);
@@ -282,10 +287,10 @@ fn a_restart_above_an_unknown_base_waits() {
     assert_eq!(victim.node.tip(&identity(4).public()).0, 0);
 }
 
-/// A damaged row is missing again, and fetched from a neighbour.
+/// A damaged row counts as missing, and is fetched from a neighbour.
 #[test]
 fn a_damaged_row_is_fetched_again() {
-    // Its store knows which batch it was, or only that nothing is left of the slot.
+    // The store knows which batch it was, or only that nothing is left of the slot.
     for named in [true, false] {
         let mut victim = Victim::among(4, 1);
         let all = victim.chain(4, 30);
@@ -302,8 +307,8 @@ fn a_damaged_row_is_fetched_again() {
     }
 }
 
-/// An author signs the last slot that there is, and more than `f` members say that they hold all up
-/// to it, as they may after a restart header.
+/// An author signs the last possible slot, and more than `f` members say that they hold everything
+/// up to it, as they may after a restart header.
 #[test]
 fn a_lane_that_goes_to_the_end_of_numbers_can_be_given_up_to_its_end() {
     let mut victim = Victim::among(4, 1);
@@ -329,7 +334,8 @@ fn a_lane_that_goes_to_the_end_of_numbers_can_be_given_up_to_its_end() {
     assert_eq!(victim.delivered, [last.id()], "and is taken if it turns up");
 }
 
-/// The author lost its store, and slots of it that do not meet are with nobody who gives them.
+/// The author lost its store. Slots of its lane that are not adjacent are held by nobody who gives
+/// them. They must be given up, so that the author can go on.
 #[test]
 fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
     let mut victim = Victim::among(4, 0);
@@ -376,7 +382,8 @@ fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
     assert!(asked < 200, "each of two is asked for each of thirty about once: {asked}");
 }
 
-/// It would go on faster than others take its batches, which count its restart for as many.
+/// Other nodes charge the quota for a restart as for many batches. If the author did not charge
+/// itself as much, it would go on faster than they take its batches.
 #[test]
 fn a_restart_counts_for_its_author_as_much_as_for_others() {
     let mut victim = Victim::among(4, 0);

@@ -1,4 +1,4 @@
-//! Liars against the table of what is looked for.
+//! Liars against the table of searches.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ fn a_neighbour_that_answers_nothing_does_not_hold_up_what_others_have() {
     let mut victim = Victim::among(4, 1);
     let (liar, honest) = (victim.link(1), victim.link(2));
     let batches = victim.chain(4, 300);
-    // The liar is quick to name everything, and slow to give anything.
+    // The liar announces everything at once, and gives nothing.
     victim.announce(liar, &batches);
     victim.announce(honest, &batches);
     victim.run(6000, |victim, link, frame| match frame {
@@ -93,7 +93,7 @@ fn many_liars_that_name_a_batch_first_do_not_crowd_out_the_one_that_has_it() {
     assert_eq!(victim.delivered.len(), 900);
 }
 
-/// What a liar does that announced a batch and is asked for it.
+/// What a liar does when it is asked for a batch that it announced.
 #[derive(Clone, Copy, PartialEq)]
 enum Lie {
     Silence,
@@ -101,8 +101,8 @@ enum Lie {
 }
 
 /// Links `liars` liars, who announce every batch first, and then two honest members who announce it
-/// and have it; gives how long each of `count` batches took from there, a second apart, and the
-/// replies of honest members.
+/// and have it. Publishes `count` batches, one a second; returns after how many milliseconds each
+/// was given, and the number of replies of honest members.
 fn promised(liars: u16, lie: Lie, count: u64) -> (Vec<u64>, u64) {
     let members = 3 * liars + 1;
     let mut victim = Victim::among(members, 1);
@@ -179,8 +179,8 @@ fn a_slow_honest_node_is_asked_last_and_still_asked() {
     assert_eq!((victim.delivered.len(), victim.bans.len()), (40, 0));
 }
 
-/// A liar's names of what does not exist, in an honest author's lane, keep nobody from being asked
-/// for what does.
+/// Liars announce ids that do not exist in an honest author's lane. The member that has real
+/// batches must still be asked for them in time.
 #[test]
 fn made_up_ids_of_an_honest_author_do_not_hold_up_its_batches() {
     let mut victim = Victim::among(31, 1);
@@ -240,8 +240,8 @@ fn searches_that_cannot_go_on_cost_little() {
     assert!(looks < 60_000, "{looks} in five seconds");
 }
 
-/// A liar publishes far above its quota, and its neighbours hold different parts of it: what is
-/// over the quota is asked for once it can be taken, once, and of one neighbour.
+/// A liar publishes far above its quota, and its neighbours announce all of it. A batch over the
+/// quota must be asked for once the quota has room for it, only once, and of one neighbour.
 #[test]
 fn what_is_over_a_quota_is_fetched_once_and_only_when_it_can_be_taken() {
     const BODY: usize = 1 << 20;
@@ -304,8 +304,8 @@ fn answers_that_are_not_checked_yet_take_the_room_of_wants() {
     assert_eq!(victim.delivered.len(), 300, "and it goes on once they are checked");
 }
 
-/// A link whose answers are long under way is not full with a few slots: each request is consumed
-/// with its last answer only, and lying authors have slots turn up one at a time.
+/// Answers are under way for long, each request is consumed only with its last answer, and lying
+/// authors let slots turn up one at a time. A few slots must not use up the link's credit.
 #[test]
 fn slots_that_turn_up_one_at_a_time_do_not_fill_a_link() {
     let authors = 12;

@@ -14,8 +14,8 @@ use crate::wire::{
 
 const BODY: usize = 1 << 20;
 
-/// A node that holds `count` long batches of author 4, and of author 5 a short one that is not
-/// among the newest. It has no link yet.
+/// A node that holds `count` long batches of author 4, and a short one of author 5 that is not
+/// among the newest. Member 3 is its only link.
 fn laden(count: u64) -> Victim {
     let mut victim = Victim::among(4, 2);
     let feeder = victim.link(3);
@@ -55,7 +55,7 @@ fn missing(frames: impl Iterator<Item = (LinkId, Frame)>) -> Vec<Missing> {
 fn what_is_pruned_while_the_node_runs_is_said_to_be_pruned() {
     let mut victim = Victim::among(4, 2);
     let newcomer = victim.link(1);
-    // More than the newest that are held in memory.
+    // More than the newest batches that are held in memory.
     for author in [4, 5] {
         let batches = victim.chain(author, 300);
         batches.iter().for_each(|batch| victim.push(newcomer, batch));
@@ -73,12 +73,13 @@ fn what_is_pruned_while_the_node_runs_is_said_to_be_pruned() {
     assert_eq!(why(3), (3, WhyMissing::Busy, 50, 52), "a read that failed");
 }
 
-/// A disk that was full has a batch a little later than readers had it; another never has it.
+/// A row that cannot be read may reach a full disk a little later, or never. Its slot must be
+/// listed to peers again, after pauses that grow from 2 s to 60 s.
 #[test]
 fn what_could_not_be_read_is_named_again_before_long() {
     let mut victim = Victim::among(4, 2);
     let link = victim.link(1);
-    // Above the tip, and more than the newest that are held in memory.
+    // Above the tip, and more than the newest batches that are held in memory.
     for author in [4, 5] {
         let batches = victim.chain(author, 300);
         batches[1..].iter().for_each(|batch| victim.push(link, batch));
@@ -122,7 +123,8 @@ fn an_asker_is_told_what_comes_after_a_gap() {
     assert_eq!(next, [5, 5, 9, 0, 0]);
 }
 
-/// Asks for long batches for ten seconds, four requests at a time; gives what was served, in bytes.
+/// A liar asks for long batches for ten seconds, four requests at a time. The node must read no
+/// more than it serves.
 #[test]
 fn no_more_is_read_than_is_served() {
     let mut victim = laden(17);
@@ -226,7 +228,8 @@ fn a_link_that_goes_while_it_is_served_pays_for_what_was_read() {
     assert!(read <= most, "{} MiB read for nobody", read >> 20);
 }
 
-/// Each link comes up before the one before it is used, and says hello when that has spent all.
+/// A liar brings each link up before it uses the one before it, and says hello on it once that one
+/// has spent all it may. The new link must not come with a full budget.
 #[test]
 fn a_link_that_came_up_before_is_no_fresh_start() {
     let mut victim = laden(17);
@@ -265,7 +268,7 @@ fn a_ticket_that_is_open_names_no_second_want() {
         let reads = victim.waiting.iter().filter(|input| matches!(input, Input::Read { .. }));
         assert_eq!(reads.count(), usize::from(apart), "of a frame that is refused nothing is read");
     }
-    // Once it is answered it may be used again.
+    // A ticket may be used again once its want is answered.
     let mut victim = laden(1);
     let link = victim.link(1);
     for _ in 0..3 {

@@ -20,8 +20,8 @@ fn entry() -> [Entry; 1] {
     [Entry { topic: String::new(), payload: vec![1] }]
 }
 
-/// How long a victim takes for 600 slots of a lane that few vouch for. Liars show a floor, so that
-/// its tip moves, and are asked first; one honest holder comes 20 ms later.
+/// Returns how long a victim takes for 600 slots of a lane for which few members vouch. Liars show
+/// a floor, so that its tip moves, and are asked first; one honest holder is linked 20 ms later.
 fn unvouched(members: u16, liars: u16, silent: bool) -> Duration {
     let mut victim = Victim::among(members, 1);
     victim.leave_alone();
@@ -35,7 +35,7 @@ fn unvouched(members: u16, liars: u16, silent: bool) -> Duration {
     while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 400 {
         for (link, _) in std::mem::take(&mut victim.closed) {
             let liar = u16::try_from(link.0 % 1000).expect("a liar");
-            victim.link_as(liar, LinkId(link.0 + 1000)); // it comes again
+            victim.link_as(liar, LinkId(link.0 + 1000)); // the liar links again
         }
         victim.run(20, |victim, link, frame| match &frame {
             Frame::Compare(Compare { ticket, .. }) if is_liar(link) => {
@@ -64,7 +64,8 @@ fn silent_liars_keep_no_slot_of_an_author_from_being_asked_of_others() {
     }
 }
 
-/// Of a lane that many vouch for, all that may be asked for at once is left open by liars.
+/// Liars leave open all wants that they are sent for a lane for which many members vouch. The wants
+/// to others must not wait for them.
 #[test]
 fn silent_liars_do_not_fill_all_the_room_of_recovery() {
     let took = [false, true].map(|silent| {
@@ -89,8 +90,8 @@ fn silent_liars_do_not_fill_all_the_room_of_recovery() {
     assert!(took[1] < took[0] + Duration::from_secs(5), "{took:?}");
 }
 
-/// How long 3000 slots of an honest author take beside so many lanes of 150 holes each, which
-/// cannot be given up, as most members are never met.
+/// Returns how long 3000 slots of an honest author take beside `lying` lanes of 150 holes each,
+/// which cannot be given up because most members are never met.
 fn beside(lying: u16) -> Duration {
     let mut victim = Victim::among(31, 17);
     let links: Vec<LinkId> = (1..=12).map(|n| victim.link(n)).collect();
@@ -135,8 +136,8 @@ fn lanes_of_liars_take_no_turns_of_others() {
     assert!(beside < alone + Duration::from_secs(3), "{beside:?}, not {alone:?}");
 }
 
-/// Two honest members gave up what a restart header voids, as a liar told them that it lacks it. It
-/// gives the victim all of that.
+/// Two honest members gave up what a restart header voids. A liar holds all of it, and gives it to
+/// the victim: the author's quota must be charged for it.
 #[test]
 fn what_others_gave_up_is_charged_to_its_author() {
     let mut victim = Victim::among(4, 1);
@@ -166,8 +167,9 @@ fn what_others_gave_up_is_charged_to_its_author() {
     assert!(taken > most / 2, "they are taken all the same: {taken}");
 }
 
-/// Of 1000 slots of a lane for which few vouch its author gave the odd ones to nobody. Each answer
-/// takes two seconds. One shows a floor, so that the tip moves.
+/// An author gave the odd ones of 1000 slots to nobody, and few members vouch for its lane. Each
+/// answer takes two seconds, and member 1 shows a floor, so that the tip moves. The even slots must
+/// all come within 40 s.
 #[test]
 fn slots_that_nobody_has_hold_up_no_others() {
     let mut victim = Victim::among(31, 1);
@@ -201,8 +203,9 @@ fn slots_that_nobody_has_hold_up_no_others() {
     assert_eq!(victim.delivered.len(), 500);
 }
 
-/// An author leaves out every second slot of a window, members that are never met keep those from
-/// being given up, and all who are linked lack them.
+/// An author leaves out every second slot of a window. Members that are never met keep those slots
+/// from being given up, and all linked members lack them. The victim must not look at them all the
+/// time.
 #[test]
 fn a_lane_of_many_holes_that_cannot_be_given_up_costs_little() {
     let mut victim = Victim::among(31, 1);

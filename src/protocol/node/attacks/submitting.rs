@@ -1,4 +1,4 @@
-//! Authors against what clients are told, and against a slot's one first batch.
+//! Authors against what clients are told, and against the rule that a slot has one first batch.
 
 use super::{Victim, identity};
 use crate::crypto::{Digest, Signature};
@@ -53,7 +53,7 @@ fn what_a_client_is_told_is_kept_is_kept() {
     let link = victim.link(1);
     let batches = victim.chain(4, 400);
     batches[..399].iter().for_each(|batch| victim.push(link, batch));
-    // Two for one slot are under check, and only one of them fits their author's quota.
+    // Two batches for one slot are under check, and the author's quota has room for only one.
     let other = victim.batch(4, 400, batches[398].id(), "other");
     victim.slow = true;
     victim.push(link, &batches[399]);
@@ -88,14 +88,14 @@ fn submit(victim: &mut Victim, batch: &Batch) {
     victim.drain();
 }
 
-/// Answers the check that waits first.
+/// Answers the check that has waited longest.
 fn check(victim: &mut Victim) {
     let place = victim.waiting.iter().position(|input| matches!(input, Input::Checked { .. }));
     let checked = victim.waiting.remove(place.expect("a check")).expect("there");
     victim.give(checked);
 }
 
-/// Answers the write that waits first.
+/// Answers the write that has waited longest: as written, or as failed.
 fn written(victim: &mut Victim, works: bool) {
     let place = victim.waiting.iter().position(|input| matches!(input, Input::Written { .. }));
     let input = victim.waiting.remove(place.expect("a write")).expect("there");
@@ -114,7 +114,8 @@ fn a_client_is_told_that_a_known_batch_is_kept_only_once_it_is_synced() {
         check(&mut victim);
         submit(&mut victim, &batch);
         assert!(victim.submitted.is_empty(), "told before any write was answered");
-        // The neighbour's copy may have found no room: nothing is to rest on its write.
+        // The write of the neighbour's copy may have failed, so no answer to the client may rest on
+        // it.
         written(&mut victim, works);
         assert!(victim.submitted.is_empty(), "told when a lazy write was answered");
         check(&mut victim);
@@ -129,7 +130,7 @@ fn a_client_is_told_that_a_known_batch_is_kept_only_once_it_is_synced() {
 
 #[test]
 fn a_copy_by_a_link_is_no_answer_to_the_client_whose_batch_is_written() {
-    // The copy comes while the client's is checked, or while it is written.
+    // The copy comes while the client's batch is being checked, or while it is being written.
     for while_written in [false, true] {
         let mut victim = Victim::among(4, 1);
         let link = victim.link(1);
@@ -164,15 +165,15 @@ fn a_second_id_that_is_only_evidence_is_not_said_to_be_published() {
     assert_eq!(victim.submitted, [refused, Ok(one.id())]);
 }
 
-/// Forgeries in an author's name, by what is wrong with each.
+/// Forgeries in an author's name, each with what is wrong with it.
 fn forgeries(victim: &Victim, genuine: &Batch) -> Vec<(Reason, Batch)> {
     let none = Signature([0; 64]);
     let mut body = genuine.clone();
     let other = victim.batch(4, 1, Digest::ZERO, "!");
     body.body = Blob::new(other.body.to_vec()).expect("short");
     let unsigned = Batch { signature: none, ..genuine.clone() };
-    // Another batch for the same slot, and one that does not follow: unless they are signed, they
-    // say nothing of the author.
+    // Another batch for the same slot, and one with a wrong predecessor: unless they are signed,
+    // they say nothing about the author.
     let second = Batch { signature: none, ..victim.batch(4, 1, Digest::ZERO, "2") };
     let stray = Batch { signature: none, ..victim.batch(4, 2, Digest([9; 32]), "3") };
     let signature = Reason::BadSignature;
@@ -202,7 +203,7 @@ fn nobody_is_named_for_what_it_did_not_sign_at_either_door() {
     }
     for (reason, forged) in forgeries(&victim, &genuine) {
         if forged.id() == genuine.id() {
-            continue; // by a link, a known id is a copy, whatever comes with it
+            continue; // on a link, a known id is a copy, whatever comes with it
         }
         let mut victim = Victim::among(4, 1);
         let link = victim.link(1);

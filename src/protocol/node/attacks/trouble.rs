@@ -13,8 +13,9 @@ use crate::wire::{
     WhyMissing,
 };
 
-/// An author restarted once: a hole for ever. Member 2 came with an empty disk, and has all by now.
-/// The node was cut off meanwhile, and comes back to 2 and a liar.
+/// An author restarted once, which leaves a hole for ever. Member 2 came with an empty disk, and
+/// has everything by now. The victim was cut off meanwhile, and comes back to member 1, a liar, and
+/// to member 2, which it must ask.
 #[test]
 fn whoever_was_empty_once_is_asked_for_what_was_signed_since() {
     for gap in [700u64, 50] {
@@ -42,7 +43,7 @@ fn whoever_was_empty_once_is_asked_for_what_was_signed_since() {
         victim.run(5000, react);
         let author = identity(4).public();
         assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 99, gone: true }]);
-        victim.link(2); // empty
+        victim.link(2); // its disk is empty
         victim.run(1000, react);
         for link in [1, 2, 3].map(LinkId) {
             victim.give(Input::LinkDown { link, cause: Down::Lost });
@@ -64,7 +65,7 @@ fn whoever_was_empty_once_is_asked_for_what_was_signed_since() {
     }
 }
 
-/// The one holder could not read its disk for a moment.
+/// The only holder could not read its disk for a moment.
 #[test]
 fn whoever_was_busy_once_is_asked_again() {
     let mut victim = Victim::among(4, 1);
@@ -95,12 +96,12 @@ fn whoever_was_busy_once_is_asked_again() {
     assert_eq!(victim.delivered.len(), all.len(), "asked {asked}");
 }
 
-/// An honest answerer of a slow link: one want each so often, in order; it grants credit as a node
-/// does.
+/// An honest member on a slow link: it answers one want at a time, in order, and grants credit as a
+/// node does.
 #[derive(Default)]
 struct Slow {
     waiting: VecDeque<(usize, Want)>,
-    /// Of each request, wants that are not answered, and its length.
+    /// By number of the request: how many of its wants are not answered, and its length in bytes.
     open: BTreeMap<usize, (usize, u64)>,
     requests: usize,
     consumed: (u64, u64),
@@ -139,7 +140,8 @@ impl Slow {
     }
 }
 
-/// There is so much to ask for that a link's requests are never all answered.
+/// There is so much to ask for that a link's requests are never all answered. The link must stay
+/// up.
 #[test]
 fn a_slow_link_that_is_busy_is_not_closed() {
     let mut victim = Victim::among(4, 40);
@@ -164,8 +166,8 @@ fn a_slow_link_that_is_busy_is_not_closed() {
     assert_eq!((victim.closed.len(), victim.delivered.len()), (0, all.len()));
 }
 
-/// Member 1 holds what is missing, and answers all; its link is lost twice, while it was asked for
-/// much of another lane for a moment.
+/// Member 1 holds what is missing, and answers everything. Its link is lost twice, just when it was
+/// asked for much of another lane. Nothing may be given up.
 #[test]
 fn a_busy_moment_is_not_silence() {
     let mut victim = Victim::among(4, 21);
@@ -196,7 +198,7 @@ fn a_busy_moment_is_not_silence() {
     victim.run(1000, react);
     assert_eq!(victim.node.counters().given_up, 0, "it may come back");
     let h = victim.link_as(1, LinkId(11));
-    victim.run(100, react); // asked for the slot, and lost again
+    victim.run(100, react); // it is asked for the slot, and its link is lost again
     victim.give(Input::LinkDown { link: h, cause: Down::Lost });
     victim.run(1000, react);
     assert_eq!(
@@ -207,7 +209,7 @@ fn a_busy_moment_is_not_silence() {
     );
 }
 
-/// The one holder cannot read its disk for its first milliseconds; the others have pruned.
+/// The only holder cannot read its disk for its first milliseconds; the others have pruned.
 #[test]
 fn a_moment_of_failing_reads_gives_nothing_up() {
     for failing in [0, 1, 50] {
@@ -256,8 +258,8 @@ fn a_moment_of_failing_reads_gives_nothing_up() {
     }
 }
 
-/// The only holder of fifty slots was away while a liar showed a floor, and all others were asked.
-/// It comes back, and is slower than two milliseconds.
+/// A liar showed a floor while the only holder of sixty slots was away, and all others were asked.
+/// The holder comes back, and takes 20 ms for each answer.
 #[test]
 fn what_is_left_of_a_hole_is_asked_for_once_some_of_it_came() {
     let mut victim = Victim::among(4, 1);
@@ -304,7 +306,8 @@ pub(super) fn restored(batch: &Batch) -> RestoredSlot {
     }
 }
 
-/// A start believed the lower of two rows as the higher one follows it; that one is lost.
+/// A start believed the lower of two rows because the higher one follows it; then the higher row is
+/// lost.
 #[test]
 fn a_batch_that_a_start_believed_counts_as_held_until_its_bad_row_is_set_aside() {
     let (author, all) = (identity(4).public(), Victim::among(4, 1).chain(4, 2));

@@ -1,4 +1,4 @@
-//! I1 to I4 and C1: what is delivered, kept and sent is genuine, and a slot is signed once.
+//! I1 to I4 and C1: what is delivered, kept and sent is genuine, and a slot is signed only once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ fn i2_a_disk_that_forgets_rows_trips() {
     }
 }
 
-/// An author that has forgotten what it signed signs another batch in the same slot.
+/// An author that forgot what it signed signs another batch in the same slot.
 #[test]
 fn c1_a_slot_that_is_signed_twice_trips() {
     for twice in [false, true] {
@@ -97,7 +97,7 @@ fn c1_a_disk_that_forgets_what_was_signed_trips() {
     }
 }
 
-/// A raw peer pushes a forgery; whatever else comes of it is heard as `extra`.
+/// A raw peer pushes a forgery. The oracle hears `extra` along with the ban.
 fn besides_a_ban(extra: Option<fn(&World) -> Output>) -> World {
     let mut world = beset();
     let extra = extra.map(|extra| extra(&world));
@@ -127,7 +127,8 @@ fn i3_acting_on_a_rejected_frame_trips() {
     assert_eq!(broken(&world), only("I3"));
 }
 
-/// The raw author's first slot is pushed, and then long after again: a copy that is logged.
+/// A raw peer pushes its own first slot twice: the second push is a copy, which is logged. The
+/// oracle hears the copy written as well.
 #[test]
 fn i3_taking_a_softly_rejected_batch_trips() {
     for takes in [false, true] {
@@ -176,7 +177,7 @@ fn i3_and_r2_nothing_of_a_request_that_names_a_stranger_is_served() {
     assert_eq!(world.counted("rejected_fatal"), 1);
 }
 
-/// A verdict of another statement is replayed for a forgery: the node believes and relays it.
+/// The verdict of another statement is replayed for a forgery, so the node believes and relays it.
 #[test]
 fn i4_relaying_what_does_not_verify_trips() {
     for replayed in [false, true] {
@@ -190,7 +191,7 @@ fn i4_relaying_what_does_not_verify_trips() {
     }
 }
 
-/// One byte of a frame is another when the oracle hears it.
+/// Changes the frames of one kind on their way to the oracle.
 fn altered(kind: Kind, alter: fn(&mut Vec<u8>)) -> World {
     let mut world = lively(4);
     world.bend = Some(Box::new(move |_, _, output| match output {
@@ -221,7 +222,7 @@ fn i4_altered_frames_trip() {
     assert_eq!(broken(&altered(Kind::Credit, other_kind)), only("I4"));
 }
 
-/// Node 3 was away: it is told tips, whose signatures are altered on the way to the oracle.
+/// Node 3 was away, and is told tips. A byte of each answer is changed on its way to the oracle.
 #[test]
 fn i4_a_tip_that_does_not_verify_trips() {
     for alters in [false, true] {

@@ -1,4 +1,4 @@
-//! R1 to R4, R7, R8 and A5: nothing grows beyond its limit, and nobody innocent is blamed.
+//! R1 to R4, R7, R8 and A5: nothing grows beyond its limit, and no honest node is blamed.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +8,14 @@ use crate::protocol::{Ban, Input, LinkId, Output, Reason, Record, Time, Token};
 use crate::sim::oracle::testing::{World, bad, identity};
 use crate::wire::{Announce, Frame, Kind, List, Push, Request, SlotId, Want};
 
-/// A world that lets one peer have more links than it may: 4 here for each of 3 members.
+/// One peer has more links to node 0 than the limit allows: 4 for each of 3 members.
 #[test]
 fn r1_more_links_than_the_limit_trip() {
     for links in [4, 40] {
         let mut world = beset();
         for _ in 0..links {
             world.link(2, 0);
-            world.ends.retain(|_, ends| *ends != (2, 0)); // it never says hello
+            world.ends.retain(|_, ends| *ends != (2, 0)); // the peer never says hello
         }
         for link in (1000..1000 + links * 2).step_by(2).map(LinkId) {
             let peer = identity(2).public();
@@ -27,7 +27,8 @@ fn r1_more_links_than_the_limit_trip() {
     }
 }
 
-/// A searched slot is noted while a forgery is refused: heard as if the forgery had done it.
+/// The node notes a searched slot while it refuses a forgery; the oracle hears it as if the forgery
+/// had caused it.
 #[test]
 fn r2_an_entry_made_by_a_rejected_frame_trips() {
     for made in [false, true] {
@@ -77,7 +78,7 @@ fn r3_checking_the_same_again_and_again_trips() {
     }
 }
 
-/// A raw peer asks for one long batch; its reply is heard more than once.
+/// A raw peer asks for one long batch. The oracle hears the reply many times.
 #[test]
 fn r4_serving_beyond_the_rate_trips() {
     for times in [1, 20] {
@@ -98,7 +99,7 @@ fn r4_serving_beyond_the_rate_trips() {
     }
 }
 
-/// The links of visits that are over, and those that others were chosen for, stay up.
+/// Links stay up after their visit is over, or after another link was chosen in their place.
 #[test]
 fn r8_links_that_nobody_ends_trip() {
     for sticky in [false, true] {
@@ -109,7 +110,7 @@ fn r8_links_that_nobody_ends_trip() {
     }
 }
 
-/// A link more than may be, but not for long; and one that stays.
+/// One link more than allowed, but only for a short time; then one that stays.
 #[test]
 fn r8_visits_that_last_trip_though_they_are_few() {
     for links in [4, 5] {
@@ -129,8 +130,7 @@ fn r8_visits_that_last_trip_though_they_are_few() {
     }
 }
 
-/// A raw peer asks for batches that are not among the newest: what is read for it is heard more
-/// than once, or each read of one is heard as if it brought more.
+/// A raw peer asks for batches that are not among the newest. The oracle hears each read twice.
 #[test]
 fn r7_reading_beyond_what_was_asked_for_trips() {
     for times in [1, 2] {
@@ -151,7 +151,7 @@ fn r7_reading_beyond_the_rate_trips() {
         let mut world = laden();
         world.run(1000);
         let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
-        // Heard, but not asked: so many wants come, and the node reads for each.
+        // The oracle hears `times` wants and a read for each, which the node did not get.
         let node = world.nodes[0].take().expect("up");
         let (author, now) = (identity(0).public(), Time(world.now));
         for n in 0..times {
@@ -171,7 +171,7 @@ fn r7_reading_beyond_the_rate_trips() {
     }
 }
 
-/// Node 0 holds four long batches of its own, and the first two are not in its memory any more.
+/// Node 0 holds four long batches of its own, the first two of which are no longer in its memory.
 fn laden() -> World {
     let mut world = beset();
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! I5, I6, I4 of rotten rows, R6, L7, and what nobody can have: stores and disks.
+//! I5, I6, I4 of rotten rows, R6, L7, and slots that no node can get: stores and disks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::protocol::{Durability, Output, Record, StoredBatch, Ticket, Time, Tok
 use crate::sim::oracle::testing::{World, identity};
 use crate::wire::{Frame, Kind, List, MessageId, Request, Want};
 
-/// A node's own batch is heard as published while it is being written.
+/// The oracle hears a node's own batch as published while it is still being written.
 #[test]
 fn i5_an_answer_before_the_sync_trips() {
     for early in [false, true] {
@@ -31,7 +31,7 @@ fn i5_an_answer_before_the_sync_trips() {
     }
 }
 
-/// A node loses its disk, is shown its second slot, and signs its first anew.
+/// A node loses its disk, is shown its second slot, and signs its first one again.
 #[test]
 fn i6_a_slot_signed_again_though_it_was_shown_trips() {
     for (shown, signs) in [(true, true), (true, false), (false, true)] {
@@ -73,8 +73,8 @@ fn i6_a_slot_signed_again_though_it_was_shown_trips() {
     }
 }
 
-/// An author that lost its disk gets its batch again and dies before that is safe: it has signed it
-/// all the same.
+/// An author that lost its disk gets its batch again, and is killed before that is durable. The
+/// oracle must still know that the author signed it.
 #[test]
 fn i1_what_an_author_lost_twice_it_has_signed_all_the_same() {
     let mut world = lively(4);
@@ -92,7 +92,7 @@ fn i1_what_an_author_lost_twice_it_has_signed_all_the_same() {
     assert_eq!(broken(&world), BTreeSet::new());
 }
 
-/// A raw peer asks for a batch of which the disk keeps another body.
+/// A raw peer asks for a batch whose row on the disk has another body.
 #[test]
 fn i4_a_rotten_row_that_is_served_trips() {
     for rots in [false, true] {
@@ -132,7 +132,7 @@ fn r6_bytes_that_nobody_needed_trip() {
     }
 }
 
-/// Node 3 was away, and hears nothing from then on, or from a second later.
+/// Node 3 was away, and hears no batches from its start on, or from one second later.
 #[test]
 fn l7_a_node_that_stays_behind_trips() {
     for (deaf_from, when) in
@@ -156,7 +156,8 @@ fn l7_a_node_that_stays_behind_trips() {
     }
 }
 
-/// Node 3 comes back to its author and two that lack the same: more than `f` cannot vouch for it.
+/// Node 3 comes back to its author and to others that lack the same. With two of them behind, too
+/// few members can vouch for the lane, so L7 must wait.
 #[test]
 fn l7_waits_until_enough_members_are_level() {
     for (behind, expected) in [(1, only("L7")), (2, BTreeSet::new())] {
@@ -173,7 +174,7 @@ fn l7_waits_until_enough_members_are_level() {
     }
 }
 
-/// One node hears no batches; then nobody can give it them any more.
+/// One node hears no batches, and then no node can give them to it any more.
 #[test]
 fn what_all_have_pruned_is_excused_and_counted() {
     for pruned in [false, true] {

@@ -1,4 +1,4 @@
-//! L1, L2, L5, O1, O2: what must arrive arrives, and links hold.
+//! L1, L2, L5, O1 and O2: what must arrive arrives, and links hold.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn o1_a_network_that_stays_apart_trips() {
     assert!(world.counted("checkpoints_apart") > 10);
 }
 
-/// When an inbound link comes up at node 0, closing another link is heard.
+/// When an inbound link comes up at node 0, the oracle hears that it closes another link.
 #[test]
 fn o2_an_inbound_link_that_displaces_another_trips() {
     for displaces in [false, true] {
@@ -62,7 +62,7 @@ fn l1_a_published_message_that_one_node_lacks_trips() {
     }
 }
 
-/// A liar's slot reaches one honest node, which never can tell the other.
+/// A liar's slot reaches one honest node, which can never tell the other one.
 #[test]
 fn l2_a_slot_that_one_node_alone_delivered_trips() {
     for apart in [false, true] {
@@ -79,7 +79,7 @@ fn l2_a_slot_that_one_node_alone_delivered_trips() {
         world.run(20_000);
         world.end();
         assert!(world.counted("delivered") > 0);
-        // Nor are the two linked, which has a rule of its own.
+        // The two are not linked either, which breaks O1.
         let both = ["L2", "O1"].map(String::from);
         assert_eq!(broken(&world), if apart { BTreeSet::from(both) } else { BTreeSet::new() });
     }

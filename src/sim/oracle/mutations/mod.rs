@@ -1,5 +1,5 @@
-//! Every invariant has a test in pairs: the healthy world is silent, and one broken thing trips
-//! exactly that invariant.
+//! Each invariant is tested in pairs: a healthy world trips nothing, and one deliberate defect
+//! trips exactly that invariant.
 
 mod authenticity;
 mod bounds;
@@ -22,7 +22,7 @@ fn only(rule: &str) -> BTreeSet<String> {
     BTreeSet::from([rule.to_owned()])
 }
 
-/// Honest nodes that are linked and have published something each.
+/// `n` linked honest nodes, each of which has published one message.
 fn lively(n: usize) -> World {
     let mut world = World::new(n, 0);
     world.run(1000);
@@ -38,7 +38,7 @@ fn talk(world: &mut World) {
     }
 }
 
-/// Hears each output twice that `wanted` lets pass.
+/// The oracle hears each output twice for which `wanted` is true.
 fn twice(mut wanted: impl FnMut(&Output) -> bool + 'static) -> Bend {
     Box::new(move |_, _, output| {
         let copies = if wanted(output) { 2 } else { 1 };
@@ -46,7 +46,7 @@ fn twice(mut wanted: impl FnMut(&Output) -> bool + 'static) -> Bend {
     })
 }
 
-/// Two honest nodes that are not linked to each other, and a raw peer that is linked to both.
+/// Two honest nodes that cannot link to each other, and a raw peer that is linked to both.
 fn beset() -> World {
     let mut world = World::new(3, 1);
     world.cut.insert((0, 1));
