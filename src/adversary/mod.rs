@@ -15,7 +15,6 @@ mod actor;
 mod attempts;
 mod behaviour;
 mod censor;
-mod chain;
 mod context;
 mod delay;
 mod drop;

@@ -4,21 +4,17 @@
 //! Threads, wall time and memory measurements are in this module, so that `sim` needs none of them.
 //! Each run owns its whole state; threads share only the number of the next seed and the results.
 
-mod cost;
 mod job;
 mod lockstep;
-mod panics;
 mod runner;
 mod shrink;
 mod source;
 mod swarm;
 mod tally;
 
-pub use cost::Stopwatch;
-pub use job::{Ending, Job, Judged};
+pub use job::{Ending, Job, Judged, Stopwatch};
 pub use lockstep::{Difference, Steps, lockstep};
-pub use panics::{catch_panic, quiet_panics};
-pub use runner::{Plan, run};
+pub use runner::{Plan, catch_panic, quiet_panics, run};
 pub use shrink::{Bounds, Shrunk, shrink};
 pub use source::{Profile, Source};
 pub use swarm::swarm;

@@ -1,13 +1,15 @@
 //! Runs all seeds of a range on all cores.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::panics::catch_panic;
 use super::tally::{Failure, Kind, SeedResult, Summary};
+use crate::diagnostics::panic_text;
 
 /// Stack of a thread, in bytes: as large as the main thread's usually is.
 const STACK: usize = 8 << 20;
@@ -80,6 +82,31 @@ pub fn run(
     summary
 }
 
+thread_local! {
+    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Silences panic messages in all threads of the process from now on; [`catch_panic`] returns the
+/// message and where it was raised.
+pub fn quiet_panics() {
+    set_hook(Box::new(|info| {
+        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+        let text = panic_text(info.payload()) + &place.unwrap_or_default();
+        LAST.with(|last| *last.borrow_mut() = Some(text));
+    }));
+}
+
+/// Runs `work` and catches a panic. What `work` owns is dropped then, so no broken state is seen.
+///
+/// # Errors
+/// The message of the panic; with its location if [`quiet_panics`] was called.
+pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    LAST.with(|last| last.borrow_mut().take());
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        LAST.with(|last| last.borrow_mut().take()).unwrap_or_else(|| panic_text(&*payload))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,5 +172,13 @@ mod tests {
         let summary = run(&plan(0..=9_999_999, 2), &line, &work, &mut |_, _| {});
         assert!(summary.interrupted);
         assert_eq!(summary.ran, 4);
+    }
+
+    #[test]
+    fn a_panic_is_a_result_with_its_panic_text() {
+        assert_eq!(catch_panic(|| 5), Ok(5));
+        let error = catch_panic(|| panic!("no {}", "way")).map(|()| 0).expect_err("panics");
+        assert!(error.starts_with("no way"), "{error}");
+        assert_eq!(catch_panic(|| 6), Ok(6));
     }
 }

@@ -4,13 +4,12 @@
 //! the URL.
 
 mod connection;
-mod error;
 mod events;
 mod requests;
 mod target;
 #[cfg(test)]
 mod tests;
 
-pub use error::ClientError;
+pub use connection::ClientError;
 pub use events::{EventStream, StreamEvent};
 pub use requests::{Client, RejectionFilter};

@@ -20,11 +20,10 @@ mod posts;
 mod record;
 mod restarts;
 mod roster;
-mod run;
 mod steps;
 
 pub use address::{Place, places};
-pub use collect::Progress;
+pub use collect::{Progress, measure_run};
 pub use decoys::{decoys, read_decoys};
 pub use error::MeshError;
 pub use files::{MeshFile, NodeEntry};
@@ -36,4 +35,3 @@ pub use network::{Created, create};
 pub use observe::{Held, Seen};
 pub use play::{Playing, plan, play};
 pub use record::{Observed, Terms, record};
-pub use run::measure_run;

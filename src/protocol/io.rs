@@ -149,13 +149,6 @@ pub enum CloseWhy {
     Idle,
 }
 
-/// A delivered batch, emitted once per slot.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// The batch, and the peer and time it came from.
-    pub stored: StoredBatch,
-}
-
 /// Something that the node wants done. All outputs of an input are drained before the next input.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -229,7 +222,7 @@ pub enum Output {
         id: BatchId,
     },
     /// Deliver a batch to readers. Its `Write` was emitted earlier.
-    Deliver(Box<Delivery>),
+    Deliver(Box<StoredBatch>),
     /// A message published here is synced: from now on it reaches the mesh, even after a crash.
     Published {
         /// The ticket that `publish` returned.

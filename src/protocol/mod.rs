@@ -40,9 +40,7 @@ mod under_way;
 pub(crate) use bucket::{Bucket, Rate};
 pub use config::Config;
 pub use examine::{Check, Examination, Known, Outcome, examine};
-pub use io::{
-    CloseWhy, Delivery, Down, Input, LinkId, Output, PublishError, Refusal, Ticket, Timer, Token,
-};
+pub use io::{CloseWhy, Down, Input, LinkId, Output, PublishError, Refusal, Ticket, Timer, Token};
 pub use network::{Member, Network, NetworkError, Role};
 pub use node::Node;
 pub use reason::{Blame, CountsAs, Reason};

@@ -250,11 +250,6 @@ impl Relay {
         }
     }
 
-    /// Looks at a search again at `until`, because what it needs is not available now.
-    pub(super) fn postpone(&mut self, wanted: Wanted, until: Time) {
-        self.reschedule(wanted, until);
-    }
-
     /// Parks a search until `unpark` is called for what it waits for, or until a pause that grows
     /// with the number of searches is over.
     pub(super) fn park(&mut self, wanted: Wanted, park: Park, now: Time) {
@@ -294,7 +289,8 @@ impl Relay {
         }
     }
 
-    fn reschedule(&mut self, wanted: Wanted, due: Time) {
+    /// Looks at a search again at `due`, because what it needs is not available now.
+    pub(super) fn reschedule(&mut self, wanted: Wanted, due: Time) {
         self.unnote(&wanted);
         if let Some(search) = self.searches.get_mut(&wanted) {
             search.due = due;
@@ -517,7 +513,7 @@ mod tests {
         let mut relay = Relay::default();
         let (old, new) = ((9, 9, None), (1, 1, None));
         relay.want(old, LinkId(1), Time(10));
-        relay.postpone(old, Time(50));
+        relay.reschedule(old, Time(50));
         relay.want(new, LinkId(1), Time(20));
         assert_eq!(relay.take_due(Time(20)), [(Time(20), new)], "it is not its turn yet");
         assert_eq!(relay.take_due(Time(50)), [(Time(10), old), (Time(20), new)]);

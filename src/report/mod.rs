@@ -12,7 +12,6 @@ mod html;
 mod judge;
 mod junit;
 mod paths;
-mod percentile;
 mod recording;
 mod schema;
 mod tally;
@@ -24,7 +23,6 @@ pub use epidemic::EpidemicModel;
 pub use html::html;
 pub use judge::judge;
 pub use junit::junit;
-pub use percentile::{hops_of, latency_of, percentile};
 pub use recording::{
     Arrival, BanRecord, BatchRecord, FaultRecord, NodeRecord, Post, Recording, Refused, Tried,
     TriedOne, Violation,
@@ -33,6 +31,7 @@ pub use schema::{
     Attack, Backend, Bans, Breach, Certified, ClockStep, Delivery, Evidence, Expectation, Hops,
     Latency, Malicious, Rejections, Report, Resources, SCHEMA,
 };
+pub use tally::{hops_of, latency_of, percentile};
 pub use terminal::terminal;
 pub use trace::{
     BatchLine, Cast, CastNode, Had, Refusal, RefusalLine, Step, Trace, delivery_lines,

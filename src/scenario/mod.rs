@@ -7,7 +7,6 @@
 
 mod builtin;
 mod dice;
-mod display;
 mod error;
 mod keys;
 mod metric;
@@ -19,7 +18,6 @@ mod read_fault;
 mod read_load;
 mod read_net;
 mod sample;
-mod schema;
 mod section;
 mod select;
 #[cfg(test)]
@@ -31,11 +29,11 @@ mod write;
 pub use builtin::{builtin, builtins};
 pub(crate) use dice::Dice;
 pub use error::ScenarioError;
+pub use keys::schema;
 pub use metric::metrics;
 pub use model::{
     Among, CpuShape, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load,
     MeshShape, Net, Ppm, Publishers, Scenario, Select, Start, StoreShape, Who,
 };
 pub use plan::{FaultAction, FaultEvent};
-pub use schema::schema;
 pub use verdict::{Facts, Verdict};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::host::{derive, identity};
 use super::impairments::Active;
 use super::link::{End, other};
-use super::seed::{derive, identity};
 use super::world::World;
 use crate::adversary::{Actor, Adversary};
 use crate::crypto::PublicKey;
@@ -201,8 +201,8 @@ impl World {
         if host.honest {
             self.living += 1;
         }
-        if again && let Some(Actor::Honest(honest)) = &self.hosts[node].actor {
-            self.oracle.restarted(now, node, honest);
+        if again && self.hosts[node].honest {
+            self.oracle.restarted(now, node);
         }
         self.recount(node);
         self.settle(node);

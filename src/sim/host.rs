@@ -7,7 +7,7 @@ use super::disk::Disk;
 use super::event::Event;
 use super::image::Shares;
 use crate::adversary::{Actor, Attempts};
-use crate::crypto::PublicKey;
+use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Ban, LinkId, Node, Reason, Rejection, Time};
 
 /// Rows of a rejection log kept one by one; later ones are summed by link and reason.
@@ -145,6 +145,23 @@ impl Host {
         let now = self.node().map_or(0, |node| node.counters().duplicates);
         self.duplicates.saturating_add(now)
     }
+}
+
+/// A secret or seed of one node, distinct for each node, purpose and start.
+pub(super) fn derive(purpose: &str, seed: u64, node: usize, start: u32) -> [u8; 32] {
+    let parts: [&[u8]; 5] = [
+        b"loyal/sim/v1",
+        purpose.as_bytes(),
+        &seed.to_be_bytes(),
+        &(node as u64).to_be_bytes(),
+        &start.to_be_bytes(),
+    ];
+    Digest::of(&parts).0
+}
+
+/// A node's key pair, derived from the seed.
+pub(super) fn identity(seed: u64, node: usize) -> Identity {
+    Identity::from_seed(&derive("identity", seed, node, 0))
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ mod record;
 mod recorder;
 mod run;
 mod run_digest;
-mod seed;
 mod signatures;
 mod storing;
 #[cfg(test)]

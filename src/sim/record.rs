@@ -79,11 +79,7 @@ impl World {
     }
 
     /// The recording of the run so far.
-    pub(super) fn record(self, digest: Digest) -> Recording {
-        self.recording(digest)
-    }
-
-    fn recording(&self, digest: Digest) -> Recording {
+    pub(super) fn recording(&self, digest: Digest) -> Recording {
         let zero = self.recorder.zero.unwrap_or(START);
         let scenario = &self.scenario;
         let mut counted: BTreeMap<String, u64> =

@@ -244,7 +244,7 @@ impl Sim {
     /// The recording of the run, finished or not. The caller fills in what the run cost.
     pub fn finish(self) -> Recording {
         let digest = self.digest();
-        self.world.record(digest)
+        self.world.recording(digest)
     }
 }
 

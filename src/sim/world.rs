@@ -218,7 +218,7 @@ impl World {
             Output::Doubt { token, author, seq, id } => {
                 self.read(node, token, (author, seq, Some(id)));
             }
-            Output::Deliver(delivery) => self.delivered(node, &delivery.stored),
+            Output::Deliver(stored) => self.delivered(node, &stored),
             Output::Published { ticket, .. } => self.recorder.acknowledged(node, ticket),
             Output::PublishFailed { ticket } => self.recorder.failed(node, ticket),
             Output::Submitted { .. } => {}

@@ -1,8 +1,8 @@
-//! A world of state machines: virtual time, links with latency, disks that lose what was not
+//! A world of state machines: virtual time, links with latency, and disks that lose what was not
 //! answered.
 //!
-//! Nodes run exactly as in a process, with this event loop in the place of sockets, threads and
-//! SQLite. One seed, one order of events. `language.rs` is what tests write in.
+//! Nodes run exactly as in a process, with this event loop in place of sockets, threads and SQLite.
+//! A seed fixes the order of events. Tests are written in the language of `language.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,34 +19,34 @@ use loyal::wire::{Batch, BatchId, Entry, Frame, MessageId, limits::MAX_FRAME};
 use crate::disk::Disk;
 use crate::support::{hello, identity, wide_identity};
 
-/// Where virtual time starts.
+/// The virtual time at which a world starts.
 pub(crate) const START: Time = Time(1_000_000_000);
 
-/// What runs at a member's place.
+/// What runs as a member.
 pub(crate) enum Machine {
-    /// A node, or a malicious one.
+    /// An honest node or a liar.
     Runs(Actor),
-    /// The test itself: collects what is sent to it and says what it is told to say.
+    /// The test itself: it collects what is sent to it, and says what it is told to say.
     Raw,
-    /// Nothing.
+    /// Nothing runs: the member is down.
     Down,
 }
 
-/// A member and what it did.
+/// A member, and what it did so far.
 pub(crate) struct Peer {
-    /// What runs.
+    /// What runs as this member now.
     pub machine: Machine,
-    /// Its key.
+    /// The member's key.
     pub key: PublicKey,
-    /// What it wrote.
+    /// What the member wrote.
     pub disk: Disk,
-    /// What it delivered, in order, over all of its starts.
+    /// What it delivered, in order, over all of its starts: author, slot and id.
     pub delivered: Vec<(PublicKey, u64, BatchId)>,
-    /// What it published, and is synced.
+    /// Messages that it published, which are synced.
     pub published: Vec<MessageId>,
-    /// What became of batches that were submitted.
+    /// Results of submissions, in order.
     pub submitted: Vec<(Ticket, Result<BatchId, Refusal>)>,
-    /// Frames that came to a raw peer.
+    /// Frames that came to a raw peer, in order.
     pub heard: Vec<(LinkId, Frame)>,
     starts: u64,
 }
@@ -75,15 +75,15 @@ enum Event {
 /// How the world treats its nodes.
 #[derive(Clone)]
 pub(crate) struct Rules {
-    /// One way, in microseconds.
+    /// One-way latency of links, in microseconds.
     pub latency: u64,
     /// How long a signature check takes, in microseconds.
     pub check: u64,
     /// How long a write takes, in microseconds.
     pub write: u64,
-    /// Bytes a second that a link takes.
+    /// Bandwidth of a link, in bytes a second.
     pub bandwidth: u64,
-    /// What every node is configured with.
+    /// The configuration of every node.
     pub config: Config,
 }
 
@@ -94,13 +94,13 @@ impl Default for Rules {
     }
 }
 
-/// The world.
+/// Members, their links, and the events to come.
 pub(crate) struct World {
-    /// Now.
+    /// The present virtual time.
     pub now: Time,
     /// Members in the order of their numbers, from 0; their identities are 1, 2, 3…
     pub peers: Vec<Peer>,
-    /// The network.
+    /// The network that all members share.
     pub network: Arc<Network>,
     rules: Rules,
     seed: u8,
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// Four members, none of which runs yet, among so many authors.
+    /// A world of four members, none of which runs yet, with so many authors.
     pub(crate) fn wide(authors: u16) -> Self {
         let mut world = Self::new(4, 1, Rules::default());
         let mut keys = world.network.keys().to_vec();
@@ -163,14 +163,14 @@ impl World {
         Node::new(identity, self.network.clone(), config, restored, seed, self.now)
     }
 
-    /// Starts a node, with what its disk holds.
+    /// Starts an honest node with what its disk holds.
     pub(crate) fn start(&mut self, number: usize) {
         let node = self.node(number);
         self.peers[number].machine = Machine::Runs(Actor::Honest(Box::new(node)));
         self.settle(number);
     }
 
-    /// Starts a malicious node.
+    /// Starts a liar with what its disk holds.
     pub(crate) fn start_liar(&mut self, number: usize, spec: &str) {
         let node = self.node(number);
         let spec: Spec = spec.parse().unwrap_or_else(|why| panic!("{spec}: {why}"));
@@ -186,13 +186,13 @@ impl World {
         self.settle(number);
     }
 
-    /// Puts the test itself at a member's place.
+    /// Makes the test itself a member, as a raw peer.
     pub(crate) fn start_raw(&mut self, number: usize) {
         self.peers[number].starts += 1;
         self.peers[number].machine = Machine::Raw;
     }
 
-    /// Kills a node at once: what was not answered is lost, its links break.
+    /// Kills a node at once: writes that were not answered are lost, and its links break.
     pub(crate) fn kill(&mut self, number: usize) {
         self.peers[number].machine = Machine::Down;
         self.peers[number].starts += 1;
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// Cuts every link between two groups, and lets none come up, until [`World::heal`].
+    /// Cuts every link between two groups. None comes up between them until [`World::heal`].
     pub(crate) fn part(&mut self, left: &[usize], right: &[usize]) {
         for (l, r) in left.iter().flat_map(|l| right.iter().map(move |r| (*l, *r))) {
             self.cut.extend([(l, r), (r, l)]);
@@ -228,12 +228,12 @@ impl World {
         }
     }
 
-    /// Lets links come up again.
+    /// Lets links come up again between all members.
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
     }
 
-    /// Hands a message to an honest node; `false` if it will not take it now.
+    /// Hands a message to a node. Returns whether the node accepts it now.
     pub(crate) fn publish(&mut self, number: usize, entry: Entry) -> bool {
         let now = self.now;
         let taken = match &mut self.peers[number].machine {
@@ -244,7 +244,8 @@ impl World {
         taken
     }
 
-    /// Hands a batch that was signed elsewhere to an honest node.
+    /// Hands a batch that was signed elsewhere to a node. Returns the ticket, if the node accepts
+    /// it.
     pub(crate) fn submit(&mut self, number: usize, batch: Batch) -> Option<Ticket> {
         let now = self.now;
         let Machine::Runs(actor) = &mut self.peers[number].machine else { return None };
@@ -253,14 +254,14 @@ impl World {
         ticket
     }
 
-    /// Links a raw peer to another; says the raw peer's end.
+    /// Links a raw peer to another member. Returns the raw peer's end.
     pub(crate) fn connect(&mut self, raw: usize, to: usize) -> LinkId {
         let end = self.link(raw, to);
         self.settle(to);
         end
     }
 
-    /// Links a raw peer to another and says hello.
+    /// Links a raw peer to another member and says hello. Returns the raw peer's end.
     pub(crate) fn join(&mut self, raw: usize, to: usize) -> LinkId {
         let end = self.connect(raw, to);
         let frame = hello(&self.network, raw as u8);
@@ -269,12 +270,12 @@ impl World {
         end
     }
 
-    /// Sends a frame's bytes from a raw peer, with a length prefix.
+    /// Sends a frame from a raw peer, with its length prefix.
     pub(crate) fn say(&mut self, end: LinkId, frame: &[u8]) {
         self.send(end, prefixed(frame));
     }
 
-    /// Sends bytes from a raw peer as they are.
+    /// Sends raw bytes from a raw peer.
     pub(crate) fn raw(&mut self, end: LinkId, bytes: &[u8]) {
         self.send(end, bytes.into());
     }
@@ -284,17 +285,17 @@ impl World {
         self.ends.get(&end).is_some_and(|end| end.up)
     }
 
-    /// The rejections that a node wrote down.
+    /// The rejections that a node wrote down, in order.
     pub(crate) fn rejections(&self, number: usize) -> &[Rejection] {
         &self.peers[number].disk.rejections
     }
 
-    /// A digest over everything that was sent and done.
+    /// A digest of everything that was sent and done.
     pub(crate) fn digest(&self) -> Digest {
         Digest::of(&[&self.trace])
     }
 
-    /// Lets time pass.
+    /// Lets virtual time pass.
     pub(crate) fn run(&mut self, by: Duration) {
         let end = self.now.after(by);
         let mut still = 0;
@@ -373,7 +374,7 @@ impl World {
         self.settle(number);
     }
 
-    /// Carries out what a machine wants done, until it wants nothing.
+    /// Carries out what a machine asks for, until it asks for nothing more.
     fn settle(&mut self, number: usize) {
         loop {
             let act = match &mut self.peers[number].machine {
@@ -416,10 +417,10 @@ impl World {
                 let batch = self.peers[number].disk.read(&author, seq, id).map(Box::new);
                 self.after(self.rules.write, answer(Input::Read { token, batch }));
             }
-            Output::Doubt { .. } => {} // its disks do not rot
-            Output::Deliver(delivery) => {
-                let header = &delivery.stored.batch.header;
-                let slot = (header.author, header.seq, delivery.stored.id);
+            Output::Doubt { .. } => {} // this world's disks do not rot
+            Output::Deliver(stored) => {
+                let header = &stored.batch.header;
+                let slot = (header.author, header.seq, stored.id);
                 self.trace.extend(self.now.0.to_be_bytes());
                 self.trace.extend([number as u8]);
                 self.trace.extend(slot.2.0);
@@ -524,7 +525,7 @@ impl World {
         }
     }
 
-    /// Bytes come to an end of a link: whole frames go on to the machine.
+    /// Takes bytes that arrive at an end of a link, and hands whole frames to the machine.
     fn receive(&mut self, to: LinkId, bytes: Arc<[u8]>) {
         let Some(end) = self.ends.get_mut(&to).filter(|end| end.up && !end.broken) else { return };
         if !end.reading {

@@ -1,4 +1,5 @@
-//! A world of honest nodes and liars: links of one millisecond, checks and writes answered at once.
+//! A world of honest nodes and liars: links take one millisecond, checks and writes are answered at
+//! once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub(super) fn node(i: usize, network: &Arc<Network>, restored: Restored) -> Node
     Node::new(identity(i), network.clone(), Config::default(), restored, seed, Time(0))
 }
 
-/// The lane of `author` as a start finds it, and the batches in it.
+/// The lane of `author` as a start finds it, with `slots` slots, and its batches.
 pub(super) fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLane, Vec<Batch>) {
     let mut prev = Digest::ZERO;
     let mut lane = RestoredLane::new(identity(author).public());
@@ -52,7 +53,7 @@ pub(super) fn lane(network: &Network, author: usize, slots: u64) -> (RestoredLan
     (lane, batches)
 }
 
-/// Batches that members signed for another network.
+/// A batch by each of `authors`, signed for another network.
 pub(super) fn decoys(authors: &[usize]) -> Vec<Batch> {
     let sign = |i: &usize| {
         let elsewhere = Digest([77; 32]);
@@ -84,12 +85,12 @@ pub(super) struct World {
     pub bans: Vec<BTreeSet<PublicKey>>,
     pub paused: BTreeSet<LinkId>,
     pub paced: BTreeSet<LinkId>,
-    /// Frames that liars sent, prefix aside, with when and on which link.
+    /// Frames that liars sent, without length prefix, with the time and the link.
     pub lies: Vec<(u64, LinkId, Arc<[u8]>)>,
 }
 
 impl World {
-    /// `n` nodes; the last ones are liars with these SPECs.
+    /// A world of `n` nodes. The last ones are liars with these SPECs.
     pub(super) fn new(n: usize, specs: &[&str]) -> Self {
         let network = network(n);
         let honest = n - specs.len();
@@ -219,8 +220,8 @@ impl World {
                 self.later(300, i, Event::Input(Input::Read { token, batch }));
             }
             Output::Doubt { .. } => {}
-            Output::Deliver(delivery) => {
-                assert!(self.delivered[i].insert(delivery.stored.id), "delivered twice");
+            Output::Deliver(stored) => {
+                assert!(self.delivered[i].insert(stored.id), "delivered twice");
             }
             Output::Published { .. } | Output::Submitted { .. } | Output::PublishFailed { .. } => {}
         }
@@ -264,13 +265,13 @@ impl World {
         self.drain(i);
     }
 
-    /// How often honest node `i` refused something for that reason.
+    /// How often honest node `i` refused something for a reason.
     pub(super) fn refused(&self, i: usize, reason: Reason) -> u64 {
         self.rows[i].iter().filter(|row| row.reason == reason).map(|row| row.count).sum()
     }
 }
 
-/// What a fresh honest node, member 0, says to one frame of a member's.
+/// The reason for which a fresh honest node, member 0, refuses a frame that member `from` sends it.
 pub(super) fn judge(network: &Arc<Network>, from: usize, bytes: &[u8]) -> Option<Reason> {
     let (mut node, link) = (node(0, network, Restored::default()), LinkId(1));
     let mut found = None;
@@ -304,7 +305,7 @@ pub(super) fn judge(network: &Arc<Network>, from: usize, bytes: &[u8]) -> Option
     found
 }
 
-/// A liar, member `i`, with one ready link to each of these peers, driven by hand.
+/// A liar with one ready link to each of some peers, driven by hand.
 pub(super) struct Stand {
     pub liar: Adversary,
     pub links: Vec<LinkId>,
@@ -316,7 +317,7 @@ impl Stand {
     pub(super) fn new(mut liar: Adversary, network: &Arc<Network>, peers: &[usize]) -> Self {
         while liar.poll().is_some() {}
         let mut stand = Self { liar, links: Vec::new(), acts: Vec::new(), now: Time(1000) };
-        // Nobody else is there: so the links below are the chosen ones, whatever it drew.
+        // No other member can be reached, so the liar chooses exactly the links below.
         for absent in (0..network.n()).filter(|i| !peers.contains(i)) {
             stand.hand(Input::DialFailed { peer: identity(absent).public() });
         }
@@ -343,7 +344,7 @@ impl Stand {
         self.drain();
     }
 
-    /// Hands in a genuine batch from a peer, with its check.
+    /// Hands in a genuine batch from a peer, and answers its check.
     pub(super) fn push(&mut self, link: LinkId, batch: Batch) {
         let frame = Frame::Push(Box::new(Push { hops: 1, batch }));
         self.hand(Input::Frame { link, bytes: frame.encode().into() });
@@ -385,7 +386,7 @@ impl Stand {
         }
     }
 
-    /// Takes the raw writes so far, length prefixes and all.
+    /// Takes the raw bytes written so far, with length prefixes.
     pub(super) fn raw(&mut self) -> Vec<(LinkId, Arc<[u8]>)> {
         let acts = std::mem::take(&mut self.acts);
         let raw =
@@ -393,7 +394,7 @@ impl Stand {
         acts.into_iter().filter_map(raw).collect()
     }
 
-    /// Takes the frames of the node's that were sent so far.
+    /// Takes the frames that the liar's inner node has sent so far.
     pub(super) fn sent(&mut self) -> Vec<(LinkId, Frame)> {
         let acts = std::mem::take(&mut self.acts);
         let sent = |act| match act {

@@ -11,8 +11,7 @@ use super::state::Node;
 use crate::crypto::{Signature, Validity};
 use crate::protocol::lanes::{Admission, Filling};
 use crate::protocol::{
-    Delivery, Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time,
-    Token, Verified,
+    Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time, Token, Verified,
 };
 use crate::wire::{Batch, BatchId, Class, Header};
 
@@ -290,7 +289,7 @@ impl Node {
         if stored.first {
             self.counters.delivered += count;
             self.counters.hops[usize::from(stored.hops).min(15)] += count;
-            self.emit(Output::Deliver(Box::new(Delivery { stored: stored.clone() })));
+            self.emit(Output::Deliver(Box::new(stored.clone())));
         }
         self.relay_batch(&stored, &holders, spread)
     }

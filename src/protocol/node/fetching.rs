@@ -75,7 +75,7 @@ impl Node {
             }
             let quota = self.room_for(wanted.0, wanted.1);
             if !quota.is_zero() {
-                self.relay.postpone(wanted, now.after(quota.max(LATER)));
+                self.relay.reschedule(wanted, now.after(quota.max(LATER)));
                 continue;
             }
             self.plan(wanted, since, &mut asks);
@@ -242,7 +242,7 @@ impl Node {
         for wanted in wanted {
             match sent {
                 true => self.relay.asked(*wanted, link, now, patience),
-                false => self.relay.postpone(*wanted, now.after(LATER)),
+                false => self.relay.reschedule(*wanted, now.after(LATER)),
             }
         }
     }

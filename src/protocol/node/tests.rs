@@ -1,5 +1,5 @@
-//! Nodes in a small world of their own: links of one millisecond, checks and writes answered at
-//! once.
+//! Nodes in a small world of their own: links take one millisecond, checks and writes are answered
+//! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct World {
     queue: BTreeMap<(u64, u64), (usize, Input)>,
     names: u64,
     now: u64,
-    /// Link → the two ends.
+    /// The nodes at the two ends of each link.
     ends: BTreeMap<LinkId, (usize, usize)>,
     stores: Vec<BTreeMap<BatchId, StoredBatch>>,
     delivered: Vec<BTreeSet<BatchId>>,
@@ -138,8 +138,8 @@ impl World {
                 self.later(300, i, Input::Read { token, batch });
             }
             Output::Doubt { .. } => {}
-            Output::Deliver(delivery) => {
-                assert!(self.delivered[i].insert(delivery.stored.id), "delivered twice");
+            Output::Deliver(stored) => {
+                assert!(self.delivered[i].insert(stored.id), "delivered twice");
             }
             Output::Published { .. } | Output::Submitted { .. } => {}
             Output::PublishFailed { .. } => panic!("every write works here"),
@@ -228,8 +228,7 @@ fn a_third_that_relays_nothing_stops_nothing() {
 fn a_forgery_that_comes_first_never_shuts_out_the_genuine_batch() {
     let mut world = World::new(4);
     world.run(1000);
-    // Everybody but the author gets it from node 3 with a bad signature, before the author sends
-    // it.
+    // Nodes 1 and 2 get the batch from node 3, with a bad signature, before the author sends it.
     let network = world.network.id();
     let zero = crate::crypto::Digest::ZERO;
     let genuine = Batch::sign(&identity(0), network, 1, zero, 5, &[entry("x")]).expect("signs");
@@ -292,7 +291,7 @@ fn a_node_that_was_away_catches_up() {
 }
 
 impl World {
-    /// As `drain`, with dials to the absent node failing.
+    /// Like `drain`, but dials to the absent node fail.
     fn drain_dead(&mut self, i: usize) {
         while let Some(output) = self.nodes[i].poll() {
             match output {
@@ -304,7 +303,7 @@ impl World {
         }
     }
 
-    /// As `run`, without the last node.
+    /// Like `run`, without the last node.
     fn run_without(&mut self, ms: u64) {
         let end = Time(self.now).after(Duration::from_millis(ms)).0;
         while self.now < end {

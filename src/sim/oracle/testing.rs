@@ -16,7 +16,7 @@ use crate::wire::{Batch, Blob, Entry, Frame, Hello, Instance, Push};
 pub(super) const MS: u64 = 1000;
 const LATENCY: u64 = 2 * MS;
 const SYNC: u64 = MS;
-/// Lazy writes are synced together after this delay.
+/// Lazy writes are synced together after this delay, in microseconds.
 const GROUP: u64 = 50 * MS;
 
 pub(super) fn identity(i: usize) -> Identity {
@@ -87,15 +87,15 @@ pub(super) struct World {
     pub cut: BTreeSet<(usize, usize)>,
     /// Nodes that hear nothing but hellos, credit and pings.
     pub deaf: BTreeSet<usize>,
-    /// Whether the world ignores a node's closing of a link because of rotation.
+    /// Whether the world ignores that a node closes a link because of an exchange.
     pub sticky: bool,
-    /// No payload is left on any disk.
+    /// Whether no payload is left on any disk.
     pub pruned: bool,
     /// Rewrites the outputs that the oracle hears.
     pub bend: Option<Bend>,
     /// A verdict that nodes receive instead of the true one.
     pub verdict: Option<Validity>,
-    /// Owner of each link end, and the node at the other end.
+    /// For each end of a link, its owner and the node at the other end.
     pub ends: BTreeMap<LinkId, (usize, usize)>,
     queue: BTreeMap<(u64, u64), Event>,
     disks: Vec<Disk>,
@@ -149,7 +149,7 @@ impl World {
         let config = Config::default();
         let node = Node::new(identity(i), self.network.clone(), config, restored, seed, now);
         if self.starts[i] > 1 {
-            self.oracle.restarted(now, i, &node);
+            self.oracle.restarted(now, i);
         }
         self.nodes[i] = Some(node);
         self.drain(i);
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// The row on a node's disk for a slot of its own.
+    /// The row for a slot of the node's own on its disk.
     pub(super) fn row(&self, i: usize, seq: u64) -> Option<StoredBatch> {
         let own = identity(i).public();
         let of = |row: &&StoredBatch| (row.batch.header.author, row.batch.header.seq) == (own, seq);
@@ -226,7 +226,7 @@ impl World {
         self.queue.insert((self.now + by, self.names), event);
     }
 
-    /// Links two peers; the first one dials.
+    /// Links two peers, of which the first one dials. Returns the ends of both.
     pub(super) fn link(&mut self, from: usize, to: usize) -> (LinkId, LinkId) {
         self.names += 2;
         let (near, far) = (LinkId(self.names & !1), LinkId(self.names | 1));
@@ -246,7 +246,7 @@ impl World {
         (near, far)
     }
 
-    /// Sends a frame to the owner of a link's end.
+    /// Sends a frame to the owner of an end of a link.
     pub(super) fn say(&mut self, to: LinkId, frame: &Frame) {
         self.send(to, frame.encode().into());
     }
@@ -435,7 +435,7 @@ impl World {
         self.oracle.counted()[name]
     }
 
-    /// A batch of that author for its first slot; with `forged`, the signature is invalid.
+    /// A batch by `author` for its first slot. With `forged`, its signature is invalid.
     pub(super) fn batch(&self, author: usize, text: &str, forged: bool) -> Batch {
         let network = self.network.id();
         let signed = Batch::sign(&identity(author), network, 1, Digest::ZERO, 7, &[entry(text)]);
@@ -446,7 +446,7 @@ impl World {
         batch
     }
 
-    /// A raw peer pushes a batch on all of its links to that node.
+    /// Makes a raw peer push a batch on all of its links to a node.
     pub(super) fn push(&mut self, raw: usize, to: usize, batch: &Batch) {
         let push = Frame::Push(Box::new(Push { hops: 1, batch: batch.clone() }));
         let of = |(_, ends): &(&LinkId, &(usize, usize))| **ends == (to, raw);

@@ -125,11 +125,11 @@ impl Oracle {
             Output::Send { link, kind, class, frame } => {
                 self.sends(now, node, *link, (*kind, *class), frame);
             }
-            Output::Deliver(delivery) => {
+            Output::Deliver(stored) => {
                 self.quiet.disturb(now);
-                let bytes = (delivery.stored.batch.body.len() + BATCH_OVERHEAD) as u64;
+                let bytes = (stored.batch.body.len() + BATCH_OVERHEAD) as u64;
                 self.facts.add(Fact::BatchBytesDelivered, bytes);
-                self.slots.delivered(now, node, &delivery.stored, &self.keys, &mut self.facts);
+                self.slots.delivered(now, node, stored, &self.keys, &mut self.facts);
             }
             Output::Check { key, statement, signature, .. } => {
                 let links = self.links.of(node);
@@ -313,7 +313,7 @@ impl Oracle {
     }
 
     /// An honest node runs again after a crash.
-    pub(crate) fn restarted(&mut self, now: Time, node: usize, _of: &Node) {
+    pub(crate) fn restarted(&mut self, now: Time, node: usize) {
         self.facts.count(Fact::Restarts);
         self.links.restarted(node);
         self.reads.restarted(node);

@@ -1,4 +1,4 @@
-//! A run: bytes become inputs, outputs become what the world owes an answer for.
+//! A run: bytes become inputs, and outputs become answers that the world owes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,42 +17,42 @@ use super::rules::Rules;
 use super::speak;
 use super::wire::Wire;
 
-/// Steps of one run.
+/// The most steps of one run.
 const MOST_STEPS: usize = 6000;
-/// Outputs of one input.
+/// The most outputs of one input.
 const MOST_OUTPUTS: usize = 20_000;
-/// Wakes at one moment.
+/// The most wakes at one moment.
 const MOST_WAKES: usize = 300;
-/// Links to one member that are up at once.
+/// The most links to one member that are up at once.
 const MOST_LINKS: usize = 3;
 
-/// What is broken on purpose, so that the rules are seen to trip.
+/// What a run breaks on purpose, to show that the rules notice it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// Nothing.
+    /// Nothing: the control.
     Not,
-    /// Every signature is called good.
+    /// The node is told that every signature is good.
     Verdicts,
-    /// Every delivery is heard twice.
+    /// The rules hear every delivery twice.
     Deliveries,
-    /// Every frame is heard twice.
+    /// The rules hear every frame twice.
     Frames,
 }
 
-/// What a run came to.
+/// Counts of what happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stats {
-    /// Inputs.
+    /// Inputs handed to the node.
     pub inputs: u64,
     /// Frames that the node sent.
     pub frames: u64,
     /// Batches that it delivered.
     pub delivered: u64,
-    /// Wants that it was answered with a batch.
+    /// Wants answered to the node with a batch.
     pub served: u64,
     /// Peers that it banned.
     pub bans: u64,
-    /// Crashes.
+    /// Crashes, power cuts included.
     pub crashes: u64,
     /// Messages that it published.
     pub published: u64,
@@ -77,15 +77,15 @@ struct Engine {
     stats: Stats,
 }
 
-/// Runs a script.
+/// Runs a script: its bytes choose the inputs, one after another.
 ///
 /// # Errors
-/// The rule that the node broke, in words.
+/// Names the rule that the node broke.
 pub(crate) fn run(script: &[u8], broken: Broken) -> Result<Stats, String> {
     let mut bytes = Bytes::new(script);
     let mut engine = Engine::new(broken);
     engine.outputs()?;
-    // Three links that are up already, or a cold start.
+    // A run begins with three links that are up already, or with none.
     let cold = bytes.byte() > 200;
     for peer in (1..usize::from(MEMBERS)).filter(|_| !cold) {
         engine.link_up(peer, peer % 2 == 1)?;
@@ -98,7 +98,7 @@ pub(crate) fn run(script: &[u8], broken: Broken) -> Result<Stats, String> {
         }
         engine.step(&mut bytes)?;
     }
-    // All that is owed is answered, and time passes.
+    // Everything that the node waits for is answered, and time passes.
     engine.answer_all()?;
     engine.pass(Duration::from_secs(3))?;
     engine.answer_all()?;
@@ -187,10 +187,10 @@ impl Engine {
             Output::Doubt { token, author, seq, id } => {
                 self.reads.push_back((token, author, seq, Some(id)));
             }
-            Output::Deliver(delivery) => {
+            Output::Deliver(stored) => {
                 let times = 1 + usize::from(self.broken == Broken::Deliveries);
                 for _ in 0..times {
-                    self.rules.deliver(&delivery.stored, self.pool)?;
+                    self.rules.deliver(&stored, self.pool)?;
                 }
                 self.stats.delivered += 1;
             }
@@ -244,12 +244,13 @@ impl Engine {
         self.give(Input::LinkDown { link, cause })
     }
 
-    /// Says something on a link, as bytes.
+    /// Sends a frame's bytes to the node on a link.
     fn say(&mut self, link: LinkId, frame: &[u8]) -> Result<(), String> {
         self.give(Input::Frame { link, bytes: frame.into() })
     }
 
-    /// Says frames on a link as far as credit goes; a liar says them all the same if `anyway`.
+    /// Sends frames to the node on a link as far as credit allows; beyond it only if `anyway`, for
+    /// a liar.
     fn say_all(&mut self, link: LinkId, frames: Vec<Frame>) -> Result<(), String> {
         for frame in frames {
             let bytes = frame.encode();
@@ -302,7 +303,7 @@ impl Engine {
         self.say(link, &encoded)
     }
 
-    /// Bytes that are no frame, or nearly one, or a length that no frame has.
+    /// Sends bytes that are not a frame or only nearly one, or a length that no frame has.
     fn raw(&mut self, bytes: &mut Bytes) -> Result<(), String> {
         let Some(link) = self.pick_link(bytes) else { return Ok(()) };
         let Some(wire) = self.links.get_mut(&link).filter(|wire| wire.peer != HONEST) else {
@@ -324,7 +325,7 @@ impl Engine {
             let at = (usize::from(bytes.byte()) * 256 + usize::from(bytes.byte())) % frame.len();
             frame[at] ^= 1 << (bytes.byte() % 8);
         }
-        // Whatever it is, it counts as what it claims to be.
+        // If the bytes happen to be a frame, they count as that frame.
         if let Ok(decoded) = Frame::decode(&frame) {
             let _ = wire.say(&decoded, frame.len());
         }
@@ -339,7 +340,7 @@ impl Engine {
         let good = self.pool.is_good(&key, &statement, &signature);
         let one = &self.pool.batches[0];
         let lie = self.broken == Broken::Verdicts;
-        // Only the real check makes a verdict.
+        // Only the real check can produce a verdict.
         let verdict: Validity = if good || lie {
             check(&one.header.author, &one.header.statement(), &one.signature)
         } else {
@@ -426,7 +427,7 @@ impl Engine {
         let author = self.pool.identities[usize::from(MEMBERS)].public();
         let of: Vec<_> = self.pool.batches.iter().filter(|b| b.header.author == author).collect();
         let number = bytes.byte();
-        // Mostly what comes next.
+        // Mostly the batch that comes next.
         let tip = self.node.tip(&author).0;
         let next = self.pool.find(&author, tip.saturating_add(1), None);
         let Some(mut batch) = next.filter(|_| number < 150).or(bytes.pick(&of).copied()).cloned()
@@ -446,7 +447,7 @@ impl Engine {
         self.outputs()
     }
 
-    /// Links come and go.
+    /// Brings links up and takes them down.
     fn relink(&mut self, bytes: &mut Bytes) -> Result<(), String> {
         let closed: Vec<LinkId> =
             self.links.iter().filter(|(_, wire)| wire.closed).map(|(link, _)| *link).collect();
@@ -478,14 +479,14 @@ impl Engine {
         self.link_up(peer, dialled)?;
         let link = LinkId(self.next_link);
         if self.next_link == before || (peer != HONEST && bytes.byte() > 240) {
-            return Ok(()); // it says no hello, for now
+            return Ok(()); // it says no hello for now
         }
         let instance = bytes.byte() % 3;
         let hello = speak::hello(self.pool, peer as u8 + 16 * instance);
         self.say_all(link, vec![hello])
     }
 
-    /// What a store does by itself, and crashes.
+    /// Events of the store: pruning, a damaged row, a crash.
     fn store_event(&mut self, bytes: &mut Bytes) -> Result<(), String> {
         let rows: Vec<(PublicKey, u64, BatchId)> = self
             .disk
@@ -526,7 +527,7 @@ impl Engine {
         self.outputs()
     }
 
-    /// The far end of a link does all that an honest node would.
+    /// Makes the far end of a link answer everything that an honest node would.
     fn be_honest(&mut self, bytes: &mut Bytes) -> Result<(), String> {
         let Some(link) = self.pick_link(bytes) else { return Ok(()) };
         let Some(wire) = self.links.get(&link).filter(|wire| wire.said_hello) else {

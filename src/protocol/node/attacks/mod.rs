@@ -32,40 +32,40 @@ mod starving;
 mod submitting;
 mod trouble;
 
-/// One node, member 0, among members that the test plays.
+/// One node under attack, member 0, among members that the test plays.
 struct Victim {
     node: Node,
     network: Arc<Network>,
     now: Time,
-    /// Frames that it sent and the test did not look at yet.
+    /// Frames that the node sent and that the test has not looked at yet.
     sent: VecDeque<(LinkId, Frame)>,
-    /// What each link was sent of each class, in frames and bytes.
+    /// Frames and bytes that the node sent, by link and class.
     spent: BTreeMap<(LinkId, Class), (u64, u64)>,
     granted: BTreeMap<(LinkId, Class), u64>,
-    /// Links that get no credit, and for what.
+    /// Links and classes for which the test grants no credit.
     misers: BTreeSet<(LinkId, Class)>,
     dials: Vec<PublicKey>,
     closed: Vec<(LinkId, CloseWhy)>,
     delivered: Vec<BatchId>,
     rows: Vec<StoredBatch>,
-    /// Batches in the order of their writes, and how safe each was to be.
+    /// Batches in the order of their writes, with the durability that the node asked for.
     writes: Vec<(BatchId, Durability)>,
     log: Vec<Rejection>,
     submitted: Vec<Result<BatchId, Refusal>>,
-    /// Whether nobody can be dialled.
+    /// Whether every dial fails.
     alone: bool,
-    /// What was last written of holes.
+    /// The tip and the holes that were last written for each author.
     holes: BTreeMap<PublicKey, (u64, Vec<Hole>)>,
-    /// How often.
+    /// How many records of holes were written.
     hole_records: u64,
-    /// Slots and batches whose rows are to be looked at.
+    /// Slots and ids of rows that the node asked the store to look at.
     doubts: Vec<(u64, BatchId)>,
     /// Whether checks and writes wait for [`Victim::answer`].
     slow: bool,
     waiting: VecDeque<Input>,
-    /// Whether reads fail.
+    /// Whether reads find nothing.
     unreadable: bool,
-    /// Bytes of bodies that were read from disk.
+    /// Bytes of bodies that the node read from disk.
     read: u64,
     bans: Vec<Ban>,
 }
@@ -81,12 +81,13 @@ fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MA
 }
 
 impl Victim {
-    /// Among `members` in all; identities from there on are those of `authors`.
+    /// A victim among `members` members, itself included; the identities after them belong to
+    /// `authors` authors.
     fn among(members: u16, authors: u16) -> Self {
         Self::with(members, authors, Restored::default())
     }
 
-    /// The same with what a start found.
+    /// The same, with what a start found in the store.
     fn with(members: u16, authors: u16, restored: Restored) -> Self {
         let key = |n: u16| Member {
             key: identity(n).public(),
@@ -172,7 +173,7 @@ impl Victim {
                     }
                 }
                 Output::Close { link, why } => self.closed.push((link, why)),
-                Output::Deliver(delivery) => self.delivered.push(delivery.stored.id),
+                Output::Deliver(stored) => self.delivered.push(stored.id),
                 Output::Submitted { result, .. } => self.submitted.push(result),
                 _ => {}
             }
@@ -192,7 +193,7 @@ impl Victim {
         Some(row.clone())
     }
 
-    /// Answers what the node asked of its own world.
+    /// Answers all checks, writes, reads and dials that are waiting.
     fn answer(&mut self) {
         while let Some(input) = self.waiting.pop_front() {
             self.node.handle(self.now, input);
@@ -200,7 +201,7 @@ impl Victim {
         }
     }
 
-    /// Links member `n` to it.
+    /// Links member `n` to the victim; the link has the number `n`.
     fn link(&mut self, n: u16) -> LinkId {
         self.link_as(n, LinkId(u64::from(n)))
     }
@@ -217,7 +218,7 @@ impl Victim {
         self.give(Input::Frame { link, bytes: frame.encode().into() });
     }
 
-    /// Lets time pass; `react` sees each frame that the node sends and may say something.
+    /// Lets time pass. `react` sees each frame that the node sends, and may answer it.
     fn run(&mut self, ms: u64, mut react: impl FnMut(&mut Self, LinkId, Frame)) {
         let end = self.now.after(Duration::from_millis(ms));
         loop {
@@ -236,7 +237,7 @@ impl Victim {
         self.now = end;
     }
 
-    /// Gives credit for all that it sent of a class; whoever is asked to do so twice does it once.
+    /// Grants credit for all frames of a class that the node sent, once for each new total.
     fn grant(&mut self, link: LinkId, class: Class) {
         if class.window().is_some()
             && !self.misers.contains(&(link, class))
@@ -263,13 +264,13 @@ impl Victim {
         (1..=count).map(signed).collect()
     }
 
-    /// Whether the peer of a link was banned, and for what.
+    /// The reason for which member `n` was banned, if it was.
     fn blamed(&self, n: u16) -> Option<Reason> {
         let peer = identity(n).public();
         self.bans.iter().find(|ban| ban.peer == peer).map(|ban| ban.reason)
     }
 
-    /// Says that nothing differs.
+    /// Answers a comparison: nothing differs.
     fn agree(&mut self, link: LinkId, asked: &Compare) {
         let (ticket, ranges, tips, above) =
             (asked.ticket, list(vec![]), list(vec![]), list(vec![]));
