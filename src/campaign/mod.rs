@@ -4,6 +4,7 @@
 //! Threads, wall time and memory measurements are in this module, so that `sim` needs none of them.
 //! Each run owns its whole state; threads share only the number of the next seed and the results.
 
+mod cost;
 mod job;
 mod lockstep;
 mod runner;
@@ -12,7 +13,8 @@ mod source;
 mod swarm;
 mod tally;
 
-pub use job::{Ending, Job, Judged, Stopwatch};
+pub use cost::Stopwatch;
+pub use job::{Ending, Job, Judged};
 pub use lockstep::{Difference, Steps, lockstep};
 pub use runner::{Plan, catch_panic, quiet_panics, run};
 pub use shrink::{Bounds, Shrunk, shrink};

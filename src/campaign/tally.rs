@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::job::per_second;
+use super::cost::per_second;
 use crate::report::Report;
 use crate::scenario::Verdict;
 

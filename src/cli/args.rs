@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    api_client, explain, keygen, mesh, mesh_run, network, node, post, read, rejections, report,
-    scenarios, sim,
+    api_client, explain, keygen, mesh, mesh_run, network, node, post, rejections, report,
+    scenarios, show, sim,
 };
 
 /// A Byzantine-aware gossip node, and the lab that proves it.
@@ -57,7 +57,7 @@ pub(super) enum Verb {
     Post(post::Args),
     /// List the messages that a node holds
     #[command(after_help = "Example: loyal messages --topic orders --json")]
-    Messages(read::Messages),
+    Messages(show::Messages),
     /// List the other members and how the node stands with them
     #[command(after_help = "Example: loyal peers --api http://127.0.0.1:7700")]
     Peers(api_client::Api),

@@ -9,8 +9,8 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{Cli, MeshVerb, Verb};
 use super::error::{code, message};
 use super::{
-    explain, keygen, mesh, mesh_run, network, node, notes, output, post, read, rejections, report,
-    scenarios, sim,
+    explain, keygen, mesh, mesh_run, network, node, notes, output, post, rejections, report,
+    scenarios, show, sim,
 };
 
 /// Runs the program and returns its exit code.
@@ -118,9 +118,9 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Mesh(MeshVerb::Run(args)) => mesh_run::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Post(args) => post::run(&args),
-        Verb::Messages(args) => read::messages(&args),
-        Verb::Peers(client) => read::peers(&client),
-        Verb::Status(client) => read::status(&client),
+        Verb::Messages(args) => show::messages(&args),
+        Verb::Peers(client) => show::peers(&client),
+        Verb::Status(client) => show::status(&client),
         Verb::Rejections(args) => rejections::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Scenarios(args) => scenarios::run(&args),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::api_client::{block_on, client};
 use super::error::Usage;
-use super::{api_client, escape, keys, output, read, rejection};
+use super::{api_client, escape, keys, output, rejection, show};
 use crate::api;
 use crate::client::{RejectionFilter, StreamEvent};
 use crate::clock;
@@ -113,7 +113,7 @@ async fn running(args: &Args) -> anyhow::Result<()> {
     let (mut rows, mut after) = (Vec::new(), None);
     loop {
         let page = client.rejections(&filter, after.as_deref(), PAGE).await?;
-        read::warn_of_gap(page.gap.as_deref());
+        show::warn_of_gap(page.gap.as_deref());
         if page.items.is_empty() {
             break;
         }
@@ -131,7 +131,7 @@ async fn follow(args: &Args) -> anyhow::Result<()> {
     let mut stream = client(&args.client)?.rejection_stream(&filter(args), None).await?;
     loop {
         match stream.next().await? {
-            StreamEvent::Gap(gap) => read::warn_of_gap(Some(&gap.why)),
+            StreamEvent::Gap(gap) => show::warn_of_gap(Some(&gap.why)),
             StreamEvent::Item(row) if args.client.json => output::json(&row)?,
             StreamEvent::Item(row) => output::line(&one_line(&row))?,
         }

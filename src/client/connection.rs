@@ -10,11 +10,10 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::StatusCode;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::target::Target;
+use super::{ClientError, target::Target};
 use crate::http::Problem;
 
 /// Most idle connections that are kept.
@@ -308,29 +307,4 @@ pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
         return ClientError::Broken(refused.to_string());
     }
     refused
-}
-
-/// Why a request failed. Every message names the URL.
-#[derive(Debug, Error)]
-pub enum ClientError {
-    /// No answer: nothing listens, the connection broke, or a deadline passed; the message says
-    /// which. A POST may or may not have taken effect.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The node answered with an error.
-    #[error("{}: {} {}: {}", .0.instance.as_deref().unwrap_or("?"), .0.status, .0.title, .0.detail)]
-    Refused(Box<Problem>),
-    /// The base URL or token cannot be used, or the answer is not one that the API can give.
-    #[error("{0}")]
-    Broken(String),
-}
-
-impl ClientError {
-    /// The HTTP status if the node refused the request; `None` for other errors.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused(problem) => Some(problem.status),
-            Self::Unreachable(_) | Self::Broken(_) => None,
-        }
-    }
 }

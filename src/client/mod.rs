@@ -4,12 +4,13 @@
 //! the URL.
 
 mod connection;
+mod error;
 mod events;
 mod requests;
 mod target;
 #[cfg(test)]
 mod tests;
 
-pub use connection::ClientError;
+pub use error::ClientError;
 pub use events::{EventStream, StreamEvent};
 pub use requests::{Client, RejectionFilter};

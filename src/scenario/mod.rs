@@ -9,6 +9,7 @@ mod builtin;
 mod dice;
 mod error;
 mod keys;
+mod latency;
 mod metric;
 mod model;
 mod plan;
@@ -17,7 +18,6 @@ mod read;
 mod read_fault;
 mod read_load;
 mod read_net;
-mod sample;
 mod section;
 mod select;
 #[cfg(test)]
