@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_a_result_with_its_panic_text() {
+    fn a_panic_is_a_result_with_its_message() {
         assert_eq!(catch_panic(|| 5), Ok(5));
         let error = catch_panic(|| panic!("no {}", "way")).map(|()| 0).expect_err("panics");
         assert!(error.starts_with("no way"), "{error}");

@@ -1,26 +1,9 @@
 //! The liars of a swarm and their behaviours.
 
 use super::dice::Dice;
-use crate::adversary::Spec;
+use crate::adversary::{KINDS, Spec};
 use crate::scenario::{Group, Ppm, Who};
 
-const KINDS: [&str; 15] = [
-    "forge",
-    "tamper",
-    "drop",
-    "censor",
-    "delay",
-    "replay",
-    "flood",
-    "malformed",
-    "stall",
-    "promise",
-    "gap",
-    "false-floor",
-    "false-differ",
-    "false-credit",
-    "restart",
-];
 const TALES: [&str; 3] = ["withhold", "crumbs", "excess"];
 const FLOODS: [&str; 6] = ["garbage", "valid", "duplicate", "oversize", "announce", "request"];
 
