@@ -34,5 +34,6 @@ mod tests {
         assert_eq!(nearest("flod", words), Some("flood"));
         assert_eq!(nearest("elephant", words), None);
         assert_eq!(nearest("", words), None);
+        assert_eq!((osa_distance("kitten", "sitting"), osa_distance("ab", "ba")), (3, 1));
     }
 }
