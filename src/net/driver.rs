@@ -26,13 +26,12 @@ use super::link::{Deadlines, Link};
 use super::log::Log;
 use super::queue::{LinkEvent, Queue};
 use super::records::Paced;
-use super::round_robin::RoundRobin;
 use super::traffic::Meter;
 use super::waiters::Waiters;
 use crate::adversary::Actor;
 use crate::clock::{Clock, Steps};
 use crate::crypto::PublicKey;
-use crate::protocol::{Down, Input, LinkId, Time};
+use crate::protocol::{Down, Input, LinkId, RoundRobin, Time};
 
 /// Bounds of one turn: frames and their bytes, answers, commands, link events.
 const FRAMES: usize = 64;
@@ -68,15 +67,21 @@ pub(super) struct Driver {
     pub checkers: Checkers,
     pub disk: Disk,
     pub dialer: Dialer,
-    lab: Option<Impairments>,
+    pub lab: Option<Impairments>,
     pub waiters: Waiters,
     pub links: BTreeMap<LinkId, Entry>,
     pub tasks: JoinSet<()>,
     pub log: Log,
+    pub turns: Turns,
+}
+
+/// What the driver keeps from turn to turn.
+#[derive(Default)]
+pub(super) struct Turns {
     steps: Steps,
-    next_look: Instant,
+    next_look: Option<Instant>,
     round_robin: RoundRobin,
-    next_link: u64,
+    last_link: u64,
     answers: VecDeque<Input>,
     arrivals: VecDeque<LinkEvent>,
     drained: Vec<LinkId>,
@@ -84,49 +89,7 @@ pub(super) struct Driver {
     stop_by: Option<Instant>,
 }
 
-/// Arguments of [`Driver::new`].
-pub(super) struct Parts {
-    pub actor: Actor,
-    pub clock: Clock,
-    pub mail: Arc<Queue>,
-    pub meter: Arc<Meter>,
-    pub commands: mpsc::Receiver<Command>,
-    pub checkers: Checkers,
-    pub disk: Disk,
-    pub dialer: Dialer,
-    pub lab: Option<Impairments>,
-    pub log: Log,
-}
-
 impl Driver {
-    pub(super) fn new(parts: Parts) -> Self {
-        let Parts { actor, clock, mail, meter, commands, checkers, disk, dialer, lab, log } = parts;
-        Self {
-            actor,
-            clock,
-            mail,
-            meter,
-            commands,
-            checkers,
-            disk,
-            dialer,
-            lab,
-            waiters: Waiters::default(),
-            links: BTreeMap::new(),
-            tasks: JoinSet::new(),
-            log,
-            steps: Steps::default(),
-            next_look: Instant::now(),
-            round_robin: RoundRobin::default(),
-            next_link: 1,
-            answers: VecDeque::new(),
-            arrivals: VecDeque::new(),
-            drained: vec![],
-            woken: Time(0),
-            stop_by: None,
-        }
-    }
-
     /// Runs until the node is asked to stop and has finished what it accepted.
     pub(super) async fn run(mut self) {
         self.drain();
@@ -165,10 +128,10 @@ impl Driver {
 
     fn collect(&mut self) {
         let mail = self.mail.take();
-        self.answers.extend(mail.answers);
-        self.arrivals.extend(mail.arrivals);
-        mail.ready.into_iter().for_each(|link| self.round_robin.activate(link));
-        self.drained.extend(mail.drained);
+        self.turns.answers.extend(mail.answers);
+        self.turns.arrivals.extend(mail.arrivals);
+        mail.ready.into_iter().for_each(|link| self.turns.round_robin.activate(link));
+        self.turns.drained.extend(mail.drained);
         while self.tasks.try_join_next().is_some() {}
         self.meter.store_queue.store(self.disk.waiting() as u64, Relaxed);
     }
@@ -200,7 +163,8 @@ impl Driver {
                 return false; // an answer will wake the driver
             }
             let links = &self.links;
-            let Some(id) = self.round_robin.turn(|id| links.get(&id)?.link.inbox.peek()) else {
+            let Some(id) = self.turns.round_robin.turn(|id| links.get(&id)?.link.inbox.peek())
+            else {
                 return self.serve_drained();
             };
             let item = self.links.get(&id).and_then(|entry| entry.link.inbox.pop());
@@ -220,7 +184,7 @@ impl Driver {
 
     /// Tells a malicious node that everything it sent on a link is written.
     fn serve_drained(&mut self) -> bool {
-        let drained = std::mem::take(&mut self.drained);
+        let drained = std::mem::take(&mut self.turns.drained);
         let mut any = false;
         for id in drained {
             let open = self.links.get(&id).is_some_and(|entry| !entry.closing);
@@ -235,7 +199,7 @@ impl Driver {
 
     fn serve_answers(&mut self) -> bool {
         for _ in 0..ANSWERS {
-            let Some(answer) = self.answers.pop_front() else { return false };
+            let Some(answer) = self.turns.answers.pop_front() else { return false };
             if self.disk.answered(&answer) {
                 self.input(answer);
             }
@@ -267,7 +231,7 @@ impl Driver {
 
     fn serve_arrivals(&mut self) -> bool {
         for _ in 0..ARRIVALS {
-            let Some(arrival) = self.arrivals.pop_front() else { return false };
+            let Some(arrival) = self.turns.arrivals.pop_front() else { return false };
             match arrival {
                 LinkEvent::Linked { stream, peer, dialled } => self.up(*stream, peer, dialled),
                 LinkEvent::DialFailed { peer } => self.input(Input::DialFailed { peer }),
@@ -280,36 +244,36 @@ impl Driver {
     fn serve_timer(&mut self) -> bool {
         let now = self.clock.now();
         let due = self.actor.deadline().is_some_and(|at| at <= now);
-        if !due || now < self.woken.after(WAKE_GAP) {
+        if !due || now < self.turns.woken.after(WAKE_GAP) {
             return false;
         }
-        self.woken = now;
+        self.turns.woken = now;
         self.look_at_the_clock();
         self.input(Input::Wake);
         true
     }
 
     fn look_at_the_clock(&mut self) {
-        if Instant::now() < self.next_look {
+        if self.turns.next_look.is_some_and(|at| Instant::now() < at) {
             return;
         }
-        self.next_look = Instant::now() + CLOCK_PAUSE;
-        if let Some(step) = self.steps.look(&self.clock) {
+        self.turns.next_look = Some(Instant::now() + CLOCK_PAUSE);
+        if let Some(step) = self.turns.steps.look(&self.clock) {
             let (seconds, slept) = (step.by / 1_000_000, step.slept / 1_000_000);
             tracing::warn!(
                 seconds,
                 slept,
                 "the wall clock was set, or the machine slept; times of this node go on without"
             );
-            self.disk.clock_stepped(self.steps.ahead());
+            self.disk.clock_stepped(self.turns.steps.ahead());
         }
     }
 
     /// When the driver must run next even if nothing wakes it.
     fn alarm(&self) -> Option<Instant> {
-        let deadline = self.actor.deadline().map(|at| at.max(self.woken.after(WAKE_GAP)));
+        let deadline = self.actor.deadline().map(|at| at.max(self.turns.woken.after(WAKE_GAP)));
         let deadline = deadline.and_then(|at| self.clock.instant(at));
-        [deadline, self.stop_by, self.disk.retry_at()].into_iter().flatten().min()
+        [deadline, self.turns.stop_by, self.disk.retry_at()].into_iter().flatten().min()
     }
 
     fn up(&mut self, stream: TlsStream<Paced<TcpStream>>, peer: PublicKey, dialled: bool) {
@@ -320,8 +284,8 @@ impl Driver {
             }
             return;
         }
-        let id = LinkId(self.next_link);
-        self.next_link += 1;
+        self.turns.last_link += 1;
+        let id = LinkId(self.turns.last_link);
         let (mail, meter) = (self.mail.clone(), self.meter.clone());
         let conditions = Conditions::new(self.lab.as_ref(), peer);
         let frames = stream.get_ref().0.frames();
@@ -353,7 +317,7 @@ impl Driver {
 
     fn may_stop(&mut self) -> bool {
         self.commands.close();
-        let stop_by = *self.stop_by.get_or_insert_with(|| Instant::now() + STOPPING);
+        let stop_by = *self.turns.stop_by.get_or_insert_with(|| Instant::now() + STOPPING);
         let finished = self.waiters.is_empty() && self.commands.is_empty();
         (finished && self.disk.is_idle()) || Instant::now() >= stop_by
     }

@@ -22,7 +22,6 @@ mod log;
 mod outbox;
 mod queue;
 mod records;
-mod round_robin;
 mod settings;
 mod start;
 #[cfg(test)]

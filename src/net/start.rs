@@ -1,18 +1,19 @@
 //! Starting and stopping a node.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::TryRng as _;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::checkers::Checkers;
 use super::dialer::Dialer;
 use super::disk::Disk;
-use super::driver::{Driver, Parts};
+use super::driver::{Driver, Turns};
 use super::handle::{COMMANDS, Handle, Inner};
 use super::handshake_limiter::HandshakeLimiter;
 use super::impairment::Impairments;
@@ -22,6 +23,7 @@ use super::queue::Queue;
 use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
 use super::traffic::Meter;
+use super::waiters::Waiters;
 use crate::adversary::{Actor, Adversary};
 use crate::clock::Clock;
 use crate::crypto::PublicKey;
@@ -106,10 +108,23 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     };
     let log = Log::new(network.clone());
     let dialer = Dialer::new(tls, network, gossip, mail.clone(), lab.clone());
-    let (disk, mail2) = (Disk::new(store), mail.clone());
-    let parts =
-        Parts { actor, clock, mail: mail2, meter, commands, checkers, disk, dialer, lab, log };
-    let driver = tokio::spawn(Driver::new(parts).run());
+    let driver = Driver {
+        actor,
+        clock,
+        mail: mail.clone(),
+        meter,
+        commands,
+        checkers,
+        disk: Disk::new(store),
+        dialer,
+        lab,
+        waiters: Waiters::default(),
+        links: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        log,
+        turns: Turns::default(),
+    };
+    let driver = tokio::spawn(driver.run());
     let listener = tokio::spawn(listener.run());
     tracing::info!(%key, %gossip, "node started");
     Ok(Running { handle, mail, driver, listener })

@@ -30,6 +30,7 @@ mod record;
 mod recovery;
 mod relay;
 mod repair;
+mod round_robin;
 mod snapshot;
 mod standing;
 mod time;
@@ -48,6 +49,7 @@ pub use record::{
     Ban, DiskRow, Durability, Hole, Record, Rejection, Restored, RestoredLane, RestoredSlot,
     StoredBatch, Verified,
 };
+pub(crate) use round_robin::RoundRobin;
 use snapshot::Note;
 pub use snapshot::{Counters, LaneView, LinkView, PeerView, Snapshot};
 pub use time::{Time, micros, millis};

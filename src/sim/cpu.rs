@@ -1,9 +1,9 @@
 //! Processors: the time that inputs cost a node, and the inputs that wait meanwhile.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::protocol::{Input, LinkId, Time};
+use crate::protocol::{Input, RoundRobin, Time};
 
 /// Time of an input without its bytes: a turn of the loop, decoding, table lookups.
 const INPUT: Duration = Duration::from_micros(3);
@@ -15,9 +15,6 @@ pub(super) const ANSWERS: u32 = 256;
 /// Number of pending signature checks, or of reads, at which links are held back.
 const FULL_CHECKS: usize = 1024;
 const FULL_READS: usize = 4096;
-/// Bytes that a link may spend per round, and the cost of a frame beside its bytes.
-const QUANTUM: u64 = 8 << 10;
-const FRAME_COST: u64 = 512;
 
 /// A node's processor, and the inputs that wait for it.
 #[derive(Debug, Default)]
@@ -30,9 +27,8 @@ pub(super) struct Cpu {
     pub checking: usize,
     pub reading: usize,
     pub answers: VecDeque<Input>,
-    /// Links with waiting frames, and the bytes that each may still spend.
-    pub active: VecDeque<(LinkId, u64)>,
-    pub members: BTreeSet<LinkId>,
+    /// Links with waiting frames.
+    pub active: RoundRobin,
     /// The node's timer is due.
     pub woken: bool,
     /// When the next turn is scheduled.
@@ -73,37 +69,12 @@ impl Cpu {
         self.workers[worker] = done;
         done
     }
-
-    pub(super) fn activate(&mut self, link: LinkId) {
-        if self.members.insert(link) {
-            self.active.push_back((link, 0));
-        }
-    }
-
-    /// The next link to serve, by deficit round robin as in `src/net/round_robin.rs`. `next` gives
-    /// the length of a link's first waiting frame.
-    pub(super) fn next_link(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
-        loop {
-            let (link, left) = self.active.front_mut()?;
-            let Some(bytes) = next(*link) else {
-                self.members.remove(link);
-                self.active.pop_front();
-                continue;
-            };
-            let cost = FRAME_COST + bytes as u64;
-            if *left >= cost {
-                *left -= cost;
-                return Some(*link);
-            }
-            *left += QUANTUM;
-            self.active.rotate_left(1);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::LinkId;
 
     const US: Duration = Duration::from_micros(1);
 
@@ -130,13 +101,13 @@ mod tests {
     fn links_take_turns_by_cost() {
         let mut cpu = Cpu::default();
         let (large, small) = (LinkId(1), LinkId(2));
-        cpu.activate(large);
-        cpu.activate(small);
+        cpu.active.activate(large);
+        cpu.active.activate(small);
         let lengths = |link| Some(if link == large { 1 << 20 } else { 100 });
-        let turns: Vec<LinkId> = (0..1000).filter_map(|_| cpu.next_link(lengths)).collect();
+        let turns: Vec<LinkId> = (0..1000).filter_map(|_| cpu.active.turn(lengths)).collect();
         let of_large = turns.iter().filter(|link| **link == large).count();
         assert!((0..=1).contains(&of_large), "{of_large} of a thousand");
-        assert_eq!(cpu.next_link(|_| None), None);
-        assert!(cpu.active.is_empty() && cpu.members.is_empty());
+        assert_eq!(cpu.active.turn(|_| None), None);
+        assert!(cpu.active.is_empty());
     }
 }

@@ -77,7 +77,7 @@ impl World {
     /// A chunk waits in an inbox. Returns whether the node has a simulated processor.
     pub(super) fn line_up(&mut self, node: usize, link: LinkId) -> bool {
         let Some(cpu) = &mut self.hosts[node].cpu else { return false };
-        cpu.activate(link);
+        cpu.active.activate(link);
         self.plan_turn(node);
         true
     }
@@ -131,7 +131,7 @@ impl World {
     /// Takes in the next frame of the link whose turn it is. Returns whether there was one.
     fn take_frame(&mut self, node: usize) -> bool {
         let Some(mut cpu) = self.hosts[node].cpu.take() else { return false };
-        let link = cpu.next_link(|link| {
+        let link = cpu.active.turn(|link| {
             let held = self.ends.get(link)?.rare.as_ref()?.held.front().map(Chunk::length);
             held.filter(|_| !self.stays(link))
         });

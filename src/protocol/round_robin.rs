@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::protocol::LinkId;
+use super::LinkId;
 
 /// Quantum that each round adds to a link's deficit counter, in bytes.
 const QUANTUM: u64 = 8 << 10;
@@ -14,8 +14,8 @@ const QUANTUM: u64 = 8 << 10;
 const FRAME_COST: u64 = 512;
 
 /// The links with frames waiting, each with its deficit counter.
-#[derive(Default)]
-pub(super) struct RoundRobin {
+#[derive(Debug, Default)]
+pub(crate) struct RoundRobin {
     active: VecDeque<(LinkId, u64)>,
     members: BTreeSet<LinkId>,
 }
@@ -23,16 +23,21 @@ pub(super) struct RoundRobin {
 impl RoundRobin {
     /// Adds a link with frames waiting. Must be called when its queue becomes non-empty; has no
     /// effect on a link that is active already.
-    pub(super) fn activate(&mut self, link: LinkId) {
+    pub(crate) fn activate(&mut self, link: LinkId) {
         if self.members.insert(link) {
             self.active.push_back((link, 0));
         }
     }
 
+    /// Whether no link has frames waiting.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
     /// Returns the link whose turn it is, already charged for its next frame; `None` if no link has
     /// a frame. `next` returns the size of a link's next frame in bytes, or `None` if it has none,
     /// which removes it from the round.
-    pub(super) fn turn(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
+    pub(crate) fn turn(&mut self, next: impl Fn(LinkId) -> Option<usize>) -> Option<LinkId> {
         loop {
             let (link, left) = self.active.front_mut()?;
             let Some(bytes) = next(*link) else {
