@@ -104,12 +104,12 @@ fn name(path: &str, method: &str) -> String {
     words.fold(method.to_owned(), |name, word| format!("{name}_{word}"))
 }
 
-/// Gives every answer a description, and every shared error its body.
+/// Gives every answer a description, and every error its body.
 fn answers(path: &str, operation: &mut Value) {
     let body = json!({
         "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } }
     });
-    let problem = |why: &str| json!({ "description": why, "content": body.clone() });
+    let problem = |why: &str| json!({ "description": why });
     let mut answers = operation["responses"].as_object().cloned().unwrap_or_default();
     for (status, why) in SHARED {
         answers.entry(status).or_insert_with(|| problem(why));
@@ -125,6 +125,9 @@ fn answers(path: &str, operation: &mut Value) {
         if silent {
             let word = WORDS.iter().find(|(known, _)| known == status);
             answer["description"] = json!(word.map_or("See the schema", |(_, why)| why));
+        }
+        if status.as_str() >= "400" {
+            answer["content"] = body.clone();
         }
         if ["429", "503"].contains(&status.as_str()) {
             answer["headers"] = json!({ "Retry-After": {

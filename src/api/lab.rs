@@ -14,7 +14,7 @@ use super::app::App;
 use super::error::Failure;
 use super::input;
 use crate::crypto::PublicKey;
-use crate::http::{ImpairmentDto, Problem};
+use crate::http::ImpairmentDto;
 use crate::net::{Handle, Impairment, Impairments};
 use crate::protocol::millis;
 
@@ -33,8 +33,7 @@ pub(super) fn described() -> OpenApiRouter<App> {
     get, path = "/v1/lab/impairments",
     responses(
         (status = 200, body = Vec<ImpairmentDto>),
-        (status = 401, description = "Without the lab token", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 401, description = "Without the lab token"),
     )
 )]
 async fn list(State(app): State<App>) -> Result<Json<Vec<ImpairmentDto>>, Failure> {
@@ -48,11 +47,10 @@ async fn list(State(app): State<App>) -> Result<Json<Vec<ImpairmentDto>>, Failur
     put, path = "/v1/lab/impairments", request_body = Vec<ImpairmentDto>,
     responses(
         (status = 200, description = "Those now in force", body = Vec<ImpairmentDto>),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Without the lab token", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
+        (status = 400),
+        (status = 401, description = "Without the lab token"),
+        (status = 413),
+        (status = 415),
     )
 )]
 async fn replace(

@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use super::app::App;
 use super::error::Failure;
 use super::input::{self, Params, Segment};
-use crate::http::{GapDto, ListDto, MessageDto, PostMessage, Posted, Problem};
+use crate::http::{GapDto, ListDto, MessageDto, PostMessage, Posted};
 use crate::protocol::Network;
 use crate::store::{LaneGap, MessageQuery, MessageRow, Reader, StoreError};
 use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
@@ -77,13 +77,10 @@ impl MessageParams {
     )),
     responses(
         (status = 201, description = "Published and durable", body = Posted),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Payload above 1 MiB", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 429, description = "Over the author's quota: see Retry-After", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not written, or stopping", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400),
+        (status = 413, description = "Payload above 1 MiB"),
+        (status = 429, description = "Over the author's quota: see Retry-After"),
+        (status = 503, description = "Not written, or stopping"),
     )
 )]
 pub(super) async fn publish(
@@ -142,10 +139,7 @@ fn check(entry: &Entry) -> Result<(), Failure> {
 /// longer. Each is listed once, in the order of cursors.
 #[utoipa::path(
     get, path = "/v1/messages", params(MessageParams),
-    responses(
-        (status = 200, body = ListDto<MessageDto>),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = ListDto<MessageDto>), (status = 400))
 )]
 pub(super) async fn list(
     State(app): State<App>,
@@ -159,11 +153,7 @@ pub(super) async fn list(
 /// One message.
 #[utoipa::path(
     get, path = "/v1/messages/{id}", params(("id" = String, Path, description = "`BATCH.INDEX`")),
-    responses(
-        (status = 200, body = MessageDto),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = MessageDto), (status = 400), (status = 404))
 )]
 pub(super) async fn one(
     State(app): State<App>,

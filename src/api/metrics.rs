@@ -14,7 +14,6 @@ use prometheus_client::registry::Registry;
 use super::app::App;
 use super::error::Failure;
 use super::peers::by_reason;
-use crate::http::Problem;
 use crate::net::Traffic;
 use crate::protocol::{Reason, Snapshot};
 
@@ -28,7 +27,7 @@ type Encoded = Result<(), std::fmt::Error>;
     responses(
         (status = 200, body = String,
             content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 503),
     )
 )]
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {

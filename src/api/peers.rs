@@ -7,16 +7,13 @@ use axum::extract::State;
 
 use super::app::App;
 use super::error::Failure;
-use crate::http::{KeyDto, LinkDto, NetworkDto, PeerDto, Problem};
+use crate::http::{KeyDto, LinkDto, NetworkDto, PeerDto};
 use crate::protocol::{LinkView, Network, PeerView, Reason, Role, Time};
 
 /// Every other member, and its state as this node sees it.
 #[utoipa::path(
     get, path = "/v1/peers",
-    responses(
-        (status = 200, body = Vec<PeerDto>),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Vec<PeerDto>), (status = 503))
 )]
 pub(super) async fn peers(State(app): State<App>) -> Result<Json<Vec<PeerDto>>, Failure> {
     let snapshot = app.snapshot().await?;

@@ -11,7 +11,7 @@ use super::app::App;
 use super::error::Failure;
 use super::input::{self, Params, Segment};
 use crate::crypto::hex;
-use crate::http::{ListDto, Problem, RejectionDto, SummaryRow};
+use crate::http::{ListDto, RejectionDto, SummaryRow};
 use crate::net::Handle;
 use crate::store::{Page, Reader, RejectionQuery, RejectionRow, StoreError};
 
@@ -59,10 +59,7 @@ impl RejectionParams {
 /// Oldest first. A page may be shorter than the limit; `more` says whether the list goes on.
 #[utoipa::path(
     get, path = "/v1/rejections", params(RejectionParams),
-    responses(
-        (status = 200, body = ListDto<RejectionDto>),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = ListDto<RejectionDto>), (status = 400))
 )]
 pub(super) async fn list(
     State(app): State<App>,
@@ -79,11 +76,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get, path = "/v1/rejections/{row}",
     params(("row" = i64, Path, description = "The row's number in this store, from 1")),
-    responses(
-        (status = 200, body = RejectionDto),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = RejectionDto), (status = 400), (status = 404))
 )]
 pub(super) async fn one(
     State(app): State<App>,
@@ -113,10 +106,7 @@ fn search(reader: &Reader, mut query: RejectionQuery) -> Result<Page<RejectionRo
 /// Counts of rejections by reason and peer: lies first, knocks last.
 #[utoipa::path(
     get, path = "/v1/rejections/summary", params(RejectionParams),
-    responses(
-        (status = 200, body = Vec<SummaryRow>),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = Vec<SummaryRow>), (status = 400))
 )]
 pub(super) async fn summary(
     State(app): State<App>,

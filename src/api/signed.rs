@@ -10,7 +10,7 @@ use super::app::App;
 use super::error::Failure;
 use super::input;
 use crate::crypto::{Digest, PublicKey, Signature};
-use crate::http::{Posted, Problem, SignedDto};
+use crate::http::{Posted, SignedDto};
 use crate::wire::limits::MAX_BODY;
 use crate::wire::{Batch, Blob, Header, MessageId};
 
@@ -26,19 +26,14 @@ const MAX_JSON: usize = 2 * MAX_BODY + (64 << 10);
     post, path = "/v1/messages/signed", request_body = SignedDto,
     responses(
         (status = 201, description = "Durable, or held already", body = Posted),
-        (status = 400, description = "No batch", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 403, description = "A member's key", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 409, description = "Not the next slot: see `expected`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Refused: see `reason`", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 429, description = "Over the author's quota: see Retry-After", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "No batch"),
+        (status = 403, description = "A member's key"),
+        (status = 409, description = "Not the next slot: see `expected`"),
+        (status = 413),
+        (status = 415),
+        (status = 422, description = "Refused: see `reason`"),
+        (status = 429, description = "Over the author's quota: see Retry-After"),
+        (status = 503),
     )
 )]
 pub(super) async fn submit(

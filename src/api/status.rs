@@ -6,16 +6,13 @@ use axum::extract::State;
 use super::app::App;
 use super::error::Failure;
 use super::peers::by_reason;
-use crate::http::{AttemptDto, AttemptKind, AttemptsDto, Problem, StatusDto};
+use crate::http::{AttemptDto, AttemptKind, AttemptsDto, StatusDto};
 use crate::protocol::Snapshot;
 
 /// The node's state.
 #[utoipa::path(
     get, path = "/v1/status",
-    responses(
-        (status = 200, body = StatusDto),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = StatusDto), (status = 503))
 )]
 pub(super) async fn status(State(app): State<App>) -> Result<Json<StatusDto>, Failure> {
     let snapshot = app.snapshot().await?;
@@ -65,9 +62,8 @@ fn is_ready(members: usize, snapshot: &Snapshot) -> bool {
     get, path = "/v1/attempts",
     responses(
         (status = 200, body = AttemptsDto),
-        (status = 404, description = "An honest node", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "An honest node"),
+        (status = 503),
     )
 )]
 pub(super) async fn attempts(State(app): State<App>) -> Result<Json<AttemptsDto>, Failure> {
@@ -99,10 +95,7 @@ pub(super) async fn healthz() -> &'static str {
 /// Whether the node has a ready link (or is the only member) and its threads and files work.
 #[utoipa::path(
     get, path = "/readyz",
-    responses(
-        (status = 200, body = String),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
-    )
+    responses((status = 200, body = String), (status = 503))
 )]
 pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Failure> {
     if let Some(trouble) = app.handle().trouble() {

@@ -20,7 +20,7 @@ use super::input::{self, Params};
 use super::messages::{self, MessageParams};
 use super::rejections::{self, RejectionParams};
 use crate::crypto::PublicKey;
-use crate::http::{GapDto, Problem};
+use crate::http::GapDto;
 use crate::protocol::{Network, Time};
 use crate::store::{
     Cursor, LaneGap, MessageQuery, Page, Reader, RejectionQuery, RejectionRow, StoreError,
@@ -66,9 +66,8 @@ struct Chunk {
     get, path = "/v1/messages/stream", params(MessageParams),
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many streams", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400),
+        (status = 503, description = "Too many streams"),
     )
 )]
 pub(super) async fn messages(
@@ -94,9 +93,8 @@ pub(super) async fn messages(
     get, path = "/v1/rejections/stream", params(RejectionParams),
     responses(
         (status = 200, content_type = "text/event-stream", body = String),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many streams", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400),
+        (status = 503, description = "Too many streams"),
     )
 )]
 pub(super) async fn rejections(
