@@ -33,11 +33,11 @@ impl<T> std::ops::Deref for Verified<T> {
 
 /// A batch as it is stored: one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBatch {
+pub struct StoredBatch<B = Arc<Verified<Batch>>> {
     /// The batch's id, kept so that it need not be hashed again.
     pub id: BatchId,
-    /// The verified batch.
-    pub batch: Arc<Verified<Batch>>,
+    /// The batch: a verified one, unless it is a [`DiskRow`].
+    pub batch: B,
     /// Links that it crossed to get here, as the last sender claims; 0 for a batch published here.
     pub hops: u8,
     /// The neighbour that delivered it first; `None` for a batch published here.
@@ -50,21 +50,7 @@ pub struct StoredBatch {
 }
 
 /// A row as read from disk; nothing in it is trusted.
-#[derive(Clone, Debug)]
-pub struct DiskRow {
-    /// The id that the row is stored under.
-    pub id: BatchId,
-    /// The batch in the row.
-    pub batch: Batch,
-    /// See [`StoredBatch::hops`].
-    pub hops: u8,
-    /// See [`StoredBatch::from`].
-    pub from: Option<PublicKey>,
-    /// See [`StoredBatch::delivered_at`].
-    pub delivered_at: Time,
-    /// See [`StoredBatch::first`].
-    pub first: bool,
-}
+pub type DiskRow = StoredBatch<Batch>;
 
 impl StoredBatch {
     /// Returns the row if it is still what was written: its id matches the header, its network is
