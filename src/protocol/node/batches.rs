@@ -223,9 +223,7 @@ impl Node {
             delivered_at: self.now,
             first: admission != Admission::Second,
         };
-        let token = Token(self.name());
-        let record = Record::Batch(stored.clone());
-        self.emit(Output::Write { token, record, durability: Durability::Lazy });
+        self.write(Record::Batch(stored.clone()), Durability::Lazy);
         let spread = if found { Spread::Announce } else { Spread::Push };
         self.accept(stored, author, Some((from.link, from.number)), spread);
         true

@@ -216,35 +216,42 @@ impl Node {
 
     fn ask(&mut self, link: LinkId, wanted: &[Wanted], patience: Duration) {
         let now = self.now;
-        let Some(held) = self.links.get_mut(link) else { return };
-        let mut wants = Vec::with_capacity(wanted.len());
-        for (author, seq, id) in wanted {
-            let ticket = held.ticket();
-            let counted = !self.lanes.vouches(*author, *seq);
-            if !counted {
-                self.recovery.charge_ask(now);
+        let counted = |wanted: &Wanted| (*wanted, !self.lanes.vouches(wanted.0, wanted.1));
+        let counted: Vec<(Wanted, bool)> = wanted.iter().map(counted).collect();
+        let vouched = counted.iter().filter(|(_, counted)| !counted);
+        vouched.for_each(|_| self.recovery.charge_ask(now));
+        let sent = self.request(link, &counted);
+        for (wanted, counted) in counted {
+            if sent {
+                self.relay.asked(wanted, link, now, patience);
+                continue;
             }
-            let open = OpenWant { author: *author, seq: *seq, id: *id, since: now, counted };
-            held.wants.insert(ticket, open);
-            let author = self.network.keys()[*author as usize].key;
-            wants.push(Want { ticket, author, seq: *seq, id: *id });
+            if counted {
+                self.asking.closed(wanted.0, link);
+            }
+            self.relay.reschedule(wanted, now.after(LATER));
+        }
+    }
+
+    /// Sends one request for these slots, each with whether it counts towards its author's limit.
+    /// Returns whether it was sent; if not, none of them is left open.
+    pub(super) fn request(&mut self, link: LinkId, wanted: &[(Wanted, bool)]) -> bool {
+        let since = self.now;
+        let Some(held) = self.links.get_mut(link) else { return false };
+        let mut wants = Vec::with_capacity(wanted.len());
+        for ((author, seq, id), counted) in wanted.iter().copied() {
+            let ticket = held.ticket();
+            held.wants.insert(ticket, OpenWant { author, seq, id, since, counted });
+            let author = self.network.keys()[author as usize].key;
+            wants.push(Want { ticket, author, seq, id });
         }
         let tickets: Vec<u32> = wants.iter().map(|want| want.ticket).collect();
-        let sent = List::new(wants)
-            .and_then(|wants| self.send(link, &Frame::Request(Request { wants })))
-            .is_some();
-        for ticket in if sent { Vec::new() } else { tickets } {
-            let want = self.links.get_mut(link).and_then(|held| held.wants.remove(&ticket));
-            if let Some(want) = want.filter(|want| want.counted) {
-                self.asking.closed(want.author, link);
-            }
+        let request = List::new(wants).map(|wants| Frame::Request(Request { wants }));
+        let sent = request.and_then(|frame| self.send(link, &frame)).is_some();
+        if !sent && let Some(held) = self.links.get_mut(link) {
+            held.wants.retain(|ticket, _| !tickets.contains(ticket));
         }
-        for wanted in wanted {
-            match sent {
-                true => self.relay.asked(*wanted, link, now, patience),
-                false => self.relay.reschedule(*wanted, now.after(LATER)),
-            }
-        }
+        sent
     }
 
     /// Handles a reply. It is paid for by the open want that it answers: an honest peer answers

@@ -210,11 +210,9 @@ impl Node {
 
     pub(super) fn write_own(&mut self, stored: StoredBatch, mut writing: Writing) -> Token {
         self.write_holes_before(writing.author, stored.batch.header.seq);
-        let token = Token(self.name());
         writing.stored = Some(stored.clone());
+        let token = self.write(Record::Batch(stored), Durability::Synced);
         self.writes.insert(token, writing);
-        let record = Record::Batch(stored);
-        self.emit(Output::Write { token, record, durability: Durability::Synced });
         token
     }
 

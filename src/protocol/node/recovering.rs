@@ -9,14 +9,14 @@ use super::plan::{Next, Plan, Source};
 use super::state::Node;
 use crate::crypto::PublicKey;
 use crate::protocol::lanes::{Holes, Lane};
-use crate::protocol::links::{Link, OpenWant};
+use crate::protocol::links::Link;
 use crate::protocol::recovery::{Budget, SILENCE};
+use crate::protocol::relay::Wanted;
 use crate::protocol::under_way::Ask;
-use crate::protocol::{Durability, LinkId, Output, Record, Token};
+use crate::protocol::{Durability, LinkId, Record};
 use crate::wire::limits::{
     MAX_LACKED, MAX_WANTS, RECOVERING_OF_AUTHOR, RECOVERING_PER_LINK, RECOVERING_UNVOUCHED,
 };
-use crate::wire::{Frame, List, Request, Want};
 
 /// Pause between two turns of recovery where answers come at once: short enough to fill a link (16
 /// slots per turn reach the limit on slots asked for in all), long enough to cost little. Where
@@ -58,9 +58,7 @@ impl Node {
         }
         for (author, tip, holes) in self.lanes.take_changed(waiting) {
             let author = self.network.keys()[author as usize].key;
-            let token = Token(self.name());
-            let record = Record::Holes { author, tip, holes };
-            self.emit(Output::Write { token, record, durability: Durability::Lazy });
+            self.write(Record::Holes { author, tip, holes }, Durability::Lazy);
         }
         if self.lanes.has_waiting() {
             let due = self.recovery.holes_due;
@@ -450,28 +448,11 @@ impl Node {
             || (unlinked && self.overlay.failures(peer) >= TRIES)
     }
 
+    /// Asks a member for slots below tips, which were noted as under way.
     pub(super) fn ask_holes(&mut self, link: LinkId, member: u32, planned: &[(u32, u64)]) {
-        if planned.is_empty() {
-            return;
-        }
-        let now = self.now;
-        let Some(held) = self.links.get_mut(link) else { return };
-        let mut wants = Vec::with_capacity(planned.len());
-        for (author, seq) in planned {
-            let ticket = held.ticket();
-            held.wants.insert(
-                ticket,
-                OpenWant { author: *author, seq: *seq, id: None, since: now, counted: false },
-            );
-            let author = self.network.keys()[*author as usize].key;
-            wants.push(Want { ticket, author, seq: *seq, id: None });
-        }
-        let tickets: Vec<u32> = wants.iter().map(|want| want.ticket).collect();
-        let request = List::new(wants).map(|wants| Frame::Request(Request { wants }));
-        if request.and_then(|frame| self.send(link, &frame)).is_none() {
-            if let Some(held) = self.links.get_mut(link) {
-                held.wants.retain(|ticket, _| !tickets.contains(ticket));
-            }
+        let wanted: Vec<(Wanted, bool)> =
+            planned.iter().map(|(author, seq)| ((*author, *seq, None), false)).collect();
+        if !self.request(link, &wanted) {
             let under_way = &mut self.recovery.under_way;
             planned.iter().for_each(|(author, seq)| under_way.closed(*author, *seq, member));
         }

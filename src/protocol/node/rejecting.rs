@@ -178,16 +178,19 @@ impl Node {
         }
     }
 
-    pub(super) fn write_rejection(&mut self, row: Rejection) {
+    /// Has a record written. Returns the token of the answer.
+    pub(super) fn write(&mut self, record: Record, durability: Durability) -> Token {
         let token = Token(self.name());
-        let record = Record::Rejection(Box::new(row));
-        self.emit(Output::Write { token, record, durability: Durability::Lazy });
+        self.emit(Output::Write { token, record, durability });
+        token
+    }
+
+    pub(super) fn write_rejection(&mut self, row: Rejection) {
+        self.write(Record::Rejection(Box::new(row)), Durability::Lazy);
     }
 
     pub(super) fn write_ban(&mut self, ban: Ban) {
-        let token = Token(self.name());
-        let record = Record::Ban(ban);
-        self.emit(Output::Write { token, record, durability: Durability::Synced });
+        self.write(Record::Ban(ban), Durability::Synced);
     }
 
     /// Bans a peer and closes every link to it.
