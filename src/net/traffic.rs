@@ -14,16 +14,6 @@ const KINDS: usize = Kind::ALL.len();
 /// Indices of the two kinds of frame that the wire format does not have.
 const RAW: usize = KINDS;
 const UNKNOWN: usize = KINDS + 1;
-const CLASSES: [(Class, &str); 7] = [
-    (Class::Link, "link"),
-    (Class::Control, "control"),
-    (Class::Repair, "repair"),
-    (Class::Request, "request"),
-    (Class::Announce, "announce"),
-    (Class::Push, "push"),
-    (Class::Reply, "reply"),
-];
-
 /// Direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
@@ -102,7 +92,7 @@ const INBOUND: [(Inbound, &str); 5] = [
 pub(super) struct Meter {
     bytes: [AtomicU64; 2],
     frames: [[AtomicU64; KINDS + 2]; 2],
-    dropped: [AtomicU64; CLASSES.len() + 1],
+    dropped: [AtomicU64; Class::ALL.len() + 1],
     inbound: [AtomicU64; INBOUND.len()],
     verify: [AtomicU64; VERIFY_BOUNDS_US.len() + 1],
     verify_ns: AtomicU64,
@@ -133,7 +123,7 @@ impl Meter {
 
     /// Counts a dropped frame of this class; `None` for raw bytes.
     pub(super) fn dropped(&self, class: Option<Class>) {
-        let place = class.map_or(CLASSES.len(), |class| class as usize);
+        let place = class.map_or(Class::ALL.len(), |class| class as usize);
         self.dropped[place].fetch_add(1, Relaxed);
     }
 
@@ -164,7 +154,7 @@ impl Meter {
                 frames.insert((name, direction), count.load(Relaxed));
             }
         }
-        let classes = CLASSES.iter().map(|(_, name)| *name).chain(["raw"]);
+        let classes = Class::ALL.into_iter().map(Class::name).chain(["raw"]);
         let counts: Vec<u64> = self.verify.iter().map(|count| count.load(Relaxed)).collect();
         Traffic {
             bytes_sent: self.bytes[Direction::Sent as usize].load(Relaxed),
@@ -213,7 +203,7 @@ mod tests {
         assert_eq!(traffic.handshakes["budget"], 1);
         assert_eq!((traffic.verify.count, traffic.verify.counts[1]), (2, 1));
         assert_eq!(traffic.verify.counts.len(), traffic.verify.bounds.len() + 1);
-        for (place, (class, _)) in CLASSES.iter().enumerate() {
+        for (place, class) in Class::ALL.iter().enumerate() {
             assert_eq!(*class as usize, place);
         }
         for (place, (what, _)) in INBOUND.iter().enumerate() {

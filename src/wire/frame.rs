@@ -316,6 +316,17 @@ pub enum Class {
 }
 
 impl Class {
+    /// All classes, in ascending order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Link,
+        Self::Control,
+        Self::Repair,
+        Self::Request,
+        Self::Announce,
+        Self::Push,
+        Self::Reply,
+    ];
+
     /// The classes that need credit, in ascending order of their numbers.
     pub const CREDITED: [Self; 5] =
         [Self::Control, Self::Repair, Self::Request, Self::Announce, Self::Push];
@@ -330,6 +341,19 @@ impl Class {
             Self::Announce => of(ANNOUNCE_FRAMES, Kind::Announce),
             Self::Push => Some((PUSH_FRAMES, PUSH_BYTES)),
             Self::Link | Self::Reply => None,
+        }
+    }
+
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Control => "control",
+            Self::Repair => "repair",
+            Self::Request => "request",
+            Self::Announce => "announce",
+            Self::Push => "push",
+            Self::Reply => "reply",
         }
     }
 

@@ -78,8 +78,8 @@ pub const RECENT: u64 = 1024;
 /// Most holes of a lane: ranges of missing slots below its tip.
 pub const MAX_HOLES: usize = 8192;
 /// With this many holes the tip no longer passes missing slots, except on the word of more than `f`
-/// members. An author needs about a minute at its quota to leave that many. The remaining room is
-/// for slots that come late and split a hole: a node that moved its tip further than it can note
+/// members. An author needs about 40 s at its quota to leave that many. The remaining room is for
+/// slots that come late and split a hole: a node that moved its tip further than it can note
 /// the slots below would end with other slots than its peers.
 pub const TIP_HOLES: usize = MAX_HOLES / 2;
 /// With this many holes a late slot may no longer split one: a member that supplies what others

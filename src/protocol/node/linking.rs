@@ -11,7 +11,7 @@ use crate::crypto::PublicKey;
 use crate::protocol::links::{Link, Purpose, TieBreak};
 use crate::protocol::{CloseWhy, LinkId, Output, Reason, Time};
 use crate::wire::limits::VERSION;
-use crate::wire::{Class, Frame, Hello, Instance, Kind};
+use crate::wire::{Frame, Hello, Instance, Kind};
 
 /// A peer that owes a hello or an answer for this long has its link closed, without blame.
 const OVERDUE: Duration = Duration::from_secs(10);
@@ -20,18 +20,6 @@ const OVERDUE: Duration = Duration::from_secs(10);
 const BRIEF: Duration = Duration::from_secs(5);
 /// Longest back-off of any member while the node has no link at all.
 const LONELY: Duration = Duration::from_millis(300);
-
-fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Link => "link",
-        Class::Control => "control",
-        Class::Repair => "repair",
-        Class::Request => "request",
-        Class::Announce => "announce",
-        Class::Push => "push",
-        Class::Reply => "reply",
-    }
-}
 
 impl Node {
     /// Chooses links until there are enough, drawn uniformly at random from the members that are
@@ -227,7 +215,7 @@ impl Node {
         let class = kind.class();
         let held = self.links.get_mut(link)?;
         if !held.may_send(class, frame.len()) {
-            *self.counters.dropped.entry(class_name(class)).or_default() += 1;
+            *self.counters.dropped.entry(class.name()).or_default() += 1;
             return None;
         }
         let number = held.sent(class, frame.len(), self.now);

@@ -51,7 +51,7 @@ impl Node {
                 });
                 self.send_bytes(link, Kind::Announce, name.clone());
             } else if !self.relay.announce(link, item) {
-                *self.counters.dropped.entry("announce").or_default() += 1;
+                *self.counters.dropped.entry(Class::Announce.name()).or_default() += 1;
             }
         }
         pushed
