@@ -30,6 +30,7 @@ mod record;
 mod recovery;
 mod relay;
 mod repair;
+mod retention;
 mod round_robin;
 mod snapshot;
 mod standing;
@@ -49,6 +50,7 @@ pub use record::{
     Ban, DiskRow, Durability, Hole, Record, Rejection, Restored, RestoredLane, RestoredSlot,
     StoredBatch, Verified,
 };
+pub(crate) use retention::{ROW_COST, ROWS_KEPT, Shares, limit_holes};
 pub(crate) use round_robin::RoundRobin;
 use snapshot::Note;
 pub use snapshot::{Counters, LaneView, LinkView, PeerView, Snapshot};

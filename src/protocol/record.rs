@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CountsAs, Reason, Time};
 use crate::crypto::{Digest, PublicKey, Signature, Validity, check};
-use crate::wire::{Batch, BatchId, SignedSlot};
+use crate::wire::{Batch, BatchId, Header, SignedSlot};
 
 /// A value whose signature and content were checked. Only verified values are stored, delivered or
 /// relayed.
@@ -190,6 +190,11 @@ pub struct RestoredSlot {
 }
 
 impl RestoredSlot {
+    /// The slot of a row.
+    pub(crate) fn of(header: &Header, id: BatchId, signature: Signature, first: bool) -> Self {
+        Self { seq: header.seq, base: header.base, id, rest: header.rest(), signature, first }
+    }
+
     /// Whether the id belongs to a statement that `author` signed in `network`. What is found on
     /// disk is trusted no more than what a neighbour sends.
     pub fn is_signed(&self, author: PublicKey, network: &Digest) -> bool {

@@ -7,7 +7,6 @@ use super::cpu::Cpu;
 use super::event::{Event, START};
 use super::host::Host;
 use super::host::identity;
-use super::image::Shares;
 use super::impairments::Impairments;
 use super::link::Ends;
 use super::oracle::Oracle;
@@ -18,7 +17,7 @@ use super::run_digest::RunDigest;
 use super::signatures::Signatures;
 use super::world::World;
 use crate::crypto::{Digest, Identity, PublicKey};
-use crate::protocol::{Config, Member, Network, Role, micros};
+use crate::protocol::{Config, Member, Network, Role, Shares, micros};
 use crate::scenario::{Dice, Latency, Net, Scenario};
 use crate::wire::{Batch, Entry};
 

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::image::{Image, Shares};
+use super::image::Image;
 use super::oracle::Held;
 use crate::crypto::PublicKey;
-use crate::protocol::{Input, Record, Restored, RestoredSlot, StoredBatch, Time, Token};
+use crate::protocol::{Input, Record, Restored, RestoredSlot, Shares, StoredBatch, Time, Token};
 use crate::scenario::Dice;
 use crate::wire::BatchId;
 

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::cpu::Cpu;
 use super::disk::Disk;
 use super::event::Event;
-use super::image::Shares;
 use crate::adversary::{Actor, Attempts};
 use crate::crypto::{Digest, Identity, PublicKey};
-use crate::protocol::{Ban, LinkId, Node, Reason, Rejection, Time};
+use crate::protocol::{Ban, LinkId, Node, Reason, Rejection, Shares, Time};
 
 /// Rows of a rejection log kept one by one; later ones are summed by link and reason.
 const MAX_ROWS: usize = 4096;

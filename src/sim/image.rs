@@ -6,16 +6,12 @@ use std::sync::Arc;
 
 use crate::crypto::PublicKey;
 use crate::protocol::{
-    Ban, Hole, Record, Restored, RestoredLane, RestoredSlot, StoredBatch, Verified,
+    Ban, Hole, ROW_COST, ROWS_KEPT, Record, Restored, RestoredLane, RestoredSlot, Shares,
+    StoredBatch, Verified, limit_holes,
 };
 use crate::scenario::Dice;
-use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
+use crate::wire::limits::WINDOW;
 use crate::wire::{Batch, BatchId, Blob};
-
-/// Disk space of a batch without its body, in bytes, as in the real store.
-const ROW_COST: u64 = 512;
-/// Rows are kept for this many slots below the newest when payloads are pruned.
-const KEPT: u64 = WINDOW + RECENT;
 
 /// Author, slot, and whether it is the slot's second batch.
 type Place = (PublicKey, u64, bool);
@@ -24,28 +20,6 @@ enum Row {
     Whole(StoredBatch),
     /// The row of a batch whose payload is pruned.
     Pruned(Box<(RestoredSlot, PublicKey)>),
-}
-
-/// Bytes that each author may take.
-#[derive(Clone, Copy)]
-pub(super) struct Shares {
-    own: (PublicKey, u64),
-    other: u64,
-}
-
-impl Shares {
-    /// The shares of a store of `max_bytes`, as in the real one: the node's own is an eighth, or an
-    /// even share if that is more.
-    pub(super) fn new(max_bytes: u64, keys: usize, own: PublicKey) -> Self {
-        let keys = keys.max(1) as u64;
-        let mine = (max_bytes / keys).max(max_bytes / 8);
-        let other = max_bytes.saturating_sub(mine) / (keys - 1).max(1);
-        Self { own: (own, mine), other }
-    }
-
-    fn of(&self, author: &PublicKey) -> u64 {
-        if *author == self.own.0 { self.own.1 } else { self.other }
-    }
 }
 
 /// Accounting for one author; kept only if the disk is bounded.
@@ -148,7 +122,7 @@ impl Image {
         let floor = self.floor(author);
         let Some(of) = self.authors.get_mut(&author) else { return 0 };
         of.floor = floor;
-        let last = of.floor.min(of.newest.saturating_sub(KEPT));
+        let last = of.floor.min(of.newest.saturating_sub(ROWS_KEPT));
         let old: Vec<Place> = self
             .rows
             .range((author, 0, false)..=(author, last, true))
@@ -332,7 +306,7 @@ impl Image {
         let (tip, recorded) = self.holes.get(&lane.author).unwrap_or(&nothing);
         lane.tip = *tip;
         let newest = lane.slots.last().map_or(0, |slot| slot.seq);
-        let base = lane.tip.max(newest.saturating_sub(KEPT));
+        let base = lane.tip.max(newest.saturating_sub(ROWS_KEPT));
         let mut next = lane.floor + 1;
         if next <= base {
             let held = self.rows.range((lane.author, next, false)..=(lane.author, base, true));
@@ -343,15 +317,8 @@ impl Image {
                 next = seq.saturating_add(1).max(next);
             }
         }
-        if let Some(end) = lane.holes.last().map(|hole| hole.to)
-            && lane.holes.len() > MAX_HOLES
-        {
-            lane.holes.truncate(MAX_HOLES);
-            if let Some(last) = lane.holes.last_mut() {
-                (last.to, last.gone) = (end, false);
-            }
-        }
-        lane.slots.retain(|slot| slot.seq > newest.saturating_sub(KEPT));
+        limit_holes(&mut lane.holes);
+        lane.slots.retain(|slot| slot.seq > newest.saturating_sub(ROWS_KEPT));
     }
 }
 
@@ -372,15 +339,8 @@ fn divide((mut from, to): (u64, u64), recorded: &[Hole], into: &mut Vec<Hole>) {
 }
 
 fn slot_of(stored: &StoredBatch) -> RestoredSlot {
-    let header = &stored.batch.header;
-    RestoredSlot {
-        seq: header.seq,
-        base: header.base,
-        id: stored.id,
-        rest: header.rest(),
-        signature: stored.batch.signature,
-        first: stored.first,
-    }
+    let batch = &stored.batch;
+    RestoredSlot::of(&batch.header, stored.id, batch.signature, stored.first)
 }
 
 /// A copy of the batch with one bit flipped in its signature, its body or the previous id.

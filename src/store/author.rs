@@ -6,30 +6,12 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::rows;
 use crate::crypto::PublicKey;
-use crate::wire::limits::{RECENT, WINDOW};
+use crate::protocol::{self, ROWS_KEPT, Shares};
+use crate::wire::limits::WINDOW;
 
-/// Bytes that a batch takes on disk beside its body (header, ids, indices); a generous estimate.
-const ROW_COST: i64 = 512;
+const ROW_COST: i64 = protocol::ROW_COST.cast_signed();
 /// Most rows that one step of pruning touches, so that no commit becomes slow.
 const STEP: usize = 256;
-
-/// Bytes that each author may use.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shares {
-    own: i64,
-    other: i64,
-}
-
-impl Shares {
-    /// Divides the bytes of a store evenly among the keys of the network. The node's own author
-    /// gets an eighth if that is more than an even share, and the others divide the rest.
-    pub(super) fn new(max_bytes: u64, keys: usize) -> Self {
-        let keys = keys.max(1) as u64;
-        let own = (max_bytes / keys).max(max_bytes / 8);
-        let other = max_bytes.saturating_sub(own) / (keys - 1).max(1);
-        Self { own: rows::saturated(own), other: rows::saturated(other) }
-    }
-}
 
 /// An author's row in `authors`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +44,6 @@ pub(super) struct Pruned {
 
 /// The authors of a store, as cached by its only writer.
 pub(super) struct Authors {
-    own: PublicKey,
     shares: Shares,
     known: BTreeMap<PublicKey, Author>,
     /// Authors whose rows wait to be pruned.
@@ -73,9 +54,8 @@ pub(super) struct Authors {
 
 impl Authors {
     /// Reads the authors from the database.
-    pub(super) fn load(db: &Connection, own: PublicKey, shares: Shares) -> rusqlite::Result<Self> {
+    pub(super) fn load(db: &Connection, shares: Shares) -> rusqlite::Result<Self> {
         let mut authors = Self {
-            own,
             shares,
             known: BTreeMap::new(),
             over: BTreeSet::new(),
@@ -112,11 +92,11 @@ impl Authors {
 
     /// Whether the key is the node's own.
     pub(super) fn is_own(&self, key: &PublicKey) -> bool {
-        *key == self.own
+        *key == self.shares.key
     }
 
     fn share(&self, key: &PublicKey) -> i64 {
-        if self.is_own(key) { self.shares.own } else { self.shares.other }
+        rows::saturated(self.shares.of(key))
     }
 
     /// The key's row, inserted if there is none.
@@ -288,7 +268,7 @@ impl Author {
 
     /// Deletes rows of pruned slots that are too old for any member to ask for their ids.
     fn delete_old(&mut self, db: &Connection) -> rusqlite::Result<usize> {
-        let last = self.floor.min(self.newest - (WINDOW + RECENT).cast_signed());
+        let last = self.floor.min(self.newest - ROWS_KEPT.cast_signed());
         let mut oldest = db.prepare_cached(
             "SELECT row, first FROM batches WHERE author = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
         )?;
@@ -316,22 +296,11 @@ mod tests {
     use super::super::{Cursor, MessageQuery, Options};
     use super::*;
     use crate::protocol::{Durability, Record};
+    use crate::wire::limits::RECENT;
 
     fn lane(bench: &Bench, author: u8) -> crate::protocol::RestoredLane {
         let key = identity(author).public();
         bench.restored.lanes.iter().find(|lane| lane.author == key).expect("a lane").clone()
-    }
-
-    #[test]
-    fn shares_add_up_to_no_more_than_the_whole_and_ours_is_reserved() {
-        for (bytes, keys) in
-            [(4u64 << 30, 10), (4 << 30, 1), (1 << 20, 100_000), (0, 3), (u64::MAX, 2)]
-        {
-            let shares = Shares::new(bytes, keys);
-            let others = i128::from(shares.other) * (keys as i128 - 1);
-            assert!(i128::from(shares.own) + others <= i128::from(bytes), "{bytes} {keys}");
-            assert!(shares.own >= rows::saturated(bytes / 8));
-        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use super::author::Shares;
 use super::log::{Log, Overflow};
 use super::quarantine::Damage;
 use super::queue::{Answer, Command, Shared};
@@ -18,7 +17,7 @@ use super::writer::Writer;
 use super::{Health, Reader, StoreError, open};
 use crate::crypto::PublicKey;
 use crate::diagnostics::Folds;
-use crate::protocol::{Durability, Input, Network, Record, Restored, Token};
+use crate::protocol::{Durability, Input, Network, Record, Restored, Shares, Token};
 use crate::wire::BatchId;
 
 /// Lines of the rejection log that may wait; further ones are only counted.
@@ -74,9 +73,9 @@ impl Store {
         options: Options,
         answer: Answer,
     ) -> Result<(Self, Restored), StoreError> {
-        let shares = Shares::new(options.max_bytes, network.keys().len());
+        let shares = Shares::new(options.max_bytes, network.keys().len(), own);
         let open::Opened { db, lock, path, restored, authors, damaged } =
-            open::open(dir, network, own, shares)?;
+            open::open(dir, network, shares)?;
         let fail = |error| StoreError::sqlite(&path, error);
         let log = Log::load(&db, network, options.max_rejections).map_err(fail)?;
         let (commands, queue) = channel();

@@ -200,9 +200,8 @@ fn a_lane_of_many_holes_is_written_as_it_changes() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
     drop(Bench::open(dir.path(), &net));
     let db = Connection::open(schema::database(dir.path())).expect("opens");
-    let shares = super::author::Shares::new(1 << 30, 3);
-    let mut authors =
-        super::author::Authors::load(&db, identity(1).public(), shares).expect("loads");
+    let shares = crate::protocol::Shares::new(1 << 30, 3, identity(1).public());
+    let mut authors = super::author::Authors::load(&db, shares).expect("loads");
     let key = identity(2).public();
     let most = 2000;
     let mut all: Vec<Hole> =

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::author::Authors;
 use super::rows;
 use crate::crypto::PublicKey;
-use crate::protocol::Hole;
+use crate::protocol::{Hole, limit_holes};
 use crate::wire::limits::MAX_HOLES;
 
 /// Most gaps kept of one author.
@@ -53,8 +53,13 @@ pub(super) fn replace(db: &Connection, author: i64, holes: &[Hole]) -> rusqlite:
 
 /// Writes an author's new holes and deletes those that are gone. Only differences are written: a
 /// lane may have thousands of holes, and an arriving slot changes one.
-fn change(db: &Connection, author: i64, before: &[Hole], holes: Vec<Hole>) -> rusqlite::Result<()> {
-    let holes = few(holes);
+fn change(
+    db: &Connection,
+    author: i64,
+    before: &[Hole],
+    mut holes: Vec<Hole>,
+) -> rusqlite::Result<()> {
+    limit_holes(&mut holes);
     let mut delete = db.prepare_cached("DELETE FROM holes WHERE author = ?1 AND from_slot = ?2")?;
     for hole in before.iter().filter(|hole| holes.binary_search(hole).is_err()) {
         delete.execute([author, rows::saturated(hole.from)])?;
@@ -67,20 +72,6 @@ fn change(db: &Connection, author: i64, before: &[Hole], holes: Vec<Hole>) -> ru
         insert.execute([author, from, to, i64::from(hole.gone)])?;
     }
     Ok(())
-}
-
-/// Limits holes to [`MAX_HOLES`]: the last one then covers all those after it, and may claim that
-/// slots are missing which are held.
-fn few(mut holes: Vec<Hole>) -> Vec<Hole> {
-    if let Some(end) = holes.last().map(|hole| hole.to)
-        && holes.len() > MAX_HOLES
-    {
-        holes.truncate(MAX_HOLES);
-        if let Some(last) = holes.last_mut() {
-            (last.to, last.gone) = (end, false);
-        }
-    }
-    holes
 }
 
 /// Handles a floor that has risen: holes up to it count as pruned, and readers are told by gaps.
@@ -204,7 +195,8 @@ pub(super) fn missing(
     for part in parts {
         less_held(db, author, part, &mut holes)?;
     }
-    Ok(few(holes))
+    limit_holes(&mut holes);
+    Ok(holes)
 }
 
 /// Appends the slots of a hole that are not held.
@@ -215,7 +207,7 @@ fn less_held(
     holes: &mut Vec<Hole>,
 ) -> rusqlite::Result<()> {
     let mut add = |from: u64, to: u64| {
-        let full = holes.len() > MAX_HOLES; // `few` joins those in the end
+        let full = holes.len() > MAX_HOLES; // `limit_holes` joins those in the end
         match holes.last_mut() {
             _ if from > to => {}
             Some(last) if full => last.to = to,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use rand::TryRng as _;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::author::{Authors, Shares};
+use super::author::Authors;
 use super::quarantine::Damage;
 use super::{StoreError, restore, rows, schema};
 use crate::crypto::{PublicKey, hex};
-use crate::protocol::{Network, Restored};
+use crate::protocol::{Network, Restored, Shares};
 
 /// How long a start waits for other programs that have locked the database.
 const START_WAIT: Duration = Duration::from_millis(500);
@@ -33,12 +33,7 @@ pub(super) struct Opened {
 }
 
 /// Locks the folder, and opens its database or creates one.
-pub(super) fn open(
-    dir: &Path,
-    network: &Network,
-    own: PublicKey,
-    shares: Shares,
-) -> Result<Opened, StoreError> {
+pub(super) fn open(dir: &Path, network: &Network, shares: Shares) -> Result<Opened, StoreError> {
     if dir.exists() && !dir.is_dir() {
         return Err(StoreError::NoFolder { path: dir.to_owned() });
     }
@@ -49,12 +44,12 @@ pub(super) fn open(
     if path.try_exists().map_err(|error| StoreError::io(&path, error))? {
         check(&path)?;
     } else {
-        create(dir, &path, network, own)?;
+        create(dir, &path, network, shares.key)?;
     }
     let mut db = schema::open_writer(&path, START_WAIT).map_err(fail)?;
-    belongs(&db, &path, network, own)?;
+    belongs(&db, &path, network, shares.key)?;
     let scan = begin(&mut db, &path)?;
-    let mut authors = Authors::load(&db, own, shares).map_err(fail)?;
+    let mut authors = Authors::load(&db, shares).map_err(fail)?;
     let (lanes, damaged) = restore::lanes(&mut db, &mut authors, network, scan).map_err(fail)?;
     let restored = Restored { lanes, bans: rows::bans(&db).map_err(fail)? };
     db.busy_timeout(COMMIT_WAIT).map_err(fail)?;

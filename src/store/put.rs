@@ -119,7 +119,7 @@ mod tests {
     use super::super::schema;
     use super::super::testing::{Bench, batch, entry, identity, killed, network, stored};
     use super::*;
-    use crate::protocol::{Durability, Record};
+    use crate::protocol::{Durability, Record, Shares};
 
     #[test]
     fn no_number_of_ours_is_used_twice() {
@@ -217,9 +217,8 @@ mod tests {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(1));
         drop(Bench::open(dir.path(), &net));
         let db = Connection::open(schema::database(dir.path())).expect("opens");
-        let mut authors =
-            Authors::load(&db, identity(1).public(), super::super::author::Shares::new(1 << 30, 1))
-                .expect("loads");
+        let shares = Shares::new(1 << 30, 1, identity(1).public());
+        let mut authors = Authors::load(&db, shares).expect("loads");
         let mut own = stored(batch(&net, 1, 1, &[entry("", b"x")]), None);
         let number = authors.get(&db, &identity(1).public()).expect("a number").number;
         for seq in 1..=PROMISES + 10 {

@@ -8,8 +8,7 @@ use super::author::Authors;
 use super::quarantine::{self, Damage, Suspect};
 use super::{holes, rows, schema};
 use crate::crypto::{Digest, PublicKey};
-use crate::protocol::{Network, RestoredLane, RestoredSlot};
-use crate::wire::limits::{RECENT, WINDOW};
+use crate::protocol::{Network, ROWS_KEPT, RestoredLane, RestoredSlot};
 
 /// An author's row in `authors`.
 struct Known {
@@ -50,7 +49,7 @@ pub(super) fn lanes(
     let scan = scan || !damaged.is_empty();
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (known, lane) in &mut lanes {
-        let base = known.tip.max(known.newest.saturating_sub(WINDOW + RECENT));
+        let base = known.tip.max(known.newest.saturating_sub(ROWS_KEPT));
         lane.holes = holes::missing(&tx, known.number, (known.floor, base), scan)?;
         if scan {
             holes::replace(&tx, known.number, &lane.holes)?;
@@ -88,7 +87,7 @@ fn slots(db: &Connection, network: &Network) -> rusqlite::Result<(Lanes, Vec<i64
         if network.index_of(&known.key).is_none() {
             continue;
         }
-        let above = rows::saturated(known.newest.saturating_sub(WINDOW + RECENT));
+        let above = rows::saturated(known.newest.saturating_sub(ROWS_KEPT));
         let found = newest.query_map([known.number, above], |row| {
             Ok((row.get(0)?, slot(row, network.id(), known.key).ok().flatten()))
         })?;
@@ -122,8 +121,7 @@ fn slot(
 ) -> rusqlite::Result<Option<RestoredSlot>> {
     let seq = rows::unsigned(row, 1)?;
     let (id, header, signature) = rows::header(row, network, author, seq)?;
-    let (base, rest, first) = (header.base, header.rest(), row.get("first")?);
-    let slot = RestoredSlot { seq, base, id, rest, signature, first };
+    let slot = RestoredSlot::of(&header, id, signature, row.get("first")?);
     Ok((header.id() == id).then_some(slot))
 }
 

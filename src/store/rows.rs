@@ -123,9 +123,8 @@ pub(super) fn found(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, F
         let whole = StoredBatch::from_disk(row, network);
         return Ok((number, whole.map_or(Found::Damaged, Found::Whole)));
     }
-    let (header, signature, first) = (&row.batch.header, row.batch.signature, row.first);
-    let (seq, base, rest, id) = (header.seq, header.base, header.rest(), row.id);
-    let slot = RestoredSlot { seq, base, id, rest, signature, first };
+    let header = &row.batch.header;
+    let slot = RestoredSlot::of(header, row.id, row.batch.signature, row.first);
     let signed = slot.is_signed(header.author, network);
     Ok((number, if signed { Found::Bare } else { Found::Damaged }))
 }

@@ -262,32 +262,16 @@ impl Slots {
         above.values().map(skipped).fold(0, u64::saturating_add)
     }
 
-    /// A crash lost these writes: the deliveries that depended on them are undone.
-    pub(super) fn lost(&mut self, node: usize, lost: &[Record], keys: &Keys, facts: &mut Facts) {
-        for record in lost {
-            let Record::Batch(stored) = record else { continue };
-            let header = &stored.batch.header;
-            let Some(author) = keys.number(&header.author).filter(|_| stored.first) else {
-                continue;
-            };
-            let at = self.slot(author, header.seq);
-            if author as usize == node {
-                match stored.from {
-                    None => self.slots[at].forget_own(&stored.id),
-                    // The node had lost it before and got it back from a peer.
-                    Some(_) => self.slots[at].own = None,
-                }
-            }
-            if self.slots[at].delivered.remove(node) {
-                self.undone.insert((at, node));
-                facts.count(Fact::LostUnsynced);
-            }
-        }
-    }
-
-    /// Safe rows were set aside. As in [`Slots::lost`], except that a batch signed in them may have
-    /// been sent.
-    pub(super) fn damaged(&mut self, node: usize, rows: &[Record], keys: &Keys) {
+    /// A crash lost writes of a node, or rows of it were set aside: the deliveries that depended on
+    /// them are undone. What a crash lost was not sent; a batch signed in a row that was safe may
+    /// have been, and then `lost` is `None`.
+    pub(super) fn gone(
+        &mut self,
+        node: usize,
+        rows: &[Record],
+        keys: &Keys,
+        mut lost: Option<&mut Facts>,
+    ) {
         for record in rows {
             let Record::Batch(stored) = record else { continue };
             let header = &stored.batch.header;
@@ -296,10 +280,17 @@ impl Slots {
             };
             let at = self.slot(author, header.seq);
             if author as usize == node {
-                self.slots[at].own = None;
+                match stored.from {
+                    None if lost.is_some() => self.slots[at].forget_own(&stored.id),
+                    // The node may have lost it before and got it back from a peer.
+                    _ => self.slots[at].own = None,
+                }
             }
             if self.slots[at].delivered.remove(node) {
                 self.undone.insert((at, node));
+                if let Some(facts) = &mut lost {
+                    facts.count(Fact::LostUnsynced);
+                }
             }
         }
     }

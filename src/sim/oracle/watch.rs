@@ -274,7 +274,7 @@ impl Oracle {
     /// An honest node crashed and lost its unsynced writes.
     pub(crate) fn crashed(&mut self, now: Time, node: usize, lost: &[Record]) {
         self.facts.count(Fact::Crashes);
-        self.slots.lost(node, lost, &self.keys, &mut self.facts);
+        self.slots.gone(node, lost, &self.keys, Some(&mut self.facts));
         self.unsettled(now);
         self.level.died(now, node);
     }
@@ -287,7 +287,7 @@ impl Oracle {
 
     /// Safe rows of an honest node turned out bad and were set aside.
     pub(crate) fn damaged(&mut self, node: usize, rows: &[Record]) {
-        self.slots.damaged(node, rows, &self.keys);
+        self.slots.gone(node, rows, &self.keys, None);
         self.shown.forgets(node);
         self.quiet.ends();
     }
