@@ -10,7 +10,6 @@ use super::bucket::{Bucket, Rate};
 use super::lack::{BELIEVED, Lack, Offer, Own};
 use super::under_way::{Ask, UnderWay};
 use super::{LinkId, Note, Time};
-use crate::crypto::Digest;
 use crate::wire::limits::{
     ASK_UNVOUCHED_BURST, ASK_UNVOUCHED_PER_S, MAX_LACKED, PROBE_BURST, PROBES_PER_S,
     RECOVER_BATCH_BURST, RECOVER_BATCHES_PER_S, RECOVER_BYTE_BURST, RECOVER_BYTES_PER_S,
@@ -52,7 +51,7 @@ pub(super) struct Recovery {
     /// asked, and when the last one did.
     unanswered: BTreeMap<(u32, u32), (u32, Time)>,
     /// By author: the slot that had its turn last, among those that at most `f` members vouch for.
-    tried: BTreeMap<u32, u64>,
+    pub tried: BTreeMap<u32, u64>,
     batches: Bucket,
     unvouched: Bucket,
     probes: Bucket,
@@ -140,17 +139,6 @@ impl Recovery {
         self.voices.wait(VOICES, now, 1).is_zero()
     }
 
-    /// The slot of an author that had its turn last, among those that at most `f` members vouch
-    /// for.
-    pub(super) fn tried(&self, author: u32) -> Option<u64> {
-        self.tried.get(&author).copied()
-    }
-
-    /// Notes that such a slot had its turn.
-    pub(super) fn tries(&mut self, author: u32, seq: u64) {
-        self.tried.insert(author, seq);
-    }
-
     /// Notes that a member was asked for a slot below the tip, and charges the budget.
     pub(super) fn asks(&mut self, slot: (u32, u64), budget: Budget, ask: Ask) {
         match budget {
@@ -201,40 +189,31 @@ impl Recovery {
         self.lacks.entry(author).or_default().entry(member).or_default()
     }
 
-    /// Notes that a member shows other holes of a lane than this node: see [`Lack::shows`].
-    pub(super) fn shows(&mut self, author: u32, member: u32, holes: Digest, now: Time) {
-        self.lack_of(author, member).shows(holes, now);
-    }
-
     /// What members are known to lack of a lane, by member.
     pub(super) fn known(&self, author: u32) -> Option<&BTreeMap<u32, Lack>> {
         self.lacks.get(&author)
     }
 
-    fn known_of(&self, author: u32, member: u32) -> Option<&Lack> {
+    /// What a member is known to lack of a lane.
+    pub(super) fn lack(&self, author: u32, member: u32) -> Option<&Lack> {
         self.lacks.get(&author)?.get(&member)
     }
 
     /// Whether a member may be asked for slots of a lane, that is, it was not busy lately.
     pub(super) fn can_say(&self, author: u32, member: u32, now: Time) -> bool {
-        self.known_of(author, member).is_none_or(|lack| lack.can_say(now))
-    }
-
-    /// Whether no more answers of a member about a lane can be kept.
-    pub(super) fn is_known_well(&self, author: u32, member: u32, now: Time) -> bool {
-        self.known_of(author, member).is_some_and(|lack| lack.is_known_well(now))
+        self.lack(author, member).is_none_or(|lack| lack.can_say(now))
     }
 
     /// If a member said that it lacks a slot, the lowest slot above that it offers.
     pub(super) fn lacking(&self, author: u32, member: u32, seq: u64, now: Time) -> Option<u64> {
-        self.known_of(author, member)?.next(seq, now)
+        self.lack(author, member)?.next(seq, now)
     }
 
     /// Whether a member leaves requests for a lane unanswered.
     pub(super) fn is_silent(&self, author: u32, member: u32, now: Time) -> bool {
         let links = self.unanswered.get(&(author, member));
         links.is_some_and(|(times, at)| *times >= MAX_UNANSWERED && now.since(*at) < BELIEVED)
-            || self.known_of(author, member).is_some_and(|lack| lack.is_silent(now))
+            || self.lack(author, member).is_some_and(|lack| lack.is_silent(now))
     }
 
     /// Whether a link of the member ended while requests for one of these lanes were unanswered.

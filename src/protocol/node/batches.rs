@@ -8,12 +8,12 @@ use super::pending::{Checking, Received, Source, Writing};
 use super::rejecting::{Came, Claims, Ground};
 use super::relaying::Spread;
 use super::state::Node;
-use crate::crypto::{Signature, Validity};
+use crate::crypto::{PublicKey, Signature, Validity};
 use crate::protocol::lanes::{Admission, Filling};
 use crate::protocol::{
     Durability, LinkId, Output, Reason, Record, Refusal, StoredBatch, Ticket, Time, Token, Verified,
 };
-use crate::wire::{Batch, BatchId, Class, Header};
+use crate::wire::{Batch, BatchId, Class, Header, SignedSlot};
 
 /// A copy of a batch older than this is logged; until then copies are the price of redundancy.
 /// Affects only the log, never validity.
@@ -48,11 +48,9 @@ impl Node {
             self.note_known(&from, known, claims, (reason.into(), detail));
             return self.settle_frame(&from, charged, false);
         }
-        let (seq, length) = (batch.header.seq, batch.body.len() as u64);
-        let restarts = batch.header.restarts();
-        if charged.is_some() && self.is_over_quota(author, length, restarts) {
+        if charged.is_some() && self.is_over_quota(author, &batch.header) {
             self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
-            self.want_later(from.link, (author, seq, Some(id)), (length, restarts));
+            self.want_later(from.link, (author, id), &batch.header);
             return self.settle_frame(&from, charged, false);
         }
         if !batch.content_matches() {
@@ -77,14 +75,26 @@ impl Node {
         {
             return sources.push(source);
         }
-        let token = Token(self.name());
-        let (key, signature) = (batch.header.author, batch.signature);
-        let statement = Box::new(batch.header.statement());
+        let (key, statement) = (batch.header.author, batch.header.statement());
+        let (batch, sources) = (Box::new(batch), vec![source]);
+        let checking = Checking::Batch { batch, id, author, sources };
+        let token = self.check(key, statement, name.1, checking);
         self.under_check.insert(name, token);
-        let sources = vec![source];
-        self.checks.insert(token, Checking::Batch { batch: Box::new(batch), id, author, sources });
+    }
+
+    /// Requests the check of a signature. Returns the token of the answer.
+    pub(super) fn check(
+        &mut self,
+        key: PublicKey,
+        statement: [u8; SignedSlot::STATEMENT],
+        signature: Signature,
+        checking: Checking,
+    ) -> Token {
+        let token = Token(self.name());
+        self.checks.insert(token, checking);
         self.counters.checks += 1;
-        self.emit(Output::Check { token, key, statement, signature });
+        self.emit(Output::Check { token, key, statement: Box::new(statement), signature });
+        token
     }
 
     pub(super) fn on_checked(&mut self, token: Token, verdict: Validity) {
@@ -194,11 +204,9 @@ impl Node {
             self.relay.want((author, seq, Some(id)), from.link, due);
             return false;
         }
-        let length = batch.body.len() as u64;
-        let restarts = batch.header.restarts();
-        if !asked && self.is_over_quota(author, length, restarts) {
+        if !asked && self.is_over_quota(author, &batch.header) {
             self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
-            self.want_later(from.link, (author, seq, Some(id)), (length, restarts));
+            self.want_later(from.link, (author, id), &batch.header);
             return false;
         }
         if !self.make_room(author, &batch.header) {
@@ -206,9 +214,10 @@ impl Node {
             self.reject(from, reason, claims, detail);
             return false;
         }
+        let length = u64::from(batch.header.length);
         match asked && self.lanes.vouches(author, seq) {
             true => self.recovery.charge(self.now, length),
-            false => self.quotas.charge(author, self.now, length, restarts),
+            false => self.quotas.charge(author, self.now, length, batch.header.restarts()),
         }
         if let Some(held) = self.links.get_mut(from.link) {
             held.first_deliveries += 1;
@@ -246,14 +255,10 @@ impl Node {
     }
 
     /// Searches for a batch again once its author's quota has room for it.
-    fn want_later(
-        &mut self,
-        link: LinkId,
-        wanted: (u32, u64, Option<BatchId>),
-        (length, restarts): (u64, bool),
-    ) {
-        let wait = self.quotas.wait(wanted.0, self.now, length, restarts);
-        self.relay.want_unnamed(wanted, link, self.now.after(wait.min(Duration::from_secs(60))));
+    fn want_later(&mut self, link: LinkId, (author, id): (u32, BatchId), header: &Header) {
+        let wait = self.quota_wait(author, header).min(Duration::from_secs(60));
+        let wanted = (author, header.seq, Some(id));
+        self.relay.want_unnamed(wanted, link, self.now.after(wait));
     }
 
     /// Puts a verified batch into its lane, delivers it if it is the slot's first, and relays it.

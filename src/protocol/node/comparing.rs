@@ -172,12 +172,8 @@ impl Node {
         if self.checks.values().any(|checking| slot_of(checking) == Some((author, seq))) {
             return;
         }
-        let token = Token(self.name());
-        self.checks.insert(token, Checking::Restored { author, seq, id });
-        self.counters.checks += 1;
-        let (key, signature) = (slot.author, slot.signature);
-        let statement = Box::new(slot.statement(&network));
-        self.emit(Output::Check { token, key, statement, signature });
+        let checking = Checking::Restored { author, seq, id };
+        self.check(slot.author, slot.statement(&network), slot.signature, checking);
     }
 
     pub(super) fn on_restored_checked(&mut self, author: u32, seq: u64, id: BatchId, good: bool) {
@@ -238,7 +234,7 @@ impl Node {
             let Some((author, _)) = lane.filter(|(_, lane)| differs(lane.holes())) else {
                 continue;
             };
-            self.recovery.shows(author, member, tip.holes, self.now);
+            self.recovery.lack_of(author, member).shows(tip.holes, self.now);
             named.insert(author);
         }
         named
@@ -293,12 +289,8 @@ impl Node {
             self.lanes.claim(author, from.number, tip.solid, tip.floor, f);
             return self.write_holes();
         }
-        let token = Token(self.name());
-        let (key, signature) = (slot.author, slot.signature);
-        let statement = Box::new(slot.statement(&network));
-        self.checks.insert(token, Checking::Tip { tip, author, from: from.clone() });
-        self.counters.checks += 1;
-        self.emit(Output::Check { token, key, statement, signature });
+        let checking = Checking::Tip { tip, author, from: from.clone() };
+        self.check(slot.author, slot.statement(&network), slot.signature, checking);
     }
 
     pub(super) fn on_tip_checked(&mut self, tip: &Tip, author: u32, from: &Received, good: bool) {

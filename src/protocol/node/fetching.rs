@@ -11,7 +11,7 @@ use crate::protocol::links::OpenWant;
 use crate::protocol::relay::{Park, Turn, Wanted};
 use crate::protocol::{LinkId, Reason, Time};
 use crate::wire::limits::MAX_WANTS;
-use crate::wire::{Class, Frame, Kind, List, Missing, Reply, Request, SlotId, Want};
+use crate::wire::{Class, Frame, Header, Kind, List, Missing, Reply, Request, SlotId, Want};
 
 /// A search that cannot proceed now is looked at again after this.
 const LATER: Duration = Duration::from_millis(20);
@@ -99,8 +99,13 @@ impl Node {
     /// Whether an unrequested batch is over its author's quota, no matter who vouches for it. A
     /// requested batch is accepted: there was room when it was requested, and a refused one would
     /// be fetched again and again.
-    pub(super) fn is_over_quota(&self, author: u32, length: u64, restarts: bool) -> bool {
-        !self.quotas.wait(author, self.now, length, restarts).is_zero()
+    pub(super) fn is_over_quota(&self, author: u32, header: &Header) -> bool {
+        !self.quota_wait(author, header).is_zero()
+    }
+
+    /// How long until an author's quota has room for a batch.
+    pub(super) fn quota_wait(&self, author: u32, header: &Header) -> Duration {
+        self.quotas.wait(author, self.now, u64::from(header.length), header.restarts())
     }
 
     /// How long an answer may take before other peers are asked: 1.5 times the median over the

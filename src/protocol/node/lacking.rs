@@ -6,7 +6,7 @@ use crate::protocol::LinkId;
 use crate::protocol::lack::{Offer, Own};
 use crate::protocol::lanes::Lane;
 use crate::protocol::links::OpenWant;
-use crate::wire::limits::{MAX_LACKED, WINDOW};
+use crate::wire::limits::WINDOW;
 use crate::wire::{BatchId, Missing, WhyMissing};
 
 impl Node {
@@ -79,30 +79,9 @@ impl Node {
             let near = lane.heard().saturating_sub(WINDOW / 2).min(lane.fits());
             return self.lanes.pass(author, upto.max(near));
         }
-        if !self.recovery.is_known_well(author, member, self.now) {
+        let lack = self.recovery.lack(author, member);
+        if !lack.is_some_and(|lack| lack.is_known_well(self.now)) {
             self.want_given_up((author, member), offered, link);
-        }
-    }
-
-    /// Searches for the lowest given-up slot, at or above `offered`, that the member may have
-    /// according to its answers. `offered` is `u64::MAX` if the member offers none.
-    fn want_given_up(&mut self, (author, member): (u32, u32), offered: u64, link: LinkId) {
-        let Some(holes) = self.lanes.get(author).map(Lane::holes) else { return };
-        let lack = self.recovery.known(author).and_then(|known| known.get(&member));
-        let mut next = offered;
-        for _ in 0..MAX_LACKED {
-            let gone = Some(next).filter(|next| *next < u64::MAX);
-            let Some(seq) = gone.and_then(|next| holes.next_gone(next)) else { return };
-            next = match lack.and_then(|lack| lack.told(seq, self.now)) {
-                Some((_, held)) if held > seq => held,
-                // Its answer will say what comes next.
-                _ if self.recovery.under_way.is_asked(author, seq, member) => return,
-                _ if !holes.may_fill(seq) => seq.saturating_add(1),
-                _ => {
-                    let due = self.now.after(self.config.ask_after);
-                    return self.relay.want((author, seq, None), link, due);
-                }
-            };
         }
     }
 

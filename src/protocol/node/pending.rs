@@ -138,11 +138,6 @@ impl Serving {
         self.queues.remove(&link);
     }
 
-    /// When to serve again; `None` if no link waits for its rate.
-    pub(super) fn due(&self) -> Option<Time> {
-        self.due
-    }
-
     /// Tickets of a link's wants that are not answered yet.
     pub(super) fn open_of(&self, link: LinkId) -> Vec<u32> {
         let of_link = self.requests.values().filter(|asked| asked.link == link);

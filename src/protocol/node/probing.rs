@@ -12,7 +12,7 @@ use crate::protocol::recovery::Budget;
 use crate::protocol::under_way::Ask;
 use crate::protocol::{LinkId, Time};
 use crate::wire::Lacked;
-use crate::wire::limits::{MAX_WANTS, PROBE_COMPARES, RECOVERING_PER_LINK};
+use crate::wire::limits::{MAX_LACKED, MAX_WANTS, PROBE_COMPARES, RECOVERING_PER_LINK};
 
 /// Most given-up slots planned for one member in one lane.
 const PROBED: usize = 64;
@@ -63,6 +63,33 @@ impl Node {
         self.ask_holes(link, member, &planned);
     }
 
+    /// Searches for the lowest given-up slot, at or above `offered`, that the member may have
+    /// according to its answers. `offered` is `u64::MAX` if the member offers none.
+    pub(super) fn want_given_up(
+        &mut self,
+        (author, member): (u32, u32),
+        offered: u64,
+        link: LinkId,
+    ) {
+        let Some(holes) = self.lanes.get(author).map(Lane::holes) else { return };
+        let lack = self.recovery.lack(author, member);
+        let mut next = offered;
+        for _ in 0..MAX_LACKED {
+            let gone = Some(next).filter(|next| *next < u64::MAX);
+            let Some(seq) = gone.and_then(|next| holes.next_gone(next)) else { return };
+            next = match lack.and_then(|lack| lack.told(seq, self.now)) {
+                Some((_, held)) if held > seq => held,
+                // Its answer will say what comes next.
+                _ if self.recovery.under_way.is_asked(author, seq, member) => return,
+                _ if !holes.may_fill(seq) => seq.saturating_add(1),
+                _ => {
+                    let due = self.now.after(self.config.ask_after);
+                    return self.relay.want((author, seq, None), link, due);
+                }
+            };
+        }
+    }
+
     /// Slots of given-up holes, the lanes taking turns, those in `named` first. Of each lane, first
     /// the slots that the member said it has, then some that it may have.
     pub(super) fn some_given_up(&mut self, member: u32, named: &BTreeSet<u32>) -> Vec<(u32, u64)> {
@@ -80,7 +107,7 @@ impl Node {
         for (author, lane) in lanes {
             let all = lane.holes().ranges();
             let first = self.rng.random_range(0..all.len().max(1));
-            let lack = self.recovery.known(author).and_then(|known| known.get(&member));
+            let lack = self.recovery.lack(author, member);
             let gone = all.iter().cycle().skip(first).take(all.len().min(share));
             let known = gone.filter(|hole| hole.gone).filter_map(|hole| {
                 let seq = lack?.offers(hole.from, hole.to, self.now)?;

@@ -91,13 +91,7 @@ impl Node {
             Admission::Pruned => return self.refuse_client(ticket, claims, Reason::Pruned),
             Admission::Empty | Admission::Second | Admission::Known | Admission::Full => {}
         }
-        let wait = self.quotas.wait(
-            author,
-            self.now,
-            u64::from(batch.header.length),
-            batch.header.restarts(),
-        );
-        if admission != Admission::Known && !wait.is_zero() {
+        if admission != Admission::Known && self.is_over_quota(author, &batch.header) {
             return self.refuse_client(ticket, claims, Reason::AuthorRate);
         }
         if !batch.content_matches() {
@@ -141,8 +135,10 @@ impl Node {
         if !chained || self.writes_another(author, header.seq, &id) {
             return Err(Refusal::Rejected(Reason::Equivocation));
         }
-        let wait = self.quotas.wait(author, self.now, u64::from(header.length), header.restarts());
-        if wait.is_zero() { Ok(()) } else { Err(Refusal::Rejected(Reason::AuthorRate)) }
+        match self.is_over_quota(author, header) {
+            true => Err(Refusal::Rejected(Reason::AuthorRate)),
+            false => Ok(()),
+        }
     }
 
     /// Whether another batch for that slot is being written. Its row already says that it is the

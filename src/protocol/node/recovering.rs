@@ -1,22 +1,15 @@
 //! Recovering: asks for slots missing below the tips, oldest first, until every reachable member
 //! was asked.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::pending::Checking;
-use super::plan::{Next, Plan, Source};
+use super::plan::Plan;
 use super::state::Node;
-use crate::crypto::PublicKey;
-use crate::protocol::lanes::{Holes, Lane};
+use crate::protocol::lanes::Lane;
 use crate::protocol::links::Link;
-use crate::protocol::recovery::{Budget, SILENCE};
+use crate::protocol::recovery::SILENCE;
 use crate::protocol::relay::Wanted;
-use crate::protocol::under_way::Ask;
 use crate::protocol::{Durability, LinkId, Record};
-use crate::wire::limits::{
-    MAX_LACKED, MAX_WANTS, RECOVERING_OF_AUTHOR, RECOVERING_PER_LINK, RECOVERING_UNVOUCHED,
-};
 
 /// Pause between two turns of recovery where answers come at once: short enough to fill a link (16
 /// slots per turn reach the limit on slots asked for in all), long enough to cost little. Where
@@ -32,8 +25,6 @@ const HOLES_EVERY: Duration = Duration::from_secs(1);
 const LANES: usize = 16;
 /// Most slots that no link has looked at in one turn; each costs a look at every member.
 const LOOKS: usize = 64;
-/// Failed dials in a row after which a member counts as unreachable.
-const TRIES: u32 = 2;
 
 impl Node {
     /// Schedules the next turn of recovery soon.
@@ -88,30 +79,31 @@ impl Node {
             return self.pace_visits();
         }
         let first = self.recovery.next_turn(lanes.len(), LANES);
-        let (sources, checking) = (self.sources(), self.being_checked());
-        let (patience, of_author) = (self.patience_below_tips(), 0);
+        let (candidates, checking) = (self.candidates(), self.being_checked());
+        let patience = self.patience_below_tips();
         self.recovery.under_way.end_turns(self.network.f() + 1, patience, now);
         self.end_idle_turns();
         let in_turn = self.recovery.under_way.in_turn();
         let unvouched = in_turn.filter(|(a, s)| !self.lanes.vouches(*a, *s)).count();
         let mut plan = Plan {
-            sources,
+            candidates,
             checking,
             asked: false,
             looks: LOOKS,
             others: None,
             patience,
             unvouched,
-            of_author,
+            of_author: 0,
+            turn: 0,
         };
         for author in lanes.iter().cycle().skip(first).take(lanes.len().min(LANES)).copied() {
             self.plan_lane(author, &mut plan);
         }
-        for source in plan.sources {
-            if let Some(held) = self.links.get_mut(source.link) {
-                held.awaited = source.awaited;
+        for candidate in plan.candidates {
+            if let Some(held) = self.links.get_mut(candidate.link) {
+                held.awaited = candidate.awaited;
             }
-            self.ask_holes(source.link, source.member, &source.planned);
+            self.ask_holes(candidate.link, candidate.member, &candidate.planned);
         }
         self.recovery.pace = (plan.patience / 16).clamp(PACE, LONGEST_PACE);
         let wait = if plan.asked { self.recovery.pace } else { PAUSE };
@@ -162,290 +154,6 @@ impl Node {
         let withheld = gone.withholds.is_some_and(|since| self.now.since(since) >= SILENCE);
         let lanes = if withheld && gone.awaited { self.open_lanes().collect() } else { vec![] };
         self.recovery.link_down(link, (gone.number, lanes), self.now);
-    }
-
-    /// The links that can be asked; late peers come last.
-    fn sources(&self) -> Vec<Source> {
-        let open = self.recovery.under_way.by_link();
-        let ready = self.links.ready().map(|(link, held)| {
-            let open = open.get(&link).copied().unwrap_or(0);
-            let room = RECOVERING_PER_LINK.saturating_sub(open).min(MAX_WANTS);
-            let credit = held.may_recover();
-            let room = if credit { room.min(held.room_for_wants()) } else { 0 };
-            let (member, late) = (held.number, self.promises.rank(held.number, self.now).late);
-            Source {
-                link,
-                member,
-                late,
-                credit,
-                awaited: false,
-                lacks: false,
-                again: false,
-                open: 0,
-                asked_again: false,
-                waits: false,
-                room,
-                planned: Vec::new(),
-            }
-        });
-        let mut sources: Vec<Source> = ready.collect();
-        sources.sort_by_key(|source| source.late);
-        sources
-    }
-
-    fn being_checked(&self) -> BTreeSet<(u32, u64)> {
-        let slot = |checking: &Checking| match checking {
-            Checking::Batch { batch, author, .. } => Some((*author, batch.header.seq)),
-            Checking::Tip { .. } | Checking::Restored { .. } => None,
-        };
-        self.checks.values().filter_map(slot).collect()
-    }
-
-    /// Plans whom to ask for missing slots of a lane: first other members for slots that are not
-    /// answered; then slots that at most `f` members vouch for, in turn, so that slots that nobody
-    /// has do not hold up those that a few members have; then the oldest slots.
-    fn plan_lane(&mut self, author: u32, plan: &mut Plan) {
-        let Some(holes) = self.lanes.get(author).map(|lane| lane.holes().clone()) else { return };
-        let mut turn = 0;
-        let members = self.recovery.under_way.asked_of(author);
-        for source in &mut plan.sources {
-            let asked = members.get(&source.member).copied();
-            (source.open, source.asked_again) = asked.unwrap_or_default();
-        }
-        let asked = self.recovery.under_way.in_turn_of(author);
-        plan.of_author = asked.len();
-        for seq in asked {
-            self.plan_slot(author, seq, plan, &mut turn);
-        }
-        let next = self.recovery.tried(author).and_then(|seq| holes.next_open(seq));
-        let next = next.filter(|seq| !self.lanes.vouches(author, *seq));
-        if next.is_some() && !self.plan_from(author, next, (plan, &holes), &mut turn) {
-            plan.of_author = RECOVERING_OF_AUTHOR; // lower slots have their turn later
-        }
-        self.plan_from(author, holes.first_open(), (plan, &holes), &mut turn);
-    }
-
-    /// Plans the missing slots from `next` on. Returns whether it reached the last one.
-    fn plan_from(
-        &mut self,
-        author: u32,
-        mut next: Option<u64>,
-        (plan, holes): (&mut Plan, &Holes),
-        turn: &mut usize,
-    ) -> bool {
-        let mut looked = 0;
-        while let Some(seq) = next {
-            // Skip slots that could not be accepted.
-            let seq = holes.undivided(seq).map_or(seq, |hole| hole.to);
-            if looked >= MAX_LACKED || !self.may_recover(author, seq, plan) {
-                return false;
-            }
-            looked += 1;
-            let planned = self.plan_slot(author, seq, plan, turn);
-            if !matches!(planned, Next::Busy) && !self.lanes.vouches(author, seq) {
-                self.recovery.tries(author, seq);
-            }
-            next = match planned {
-                Next::Slot => holes.next_open(seq),
-                Next::Busy | Next::Nobody if plan.looks == 0 => return false,
-                Next::Busy => {
-                    plan.looks -= 1;
-                    self.next_offered(author, self.offered_by(plan, author, seq))
-                }
-                Next::Nobody => {
-                    plan.looks -= 1;
-                    let others = plan.others.get_or_insert_with(|| self.others_and_reach());
-                    self.pass_over(author, seq, others)
-                }
-            };
-        }
-        true
-    }
-
-    fn may_recover(&self, author: u32, seq: u64, plan: &Plan) -> bool {
-        let of_author = || {
-            plan.unvouched < RECOVERING_UNVOUCHED
-                && plan.of_author < RECOVERING_OF_AUTHOR
-                && self.has_room_for_old(author)
-        };
-        let budget = self.budget_of(author, seq);
-        self.recovery.may_ask(budget, self.now) && (budget == Budget::Vouched || of_author())
-    }
-
-    fn budget_of(&self, author: u32, seq: u64) -> Budget {
-        if self.lanes.vouches(author, seq) { Budget::Vouched } else { Budget::Unvouched }
-    }
-
-    /// Whether an author's quota has room for old batches. Room for as many as a restart header
-    /// counts for is left to new ones, or a peer that supplies what others have pruned would keep
-    /// those out.
-    pub(super) fn has_room_for_old(&self, author: u32) -> bool {
-        self.quotas.wait(author, self.now, 1, true).is_zero()
-    }
-
-    /// Plans whom to ask for a slot. At first one member; at later turns of a slot that at most `f`
-    /// members vouch for, twice as many as are known to lack it. Once an answer takes longer than
-    /// the patience, as many more as make `f + 1`, so that a peer that never answers cannot hold up
-    /// what another has. A member that lacked the slot is asked again only if no other is left.
-    fn plan_slot(&mut self, author: u32, seq: u64, plan: &mut Plan, turn: &mut usize) -> Next {
-        #[cfg(test)]
-        (self.recovery.plans += 1);
-        if plan.checking.contains(&(author, seq)) {
-            return Next::Slot;
-        }
-        let now = self.now;
-        let asked = self.recovery.under_way.get(author, seq);
-        if asked.is_some_and(|open| now.since(open.last) < plan.patience) {
-            return Next::Slot;
-        }
-        let budget = self.budget_of(author, seq);
-        self.know_sources(author, seq, &mut plan.sources);
-        let most = self.network.f() + 1;
-        let mut count = match asked.filter(|open| !open.rests) {
-            Some(open) => most.saturating_sub(open.members).max(1),
-            // At least one honest member holds it: members that lack it must not each cost a copy.
-            None if budget == Budget::Vouched => 1,
-            None => (2 * plan.sources.iter().filter(|source| source.lacks).count()).clamp(1, most),
-        };
-        let in_turn = asked.is_some_and(|open| !open.rests);
-        let (mut busy, mut any) = (false, false);
-        for again in [false, true] {
-            if again && (busy || any || in_turn) {
-                break;
-            }
-            while count > 0 {
-                let fits = |source: &Source| {
-                    let member = source.member;
-                    source.lacks == again
-                        && !self.recovery.under_way.is_asked(author, seq, member)
-                        && self.recovery.can_say(author, member, now)
-                        && (!again || (source.again && !source.asked_again))
-                };
-                for source in plan.sources.iter_mut().filter(|source| !source.is_free()) {
-                    if !again && fits(source) {
-                        // A late peer's unanswered requests do not hold up the rest.
-                        busy |= source.room == 0 || !source.late;
-                        source.awaited |= !source.credit;
-                    }
-                }
-                let Some(at) = plan.find(*turn, |source| source.is_free() && fits(source)) else {
-                    break;
-                };
-                let source = &mut plan.sources[at];
-                source.room -= 1;
-                source.planned.push((author, seq));
-                (source.open, source.asked_again) = (source.open + 1, source.asked_again || again);
-                let (link, member) = (source.link, source.member);
-                self.recovery.asks((author, seq), budget, Ask { link, member, again, at: now });
-                let fresh = usize::from(asked.is_none_or(|open| open.rests));
-                plan.of_author += fresh;
-                plan.unvouched += if budget == Budget::Vouched { 0 } else { fresh };
-                // One frame's worth of slots to each source in turn.
-                *turn = if source.planned.len().is_multiple_of(MAX_WANTS) { at + 1 } else { at };
-                (plan.asked, any, count) = (true, true, count - 1);
-            }
-        }
-        if any {
-            return Next::Slot;
-        }
-        // Nobody else can be asked. The slot rests, so that unanswered requests do not keep it from
-        // being asked for again.
-        self.recovery.under_way.rests(author, seq);
-        // Not given up on old answers while those members are being asked again.
-        let asked_again = |source: &Source| source.again && source.asked_again && !source.late;
-        busy |= plan.sources.iter().any(asked_again);
-        match (asked.is_some(), busy) {
-            (false, true) => Next::Busy,
-            (true, true) => Next::Slot,
-            (_, false) => Next::Nobody,
-        }
-    }
-
-    /// Notes what is known about each source for a slot.
-    fn know_sources(&self, author: u32, seq: u64, sources: &mut [Source]) {
-        let (known, now) = (self.recovery.known(author), self.now);
-        let vouched = self.lanes.vouches(author, seq);
-        for source in sources {
-            let lack = known.and_then(|known| known.get(&source.member));
-            source.lacks = lack.is_some_and(|lack| lack.lacks(seq, now));
-            let allowed = lack.map_or(source.open == 0, |lack| lack.allows(seq, source.open));
-            source.waits = !vouched && !allowed;
-            source.again = source.lacks && lack.is_some_and(|lack| lack.may_ask_again(seq, now));
-        }
-    }
-
-    /// Handles a slot that no linked member has. Once every reachable member was asked, gives up
-    /// the slots that nobody offers; until then asks for more visits. Returns the lowest missing
-    /// slot above that is offered.
-    fn pass_over(&mut self, author: u32, seq: u64, others: &[(u32, bool)]) -> Option<u64> {
-        #[cfg(test)]
-        (self.recovery.looks += 1);
-        let (lowest, all_lack) = self.lowest_offer(author, seq, others);
-        if all_lack {
-            // If nobody offers a slot above, everything up to the last slot is given up.
-            let upto = if lowest == u64::MAX { u64::MAX } else { lowest - 1 };
-            let lane = self.lanes.get(author)?;
-            // An offer that could not be accepted keeps no hole open.
-            let full = lane.holes().undivided(lowest).filter(|hole| hole.from <= seq);
-            if let Some(hole) = full.filter(|hole| seq < hole.to)
-                && !self.lowest_offer(author, hole.to, others).1
-            {
-                return Some(hole.to); // filling its upper end splits nothing
-            }
-            if lowest <= lane.heard() {
-                self.lanes.pass(author, upto);
-            }
-            if self.lanes.give_up(author, seq, full.map_or(upto, |hole| hole.to)) {
-                self.counters.given_up += 1;
-                self.recovery.moves_on = true;
-            }
-        } else {
-            self.recovery.lacks_voices = true;
-        }
-        self.next_offered(author, lowest)
-    }
-
-    /// The lowest slot above `seq` offered by a member that lacks `seq`, and whether every
-    /// reachable member lacks it. More than `f` members must have said so, at least one of them
-    /// honest: a node that is cut off, or linked only to liars, has in effect asked nobody.
-    fn lowest_offer(&self, author: u32, seq: u64, others: &[(u32, bool)]) -> (u64, bool) {
-        let (now, known) = (self.now, self.recovery.known(author));
-        let (mut lowest, mut lacking, mut all_lack) = (u64::MAX, 0, true);
-        for (number, out_of_reach) in others.iter().copied() {
-            let lack = known.and_then(|known| known.get(&number));
-            match lack.and_then(|lack| lack.next(seq, now)) {
-                Some(next) => (lowest, lacking) = (lowest.min(next), lacking + 1),
-                None if out_of_reach || self.recovery.is_silent(author, number, now) => {}
-                None => all_lack = false,
-            }
-        }
-        let enough = (self.network.f() + 1).min(others.len());
-        (lowest, all_lack && lacking >= enough)
-    }
-
-    /// The lowest slot above `seq` offered by peers that lack `seq` and can be asked now. A peer
-    /// without room, because it grants no credit, must not hold up what others have.
-    fn offered_by(&self, plan: &Plan, author: u32, seq: u64) -> u64 {
-        let with_room = plan.sources.iter().filter(|source| source.is_free());
-        let offers =
-            with_room.filter_map(|by| self.recovery.lacking(author, by.member, seq, self.now));
-        offers.min().unwrap_or(u64::MAX)
-    }
-
-    fn next_offered(&self, author: u32, lowest: u64) -> Option<u64> {
-        let holes = self.lanes.get(author)?.holes();
-        if lowest == u64::MAX { None } else { holes.next_open(lowest - 1) }
-    }
-
-    fn others_and_reach(&self) -> Vec<(u32, bool)> {
-        let member = |key| Some((self.network.index_of(&key)?, self.is_out_of_reach(&key)));
-        self.overlay.others().filter_map(member).collect()
-    }
-
-    fn is_out_of_reach(&self, peer: &PublicKey) -> bool {
-        let unlinked = self.links.of_peer(peer).is_none();
-        self.standing.is_banned(peer, self.now)
-            || (unlinked && self.overlay.failures(peer) >= TRIES)
     }
 
     /// Asks a member for slots below tips, which were noted as under way.

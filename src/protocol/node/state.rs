@@ -203,7 +203,7 @@ impl Node {
             (self.next_redial(), Timer::Dial),
             (self.links.next_credit(), Timer::Credit),
             (self.recovery.due, Timer::Recover),
-            (self.serving.due(), Timer::Serve),
+            (self.serving.due, Timer::Serve),
         ];
         fixed.into_iter().filter_map(|(time, why)| Some((time?, why))).min()
     }
@@ -246,7 +246,7 @@ impl Node {
             self.choose_links();
         }
         self.ask_what_is_due();
-        if self.serving.due().is_some_and(|due| due <= now) {
+        if self.serving.due.is_some_and(|due| due <= now) {
             self.serve();
         }
         for row in self.standing.unfold(now) {
