@@ -12,7 +12,8 @@
 //! | `stream` | messages and rejections as server-sent events |
 //! | `peers`, `status` | the node's view of the mesh and of itself, health, what a liar tried |
 //! | `lab` | impairments of links; only with a lab token |
-//! | `metrics`, `openapi` | metrics for Prometheus; the API description and a list of routes |
+//! | `metrics` | metrics for Prometheus |
+//! | `router` | the API description and a list of routes |
 
 mod app;
 mod connections;
@@ -21,12 +22,10 @@ mod describe;
 mod end_to_end;
 mod error;
 mod input;
-mod io;
 mod lab;
 mod limits;
 mod messages;
 mod metrics;
-mod openapi;
 mod peers;
 mod rejections;
 mod router;

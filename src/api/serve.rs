@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::connections::{Connections, Place};
+use super::connections::Patient;
+use super::connections::{Connection, Connections};
 use super::error::ApiError;
-use super::io::Patient;
 use super::router::router;
 use crate::diagnostics::Failing;
 use crate::http::Guard;
@@ -136,7 +136,7 @@ async fn accept(listener: &TcpListener, failing: &mut Failing) -> TcpStream {
 /// Serves one connection from its first request to its last.
 async fn talk(
     stream: TcpStream,
-    place: Place,
+    place: Connection,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {

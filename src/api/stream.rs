@@ -116,27 +116,26 @@ fn end_of_messages(reader: &Reader) -> Result<Cursor, StoreError> {
     // This key is of small order, so no network file can list it, and the index by author has no
     // entry for it.
     let author = Some(PublicKey([0; 32]));
-    let mut query = MessageQuery { topic: None, author, after: None, limit: 1 };
-    loop {
-        let page = reader.messages(&query)?;
-        if !page.more {
-            return Ok(page.next);
-        }
-        query.after = Some(page.next);
-    }
+    let query = |after| MessageQuery { topic: None, author, after, limit: 1 };
+    end(|after| reader.messages(&query(after)))
 }
 
 /// The cursor after the newest rejection, found in the same way.
 fn end_of_rejections(reader: &Reader) -> Result<Cursor, StoreError> {
     let since = Some(Time(u64::MAX));
-    let mut query = RejectionQuery { since, limit: 1, ..RejectionQuery::default() };
-    loop {
-        let page = reader.rejections(&query)?;
-        if !page.more {
-            return Ok(page.next);
-        }
-        query.after = Some(page.next);
+    let query = |after| RejectionQuery { since, after, limit: 1, ..RejectionQuery::default() };
+    end(|after| reader.rejections(&query(after)))
+}
+
+/// The cursor after the last page, which `read` reads one by one.
+fn end<T>(
+    read: impl Fn(Option<Cursor>) -> Result<Page<T>, StoreError>,
+) -> Result<Cursor, StoreError> {
+    let mut page = read(None)?;
+    while page.more {
+        page = read(Some(page.next))?;
     }
+    Ok(page.next)
 }
 
 /// The last event that a reconnecting client has seen, from `Last-Event-ID`.

@@ -48,6 +48,7 @@ struct Owed {
 }
 
 impl Owed {
+    /// A method, so that the task that calls it holds all of this and not one field of it.
     fn become_link(&mut self, stream: Box<TlsStream<Paced<TcpStream>>>, peer: PublicKey) {
         self.arrival = Some(LinkEvent::Linked { stream, peer, dialled: true });
     }

@@ -1,9 +1,12 @@
-//! The handle of a running node: commands to it, and views of it.
+//! The handle of a running node: commands to it, views of it, and the callers that wait for the
+//! outcome of a command.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::oneshot::Sender;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::impairment::Impairments;
@@ -13,7 +16,7 @@ use crate::adversary::{Attempts, Spec};
 use crate::clock::Clock;
 use crate::crypto::PublicKey;
 use crate::diagnostics::Pulse;
-use crate::protocol::{Network, PublishError, Refusal, Snapshot, Time};
+use crate::protocol::{Network, PublishError, Refusal, Snapshot, Ticket, Time};
 use crate::store;
 use crate::wire::{Batch, BatchId, Entry, MessageId};
 
@@ -182,5 +185,64 @@ impl Handle {
         self.inner.commands.send(command(answer)).await.ok()?;
         self.inner.mail.wake();
         asked.await.ok()
+    }
+}
+
+enum Waiter {
+    Publish(Sender<Published>),
+    Submit(Sender<Submitted>),
+}
+
+/// Waiting callers by ticket. An answer to a caller that is gone is discarded.
+#[derive(Default)]
+pub(super) struct Waiters {
+    waiting: BTreeMap<Ticket, Waiter>,
+}
+
+impl Waiters {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Keeps a caller whose message was accepted; answers one whose message was refused.
+    pub(super) fn publish(
+        &mut self,
+        taken: Result<Ticket, PublishError>,
+        answer: Sender<Published>,
+    ) {
+        match taken {
+            Ok(ticket) => {
+                self.waiting.insert(ticket, Waiter::Publish(answer));
+            }
+            Err(error) => drop(answer.send(Err(PublishFailure::Refused(error)))),
+        }
+    }
+
+    /// Keeps a caller whose batch was accepted; answers one whose batch was refused.
+    pub(super) fn submit(
+        &mut self,
+        taken: Result<Ticket, PublishError>,
+        answer: Sender<Submitted>,
+    ) {
+        match taken {
+            Ok(ticket) => {
+                self.waiting.insert(ticket, Waiter::Submit(answer));
+            }
+            Err(error) => drop(answer.send(Err(SubmitFailure::Refused(error)))),
+        }
+    }
+
+    /// Answers the caller of `publish`; `None` if the message could not be written.
+    pub(super) fn published(&mut self, ticket: Ticket, id: Option<(MessageId, u64)>) {
+        if let Some(Waiter::Publish(answer)) = self.waiting.remove(&ticket) {
+            let _ = answer.send(id.ok_or(PublishFailure::NotWritten));
+        }
+    }
+
+    /// Answers the caller of `submit`.
+    pub(super) fn submitted(&mut self, ticket: Ticket, result: Result<BatchId, Refusal>) {
+        if let Some(Waiter::Submit(answer)) = self.waiting.remove(&ticket) {
+            let _ = answer.send(result.map_err(SubmitFailure::Refusal));
+        }
     }
 }

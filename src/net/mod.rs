@@ -22,7 +22,6 @@ mod log;
 mod outbox;
 mod queue;
 mod records;
-mod settings;
 mod start;
 #[cfg(test)]
 mod testing;
@@ -30,10 +29,9 @@ mod testing;
 mod tests;
 mod tls;
 mod traffic;
-mod waiters;
 
 pub use handle::{Handle, PublishFailure, SubmitFailure};
 pub use impairment::{Impairment, Impairments};
-pub use settings::{Malice, Settings, StartError, StopCause, explain_bind};
+pub use start::{Malice, Settings, StartError, StopCause, explain_bind};
 pub use start::{Running, start};
 pub use traffic::{Direction, Histogram, Traffic};

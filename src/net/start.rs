@@ -1,11 +1,14 @@
-//! Starting and stopping a node.
+//! Starting and stopping a node: its settings, and why it does not start or stops by itself.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::TryRng as _;
+use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -14,22 +17,21 @@ use super::checkers::Checkers;
 use super::dialer::Dialer;
 use super::disk::Disk;
 use super::driver::{Driver, Turns};
-use super::handle::{COMMANDS, Handle, Inner};
+use super::handle::{COMMANDS, Handle, Inner, Waiters};
 use super::handshake_limiter::HandshakeLimiter;
 use super::impairment::Impairments;
 use super::listener::{HANDSHAKE, Listener, bind};
 use super::log::Log;
 use super::queue::Queue;
-use super::settings::{Malice, Settings, StartError, StopCause};
 use super::tls::Tls;
 use super::traffic::Meter;
-use super::waiters::Waiters;
-use crate::adversary::{Actor, Adversary};
+use crate::adversary::{Actor, Adversary, Spec};
 use crate::clock::Clock;
-use crate::crypto::PublicKey;
+use crate::crypto::{Identity, PublicKey};
 use crate::diagnostics::panic_text;
-use crate::protocol::{Input, Network, Node};
-use crate::store::Store;
+use crate::protocol::{Config, Input, Network, Node};
+use crate::store::{self, Store};
+use crate::wire::Batch;
 
 /// Deadline of a graceful stop; after it the node is abandoned.
 const STOP: Duration = Duration::from_secs(15);
@@ -182,5 +184,106 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.listener.abort();
         self.driver.abort();
+    }
+}
+
+/// Everything that a node needs to start.
+pub struct Settings {
+    /// The node's key, which must be a member of the network.
+    pub identity: Identity,
+    /// The network that it is a member of.
+    pub network: Arc<Network>,
+    /// Address at which the node listens for links. A loopback address is also the source of its
+    /// dials, so that peers on the same host can tell nodes apart by address.
+    pub gossip: SocketAddr,
+    /// The node's data folder; created if it does not exist.
+    pub data: PathBuf,
+    /// Configuration of the state machine.
+    pub config: Config,
+    /// Limits of the node's store.
+    pub store: store::Options,
+    /// Whether the node's links can be impaired through its [`Handle`](super::Handle), for a lab.
+    pub lab: bool,
+    /// What the node does as a liar; `None` for an honest node.
+    pub malicious: Option<Malice>,
+}
+
+/// Settings of a malicious node.
+pub struct Malice {
+    /// The behaviours of the liar.
+    pub spec: Spec,
+    /// Batches that honest members signed for *another* network, for the liar to replay.
+    pub decoys: Vec<Batch>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The key is not in the network file, or has only the role of an author.
+    #[error(
+        "key {key} is not a member of the network: add it to the network file with its gossip \
+         address, or use the key of a member"
+    )]
+    NotMember {
+        /// Key of the node.
+        key: PublicKey,
+    },
+    /// The gossip address cannot be bound.
+    #[error("cannot listen for links on {address}: {}", explain_bind(error))]
+    Bind {
+        /// The gossip address.
+        address: SocketAddr,
+        /// The operating system's error.
+        error: io::Error,
+    },
+    /// The data folder cannot be used: it is locked, damaged, or of another node, network or
+    /// version.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// TLS cannot be set up with the key.
+    #[error("TLS cannot be set up with this key: {0}")]
+    Tls(String),
+    /// The operating system provides no randomness or no thread.
+    #[error("the operating system refuses to help: {0}")]
+    System(#[source] io::Error),
+}
+
+/// Explains why an address cannot be bound, and what would help.
+pub fn explain_bind(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the address is in use already; stop the other program or give another port".into()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; give one that it has".into()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; give a port of 1024 or above, or more rights".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Why a running node ended by itself. A node that was asked to stop gives no cause.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StopCause {
+    /// A task of the node panicked: a bug.
+    #[error("the node broke down: {0}")]
+    Crashed(String),
+    /// The node ended without being asked: a bug.
+    #[error("the node ended by itself")]
+    Ended,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bind_errors_name_the_address_and_a_way_out() {
+        let address = ([127, 0, 0, 1], 7600).into();
+        let error = StartError::Bind { address, error: io::ErrorKind::AddrInUse.into() };
+        let text = error.to_string();
+        assert!(text.contains("127.0.0.1:7600") && text.contains("in use"), "{text}");
     }
 }

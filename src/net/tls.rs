@@ -160,8 +160,35 @@ impl Verifier {
     }
 }
 
-fn tls12() -> Result<danger::HandshakeSignatureValid, Error> {
-    Err(Error::General("only TLS 1.3 is spoken".into()))
+/// What the verifier of a dialler and that of a listener have in common.
+macro_rules! both_ends {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _cert: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
+        ) -> Result<danger::HandshakeSignatureValid, Error> {
+            Err(Error::General("only TLS 1.3 is spoken".into()))
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<danger::HandshakeSignatureValid, Error> {
+            Self::signed(message, cert, signed)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
 }
 
 impl ClientCertVerifier for Verifier {
@@ -178,31 +205,7 @@ impl ClientCertVerifier for Verifier {
         self.judge(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<danger::HandshakeSignatureValid, Error> {
-        tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<danger::HandshakeSignatureValid, Error> {
-        Self::signed(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    both_ends!();
 }
 
 impl danger::ServerCertVerifier for Verifier {
@@ -217,31 +220,7 @@ impl danger::ServerCertVerifier for Verifier {
         self.judge(end_entity, intermediates).map(|()| danger::ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<danger::HandshakeSignatureValid, Error> {
-        tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<danger::HandshakeSignatureValid, Error> {
-        Self::signed(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    both_ends!();
 }
 
 #[cfg(test)]

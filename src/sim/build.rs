@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cpu::Cpu;
+use super::event::RunDigest;
 use super::event::{Event, START};
 use super::host::Host;
 use super::host::identity;
-use super::impairments::Impairments;
 use super::link::Ends;
+use super::link::Impairments;
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::recorder::Recorder;
 use super::run::is_calm;
-use super::run_digest::RunDigest;
 use super::signatures::Signatures;
 use super::world::World;
 use crate::crypto::{Digest, Identity, PublicKey};

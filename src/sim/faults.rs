@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::host::{derive, identity};
-use super::impairments::Active;
+use super::link::Active;
 use super::link::{End, other};
 use super::world::World;
 use crate::adversary::{Actor, Adversary};

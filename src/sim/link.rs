@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::impairments::LinkConditions;
 use crate::protocol::{LinkId, Time};
-use crate::scenario::Dice;
+use crate::scenario::{Dice, FaultKind, Net, Ppm};
 use crate::wire::Class;
+use crate::wire::limits::OUTBOX_BYTES;
 
 /// Payload bytes of a segment: what Ethernet's 1500 leave after headers and TLS.
 const SEGMENT: usize = 1400;
@@ -18,6 +18,9 @@ const SEGMENT: usize = 1400;
 const MAX_LOST: u32 = 12;
 /// Bytes that the receiver's operating system buffers while its process does not read.
 pub(super) const RECEIVE_WINDOW: usize = 256 << 10;
+
+/// Bytes that a frame counts for in an outbox beside its length.
+const OVERHEAD: usize = 64;
 
 /// A unit of data that arrives at an end.
 #[derive(Clone, Debug)]
@@ -62,6 +65,35 @@ pub(super) struct Rare {
     pub writing: bool,
     /// The owner waits to hear that everything is written, or that there is room for more.
     pub blocked: bool,
+}
+
+impl Rare {
+    /// Queues a frame. Returns the number of frames dropped: the newest ones of the least important
+    /// classes, or the frame itself.
+    pub(super) fn queue(&mut self, class: Class, chunk: Chunk) -> u64 {
+        let mut dropped = 0;
+        let cost = chunk.length() + OVERHEAD;
+        while self.outbox_bytes + cost > OUTBOX_BYTES {
+            dropped += 1;
+            let classes = self.outbox.iter().enumerate().map(|(at, (class, _))| (*class, at));
+            let Some((least, at)) = classes.max().filter(|(least, _)| *least > class) else {
+                return dropped;
+            };
+            debug_assert!(least > class);
+            if let Some((_, victim)) = self.outbox.remove(at) {
+                self.outbox_bytes -= victim.length() + OVERHEAD;
+            }
+        }
+        self.outbox_bytes += cost;
+        self.outbox.push_back((class, chunk));
+        dropped
+    }
+
+    pub(super) fn next_out(&mut self) -> Option<Chunk> {
+        let (_, chunk) = self.outbox.pop_front()?;
+        self.outbox_bytes -= chunk.length() + OVERHEAD;
+        Some(chunk)
+    }
 }
 
 /// One end of a link. The id of the other end differs only in the last bit.
@@ -210,10 +242,78 @@ pub(super) fn segments(
     fate
 }
 
+/// The current conditions of one direction of a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LinkConditions {
+    pub jitter: Duration,
+    pub loss: Ppm,
+    pub duplicate: Ppm,
+    pub reorder: Ppm,
+    /// Bytes per second; `None` if unlimited.
+    pub bandwidth: Option<u64>,
+    /// Added to the one-way latency.
+    pub delay: Duration,
+}
+
+/// A fault of links that is active.
+pub(super) struct Active {
+    pub fault: usize,
+    pub kind: FaultKind,
+    /// By node: whether the fault strikes it.
+    pub struck: Vec<bool>,
+}
+
+/// The faults of links that are active.
+#[derive(Default)]
+pub(super) struct Impairments {
+    pub active: Vec<Active>,
+}
+
+impl Impairments {
+    /// Whether all data between two nodes is held back.
+    pub(super) fn cut(&self, a: usize, b: usize) -> bool {
+        self.active.iter().any(|active| {
+            let (a, b) = (active.struck[a], active.struck[b]);
+            match active.kind {
+                FaultKind::Partition => a != b,
+                FaultKind::Isolate => a || b,
+                _ => false,
+            }
+        })
+    }
+
+    /// Whether any fault of links is active.
+    pub(super) fn any(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// The conditions of what node `a` sends to node `b`.
+    pub(super) fn conditions(&self, net: &Net, a: usize, b: usize) -> LinkConditions {
+        let mut conditions = LinkConditions {
+            jitter: net.jitter,
+            loss: net.loss,
+            duplicate: net.duplicate,
+            reorder: net.reorder,
+            bandwidth: net.bandwidth,
+            delay: Duration::ZERO,
+        };
+        for active in self.active.iter().filter(|active| active.struck[a] || active.struck[b]) {
+            match active.kind {
+                FaultKind::Loss(p) => conditions.loss = Ppm(conditions.loss.0.max(p.0)),
+                FaultKind::Delay(by) => conditions.delay = conditions.delay.saturating_add(by),
+                FaultKind::Cap(rate) => {
+                    conditions.bandwidth = Some(conditions.bandwidth.map_or(rate, |b| b.min(rate)));
+                }
+                _ => {}
+            }
+        }
+        conditions
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Ppm;
 
     #[test]
     fn links_that_are_over_take_no_room_and_names_go_on() {
@@ -250,5 +350,23 @@ mod tests {
         assert!(fates.iter().all(|fate| (fate.late == 0) == (fate.lost == 0)));
         let hopeless = LinkConditions { loss: Ppm::ONE, ..fair };
         assert!(segments(100, 20_000, &hopeless, &mut dice).broken);
+    }
+
+    #[test]
+    fn a_full_outbox_drops_the_newest_of_what_matters_least() {
+        let chunk = |length: usize| Chunk::Frame(vec![0; length - 4 - OVERHEAD].into());
+        let half = OUTBOX_BYTES / 2;
+        let mut rare = Rare::default();
+        assert_eq!(rare.queue(Class::Reply, chunk(half)), 0);
+        assert_eq!(rare.queue(Class::Announce, chunk(half)), 0);
+        assert_eq!(rare.queue(Class::Reply, chunk(100)), 1, "it is itself what is dropped");
+        assert_eq!(rare.queue(Class::Push, chunk(half)), 1);
+        let classes: Vec<Class> = rare.outbox.iter().map(|(class, _)| *class).collect();
+        assert_eq!(classes, [Class::Announce, Class::Push]);
+        assert_eq!(rare.queue(Class::Link, chunk(100)), 1);
+        let classes: Vec<Class> = rare.outbox.iter().map(|(class, _)| *class).collect();
+        assert_eq!(classes, [Class::Announce, Class::Link]);
+        while rare.next_out().is_some() {}
+        assert_eq!(rare.outbox_bytes, 0);
     }
 }

@@ -8,7 +8,6 @@
 //! of nodes.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-mod boxes;
 mod build;
 mod cpu;
 mod disk;
@@ -16,7 +15,6 @@ mod event;
 mod faults;
 mod host;
 mod image;
-mod impairments;
 mod link;
 mod oracle;
 mod posting;
@@ -24,7 +22,6 @@ mod queue;
 mod record;
 mod recorder;
 mod run;
-mod run_digest;
 mod signatures;
 mod storing;
 #[cfg(test)]

@@ -1,15 +1,18 @@
-//! Links at work: dialling, writing, receiving, closing.
+//! Links at work: dialling, writing, receiving, closing. Frames that wait to be written and chunks
+//! that are not read yet are bounded, as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar has no
+//! bounded outbox.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
-use super::link::{Chunk, other, segments};
+use super::link::{Chunk, RECEIVE_WINDOW, other, segments};
 use super::world::World;
 use crate::adversary::Actor;
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId, micros};
-use crate::wire::limits::MAX_FRAME;
+use crate::wire::Class;
+use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES, MAX_FRAME};
 
 /// Waits between the attempts of a dial that gets no answer. TCP repeats its first segment after 1
 /// and 3 s (RFC 6298), and the dialler of the real node gives up after 5 s.
@@ -19,6 +22,72 @@ const TRIES: [Duration; 3] =
 const LIAR_WRITE: Duration = Duration::from_micros(20);
 
 impl World {
+    /// Whether so much is unread at an end that its peer's writes must wait.
+    pub(super) fn is_full(&self, end: LinkId) -> bool {
+        let Some(end) = self.ends.get(end) else { return false };
+        let Some(rare) = &end.rare else { return false };
+        let inbox = if self.hosts[end.owner as usize].honest { INBOX_BYTES } else { 0 };
+        rare.held_bytes > RECEIVE_WINDOW + inbox
+            || (rare.held.len() > INBOX_FRAMES && rare.held_bytes > RECEIVE_WINDOW)
+    }
+
+    /// Writes a frame to a link, or queues it behind others.
+    pub(super) fn send(&mut self, from: LinkId, class: Class, chunk: Chunk) {
+        let full = self.is_full(other(from));
+        let now = self.now;
+        let Some(end) = self.ends.up(from) else { return };
+        let owner = end.owner as usize;
+        let queued = end.rare.as_ref().is_some_and(|rare| !rare.outbox.is_empty());
+        if !self.hosts[owner].honest || !(full || queued || end.busy > now) {
+            return self.transmit(from, chunk);
+        }
+        let busy = end.busy;
+        let rare = end.rare();
+        let dropped = rare.queue(class, chunk);
+        if full {
+            rare.blocked = true;
+        } else if !std::mem::replace(&mut rare.writing, true) {
+            self.queue.put(busy.max(now), owner as u32, Event::Written { end: from });
+        }
+        self.recorder.count("outbox_dropped", dropped);
+    }
+
+    /// An honest node's last write is done, or there is room again at the other end.
+    pub(super) fn write_on(&mut self, from: LinkId) {
+        if let Some(end) = self.ends.up(from) {
+            end.rare().writing = false;
+        }
+        loop {
+            let full = self.is_full(other(from));
+            let now = self.now;
+            let Some(end) = self.ends.up(from) else { return };
+            let (busy, owner) = (end.busy, end.owner);
+            let rare = end.rare();
+            if rare.outbox.is_empty() {
+                return;
+            }
+            if full {
+                rare.blocked = true;
+                return;
+            }
+            if busy > now {
+                rare.writing = true;
+                return self.queue.put(busy, owner, Event::Written { end: from });
+            }
+            let Some(chunk) = rare.next_out() else { return };
+            self.transmit(from, chunk);
+        }
+    }
+
+    /// A link is being closed: everything queued is still written.
+    pub(super) fn write_rest(&mut self, from: LinkId) {
+        while let Some(chunk) =
+            self.ends.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())
+        {
+            self.transmit(from, chunk);
+        }
+    }
+
     pub(super) fn dial(&mut self, node: usize, peer: &PublicKey) {
         let Some(to) = self.node_of(peer) else { return };
         let (out, back) = (self.one_way(node, to), self.one_way(to, node));

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::event::RunDigest;
 use super::event::{Event, Glimpse};
 use super::host::Host;
-use super::impairments::Impairments;
+use super::link::Impairments;
 use super::link::{Chunk, Ends};
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::recorder::Recorder;
-use super::run_digest::RunDigest;
 use super::signatures::Signatures;
 use crate::adversary::{Actor, Effect, Spec};
 use crate::crypto::{Identity, PublicKey};

@@ -1,15 +1,17 @@
-//! Signature checks: which signatures are known to be valid, and how often nodes ask. Checks R3.
+//! Signature checks: which signatures are known to be valid, how often nodes ask, and which of its
+//! own signatures a node that lost rows was shown since its start. Checks R3, and serves I6.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::facts::{Fact, Facts};
-use super::keys::Keys;
-use super::set::NodeSet;
+use super::nodes::{Keys, NodeSet};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::protocol::{Time, micros};
-use crate::wire::limits::MAX_TIPS;
-use crate::wire::limits::{COMPARE_BURST, COMPARES_PER_S, IDLE_WORK_BURST, IDLE_WORK_PER_S};
-use crate::wire::{Batch, SignedSlot};
+use crate::wire::limits::{
+    COMPARE_BURST, COMPARES_PER_S, IDLE_WORK_BURST, IDLE_WORK_PER_S, MAX_TIPS,
+};
+use crate::wire::{Batch, Frame, Kind, SignedSlot};
 
 /// Checks of known statements per second that a link may cause: one for each tip in an answer to a
 /// comparison, and one for each copy of a batch.
@@ -141,4 +143,76 @@ impl Checks {
             *level = 0;
         }
     }
+}
+
+/// A node has checked a signature at most this long after it was shown it.
+const CHECKED_WITHIN: Duration = Duration::from_millis(100);
+
+/// Own signatures that nodes were shown by peers.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Nodes that lost safe rows: no other node can forget what it signed.
+    forgetful: NodeSet,
+    /// By node: own slots that it was shown, ascending, with the time of each.
+    seen: BTreeMap<usize, Vec<(u64, Time)>>,
+}
+
+impl Shown {
+    /// A node lost safe rows.
+    pub(super) fn forgets(&mut self, node: usize) {
+        self.forgetful.insert(node);
+    }
+
+    /// A node starts again and has forgotten what it was shown.
+    pub(super) fn restarted(&mut self, node: usize) {
+        self.seen.remove(&node);
+    }
+
+    /// A frame is handed to a node.
+    pub(super) fn frame(
+        &mut self,
+        now: Time,
+        node: usize,
+        frame: &[u8],
+        keys: &Keys,
+        checks: &Checks,
+    ) {
+        let tells = [Kind::Push, Kind::Reply, Kind::Differ].map(|kind| Some(kind as u8));
+        if !self.forgetful.contains(node) || !tells.contains(&frame.get(1).copied()) {
+            return;
+        }
+        let own = |batch: &Batch| {
+            let header = &batch.header;
+            let good = checks.is_good(node_u32(node), header.seq, header.rest(), &batch.signature);
+            (keys.is(node, &header.author) && good).then_some(header.seq)
+        };
+        let slot = match Frame::decode(frame) {
+            Ok(Frame::Push(push)) => own(&push.batch),
+            Ok(Frame::Reply(reply)) => own(&reply.batch),
+            Ok(Frame::Differ(differ)) => {
+                let tip = differ.tips.iter().map(|tip| tip.slot);
+                tip.filter(|tip| keys.is(node, &tip.author))
+                    .find(|tip| checks.is_good(node_u32(node), tip.seq, tip.rest, &tip.signature))
+                    .map(|tip| tip.seq)
+            }
+            _ => None,
+        };
+        let seen = self.seen.entry(node).or_default();
+        if let Some(slot) = slot
+            && seen.last().is_none_or(|(last, _)| *last < slot)
+        {
+            seen.push((slot, now));
+        }
+    }
+
+    /// Whether the node was shown a signature of its own for `slot` or a higher one long enough ago
+    /// to have checked it.
+    pub(super) fn knows(&self, now: Time, node: usize, slot: u64) -> bool {
+        let seen = self.seen.get(&node).into_iter().flatten();
+        seen.into_iter().any(|(shown, at)| *shown >= slot && at.after(CHECKED_WITHIN) <= now)
+    }
+}
+
+fn node_u32(node: usize) -> u32 {
+    u32::try_from(node).unwrap_or(u32::MAX)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::checks::Checks;
-use super::keys::Keys;
+use super::nodes::Keys;
 use crate::wire::{Batch, Class, Frame, Kind};
 
 /// Total size of frames cached as good, so that they are not decoded again, in bytes.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::facts::{Fact, Facts};
-use super::keys::Keys;
-use super::set::NodeSet;
+use super::nodes::Keys;
+use super::nodes::NodeSet;
 use super::slots::{Holds, Slots};
 use crate::protocol::Time;
 

@@ -8,24 +8,21 @@
 //! sent on eight links, a batch delivered at ten thousand nodes) is recognised by comparing bytes.
 
 mod checks;
-mod dials;
 mod facts;
 mod frames;
-mod keys;
 mod level;
 mod links;
 #[cfg(test)]
 mod mutations;
+mod nodes;
 mod quiet;
 mod reads;
-mod set;
-mod shown;
 mod slots;
 mod step;
 #[cfg(test)]
 mod testing;
 mod watch;
 
-pub(super) use set::NodeSet;
+pub(super) use nodes::NodeSet;
 pub(super) use slots::Held;
 pub(super) use watch::Oracle;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::keys::Keys;
+use super::nodes::Keys;
 use super::slots::Slots;
 use crate::crypto::PublicKey;
 use crate::protocol::Time;

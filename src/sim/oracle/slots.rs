@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::Shown;
 use super::facts::{Fact, Facts};
-use super::keys::Keys;
-use super::set::NodeSet;
-use super::shown::Shown;
+use super::nodes::Keys;
+use super::nodes::NodeSet;
 use crate::crypto::{PublicKey, Signature};
 use crate::protocol::{Record, StoredBatch, Time, Verified};
 use crate::wire::limits::{AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, RESTART_BATCHES, WINDOW};

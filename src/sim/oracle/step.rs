@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::facts::{Fact, Facts};
-use super::keys::Keys;
 use super::links::Links;
+use super::nodes::Keys;
 use crate::protocol::{Blame, CloseWhy, LinkId, Node, Output, Reason, Record, Rejection, Time};
 
 /// Collections that a rejected frame may grow: counters, bans, the dials that follow a closed link,
