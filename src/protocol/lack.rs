@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::time::Time;
+use super::time::{Time, doubled};
 use crate::crypto::Digest;
 use crate::wire::Lacked;
 use crate::wire::limits::{MAX_LACKED, MAX_WANTS};
@@ -352,8 +352,7 @@ impl Lack {
 
 /// The pause before the next question after `times` earlier ones.
 fn pause(times: u32) -> Duration {
-    let factor = 1u32.checked_shl(times).unwrap_or(u32::MAX);
-    ASK_AGAIN_FIRST.saturating_mul(factor).min(BELIEVED)
+    doubled(ASK_AGAIN_FIRST, times, BELIEVED)
 }
 
 #[cfg(test)]

@@ -4,14 +4,12 @@
 //! threads, and no global randomness (a seed is passed in). Slow work is requested and answered
 //! later: signature checks, durable writes, reads of old batches.
 //!
-//! The components (`links`, `lanes`, `relay`, `repair`, `recovery`, `promises`, `standing`,
-//! `quotas`, `publisher`, `cache`) never import one another; all may use `bucket` and `tree`, and
-//! `recovery` uses `lack` and `under_way`. `node` carries facts between them. Each component
-//! mirrors its section of `docs/PROTOCOL.md`.
+//! The components (`links`, `lanes`, `relay`, `repair`, `recovery`, `standing`, `quotas`,
+//! `publisher`) never import one another; all may use `time` and `tree`, and `recovery` uses `lack`
+//! and `under_way`. `node` carries facts between them. Each component mirrors its section of
+//! `docs/PROTOCOL.md`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-mod bucket;
-mod cache;
 mod config;
 mod examine;
 mod io;
@@ -20,7 +18,6 @@ mod lanes;
 mod links;
 mod network;
 mod node;
-mod promises;
 #[cfg(test)]
 mod properties;
 mod publisher;
@@ -38,8 +35,6 @@ mod time;
 mod tree;
 mod under_way;
 
-#[cfg(feature = "shell")]
-pub(crate) use bucket::{Bucket, Rate};
 pub use config::Config;
 pub use examine::{Check, Examination, Known, Outcome, examine};
 pub use io::{CloseWhy, Down, Input, LinkId, Output, PublishError, Refusal, Ticket, Timer, Token};
@@ -54,4 +49,6 @@ pub(crate) use retention::{ROW_COST, ROWS_KEPT, Shares, limit_holes};
 pub(crate) use round_robin::RoundRobin;
 use snapshot::Note;
 pub use snapshot::{Counters, LaneView, LinkView, PeerView, Snapshot};
+#[cfg(feature = "shell")]
+pub(crate) use time::{Bucket, Rate};
 pub use time::{Time, micros, millis};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::bucket::{Bucket, Rate};
 use super::lanes::{Admission, Filling, Lanes};
+use super::time::{Bucket, Rate};
 use super::{RestoredLane, RestoredSlot, Time};
 use crate::crypto::{Digest, PublicKey, Signature};
 use crate::wire::limits::{RECENT, WINDOW};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::bucket::{Bucket, Rate};
+use super::time::{Bucket, Rate};
 use super::{Note, Time};
 use crate::wire::limits::{
     AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, AUTHOR_BYTE_BURST, AUTHOR_BYTES_PER_S,

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::bucket::{Bucket, Rate};
 use super::lack::{BELIEVED, Lack, Offer, Own};
+use super::time::{Bucket, Rate};
 use super::under_way::{Ask, UnderWay};
 use super::{LinkId, Note, Time};
 use crate::wire::limits::{

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::time::doubled;
 use super::{Ban, CountsAs, Note, Reason, Rejection, Time};
 use crate::crypto::PublicKey;
 
@@ -66,8 +67,8 @@ impl Standing {
             return None;
         }
         let strikes = self.bans.get(&peer).map_or(1, |ban| ban.strikes.saturating_add(1));
-        let term = min.saturating_mul(1u32.checked_shl(strikes - 1).unwrap_or(u32::MAX)).min(max);
-        let ban = Ban { peer, reason, at: now, until: now.after(term), strikes };
+        let until = now.after(doubled(min, strikes - 1, max));
+        let ban = Ban { peer, reason, at: now, until, strikes };
         self.bans.insert(peer, ban);
         Some(ban)
     }

@@ -120,9 +120,6 @@ pub enum StoreError {
         /// The error of SQLite.
         error: rusqlite::Error,
     },
-    /// The store was closed.
-    #[error("the store is closed")]
-    Closed,
 }
 
 impl StoreError {

@@ -8,7 +8,8 @@ use super::cursor::{self, Cursor, LaneGap, Page};
 use super::quarantine::Suspect;
 use super::rows::Kept;
 use super::{Reader, StoreError, rows};
-use crate::crypto::{Digest, PublicKey};
+use crate::crypto::PublicKey;
+use crate::protocol::DiskRow;
 use crate::wire::{Entry, MessageId};
 
 /// Most messages of a page.
@@ -56,40 +57,18 @@ pub struct MessageRow {
     pub cursor: Cursor,
 }
 
-/// A row of `batches`, without the columns that only other nodes need.
-struct BatchRow {
-    row: i64,
-    id: Digest,
-    author: PublicKey,
-    seq: u64,
-    created_at: u64,
-    delivered_at: u64,
-    hops: u8,
-    from: Option<PublicKey>,
-    count: u32,
+/// A row of `batches` that was checked.
+struct Checked {
+    number: i64,
+    row: DiskRow,
     /// The batch's entries; `None` once they are pruned.
     entries: Option<Vec<Entry>>,
-    size: usize,
 }
 
-impl BatchRow {
-    fn of(number: i64, kept: Kept) -> Option<Self> {
-        let Kept { row, pruned } = kept;
-        let header = &row.batch.header;
+impl Checked {
+    fn of(number: i64, Kept { row, pruned }: Kept) -> Option<Self> {
         let entries = if pruned { None } else { Some(row.batch.entries().ok()?) };
-        Some(Self {
-            row: number,
-            id: row.id,
-            author: header.author,
-            seq: header.seq,
-            created_at: header.created_at,
-            delivered_at: row.delivered_at.0,
-            hops: row.hops,
-            from: row.from,
-            count: header.count,
-            entries,
-            size: row.batch.body.len(),
-        })
+        Some(Self { number, row, entries })
     }
 
     /// Takes the message with this index out of the batch.
@@ -100,17 +79,18 @@ impl BatchRow {
             Some(entry) => (take(&mut entry.topic), Some(take(&mut entry.payload))),
             None => (String::new(), None),
         };
+        let header = &self.row.batch.header;
         MessageRow {
-            id: MessageId { batch: self.id, index },
-            author: self.author,
-            seq: self.seq,
+            id: MessageId { batch: self.row.id, index },
+            author: header.author,
+            seq: header.seq,
             topic,
             payload,
-            created_at: self.created_at,
-            delivered_at: self.delivered_at,
-            hops: self.hops,
-            from: self.from,
-            cursor: Cursor { generation, row: self.row, index },
+            created_at: header.created_at,
+            delivered_at: self.row.delivered_at.0,
+            hops: self.row.hops,
+            from: self.row.from,
+            cursor: Cursor { generation, row: self.number, index },
         }
     }
 }
@@ -129,7 +109,7 @@ impl Reader {
             Ok(found.map(|(row, batch)| (row, batch, generation)))
         })?;
         Ok(match found {
-            Some((_, Some(mut batch), generation)) if id.index < batch.count => {
+            Some((_, Some(mut batch), generation)) if id.index < batch.row.batch.header.count => {
                 Some(batch.message(generation, id.index))
             }
             Some((row, None, _)) => {
@@ -154,10 +134,10 @@ impl Reader {
     }
 
     /// Reads and checks a row against its id and its author's signature; `None` if it is damaged.
-    fn checked(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<BatchRow>)> {
+    fn checked(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<Checked>)> {
         let (number, kept) = self.kept(row)?;
         let good = kept.filter(|kept| kept.is_intact() && self.is_signed(&kept.row.batch));
-        Ok((number, good.and_then(|kept| BatchRow::of(number, kept))))
+        Ok((number, good.and_then(|kept| Checked::of(number, kept))))
     }
 
     fn page(
@@ -168,11 +148,7 @@ impl Reader {
         damaged: &mut Vec<i64>,
     ) -> rusqlite::Result<Page<MessageRow>> {
         let limit = query.limit.clamp(1, MAX_LIMIT);
-        let last: i64 = db
-            .prepare_cached(
-                "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'batches'), 0)",
-            )?
-            .query_row([], |row| row.get(0))?;
+        let last = rows::last(db, "batches")?;
         let (start, gap) = cursor::start(query.after, generation, last);
         let author = match query.author {
             None => None,
@@ -220,7 +196,7 @@ impl Reader {
             let (row, batch) = self.checked(row)?;
             if let Some(mut batch) = batch {
                 let skip = if row == from { after + 1 } else { 0 };
-                for index in skip..batch.count {
+                for index in skip..batch.row.batch.header.count {
                     if page.rows.len() == search.limit {
                         page.more = true;
                         return Ok(unknown);
@@ -241,7 +217,7 @@ impl Reader {
                     }
                     page.rows.push(batch.message(generation, index));
                 }
-                bytes += batch.size;
+                bytes += batch.row.batch.body.len();
             } else {
                 damaged.push(row);
                 page.next = Cursor { generation, row, index: 255 };

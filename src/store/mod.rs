@@ -23,7 +23,6 @@ mod cursor;
 mod damage_tests;
 mod error;
 mod folders;
-mod frames;
 mod handle;
 mod health;
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn whole(head: &[u8; 100]) -> u64 {
     page * u64::from(u32::from_be_bytes([head[28], head[29], head[30], head[31]]))
 }
 
-fn fact(db: &Connection, path: &Path, name: &str) -> Result<String, StoreError> {
+pub(super) fn fact(db: &Connection, path: &Path, name: &str) -> Result<String, StoreError> {
     schema::meta(db, name)
         .map_err(|error| StoreError::sqlite(path, error))?
         .ok_or_else(|| StoreError::corrupt(path, format!("it has no {name}")))

@@ -42,12 +42,7 @@ impl Damage {
 
 /// Number of rows ever set aside.
 pub(super) fn count(db: &Connection) -> rusqlite::Result<u64> {
-    let count: i64 = db.query_row(
-        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'quarantine'), 0)",
-        [],
-        |row| row.get(0),
-    )?;
-    Ok(count.unsigned_abs())
+    rows::last(db, "quarantine").map(i64::unsigned_abs)
 }
 
 /// Examines a suspect in the writer's transaction; a damaged row is set aside.

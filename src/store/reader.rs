@@ -87,14 +87,10 @@ impl Reader {
     ) -> Result<Self, StoreError> {
         let fail = |error| StoreError::sqlite(path, error);
         let (db, immutable) = schema::open_any_reader(path, WAIT).map_err(fail)?;
-        let fact = |name: &str| {
-            let found = schema::meta(&db, name).map_err(fail)?;
-            found.ok_or_else(|| StoreError::corrupt(path, format!("it has no {name}")))
-        };
         let broken =
             || StoreError::corrupt(path, "its network or generation is not what it must be");
-        let network = Digest::from_hex(&fact("network")?).ok_or_else(broken)?;
-        let generation = parse_hex(&fact("generation")?).ok_or_else(broken)?;
+        let network = Digest::from_hex(&open::fact(&db, path, "network")?).ok_or_else(broken)?;
+        let generation = parse_hex(&open::fact(&db, path, "generation")?).ok_or_else(broken)?;
         let count = quarantine::count(&db).map_err(fail)?;
         quarantined.store(count, Ordering::Relaxed);
         let pool = Mutex::new(Pool { idle: vec![db], open: 1 });

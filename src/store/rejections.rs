@@ -122,7 +122,7 @@ impl Reader {
     /// See [`StoreError`].
     pub fn rejection_summary(&self, query: &RejectionQuery) -> Result<Vec<SummaryRow>, StoreError> {
         self.with(|db, generation| {
-            let (start, _) = cursor::start(query.after, generation, last(db)?);
+            let (start, _) = cursor::start(query.after, generation, rows::last(db, "rejections")?);
             // `total` sums floating-point numbers, which cannot overflow.
             let sql = format!(
                 "SELECT reason, link, max(link_name), total(count), min(time), max(time), \
@@ -149,20 +149,13 @@ impl Reader {
     }
 }
 
-fn last(db: &Connection) -> rusqlite::Result<i64> {
-    db.prepare_cached(
-        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rejections'), 0)",
-    )?
-    .query_row([], |row| row.get(0))
-}
-
 fn page(
     db: &Connection,
     generation: [u8; 8],
     query: &RejectionQuery,
 ) -> rusqlite::Result<Page<RejectionRow>> {
     let limit = query.limit.clamp(1, if query.frames { MAX_FRAMES } else { MAX_LIMIT });
-    let last = last(db)?;
+    let last = rows::last(db, "rejections")?;
     let (start, mut gap) = cursor::start(query.after, generation, last);
     let first: Option<i64> =
         db.prepare_cached("SELECT min(row) FROM rejections")?.query_row([], |row| row.get(0))?;

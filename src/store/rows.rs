@@ -48,6 +48,12 @@ pub struct RejectionRow {
     pub cursor: Cursor,
 }
 
+/// The highest number that a row of a table ever had; 0 if there was none.
+pub(super) fn last(db: &Connection, table: &str) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?1), 0)")?
+        .query_row([table], |row| row.get(0))
+}
+
 /// A number as SQLite stores it: numbers above `i64::MAX` become `i64::MAX`.
 pub(super) fn saturated(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -210,19 +210,27 @@ impl Writer {
     }
 
     fn write_group(&mut self, group: &[Write]) -> rusqlite::Result<Vec<bool>> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut kept = Vec::with_capacity(group.len());
+        let body = |write: &Write| match &write.record {
+            Record::Batch(stored) => stored.batch.body.len(),
+            _ => 0,
+        };
+        self.unmerged += group.iter().map(|write| ROW_COST + body(write)).sum::<usize>();
+        self.transact(|tx, authors| {
+            group.iter().map(|write| put::record(tx, authors, &write.record)).collect()
+        })
+    }
+
+    /// One transaction, with the changes to authors.
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &mut Authors) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         self.unmerged += COMMIT_COST;
-        for write in group {
-            kept.push(put::record(&tx, &mut self.authors, &write.record)?);
-            self.unmerged += ROW_COST;
-            if let Record::Batch(stored) = &write.record {
-                self.unmerged += stored.batch.body.len();
-            }
-        }
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&tx, &mut self.authors)?;
         self.authors.save(&tx)?;
         tx.commit()?;
-        Ok(kept)
+        Ok(done)
     }
 
     /// One bounded step of less urgent work.
@@ -289,11 +297,9 @@ impl Writer {
 
     /// Examines a row or slot that a reader found damaged.
     fn examine(&mut self, suspect: Suspect) -> rusqlite::Result<()> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let damage = quarantine::examine(&tx, &mut self.authors, &self.network, suspect)?;
-        self.authors.save(&tx)?;
-        tx.commit()?;
-        self.unmerged += COMMIT_COST;
+        let network = self.network;
+        let damage =
+            self.transact(|tx, authors| quarantine::examine(tx, authors, &network, suspect))?;
         if let Some(damage) = damage {
             report(&self.path, &damage, &self.quarantined);
             damage.input().into_iter().for_each(|input| self.shared.tell(input));
@@ -302,14 +308,13 @@ impl Writer {
     }
 
     fn prune(&mut self) -> rusqlite::Result<()> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let pruned = self.authors.prune(&tx)?;
-        if let Some(Pruned { key, number, floor, risen: true }) = &pruned {
-            holes::pass(&tx, &mut self.authors, key, *number, *floor)?;
-        }
-        self.authors.save(&tx)?;
-        tx.commit()?;
-        self.unmerged += COMMIT_COST;
+        let pruned = self.transact(|tx, authors| {
+            let pruned = authors.prune(tx)?;
+            if let Some(Pruned { key, number, floor, risen: true }) = &pruned {
+                holes::pass(tx, authors, key, *number, *floor)?;
+            }
+            Ok(pruned)
+        })?;
         if let Some(Pruned { key: author, floor, .. }) = pruned {
             self.commits.send_modify(|count| *count += 1); // readers may find new gaps
             self.shared.tell(Input::Pruned { author, floor: floor.unsigned_abs() });

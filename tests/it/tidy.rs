@@ -66,18 +66,8 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("main", &["cli"]),
 ];
 const PURE: [&str; 7] = ["crypto", "wire", "protocol", "adversary", "scenario", "report", "sim"];
-const PARTS: [&str; 10] = [
-    "links",
-    "lanes",
-    "relay",
-    "repair",
-    "recovery",
-    "promises",
-    "standing",
-    "quotas",
-    "publisher",
-    "cache",
-];
+const PARTS: [&str; 8] =
+    ["links", "lanes", "relay", "repair", "recovery", "standing", "quotas", "publisher"];
 const IMPURE: [&str; 12] = [
     "HashMap",
     "HashSet",

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::protocol::Time;
-use crate::protocol::bucket::{Bucket, Rate};
+use crate::protocol::time::{Bucket, Rate};
 use crate::wire::{Class, Grant};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,10 +32,7 @@ pub(super) struct Sending {
 impl Sending {
     /// Whether a frame of that many bytes fits the window.
     pub(super) fn fits(&self, class: Class, bytes: u64) -> bool {
-        class.window().is_none_or(|(frames, window)| {
-            self.sent.frames - self.consumed.frames < frames
-                && (self.sent.bytes - self.consumed.bytes).saturating_add(bytes) <= window
-        })
+        self.fit(class, 1, bytes)
     }
 
     /// Whether `frames` frames of at most `bytes` bytes each fit the window.

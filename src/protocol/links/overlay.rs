@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand::{RngExt as _, rngs::ChaCha8Rng, seq::IteratorRandom as _};
 
 use crate::crypto::PublicKey;
+use crate::protocol::time::doubled;
 use crate::protocol::{Network, Note, Time};
 
 /// Most dials in flight.
@@ -131,8 +132,7 @@ impl Overlay {
         self.dialling.remove(&peer);
         let (min, max) = self.limits;
         let backoff = self.backoff.entry(peer).or_default();
-        let factor = 1u32.checked_shl(backoff.failures).unwrap_or(u32::MAX);
-        let wait = min.saturating_mul(factor).min(max);
+        let wait = doubled(min, backoff.failures, max);
         backoff.failures = backoff.failures.saturating_add(1);
         // Integers, so that floating-point differences between platforms cannot change a simulated
         // run.

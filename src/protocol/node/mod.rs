@@ -7,7 +7,6 @@ mod fetching;
 mod frames;
 mod lacking;
 mod linking;
-mod occupancy;
 mod pending;
 mod plan;
 mod probing;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batches::refusal_of;
-use super::pending::{Source, Writing};
+use super::pending::{MAX_SUBMITTED, Source, Writing};
 use super::rejecting::Claims;
 use super::relaying::Spread;
 use super::state::Node;
@@ -16,9 +16,6 @@ use crate::protocol::{
 };
 use crate::wire::limits::{MAX_PAYLOAD, MAX_SLOT, MAX_TOPIC, WINDOW};
 use crate::wire::{Batch, BatchId, Entry, Header, MessageId};
-
-/// Most client batches that may be under check or being written at once.
-pub(super) const MAX_SUBMITTED: usize = 256;
 
 /// How long signing waits for slots of this node's own lane that others have shown it. A peer that
 /// supplies one now and then must not hold up the lane any longer.

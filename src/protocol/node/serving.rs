@@ -13,7 +13,7 @@ use super::pending::{Asked, Reading, Received, Waiting};
 use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::PublicKey;
-use crate::protocol::bucket::Rate;
+use crate::protocol::time::Rate;
 use crate::protocol::{LinkId, Output, Reason, StoredBatch, Token};
 use crate::wire::limits::{
     MAX_OPEN_WANTS, MAX_READS, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S,

@@ -1,29 +1,31 @@
-//! The node's state, the calls on it, and its timers.
+//! The node's state, the calls on it, its timers, and how full its collections are.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::{SeedableRng as _, rngs::ChaCha8Rng};
+use rand::SeedableRng as _;
+use rand::rngs::ChaCha8Rng;
 
-use super::asking::Asking;
-use super::pending::{Checking, Serving, Writing};
+use super::asking::{Asking, Promises};
+use super::pending::{Cache, Checking, MAX_SUBMITTED, Serving, Writing};
 use crate::crypto::{Digest, Identity, PublicKey, Signature};
-use crate::protocol::bucket::Rate;
-use crate::protocol::cache::Cache;
 use crate::protocol::lanes::{Lane, Lanes};
-use crate::protocol::links::{Granted, Links, Overlay};
-use crate::protocol::promises::Promises;
+use crate::protocol::links::{Granted, LINKS_PER_MEMBER, Links, Overlay};
 use crate::protocol::publisher::Publisher;
 use crate::protocol::quotas::{Quota, Quotas};
 use crate::protocol::recovery::Recovery;
 use crate::protocol::relay::Relay;
 use crate::protocol::standing::Standing;
+use crate::protocol::time::Rate;
 use crate::protocol::{
     Config, Counters, Input, LaneView, LinkId, Network, Output, PeerView, Restored, Snapshot, Time,
     Timer, Token,
 };
-use crate::wire::limits::{IDLE_WORK_BURST, IDLE_WORK_PER_S};
+use crate::wire::limits::{
+    IDLE_WORK_BURST, IDLE_WORK_PER_S, MAX_OPEN_WANTS, MAX_TIPS, MAX_UNACKNOWLEDGED, PUSH_FRAMES,
+    VISITS_AT_ONCE,
+};
 use crate::wire::{BatchId, Class, Instance};
 
 /// Limit on the work that a link may cause without bringing anything new.
@@ -336,5 +338,42 @@ impl Node {
             waiting: self.publisher.waiting() as u64,
             counters: self.counters.clone(),
         }
+    }
+}
+
+impl Node {
+    /// Every collection of the node, always in the same order: name, number of entries, limit.
+    #[cfg(test)]
+    pub(crate) fn occupancy(&self) -> Vec<(&'static str, usize, usize)> {
+        let mut all = Vec::with_capacity(40);
+        self.occupy(&mut |name, entries, limit| all.push((name, entries, limit)));
+        all
+    }
+
+    /// As [`Node::occupancy`] without building a list: `note` is called with each.
+    pub fn occupy(&self, note: &mut dyn FnMut(&'static str, usize, usize)) {
+        let (keys, members) = (self.network.keys().len(), self.network.n());
+        let links = LINKS_PER_MEMBER * members;
+        let statements = PUSH_FRAMES as usize + MAX_OPEN_WANTS + MAX_TIPS;
+        let checks = links * statements + MAX_SUBMITTED + keys;
+        self.links.occupy(note, members);
+        self.overlay.occupy(note);
+        self.lanes.occupy(note, keys, members);
+        self.relay.occupy(note, links);
+        self.standing.occupy(note, members);
+        self.quotas.occupy(note, keys);
+        self.publisher.occupy(note);
+        self.cache.occupy(note);
+        note("checks", self.checks.len(), checks);
+        note("under_check", self.under_check.len(), checks);
+        note("writes", self.writes.len(), MAX_SUBMITTED + MAX_UNACKNOWLEDGED);
+        self.promises.occupy(note, members);
+        self.asking.occupy(note, links);
+        self.serving.occupy(note, links);
+        self.recovery.occupy(note, (keys, members, links));
+        note("behind", self.behind.len(), keys);
+        note("catching_up", self.catching_up.len(), links);
+        note("visits", self.visits().len(), VISITS_AT_ONCE);
+        note("visited", self.visited.len(), members);
     }
 }
