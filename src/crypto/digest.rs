@@ -1,7 +1,5 @@
 //! SHA-256 digests and their text form.
 
-use std::fmt;
-
 use bincode::{Decode, Encode};
 use sha2::Digest as _;
 
@@ -22,24 +20,34 @@ impl Digest {
         }
         Self(hash.finalize().into())
     }
-
-    /// Reads 64 hex digits; `None` for anything else.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        parse_hex(text).map(Self)
-    }
 }
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
+/// The text of a type of bytes: all of them in lowercase hex, or the first few in a debug output.
+macro_rules! hex_text {
+    ($type:ident, $digits:literal) => {
+        impl $type {
+            #[doc = concat!("Reads ", $digits, " hex digits; `None` for anything else.")]
+            pub fn from_hex(text: &str) -> Option<Self> {
+                $crate::crypto::parse_hex(text).map(Self)
+            }
+        }
 
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}…", hex(&self.0[..4]))
-    }
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&$crate::crypto::hex(&self.0))
+            }
+        }
+
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}…", $crate::crypto::hex(&self.0[..4]))
+            }
+        }
+    };
 }
+pub(super) use hex_text;
+
+hex_text!(Digest, 64);
 
 /// Bytes as lowercase hex.
 pub fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,5 @@
 //! Ed25519 key pairs of nodes and authors, and the public keys that name them.
 
-use std::fmt;
-
 use bincode::{Decode, Encode};
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -9,30 +7,13 @@ use rand::TryRng as _;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::digest::{hex, parse_hex};
+use super::digest::hex_text;
 
 /// An Ed25519 signature, 64 bytes: `R` then `S`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Signature(pub [u8; 64]);
 
-impl Signature {
-    /// Reads 128 hex digits; `None` for anything else.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        parse_hex(text).map(Self)
-    }
-}
-
-impl fmt::Display for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}…", hex(&self.0[..4]))
-    }
-}
+hex_text!(Signature, 128);
 
 /// An Ed25519 public key, 32 bytes: names a member or author on links, in statements and in logs.
 /// Not necessarily a point on the curve: see [`PublicKey::validate`].
@@ -71,24 +52,9 @@ impl PublicKey {
         }
         if point.is_torsion_free() { Ok(()) } else { Err(KeyError::Torsion) }
     }
-
-    /// Reads 64 hex digits; `None` for anything else.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        parse_hex(text).map(Self)
-    }
 }
 
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}…", hex(&self.0[..4]))
-    }
-}
+hex_text!(PublicKey, 64);
 
 /// A key pair that can sign. The secret half is wiped from memory on drop and never printed (there
 /// is no `Debug`). It leaves only through [`super::encode_pem`] and the TLS setup.
