@@ -222,14 +222,7 @@ impl Walk<'_> {
 }
 
 fn class(number: u64) -> Option<&'static str> {
-    Some(match Class::credited(u8::try_from(number).ok()?)? {
-        Class::Control => "control",
-        Class::Repair => "repair",
-        Class::Request => "request",
-        Class::Announce => "announce",
-        Class::Push => "push",
-        Class::Link | Class::Reply => return None,
-    })
+    Class::credited(u8::try_from(number).ok()?).map(Class::name)
 }
 
 fn why(number: u64) -> Option<&'static str> {
