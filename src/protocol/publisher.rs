@@ -41,26 +41,22 @@ fn size(entry: &Entry) -> usize {
 }
 
 impl Publisher {
-    /// Whether one more message may be queued.
     pub(super) fn has_room(&self, entry: &Entry) -> bool {
         self.waiting.len() < MAX_WAITING
             && (self.waiting.is_empty() || self.bytes + size(entry) <= MAX_WAITING_BYTES)
     }
 
-    /// Queues a message.
     pub(super) fn push(&mut self, ticket: Ticket, entry: Entry) {
         self.bytes += size(&entry);
         self.waiting.push_back((ticket, entry));
     }
 
-    /// How full it is, with its limits.
     pub(super) fn occupy(&self, note: Note) {
         note("publisher.waiting", self.waiting.len(), MAX_WAITING);
         note("publisher.bytes", self.bytes, MAX_WAITING_BYTES);
         note("publisher.under_way", self.under_way.len(), MAX_UNACKNOWLEDGED);
     }
 
-    /// How many messages are queued.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }

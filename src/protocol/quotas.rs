@@ -70,7 +70,6 @@ impl Quotas {
         quota.map_or(Duration::ZERO, |quota| quota.wait(now, bytes, restarts))
     }
 
-    /// Reports how full the table is, with its limit for `keys` keys.
     pub(super) fn occupy(&self, note: Note, keys: usize) {
         note("quotas", self.authors.len(), keys);
     }

@@ -53,6 +53,11 @@ pub struct StoredBatch<B = Arc<Verified<Batch>>> {
 pub type DiskRow = StoredBatch<Batch>;
 
 impl StoredBatch {
+    /// Whether it is a batch of this slot.
+    pub(crate) fn is_of(&self, author: &PublicKey, seq: u64) -> bool {
+        self.batch.header.author == *author && self.batch.header.seq == seq
+    }
+
     /// Returns the row if it is still what was written: its id matches the header, its network is
     /// `network`, its body matches the content digest, and the author's signature is good. Serving
     /// a row with a flipped bit would get this node blamed by the receiver. Costs one signature
@@ -127,6 +132,33 @@ pub struct Rejection {
 impl Rejection {
     /// Most bytes of a frame that a rejection keeps.
     pub const MOST_BYTES: usize = 4096;
+
+    /// A rejection of which nothing else is known; counts once.
+    pub(crate) fn bare(
+        at: Time,
+        reason: Reason,
+        link: Option<PublicKey>,
+        counts_as: CountsAs,
+    ) -> Self {
+        Self {
+            at,
+            reason,
+            link,
+            author: None,
+            proven: false,
+            seq: None,
+            id: None,
+            topic: None,
+            hops: None,
+            size: 0,
+            detail: String::new(),
+            frame: Digest::ZERO,
+            head: vec![],
+            bytes: None,
+            counts_as,
+            count: 1,
+        }
+    }
 }
 
 /// A range of slots below a lane's tip that the node does not hold.
@@ -190,7 +222,6 @@ pub struct RestoredSlot {
 }
 
 impl RestoredSlot {
-    /// The slot of a row.
     pub(crate) fn of(header: &Header, id: BatchId, signature: Signature, first: bool) -> Self {
         Self { seq: header.seq, base: header.base, id, rest: header.rest(), signature, first }
     }

@@ -88,7 +88,6 @@ impl Recovery {
         (round % lanes + turn * looked_at) % lanes
     }
 
-    /// Reports how full the tables are, with their limits.
     pub(super) fn occupy(&self, note: Note, (keys, members, links): (usize, usize, usize)) {
         note("recovery.turns", self.under_way.turns(), RECOVERING);
         note("recovery.under_way", self.under_way.len(), links * RECOVERING_PER_LINK);

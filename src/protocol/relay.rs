@@ -341,7 +341,6 @@ impl Relay {
         search.map_or_else(Vec::new, all)
     }
 
-    /// Reports how full the tables are, with limits for `links` links.
     pub(super) fn occupy(&self, note: Note, links: usize) {
         let fullest = self.shares.values().map(BTreeSet::len).max().unwrap_or(0);
         let unannounced = self.unannounced.values().map(Vec::len);
@@ -360,7 +359,6 @@ impl Relay {
         self.searches.len()
     }
 
-    /// When the next search is due.
     pub(super) fn next_due(&self) -> Option<Time> {
         debug_assert_eq!(self.first_due, self.due.first().map(|(due, _)| *due));
         self.first_due.map(|due| due.max(self.not_before))
@@ -376,12 +374,10 @@ impl Relay {
         room
     }
 
-    /// Whether ids are queued for announcement on a link.
     pub(super) fn is_announcing(&self, link: LinkId) -> bool {
         self.unannounced.contains_key(&link)
     }
 
-    /// Links with ids to announce.
     pub(super) fn announcing(&self) -> Vec<LinkId> {
         self.unannounced.keys().copied().collect()
     }

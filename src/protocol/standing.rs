@@ -44,7 +44,6 @@ impl Standing {
         (Self { bans, ..Self::default() }, changed)
     }
 
-    /// Whether a ban is in force.
     pub(super) fn is_banned(&self, peer: &PublicKey, now: Time) -> bool {
         self.bans.get(peer).is_some_and(|ban| ban.until > now)
     }
@@ -78,7 +77,6 @@ impl Standing {
         *self.rejected.entry((*peer, reason)).or_default() += 1;
     }
 
-    /// Rejections of a peer's frames and links, by reason.
     pub(super) fn rejected(&self, peer: &PublicKey) -> BTreeMap<Reason, u64> {
         Reason::ALL
             .into_iter()
@@ -130,7 +128,6 @@ impl Standing {
         std::mem::take(&mut self.folds).into_values().filter_map(|fold| fold.row).collect()
     }
 
-    /// Reports how full the tables are, with limits for `members` other members.
     pub(super) fn occupy(&self, note: Note, members: usize) {
         note("standing.bans", self.bans.len(), members);
         note("standing.rejected", self.rejected.len(), members * Reason::ALL.len());
@@ -138,7 +135,6 @@ impl Standing {
         note("standing.folds", self.folds.len(), (members + 1) * (Reason::ALL.len() + 2));
     }
 
-    /// When the next second of folding is over.
     pub(super) fn next_unfold(&self) -> Option<Time> {
         self.folds.values().map(|fold| fold.since.after(FOLD)).min()
     }
@@ -149,7 +145,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::crypto::Digest;
 
     const TERMS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
 
@@ -211,23 +206,9 @@ mod tests {
     fn equal_rejections_fold_and_none_is_lost() {
         let mut standing = Standing::default();
         let link = Some(PublicKey([1; 32]));
-        let row = |at| Rejection {
-            at,
-            reason: Reason::Replayed,
-            link,
-            author: None,
-            proven: false,
-            seq: None,
-            id: None,
-            topic: None,
-            hops: None,
-            size: 1,
-            detail: String::new(),
-            frame: Digest::ZERO,
-            head: vec![],
+        let row = |at: Time| Rejection {
             bytes: Some(Arc::from(at.0.to_be_bytes())),
-            counts_as: CountsAs::Copy,
-            count: 1,
+            ..Rejection::bare(at, Reason::Replayed, link, CountsAs::Copy)
         };
         let mut total = 0;
         let mut rows = 0;

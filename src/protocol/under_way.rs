@@ -76,13 +76,11 @@ impl UnderWay {
         self.slots.iter().filter(|(_, slot)| !slot.rests).map(|(at, _)| *at)
     }
 
-    /// The slots of an author that have their turn, ascending.
     pub(super) fn in_turn_of(&self, author: u32) -> Vec<u64> {
         let all = self.slots.range((author, 0)..=(author, u64::MAX));
         all.filter(|(_, slot)| !slot.rests).map(|((_, seq), _)| *seq).collect()
     }
 
-    /// Whether a member was asked for a slot and has not answered.
     pub(super) fn is_asked(&self, author: u32, seq: u64, member: u32) -> bool {
         let slot = self.slots.get(&(author, seq));
         slot.is_some_and(|slot| slot.open.iter().any(|ask| ask.member == member))
@@ -100,7 +98,6 @@ impl UnderWay {
         asked
     }
 
-    /// How many slots each link is asked for.
     pub(super) fn by_link(&self) -> BTreeMap<LinkId, usize> {
         let mut open = BTreeMap::new();
         for ask in self.slots.values().flat_map(|slot| &slot.open) {
@@ -155,7 +152,6 @@ impl UnderWay {
         self.resting -= usize::from(slot.is_some_and(|slot| slot.rests));
     }
 
-    /// Forgets a lane that has no missing slots any more.
     pub(super) fn forget_lane(&mut self, author: u32) {
         self.slots.retain(|(of, _), _| *of != author);
         self.count();

@@ -38,7 +38,6 @@ fn agreed(values: impl Iterator<Item = u64>, f: usize) -> u64 {
 }
 
 impl Claims {
-    /// How many members' claims are kept.
     pub(super) fn len(&self) -> usize {
         self.by.len()
     }

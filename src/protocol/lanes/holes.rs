@@ -60,17 +60,14 @@ impl Holes {
         if self.is_empty() { Digest::ZERO } else { self.hash.digest() }
     }
 
-    /// Whether no slot is missing.
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// How many ranges there are.
     pub(crate) fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// The ranges, ascending.
     pub(crate) fn ranges(&self) -> &[Hole] {
         &self.ranges
     }

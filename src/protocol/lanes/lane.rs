@@ -196,7 +196,6 @@ impl Lane {
         self.claims.of(member).end().min(self.heard())
     }
 
-    /// How many members' claims are kept.
     pub(super) fn claims(&self) -> usize {
         self.claims.len()
     }

@@ -128,12 +128,10 @@ impl Lanes {
         self.tree.occupy(note, self.lanes.len());
     }
 
-    /// All lanes, ascending by key number.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Lane)> {
         self.lanes.iter().map(|(author, lane)| (*author, lane))
     }
 
-    /// Lanes with holes, ascending by key number.
     pub(super) fn holed(&self) -> impl Iterator<Item = (u32, &Lane)> {
         self.holed.iter().filter_map(|author| Some((*author, self.lanes.get(author)?)))
     }
@@ -170,6 +168,10 @@ impl Lanes {
         }
     }
 
+    fn slot_mut(&mut self, author: u32, seq: u64) -> Option<&mut lane::Slot> {
+        self.lanes.get_mut(&author)?.slots.get_mut(seq)
+    }
+
     /// Whether the slot holds a batch, or lies at or below the tip outside every hole.
     pub(super) fn filled(&self, author: u32, seq: u64) -> bool {
         self.lanes.get(&author).is_some_and(|lane| {
@@ -197,9 +199,18 @@ impl Lanes {
 
     /// Moves a lane's tip up to a slot that is known to be signed; missing slots become holes.
     pub(super) fn jump(&mut self, author: u32, to: u64) {
+        self.move_tip(author, |lane| lane.jump(to));
+    }
+
+    /// Like [`Lanes::jump`], on the word of at most `f` members: see [`Lane::pass`].
+    pub(super) fn pass(&mut self, author: u32, to: u64) {
+        self.move_tip(author, |lane| lane.pass(to));
+    }
+
+    fn move_tip(&mut self, author: u32, moves: impl FnOnce(&mut Lane) -> bool) {
         let lane = self.lanes.entry(author).or_default();
         let tip = lane.tip;
-        if lane.jump(to) {
+        if moves(lane) {
             lane.advance();
             self.record_later(author, tip);
             self.note(author);
@@ -220,24 +231,11 @@ impl Lanes {
         self.note(author);
     }
 
-    /// Like [`Lanes::jump`], on the word of at most `f` members: see [`Lane::pass`].
-    pub(super) fn pass(&mut self, author: u32, to: u64) {
-        let lane = self.lanes.entry(author).or_default();
-        let tip = lane.tip;
-        if lane.pass(to) {
-            lane.advance();
-            self.record_later(author, tip);
-            self.note(author);
-        }
-    }
-
-    /// Fills a slot with a verified batch. The admission must be `Empty` or `Second`. Returns
-    /// whether this is the lane's first conflict.
-    pub(super) fn fill(&mut self, author: u32, seq: u64, filling: Filling) -> bool {
-        let unchained = self.chained(author, filling.base, &filling.prev) == Some(false);
+    /// Fills a slot with a verified batch. The admission must be `Empty` or `Second`.
+    pub(super) fn fill(&mut self, author: u32, seq: u64, filling: Filling) {
+        let unchained = self.is_other(author, filling.base, &filling.prev);
         let lane = self.lanes.entry(author).or_default();
         let second = lane.put(seq, &filling);
-        let news = (second || unchained) && !lane.conflicted();
         lane.split |= second;
         lane.unchained |= unchained;
         lane.prove(seq, filling.rest, filling.signature);
@@ -249,7 +247,6 @@ impl Lanes {
             self.record(author);
         }
         self.note(author);
-        news
     }
 
     /// Forgets a batch whose row is damaged, so that its slot is missing again. Zeros as `id` stand
@@ -284,10 +281,7 @@ impl Lanes {
         sender: u32,
         stale_before: Time,
     ) -> bool {
-        let Some(slot) = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq))
-        else {
-            return true;
-        };
+        let Some(slot) = self.slot_mut(author, seq) else { return true };
         let again = slot.senders.contains(&sender);
         if !again {
             slot.senders.push(sender);
@@ -310,8 +304,7 @@ impl Lanes {
 
     /// Whether the ids of a slot are still kept and `id` is not among them.
     pub(super) fn is_other(&self, author: u32, seq: u64, id: &BatchId) -> bool {
-        let slot = self.lanes.get(&author).and_then(|lane| lane.slots.get(seq));
-        slot.is_some_and(|slot| slot.id != *id && slot.second != Some(*id))
+        self.chained(author, seq, id) == Some(false)
     }
 
     /// The lowest slot above `seq` that can be served (0 if none), and which slots above that one
@@ -342,8 +335,7 @@ impl Lanes {
 
     /// Notes that a slot's signature is bad and that its row is being examined.
     pub(super) fn doubt(&mut self, author: u32, seq: u64) {
-        let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot_mut(author, seq) {
             slot.doubted = true;
         }
     }
@@ -358,16 +350,14 @@ impl Lanes {
         now: Time,
         (least, most): (Duration, Duration),
     ) {
-        let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot_mut(author, seq) {
             slot.unnamed = now.after(now.since(slot.at).clamp(least, most));
         }
     }
 
     /// Notes that a slot's signature was checked.
     pub(super) fn checked(&mut self, author: u32, seq: u64) {
-        let slot = self.lanes.get_mut(&author).and_then(|lane| lane.slots.get_mut(seq));
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot_mut(author, seq) {
             slot.checked = true;
         }
     }
@@ -496,7 +486,6 @@ impl Lanes {
         self.stale = self.lanes.keys().copied().collect();
     }
 
-    /// Recomputes the hashes of the lanes that changed.
     pub(super) fn rehash(&mut self, key_of: impl Fn(u32) -> PublicKey) {
         let stale = std::mem::take(&mut self.stale);
         let leaf = |author: u32| Some((author, self.lanes.get(&author)?.leaf(&key_of(author))));

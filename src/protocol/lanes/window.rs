@@ -26,18 +26,15 @@ impl<T> Window<T> {
         }
     }
 
-    /// The value in a slot.
     pub(super) fn get(&self, seq: u64) -> Option<&T> {
         self.slots.get(self.place(seq).ok()?).map(|(_, value)| &**value)
     }
 
-    /// The value in a slot, mutable.
     pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
         let place = self.place(seq).ok()?;
         self.slots.get_mut(place).map(|(_, value)| &mut **value)
     }
 
-    /// Whether anything is in a slot.
     pub(super) fn contains(&self, seq: u64) -> bool {
         self.place(seq).is_ok()
     }
@@ -51,7 +48,6 @@ impl<T> Window<T> {
         }
     }
 
-    /// How many slots are filled.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -73,7 +69,6 @@ impl<T> Window<T> {
         self.slots.range(upto..).map(|(seq, value)| (*seq, &**value))
     }
 
-    /// Empties a slot.
     pub(super) fn remove(&mut self, seq: u64) -> Option<T> {
         let place = self.place(seq).ok()?;
         self.slots.remove(place).map(|(_, value)| *value)

@@ -145,7 +145,6 @@ impl Link {
         own.into_iter().zip(other).for_each(|(own, other)| *own = (*own).max(*other));
     }
 
-    /// Whether this node chose the link.
     pub(crate) fn chosen(&self) -> bool {
         self.chosen
     }
@@ -278,7 +277,6 @@ impl Link {
         List::new(grants).map(|grants| Credit { grants })
     }
 
-    /// Records how long an answer of the peer took.
     pub(crate) fn answered(&mut self, took: Duration) {
         self.took = Some(self.took.map_or(took, |before| (before * 7 + took) / 8));
     }
@@ -293,7 +291,6 @@ impl Link {
         }
     }
 
-    /// The link as the API shows it.
     pub(crate) fn view(&self, link: LinkId) -> LinkView {
         LinkView {
             link,

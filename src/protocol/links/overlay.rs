@@ -56,12 +56,10 @@ impl Overlay {
         members.map(|member| member.key).filter(|key| *key != self.own)
     }
 
-    /// How many other members there are.
     pub(crate) fn count(&self) -> usize {
         self.network.n().saturating_sub(1)
     }
 
-    /// Reports how full the tables are, with their limits.
     pub(crate) fn occupy(&self, note: Note) {
         note("overlay.dialling", self.dialling.len(), MAX_DIALS);
         note("overlay.backoff", self.backoff.len(), self.count());

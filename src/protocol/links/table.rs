@@ -15,6 +15,7 @@ use crate::wire::{Class, Instance};
 const OVERLAP: Duration = Duration::from_secs(5);
 /// Most links to one member at a time.
 pub(in crate::protocol) const LINKS_PER_MEMBER: usize = 4;
+
 /// What to do with a link whose hello came, if there may be another link to the same peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum TieBreak {
@@ -43,7 +44,6 @@ pub(in crate::protocol) struct Links {
 }
 
 impl Links {
-    /// Adds a link that came up.
     pub(crate) fn up(
         &mut self,
         id: LinkId,
@@ -101,7 +101,6 @@ impl Links {
         Some(*link)
     }
 
-    /// Marks a link as chosen, or no longer chosen.
     pub(crate) fn choose(&mut self, id: LinkId, chosen: bool) {
         let Some(link) = self.get_mut(id) else { return };
         let before = std::mem::replace(&mut link.chosen, chosen);
@@ -198,12 +197,10 @@ impl Links {
         note("link.owed", owed, frames);
     }
 
-    /// A link by id.
     pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
         self.place(id).ok().map(|place| &*self.links[place].1)
     }
 
-    /// A link by id.
     pub(crate) fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         let place = self.place(id).ok()?;
         Some(&mut *self.links[place].1)

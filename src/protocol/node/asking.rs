@@ -1,5 +1,5 @@
-//! Whom to ask: the open wants per author, and which members announced a batch and then did not give
-//! it.
+//! Whom to ask: the open wants per author, and which members announced a batch and then did not
+//! give it.
 //!
 //! Requested batches are accepted even if they take the author's quota into debt, so only a few may
 //! be requested at once. Nobody is blamed for a broken promise, as a slow node and a liar look the
@@ -37,7 +37,6 @@ impl Asking {
         of_link.is_none_or(|open| *open < ASKED_OF_A_LINK) || (!late && all < ASKED_OF_ALL)
     }
 
-    /// Counts a new want.
     pub(super) fn opened(&mut self, author: u32, link: LinkId, late: bool) {
         self.set_late(link, late);
         *self.links.entry(link).or_default().open.entry(author).or_default() += 1;
@@ -46,7 +45,6 @@ impl Asking {
         }
     }
 
-    /// Counts a want as answered.
     pub(super) fn closed(&mut self, author: u32, link: LinkId) {
         let Some(of_link) = self.links.get_mut(&link) else { return };
         less(&mut of_link.open, author, 1);
@@ -58,7 +56,6 @@ impl Asking {
         }
     }
 
-    /// Marks a link's peer as late, or no longer late.
     pub(super) fn set_late(&mut self, link: LinkId, late: bool) {
         let Some(of_link) = self.links.get_mut(&link).filter(|of| of.late != late) else {
             if late {
@@ -75,13 +72,11 @@ impl Asking {
         }
     }
 
-    /// Forgets a link and its wants.
     pub(super) fn link_down(&mut self, link: LinkId) {
         self.set_late(link, true);
         self.links.remove(&link);
     }
 
-    /// Reports how full the tables are, with limits for `links` links.
     pub(super) fn occupy(&self, note: Note, links: usize) {
         let fullest = self.links.values().map(|of| of.open.values().sum()).max().unwrap_or(0);
         note("asking.links", self.links.len(), links);
@@ -138,13 +133,11 @@ impl Promises {
         held.times = held.times.saturating_add(1);
     }
 
-    /// The rank of a member.
     pub(super) fn rank(&self, member: u32, now: Time) -> Rank {
         let held = self.broken.get(&member).filter(|held| now < held.until.after(LONGEST));
         held.map_or(Rank::default(), |held| Rank { late: now < held.until, times: held.times })
     }
 
-    /// Reports how full the table is, with its limit for `members` members.
     pub(super) fn occupy(&self, note: Note, members: usize) {
         note("promises", self.broken.len(), members);
     }

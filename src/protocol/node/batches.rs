@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frames::cost;
-use super::pending::{Checking, Received, Source, Writing};
+use super::pending::{Checking, Origin, Received, Writing};
 use super::rejecting::{Came, Claims, Ground};
 use super::relaying::Spread;
 use super::state::Node;
@@ -57,27 +57,27 @@ impl Node {
             let detail = "the body is not the one that the header names";
             return self.reject(&from, Reason::ContentMismatch, claims, detail);
         }
-        self.check_batch(batch, id, author, Source::Link { from, hops, charged, found });
+        self.check_batch(batch, id, author, Origin::Link { from, hops, charged, found });
     }
 
     /// Requests a signature check, one for all peers that send the same header and signature in the
     /// meantime. A bad copy that comes first has another signature or id, so it never blocks the
     /// good one.
-    pub(super) fn check_batch(&mut self, batch: Batch, id: BatchId, author: u32, source: Source) {
-        if let Source::Link { from, .. } = &source
+    pub(super) fn check_batch(&mut self, batch: Batch, id: BatchId, author: u32, origin: Origin) {
+        if let Origin::Link { from, .. } = &origin
             && let Some(held) = self.links.get_mut(from.link)
         {
             held.unverified += 1;
         }
         let name: (BatchId, Signature) = (id, batch.signature);
         if let Some(token) = self.under_check.get(&name)
-            && let Some(Checking::Batch { sources, .. }) = self.checks.get_mut(token)
+            && let Some(Checking::Batch { origins, .. }) = self.checks.get_mut(token)
         {
-            return sources.push(source);
+            return origins.push(origin);
         }
         let (key, statement) = (batch.header.author, batch.header.statement());
-        let (batch, sources) = (Box::new(batch), vec![source]);
-        let checking = Checking::Batch { batch, id, author, sources };
+        let (batch, origins) = (Box::new(batch), vec![origin]);
+        let checking = Checking::Batch { batch, id, author, origins };
         let token = self.check(key, statement, name.1, checking);
         self.under_check.insert(name, token);
     }
@@ -106,10 +106,10 @@ impl Node {
             Some(Checking::Restored { author, seq, id }) => {
                 self.on_restored_checked(author, seq, id, verdict.is_good());
             }
-            Some(Checking::Batch { batch, id, author, sources }) => {
+            Some(Checking::Batch { batch, id, author, origins }) => {
                 self.under_check.remove(&(id, batch.signature));
-                for source in &sources {
-                    if let Source::Link { from, .. } = source
+                for origin in &origins {
+                    if let Origin::Link { from, .. } = origin
                         && let Some(held) = self.links.get_mut(from.link)
                     {
                         held.unverified = held.unverified.saturating_sub(1);
@@ -118,24 +118,24 @@ impl Node {
                 }
                 if verdict.is_good() {
                     if let Some(batch) = Verified::new(*batch, verdict) {
-                        self.on_verified(batch, id, author, sources);
+                        self.on_verified(batch, id, author, origins);
                     }
                 } else {
-                    self.on_forged(&batch, sources);
+                    self.on_forged(&batch, origins);
                 }
             }
         }
     }
 
-    fn on_forged(&mut self, batch: &Batch, sources: Vec<Source>) {
-        for source in sources {
-            match source {
-                Source::Link { from, hops, .. } => {
+    fn on_forged(&mut self, batch: &Batch, origins: Vec<Origin>) {
+        for origin in origins {
+            match origin {
+                Origin::Link { from, hops, .. } => {
                     let claims = || Claims::of(batch, Some(hops));
                     let detail = "its author did not sign it";
                     self.reject(&from, Reason::BadSignature, claims, detail);
                 }
-                Source::Client(ticket) => {
+                Origin::Client(ticket) => {
                     let claims = || Claims::of(batch, None);
                     self.refuse_client(ticket, claims, Reason::BadSignature);
                 }
@@ -149,22 +149,22 @@ impl Node {
         batch: Verified<Batch>,
         id: BatchId,
         author: u32,
-        sources: Vec<Source>,
+        origins: Vec<Origin>,
     ) {
         // Clients first, each on its own: a client's batch is acknowledged only once it is synced,
         // whether or not a neighbour's copy was accepted.
-        for source in &sources {
-            if let Source::Client(ticket) = source {
+        for origin in &origins {
+            if let Origin::Client(ticket) = origin {
                 self.take_from_client(batch.clone(), id, author, *ticket);
             }
         }
         // If any of these peers was asked for the batch, it is accepted as a requested one, no
         // matter which peer sent it first.
-        let was_asked = |s: &Source| matches!(s, Source::Link { charged: None, .. });
-        let asked = sources.iter().any(was_asked);
+        let was_asked = |s: &Origin| matches!(s, Origin::Link { charged: None, .. });
+        let asked = origins.iter().any(was_asked);
         let mut batch = Some(batch);
-        for source in sources {
-            let Source::Link { from, hops, charged, found } = source else { continue };
+        for origin in origins {
+            let Origin::Link { from, hops, charged, found } = origin else { continue };
             let taken = match batch.take() {
                 Some(fresh) => self.take_from_link(fresh, (id, author, asked), &from, hops, found),
                 None => {
@@ -248,7 +248,7 @@ impl Node {
 
     /// If a batch follows another id than the one held, searches for that id in the slot.
     fn seek_other_base(&mut self, header: &Header, author: u32, link: LinkId) {
-        if self.lanes.chained(author, header.base, &header.prev) == Some(false) {
+        if self.lanes.is_other(author, header.base, &header.prev) {
             let due = self.now.after(self.config.ask_after);
             self.relay.want_unnamed((author, header.base, Some(header.prev)), link, due);
         }
@@ -311,9 +311,7 @@ impl Node {
         let seq = batch.header.seq;
         let detail = match self.lanes.admission(author, seq, &id) {
             Admission::Second => "its author signed another batch for the same slot",
-            _ if self.lanes.chained(author, batch.header.base, &batch.header.prev)
-                == Some(false) =>
-            {
+            _ if self.lanes.is_other(author, batch.header.base, &batch.header.prev) => {
                 "it does not follow its author's batch before"
             }
             _ => return,
@@ -350,7 +348,6 @@ impl Node {
         self.reject(from, ground, claims, detail);
     }
 
-    /// Settles the credit that a frame was charged.
     fn settle_frame(&mut self, from: &Received, charged: Option<Class>, news: bool) {
         if let Some(class) = charged {
             let length = from.bytes.len();

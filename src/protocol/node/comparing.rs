@@ -28,7 +28,6 @@ const LONG_GAP: usize = 16;
 pub(super) const COMPARES: Rate = Rate { per_s: COMPARES_PER_S, burst: COMPARE_BURST };
 
 impl Node {
-    /// Compares with a random peer.
     pub(super) fn compare_with_someone(&mut self) {
         let ready: Vec<LinkId> = self.links.ready().map(|(id, _)| id).collect();
         if !ready.is_empty() {

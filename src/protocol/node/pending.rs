@@ -23,9 +23,9 @@ pub(super) struct Received {
     pub bytes: Arc<[u8]>,
 }
 
-/// Who waits for the verdict on a batch.
+/// Where a batch came from that is being checked, and who waits for the verdict.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum Origin {
     /// A neighbour, with the class that the frame was charged to; `None` for a reply.
     Link {
         from: Received,
@@ -46,7 +46,7 @@ pub(super) enum Checking {
         batch: Box<Batch>,
         id: BatchId,
         author: u32,
-        sources: Vec<Source>,
+        origins: Vec<Origin>,
     },
     Tip {
         tip: Tip,
@@ -64,8 +64,8 @@ pub(super) enum Checking {
 impl Checking {
     /// Whether a client waits for the verdict.
     pub(super) fn is_submitted(&self) -> bool {
-        let of_client = |source: &Source| matches!(source, Source::Client(_));
-        matches!(self, Self::Batch { sources, .. } if sources.iter().any(of_client))
+        let of_client = |origin: &Origin| matches!(origin, Origin::Client(_));
+        matches!(self, Self::Batch { origins, .. } if origins.iter().any(of_client))
     }
 }
 
@@ -88,7 +88,7 @@ impl Writing {
 
 /// A request that is being served.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct OpenRequest {
     pub link: LinkId,
     /// Length of the request frame in bytes.
     pub bytes: usize,
@@ -116,7 +116,7 @@ pub(super) struct Reading {
 /// All requests that are being served.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
-    pub requests: BTreeMap<u64, Asked>,
+    pub requests: BTreeMap<u64, OpenRequest>,
     /// Wants of each link in order of arrival; no queue is empty.
     pub queues: BTreeMap<LinkId, VecDeque<Waiting>>,
     pub reads: BTreeMap<Token, Reading>,
@@ -127,7 +127,6 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Reports how full the tables are, with limits for `links` links.
     pub(super) fn occupy(&self, note: Note, links: usize) {
         let waiting = self.queues.values().map(VecDeque::len).max().unwrap_or(0);
         note("serving.requests", self.requests.len(), links * REQUEST_FRAMES as usize);
@@ -197,7 +196,6 @@ impl Cache {
         }
     }
 
-    /// Removes a batch.
     pub(super) fn remove(&mut self, id: &BatchId) {
         if let Some(gone) = self.batches.remove(id) {
             self.bytes = self.bytes.saturating_sub(gone.batch.body.len());
@@ -205,13 +203,11 @@ impl Cache {
         }
     }
 
-    /// Reports how full the cache is, with its limits.
     pub(super) fn occupy(&self, note: Note) {
         note("cache", self.batches.len().max(self.order.len()), MAX_BATCHES);
         note("cache.bytes", self.bytes, MAX_BYTES);
     }
 
-    /// The batch with this id, if it is still cached.
     pub(super) fn get(&self, id: &BatchId) -> Option<&StoredBatch> {
         self.batches.get(id)
     }

@@ -1,5 +1,5 @@
-//! The plan for one turn of recovery: whom to ask for which of the slots missing below the tips, and
-//! which to give up.
+//! The plan for one turn of recovery: whom to ask for which of the slots missing below the tips,
+//! and which to give up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

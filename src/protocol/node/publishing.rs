@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batches::refusal_of;
-use super::pending::{MAX_SUBMITTED, Source, Writing};
+use super::pending::{MAX_SUBMITTED, Origin, Writing};
 use super::rejecting::Claims;
 use super::relaying::Spread;
 use super::state::Node;
@@ -94,7 +94,7 @@ impl Node {
         if !batch.content_matches() {
             return self.refuse_client(ticket, claims, Reason::ContentMismatch);
         }
-        self.check_batch(batch, id, author, Source::Client(ticket));
+        self.check_batch(batch, id, author, Origin::Client(ticket));
     }
 
     /// Checks a submitted batch against its lane, once its signature is good. Unlike a neighbour's

@@ -27,7 +27,6 @@ const LANES: usize = 16;
 const LOOKS: usize = 64;
 
 impl Node {
-    /// Schedules the next turn of recovery soon.
     pub(super) fn recover_soon(&mut self) {
         let due = self.now.after(self.recovery.pace.max(PACE));
         self.recovery.due = Some(self.recovery.due.map_or(due, |other| other.min(due)));

@@ -58,7 +58,6 @@ impl Ground {
         Self { reason, counts_as: CountsAs::of(reason, true) }
     }
 
-    /// For a plain copy.
     pub(super) fn copy(reason: Reason) -> Self {
         Self { reason, counts_as: CountsAs::Copy }
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::frames::cost;
-use super::pending::{Asked, Reading, Received, Waiting};
+use super::pending::{OpenRequest, Reading, Received, Waiting};
 use super::rejecting::Claims;
 use super::state::Node;
 use crate::crypto::PublicKey;
@@ -58,7 +58,9 @@ impl Node {
         let request = self.name();
         let (link, bytes) = (from.link, from.bytes.len());
         let open = wants.iter().map(|want| want.ticket).collect();
-        self.serving.requests.insert(request, Asked { link, bytes, open, wants: wants.len() });
+        self.serving
+            .requests
+            .insert(request, OpenRequest { link, bytes, open, wants: wants.len() });
         for (want, author) in known {
             let waiting = Waiting { request, want: *want, author };
             match self.find(want, author) {
@@ -207,8 +209,5 @@ impl Node {
 
 /// Whether a batch answers a want; the requester would blame this node for any other.
 fn answers(want: &Want, stored: &StoredBatch) -> bool {
-    let header = &stored.batch.header;
-    header.author == want.author
-        && header.seq == want.seq
-        && want.id.is_none_or(|id| id == stored.id)
+    stored.is_of(&want.author, want.seq) && want.id.is_none_or(|id| id == stored.id)
 }

@@ -131,7 +131,6 @@ impl Node {
         }
     }
 
-    /// Ends the visits that have lasted long enough.
     pub(super) fn end_visits(&mut self) {
         let (now, hurry) = (self.now, self.hurries_visits());
         for id in self.visits() {
