@@ -53,7 +53,6 @@ pub(super) struct Authors {
 }
 
 impl Authors {
-    /// Reads the authors from the database.
     pub(super) fn load(db: &Connection, shares: Shares) -> rusqlite::Result<Self> {
         let mut authors = Self {
             shares,
@@ -90,7 +89,6 @@ impl Authors {
         Ok(())
     }
 
-    /// Whether the key is the node's own.
     pub(super) fn is_own(&self, key: &PublicKey) -> bool {
         *key == self.shares.key
     }

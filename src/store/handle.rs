@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use super::log::{Log, Overflow};
+use super::log::{Overflow, RejectionLog};
 use super::quarantine::Damage;
 use super::queue::{Answer, Command, Shared};
 use super::writer::Writer;
@@ -77,7 +77,7 @@ impl Store {
         let open::Opened { db, lock, path, restored, authors, damaged } =
             open::open(dir, network, shares)?;
         let fail = |error| StoreError::sqlite(&path, error);
-        let log = Log::load(&db, network, options.max_rejections).map_err(fail)?;
+        let log = RejectionLog::load(&db, network, options.max_rejections).map_err(fail)?;
         let (commands, queue) = channel();
         let commands = Arc::new(commands);
         let quarantined = Arc::default();

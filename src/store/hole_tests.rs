@@ -3,9 +3,8 @@
 
 use rusqlite::Connection;
 
-use super::schema;
 use super::testing::{Bench, batch, entry, identity, killed, network, query, stored};
-use super::{Cursor, LaneGap, MessageQuery, Options};
+use super::{Cursor, LaneGap, MessageQuery, Options, schema};
 use crate::protocol::{Durability, Hole, Network, Record, RestoredLane};
 use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
 

@@ -1,16 +1,16 @@
 //! The queue of the rejection log. It never makes a batch wait, and rejections that arrive faster
 //! than lines can be written are only counted.
 //!
-//! Rows are short, but frames may be long. Each kind of blame has a share of their bytes of its own,
-//! so that a peer which keeps sending what is nobody's fault, and is never banned for it, cannot
-//! displace frames that prove a lie.
+//! Rows are short, but frames may be long. Each kind of blame has a share of their bytes of its
+//! own, so that a peer which keeps sending what is nobody's fault, and is never banned for it,
+//! cannot displace frames that prove a lie.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use rusqlite::Connection;
 
 use super::rows;
-use crate::crypto::{Digest, PublicKey};
+use crate::crypto::PublicKey;
 use crate::protocol::{Blame, CountsAs, Network, Reason, Rejection, Time, Token};
 
 /// Most lines that one commit writes, not counting summaries.
@@ -32,7 +32,7 @@ pub(super) struct Overflow {
 type Kind = (Reason, Option<PublicKey>, CountsAs);
 
 /// The rejection log, as cached by the writer.
-pub(super) struct Log {
+pub(super) struct RejectionLog {
     names: BTreeMap<PublicKey, String>,
     max_rows: i64,
     first: i64,
@@ -43,7 +43,7 @@ pub(super) struct Log {
     overflow_tokens: Vec<Token>,
 }
 
-impl Log {
+impl RejectionLog {
     /// Reads the extent of the log and its frames.
     pub(super) fn load(
         db: &Connection,
@@ -66,7 +66,6 @@ impl Log {
         })
     }
 
-    /// Queues a line.
     pub(super) fn push(&mut self, token: Token, rejection: Box<Rejection>) {
         self.waiting.push_back((token, rejection));
     }
@@ -162,24 +161,8 @@ pub(super) struct Span {
 }
 
 fn summary(((reason, link, counts_as), (at, count)): (Kind, (Time, u64))) -> Rejection {
-    Rejection {
-        at,
-        reason,
-        link,
-        author: None,
-        proven: false,
-        seq: None,
-        id: None,
-        topic: None,
-        hops: None,
-        size: 0,
-        detail: "a summary: these came faster than the log is written".into(),
-        frame: Digest::ZERO,
-        head: vec![],
-        bytes: None,
-        counts_as,
-        count,
-    }
+    let detail = "a summary: these came faster than the log is written".into();
+    Rejection { detail, count, ..Rejection::bare(at, reason, link, counts_as) }
 }
 
 /// Bytes of frames kept for rejections that blame a link, an author, and nobody; 64 MiB in all.
@@ -300,12 +283,12 @@ mod tests {
         Bench::open(dir.path(), &net).store.close();
         let db = Connection::open(schema::database(dir.path())).expect("opens");
         let load = || {
-            let mut log = Log::load(&db, &net, 20).expect("loads");
+            let mut log = RejectionLog::load(&db, &net, 20).expect("loads");
             log.limit_frames([1000, 500, 500]);
             log
         };
         let mut log = load();
-        let write = |log: &mut Log, lines: &[Rejection]| {
+        let write = |log: &mut RejectionLog, lines: &[Rejection]| {
             let span = log.write(&db, lines).expect("writes");
             log.committed(span);
         };

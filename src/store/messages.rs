@@ -58,14 +58,14 @@ pub struct MessageRow {
 }
 
 /// A row of `batches` that was checked.
-struct Checked {
+struct CheckedBatch {
     number: i64,
     row: DiskRow,
     /// The batch's entries; `None` once they are pruned.
     entries: Option<Vec<Entry>>,
 }
 
-impl Checked {
+impl CheckedBatch {
     fn of(number: i64, Kept { row, pruned }: Kept) -> Option<Self> {
         let entries = if pruned { None } else { Some(row.batch.entries().ok()?) };
         Some(Self { number, row, entries })
@@ -134,10 +134,10 @@ impl Reader {
     }
 
     /// Reads and checks a row against its id and its author's signature; `None` if it is damaged.
-    fn checked(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<Checked>)> {
+    fn checked(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<CheckedBatch>)> {
         let (number, kept) = self.kept(row)?;
         let good = kept.filter(|kept| kept.is_intact() && self.is_signed(&kept.row.batch));
-        Ok((number, good.and_then(|kept| Checked::of(number, kept))))
+        Ok((number, good.and_then(|kept| CheckedBatch::of(number, kept))))
     }
 
     fn page(

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 use super::author::Authors;
-use super::rows::{self, Found};
+use super::rows::{self, CheckedRow};
 use super::schema;
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::Input;
@@ -58,7 +58,7 @@ pub(super) fn examine(
                 format!("SELECT {} FROM batches b {} WHERE b.row = ?1", rows::BATCH, rows::KEYS);
             let found = db.prepare_cached(&sql)?.query_row([row], |row| {
                 let (number, found) = rows::found(row, network)?;
-                Ok((matches!(found, Found::Damaged), claims(row, number)))
+                Ok((matches!(found, CheckedRow::Damaged), claims(row, number)))
             });
             match found.optional()? {
                 Some((true, damage)) => {

@@ -25,7 +25,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Answers one request.
     pub(super) fn answer(&self, input: Input) {
         self.queued.fetch_sub(1, Ordering::Relaxed);
         self.tell(input);

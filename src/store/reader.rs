@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::quarantine::{self, Suspect};
 use super::queue::Command;
-use super::rows::{Found, Kept};
+use super::rows::{CheckedRow, Kept};
 use super::{Health, StoreError, open, rows, schema};
 use crate::crypto::{Digest, PublicKey, Signature, check, hex, parse_hex};
 use crate::protocol::{StoredBatch, Time};
@@ -187,9 +187,9 @@ impl Reader {
                 .query_row(rusqlite::params![key, slot, id], |row| self.found(row))
                 .optional()?;
             match found {
-                Some((_, Found::Whole(batch))) => return Ok(Some(batch)),
-                Some((_, Found::Bare)) => return Ok(None),
-                Some((row, Found::Damaged)) => {
+                Some((_, CheckedRow::Whole(batch))) => return Ok(Some(batch)),
+                Some((_, CheckedRow::Bare)) => return Ok(None),
+                Some((row, CheckedRow::Damaged)) => {
                     doubts.push(Suspect::Row(row));
                     return Ok(None);
                 }
@@ -203,7 +203,7 @@ impl Reader {
             let mut empty = true;
             while let Some(row) = others.next()? {
                 empty = false;
-                if let (row, Found::Damaged) = self.found(row)? {
+                if let (row, CheckedRow::Damaged) = self.found(row)? {
                     doubts.push(Suspect::Row(row));
                 }
             }
@@ -216,12 +216,10 @@ impl Reader {
         batch
     }
 
-    /// See [`rows::found`].
-    pub(super) fn found(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Found)> {
+    pub(super) fn found(&self, row: &Row<'_>) -> rusqlite::Result<(i64, CheckedRow)> {
         rows::found(row, &self.0.network)
     }
 
-    /// See [`rows::kept`].
     pub(super) fn kept(&self, row: &Row<'_>) -> rusqlite::Result<(i64, Option<Kept>)> {
         rows::kept(row, &self.0.network)
     }

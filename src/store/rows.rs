@@ -68,7 +68,6 @@ pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|_| broken(column, "a negative number"))
 }
 
-/// Reads a key in hex.
 pub(super) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<PublicKey> {
     PublicKey::from_hex(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no key"))
 }
@@ -81,12 +80,10 @@ pub(super) fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Opt
     }
 }
 
-/// Reads a reason by its name.
 pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Reason> {
     Reason::from_name(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no reason"))
 }
 
-/// Reads how a rejection counts, by its name.
 pub(super) fn counts_as(row: &Row<'_>, column: usize) -> rusqlite::Result<CountsAs> {
     let name = row.get_ref(column)?.as_str()?;
     CountsAs::from_name(name).ok_or_else(|| broken(column, "no way to count"))
@@ -111,7 +108,7 @@ impl Kept {
 
 /// Content of a row of `batches`, after all checks.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum CheckedRow {
     /// A batch as it was written.
     Whole(StoredBatch),
     /// A batch as it was written, whose payload is pruned.
@@ -122,17 +119,17 @@ pub(super) enum Found {
 
 /// Parses and checks a row with the columns [`BATCH`]; returns its number and content. Takes as
 /// long as a signature check, because the disk is trusted no more than a neighbour.
-pub(super) fn found(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, Found)> {
+pub(super) fn found(row: &Row<'_>, network: &Digest) -> rusqlite::Result<(i64, CheckedRow)> {
     let (number, kept) = kept(row, network)?;
-    let Some(Kept { row, pruned }) = kept else { return Ok((number, Found::Damaged)) };
+    let Some(Kept { row, pruned }) = kept else { return Ok((number, CheckedRow::Damaged)) };
     if !pruned {
         let whole = StoredBatch::from_disk(row, network);
-        return Ok((number, whole.map_or(Found::Damaged, Found::Whole)));
+        return Ok((number, whole.map_or(CheckedRow::Damaged, CheckedRow::Whole)));
     }
     let header = &row.batch.header;
     let slot = RestoredSlot::of(header, row.id, row.batch.signature, row.first);
     let signed = slot.is_signed(header.author, network);
-    Ok((number, if signed { Found::Bare } else { Found::Damaged }))
+    Ok((number, if signed { CheckedRow::Bare } else { CheckedRow::Damaged }))
 }
 
 /// Parses a row without checking it; returns its number, and `None` if it does not parse.

@@ -172,7 +172,6 @@ pub(super) fn open_writer(path: &Path, wait: Duration) -> rusqlite::Result<Conne
     Ok(db)
 }
 
-/// Opens a read-only connection.
 pub(super) fn open_reader(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
@@ -196,7 +195,6 @@ pub(super) fn open_any_reader(path: &Path, wait: Duration) -> rusqlite::Result<(
     if refused && !has_wal(path) { Ok((open_immutable(path, wait)?, true)) } else { Err(error) }
 }
 
-/// The database's format.
 pub(super) fn user_version(db: &Connection) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }

@@ -15,7 +15,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
 use super::author::{Authors, Pruned};
-use super::log::Log;
+use super::log::RejectionLog;
 use super::quarantine::{self, Damage, Suspect};
 use super::queue::{Command, Shared};
 use super::{Health, holes, put, schema};
@@ -55,7 +55,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) commits: watch::Sender<u64>,
     pub(super) authors: Authors,
-    pub(super) log: Log,
+    pub(super) log: RejectionLog,
     pub(super) network: Digest,
     /// Rows and slots that readers found damaged, to be examined.
     pub(super) suspects: BTreeSet<Suspect>,
