@@ -24,7 +24,6 @@ impl Clock {
         Self { wall: wall(), begun: Instant::now() }
     }
 
-    /// The present time by this clock.
     pub(crate) fn now(&self) -> Time {
         self.wall.after(self.begun.elapsed())
     }

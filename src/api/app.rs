@@ -39,7 +39,6 @@ impl App {
         Self { inner: Arc::new(Inner { handle, stopping, bodies, reads, streams }) }
     }
 
-    /// Handle of the node.
     pub(super) fn handle(&self) -> &Handle {
         &self.inner.handle
     }

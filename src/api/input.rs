@@ -97,7 +97,6 @@ pub(super) fn cursor(given: Option<&str>) -> Result<Option<Cursor>, Failure> {
     given.map(|text| Cursor::from_str(text).map_err(bad)).transpose()
 }
 
-/// Parses a reason's name.
 pub(super) fn reason(given: Option<&str>) -> Result<Option<Reason>, Failure> {
     let find = |name| {
         Reason::from_name(name).ok_or_else(|| {
@@ -144,7 +143,6 @@ pub(super) fn since(given: Option<&str>, now: Time) -> Result<Option<Time>, Fail
     given.map(read).transpose()
 }
 
-/// Whether the content type of the body is JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();

@@ -15,8 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::connections::Patient;
-use super::connections::{Connection, Connections};
+use super::connections::{Connection, Connections, Patient};
 use super::error::ApiError;
 use super::router::router;
 use crate::diagnostics::Failing;

@@ -85,12 +85,10 @@ impl Checkers {
         self.shared.work.notify_one();
     }
 
-    /// The pulse of each thread.
     pub(super) fn pulses(&self) -> Vec<Pulse> {
         self.shared.pulses.clone()
     }
 
-    /// Number of checks that wait.
     pub(super) fn len(&self) -> usize {
         lock(&self.shared.queue).jobs.len()
     }

@@ -70,7 +70,6 @@ impl DelayLine {
         }
     }
 
-    /// Takes the next piece that is due at `now`.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Vec<u8>> {
         self.pieces.front().filter(|(arrives, _)| *arrives <= now)?;
         let (_, piece) = self.pieces.pop_front()?;

@@ -100,10 +100,7 @@ impl Disk {
     /// Whether a batch of this slot is to be written again, or its write is not answered yet.
     fn waits(&self, author: &PublicKey, seq: u64) -> bool {
         let of_slot = |writing: &Writing| match &writing.kept {
-            Some(Record::Batch(stored)) => {
-                let header = &stored.batch.header;
-                header.author == *author && header.seq == seq
-            }
+            Some(Record::Batch(stored)) => stored.is_of(author, seq),
             _ => false,
         };
         self.writing.values().any(of_slot)

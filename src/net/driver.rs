@@ -19,12 +19,11 @@ use tokio_rustls::TlsStream;
 use super::checkers::{self, Checkers};
 use super::dialer::Dialer;
 use super::disk::Disk;
-use super::handle::Command;
-use super::handle::Waiters;
+use super::handle::{Command, Waiters};
 use super::impairment::{Conditions, Impairments};
-use super::inbox::Item;
+use super::inbox::Incoming;
 use super::link::{Deadlines, Link};
-use super::log::Log;
+use super::log::PeerLog;
 use super::queue::{LinkEvent, Queue};
 use super::records::Paced;
 use super::traffic::Meter;
@@ -71,7 +70,7 @@ pub(super) struct Driver {
     pub waiters: Waiters,
     pub links: BTreeMap<LinkId, Entry>,
     pub tasks: JoinSet<()>,
-    pub log: Log,
+    pub log: PeerLog,
     pub turns: Turns,
 }
 
@@ -169,12 +168,14 @@ impl Driver {
             };
             let item = self.links.get(&id).and_then(|entry| entry.link.inbox.pop());
             match item {
-                Some(Item::Frame(bytes)) => {
+                Some(Incoming::Frame(bytes)) => {
                     bytes_left = bytes_left.saturating_sub(bytes.len());
                     self.input(Input::Frame { link: id, bytes });
                 }
-                Some(Item::Oversize(length)) => self.input(Input::Oversize { link: id, length }),
-                Some(Item::End(cause)) => self.down(id, cause),
+                Some(Incoming::Oversize(length)) => {
+                    self.input(Input::Oversize { link: id, length })
+                }
+                Some(Incoming::End(cause)) => self.down(id, cause),
                 None => {}
             }
         }

@@ -12,7 +12,7 @@ use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES};
 
 /// An item that a link passes to the driver.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(super) enum Incoming {
     /// A complete frame.
     Frame(Arc<[u8]>),
     /// A length prefix that no frame may have; nothing after it was read.
@@ -23,7 +23,7 @@ pub(super) enum Item {
 
 #[derive(Default)]
 struct State {
-    items: VecDeque<Item>,
+    items: VecDeque<Incoming>,
     bytes: usize,
     paused: bool,
     discard: bool,
@@ -36,7 +36,7 @@ pub(super) struct Inbox {
     room: Notify,
 }
 
-impl Item {
+impl Incoming {
     fn bytes(&self) -> usize {
         match self {
             Self::Frame(bytes) => bytes.len(),
@@ -66,9 +66,9 @@ impl Inbox {
     }
 
     /// Adds an item; returns whether the inbox was empty, so that the driver must be told.
-    pub(super) fn push(&self, item: Item) -> bool {
+    pub(super) fn push(&self, item: Incoming) -> bool {
         let mut state = lock(&self.state);
-        if state.discard && !matches!(item, Item::End(_)) {
+        if state.discard && !matches!(item, Incoming::End(_)) {
             return false;
         }
         state.bytes += item.bytes();
@@ -78,11 +78,10 @@ impl Inbox {
 
     /// Size of the next item in bytes.
     pub(super) fn peek(&self) -> Option<usize> {
-        lock(&self.state).items.front().map(Item::bytes)
+        lock(&self.state).items.front().map(Incoming::bytes)
     }
 
-    /// Takes the next item.
-    pub(super) fn pop(&self) -> Option<Item> {
+    pub(super) fn pop(&self) -> Option<Incoming> {
         let item = {
             let mut state = lock(&self.state);
             let item = state.items.pop_front()?;
@@ -99,12 +98,12 @@ impl Inbox {
         self.room.notify_one();
     }
 
-    /// Discards what is queued and what will come, except for [`Item::End`].
+    /// Discards what is queued and what will come, except for [`Incoming::End`].
     pub(super) fn discard(&self) {
         {
             let mut state = lock(&self.state);
             state.discard = true;
-            state.items.retain(|item| matches!(item, Item::End(_)));
+            state.items.retain(|item| matches!(item, Incoming::End(_)));
             state.bytes = 0;
         }
         self.room.notify_one();
@@ -119,8 +118,8 @@ mod tests {
 
     use super::*;
 
-    fn frame(length: usize) -> Item {
-        Item::Frame(vec![0; length].into())
+    fn frame(length: usize) -> Incoming {
+        Incoming::Frame(vec![0; length].into())
     }
 
     async fn has_room(inbox: &Inbox, length: usize) -> bool {
@@ -150,11 +149,11 @@ mod tests {
         inbox.pause(true);
         assert!(has_room(&inbox, 1).await);
         inbox.push(frame(3));
-        inbox.push(Item::End(Down::Lost));
+        inbox.push(Incoming::End(Down::Lost));
         inbox.discard();
         assert!(!inbox.room(1).await);
         assert!(!inbox.push(frame(3)));
-        assert_eq!(inbox.pop(), Some(Item::End(Down::Lost)));
+        assert_eq!(inbox.pop(), Some(Incoming::End(Down::Lost)));
         assert_eq!(inbox.pop(), None);
     }
 }

@@ -11,10 +11,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::delay_line::DelayLine;
 use super::impairment::Conditions;
-use super::inbox::{Inbox, Item};
+use super::inbox::{Inbox, Incoming};
 use super::outbox::{Chunk, Next, Outbox};
 use super::queue::Queue;
-use super::records::Frames;
+use super::records::FrameCount;
 use super::traffic::{Direction, Meter};
 use crate::protocol::{Down, LinkId};
 use crate::wire::limits::MAX_FRAME;
@@ -60,10 +60,10 @@ pub(super) struct Link {
     closing: watch::Sender<bool>,
     mail: Arc<Queue>,
     meter: Arc<Meter>,
-    frames: Frames,
+    frames: FrameCount,
 }
 
-/// Puts [`Item::End`] into the inbox on drop: exactly once, however the task ends.
+/// Puts [`Incoming::End`] into the inbox on drop: exactly once, however the task ends.
 struct End {
     link: Arc<Link>,
     cause: Down,
@@ -71,7 +71,7 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.link.deliver(Item::End(self.cause));
+        self.link.deliver(Incoming::End(self.cause));
     }
 }
 
@@ -80,7 +80,7 @@ impl Link {
         id: LinkId,
         conditions: Conditions,
         reports_drained: bool,
-        (mail, meter, frames): (Arc<Queue>, Arc<Meter>, Frames),
+        (mail, meter, frames): (Arc<Queue>, Arc<Meter>, FrameCount),
     ) -> Arc<Self> {
         let (inbox, outbox) = (Inbox::default(), Outbox::default());
         let closing = watch::Sender::new(false);
@@ -124,13 +124,13 @@ impl Link {
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
-    fn deliver(&self, item: Item) {
+    fn deliver(&self, item: Incoming) {
         if self.inbox.push(item) {
             self.mail.ready(self.id);
         }
     }
 
-    /// Runs the link until it ends; [`Item::End`] is then the last item of its inbox.
+    /// Runs the link until it ends; [`Incoming::End`] is then the last item of its inbox.
     pub(super) async fn run<S>(self: Arc<Self>, stream: S, deadlines: Deadlines)
     where
         S: AsyncRead + AsyncWrite,
@@ -166,8 +166,8 @@ impl Link {
         loop {
             let read = self.read_frame(&mut reader, deadlines.step, &mut conditions).await;
             match read {
-                Ok(Some(Item::Oversize(length))) => {
-                    self.deliver(Item::Oversize(length));
+                Ok(Some(Incoming::Oversize(length))) => {
+                    self.deliver(Incoming::Oversize(length));
                     self.closed().await;
                     break;
                 }
@@ -193,7 +193,7 @@ impl Link {
         reader: &mut (impl AsyncRead + Unpin),
         step: Duration,
         conditions: &mut Conditions,
-    ) -> io::Result<Option<Item>> {
+    ) -> io::Result<Option<Incoming>> {
         if !self.inbox.room(0).await {
             return Ok(None);
         }
@@ -208,7 +208,7 @@ impl Link {
         let length = usize::try_from(announced).unwrap_or(usize::MAX);
         if !(MIN_FRAME..=MAX_FRAME).contains(&length) {
             self.meter.bytes(Direction::Received, prefix.len());
-            return Ok(Some(Item::Oversize(announced)));
+            return Ok(Some(Incoming::Oversize(announced)));
         }
         if !self.inbox.room(length).await {
             return Ok(None);
@@ -223,7 +223,7 @@ impl Link {
         self.passage(conditions).await;
         self.meter.frame(Direction::Received, &body);
         self.frames.count();
-        Ok(Some(Item::Frame(body.into())))
+        Ok(Some(Incoming::Frame(body.into())))
     }
 
     /// Waits until no cut is in force or the link is closed.
@@ -405,7 +405,7 @@ mod tests {
     fn impaired(pipe: usize, deadlines: Deadlines, lab: Option<&Impairments>) -> Bench {
         let (mail, meter) = (Arc::new(Queue::default()), Arc::new(Meter::default()));
         let conditions = Conditions::new(lab, identity(1).public());
-        let shared = (mail.clone(), meter.clone(), Frames::default());
+        let shared = (mail.clone(), meter.clone(), FrameCount::default());
         let link = Link::new(LinkId(7), conditions, true, shared);
         let (near, far) = duplex(pipe);
         let task = tokio::spawn(link.clone().run(near, deadlines));
@@ -414,7 +414,7 @@ mod tests {
 
     impl Bench {
         /// The next item, as the driver would get it.
-        async fn next(&self) -> Item {
+        async fn next(&self) -> Incoming {
             timeout(Duration::from_secs(10), async {
                 loop {
                     if let Some(item) = self.link.inbox.pop() {
@@ -444,7 +444,7 @@ mod tests {
         for length in [2, 3, STEP, STEP + 1, MAX_FRAME] {
             let frame = push(length);
             bench.far.write_all(&framed(&frame)).await.expect("read");
-            assert_eq!(bench.next().await, Item::Frame(frame.clone().into()));
+            assert_eq!(bench.next().await, Incoming::Frame(frame.clone().into()));
             bench.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
             let mut got = vec![0; length + 4];
             bench.far.read_exact(&mut got).await.expect("written");
@@ -460,7 +460,7 @@ mod tests {
         assert!(bench.mail.take().drained.contains(&LinkId(7)));
         drop(bench.far);
         bench.task.await.expect("ends");
-        assert_eq!(bench.link.inbox.pop(), Some(Item::End(Down::Lost)));
+        assert_eq!(bench.link.inbox.pop(), Some(Incoming::End(Down::Lost)));
         assert_eq!(bench.link.inbox.pop(), None);
     }
 
@@ -470,9 +470,9 @@ mod tests {
             let mut bench = bench(1 << 10, SHORT);
             bench.far.write_all(&length.to_be_bytes()).await.expect("read");
             bench.far.write_all(&framed(&push(2))).await.expect("taken");
-            assert_eq!(bench.next().await, Item::Oversize(length));
+            assert_eq!(bench.next().await, Incoming::Oversize(length));
             bench.link.close();
-            assert_eq!(bench.next().await, Item::End(Down::Closed));
+            assert_eq!(bench.next().await, Incoming::End(Down::Closed));
             bench.task.await.expect("ends");
         }
     }
@@ -482,7 +482,7 @@ mod tests {
         let mut bench = bench(1 << 10, SHORT);
         sleep(SHORT.step * 3).await;
         bench.far.write_all(&framed(&push(100))[..50]).await.expect("read");
-        assert_eq!(bench.next().await, Item::End(Down::Lost));
+        assert_eq!(bench.next().await, Incoming::End(Down::Lost));
         bench.task.await.expect("ends");
     }
 
@@ -523,17 +523,17 @@ mod tests {
         assert!(got == framed(&frame).repeat(3));
         drop(bench.far);
         bench.task.await.expect("ends");
-        assert_eq!(bench.link.inbox.pop(), Some(Item::End(Down::Closed)));
+        assert_eq!(bench.link.inbox.pop(), Some(Incoming::End(Down::Closed)));
 
         let deaf = self::bench(1 << 10, Deadlines { write: Duration::from_secs(20), ..SHORT });
         deaf.link.send(Chunk::Frame(Class::Push, frame.clone().into()));
         deaf.link.close();
-        assert_eq!(deaf.next().await, Item::End(Down::Closed));
+        assert_eq!(deaf.next().await, Incoming::End(Down::Closed));
         let lost = self::bench(1 << 10, SHORT);
         for _ in 0..10 {
             lost.link.send(Chunk::Frame(Class::Reply, frame.clone().into()));
         }
-        assert_eq!(lost.next().await, Item::End(Down::Lost));
+        assert_eq!(lost.next().await, Incoming::End(Down::Lost));
         let dropped = lost.meter.read().dropped["reply"] as usize;
         assert!(dropped >= 10 - OUTBOX_BYTES / MAX_FRAME - 1, "{dropped}");
     }
@@ -555,7 +555,7 @@ mod tests {
         assert!(early <= 1, "{early}");
         bench.link.inbox.pause(true);
         for _ in 0..3 {
-            assert!(matches!(bench.next().await, Item::Frame(_)));
+            assert!(matches!(bench.next().await, Incoming::Frame(_)));
         }
     }
 
@@ -598,7 +598,7 @@ mod tests {
         bench.far.read_exact(&mut got[..1]).await.expect("written");
         assert!(begun.elapsed() < delay, "mended: {:?}", begun.elapsed());
         bench.link.close();
-        assert_eq!(bench.next().await, Item::End(Down::Closed));
+        assert_eq!(bench.next().await, Incoming::End(Down::Closed));
     }
 
     #[tokio::test]
@@ -635,7 +635,7 @@ mod tests {
         let frame = push(20);
         // So that reading waits in the middle of things when the cut comes.
         bench.far.write_all(&framed(&frame)).await.expect("piped");
-        assert!(matches!(bench.next().await, Item::Frame(_)));
+        assert!(matches!(bench.next().await, Incoming::Frame(_)));
         lab.set([(identity(1).public(), Impairment { cut: true, ..Impairment::default() })].into());
         for _ in 0..3 {
             bench.far.write_all(&framed(&frame)).await.expect("piped");
@@ -652,7 +652,7 @@ mod tests {
         bench.far.read_exact(&mut got).await.expect("written");
         assert!(got == framed(&frame).repeat(3));
         for _ in 0..3 {
-            assert_eq!(bench.next().await, Item::Frame(frame.clone().into()));
+            assert_eq!(bench.next().await, Incoming::Frame(frame.clone().into()));
         }
     }
 
@@ -672,12 +672,12 @@ mod tests {
                 gone.mail.woken().await;
             }
         });
-        assert_eq!(seen.await, Ok(Item::End(Down::Lost)));
+        assert_eq!(seen.await, Ok(Incoming::End(Down::Lost)));
         lab.set([(identity(1).public(), Impairment { cut: true, ..Impairment::default() })].into());
         let closed = impaired(1 << 10, SHORT, Some(&lab));
         closed.link.send(Chunk::Raw([1].into()));
         closed.link.close();
-        assert_eq!(closed.next().await, Item::End(Down::Closed));
+        assert_eq!(closed.next().await, Incoming::End(Down::Closed));
         closed.task.await.expect("ends");
     }
 }

@@ -16,13 +16,13 @@ fn escape(text: &str) -> String {
 }
 
 /// Logs events of peers. Equal lines, for one peer and reason, are written at most once a minute.
-pub(super) struct Log {
+pub(super) struct PeerLog {
     network: Arc<Network>,
     rejections: Folds<(Option<PublicKey>, Reason)>,
     closed: Folds<(PublicKey, Reason)>,
 }
 
-impl Log {
+impl PeerLog {
     pub(super) fn new(network: Arc<Network>) -> Self {
         Self { network, rejections: Folds::default(), closed: Folds::default() }
     }

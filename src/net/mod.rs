@@ -32,6 +32,5 @@ mod traffic;
 
 pub use handle::{Handle, PublishFailure, SubmitFailure};
 pub use impairment::{Impairment, Impairments};
-pub use start::{Malice, Settings, StartError, StopCause, explain_bind};
-pub use start::{Running, start};
+pub use start::{Malice, Running, Settings, StartError, StopCause, explain_bind, start};
 pub use traffic::{Direction, Histogram, Traffic};

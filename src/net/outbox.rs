@@ -145,7 +145,6 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing is queued.
     pub(super) fn is_empty(&self) -> bool {
         lock(&self.state).bytes == 0
     }

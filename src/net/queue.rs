@@ -62,7 +62,6 @@ impl Queue {
         self.wake();
     }
 
-    /// Whether [`Queue::stop`] was called.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }

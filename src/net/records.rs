@@ -22,10 +22,9 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Counts the whole frames that a link has read from its stream.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Frames(Arc<AtomicU64>);
+pub(super) struct FrameCount(Arc<AtomicU64>);
 
-impl Frames {
-    /// Counts one more frame.
+impl FrameCount {
     pub(super) fn count(&self) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -100,19 +99,19 @@ pub(super) struct Paced<S> {
     inner: S,
     begun: Instant,
     account: Account,
-    frames: Frames,
+    frames: FrameCount,
     before: u64,
     rest: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
     pub(super) fn new(inner: S) -> Self {
-        let (account, frames) = (Account::default(), Frames::default());
+        let (account, frames) = (Account::default(), FrameCount::default());
         Self { inner, begun: Instant::now(), account, frames, before: 0, rest: None }
     }
 
     /// The counter that the link increments for every frame of this stream.
-    pub(super) fn frames(&self) -> Frames {
+    pub(super) fn frames(&self) -> FrameCount {
         self.frames.clone()
     }
 }

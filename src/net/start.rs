@@ -21,7 +21,7 @@ use super::handle::{COMMANDS, Handle, Inner, Waiters};
 use super::handshake_limiter::HandshakeLimiter;
 use super::impairment::Impairments;
 use super::listener::{HANDSHAKE, Listener, bind};
-use super::log::Log;
+use super::log::PeerLog;
 use super::queue::Queue;
 use super::tls::Tls;
 use super::traffic::Meter;
@@ -29,7 +29,7 @@ use crate::adversary::{Actor, Adversary, Spec};
 use crate::clock::Clock;
 use crate::crypto::{Identity, PublicKey};
 use crate::diagnostics::panic_text;
-use crate::protocol::{Config, Input, Network, Node};
+use crate::protocol::{Config, Input, Network, Node, Time};
 use crate::store::{self, Store};
 use crate::wire::Batch;
 
@@ -60,29 +60,19 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let listener = bind(gossip).map_err(|error| StartError::Bind { address: gossip, error })?;
     let lab = lab.then(Impairments::new);
     let (mail, meter) = (Arc::new(Queue::default()), Arc::new(Meter::default()));
-    let answered = mail.clone();
-    let answer = Box::new(move |input: Input| answered.answer(input));
-    let opened = {
-        let network = network.clone();
+    let (store, restored) = {
+        let (network, mail) = (network.clone(), mail.clone());
+        let answer = Box::new(move |input: Input| mail.answer(input));
         spawn_blocking(move || Store::open(&data, &network, key, options, answer))
+            .await
+            .map_err(|error| StartError::System(io::Error::other(error)))??
     };
-    let broken = |error| StartError::System(io::Error::other(error));
-    let (store, restored) = opened.await.map_err(broken)??;
-
     let clock = Clock::start();
     let started_at = clock.now();
     let checkers = Checkers::new(mail.clone(), meter.clone()).map_err(StartError::System)?;
     let spec = malicious.as_ref().map(|malice| malice.spec.clone());
     let node = Node::new(identity.clone(), network.clone(), config, restored, seed()?, started_at);
-    let actor = match malicious {
-        None => Actor::Honest(Box::new(node)),
-        Some(Malice { spec, decoys }) => {
-            let (network, seed) = (network.clone(), seed()?);
-            let liar = Adversary::new(node, identity, network, spec, decoys, seed, started_at);
-            Actor::Liar(Box::new(liar))
-        }
-    };
-
+    let actor = actor(node, identity, network.clone(), malicious, started_at)?;
     let (sender, commands) = mpsc::channel(COMMANDS);
     let handle = Handle::new(Inner {
         commands: sender,
@@ -108,8 +98,6 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         deadline: HANDSHAKE,
         lab: lab.clone(),
     };
-    let log = Log::new(network.clone());
-    let dialer = Dialer::new(tls, network, gossip, mail.clone(), lab.clone());
     let driver = Driver {
         actor,
         clock,
@@ -118,18 +106,32 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         commands,
         checkers,
         disk: Disk::new(store),
-        dialer,
+        dialer: Dialer::new(tls, network.clone(), gossip, mail.clone(), lab.clone()),
         lab,
         waiters: Waiters::default(),
         links: BTreeMap::new(),
         tasks: JoinSet::new(),
-        log,
+        log: PeerLog::new(network),
         turns: Turns::default(),
     };
-    let driver = tokio::spawn(driver.run());
-    let listener = tokio::spawn(listener.run());
     tracing::info!(%key, %gossip, "node started");
+    let (driver, listener) = (tokio::spawn(driver.run()), tokio::spawn(listener.run()));
     Ok(Running { handle, mail, driver, listener })
+}
+
+/// The node, or the liar that a lab starts in its place.
+fn actor(
+    node: Node,
+    identity: Identity,
+    network: Arc<Network>,
+    malicious: Option<Malice>,
+    now: Time,
+) -> Result<Actor, StartError> {
+    let Some(Malice { spec, decoys }) = malicious else {
+        return Ok(Actor::Honest(Box::new(node)));
+    };
+    let liar = Adversary::new(node, identity, network, spec, decoys, seed()?, now);
+    Ok(Actor::Liar(Box::new(liar)))
 }
 
 /// A handshake limiter for the addresses of the other members.

@@ -141,7 +141,6 @@ impl Meter {
         self.verify_ns.fetch_add(ns, Relaxed);
     }
 
-    /// Reads all counters.
     pub(super) fn read(&self) -> Traffic {
         let mut frames = BTreeMap::new();
         for direction in [Direction::Sent, Direction::Received] {
