@@ -4,12 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cpu::Cpu;
-use super::event::RunDigest;
-use super::event::{Event, START};
-use super::host::Host;
-use super::host::identity;
-use super::link::Ends;
-use super::link::Impairments;
+use super::event::{Event, RunDigest, START};
+use super::host::{Host, identity};
+use super::link::{Ends, Impairments};
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::recorder::Recorder;

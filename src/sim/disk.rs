@@ -134,20 +134,14 @@ impl Disk {
         id: Option<BatchId>,
     ) -> Option<&StoredBatch> {
         let wanted = |stored: &&StoredBatch| {
-            let header = &stored.batch.header;
-            header.author == author
-                && header.seq == seq
-                && id.map_or(stored.first, |id| stored.id == id)
+            stored.is_of(&author, seq) && id.map_or(stored.first, |id| stored.id == id)
         };
         self.image.read(author, seq, id).or_else(|| self.unsafe_batches().rev().find(wanted))
     }
 
     /// Whether the first batch of a slot can be read and is intact.
     pub(super) fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
-        let fresh = |stored: &StoredBatch| {
-            let header = &stored.batch.header;
-            stored.first && header.author == author && header.seq == seq
-        };
+        let fresh = |stored: &StoredBatch| stored.first && stored.is_of(&author, seq);
         self.image.is_readable(author, seq) || self.unsafe_batches().any(fresh)
     }
 
@@ -174,10 +168,7 @@ impl Disk {
 
     /// Whether a slot has any row, lies at or below its lane's floor, or waits for room.
     pub(super) fn knows(&self, author: PublicKey, seq: u64) -> bool {
-        let of_slot = |stored: &StoredBatch| {
-            let header = &stored.batch.header;
-            header.author == author && header.seq == seq
-        };
+        let of_slot = |stored: &StoredBatch| stored.is_of(&author, seq);
         let waiting = self.failed.iter().filter_map(|record| match record {
             Record::Batch(stored) => Some(stored),
             _ => None,

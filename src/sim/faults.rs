@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::host::{derive, identity};
-use super::link::Active;
-use super::link::{End, other};
+use super::link::{Active, End, other};
 use super::world::World;
 use crate::adversary::{Actor, Adversary};
 use crate::crypto::PublicKey;

@@ -19,14 +19,14 @@ const MOST: usize = 1 << 20;
 
 /// A rejection log of bounded length.
 #[derive(Default)]
-pub(super) struct Log {
+pub(super) struct RejectionLog {
     /// Bytes of refused frames that may still be kept.
     room: usize,
     rows: Vec<Rejection>,
     sums: BTreeMap<(Option<PublicKey>, Reason), Rejection>,
 }
 
-impl Log {
+impl RejectionLog {
     pub(super) fn push(&mut self, mut row: Rejection) {
         if let Some(bytes) = &row.bytes {
             match self.room.checked_sub(bytes.len()) {
@@ -82,7 +82,7 @@ pub(super) struct Host {
     /// Batches of honest authors that it holds.
     pub held: u64,
     pub bans: Vec<Ban>,
-    pub log: Log,
+    pub log: RejectionLog,
     /// Attempts of a liar in its earlier lives.
     pub tried: Vec<Attempts>,
     /// Messages that wait to be signed, in the order of their batches; indices into the posts.
@@ -118,7 +118,10 @@ impl Host {
             duplicates: 0,
             held: 0,
             bans: Vec::new(),
-            log: Log { room: (FRAMES / nodes.max(1)).clamp(LEAST, MOST), ..Log::default() },
+            log: RejectionLog {
+                room: (FRAMES / nodes.max(1)).clamp(LEAST, MOST),
+                ..RejectionLog::default()
+            },
             tried: Vec::new(),
             posted: std::collections::VecDeque::new(),
         }
@@ -168,29 +171,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::crypto::Digest;
     use crate::protocol::CountsAs;
 
     #[test]
     fn a_log_keeps_so_many_bytes_of_frames_and_all_of_its_rows() {
-        let mut log = Log { room: 10, ..Log::default() };
+        let mut log = RejectionLog { room: 10, ..RejectionLog::default() };
         let row = |bytes: usize| Rejection {
-            at: Time(0),
-            reason: Reason::Malformed,
-            link: None,
-            author: None,
-            proven: false,
-            seq: None,
-            id: None,
-            topic: None,
-            hops: None,
-            size: 1,
-            detail: String::new(),
-            frame: Digest::ZERO,
-            head: vec![],
             bytes: Some(Arc::from(vec![1; bytes])),
-            counts_as: CountsAs::Lie,
-            count: 1,
+            ..Rejection::bare(Time(0), Reason::Malformed, None, CountsAs::Lie)
         };
         [6, 6, 4, 1].into_iter().for_each(|bytes| log.push(row(bytes)));
         let kept: Vec<_> = log.rows().map(|row| row.bytes.as_deref().map(<[u8]>::len)).collect();

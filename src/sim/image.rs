@@ -19,7 +19,30 @@ type Place = (PublicKey, u64, bool);
 enum Row {
     Whole(StoredBatch),
     /// The row of a batch whose payload is pruned.
-    Pruned(Box<(RestoredSlot, PublicKey)>),
+    Pruned(Box<RestoredSlot>),
+}
+
+impl Row {
+    fn whole(&self) -> Option<&StoredBatch> {
+        match self {
+            Self::Whole(stored) => Some(stored),
+            Self::Pruned(_) => None,
+        }
+    }
+
+    fn id(&self) -> BatchId {
+        match self {
+            Self::Whole(stored) => stored.id,
+            Self::Pruned(slot) => slot.id,
+        }
+    }
+
+    fn slot(&self) -> RestoredSlot {
+        match self {
+            Self::Whole(stored) => slot_of(stored),
+            Self::Pruned(slot) => **slot,
+        }
+    }
 }
 
 /// Accounting for one author; kept only if the disk is bounded.
@@ -86,7 +109,7 @@ impl Image {
         of.newest = of.newest.max(seq);
         if seq <= of.floor {
             // Below the floor only the id matters, as evidence.
-            self.rows.insert(place, Row::Pruned(Box::new((slot_of(&stored), author))));
+            self.rows.insert(place, Row::Pruned(Box::new(slot_of(&stored))));
             return None;
         }
         of.bytes += bytes + ROW_COST;
@@ -115,7 +138,7 @@ impl Image {
             }
             if let Row::Whole(stored) = row {
                 of.bytes = of.bytes.saturating_sub(stored.batch.body.len() as u64 + ROW_COST);
-                *row = Row::Pruned(Box::new((slot_of(stored), author)));
+                *row = Row::Pruned(Box::new(slot_of(stored)));
             }
             of.pruned_below = *seq;
         }
@@ -141,7 +164,7 @@ impl Image {
     fn floor(&self, author: PublicKey) -> u64 {
         let Some(of) = self.authors.get(&author) else { return 0 };
         let above = (author, of.pruned_below.max(of.floor + 1), false)..=(author, u64::MAX, true);
-        let whole = self.rows.range(above).find(|(_, row)| matches!(row, Row::Whole(_)));
+        let whole = self.rows.range(above).find(|(_, row)| row.whole().is_some());
         let lowest = whole.map_or(u64::MAX, |((_, seq, _), _)| *seq);
         let below = self.rows.range((author, 0, false)..(author, lowest, false)).next_back();
         let pruned = below.map_or(0, |((_, seq, _), _)| *seq);
@@ -153,10 +176,23 @@ impl Image {
         floor
     }
 
+    /// The rows of a slot, the first batch's before the second's.
+    fn slot(&self, author: PublicKey, seq: u64) -> impl Iterator<Item = &Row> {
+        self.rows.range((author, seq, false)..=(author, seq, true)).map(|(_, row)| row)
+    }
+
+    fn is_below_floor(&self, author: PublicKey, seq: u64) -> bool {
+        self.authors.get(&author).is_some_and(|of| seq <= of.floor)
+    }
+
     /// Whether a slot has any row, or lies at or below its lane's floor.
     pub(super) fn knows(&self, author: PublicKey, seq: u64) -> bool {
-        let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
-        there.next().is_some() || self.authors.get(&author).is_some_and(|of| seq <= of.floor)
+        self.slot(author, seq).next().is_some() || self.is_below_floor(author, seq)
+    }
+
+    /// Whether a slot has no row and lies at or below its lane's floor.
+    pub(super) fn has_passed(&self, author: PublicKey, seq: u64) -> bool {
+        self.slot(author, seq).next().is_none() && self.is_below_floor(author, seq)
     }
 
     /// A batch of a slot whose payload is kept: the first one, or the one with the given id.
@@ -166,33 +202,19 @@ impl Image {
         seq: u64,
         id: Option<BatchId>,
     ) -> Option<&StoredBatch> {
-        let there = self.rows.range((author, seq, false)..=(author, seq, true));
-        let mut whole = there.filter_map(|(_, row)| match row {
-            Row::Whole(stored) => Some(stored),
-            Row::Pruned(_) => None,
-        });
+        let mut whole = self.slot(author, seq).filter_map(Row::whole);
         whole.find(|stored| id.map_or(stored.first, |id| stored.id == id))
     }
 
     /// Whether the first batch of a slot can be read and is intact.
     pub(super) fn is_readable(&self, author: PublicKey, seq: u64) -> bool {
         let place = (author, seq, false);
-        matches!(self.rows.get(&place), Some(Row::Whole(_))) && !self.rotten.contains(&place)
-    }
-
-    /// Whether a slot has no row and lies at or below its lane's floor.
-    pub(super) fn has_passed(&self, author: PublicKey, seq: u64) -> bool {
-        let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
-        there.next().is_none() && self.authors.get(&author).is_some_and(|of| seq <= of.floor)
+        self.rows.get(&place).and_then(Row::whole).is_some() && !self.rotten.contains(&place)
     }
 
     /// Whether there is a row for that batch, with or without its payload.
     pub(super) fn holds(&self, author: PublicKey, seq: u64, id: BatchId) -> bool {
-        let mut there = self.rows.range((author, seq, false)..=(author, seq, true));
-        there.any(|(_, row)| match row {
-            Row::Whole(stored) => stored.id == id,
-            Row::Pruned(pruned) => pruned.0.id == id,
-        })
+        self.slot(author, seq).any(|row| row.id() == id)
     }
 
     /// Sets a bad row aside and returns it. With a slot's first batch, the second goes too.
@@ -202,20 +224,14 @@ impl Image {
         seq: u64,
         id: BatchId,
     ) -> Option<StoredBatch> {
-        let place = [(author, seq, false), (author, seq, true)].into_iter().find(
-            |place| matches!(self.rows.get(place), Some(Row::Whole(stored)) if stored.id == id),
-        )?;
+        let read = self.read(author, seq, Some(id))?;
+        let place = (author, seq, !read.first);
         let Some(Row::Whole(stored)) = self.rows.remove(&place) else { return None };
-        let second = match place.2 {
-            false => self.rows.remove(&(author, seq, true)),
-            true => None,
-        };
+        let second = if stored.first { self.rows.remove(&(author, seq, true)) } else { None };
         if let Some(of) = self.authors.get_mut(&author) {
-            for row in [Some(&Row::Whole(stored.clone())), second.as_ref()].into_iter().flatten() {
-                if let Row::Whole(stored) = row {
-                    let bytes = stored.batch.body.len() as u64 + ROW_COST;
-                    of.bytes = of.bytes.saturating_sub(bytes);
-                }
+            for gone in [Some(&stored), second.as_ref().and_then(Row::whole)].into_iter().flatten()
+            {
+                of.bytes = of.bytes.saturating_sub(gone.batch.body.len() as u64 + ROW_COST);
             }
             let left = self.rows.range((author, 0, false)..=(author, u64::MAX, true)).next_back();
             of.newest = left.map_or(of.floor, |((_, seq, _), _)| (*seq).max(of.floor));
@@ -225,7 +241,7 @@ impl Image {
 
     /// Flips a bit in each of up to `rows` rows; returns how many there were.
     pub(super) fn rot(&mut self, rows: u32, dice: &mut Dice) -> u64 {
-        let whole = |(place, row): (&Place, &Row)| matches!(row, Row::Whole(_)).then_some(*place);
+        let whole = |(place, row): (&Place, &Row)| row.whole().map(|_| *place);
         let mut places: Vec<Place> = self.rows.iter().filter_map(whole).collect();
         let mut rotted = 0;
         while rotted < u64::from(rows) && !places.is_empty() {
@@ -254,22 +270,16 @@ impl Image {
         &mut self,
         mut is_signed: impl FnMut(&PublicKey, &RestoredSlot) -> bool,
     ) -> (Restored, Vec<StoredBatch>) {
-        let bad = self.rows.values().filter_map(|row| match row {
-            Row::Whole(stored) if stored.batch.id() != stored.id => Some(stored.clone()),
-            _ => None,
-        });
-        let mut bad: Vec<StoredBatch> = bad.collect();
+        let intact = |row: &Row| row.whole().is_none_or(|stored| stored.batch.id() == stored.id);
+        let bad = self.rows.values().filter(|row| !intact(row)).filter_map(Row::whole);
+        let mut bad: Vec<StoredBatch> = bad.cloned().collect();
         let mut followed = None;
-        for ((author, seq, second), row) in self.rows.iter().rev() {
-            let slot = match row {
-                Row::Whole(stored) if stored.batch.id() == stored.id => slot_of(stored),
-                Row::Whole(_) => continue,
-                Row::Pruned(pruned) => pruned.0,
-            };
+        for ((author, seq, second), row) in self.rows.iter().rev().filter(|(_, row)| intact(row)) {
+            let slot = row.slot();
             if followed == Some((*author, seq.saturating_add(1))) || is_signed(author, &slot) {
                 // A second batch is set aside with a bad first one, and then nothing follows it.
                 followed = if *second { followed } else { Some((*author, *seq)) };
-            } else if let Row::Whole(stored) = row {
+            } else if let Some(stored) = row.whole() {
                 bad.push(stored.clone());
             }
         }
@@ -283,10 +293,7 @@ impl Image {
                 lanes.push(RestoredLane::new(*author));
             }
             if let Some(lane) = lanes.last_mut() {
-                lane.slots.push(match row {
-                    Row::Whole(stored) => slot_of(stored),
-                    Row::Pruned(pruned) => pruned.0,
-                });
+                lane.slots.push(row.slot());
             }
         }
         for author in self.holes.keys().chain(self.authors.keys()) {

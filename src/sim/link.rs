@@ -185,7 +185,6 @@ impl Ends {
     }
 }
 
-/// The other end of a link.
 pub(super) fn other(id: LinkId) -> LinkId {
     LinkId(id.0 ^ 1)
 }

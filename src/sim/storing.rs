@@ -15,7 +15,6 @@ const SYNC: Duration = Duration::from_micros(600);
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl World {
-    /// A node writes a record.
     pub(super) fn write(
         &mut self,
         node: usize,

@@ -1,6 +1,6 @@
 //! Links at work: dialling, writing, receiving, closing. Frames that wait to be written and chunks
-//! that are not read yet are bounded, as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar has no
-//! bounded outbox.
+//! that are not read yet are bounded, as in `src/net/outbox.rs` and `src/net/inbox.rs`; a liar has
+//! no bounded outbox.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,7 +137,6 @@ impl World {
         Duration::from_micros(micros(all))
     }
 
-    /// Writes to a link.
     pub(super) fn transmit(&mut self, from: LinkId, chunk: Chunk) {
         let now = self.now;
         let to = other(from);

@@ -4,11 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::RunDigest;
-use super::event::{Event, Glimpse};
+use super::event::{Event, Glimpse, RunDigest};
 use super::host::Host;
-use super::link::Impairments;
-use super::link::{Chunk, Ends};
+use super::link::{Chunk, Ends, Impairments};
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::recorder::Recorder;
@@ -70,13 +68,11 @@ impl World {
         self.queue.put(self.now.after(after), node as u32, event);
     }
 
-    /// The node number of a member's key.
     pub(super) fn node_of(&self, key: &PublicKey) -> Option<usize> {
         let number = self.network.index_of(key)?;
         self.numbers.get(number as usize).map(|node| *node as usize)
     }
 
-    /// Processes an event.
     pub(super) fn dispatch(&mut self, event: Event) {
         match event {
             Event::Input { node, start, input } => {

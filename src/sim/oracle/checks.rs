@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{Fact, Facts};
+use super::facts::{Fact, Facts, Leaky};
 use super::nodes::{Keys, NodeSet};
 use crate::crypto::{Digest, PublicKey, Signature};
-use crate::protocol::{Time, micros};
+use crate::protocol::Time;
 use crate::wire::limits::{
     COMPARE_BURST, COMPARES_PER_S, IDLE_WORK_BURST, IDLE_WORK_PER_S, MAX_TIPS,
 };
@@ -36,9 +36,8 @@ struct Statement {
 pub(super) struct Checks {
     statements: BTreeMap<Name, Statement>,
     forgeries: usize,
-    /// By node: a leaky bucket of repeated checks, as its level times a million and the last
-    /// update.
-    repeats: Vec<(u64, Time)>,
+    /// Repeated checks, by node.
+    repeats: Vec<Leaky>,
 }
 
 fn name_of(
@@ -58,11 +57,7 @@ fn name_of(
 impl Checks {
     /// Nothing is known yet, in a run of this many nodes.
     pub(super) fn new(nodes: usize) -> Self {
-        Self {
-            statements: BTreeMap::new(),
-            forgeries: 0,
-            repeats: vec![(0, Time::default()); nodes],
-        }
+        Self { statements: BTreeMap::new(), forgeries: 0, repeats: vec![Leaky::default(); nodes] }
     }
 
     /// An honest node signed a batch of its own.
@@ -124,14 +119,11 @@ impl Checks {
             return;
         }
         facts.count(Fact::ChecksRepeated);
-        let Some((level, then)) = self.repeats.get_mut(node) else { return };
-        let micros = micros(now.since(*then));
+        let Some(repeats) = self.repeats.get_mut(node) else { return };
         let links = links.max(1);
-        let paid = micros.saturating_mul(REPEATS_PER_S).saturating_mul(links);
-        *level = level.saturating_sub(paid).saturating_add(1_000_000);
-        *then = now;
-        let most = REPEAT_BURST.saturating_mul(links);
-        if *level > most.saturating_mul(1_000_000) {
+        let (per_s, most) =
+            (REPEATS_PER_S.saturating_mul(links), REPEAT_BURST.saturating_mul(links));
+        if repeats.overflows(now, per_s, 1, most) {
             let what = || format!("checks known statements beyond {most} and what time adds");
             facts.broken("R3", now, Some(node), what);
         }
@@ -139,8 +131,8 @@ impl Checks {
 
     /// A node starts again and has forgotten which statements it had checked.
     pub(super) fn restarted(&mut self, node: usize) {
-        if let Some((level, _)) = self.repeats.get_mut(node) {
-            *level = 0;
+        if let Some(repeats) = self.repeats.get_mut(node) {
+            repeats.level = 0;
         }
     }
 }

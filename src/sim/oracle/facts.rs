@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::Time;
+use crate::protocol::{Time, micros};
 use crate::report::Violation;
 
 /// Most violations kept in words; further ones are only counted.
@@ -103,12 +103,10 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Adds one to a counter.
     pub(super) fn count(&mut self, fact: Fact) {
         self.add(fact, 1);
     }
 
-    /// Adds `some` to a counter.
     pub(super) fn add(&mut self, fact: Fact, some: u64) {
         let held = &mut self.counted[fact as usize];
         *held = held.saturating_add(some);
@@ -142,7 +140,6 @@ impl Facts {
         &self.violations
     }
 
-    /// The value of a counter.
     pub(super) fn of(&self, fact: Fact) -> u64 {
         self.counted[fact as usize]
     }
@@ -153,6 +150,25 @@ impl Facts {
             NAMES.iter().map(|(fact, name)| ((*name).to_owned(), self.counted[*fact as usize]));
         let broken = self.each.iter().map(|(name, count)| (format!("broken.{name}"), *count));
         facts.chain(broken).collect()
+    }
+}
+
+/// A leaky bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leaky {
+    /// The level times a million, as of the last update.
+    pub level: u64,
+    then: Time,
+}
+
+impl Leaky {
+    /// Adds `some` to what is left of the level at `per_s` a second. Returns whether it then
+    /// exceeds `most`.
+    pub(super) fn overflows(&mut self, now: Time, per_s: u64, some: u64, most: u64) -> bool {
+        let paid = micros(now.since(self.then)).saturating_mul(per_s);
+        self.level = self.level.saturating_sub(paid).saturating_add(some.saturating_mul(1_000_000));
+        self.then = now;
+        self.level > most.saturating_mul(1_000_000)
     }
 }
 

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::facts::{Fact, Facts};
-use super::nodes::Keys;
-use super::nodes::NodeSet;
+use super::nodes::{Keys, NodeSet};
 use super::slots::{Holds, Slots};
 use crate::protocol::Time;
 
@@ -54,7 +53,6 @@ impl Level {
         self.slack = slack;
     }
 
-    /// A node died.
     pub(super) fn died(&mut self, now: Time, node: usize) {
         self.died.insert(node, now);
         self.returns.retain(|one| one.node != node);

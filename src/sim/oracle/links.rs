@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::facts::{Fact, Facts};
+use super::facts::{Fact, Facts, Leaky};
 use super::nodes::{Forest, Keys, NodeSet};
-use crate::protocol::{LinkId, Time, micros};
+use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 
 /// The honest nodes must form one connected graph again within this time: the longest wait after a
@@ -32,9 +32,8 @@ pub(super) struct Links {
     ends: BTreeMap<LinkId, End>,
     /// Number of links of each node.
     count: Vec<u32>,
-    /// Leaky bucket of bytes served, by node and peer: its level times a million, and when it was
-    /// last updated.
-    served: BTreeMap<(u32, u32), (u64, Time)>,
+    /// Bytes served, by node and peer.
+    served: BTreeMap<(u32, u32), Leaky>,
     unsettled_until: Time,
     apart_since: Option<Time>,
     told: bool,
@@ -53,7 +52,6 @@ impl Links {
         }
     }
 
-    /// A link came up at one end.
     pub(super) fn up(&mut self, end: LinkId, node: usize, peer: usize) {
         let (Ok(node), Ok(peer)) = (u32::try_from(node), u32::try_from(peer)) else { return };
         let new = End { node, peer, dialled: false, greeted: false, closed: false };
@@ -64,7 +62,6 @@ impl Links {
         }
     }
 
-    /// A link went down at this end.
     pub(super) fn down(&mut self, end: LinkId) {
         if let Some(gone) = self.ends.remove(&end)
             && let Some(count) = self.count.get_mut(gone.node as usize)
@@ -73,7 +70,6 @@ impl Links {
         }
     }
 
-    /// An end, by its link id.
     pub(super) fn end(&self, end: LinkId) -> Option<&End> {
         self.ends.get(&end)
     }
@@ -85,7 +81,6 @@ impl Links {
         }
     }
 
-    /// A hello arrived at this end.
     pub(super) fn greeted(&mut self, end: LinkId) {
         if let Some(end) = self.ends.get_mut(&end) {
             end.greeted = true;
@@ -116,17 +111,12 @@ impl Links {
         facts.add(Fact::BytesServed, bytes as u64);
         let Some(held) = self.ends.get(&end) else { return };
         let (node, peer) = (held.node, held.peer);
-        let (level, then) = self.served.entry((node, peer)).or_default();
-        let micros = micros(now.since(*then));
+        let served = self.served.entry((node, peer)).or_default();
         let body = bytes.saturating_sub(REPLY_OVERHEAD) as u64;
-        *level = level
-            .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))
-            .saturating_add(body.saturating_mul(1_000_000));
-        *then = now;
         // One body from memory beside those being read, and one unit more because the node's bucket
         // rounds nanoseconds.
         let most = SERVE_BYTE_BURST + ((MAX_READS_PER_PEER + 1) * MAX_BODY) as u64 + 1;
-        if *level > most * 1_000_000 {
+        if served.overflows(now, SERVE_BYTES_PER_S, body, most) {
             facts.broken("R4", now, Some(node as usize), || {
                 format!("serves node {peer} more than {most} bytes and what time adds")
             });

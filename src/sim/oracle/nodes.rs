@@ -1,5 +1,5 @@
-//! The nodes of a run: their keys, which of them are honest, sets of them with one bit per node, and
-//! connected components.
+//! The nodes of a run: their keys, which of them are honest, sets of them with one bit per node,
+//! and connected components.
 
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::Network;
@@ -41,7 +41,6 @@ impl Keys {
         self.keys.get(node) == Some(key)
     }
 
-    /// The key with that number.
     pub(super) fn key(&self, number: u32) -> Option<&PublicKey> {
         self.keys.get(number as usize)
     }
@@ -51,7 +50,6 @@ impl Keys {
         self.honest.len()
     }
 
-    /// Whether the number is that of an honest node.
     pub(super) fn is_honest(&self, number: u32) -> bool {
         self.honest.get(number as usize).copied().unwrap_or(false)
     }
@@ -89,12 +87,10 @@ impl NodeSet {
         there
     }
 
-    /// Whether the node is in the set.
     pub(crate) fn contains(&self, node: usize) -> bool {
         self.words.get(node / 64).is_some_and(|word| word & (1 << (node % 64)) != 0)
     }
 
-    /// Whether the sets have a node in common.
     pub(crate) fn meets(&self, other: &Self) -> bool {
         self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::facts::{Fact, Facts};
+use super::facts::{Fact, Facts, Leaky};
 use super::links::Links;
 use crate::crypto::PublicKey;
-use crate::protocol::{LinkId, Time, Token, micros};
+use crate::protocol::{LinkId, Time, Token};
 use crate::wire::limits::{MAX_BODY, MAX_READS_PER_PEER, SERVE_BYTE_BURST, SERVE_BYTES_PER_S};
 use crate::wire::{Frame, Want};
 
@@ -43,9 +43,8 @@ pub(super) struct Reads {
     /// By node: the last batch read and not yet answered. The next answer about its slot shows for
     /// which peer it was read.
     came: BTreeMap<usize, Reading>,
-    /// Leaky bucket of bytes read, by node and peer: its level times a million, and when it was
-    /// last updated.
-    read: BTreeMap<(usize, u32), (u64, Time)>,
+    /// Bytes read, by node and peer.
+    read: BTreeMap<(usize, u32), Leaky>,
 }
 
 /// The range of all ends of a node's links.
@@ -122,7 +121,7 @@ impl Reads {
         let ends = self.open.range_mut(links_of(node)).map(|(_, asked)| asked);
         let least = ends
             .filter(|asked| asked.wants.iter().any(fits))
-            .min_by_key(|asked| self.read.get(&(node, asked.peer)).map_or(0, |(level, _)| *level));
+            .min_by_key(|asked| self.read.get(&(node, asked.peer)).map_or(0, |read| read.level));
         let Some(asked) = least else {
             return facts.broken("R7", now, Some(node), || {
                 format!("reads slot {seq} of {author}, which nobody asks for")
@@ -154,14 +153,9 @@ impl Reads {
 
     /// Charges a read to the peer it was made for.
     fn charge(&mut self, now: Time, node: usize, read: Reading, facts: &mut Facts) {
-        let (level, then) = self.read.entry((node, read.peer)).or_default();
-        let micros = micros(now.since(*then));
-        *level = level
-            .saturating_sub(micros.saturating_mul(SERVE_BYTES_PER_S))
-            .saturating_add((read.bytes as u64).saturating_mul(1_000_000));
-        *then = now;
+        let sum = self.read.entry((node, read.peer)).or_default();
         let most = SERVE_BYTE_BURST + (MAX_READS_PER_PEER * MAX_BODY) as u64 + 1;
-        if *level > most * 1_000_000 {
+        if sum.overflows(now, SERVE_BYTES_PER_S, read.bytes as u64, most) {
             facts.broken("R7", now, Some(node), || {
                 format!("reads more than {most} bytes and what time adds for node {}", read.peer)
             });

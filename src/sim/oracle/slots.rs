@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::checks::Shown;
 use super::facts::{Fact, Facts};
-use super::nodes::Keys;
-use super::nodes::NodeSet;
+use super::nodes::{Keys, NodeSet};
 use crate::crypto::{PublicKey, Signature};
 use crate::protocol::{Record, StoredBatch, Time, Verified};
 use crate::wire::limits::{AUTHOR_BATCHES_PER_S, AUTHOR_BYTES_PER_S, RESTART_BATCHES, WINDOW};
@@ -181,7 +180,6 @@ impl Slots {
         }
     }
 
-    /// A node delivered a batch.
     pub(super) fn delivered(
         &mut self,
         now: Time,

@@ -80,7 +80,6 @@ impl Step {
         self.before = before;
     }
 
-    /// A node starts again.
     pub(super) fn restarted(&mut self, node: usize) {
         self.counted.remove(&node);
     }

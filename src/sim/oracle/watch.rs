@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::checks::Checks;
-use super::checks::Shown;
+use super::checks::{Checks, Shown};
 use super::facts::{Fact, Facts};
 use super::frames::Frames;
 use super::level::Level;
-use super::links::Dials;
-use super::links::Links;
-use super::nodes::Keys;
-use super::nodes::NodeSet;
+use super::links::{Dials, Links};
+use super::nodes::{Keys, NodeSet};
 use super::quiet::Quiet;
 use super::reads::Reads;
 use super::slots::{Holds, Slots};
@@ -119,7 +116,6 @@ impl Oracle {
         self.step.begin(cause, node, of, self.keys.nodes() <= SMALL);
     }
 
-    /// An honest node emitted this output.
     pub(crate) fn output(&mut self, now: Time, node: usize, output: &Output) {
         match output {
             Output::Send { link, kind, class, frame } => {
@@ -256,7 +252,6 @@ impl Oracle {
         }
     }
 
-    /// A link is down at this end.
     pub(crate) fn link_down(&mut self, end: LinkId) {
         self.links.down(end);
         self.dials.gone(end);
