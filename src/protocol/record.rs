@@ -134,12 +134,7 @@ impl Rejection {
     pub const MOST_BYTES: usize = 4096;
 
     /// A rejection of which nothing else is known; counts once.
-    pub(crate) fn bare(
-        at: Time,
-        reason: Reason,
-        link: Option<PublicKey>,
-        counts_as: CountsAs,
-    ) -> Self {
+    pub fn bare(at: Time, reason: Reason, link: Option<PublicKey>, counts_as: CountsAs) -> Self {
         Self {
             at,
             reason,
