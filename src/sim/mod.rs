@@ -10,6 +10,7 @@
 
 mod boxes;
 mod build;
+mod by_hand;
 mod cpu;
 mod disk;
 mod event;

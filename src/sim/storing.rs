@@ -10,7 +10,7 @@ use crate::protocol::{Durability, Input, Output, Record, Token};
 use crate::wire::BatchId;
 
 /// Time of a synced write: the measured median of a full commit.
-const SYNC: Duration = Duration::from_micros(600);
+pub(super) const SYNC: Duration = Duration::from_micros(600);
 /// Interval between retries of writes to a full disk, as in the driver.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -42,7 +42,7 @@ impl World {
             Durability::Synced => {
                 host.disk.synced(now, token, record);
                 let synced = Event::Synced { node: node as u32, start: host.start, token };
-                self.queue.put(now.after(SYNC), node as u32, synced);
+                self.queue.put(now.after(self.sync_takes), node as u32, synced);
             }
             // The node does not wait for a lazy write, so no event is needed.
             Durability::Lazy => {
@@ -67,7 +67,7 @@ impl World {
                 if self.hosts[node].honest {
                     self.oracle.unwritten(node, &record);
                 }
-                self.schedule(node, SYNC, Input::WriteFailed { token });
+                self.schedule(node, self.sync_takes, Input::WriteFailed { token });
             }
         }
     }

@@ -40,10 +40,15 @@ impl World {
             let event = Event::Dialled { from, start, to, trial };
             return self.queue.put(self.now.after(*wait), from, event);
         }
-        let peer = self.hosts[to].key;
         if silent || !self.hosts[to].lives() {
-            return self.deliver(from, Input::DialFailed { peer });
+            return self.deliver(from, Input::DialFailed { peer: self.hosts[to].key });
         }
+        self.link(from, to);
+    }
+
+    /// A link that `from` dialled is up. Returns the dialler's end.
+    pub(super) fn link(&mut self, from: usize, to: usize) -> LinkId {
+        let peer = self.hosts[to].key;
         let (out, back) = (self.one_way(from, to), self.one_way(to, from));
         let (near, far) = self.ends.link((from, out), (to, back), self.now);
         self.hosts[from].links.push(near);
@@ -57,6 +62,7 @@ impl World {
         let accepted = Input::LinkUp { link: far, peer: self.hosts[from].key, dialled: false };
         self.schedule(to, out, accepted);
         self.deliver(from, Input::LinkUp { link: near, peer, dialled: true });
+        near
     }
 
     /// Latency between two nodes, faults included.
