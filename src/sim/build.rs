@@ -102,6 +102,8 @@ impl World {
             last: None,
             living: 0,
             linked: 0,
+            #[cfg(test)]
+            defects: Default::default(),
         };
         world.prepare();
         world

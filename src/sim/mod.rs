@@ -12,6 +12,8 @@ mod boxes;
 mod build;
 mod by_hand;
 mod cpu;
+#[cfg(test)]
+mod defects;
 mod disk;
 mod event;
 mod faults;

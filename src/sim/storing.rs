@@ -117,7 +117,11 @@ impl World {
             })
         };
         let (batch, bad) = match found {
-            Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
+            Some(stored) if good(&stored) => {
+                #[cfg(test)]
+                let stored = self.defects.read(stored);
+                (Some(Box::new(stored)), None)
+            }
             None if !self.hosts[node].disk.knows(author, seq) => {
                 // The node takes the slot for held, but it has no row: reported like a bad row.
                 self.schedule(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });

@@ -40,6 +40,8 @@ impl World {
             let event = Event::Dialled { from, start, to, trial };
             return self.queue.put(self.now.after(*wait), from, event);
         }
+        #[cfg(test)]
+        let silent = silent || self.defects.apart(from, to);
         if silent || !self.hosts[to].lives() {
             return self.deliver(from, Input::DialFailed { peer: self.hosts[to].key });
         }
@@ -192,6 +194,10 @@ impl World {
             if host.ready == 1 && host.honest {
                 self.linked += 1;
             }
+        }
+        #[cfg(test)]
+        if self.defects.hides(owner, &bytes) {
+            return;
         }
         self.deliver(owner, Input::Frame { link, bytes });
     }

@@ -57,6 +57,9 @@ pub(super) struct World {
     /// Number of honest nodes that are up, and how many of them have a ready link.
     pub living: usize,
     pub linked: usize,
+    /// What a test wants to be wrong with the run.
+    #[cfg(test)]
+    pub defects: super::defects::Defects,
 }
 
 impl World {
@@ -173,10 +176,14 @@ impl World {
     pub(super) fn settle(&mut self, node: usize) {
         while let Some(act) = self.hosts[node].actor.as_mut().and_then(Actor::poll) {
             match act {
+                #[cfg(test)]
+                Effect::Node(output) if self.defects.ignores(&output) => {}
                 Effect::Node(output) => {
-                    if self.hosts[node].honest {
-                        self.judge_acknowledgement(node, &output);
-                        self.oracle.output(self.now, node, &output);
+                    #[cfg(not(test))]
+                    self.tell_oracle(node, &output);
+                    #[cfg(test)]
+                    for heard in self.defects.heard(self.now, node, &output) {
+                        self.tell_oracle(node, &heard);
                     }
                     self.carry_out(node, output);
                 }
@@ -191,6 +198,14 @@ impl World {
         }
         if let Some(Actor::Honest(honest)) = &self.hosts[node].actor {
             self.oracle.after(self.now, node, honest);
+        }
+    }
+
+    /// The oracle hears an output of a node.
+    fn tell_oracle(&mut self, node: usize, output: &Output) {
+        if self.hosts[node].honest {
+            self.judge_acknowledgement(node, output);
+            self.oracle.output(self.now, node, output);
         }
     }
 
@@ -214,6 +229,8 @@ impl World {
             Output::Check { token, key, statement, signature } => {
                 let verdict = self.signatures.check(&key, &statement, &signature);
                 self.oracle.checked(self.now, &key, &statement, &signature, verdict.is_good());
+                #[cfg(test)]
+                let verdict = self.defects.verdict.unwrap_or(verdict);
                 let takes = self.check_done_after(node);
                 self.schedule(node, takes, Input::Checked { token, verdict });
             }
