@@ -12,7 +12,9 @@ use super::queue::Queue;
 use super::recorder::Recorder;
 use super::run::is_calm;
 use super::signatures::Signatures;
-use super::world::World;
+use super::storing::SYNC;
+use super::world::{CHECK, NOBODY, World};
+use crate::adversary::Spec;
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{Config, Member, Network, Role, Shares, micros};
 use crate::scenario::{Dice, Latency, Net, Scenario};
@@ -26,14 +28,27 @@ const SLACK: Duration = Duration::from_secs(30);
 const DECOYS: usize = 16;
 
 impl World {
-    /// A world in which no event has happened. The scenario must be one that `Scenario::parse`
-    /// accepts.
+    /// A world in which no event has happened, of members whose keys the seed decides. The scenario
+    /// must be one that `Scenario::parse` accepts.
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
-        let cast = scenario.cast();
-        let identities: Vec<Identity> = (0..cast.len()).map(|node| identity(seed, node)).collect();
+        let nodes = 0..scenario.mesh.nodes;
+        let identities: Vec<Identity> = nodes.map(|node| identity(seed, node)).collect();
         let keys: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
-        let network = Arc::new(network(seed, &keys));
-        let mut numbers = vec![0; keys.len()];
+        Self::of(scenario, seed, network(seed, &keys), identities)
+    }
+
+    /// A world in which no event has happened, of the members of `network` with these identities;
+    /// other keys of the network have no node.
+    pub(super) fn of(
+        scenario: &Scenario,
+        seed: u64,
+        network: Network,
+        identities: Vec<Identity>,
+    ) -> Self {
+        let cast = scenario.cast();
+        let keys: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
+        let network = Arc::new(network);
+        let mut numbers = vec![NOBODY; network.keys().len()];
         for (node, key) in keys.iter().enumerate() {
             if let Some(number) = network.index_of(key) {
                 numbers[number as usize] = node as u32;
@@ -61,19 +76,21 @@ impl World {
         let mut world = Self {
             now: START,
             seed,
-            decoys: decoys(seed, &cast, &network),
+            decoys: decoys(&identities, &cast, &network),
             scenario: scenario.clone(),
             network,
             numbers,
             config,
             cast,
-            identities: identities.into_iter().map(Some).collect(),
+            identities,
             queue: Queue::new(lookahead(&scenario.net)),
             hosts,
             ends: Ends::default(),
             dice: Dice::new(seed),
             digest: RunDigest::default(),
             signatures: Signatures::new(scenario.crypto),
+            check_takes: CHECK,
+            sync_takes: SYNC,
             impairments: Impairments::default(),
             recorder: Recorder::default(),
             oracle,
@@ -81,6 +98,8 @@ impl World {
             last: None,
             living: 0,
             linked: 0,
+            #[cfg(test)]
+            defects: Default::default(),
         };
         world.prepare();
         world
@@ -134,17 +153,17 @@ fn network(seed: u64, keys: &[PublicKey]) -> Network {
 }
 
 /// Batches that honest members signed for another network.
-fn decoys(seed: u64, cast: &[Option<crate::adversary::Spec>], network: &Network) -> Vec<Batch> {
-    let forges = |spec: &crate::adversary::Spec| spec.kinds().any(|kind| kind == "forge");
+fn decoys(identities: &[Identity], cast: &[Option<Spec>], network: &Network) -> Vec<Batch> {
+    let forges = |spec: &Spec| spec.kinds().any(|kind| kind == "forge");
     if !cast.iter().flatten().any(forges) {
         return Vec::new();
     }
     let elsewhere = Digest::of(&[b"loyal/sim/decoy", &network.id().0]);
     let entry = Entry { topic: "decoy".into(), payload: b"signed for another network".to_vec() };
     let honest = (0..cast.len()).filter(|node| cast[*node].is_none()).take(DECOYS);
-    let sign = |node| {
+    let sign = |node: usize| {
         let entries = std::slice::from_ref(&entry);
-        Batch::sign(&identity(seed, node), elsewhere, 1, Digest::ZERO, START.0, entries).ok()
+        Batch::sign(&identities[node], elsewhere, 1, Digest::ZERO, START.0, entries).ok()
     };
     honest.filter_map(sign).collect()
 }

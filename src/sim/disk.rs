@@ -67,6 +67,11 @@ impl Disk {
         self.syncing.insert(token, self.passed + self.log.len() as u64);
     }
 
+    /// Puts a record on the disk of a node that does not run.
+    pub(super) fn preload(&mut self, record: Record) {
+        self.image.put(record);
+    }
+
     /// Keeps a record that could not be written; holes replace earlier ones of the same lane.
     /// Returns whether it is the only one kept.
     pub(super) fn failed(&mut self, record: Record) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::host::{derive, identity};
+use super::host::derive;
 use super::link::{Active, End, other};
 use super::world::World;
 use crate::adversary::{Actor, Adversary};
@@ -163,8 +163,11 @@ impl World {
         }
     }
 
-    /// Starts a node with what its disk holds.
+    /// Starts a node with what its disk holds, unless the member is played by hand.
     pub(super) fn begin(&mut self, node: usize) {
+        if self.hosts[node].is_played() {
+            return;
+        }
         let (now, seed) = (self.now, self.seed);
         let (checks, network) = (&mut self.signatures, self.network.id());
         let is_signed = |author: &PublicKey, slot: &RestoredSlot| {
@@ -180,8 +183,7 @@ impl World {
         let host = &mut self.hosts[node];
         let again = host.start > 0;
         host.start += 1;
-        let made = self.identities[node].take();
-        let identity = made.unwrap_or_else(|| identity(seed, node));
+        let identity = self.identities[node].clone();
         let dice = derive("node", seed, node, host.start);
         let (network, config) = (self.network.clone(), self.config.clone());
         let inner = Node::new(identity.clone(), network.clone(), config, restored, dice, now);

@@ -7,7 +7,10 @@ use super::disk::Disk;
 use super::event::Event;
 use crate::adversary::{Actor, Attempts};
 use crate::crypto::{Digest, Identity, PublicKey};
-use crate::protocol::{Ban, LinkId, Node, Reason, Rejection, Shares, Time};
+use crate::protocol::{
+    Ban, LinkId, Node, Reason, Refusal, Rejection, Shares, Ticket, Time,
+};
+use crate::wire::{BatchId, Frame};
 
 /// Rows of a rejection log kept one by one; later ones are summed by link and reason.
 const MAX_ROWS: usize = 4096;
@@ -48,7 +51,8 @@ impl RejectionLog {
 
 /// A host, which runs one node or one liar.
 pub(super) struct Host {
-    /// What runs on the host; `None` while it is down or not yet started.
+    /// What runs on the host; `None` while it is down or not yet started, or if it is played by
+    /// hand.
     pub actor: Option<Actor>,
     pub key: PublicKey,
     pub honest: bool,
@@ -60,7 +64,7 @@ pub(super) struct Host {
     pub wake: Option<Time>,
     /// The process is suspended by a fault.
     pub paused: bool,
-    /// It was a liar and left at the end of the run.
+    /// It was a liar and left: at the end of the run, or because it is played by hand.
     pub left: bool,
     /// When it was last paused.
     pub paused_at: Option<Time>,
@@ -87,6 +91,10 @@ pub(super) struct Host {
     pub tried: Vec<Attempts>,
     /// Messages that wait to be signed, in the order of their batches; indices into the posts.
     pub posted: std::collections::VecDeque<u32>,
+    /// Answers to batches that were submitted.
+    pub submitted: Vec<(Ticket, Result<BatchId, Refusal>)>,
+    /// If it is played by hand: the frames that came and were not looked at yet.
+    pub heard: Option<Vec<(LinkId, Frame)>>,
 }
 
 impl Host {
@@ -124,6 +132,20 @@ impl Host {
             },
             tried: Vec::new(),
             posted: std::collections::VecDeque::new(),
+            submitted: Vec::new(),
+            heard: None,
+        }
+    }
+
+    /// Whether it is played by hand.
+    pub(super) fn is_played(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// A frame came to a host on which no node runs: whoever plays it hears it.
+    pub(super) fn hear(&mut self, link: LinkId, bytes: &[u8]) {
+        if let (Some(heard), Ok(frame)) = (&mut self.heard, Frame::decode(bytes)) {
+            heard.push((link, frame));
         }
     }
 

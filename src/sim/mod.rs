@@ -9,7 +9,10 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod build;
+mod by_hand;
 mod cpu;
+#[cfg(test)]
+mod defects;
 mod disk;
 mod event;
 mod faults;

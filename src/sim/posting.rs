@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::event::Event;
 use super::world::World;
 use crate::crypto::PublicKey;
-use crate::protocol::{PublishError, StoredBatch, Time};
+use crate::protocol::{PublishError, StoredBatch, Ticket, Time};
 use crate::report::Arrival;
 use crate::wire::Entry;
 
@@ -57,19 +57,31 @@ impl World {
         };
         let size = self.scenario.loads[load].size;
         let entry = Entry { topic: TOPIC.into(), payload: payload(load, k, size) };
-        let (now, actor) = (self.now, self.hosts[node].actor.as_mut());
-        match actor.map(|actor| actor.publish(now, entry)) {
-            Some(Ok(ticket)) => {
-                let post = self.recorder.taken(node, ticket, due, size);
-                self.hosts[node].posted.push_back(post);
-            }
+        match self.publish(node, entry, due) {
+            Some(Ok(_)) => {}
             Some(Err(PublishError::OverQuota { retry_after })) => {
                 self.put_off(load, k, due, retry_after.min(RETRY_MAX));
             }
             _ => self.recorder.refuse(node, due, size),
         }
+    }
+
+    /// Hands a message that was due at `due` to a node; `None` if the node is down.
+    pub(super) fn publish(
+        &mut self,
+        node: usize,
+        entry: Entry,
+        due: Time,
+    ) -> Option<Result<Ticket, PublishError>> {
+        let (now, size) = (self.now, entry.payload.len());
+        let answer = self.hosts[node].actor.as_mut()?.publish(now, entry);
+        if let Ok(ticket) = answer {
+            let post = self.recorder.taken(node, ticket, due, size);
+            self.hosts[node].posted.push_back(post);
+        }
         self.settle(node);
         self.schedule_wake(node, false);
+        Some(answer)
     }
 
     fn plan_next(&mut self, load: usize, k: u64) {

@@ -94,12 +94,16 @@ impl Sim {
     /// Creates a run without processing any event. Memory grows with the number of nodes, links and
     /// messages. The scenario must be one that `Scenario::parse` accepts.
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
-        let mut world = World::new(scenario, seed);
+        Self::of(World::new(scenario, seed))
+    }
+
+    pub(super) fn of(mut world: World) -> Self {
         world.queue.put_global(START.after(CHECKPOINT), Event::Checkpoint);
         let until = START.after(LINKING);
         let (phase, extended, lingers) = (Phase::Linking, false, START);
+        let start = world.scenario.mesh.start;
         let mut sim = Self { world, phase, until, ends: until, extended, lingers };
-        match scenario.mesh.start {
+        match start {
             Start::Linked => sim.world.queue.put_global(until, Event::Phase),
             Start::Cold => sim.begin(START),
         }
@@ -196,7 +200,8 @@ impl Sim {
         world.queue.put_global(self.until, Event::Phase);
     }
 
-    fn stop(&mut self) {
+    /// Ends the run, with the oracle's last checks.
+    pub fn stop(&mut self) {
         self.phase = Phase::Over;
         self.world.finish_watching();
     }

@@ -10,7 +10,7 @@ use crate::protocol::{Durability, Input, Output, Record, Token};
 use crate::wire::BatchId;
 
 /// Time of a synced write: the measured median of a full commit.
-const SYNC: Duration = Duration::from_micros(600);
+pub(super) const SYNC: Duration = Duration::from_micros(600);
 /// Interval between retries of writes to a full disk, as in the driver.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -41,7 +41,7 @@ impl World {
             Durability::Synced => {
                 host.disk.synced(now, token, record);
                 let synced = Event::Synced { node: node as u32, start: host.start, token };
-                self.queue.put(now.after(SYNC), node as u32, synced);
+                self.queue.put(now.after(self.sync_takes), node as u32, synced);
             }
             // The node does not wait for a lazy write, so no event is needed.
             Durability::Lazy => {
@@ -66,7 +66,7 @@ impl World {
                 if self.hosts[node].honest {
                     self.oracle.unwritten(node, &record);
                 }
-                self.schedule(node, SYNC, Input::WriteFailed { token });
+                self.schedule(node, self.sync_takes, Input::WriteFailed { token });
             }
         }
     }
@@ -116,7 +116,11 @@ impl World {
             })
         };
         let (batch, bad) = match found {
-            Some(stored) if good(&stored) => (Some(Box::new(stored)), None),
+            Some(stored) if good(&stored) => {
+                #[cfg(test)]
+                let stored = self.defects.read(stored);
+                (Some(Box::new(stored)), None)
+            }
             None if !self.hosts[node].disk.knows(author, seq) => {
                 // The node takes the slot for held, but it has no row: reported like a bad row.
                 self.schedule(node, after, Input::Damaged { author, seq, id: BatchId::ZERO });

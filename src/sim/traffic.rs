@@ -109,10 +109,17 @@ impl World {
             let event = Event::Dialled { from, start, to, trial };
             return self.queue.put(self.now.after(*wait), from, event);
         }
-        let peer = self.hosts[to].key;
+        #[cfg(test)]
+        let silent = silent || self.defects.apart(from, to);
         if silent || !self.hosts[to].lives() {
-            return self.deliver(from, Input::DialFailed { peer });
+            return self.deliver(from, Input::DialFailed { peer: self.hosts[to].key });
         }
+        self.link(from, to);
+    }
+
+    /// A link that `from` dialled is up. Returns the dialler's end.
+    pub(super) fn link(&mut self, from: usize, to: usize) -> LinkId {
+        let peer = self.hosts[to].key;
         let (out, back) = (self.one_way(from, to), self.one_way(to, from));
         let (near, far) = self.ends.link((from, out), (to, back), self.now);
         self.hosts[from].links.push(near);
@@ -126,6 +133,7 @@ impl World {
         let accepted = Input::LinkUp { link: far, peer: self.hosts[from].key, dialled: false };
         self.schedule(to, out, accepted);
         self.deliver(from, Input::LinkUp { link: near, peer, dialled: true });
+        near
     }
 
     /// Latency between two nodes, faults included.
@@ -254,6 +262,10 @@ impl World {
             if host.ready == 1 && host.honest {
                 self.linked += 1;
             }
+        }
+        #[cfg(test)]
+        if self.defects.hides(owner, &bytes) {
+            return;
         }
         self.deliver(owner, Input::Frame { link, bytes });
     }

@@ -43,10 +43,9 @@ impl World {
         cpu.charge(now, bytes);
     }
 
-    /// How long a check that a node requests now takes: `usual`, or what the workers of a simulated
-    /// processor need.
-    pub(super) fn check_takes(&mut self, node: usize, usual: Duration) -> Duration {
-        let now = self.now;
+    /// How long a check that a node requests now takes.
+    pub(super) fn check_done_after(&mut self, node: usize) -> Duration {
+        let (now, usual) = (self.now, self.check_takes);
         self.hosts[node].cpu.as_mut().map_or(usual, |cpu| cpu.check_done(now).since(now))
     }
 

@@ -18,9 +18,11 @@ use crate::scenario::{Dice, Scenario};
 use crate::wire::Batch;
 
 /// How long a worker takes for a signature check: the measured 45 µs and a turn of the loop.
-const CHECK: Duration = Duration::from_micros(60);
+pub(super) const CHECK: Duration = Duration::from_micros(60);
 /// A node whose deadline has not moved is not woken again sooner than this: as in the driver.
 const WAKE_GAP: Duration = Duration::from_micros(200);
+/// In place of the node number of a key without a node.
+pub(super) const NOBODY: u32 = u32::MAX;
 
 /// The whole state of a simulated run.
 pub(super) struct World {
@@ -28,13 +30,11 @@ pub(super) struct World {
     pub seed: u64,
     pub scenario: Scenario,
     pub network: Arc<Network>,
-    /// Node number of each key of the network file, by the key's index there.
+    /// Node number of each key of the network file, by the key's index there, or [`NOBODY`].
     pub numbers: Vec<u32>,
     pub config: Config,
     pub cast: Vec<Option<Spec>>,
-    /// Key pairs made for the first start of each node, which takes them; a later start derives its
-    /// own again.
-    pub identities: Vec<Option<Identity>>,
+    pub identities: Vec<Identity>,
     pub decoys: Vec<Batch>,
     pub queue: Queue<Event>,
     pub hosts: Vec<Host>,
@@ -42,6 +42,9 @@ pub(super) struct World {
     pub dice: Dice,
     pub digest: RunDigest,
     pub signatures: Signatures,
+    /// How long signature checks and synced writes take where no simulated processor says so.
+    pub check_takes: Duration,
+    pub sync_takes: Duration,
     pub impairments: Impairments,
     pub recorder: Recorder,
     pub oracle: Oracle,
@@ -52,6 +55,9 @@ pub(super) struct World {
     /// Number of honest nodes that are up, and how many of them have a ready link.
     pub living: usize,
     pub linked: usize,
+    /// What a test wants to be wrong with the run.
+    #[cfg(test)]
+    pub defects: super::defects::Defects,
 }
 
 impl World {
@@ -70,7 +76,8 @@ impl World {
 
     pub(super) fn node_of(&self, key: &PublicKey) -> Option<usize> {
         let number = self.network.index_of(key)?;
-        self.numbers.get(number as usize).map(|node| *node as usize)
+        let node = self.numbers.get(number as usize).filter(|node| **node != NOBODY)?;
+        Some(*node as usize)
     }
 
     pub(super) fn dispatch(&mut self, event: Event) {
@@ -151,8 +158,10 @@ impl World {
         if let Some(Actor::Honest(honest)) = &host.actor {
             self.oracle.before(now, node, &input, honest);
         }
-        if let Some(actor) = &mut host.actor {
-            actor.handle(now, input);
+        match (&mut host.actor, input) {
+            (Some(actor), input) => actor.handle(now, input),
+            (None, Input::Frame { link, bytes }) => host.hear(link, &bytes),
+            _ => {}
         }
         self.settle(node);
         self.schedule_wake(node, woken);
@@ -163,10 +172,14 @@ impl World {
     pub(super) fn settle(&mut self, node: usize) {
         while let Some(act) = self.hosts[node].actor.as_mut().and_then(Actor::poll) {
             match act {
+                #[cfg(test)]
+                Effect::Node(output) if self.defects.ignores(&output) => {}
                 Effect::Node(output) => {
-                    if self.hosts[node].honest {
-                        self.judge_acknowledgement(node, &output);
-                        self.oracle.output(self.now, node, &output);
+                    #[cfg(not(test))]
+                    self.tell_oracle(node, &output);
+                    #[cfg(test)]
+                    for heard in self.defects.heard(self.now, node, &output) {
+                        self.tell_oracle(node, &heard);
                     }
                     self.carry_out(node, output);
                 }
@@ -181,6 +194,14 @@ impl World {
         }
         if let Some(Actor::Honest(honest)) = &self.hosts[node].actor {
             self.oracle.after(self.now, node, honest);
+        }
+    }
+
+    /// The oracle hears an output of a node.
+    fn tell_oracle(&mut self, node: usize, output: &Output) {
+        if self.hosts[node].honest {
+            self.judge_acknowledgement(node, output);
+            self.oracle.output(self.now, node, output);
         }
     }
 
@@ -204,7 +225,9 @@ impl World {
             Output::Check { token, key, statement, signature } => {
                 let verdict = self.signatures.check(&key, &statement, &signature);
                 self.oracle.checked(self.now, &key, &statement, &signature, verdict.is_good());
-                let takes = self.check_takes(node, CHECK);
+                #[cfg(test)]
+                let verdict = self.defects.verdict.unwrap_or(verdict);
+                let takes = self.check_done_after(node);
                 self.schedule(node, takes, Input::Checked { token, verdict });
             }
             Output::Write { token, record, durability } => {
@@ -217,7 +240,9 @@ impl World {
             Output::Deliver(stored) => self.delivered(node, &stored),
             Output::Published { ticket, .. } => self.recorder.acknowledged(node, ticket),
             Output::PublishFailed { ticket } => self.recorder.failed(node, ticket),
-            Output::Submitted { .. } => {}
+            Output::Submitted { ticket, result } => {
+                self.hosts[node].submitted.push((ticket, result))
+            }
         }
     }
 

@@ -1,17 +1,27 @@
 //! Malicious nodes in a mesh: whatever they do, every message reaches every honest node, nothing
 //! forged does, and no honest node is banned. An attack counts only if it reached an honest node.
 
-use loyal::protocol::Reason;
+use loyal::protocol::{Blame, Reason};
 
-use crate::language::{Mesh, mesh};
+use crate::language::{Described, Mesh, mesh};
+use crate::support::identity;
 
 /// Seven nodes, of which two (`f`) have the behaviour `spec`.
-fn two_of_seven(spec: &str, seed: u8) -> Mesh {
+fn two_of_seven(spec: &str, seed: u64) -> Mesh {
     mesh(7).liar(spec).liar(spec).seed(seed).up().publish(50).run(8.0)
 }
 
 fn harmless(mesh: Mesh) -> Mesh {
     mesh.expect_all().expect_no_honest_ban().expect_linked()
+}
+
+/// Bans are short, so that one liar gets to try all five variants of forging.
+fn short_bans(mesh: Described) -> Described {
+    mesh.config(|config| {
+        config.ban_min = std::time::Duration::from_millis(200);
+        config.ban_max = config.ban_min;
+        config.redial_max = config.ban_min;
+    })
 }
 
 #[test]
@@ -26,12 +36,7 @@ fn forging_is_refused_and_banned() {
 fn every_variant_of_forging_is_refused_for_its_reason() {
     let mut reasons = vec![];
     for seed in 1..12 {
-        let mesh = mesh(7).liar("forge").seed(seed).config(|config| {
-            // Bans are short, so that one liar gets to try all five variants.
-            config.ban_min = std::time::Duration::from_millis(200);
-            config.ban_max = config.ban_min;
-            config.redial_max = config.ban_min;
-        });
+        let mesh = short_bans(mesh(7).liar("forge").seed(seed));
         let mesh = harmless(mesh.up().publish(50).run(10.0));
         reasons.extend(Reason::ALL.into_iter().filter(|reason| mesh.refused(*reason) > 0));
     }
@@ -126,11 +131,118 @@ fn four_nodes_bear_one_liar_and_thirty_one_bear_ten() {
     harmless(many.up().publish(42).run(15.0));
 }
 
+fn three_of_ten(specs: [&str; 3]) -> Mesh {
+    three_of(mesh(10), specs)
+}
+
+/// Seven honest nodes and three liars with these SPECs. Whatever the liars do, no honest node is
+/// blamed.
+fn three_of(ten: Described, specs: [&str; 3]) -> Mesh {
+    let mesh = specs.iter().fold(ten, |mesh, spec| mesh.liar(spec));
+    let mesh = mesh.latency(1000).times(50, 300).up().publish(60).run(3.0);
+    for row in (0..HONEST).flat_map(|number| mesh.sim.rejections(number)) {
+        let blamed = row.reason.blame() == Blame::Link;
+        let liar = |key| (HONEST..10).any(|number| identity(number as u8 + 1).public() == key);
+        assert!(!blamed || row.link.is_some_and(liar), "{specs:?}: {row:?}");
+    }
+    mesh.expect_all().expect_no_honest_ban()
+}
+
+const HONEST: usize = 7;
+
+fn expect_no_ban(mesh: &Mesh) {
+    assert!((0..10).all(|number| mesh.sim.bans(number).is_empty()));
+}
+
+#[test]
+fn liars_of_every_kind_reach_honest_nodes_and_stop_nothing() {
+    let specs = ["forge", "drop", "flood"];
+    let mesh = three_of_ten(specs);
+    assert!(mesh.affected("drop") > 0);
+    let mesh = mesh.expect_reached("forge").expect_reached("flood");
+    assert!(mesh.refused(Reason::BadSignature) > 0);
+    assert!(mesh.refused(Reason::Malformed) + mesh.refused(Reason::Oversize) > 0);
+    let elsewhere = |seed| {
+        let mesh = three_of(short_bans(super::language::mesh(10)).seed(seed), specs).run(10.0);
+        mesh.refused(Reason::WrongNetwork) > 0
+    };
+    assert!((1..9).any(elsewhere), "what was signed for another network");
+}
+
+#[test]
+fn tampered_and_malformed_frames_are_refused_and_stallers_are_survived() {
+    let mesh = three_of_ten(["tamper", "malformed", "stall"]);
+    assert!(mesh.refused(Reason::BadSignature) + mesh.refused(Reason::ContentMismatch) > 0);
+    assert!(mesh.affected("stall") > 0);
+}
+
+#[test]
+fn floods_drown_nothing_while_others_censor_and_delay() {
+    for what in ["valid", "duplicate", "oversize"] {
+        let flood = format!("flood:what={what}");
+        three_of_ten(["censor:author=n1", "delay:by=300ms", &flood]);
+    }
+}
+
+#[test]
+fn floods_of_announcements_and_requests_drown_nothing() {
+    let floods = ["flood:rate=40:what=announce", "flood:rate=40:what=request"];
+    three_of_ten([floods[0], floods[1], "forge+flood+malformed"]);
+}
+
+#[test]
+fn replays_are_refused_as_known_and_the_liar_keeps_its_links() {
+    let mesh = three_of_ten(["replay"; 3]);
+    assert!(mesh.refused(Reason::Replayed) > 20, "{}", mesh.refused(Reason::Replayed));
+    expect_no_ban(&mesh);
+}
+
+#[test]
+fn a_liar_that_only_swallows_or_delays_is_never_banned_and_bans_nobody() {
+    for spec in ["drop", "drop:p=0.5", "censor:author=n2", "delay:by=200ms"] {
+        let mesh = three_of_ten([spec; 3]);
+        expect_no_ban(&mesh);
+        for number in HONEST..10 {
+            let totals = mesh.attempts(number).totals.values().next().copied();
+            assert!(totals.is_some_and(|totals| totals.affected > 0), "{spec}: {totals:?}");
+        }
+    }
+}
+
+#[test]
+fn a_third_that_relays_nothing_stops_nothing() {
+    let mesh = three_of_ten(["drop"; 3]);
+    for number in 0..HONEST {
+        assert_eq!(mesh.sim.delivered(number).count(), 60, "node {number}");
+    }
+}
+
+#[test]
+fn a_slow_flood_stays_within_credit_and_turns_nobody_against_anybody() {
+    for specs in [
+        ["flood:rate=20:what=valid", "flood:rate=20:what=duplicate", "flood:rate=5:what=announce"],
+        ["flood:rate=5:what=request", "flood:rate=5:what=request", "replay+drop:p=0.5"],
+    ] {
+        let mesh = three_of_ten(specs);
+        expect_no_ban(&mesh);
+        for number in HONEST..10 {
+            let mut totals = mesh.attempts(number).totals.values();
+            assert!(totals.all(|totals| totals.attempted > 20), "{specs:?}: {number}");
+        }
+    }
+}
+
+#[test]
+fn the_same_mesh_runs_the_same_way_twice() {
+    let run = || three_of_ten(["forge", "drop:p=0.5", "flood:rate=100"]).sim.digest();
+    assert_eq!(run(), run());
+}
+
 /// The negative control: `expect_all` does fail if messages have not arrived.
 #[test]
 #[should_panic(expected = "lacks")]
 fn a_mesh_that_has_had_no_time_has_not_delivered() {
-    let slow = mesh(7).rules(|rules| rules.latency = 200_000);
+    let slow = mesh(7).latency(200_000);
     slow.up().publish(50).expect_all();
 }
 
@@ -165,11 +277,10 @@ fn many_shapes_of_meshes_bear_many_liars() {
         let f = (usize::from(n) - 1) / 3;
         let mesh =
             (0..f).fold(mesh(n), |mesh, i| mesh.liar(kinds[(seed / 3 + 5 * i) % kinds.len()]));
-        let mesh = mesh.seed(seed as u8).rules(|rules| {
-            rules.latency = [500, 2_000, 40_000][seed % 3];
-            rules.check = [50, 3_000, 20_000][seed / 2 % 3];
-            rules.write = [100, 2_000, 30_000][seed / 5 % 3];
-        });
+        let check = [50, 3_000, 20_000][seed / 2 % 3];
+        let sync = [100, 2_000, 30_000][seed / 5 % 3];
+        let mesh = mesh.seed(seed as u64).latency([500, 2_000, 40_000][seed % 3]);
+        let mesh = mesh.times(check, sync);
         eprintln!("seed {seed}: {n} nodes");
         harmless(mesh.up().publish(40).run(20.0));
     }

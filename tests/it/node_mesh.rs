@@ -1,15 +1,11 @@
 //! Honest nodes among themselves: delivery, restarts, partitions, and authors that sign elsewhere.
 
-use std::time::Duration;
-
-use loyal::adversary::Actor;
 use loyal::crypto::Digest;
 use loyal::protocol::{PublishError, Reason, Refusal};
 use loyal::wire::Batch;
 
 use crate::language::mesh;
 use crate::support::{batch, chain, entry, flipped, identity};
-use crate::world::{Machine, World};
 
 #[test]
 fn every_message_is_delivered_once_everywhere() {
@@ -19,18 +15,51 @@ fn every_message_is_delivered_once_everywhere() {
 }
 
 #[test]
+fn every_message_reaches_every_node_and_nothing_is_rejected() {
+    let mesh = mesh(7).latency(1000).times(50, 300).up().publish(70).run(0.2).expect_all();
+    for number in 0..7 {
+        assert_eq!(mesh.sim.delivered(number).count(), 70, "node {number}");
+        assert!(mesh.sim.bans(number).is_empty());
+        let mut rows = mesh.sim.rejections(number);
+        assert!(rows.all(|row| row.reason == Reason::Replayed), "node {number}");
+        assert!(mesh.snapshot(number).ready_links() >= 3);
+    }
+}
+
+#[test]
+fn under_load_messages_share_batches_and_none_is_lost() {
+    let mesh = mesh(4).latency(1000).times(50, 300).up();
+    let mesh = mesh.then(|sim| {
+        for i in 0..2000 {
+            let answer = sim.publish(0, entry("t", format!("message {i}").as_bytes()));
+            assert!(matches!(answer, Some(Ok(_))), "there is room");
+        }
+    });
+    let mesh = mesh.run(3.0);
+    for number in 0..4 {
+        assert_eq!(mesh.snapshot(number).counters.delivered, 2000, "node {number}");
+    }
+    let batches = mesh.sim.delivered(1).count();
+    assert!(batches < 100, "{batches} batches");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
-    let run = |seed| mesh(5).liar("forge").seed(seed).up().publish(20).run(2.0).world.digest();
+    let run = |seed| mesh(5).liar("forge").seed(seed).up().publish(20).run(2.0).sim.digest();
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4), "and another seed another");
 }
 
 #[test]
 fn slow_disks_and_checks_change_nothing() {
-    let slow = |rules: &mut crate::world::Rules| {
-        (rules.write, rules.check, rules.latency) = (80_000, 30_000, 60_000);
-    };
-    mesh(6).rules(slow).up().publish(40).run(10.0).expect_all().expect_no_honest_ban();
+    mesh(6)
+        .latency(60_000)
+        .times(30_000, 80_000)
+        .up()
+        .publish(40)
+        .run(10.0)
+        .expect_all()
+        .expect_no_honest_ban();
 }
 
 #[test]
@@ -43,19 +72,31 @@ fn nodes_link_to_as_many_as_they_are_told() {
 
 #[test]
 fn a_node_that_was_away_catches_up() {
-    let mut mesh = mesh(5).up().publish(10).run(1.0);
-    mesh.world.kill(0);
-    let mesh = mesh.publish(40).run(1.0).then(|world| world.start(0)).run(8.0);
+    let mesh = mesh(5).up().publish(10).run(1.0).then(|sim| sim.kill(0));
+    let mesh = mesh.publish(40).run(1.0).then(|sim| sim.start(0)).run(8.0);
     mesh.publish(10).run(3.0).expect_all().expect_no_honest_ban().expect_linked();
+}
+
+#[test]
+fn a_node_that_missed_hundreds_of_batches_catches_up() {
+    let mut mesh = mesh(5).latency(1000).times(50, 300).up();
+    mesh.sim.kill(4);
+    for i in 0..400 {
+        let answer = mesh.sim.publish(0, entry("t", format!("{i}").as_bytes()));
+        assert!(matches!(answer, Some(Ok(_))), "there is room");
+        mesh.pass(25);
+    }
+    let mesh = mesh.then(|sim| sim.start(4)).run(8.0);
+    assert_eq!(mesh.snapshot(4).counters.delivered, 400);
+    assert!((0..5).all(|number| mesh.sim.bans(number).is_empty()));
 }
 
 /// Dials to a node that is away are put off for longer and longer. Once it is back, and dials
 /// itself, the others must choose it again; otherwise none of them pushes to it.
 #[test]
 fn whoever_was_away_is_chosen_again() {
-    let mut mesh = mesh(4).up().run(5.0);
-    mesh.world.kill(3);
-    let mesh = mesh.run(40.0).then(|world| world.start(3)).run(10.0).expect_linked();
+    let mesh = mesh(4).up().run(5.0).then(|sim| sim.kill(3)).run(40.0);
+    let mesh = mesh.then(|sim| sim.start(3)).run(10.0).expect_linked();
     for number in 0..4 {
         let peers = mesh.snapshot(number).peers;
         let chosen = peers.iter().filter(|peer| peer.link.as_ref().is_some_and(|l| l.chosen));
@@ -67,17 +108,14 @@ fn whoever_was_away_is_chosen_again() {
 /// at what it lacks. It must not ask again for what is being checked.
 #[test]
 fn a_long_absence_is_made_good_without_copies() {
-    let rules = crate::world::Rules { check: 60_000, ..crate::world::Rules::default() };
-    let mut world = World::new(4, 1, rules);
-    let batches = chain(&identity(200), world.network.id(), 4000);
+    let mut mesh = mesh(4).times(60_000, 1_000).down();
+    let batches = chain(&identity(200), mesh.sim.network().id(), 4000);
     for number in 0..3 {
-        batches.iter().for_each(|batch| world.peers[number].disk.put(batch));
+        batches.iter().for_each(|batch| mesh.sim.preload(number, batch.clone()));
     }
-    (0..4).for_each(|number| world.start(number));
-    world.run(Duration::from_secs(15));
-    assert_eq!(world.peers[3].delivered.len(), batches.len());
-    let Machine::Runs(Actor::Honest(node)) = &world.peers[3].machine else { panic!("it runs") };
-    let counters = node.snapshot().counters;
+    let mesh = mesh.run(15.0);
+    assert_eq!(mesh.sim.delivered(3).count(), batches.len());
+    let counters = mesh.snapshot(3).counters;
     let replayed = counters.rejected.get(&Reason::Replayed).copied().unwrap_or(0);
     // A few of the first slots are asked for before the node knows how many are missing.
     assert!(counters.duplicates + replayed < 200, "{} and {replayed}", counters.duplicates);
@@ -85,9 +123,10 @@ fn a_long_absence_is_made_good_without_copies() {
 
 #[test]
 fn a_partition_heals() {
-    let mesh = mesh(6).up().publish(6).run(1.0);
-    let mesh = mesh.then(|world| world.part(&[0, 1, 2], &[3, 4, 5])).publish(30).run(2.0);
-    mesh.then(World::heal).run(30.0).expect_all().expect_no_honest_ban().expect_linked();
+    let cut = "[[fault]]\nkind = 'partition'\nat = '3200ms'\nuntil = '5800ms'\n\
+               select = { nodes = ['n0', 'n1', 'n2'] }\n";
+    let mesh = mesh(6).scenario(cut).up().publish(6).run(1.1).publish(30).run(2.0);
+    mesh.run(30.0).expect_all().expect_no_honest_ban().expect_linked();
 }
 
 #[test]
@@ -96,17 +135,16 @@ fn kills_lose_nothing_that_was_published_and_use_no_slot_twice() {
     for round in 0..20 {
         mesh = mesh.publish(3);
         let victim = round % 5;
-        mesh.world.kill(victim);
-        mesh.world.run(Duration::from_millis(37 * (round as u64 + 1)));
-        mesh.world.start(victim);
+        mesh.sim.kill(victim);
+        mesh.pass(37 * (round as u64 + 1));
+        mesh.sim.start(victim);
         mesh = mesh.run(0.5);
     }
     let mesh = mesh.run(15.0).expect_no_honest_ban();
-    let published: Vec<_> =
-        mesh.world.peers.iter().flat_map(|peer| peer.published.iter().map(|id| id.batch)).collect();
-    for (number, peer) in mesh.world.peers.iter().enumerate() {
-        let lacking = |id: &Digest| !peer.delivered.iter().any(|(_, _, held)| held == id);
-        let missing = published.iter().filter(|id| lacking(id)).count();
+    let published: Vec<_> = (0..5).flat_map(|i| mesh.sim.published(i)).map(|id| id.batch).collect();
+    for number in 0..5 {
+        let held: Vec<_> = mesh.sim.delivered(number).map(|batch| batch.id).collect();
+        let missing = published.iter().filter(|id| !held.contains(id)).count();
         assert_eq!(missing, 0, "node {number} of {}", published.len());
         assert!(!mesh.snapshot(number).lanes.iter().any(|lane| lane.conflicted), "{number}");
     }
@@ -116,56 +154,50 @@ fn kills_lose_nothing_that_was_published_and_use_no_slot_twice() {
 #[test]
 fn what_was_delivered_before_a_restart_is_known_after_it() {
     let mut mesh = mesh(4).raw().up();
-    let batch = batch(&identity(4), mesh.world.network.id(), 1, Digest::ZERO, "captured");
-    let link = mesh.world.join(3, 0);
-    mesh.world.say(link, &crate::support::push(batch.clone()).encode());
+    let batch = batch(&identity(4), mesh.sim.network().id(), 1, Digest::ZERO, "captured");
+    let link = mesh.join(3, 0);
+    mesh.sim.say(link, &crate::support::push(batch.clone()).encode());
     let mut mesh = mesh.run(0.5);
-    assert_eq!(held(&mesh.world, 0, &batch), 1);
-    mesh.world.kill(0);
-    mesh.world.start(0);
+    assert_eq!(mesh.delivered(0, &batch), 1);
+    mesh.sim.kill(0);
+    mesh.sim.start(0);
     let mut mesh = mesh.run(20.0);
-    let link = mesh.world.join(3, 0);
-    mesh.world.say(link, &crate::support::push(batch.clone()).encode());
+    let link = mesh.join(3, 0);
+    mesh.sim.say(link, &crate::support::push(batch.clone()).encode());
     let mesh = mesh.run(2.0);
-    assert_eq!(held(&mesh.world, 0, &batch), 1);
-    let rows = mesh.world.rejections(0);
-    assert!(rows.iter().any(|row| row.reason == Reason::Replayed && row.id == Some(batch.id())));
-    assert!(mesh.world.is_up(link), "a replay is no fault of the link");
+    assert_eq!(mesh.delivered(0, &batch), 1);
+    let mut rows = mesh.sim.rejections(0);
+    assert!(rows.any(|row| row.reason == Reason::Replayed && row.id == Some(batch.id())));
+    assert!(mesh.sim.is_up(link), "a replay is no fault of the link");
 }
 
 /// Two slots in the middle of a chain are missing at one of two nodes.
 #[test]
 fn a_gap_below_a_known_tip_is_closed() {
-    let mut world = World::new(4, 1, crate::world::Rules::default());
-    let batches = chain(&identity(200), world.network.id(), 6);
+    let mut mesh = mesh(4).raw().raw().down();
+    let batches = chain(&identity(200), mesh.sim.network().id(), 6);
     for (number, batch) in batches.iter().enumerate() {
-        world.peers[0].disk.put(batch);
+        mesh.sim.preload(0, batch.clone());
         if number != 2 && number != 3 {
-            world.peers[1].disk.put(batch);
+            mesh.sim.preload(1, batch.clone());
         }
     }
-    world.start(0);
-    world.start(1);
-    world.run(Duration::from_secs(5));
-    let got: Vec<u64> = world.peers[1].delivered.iter().map(|(_, seq, _)| *seq).collect();
+    let mesh = mesh.run(5.0);
+    let got: Vec<u64> = mesh.sim.delivered(1).map(|batch| batch.seq).collect();
     assert_eq!(got, [3, 4]);
-}
-
-fn held(world: &World, number: usize, batch: &Batch) -> usize {
-    let id = batch.id();
-    world.peers[number].delivered.iter().filter(|(_, _, held)| *held == id).count()
 }
 
 #[test]
 fn batches_signed_elsewhere_are_spread_and_bad_ones_refused() {
     let mut mesh = mesh(4).up();
     let pen = identity(200);
-    let id = mesh.world.network.id();
+    let id = mesh.sim.network().id();
     let good = chain(&pen, id, 3);
     let submit = |mesh: &mut crate::language::Mesh, batch: &Batch| {
-        let ticket = mesh.world.submit(0, batch.clone()).expect("taken for a look");
-        mesh.world.run(Duration::from_millis(300));
-        let answers = &mesh.world.peers[0].submitted;
+        let answer = mesh.sim.submit(0, batch.clone()).expect("it runs");
+        let ticket = answer.expect("taken for a look");
+        mesh.pass(300);
+        let answers = mesh.sim.submitted(0);
         answers.iter().find(|(of, _)| *of == ticket).expect("an answer").1
     };
     assert_eq!(submit(&mut mesh, &good[1]), Err(Refusal::OutOfOrder { expected: 1 }));
@@ -185,27 +217,23 @@ fn batches_signed_elsewhere_are_spread_and_bad_ones_refused() {
     assert_eq!(submit(&mut mesh, &second), rejected(Reason::Equivocation));
     let mesh = mesh.run(3.0);
     for number in 0..4 {
-        assert!(good.iter().all(|batch| held(&mesh.world, number, batch) == 1), "node {number}");
+        assert!(good.iter().all(|batch| mesh.delivered(number, batch) == 1), "node {number}");
     }
 }
 
 #[test]
 fn what_cannot_be_published_is_refused_at_once() {
     let mut mesh = mesh(2).up();
-    let now = mesh.world.now;
-    let member = batch(&identity(2), mesh.world.network.id(), 1, Digest::ZERO, "x");
-    let Machine::Runs(Actor::Honest(node)) = &mut mesh.world.peers[0].machine else {
-        panic!("honest")
-    };
-    assert_eq!(node.submit(now, member).err(), Some(PublishError::MemberKey));
+    let mut publish = |entry| mesh.sim.publish(0, entry).expect("it runs");
     for entry in [entry(&"t".repeat(65), b""), entry("", &vec![0; (1 << 20) + 1])] {
-        assert_eq!(node.publish(now, entry).err(), Some(PublishError::TooLong));
+        assert_eq!(publish(entry).err(), Some(PublishError::TooLong));
     }
     let mut taken = 0;
-    while node.publish(now, entry("t", &[0; 1000])).is_ok() {
+    while publish(entry("t", &[0; 1000])).is_ok() {
         taken += 1;
-        while node.poll().is_some() {}
         assert!(taken < 100_000, "what waits is bounded");
     }
     assert!(taken > 1000, "{taken}");
+    let member = batch(&identity(2), mesh.sim.network().id(), 1, Digest::ZERO, "x");
+    assert_eq!(mesh.sim.submit(0, member), Some(Err(PublishError::MemberKey)));
 }

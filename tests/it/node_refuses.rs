@@ -12,68 +12,62 @@ use loyal::wire::{
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config as Runs, RngSeed, TestRunner};
 
-use crate::support::{batch, chain, flipped, frames, hello, identity, list, push};
+use crate::language::{Described, Mesh, alone, mesh};
+use crate::support::{batch, chain, flipped, frames, hello, identity, list, network, push};
 use crate::vectors;
-use crate::world::{Rules, World};
 
 const RAW: usize = 3;
+/// Milliseconds in which a node has handled what it was sent.
+const SHORT: u64 = 100;
 
-/// A world in which node 0 runs alone, and the test plays member 3, with a link on which both said
-/// hello.
-fn alone(rules: Rules) -> (World, LinkId) {
-    let mut world = World::new(4, 1, rules);
-    world.start(0);
-    world.start_raw(RAW);
-    let link = world.join(RAW, 0);
-    (world, link)
+/// The mesh as described, with a link of member 3 to node 0, on which both said hello.
+fn joined(described: Described) -> (Mesh, LinkId) {
+    let mut mesh = described.up();
+    let link = mesh.join(RAW, 0);
+    (mesh, link)
 }
 
-/// Rules with short bans, so that a node can be offended often in one world.
-fn forgiving() -> Rules {
-    let mut rules = Rules::default();
-    (rules.config.ban_min, rules.config.ban_max) = (Duration::from_secs(1), Duration::from_secs(1));
-    rules
-}
-
-fn short() -> Duration {
-    Duration::from_millis(100)
+/// Node 0 with short bans, so that it can be offended often.
+fn forgiving() -> Described {
+    let second = Duration::from_secs(1);
+    alone().config(|config| (config.ban_min, config.ban_max) = (second, second))
 }
 
 /// Whether node 0 wrote down a rejection for this reason. Only one whose blame is the link's also
 /// bans.
-fn refused(world: &World, reason: Reason) -> bool {
-    world.rejections(0).iter().any(|row| row.reason == reason)
+fn refused(mesh: &Mesh, reason: Reason) -> bool {
+    mesh.sim.rejections(0).any(|row| row.reason == reason)
 }
 
-fn banned(world: &World) -> bool {
-    world.peers[0].disk.bans.iter().any(|ban| ban.peer == world.peers[RAW].key)
+fn banned(mesh: &Mesh) -> bool {
+    mesh.sim.bans(0).iter().any(|ban| ban.peer == identity(RAW as u8 + 1).public())
 }
 
-fn delivered(world: &World, batch: &Batch) -> bool {
-    world.peers[0].delivered.iter().any(|(_, _, id)| *id == batch.id())
+fn delivered(mesh: &Mesh, batch: &Batch) -> bool {
+    mesh.delivered(0, batch) > 0
 }
 
-/// Sends frames to a fresh node. Returns the world, for its rejections and bans.
-fn after(said: &[Vec<u8>]) -> World {
-    let (mut world, link) = alone(Rules::default());
+/// Sends frames to a fresh node. Returns the mesh, for its rejections and bans.
+fn after(said: &[Vec<u8>]) -> Mesh {
+    let (mut mesh, link) = joined(alone());
     for frame in said {
-        world.say(link, frame);
+        mesh.sim.say(link, frame);
     }
-    world.run(short());
-    world
+    mesh.pass(SHORT);
+    mesh
 }
 
 fn expect_blamed(said: &[Vec<u8>], reason: Reason, name: &str) {
-    let world = after(said);
-    assert!(refused(&world, reason), "{name}: no row says {}", reason.name());
-    assert_eq!(banned(&world), reason.blame() == Blame::Link, "{name}");
-    assert_eq!(world.peers[0].disk.bans.len(), usize::from(banned(&world)), "{name}");
+    let mesh = after(said);
+    assert!(refused(&mesh, reason), "{name}: no row says {}", reason.name());
+    assert_eq!(banned(&mesh), reason.blame() == Blame::Link, "{name}");
+    assert_eq!(mesh.sim.bans(0).len(), usize::from(banned(&mesh)), "{name}");
 }
 
-fn expect_nothing(world: &World, name: &str) {
-    let reasons: Vec<_> = world.rejections(0).iter().map(|row| (row.reason, &row.detail)).collect();
+fn expect_nothing(mesh: &Mesh, name: &str) {
+    let reasons: Vec<_> = mesh.sim.rejections(0).map(|row| (row.reason, &row.detail)).collect();
     assert!(reasons.is_empty(), "{name}: {reasons:?}");
-    assert!(!banned(world), "{name}");
+    assert!(!banned(mesh), "{name}");
 }
 
 #[test]
@@ -97,15 +91,19 @@ fn every_bad_statement_of_the_vectors_is_refused_and_blamed() {
         match vector["reason"].as_str().and_then(Reason::from_name) {
             Some(reason) => {
                 expect_blamed(&said, reason, name);
-                let world = after(&said);
-                let row = &world.rejections(0)[0];
+                let mesh = after(&said);
+                let row = mesh.sim.rejections(0).next().expect("a row");
                 assert_eq!(row.frame, Digest::of(&[&said[0]]), "{name}");
-                assert_eq!((row.link, row.hops), (Some(world.peers[RAW].key), Some(1)), "{name}");
+                assert_eq!(
+                    (row.link, row.hops),
+                    (Some(identity(RAW as u8 + 1).public()), Some(1)),
+                    "{name}"
+                );
             }
             None => {
-                let world = after(&said);
-                expect_nothing(&world, name);
-                assert_eq!(world.peers[0].delivered.len(), 1, "{name}");
+                let mesh = after(&said).signed_elsewhere();
+                expect_nothing(&mesh, name);
+                assert_eq!(mesh.sim.delivered(0).count(), 1, "{name}");
             }
         }
     }
@@ -114,25 +112,24 @@ fn every_bad_statement_of_the_vectors_is_refused_and_blamed() {
 #[test]
 fn an_impossible_length_is_refused_and_blamed() {
     for length in [0, 1, MAX_FRAME as u32 + 1, u32::MAX] {
-        let (mut world, link) = alone(Rules::default());
-        world.raw(link, &length.to_be_bytes());
-        world.run(short());
-        assert!(refused(&world, Reason::Oversize) && banned(&world), "{length}");
+        let (mut mesh, link) = joined(alone());
+        mesh.sim.write(link, &length.to_be_bytes());
+        mesh.pass(SHORT);
+        assert!(refused(&mesh, Reason::Oversize) && banned(&mesh), "{length}");
     }
 }
 
 #[test]
 fn a_full_window_is_fine_and_one_more_is_an_overrun() {
     for (count, over) in [(PUSH_FRAMES, false), (PUSH_FRAMES + 1, true)] {
-        let slow = Rules { check: 5_000_000, ..Rules::default() };
-        let (mut world, link) = alone(slow);
-        let id = world.network.id();
+        let (mut mesh, link) = joined(alone().times(5_000_000, 1_000));
+        let id = mesh.sim.network().id();
         for batch in chain(&identity(RAW as u8 + 1), id, count) {
-            world.say(link, &push(batch).encode());
+            mesh.sim.say(link, &push(batch).encode());
         }
-        world.run(Duration::from_secs(1));
-        assert_eq!(refused(&world, Reason::CreditOverrun), over, "{count}");
-        assert_eq!(banned(&world), over, "{count}");
+        mesh.pass(1_000);
+        assert_eq!(refused(&mesh, Reason::CreditOverrun), over, "{count}");
+        assert_eq!(banned(&mesh), over, "{count}");
     }
 }
 
@@ -148,38 +145,31 @@ fn credit_for_what_was_never_sent_is_an_overrun() {
 
 #[test]
 fn a_second_hello_and_no_hello_are_malformed() {
-    let world = World::new(4, 1, Rules::default());
-    let again = hello(&world.network, 9).encode();
+    let again = hello(&network(4), 9).encode();
     expect_blamed(&[again], Reason::Malformed, "a second hello");
     for (name, frame) in frames().iter().filter(|(name, _)| *name != "hello") {
-        let mut world = World::new(4, 1, Rules::default());
-        world.start(0);
-        world.start_raw(RAW);
-        let link = world.connect(RAW, 0);
-        world.say(link, &frame.encode());
-        world.run(short());
-        assert!(refused(&world, Reason::Malformed) && banned(&world), "{name} before the hello");
+        let mut mesh = alone().up();
+        let link = mesh.connect(RAW, 0);
+        mesh.sim.say(link, &frame.encode());
+        mesh.pass(SHORT);
+        assert!(refused(&mesh, Reason::Malformed) && banned(&mesh), "{name} before the hello");
     }
 }
 
 #[test]
 fn a_mismatched_hello_is_nobodys_fault() {
-    let Frame::Hello(good) = hello(&World::new(4, 1, Rules::default()).network, 1) else {
-        panic!("a hello")
-    };
+    let Frame::Hello(good) = hello(&network(4), 1) else { panic!("a hello") };
     let mut elsewhere = good.clone();
     elsewhere.network.0[0] ^= 1;
     let mut later = good.clone();
     later.version += 1;
     for (hello, stays) in [(good, true), (elsewhere, false), (later, false)] {
-        let mut world = World::new(4, 1, Rules::default());
-        world.start(0);
-        world.start_raw(RAW);
-        let link = world.connect(RAW, 0);
-        world.say(link, &Frame::Hello(hello).encode());
-        world.run(short());
-        assert_eq!(world.is_up(link), stays);
-        expect_nothing(&world, "hello");
+        let mut mesh = alone().up();
+        let link = mesh.connect(RAW, 0);
+        mesh.sim.say(link, &Frame::Hello(hello).encode());
+        mesh.pass(SHORT);
+        assert_eq!(mesh.sim.is_up(link), stays);
+        expect_nothing(&mesh, "hello");
     }
 }
 
@@ -187,33 +177,33 @@ fn a_mismatched_hello_is_nobodys_fault() {
 fn too_far_ahead_is_refused_without_blame() {
     let key = identity(RAW as u8 + 1);
     for (seq, refusal) in [(WINDOW, false), (WINDOW + 1, true), (MAX_SLOT, true)] {
-        let id = World::new(4, 1, Rules::default()).network.id();
+        let id = network(4).id();
         let batch = batch(&key, id, seq, Digest([3; 32]), "far");
-        let world = after(&[push(batch.clone()).encode()]);
-        assert_eq!(refused(&world, Reason::TooFarAhead), refusal, "{seq}");
-        assert_eq!(delivered(&world, &batch), !refusal, "{seq}");
-        assert!(!banned(&world));
+        let mesh = after(&[push(batch.clone()).encode()]);
+        assert_eq!(refused(&mesh, Reason::TooFarAhead), refusal, "{seq}");
+        assert_eq!(delivered(&mesh, &batch), !refusal, "{seq}");
+        assert!(!banned(&mesh));
     }
 }
 
 #[test]
 fn a_copy_is_replayed_without_blame_and_delivered_once() {
-    let id = World::new(4, 1, Rules::default()).network.id();
+    let id = network(4).id();
     let batch = batch(&identity(RAW as u8 + 1), id, 1, Digest::ZERO, "once");
     let frame = push(batch).encode();
     for copies in [1, 2, 5] {
-        let (mut world, link) = alone(Rules::default());
+        let (mut mesh, link) = joined(alone());
         for _ in 0..copies {
-            world.say(link, &frame);
-            world.run(short());
+            mesh.sim.say(link, &frame);
+            mesh.pass(SHORT);
         }
-        assert_eq!(world.peers[0].delivered.len(), 1);
-        assert!(!banned(&world));
+        assert_eq!(mesh.sim.delivered(0).count(), 1);
+        assert!(!banned(&mesh));
         if copies > 2 {
-            assert!(refused(&world, Reason::Replayed));
+            assert!(refused(&mesh, Reason::Replayed));
         }
         if copies == 1 {
-            expect_nothing(&world, "one copy");
+            expect_nothing(&mesh, "one copy");
         }
     }
 }
@@ -221,34 +211,37 @@ fn a_copy_is_replayed_without_blame_and_delivered_once() {
 #[test]
 fn what_is_below_the_floor_is_pruned_without_blame() {
     let key = identity(RAW as u8 + 1);
-    let mut world = World::new(4, 1, Rules::default());
-    let batches = chain(&key, world.network.id(), 10);
-    world.peers[0].disk.prune(key.public(), 8);
-    world.start(0);
-    world.start_raw(RAW);
-    let link = world.join(RAW, 0);
-    world.say(link, &push(batches[3].clone()).encode());
-    world.say(link, &push(batches[8].clone()).encode());
-    world.run(short());
-    assert!(refused(&world, Reason::Pruned) && !banned(&world));
-    assert!(!delivered(&world, &batches[3]) && delivered(&world, &batches[8]));
+    // A neighbour's share of this store has room for one batch. The floor passes what was never
+    // held only a window below the newest slot.
+    let mut mesh = alone().scenario("[store]\nmax_bytes = 4096\n").down();
+    let batches = chain(&key, mesh.sim.network().id(), WINDOW + 10);
+    for batch in &batches[WINDOW as usize + 8..] {
+        mesh.sim.preload(0, batch.clone());
+    }
+    let mut mesh = mesh.run(2.0);
+    let link = mesh.join(RAW, 0);
+    mesh.sim.say(link, &push(batches[9].clone()).encode());
+    mesh.sim.say(link, &push(batches[10].clone()).encode());
+    mesh.pass(SHORT);
+    assert!(refused(&mesh, Reason::Pruned) && !banned(&mesh));
+    assert!(!delivered(&mesh, &batches[9]) && delivered(&mesh, &batches[10]));
 }
 
 #[test]
 fn an_author_over_its_quota_is_refused_without_blame() {
     let key = identity(RAW as u8 + 1);
     for (count, over) in [(AUTHOR_BATCH_BURST, false), (2 * AUTHOR_BATCH_BURST, true)] {
-        let (mut world, link) = alone(Rules::default());
-        for (i, batch) in chain(&key, world.network.id(), count).into_iter().enumerate() {
-            world.say(link, &push(batch).encode());
+        let (mut mesh, link) = joined(alone());
+        for (i, batch) in chain(&key, mesh.sim.network().id(), count).into_iter().enumerate() {
+            mesh.sim.say(link, &push(batch).encode());
             if i % 16 == 15 {
-                world.run(Duration::from_millis(5));
+                mesh.pass(5);
             }
         }
-        world.run(short());
-        assert_eq!(refused(&world, Reason::AuthorRate), over, "{count}");
-        assert!(!banned(&world));
-        let delivered = world.peers[0].delivered.len() as u64;
+        mesh.pass(SHORT);
+        assert_eq!(refused(&mesh, Reason::AuthorRate), over, "{count}");
+        assert!(!banned(&mesh));
+        let delivered = mesh.sim.delivered(0).count() as u64;
         assert!(delivered >= AUTHOR_BATCH_BURST && (!over || delivered < count), "{delivered}");
     }
 }
@@ -256,58 +249,57 @@ fn an_author_over_its_quota_is_refused_without_blame() {
 #[test]
 fn a_second_id_in_a_slot_is_the_authors_fault_and_delivered_once() {
     let key = identity(RAW as u8 + 1);
-    let id = World::new(4, 1, Rules::default()).network.id();
+    let id = network(4).id();
     let same = ["one", "two", "three"].map(|text| batch(&key, id, 1, Digest::ZERO, text));
-    let world = after(&same.clone().map(|batch| push(batch).encode()));
-    assert!(refused(&world, Reason::Equivocation) && !banned(&world));
-    assert_eq!(world.peers[0].delivered.len(), 1, "the first only");
-    let row = world.rejections(0).iter().find(|row| row.reason == Reason::Equivocation);
+    let mesh = after(&same.clone().map(|batch| push(batch).encode()));
+    assert!(refused(&mesh, Reason::Equivocation) && !banned(&mesh));
+    assert_eq!(mesh.sim.delivered(0).count(), 1, "the first only");
+    let row = mesh.sim.rejections(0).find(|row| row.reason == Reason::Equivocation);
     assert_eq!(row.and_then(|row| row.author), Some(key.public()));
     // A sound chain is not equivocation.
     let said: Vec<_> = chain(&key, id, 3).into_iter().map(|batch| push(batch).encode()).collect();
     expect_nothing(&after(&said), "a chain");
     // A batch with a wrong predecessor is.
     let broken = [same[0].clone(), batch(&key, id, 2, Digest([4; 32]), "torn")];
-    let world = after(&broken.map(|batch| push(batch).encode()));
-    assert!(refused(&world, Reason::Equivocation) && !banned(&world));
-    assert_eq!(world.peers[0].delivered.len(), 2);
+    let mesh = after(&broken.map(|batch| push(batch).encode()));
+    assert!(refused(&mesh, Reason::Equivocation) && !banned(&mesh));
+    assert_eq!(mesh.sim.delivered(0).count(), 2);
 }
 
 #[test]
 fn a_banned_peer_is_not_linked_to_until_its_term_is_over() {
-    let (mut world, link) = alone(Rules::default());
-    world.say(link, &[1, 77]);
-    world.run(short());
-    assert!(banned(&world) && !world.is_up(link));
-    let again = world.connect(RAW, 0);
-    world.run(short());
-    assert!(!world.is_up(again) && refused(&world, Reason::Banned));
+    let (mut mesh, link) = joined(alone());
+    mesh.sim.say(link, &[1, 77]);
+    mesh.pass(SHORT);
+    assert!(banned(&mesh) && !mesh.sim.is_up(link));
+    let again = mesh.connect(RAW, 0);
+    mesh.pass(SHORT);
+    assert!(!mesh.sim.is_up(again) && refused(&mesh, Reason::Banned));
     // A restart does not forget the ban.
-    world.kill(0);
-    world.start(0);
-    let again = world.connect(RAW, 0);
-    world.run(short());
-    assert!(!world.is_up(again));
-    let term = Rules::default().config.ban_min;
-    world.run(term);
-    let later = world.join(RAW, 0);
-    world.run(short());
-    assert!(world.is_up(later), "the term is over");
+    mesh.sim.kill(0);
+    mesh.sim.start(0);
+    let again = mesh.connect(RAW, 0);
+    mesh.pass(SHORT);
+    assert!(!mesh.sim.is_up(again));
+    let term = loyal::protocol::Config::default().ban_min.as_millis() as u64;
+    mesh.pass(term);
+    let later = mesh.join(RAW, 0);
+    mesh.pass(SHORT);
+    assert!(mesh.sim.is_up(later), "the term is over");
     // The next ban is longer.
-    world.say(later, &[1, 77]);
-    world.run(term + short());
-    let again = world.connect(RAW, 0);
-    world.run(short());
-    assert!(!world.is_up(again));
-    assert_eq!(world.peers[0].disk.bans.last().map(|ban| ban.strikes), Some(2));
+    mesh.sim.say(later, &[1, 77]);
+    mesh.pass(term + SHORT);
+    let again = mesh.connect(RAW, 0);
+    mesh.pass(SHORT);
+    assert!(!mesh.sim.is_up(again));
+    assert_eq!(mesh.sim.bans(0).last().map(|ban| ban.strikes), Some(2));
 }
 
 /// A bad copy that comes first, and whose check is under way, must not shut out the good one.
 #[test]
 fn forged_first_never_shuts_out_the_genuine_one() {
-    let slow = Rules { check: 400_000, ..Rules::default() };
     let victim = identity(2);
-    let id = World::new(4, 1, Rules::default()).network.id();
+    let id = network(4).id();
     let genuine = batch(&victim, id, 1, Digest::ZERO, "genuine");
     let mut signature = genuine.clone();
     signature.signature = flipped(genuine.signature);
@@ -317,20 +309,38 @@ fn forged_first_never_shuts_out_the_genuine_one() {
     other.signature = genuine.signature;
     for forged in [signature, header, other] {
         for gap in [0, 10, 1000] {
-            let mut world = World::new(4, 1, slow.clone());
-            world.start(0);
-            world.start_raw(2);
-            world.start_raw(RAW);
-            let (liar, honest) = (world.join(2, 0), world.join(RAW, 0));
-            world.say(liar, &push(forged.clone()).encode());
-            world.run(Duration::from_millis(gap));
-            world.say(honest, &push(genuine.clone()).encode());
-            world.run(Duration::from_secs(2));
-            assert!(delivered(&world, &genuine), "after {gap} ms");
-            assert_eq!(world.peers[0].delivered.len(), 1);
-            assert!(!world.is_up(liar) && world.is_up(honest));
-            assert!(refused(&world, Reason::BadSignature) && !banned(&world));
+            let mut mesh = alone().times(400_000, 1_000).up();
+            let (liar, honest) = (mesh.join(2, 0), mesh.join(RAW, 0));
+            mesh.sim.say(liar, &push(forged.clone()).encode());
+            mesh.pass(gap);
+            mesh.sim.say(honest, &push(genuine.clone()).encode());
+            mesh.pass(2_000);
+            assert!(delivered(&mesh, &genuine), "after {gap} ms");
+            assert_eq!(mesh.sim.delivered(0).count(), 1);
+            assert!(!mesh.sim.is_up(liar) && mesh.sim.is_up(honest));
+            assert!(refused(&mesh, Reason::BadSignature) && !banned(&mesh));
         }
+    }
+}
+
+/// Members 2 and 3 push an author's batch to both honest nodes, first with a bad signature.
+#[test]
+fn a_forgery_that_comes_first_never_shuts_out_the_genuine_batch() {
+    let mut mesh = mesh(4).raw().raw().up();
+    let links = [(RAW, 0), (RAW, 1), (2, 0), (2, 1)].map(|(raw, to)| mesh.join(raw, to));
+    let genuine = batch(&identity(3), mesh.sim.network().id(), 1, Digest::ZERO, "x");
+    let forged = Batch { signature: flipped(genuine.signature), ..genuine.clone() };
+    for (link, batch) in links.into_iter().zip([&forged, &forged, &genuine, &genuine]) {
+        mesh.sim.say(link, &push(batch.clone()).encode());
+    }
+    mesh.pass(500);
+    for to in [0, 1] {
+        assert_eq!(mesh.delivered(to, &genuine), 1, "the genuine one is delivered");
+        assert_eq!(mesh.sim.delivered(to).count(), 1);
+        let bad = mesh.sim.rejections(to).filter(|row| row.reason == Reason::BadSignature);
+        assert_eq!(bad.map(|row| row.count).sum::<u64>(), 1);
+        let banned: Vec<_> = mesh.sim.bans(to).iter().map(|ban| ban.peer).collect();
+        assert_eq!(banned, [identity(RAW as u8 + 1).public()], "and the forger is banned");
     }
 }
 
@@ -377,28 +387,30 @@ fn extreme_frames() -> Vec<Frame> {
 }
 
 /// Asserts that the node still accepts an honest batch from another member, and publishes.
-fn expect_alive(mut world: World, name: &str) {
-    world.start_raw(2);
-    let link = world.join(2, 0);
-    let batch = batch(&identity(3), world.network.id(), 1, Digest::ZERO, "still there?");
-    world.say(link, &push(batch.clone()).encode());
-    assert!(world.publish(0, crate::support::entry("t", b"own")), "{name}");
-    world.run(Duration::from_secs(30));
-    assert!(delivered(&world, &batch), "{name}");
-    assert_eq!(world.peers[0].published.len(), 1, "{name}");
-    let blamed: Vec<_> = world.peers[0].disk.bans.iter().map(|ban| ban.peer).collect();
+fn expect_alive(mut mesh: Mesh, name: &str) {
+    let link = mesh.join(2, 0);
+    let batch = batch(&identity(3), mesh.sim.network().id(), 1, Digest::ZERO, "still there?");
+    mesh.sim.say(link, &push(batch.clone()).encode());
+    assert!(
+        mesh.sim.publish(0, crate::support::entry("t", b"own")).is_some_and(|it| it.is_ok()),
+        "{name}"
+    );
+    mesh.pass(30_000);
+    assert!(delivered(&mesh, &batch), "{name}");
+    assert_eq!(mesh.sim.published(0).count(), 1, "{name}");
+    let blamed: Vec<_> = mesh.sim.bans(0).iter().map(|ban| ban.peer).collect();
     assert!(!blamed.contains(&identity(3).public()), "{name}");
 }
 
 #[test]
 fn extreme_values_in_sound_frames_harm_nothing() {
     for (number, frame) in extreme_frames().into_iter().enumerate() {
-        let (mut world, link) = alone(Rules::default());
+        let (mut mesh, link) = joined(alone());
         for _ in 0..3 {
-            world.say(link, &frame.encode());
+            mesh.sim.say(link, &frame.encode());
         }
-        world.run(short());
-        expect_alive(world, &format!("{number}: {:?}", frame.kind()));
+        mesh.pass(SHORT);
+        expect_alive(mesh, &format!("{number}: {:?}", frame.kind()));
     }
 }
 
@@ -408,17 +420,17 @@ fn any_sound_frame_harms_nothing() {
     let mut runner = TestRunner::new(config);
     let any = crate::codec::frame();
     for round in 0..30 {
-        let (mut world, mut link) = alone(forgiving());
+        let (mut mesh, mut link) = joined(forgiving());
         for _ in 0..20 {
             let frame = any.new_tree(&mut runner).expect("a frame").current();
-            world.say(link, &frame.encode());
-            world.run(Duration::from_millis(30));
-            if !world.is_up(link) {
-                world.run(Duration::from_millis(1100));
-                link = world.join(RAW, 0);
+            mesh.sim.say(link, &frame.encode());
+            mesh.pass(30);
+            if !mesh.sim.is_up(link) {
+                mesh.pass(1100);
+                link = mesh.join(RAW, 0);
             }
         }
-        expect_alive(world, &format!("round {round}"));
+        expect_alive(mesh, &format!("round {round}"));
     }
 }
 
@@ -427,20 +439,20 @@ fn extreme_integers_at_every_place_harm_nothing() {
     for (name, frame) in frames() {
         let bytes = frame.encode();
         for extreme in [u64::MAX, 1 << 63, 0] {
-            let (mut world, mut link) = alone(forgiving());
+            let (mut mesh, mut link) = joined(forgiving());
             for at in (2..bytes.len()).step_by(3) {
                 let mut bad = bytes.clone();
                 for (byte, put) in bad[at..].iter_mut().zip(extreme.to_be_bytes()) {
                     *byte = put;
                 }
-                world.say(link, &bad);
-                world.run(Duration::from_millis(20));
-                if !world.is_up(link) {
-                    world.run(Duration::from_millis(1100));
-                    link = world.join(RAW, 0);
+                mesh.sim.say(link, &bad);
+                mesh.pass(20);
+                if !mesh.sim.is_up(link) {
+                    mesh.pass(1100);
+                    link = mesh.join(RAW, 0);
                 }
             }
-            expect_alive(world, name);
+            expect_alive(mesh.signed_elsewhere(), name);
         }
     }
 }
@@ -449,24 +461,23 @@ fn extreme_integers_at_every_place_harm_nothing() {
 /// were: an asker bans a peer whose answer does not.
 #[test]
 fn answers_to_comparisons_always_narrow() {
-    let mut world = World::wide(300);
+    let mut mesh = alone().authors(300).down();
     for author in 0..300u16 {
         let key = crate::support::wide_identity(author);
-        let batch = batch(&key, world.network.id(), 1, Digest::ZERO, "one");
-        world.peers[0].disk.put(&batch);
+        let batch = batch(&key, mesh.sim.network().id(), 1, Digest::ZERO, "one");
+        mesh.sim.preload(0, batch);
     }
-    world.start(0);
-    world.start_raw(RAW);
-    let link = world.join(RAW, 0);
+    let mut mesh = mesh.run(2.0);
+    let link = mesh.join(RAW, 0);
     let wide = (0..8u32).map(|i| (16 * i, 16 * i + 16));
     let ranges = wide.chain((128..184).map(|i| (i, i + 1)));
     let ask = |(start, end)| RangeHash { start, end, hash: Digest([1; 32]) };
     let asked: Vec<RangeHash> = ranges.map(ask).collect();
     let compare = Compare { ticket: 7, ranges: list(asked.clone()) };
-    world.say(link, &Frame::Compare(compare).encode());
-    world.run(short());
-    let heard = world.peers[RAW].heard.iter().find_map(|(_, frame)| match frame {
-        Frame::Differ(differ) if differ.ticket == 7 => Some(differ.clone()),
+    mesh.sim.say(link, &Frame::Compare(compare).encode());
+    mesh.pass(SHORT);
+    let heard = mesh.sim.hear(RAW).into_iter().find_map(|(_, frame)| match frame {
+        Frame::Differ(differ) if differ.ticket == 7 => Some(differ),
         _ => None,
     });
     let differ = heard.expect("an answer");

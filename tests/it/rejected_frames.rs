@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use loyal::api::{ApiOptions, bind, serve};
 use loyal::crypto::Digest;
@@ -11,26 +10,24 @@ use loyal::wire::{Batch, limits::MAX_FRAME};
 use serde_json::Value;
 
 use crate::hostile::{Rig, run};
+use crate::language::{Mesh, alone};
 use crate::support::{batch, entry, flipped, identity, push};
-use crate::world::{Rules, World};
 
 const RAW: usize = 3;
 
 /// The rejections that node 0 writes down when member 3 acts as `say` after the hello.
-fn refused(say: impl FnOnce(&mut World, loyal::protocol::LinkId)) -> Vec<Rejection> {
-    let mut world = World::new(4, 1, Rules::default());
-    world.start(0);
-    world.start_raw(RAW);
-    let link = world.join(RAW, 0);
-    say(&mut world, link);
-    world.run(Duration::from_millis(1500));
-    world.rejections(0).to_vec()
+fn refused(say: impl FnOnce(&mut Mesh, loyal::protocol::LinkId)) -> Vec<Rejection> {
+    let mut mesh = alone().up();
+    let link = mesh.join(RAW, 0);
+    say(&mut mesh, link);
+    mesh.pass(1500);
+    mesh.sim.rejections(0).cloned().collect()
 }
 
 /// A batch of member 1 with a payload of `length` bytes and a wrong signature.
-fn forged(world: &World, length: usize) -> Batch {
+fn forged(mesh: &Mesh, length: usize) -> Batch {
     let entries = [entry("t", &vec![7; length])];
-    let network = world.network.id();
+    let network = mesh.sim.network().id();
     let signed = Batch::sign(&identity(2), network, 1, Digest::ZERO, 1, &entries).expect("fits");
     Batch { signature: flipped(signed.signature), ..signed }
 }
@@ -39,9 +36,9 @@ fn forged(world: &World, length: usize) -> Batch {
 fn a_rejection_keeps_the_frame_and_of_a_long_one_the_beginning() {
     for (length, kept) in [(0, None), (3000, None), (100_000, Some(Rejection::MOST_BYTES))] {
         let mut sent = vec![];
-        let rows = refused(|world, link| {
-            sent = push(forged(world, length)).encode();
-            world.say(link, &sent);
+        let rows = refused(|mesh, link| {
+            sent = push(forged(mesh, length)).encode();
+            mesh.sim.say(link, &sent);
         });
         let row = &rows[0];
         assert_eq!((row.reason, row.size), (Reason::BadSignature, sent.len() as u64));
@@ -53,12 +50,12 @@ fn a_rejection_keeps_the_frame_and_of_a_long_one_the_beginning() {
 
 #[test]
 fn where_no_frame_came_none_is_kept() {
-    let rows = refused(|world, link| world.raw(link, &(MAX_FRAME as u32 + 1).to_be_bytes()));
+    let rows = refused(|mesh, link| mesh.sim.write(link, &(MAX_FRAME as u32 + 1).to_be_bytes()));
     assert_eq!((rows[0].reason, &rows[0].bytes), (Reason::Oversize, &None::<Arc<[u8]>>));
-    let knocks = refused(|world, link| {
-        world.say(link, &[9, 9, 9]);
-        world.run(Duration::from_millis(50));
-        world.join(RAW, 0);
+    let knocks = refused(|mesh, link| {
+        mesh.sim.say(link, &[9, 9, 9]);
+        mesh.pass(50);
+        mesh.join(RAW, 0);
     });
     let knock = knocks.iter().find(|row| row.reason == Reason::Banned).expect("it is banned");
     assert_eq!(knock.bytes, None);
@@ -148,19 +145,19 @@ fn a_forged_frame_is_shown_field_by_field_and_its_check_done_again() {
 
 #[test]
 fn copies_and_knocks_count_as_such_and_lies_as_lies() {
-    let rows = refused(|world, link| {
-        let good = batch(&identity(2), world.network.id(), 1, Digest::ZERO, "once");
+    let rows = refused(|mesh, link| {
+        let good = batch(&identity(2), mesh.sim.network().id(), 1, Digest::ZERO, "once");
         let copy = push(good).encode();
         for _ in 0..3 {
-            world.say(link, &copy);
-            world.run(Duration::from_millis(50));
+            mesh.sim.say(link, &copy);
+            mesh.pass(50);
         }
-        let other = push(batch(&identity(2), world.network.id(), 1, Digest::ZERO, "or twice"));
-        world.say(link, &other.encode());
-        world.run(Duration::from_millis(50));
-        world.say(link, &[9, 9, 9]);
-        world.run(Duration::from_millis(50));
-        world.join(RAW, 0);
+        let other = push(batch(&identity(2), mesh.sim.network().id(), 1, Digest::ZERO, "or twice"));
+        mesh.sim.say(link, &other.encode());
+        mesh.pass(50);
+        mesh.sim.say(link, &[9, 9, 9]);
+        mesh.pass(50);
+        mesh.join(RAW, 0);
     });
     let counted = |reason| {
         let of = rows.iter().filter(|row| row.reason == reason);

@@ -1,7 +1,6 @@
-//! Liars among honest nodes in a small world, and each lie tested on its own.
+//! Each lie tested on its own. Liars among honest nodes are in `tests/it/node_liars.rs`.
 
 mod answers;
 mod lies;
-mod mesh;
 mod specs;
 mod world;

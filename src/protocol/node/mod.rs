@@ -23,6 +23,4 @@ pub use state::Node;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod throttle;

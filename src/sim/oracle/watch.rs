@@ -244,6 +244,14 @@ impl Oracle {
         }
     }
 
+    /// A batch was put on a node's disk, with a signature that was checked.
+    pub(crate) fn preloaded(&mut self, now: Time, node: usize, stored: &StoredBatch) {
+        let header = &stored.batch.header;
+        let (statement, signature) = (header.statement(), &stored.batch.signature);
+        self.checked(now, &header.author, &statement, signature, true);
+        self.slots.delivered(now, node, stored, &self.keys, &mut self.facts);
+    }
+
     /// A link is up at one end; the id of the other end differs in the last bit. Ends of liars are
     /// not kept.
     pub(crate) fn link_up(&mut self, end: LinkId, node: usize, peer: usize) {

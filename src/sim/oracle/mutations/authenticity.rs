@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{beset, broken, lively, only, talk, twice};
+use super::{beset, broken, lively, only, twice};
 use crate::protocol::{Durability, Output, Record, StoredBatch, Time, Token, Verified};
-use crate::sim::oracle::testing::{Bend, World, good, identity};
+use crate::sim::defects::Bend;
+use crate::sim::oracle::testing::{World, good, identity};
 use crate::wire::{Class, Frame, Kind, List, Request, Want};
 
 #[test]
@@ -13,7 +14,7 @@ fn i1_a_forged_delivery_trips() {
     for replayed in [false, true] {
         let mut world = beset();
         let forged = world.batch(1, "never said", true);
-        world.verdict = replayed.then(good);
+        world.defects().verdict = replayed.then(good);
         world.push(2, 0, &forged);
         world.run(500);
         if replayed {
@@ -29,7 +30,7 @@ fn i1_a_forged_delivery_trips() {
 #[test]
 fn i2_a_second_delivery_trips() {
     let mut world = lively(4);
-    world.bend = Some(twice(|output| matches!(output, Output::Deliver(_))));
+    world.defects().bend = Some(twice(|output| matches!(output, Output::Deliver(_))));
     world.run(1000);
     assert_eq!(broken(&world), only("I2"));
 }
@@ -39,11 +40,11 @@ fn i2_a_disk_that_forgets_rows_trips() {
     for forgets in [false, true] {
         let mut world = lively(4);
         world.run(1000);
-        world.crash(3);
+        world.sim.kill(3);
         if forgets {
             world.forget_rows(3);
         }
-        world.start(3);
+        world.sim.start(3);
         world.run(5000);
         let expected = if forgets { only("I2") } else { BTreeSet::new() };
         assert_eq!(broken(&world), expected);
@@ -57,7 +58,7 @@ fn c1_a_slot_that_is_signed_twice_trips() {
         let mut world = World::new(4, 0);
         world.run(1000);
         let other = world.batch(0, "other", false);
-        world.bend = Some(Box::new(move |_, node, output| {
+        world.defects().bend = Some(Box::new(move |_, node, output| {
             let mut heard = vec![output.clone()];
             if let Output::Write { token, record: Record::Batch(stored), durability } = output
                 && (node, stored.from) == (0, None)
@@ -86,11 +87,11 @@ fn c1_a_disk_that_forgets_what_was_signed_trips() {
         world.run(1000);
         world.publish(0, "said");
         world.run(500);
-        world.crash(0);
+        world.sim.kill(0);
         if forgets {
             world.forget_rows(0);
         }
-        world.start(0);
+        world.sim.start(0);
         world.publish(0, "said again");
         world.run(5000);
         assert_eq!(world.broken().contains("C1"), forgets);
@@ -98,10 +99,10 @@ fn c1_a_disk_that_forgets_what_was_signed_trips() {
 }
 
 /// A raw peer pushes a forgery. The oracle hears `extra` along with the ban.
-fn besides_a_ban(extra: Option<fn(&World) -> Output>) -> World {
+fn besides_a_ban(extra: Option<fn(&mut World) -> Output>) -> World {
     let mut world = beset();
-    let extra = extra.map(|extra| extra(&world));
-    world.bend = Some(Box::new(move |_, _, output| {
+    let extra = extra.map(|extra| extra(&mut world));
+    world.defects().bend = Some(Box::new(move |_, _, output| {
         let is_ban = matches!(output, Output::Write { record: Record::Ban(_), .. });
         let extra = extra.clone().filter(|_| is_ban);
         std::iter::once(output.clone()).chain(extra).collect()
@@ -112,8 +113,8 @@ fn besides_a_ban(extra: Option<fn(&World) -> Output>) -> World {
     world
 }
 
-fn ping(world: &World) -> Output {
-    let link = *world.ends.iter().find(|(_, ends)| ends.0 == 0).expect("a link").0;
+fn ping(world: &mut World) -> Output {
+    let link = world.end(0, 2);
     let frame = Frame::Ping.encode().into();
     Output::Send { link, kind: Kind::Ping, class: Class::Control, frame }
 }
@@ -149,7 +150,7 @@ fn i3_taking_a_softly_rejected_batch_trips() {
                 let record = Record::Batch(stored);
                 Output::Write { token: Token(1), record, durability: Durability::Lazy }
             };
-            world.bend = Some(Box::new(move |_, _, output| {
+            world.defects().bend = Some(Box::new(move |_, _, output| {
                 let refused = matches!(output, Output::Write { record: Record::Rejection(_), .. });
                 let extra = refused.then(|| written.clone());
                 std::iter::once(output.clone()).chain(extra).collect()
@@ -167,11 +168,10 @@ fn i3_and_r2_nothing_of_a_request_that_names_a_stranger_is_served() {
     let mut world = beset();
     world.publish(0, "wanted");
     world.run(500);
-    let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
     let want = |ticket, author| Want { ticket, author, seq: 1, id: None };
     let stranger = identity(99).public();
     let wants = List::new(vec![want(1, identity(0).public()), want(2, stranger)]).expect("few");
-    world.say(end, &Frame::Request(Request { wants }));
+    world.say(2, 0, &Frame::Request(Request { wants }));
     world.run(500);
     assert_eq!(broken(&world), BTreeSet::new());
     assert_eq!(world.counted("rejected_fatal"), 1);
@@ -183,7 +183,7 @@ fn i4_relaying_what_does_not_verify_trips() {
     for replayed in [false, true] {
         let mut world = World::new(3, 1);
         world.run(1000);
-        world.verdict = replayed.then(good);
+        world.defects().verdict = replayed.then(good);
         let forged = world.batch(2, "unsigned", true);
         world.push(2, 0, &forged);
         world.run(500);
@@ -194,7 +194,7 @@ fn i4_relaying_what_does_not_verify_trips() {
 /// Changes the frames of one kind on their way to the oracle.
 fn altered(kind: Kind, alter: fn(&mut Vec<u8>)) -> World {
     let mut world = lively(4);
-    world.bend = Some(Box::new(move |_, _, output| match output {
+    world.defects().bend = Some(Box::new(move |_, _, output| match output {
         Output::Send { link, kind: of, class, frame } if *of == kind => {
             let mut bytes = frame.to_vec();
             alter(&mut bytes);
@@ -202,7 +202,7 @@ fn altered(kind: Kind, alter: fn(&mut Vec<u8>)) -> World {
         }
         other => vec![other.clone()],
     }));
-    talk(&mut world);
+    world.talk();
     world.run(3000);
     world
 }
@@ -228,10 +228,10 @@ fn i4_a_tip_that_does_not_verify_trips() {
     for alters in [false, true] {
         let mut world = lively(4);
         world.run(500);
-        world.crash(3);
-        talk(&mut world);
+        world.sim.kill(3);
+        world.talk();
         world.run(500);
-        world.bend = alters.then(|| -> Bend {
+        world.defects().bend = alters.then(|| -> Bend {
             Box::new(|_, _, output| match output {
                 Output::Send { link, kind: Kind::Differ, class, frame } => {
                     let mut bytes = frame.to_vec();
@@ -244,7 +244,7 @@ fn i4_a_tip_that_does_not_verify_trips() {
                 other => vec![other.clone()],
             })
         });
-        world.start(3);
+        world.sim.start(3);
         world.run(3000);
         assert_eq!(broken(&world), if alters { only("I4") } else { BTreeSet::new() });
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{beset, broken, lively, only, talk};
+use super::{beset, broken, lively, only};
 use crate::crypto::Digest;
-use crate::protocol::{Ban, Input, LinkId, Output, Reason, Record, Time, Token};
+use crate::protocol::{Ban, Input, LinkId, Output, Reason, Record, Token};
 use crate::sim::oracle::testing::{World, bad, identity};
 use crate::wire::{Announce, Frame, Kind, List, Push, Request, SlotId, Want};
 
@@ -13,13 +13,8 @@ use crate::wire::{Announce, Frame, Kind, List, Push, Request, SlotId, Want};
 fn r1_more_links_than_the_limit_trip() {
     for links in [4, 40] {
         let mut world = beset();
-        for _ in 0..links {
-            world.link(2, 0);
-            world.ends.retain(|_, ends| *ends != (2, 0)); // the peer never says hello
-        }
-        for link in (1000..1000 + links * 2).step_by(2).map(LinkId) {
-            let peer = identity(2).public();
-            world.input(0, 0, Input::LinkUp { link, peer, dialled: false });
+        for _ in 0..2 * links {
+            world.sim.connect(2, 0); // the peer never says hello
         }
         world.run(10);
         world.run(2000);
@@ -33,12 +28,10 @@ fn r1_more_links_than_the_limit_trip() {
 fn r2_an_entry_made_by_a_rejected_frame_trips() {
     for made in [false, true] {
         let mut world = World::new(4, 2);
-        world.cut.insert((0, 1));
+        world.defects().apart.insert((0, 1));
         world.run(1000);
-        let end = |world: &World, raw| {
-            *world.ends.iter().find(|(_, ends)| **ends == (0, raw)).expect("a link").0
-        };
-        let (two, three) = (end(&world, 2), end(&world, 3));
+        let (two, three) = (world.end(0, 2), world.end(0, 3));
+        world.run(100);
         let id = Digest([5; 32]);
         let items = vec![SlotId { author: identity(1).public(), seq: 9, id }];
         let announce = Frame::Announce(Announce { items: List::new(items).expect("one") });
@@ -47,17 +40,17 @@ fn r2_an_entry_made_by_a_rejected_frame_trips() {
         batch.header.content = Digest([6; 32]);
         let push = Frame::Push(Box::new(Push { hops: 1, batch }));
         let push = Input::Frame { link: two, bytes: push.encode().into() };
-        let now = Time(world.now);
-        let mut node = world.nodes[0].take().expect("up");
-        world.oracle.before(now, 0, &push, &node);
+        let now = world.now();
+        let (node, oracle) = world.node_and_oracle(0);
+        oracle.before(now, 0, &push, node);
         let inputs = if made { vec![announce, push] } else { vec![push] };
         for input in inputs {
             node.handle(now, input);
             while let Some(output) = node.poll() {
-                world.oracle.output(now, 0, &output);
+                oracle.output(now, 0, &output);
             }
         }
-        world.oracle.after(now, 0, &node);
+        oracle.after(now, 0, node);
         assert_eq!(world.counted("rejected_fatal"), 1);
         assert_eq!(broken(&world), if made { only("R2") } else { BTreeSet::new() });
     }
@@ -68,7 +61,7 @@ fn r3_checking_the_same_again_and_again_trips() {
     for times in [2, 200_000] {
         let mut world = lively(4);
         let mut first = true;
-        world.bend = Some(Box::new(move |_, _, output| {
+        world.defects().bend = Some(Box::new(move |_, _, output| {
             let storm = matches!(output, Output::Check { .. }) && std::mem::take(&mut first);
             vec![output.clone(); if storm { times } else { 1 }]
         }));
@@ -85,14 +78,13 @@ fn r4_serving_beyond_the_rate_trips() {
         let mut world = beset();
         world.publish(0, &"x".repeat(500_000));
         world.run(500);
-        world.bend = Some(Box::new(move |_, _, output| {
+        world.defects().bend = Some(Box::new(move |_, _, output| {
             let reply = matches!(output, Output::Send { kind: Kind::Reply, .. });
             vec![output.clone(); if reply { times } else { 1 }]
         }));
-        let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
         let want = Want { ticket: 1, author: identity(0).public(), seq: 1, id: None };
         let wants = List::new(vec![want]).expect("one");
-        world.say(end, &Frame::Request(Request { wants }));
+        world.say(2, 0, &Frame::Request(Request { wants }));
         world.run(500);
         assert!(world.counted("bytes_served") >= 500_000);
         assert_eq!(broken(&world), if times > 1 { only("R4") } else { BTreeSet::new() });
@@ -104,7 +96,7 @@ fn r4_serving_beyond_the_rate_trips() {
 fn r8_links_that_nobody_ends_trip() {
     for sticky in [false, true] {
         let mut world = World::new(20, 0);
-        world.sticky = sticky;
+        world.defects().sticky = sticky;
         world.run(60_000);
         assert_eq!(broken(&world), if sticky { only("R8") } else { BTreeSet::new() });
     }
@@ -115,14 +107,15 @@ fn r8_links_that_nobody_ends_trip() {
 fn r8_visits_that_last_trip_though_they_are_few() {
     for links in [4, 5] {
         let mut world = World::new(3, 2);
-        world.cut.extend([(0, 1), (0, 2)]);
-        let node = world.nodes[0].take().expect("up");
+        world.defects().apart.extend([(0, 1), (0, 2)]);
+        world.run(100);
+        let now = world.now();
+        let (node, oracle) = world.node_and_oracle(0);
         for link in (1000..1000 + links * 2).step_by(2).map(LinkId) {
-            world.oracle.link_up(link, 0, 1);
+            oracle.link_up(link, 0, 1);
             let input = Input::LinkUp { link, peer: identity(1).public(), dialled: true };
-            world.oracle.before(Time(world.now), 0, &input, &node);
+            oracle.before(now, 0, &input, node);
         }
-        world.nodes[0] = Some(node);
         world.run(19_000);
         assert_eq!(broken(&world), BTreeSet::new(), "recent ones may be");
         world.run(5000);
@@ -135,7 +128,7 @@ fn r8_visits_that_last_trip_though_they_are_few() {
 fn r7_reading_beyond_what_was_asked_for_trips() {
     for times in [1, 2] {
         let mut world = laden();
-        world.bend = Some(Box::new(move |_, _, output| {
+        world.defects().bend = Some(Box::new(move |_, _, output| {
             let read = matches!(output, Output::Read { .. });
             vec![output.clone(); if read { times } else { 1 }]
         }));
@@ -150,21 +143,22 @@ fn r7_reading_beyond_the_rate_trips() {
     for times in [1, 9] {
         let mut world = laden();
         world.run(1000);
-        let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
         // The oracle hears `times` wants and a read for each, which the node did not get.
-        let node = world.nodes[0].take().expect("up");
-        let (author, now) = (identity(0).public(), Time(world.now));
+        let end = world.end(0, 2);
+        world.run(100);
+        let (author, now) = (identity(0).public(), world.now());
+        let row = world.kept(0, 0, 1);
+        let (node, oracle) = world.node_and_oracle(0);
         for n in 0..times {
             let want = Want { ticket: n, author, seq: 1, id: None };
             let wants = List::new(vec![want]).expect("one");
             let bytes = Frame::Request(Request { wants }).encode().into();
-            world.oracle.before(now, 0, &Input::Frame { link: end, bytes }, &node);
+            oracle.before(now, 0, &Input::Frame { link: end, bytes }, node);
             let token = Token(1_000_000 + u64::from(n));
-            world.oracle.output(now, 0, &Output::Read { token, author, seq: 1, id: None });
-            let batch = world.row(0, 1).map(Box::new);
-            assert!(batch.is_some());
-            world.oracle.before(now, 0, &Input::Read { token, batch }, &node);
-            world.oracle.after(now, 0, &node);
+            oracle.output(now, 0, &Output::Read { token, author, seq: 1, id: None });
+            let batch = Some(Box::new(row.clone()));
+            oracle.before(now, 0, &Input::Read { token, batch }, node);
+            oracle.after(now, 0, node);
         }
         assert!(world.counted("bytes_read") >= 900_000 * u64::from(times));
         assert_eq!(broken(&world), if times > 1 { only("R7") } else { BTreeSet::new() });
@@ -182,11 +176,10 @@ fn laden() -> World {
 }
 
 fn ask(world: &mut World, seqs: std::ops::Range<u64>) {
-    let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
     let author = identity(0).public();
     let want = |seq: u64| Want { ticket: seq as u32, author, seq, id: None };
     let wants = List::new(seqs.map(want).collect()).expect("few");
-    world.say(end, &Frame::Request(Request { wants }));
+    world.say(2, 0, &Frame::Request(Request { wants }));
     world.run(500);
 }
 
@@ -195,8 +188,8 @@ fn ask(world: &mut World, seqs: std::ops::Range<u64>) {
 fn a5_banning_an_honest_node_trips() {
     for told in [false, true] {
         let mut world = lively(4);
-        world.verdict = told.then(bad);
-        talk(&mut world);
+        world.defects().verdict = told.then(bad);
+        world.talk();
         world.run(500);
         assert_eq!(broken(&world), if told { only("A5") } else { BTreeSet::new() });
     }
@@ -206,7 +199,7 @@ fn a5_banning_an_honest_node_trips() {
 fn a5_a_ban_record_of_an_honest_node_trips() {
     let mut world = beset();
     let (peer, reason) = (identity(1).public(), Reason::Malformed);
-    world.bend = Some(Box::new(move |_, _, output| match output {
+    world.defects().bend = Some(Box::new(move |_, _, output| match output {
         Output::Write { token, record: Record::Ban(ban), durability } => {
             let record = Record::Ban(Ban { peer, reason, ..*ban });
             vec![Output::Write { token: *token, record, durability: *durability }]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{beset, broken, lively, only, talk};
-use crate::protocol::{Durability, Output, Record, StoredBatch, Ticket, Time, Token, Verified};
+use super::{beset, broken, lively, only};
+use crate::protocol::{Durability, Output, Record, StoredBatch, Ticket, Token, Verified};
 use crate::sim::oracle::testing::{World, identity};
 use crate::wire::{Frame, Kind, List, MessageId, Request, Want};
 
@@ -14,7 +14,7 @@ fn i5_an_answer_before_the_sync_trips() {
     for early in [false, true] {
         let mut world = World::new(4, 0);
         world.run(1000);
-        world.bend = Some(Box::new(move |_, _, output| match output {
+        world.defects().bend = Some(Box::new(move |_, _, output| match output {
             Output::Write {
                 record: Record::Batch(stored), durability: Durability::Synced, ..
             } if early => {
@@ -25,7 +25,7 @@ fn i5_an_answer_before_the_sync_trips() {
             }
             other => vec![other.clone()],
         }));
-        talk(&mut world);
+        world.talk();
         world.run(500);
         assert_eq!(broken(&world), if early { only("I5") } else { BTreeSet::new() });
     }
@@ -40,9 +40,9 @@ fn i6_a_slot_signed_again_though_it_was_shown_trips() {
             world.publish(0, text);
             world.run(500);
         }
-        let second = world.kept(0, 0, 2);
+        let second = world.kept(0, 0, 2).batch;
         world.wipe(0);
-        world.start(0);
+        world.sim.start(0);
         world.run(1000);
         if shown {
             world.push(2, 0, &second);
@@ -54,7 +54,7 @@ fn i6_a_slot_signed_again_though_it_was_shown_trips() {
             batch,
             hops: 0,
             from: None,
-            delivered_at: Time(world.now),
+            delivered_at: world.now(),
             first: true,
         };
         let write = Output::Write {
@@ -63,7 +63,7 @@ fn i6_a_slot_signed_again_though_it_was_shown_trips() {
             durability: Durability::Synced,
         };
         let mut once = signs;
-        world.bend = Some(Box::new(move |_, node, output| {
+        world.defects().bend = Some(Box::new(move |_, node, output| {
             let extra = (node == 0 && std::mem::take(&mut once)).then(|| write.clone());
             std::iter::once(output.clone()).chain(extra).collect()
         }));
@@ -80,15 +80,15 @@ fn i1_what_an_author_lost_twice_it_has_signed_all_the_same() {
     let mut world = lively(4);
     world.run(500);
     world.wipe(0);
-    world.start(0);
+    world.sim.start(0);
     while world.counted("redelivered_after_crash") == 0 {
         world.run(5);
     }
-    world.crash(0);
+    world.sim.kill(0);
     assert!(world.counted("lost_unsynced") > 0);
-    world.start(0);
+    world.sim.start(0);
     world.run(5000);
-    world.end();
+    world.end_run();
     assert_eq!(broken(&world), BTreeSet::new());
 }
 
@@ -99,16 +99,13 @@ fn i4_a_rotten_row_that_is_served_trips() {
         let mut world = beset();
         world.publish(0, "kept");
         world.run(500);
-        world.crash(0);
-        if rots {
-            world.rot(0);
-        }
-        world.start(0);
+        world.sim.kill(0);
+        world.defects().rotten = rots;
+        world.sim.start(0);
         world.run(2000);
-        let end = *world.ends.iter().find(|(_, ends)| **ends == (0, 2)).expect("a link").0;
         let want = Want { ticket: 1, author: identity(0).public(), seq: 1, id: None };
         let wants = List::new(vec![want]).expect("one");
-        world.say(end, &Frame::Request(Request { wants }));
+        world.say(2, 0, &Frame::Request(Request { wants }));
         world.run(500);
         assert!(world.counted("bytes_served") > 0);
         assert_eq!(broken(&world), if rots { only("I4") } else { BTreeSet::new() });
@@ -121,12 +118,12 @@ fn r6_bytes_that_nobody_needed_trip() {
         let mut world = World::new(4, 0);
         world.run(1000);
         world.publish(0, &"x".repeat(500_000));
-        world.bend = Some(Box::new(move |_, _, output| {
+        world.defects().bend = Some(Box::new(move |_, _, output| {
             let push = matches!(output, Output::Send { kind: Kind::Push, .. });
             vec![output.clone(); if push { times } else { 1 }]
         }));
         world.run(1000);
-        world.end();
+        world.end_run();
         assert!(world.counted("batch_bytes_sent") >= 1_500_000);
         assert_eq!(broken(&world), if times > 1 { only("R6") } else { BTreeSet::new() });
     }
@@ -140,18 +137,18 @@ fn l7_a_node_that_stays_behind_trips() {
     {
         let mut world = lively(4);
         world.run(500);
-        world.crash(3);
-        talk(&mut world);
+        world.sim.kill(3);
+        world.talk();
         world.run(2000);
-        world.deaf.extend((deaf_from == Some(0)).then_some(3));
-        world.start(3);
+        world.defects().deaf.extend((deaf_from == Some(0)).then_some(3));
+        world.sim.start(3);
         world.run(1000);
-        world.deaf.extend(deaf_from.map(|_| 3));
+        world.defects().deaf.extend(deaf_from.map(|_| 3));
         world.publish(0, "news");
         world.run(15_000);
         let expected = if deaf_from.is_some() { only("L7") } else { BTreeSet::new() };
         assert_eq!(broken(&world), expected, "{when}");
-        let told = world.oracle.violations().iter().all(|one| one.what.contains(when));
+        let told = world.sim.violations().iter().all(|one| one.what.contains(when));
         assert!(told, "{when}");
     }
 }
@@ -163,11 +160,11 @@ fn l7_waits_until_enough_members_are_level() {
     for (behind, expected) in [(1, only("L7")), (2, BTreeSet::new())] {
         let mut world = lively(4);
         world.run(500);
-        world.crash(3);
-        world.deaf.extend([3, 1, 2].into_iter().take(1 + behind));
-        talk(&mut world);
+        world.sim.kill(3);
+        world.defects().deaf.extend([3, 1, 2].into_iter().take(1 + behind));
+        world.talk();
         world.run(2000);
-        world.start(3);
+        world.sim.start(3);
         world.run(15_000);
         assert_eq!(broken(&world), expected, "{behind}");
         assert_eq!(world.counted("checkpoints_unvouched") > 0, behind == 2);
@@ -179,12 +176,12 @@ fn l7_waits_until_enough_members_are_level() {
 fn what_all_have_pruned_is_excused_and_counted() {
     for pruned in [false, true] {
         let mut world = World::new(4, 0);
-        world.deaf.insert(2);
+        world.defects().deaf.insert(2);
         world.run(1000);
-        talk(&mut world);
+        world.talk();
         world.run(3000);
-        world.pruned = pruned;
-        world.end();
+        (0..4).filter(|_| pruned).for_each(|i| world.forget_rows(i));
+        world.end_run();
         assert_eq!(broken(&world), if pruned { BTreeSet::new() } else { only("L1") });
         assert_eq!(world.counted("skipped"), if pruned { 3 } else { 0 });
     }

@@ -8,11 +8,12 @@ mod liveness;
 
 use std::collections::BTreeSet;
 
-use super::testing::{Bend, World};
-use crate::protocol::{Output, Time};
+use super::testing::World;
+use crate::protocol::Output;
+use crate::sim::defects::Bend;
 
 fn broken(world: &World) -> BTreeSet<String> {
-    for violation in world.oracle.violations().iter().take(5) {
+    for violation in world.sim.violations().iter().take(5) {
         eprintln!("{violation:?}");
     }
     world.broken()
@@ -26,16 +27,8 @@ fn only(rule: &str) -> BTreeSet<String> {
 fn lively(n: usize) -> World {
     let mut world = World::new(n, 0);
     world.run(1000);
-    talk(&mut world);
+    world.talk();
     world
-}
-
-fn talk(world: &mut World) {
-    for i in 0..world.nodes.len() {
-        if world.nodes[i].is_some() {
-            world.publish(i, &format!("from {i} at {}", world.now));
-        }
-    }
 }
 
 /// The oracle hears each output twice for which `wanted` is true.
@@ -49,7 +42,7 @@ fn twice(mut wanted: impl FnMut(&Output) -> bool + 'static) -> Bend {
 /// Two honest nodes that cannot link to each other, and a raw peer that is linked to both.
 fn beset() -> World {
     let mut world = World::new(3, 1);
-    world.cut.insert((0, 1));
+    world.defects().apart.insert((0, 1));
     world.run(1000);
     world
 }
@@ -59,13 +52,14 @@ fn healthy_worlds_are_silent() {
     for n in [2, 4, 7, 20] {
         let mut world = lively(n);
         for round in 0..40 {
-            talk(&mut world);
+            world.talk();
             world.run(100 + round);
         }
         world.run(3000);
-        world.oracle.quiet(Time(world.now));
+        let now = world.now();
+        world.oracle().quiet(now);
         world.run(30_000);
-        world.end();
+        world.end_run();
         assert_eq!(broken(&world), BTreeSet::new(), "{n} nodes");
         assert_eq!(world.counted("delivered"), 41 * n as u64 * n as u64);
         assert!(world.counted("frames_sent") > 0 && world.counted("checks") > 0);
@@ -76,15 +70,15 @@ fn healthy_worlds_are_silent() {
 fn crashes_that_lose_unsynced_writes_are_counted_and_forgiven() {
     let mut world = lively(5);
     for round in 0..20 {
-        talk(&mut world);
+        world.talk();
         world.run(15 + round % 7);
-        world.crash(4);
+        world.sim.kill(4);
         world.run(500);
-        world.start(4);
+        world.sim.start(4);
         world.run(1500);
     }
     world.run(5000);
-    world.end();
+    world.end_run();
     assert_eq!(broken(&world), BTreeSet::new());
     assert_eq!((world.counted("crashes"), world.counted("restarts")), (20, 20));
     assert!(world.counted("lost_unsynced") > 0);
