@@ -32,6 +32,8 @@ mod relay;
 mod repair;
 mod snapshot;
 mod standing;
+#[cfg(test)]
+pub(crate) mod testing;
 mod time;
 mod tree;
 mod under_way;

@@ -25,5 +25,3 @@ pub use state::Node;
 mod attacks;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod throttle;
