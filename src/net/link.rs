@@ -380,7 +380,7 @@ mod tests {
 
     use super::*;
     use crate::net::impairment::{Impairment, Impairments};
-    use crate::net::testing::identity;
+    use crate::protocol::testing::identity;
     use crate::wire::limits::{INBOX_BYTES, OUTBOX_BYTES};
     use crate::wire::{Class, Kind};
 

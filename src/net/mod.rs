@@ -26,8 +26,6 @@ mod round_robin;
 mod settings;
 mod start;
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 mod tls;
 mod traffic;

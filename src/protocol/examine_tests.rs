@@ -1,15 +1,8 @@
 //! Refused frames, examined again: what failed fails again, and what nobody can tell is said so.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::crypto::Identity;
-use crate::protocol::{CountsAs, Time};
-use crate::wire::{Announce, Batch, Compare, Entry, List, RangeHash, SlotId};
-
-fn identity(n: u8) -> Identity {
-    Identity::from_seed(&[n; 32])
-}
+use crate::protocol::testing::{batch, identity, rejection};
+use crate::wire::{Announce, Batch, Compare, List, RangeHash, SlotId};
 
 fn known() -> Known {
     let keys = (1..=4).map(|n| identity(n).public()).collect();
@@ -17,30 +10,11 @@ fn known() -> Known {
 }
 
 fn row(reason: Reason, frame: &[u8]) -> Rejection {
-    Rejection {
-        at: Time(1),
-        reason,
-        link: Some(identity(4).public()),
-        author: None,
-        proven: false,
-        seq: None,
-        id: None,
-        topic: None,
-        hops: None,
-        size: frame.len() as u64,
-        detail: String::new(),
-        frame: Digest::of(&[frame]),
-        head: vec![],
-        bytes: Some(Arc::from(frame)),
-        count: 1,
-        counts_as: CountsAs::of(reason, false),
-    }
+    Rejection { link: Some(identity(4).public()), ..rejection(reason, frame) }
 }
 
 fn signed(signer: u8, length: usize) -> Batch {
-    let entry = Entry { topic: "t".into(), payload: vec![5; length] };
-    let batch = Batch::sign(&identity(signer), Digest([2; 32]), 1, Digest::ZERO, 9, &[entry]);
-    batch.expect("fits")
+    batch(signer, Digest([2; 32]), 1, Digest::ZERO, vec![5; length])
 }
 
 /// The name of the check that refused it, and what came of it; the rest must agree.
@@ -59,13 +33,12 @@ fn the_check_that_failed_fails_again() {
     forged.signature.0[0] ^= 1;
     let mut altered = good.clone();
     altered.header.content.0[0] ^= 1;
-    let other = Entry { topic: "t".into(), payload: vec![] };
-    let foreign = Batch::sign(&identity(1), Digest([3; 32]), 1, Digest::ZERO, 9, &[other]);
+    let foreign = batch(1, Digest([3; 32]), 1, Digest::ZERO, "");
     let failed = Outcome::Failed;
     for (reason, frame, name) in [
         (Reason::BadSignature, push(&forged), "signature"),
         (Reason::ContentMismatch, push(&altered), "content"),
-        (Reason::WrongNetwork, push(&foreign.expect("fits")), "network"),
+        (Reason::WrongNetwork, push(&foreign), "network"),
         (Reason::UnknownAuthor, push(&signed(9, 10)), "authors"),
         (Reason::NonCanonical, [push(&good), vec![0]].concat(), "canonical form"),
         (Reason::WrongVersion, vec![9, 2], "version"),

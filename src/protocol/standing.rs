@@ -145,10 +145,8 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::crypto::Digest;
+    use crate::protocol::testing::rejection;
 
     const TERMS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3600));
 
@@ -210,23 +208,9 @@ mod tests {
     fn equal_rejections_fold_and_none_is_lost() {
         let mut standing = Standing::default();
         let link = Some(PublicKey([1; 32]));
-        let row = |at| Rejection {
-            at,
-            reason: Reason::Replayed,
-            link,
-            author: None,
-            proven: false,
-            seq: None,
-            id: None,
-            topic: None,
-            hops: None,
-            size: 1,
-            detail: String::new(),
-            frame: Digest::ZERO,
-            head: vec![],
-            bytes: Some(Arc::from(at.0.to_be_bytes())),
-            counts_as: CountsAs::Copy,
-            count: 1,
+        let row = |at: Time| {
+            let row = rejection(Reason::Replayed, &at.0.to_be_bytes());
+            Rejection { at, link, counts_as: CountsAs::Copy, ..row }
         };
         let mut total = 0;
         let mut rows = 0;

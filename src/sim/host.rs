@@ -166,33 +166,13 @@ pub(super) fn identity(seed: u64, node: usize) -> Identity {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::crypto::Digest;
-    use crate::protocol::CountsAs;
+    use crate::protocol::testing::rejection;
 
     #[test]
     fn a_log_keeps_so_many_bytes_of_frames_and_all_of_its_rows() {
         let mut log = Log { room: 10, ..Log::default() };
-        let row = |bytes: usize| Rejection {
-            at: Time(0),
-            reason: Reason::Malformed,
-            link: None,
-            author: None,
-            proven: false,
-            seq: None,
-            id: None,
-            topic: None,
-            hops: None,
-            size: 1,
-            detail: String::new(),
-            frame: Digest::ZERO,
-            head: vec![],
-            bytes: Some(Arc::from(vec![1; bytes])),
-            counts_as: CountsAs::Lie,
-            count: 1,
-        };
+        let row = |bytes| rejection(Reason::Malformed, &vec![1; bytes]);
         [6, 6, 4, 1].into_iter().for_each(|bytes| log.push(row(bytes)));
         let kept: Vec<_> = log.rows().map(|row| row.bytes.as_deref().map(<[u8]>::len)).collect();
         assert_eq!(kept, [Some(6), None, Some(4), None]);

@@ -1,7 +1,8 @@
 //! Liars in a mesh: honest nodes deliver everything and nothing false, and ban no honest node.
 
-use super::world::{World, identity};
+use super::world::World;
 use crate::protocol::Reason;
+use crate::protocol::testing::identity;
 
 const HONEST: usize = 7;
 

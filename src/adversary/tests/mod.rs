@@ -4,4 +4,5 @@ mod answers;
 mod lies;
 mod mesh;
 mod specs;
+mod stand;
 mod world;

@@ -10,8 +10,8 @@ pub(crate) use victim::Victim;
 
 use crate::crypto::{Digest, Identity, check};
 use crate::protocol::{
-    CountsAs, Input, Member, Network, Output, Reason, Rejection, RestoredSlot, Role, StoredBatch,
-    Time, Verified,
+    Config, CountsAs, Input, Member, Network, Node, Output, Reason, Rejection, Restored,
+    RestoredSlot, Role, StoredBatch, Time, Verified,
 };
 use crate::wire::limits::VERSION;
 use crate::wire::{Batch, BatchId, Entry, Frame, Hello, Instance, List};
@@ -46,6 +46,11 @@ pub(crate) fn network(members: u16, authors: u16) -> Arc<Network> {
     network_of((0..members).map(member).chain((members..members + authors).map(author)))
 }
 
+/// A node that starts at time 0.
+pub(crate) fn node(n: u16, network: &Arc<Network>, restored: Restored) -> Node {
+    Node::new(identity(n), network.clone(), Config::default(), restored, [n as u8; 32], Time(0))
+}
+
 pub(crate) fn entry(topic: &str, payload: impl AsRef<[u8]>) -> Entry {
     Entry { topic: topic.into(), payload: payload.as_ref().to_vec() }
 }
@@ -60,6 +65,23 @@ pub(crate) fn batch(
 ) -> Batch {
     let entries = [entry("t", payload)];
     Batch::sign(&identity(author), network, seq, prev, 5, &entries).expect("fits")
+}
+
+/// A chain of batches, from slot 1 to `count`.
+pub(crate) fn chain(author: u16, network: Digest, count: u64) -> Vec<Batch> {
+    let mut all = vec![];
+    extend(&mut all, author, network, count);
+    all
+}
+
+/// Appends batches to a chain, up to slot `last`.
+fn extend(chain: &mut Vec<Batch>, author: u16, network: Digest, last: u64) {
+    let end = chain.last().map(|batch| (batch.header.seq, batch.id()));
+    let (before, mut prev) = end.unwrap_or((0, Digest::ZERO));
+    for seq in before + 1..=last {
+        chain.push(batch(author, network, seq, prev, "x"));
+        prev = chain[chain.len() - 1].id();
+    }
 }
 
 /// What a store keeps of a batch.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{answer, batch, entry, hello, identity, list, network};
+use super::{answer, batch, chain, entry, extend, hello, identity, list, network};
 use crate::crypto::{Digest, PublicKey};
 use crate::protocol::{
     Ban, CloseWhy, Config, Down, Durability, Hole, Input, LinkId, Network, Node, Output, Reason,
@@ -341,19 +341,12 @@ impl Victim {
     }
 
     pub(crate) fn chain(&self, author: u16, count: u64) -> Vec<Batch> {
-        let mut all = vec![];
-        self.extend(&mut all, author, count);
-        all
+        chain(author, self.network.id(), count)
     }
 
     /// Appends batches to a chain, up to slot `last`.
     pub(crate) fn extend(&self, chain: &mut Vec<Batch>, author: u16, last: u64) {
-        let end = chain.last().map(|batch| (batch.header.seq, batch.id()));
-        let (before, mut prev) = end.unwrap_or((0, Digest::ZERO));
-        for seq in before + 1..=last {
-            chain.push(self.batch(author, seq, prev, "x"));
-            prev = chain[chain.len() - 1].id();
-        }
+        extend(chain, author, self.network.id(), last);
     }
 
     pub(crate) fn publish(&mut self) {
