@@ -21,8 +21,6 @@ mod links;
 mod network;
 mod node;
 mod promises;
-#[cfg(test)]
-mod properties;
 mod publisher;
 mod quotas;
 mod reason;
@@ -34,6 +32,8 @@ mod snapshot;
 mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod time;
 mod tree;
 mod under_way;

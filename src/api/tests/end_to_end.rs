@@ -1,4 +1,4 @@
-//! The API of a real node, tested over sockets.
+//! Routes, and what the tests of a real node share.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{ApiError, ApiOptions, bind, serve};
+use crate::api::{ApiError, ApiOptions, bind, serve};
 use crate::crypto::{Digest, Identity};
 use crate::net::{self, Running, Settings};
 use crate::protocol::testing::{self, identity, member, network_of};

@@ -1,4 +1,4 @@
-//! What API readers get from a store with holes and damaged rows, tested over sockets.
+//! What readers get from a store with holes and damaged rows.
 
 use std::path::Path;
 use std::time::Duration;

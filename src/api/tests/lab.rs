@@ -1,10 +1,10 @@
-//! The lab's routes of a real node, tested over sockets.
+//! The lab's routes.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::end_to_end::{lab_server, server};
+use super::end_to_end::{lab_server, server};
 use crate::protocol::testing::identity;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
