@@ -85,14 +85,7 @@ fn a_slot_that_cannot_be_read_hides_none_above_it() {
     let all = victim.chain(4, 11);
     victim.link(1);
     victim.run(60_000, |victim, link, frame| match &frame {
-        Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match want.seq {
-                    1 => victim.say(link, &busy(want)),
-                    _ => victim.reply(link, want, &all),
-                }
-            }
-        }
+        Frame::Request(request) => victim.reply_or(link, request, &all[1..], busy),
         _ => victim.holder(link, &frame, &all),
     });
     assert_eq!(victim.delivered.len(), 10);

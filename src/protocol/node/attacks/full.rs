@@ -121,12 +121,7 @@ fn beside_holes(beside: bool) -> u64 {
     let took = victim.deliver(all.len(), 100, |victim, link, frame| match &frame {
         Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&all[2999])]),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match want.author == identity(honest).public() {
-                    true => victim.reply(link, want, &all),
-                    false => victim.say(link, &lacks(want, want.seq + 1)),
-                }
-            }
+            victim.reply_or(link, request, &all, |want| lacks(want, want.seq + 1));
         }
         _ => {}
     });
@@ -171,17 +166,10 @@ fn what_is_held_at_the_upper_end_of_a_hole_is_not_given_up_with_its_middle() {
     let of = |seq| victim.stray(4, seq);
     let held: Vec<Batch> = (first..=LAST.to).map(of).collect();
     victim.run(20_000, |victim, link, frame| match &frame {
-        Frame::Compare(compare) => victim.agree(link, compare),
-        Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match (link.0, want.seq >= first) {
-                    (1, true) => victim.reply(link, want, &held),
-                    (1, false) => victim.say(link, &lacks(want, first)),
-                    _ => victim.say(link, &lacks(want, 0)),
-                }
-            }
+        Frame::Request(request) if link.0 == 1 => {
+            victim.reply_or(link, request, &held, |want| lacks(want, first));
         }
-        _ => {}
+        _ => victim.has_nothing(link, &frame),
     });
     assert_eq!(victim.delivered.len(), 300);
 }

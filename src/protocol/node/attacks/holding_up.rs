@@ -143,12 +143,7 @@ fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
     let next = |seq: u64| if seq < 1030 { 1030 } else { seq + 1 };
     victim.run(1_500_000, |victim, link, frame| match (&frame, link.0) {
         (Frame::Request(request), 12 | 13) => {
-            for want in request.wants.iter() {
-                match all.iter().any(|batch| batch.header.seq == want.seq) {
-                    true => victim.reply(link, want, &all),
-                    false => victim.say(link, &lacks(want, next(want.seq))),
-                }
-            }
+            victim.reply_or(link, request, &all, |want| lacks(want, next(want.seq)));
         }
         (Frame::Request(request), _) => victim.answer_all(link, request, |want| lacks(want, 1700)),
         _ => victim.holder(link, &frame, &all),
@@ -237,12 +232,7 @@ fn whoever_grants_no_credit_holds_up_nothing() {
                 }
                 Frame::Compare(asked) => victim.agree(link, asked),
                 Frame::Request(request) if link != links[2] => {
-                    for want in request.wants.iter() {
-                        match held.iter().any(|batch| batch.header.seq == want.seq) {
-                            true => victim.reply(link, want, held),
-                            false => victim.say(link, &lacks(want, 301)),
-                        }
-                    }
+                    victim.reply_or(link, request, held, |want| lacks(want, 301));
                 }
                 Frame::Request(request) => victim.lack_all(link, request),
                 _ => {}

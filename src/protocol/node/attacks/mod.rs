@@ -7,7 +7,7 @@ use crate::crypto::{Digest, PublicKey};
 use crate::protocol::testing::{Victim, identity, list, restored};
 use crate::protocol::{Down, Hole, Input, LinkId, RestoredLane, Time};
 use crate::wire::{
-    Batch, Compare, Differ, Frame, Lacked, Missing, Reply, Request, Tip, Want, WhyMissing,
+    Batch, Compare, Differ, Frame, Header, Lacked, Missing, Reply, Request, Tip, Want, WhyMissing,
 };
 
 mod answering;
@@ -72,6 +72,11 @@ fn hole(from: u64, to: u64) -> Hole {
     Hole { from, to, gone: false }
 }
 
+fn find<'a>(want: &Want, batches: &'a [Batch]) -> Option<&'a Batch> {
+    let is = |header: &Header| header.author == want.author && header.seq == want.seq;
+    batches.iter().find(|batch| is(&batch.header))
+}
+
 /// A hole that was given up.
 fn gone(from: u64, to: u64) -> Hole {
     Hole { from, to, gone: true }
@@ -126,16 +131,30 @@ impl Victim {
 
     /// Answers a want with the batch, if it is one of `batches`.
     fn reply(&mut self, link: LinkId, want: &Want, batches: &[Batch]) {
-        let found =
-            batches.iter().find(|b| b.header.author == want.author && b.header.seq == want.seq);
         let reply = |batch: &Batch| {
             Frame::Reply(Box::new(Reply { ticket: want.ticket, hops: 1, batch: batch.clone() }))
         };
-        self.say(link, &found.map_or_else(|| lacks(want, 0), reply));
+        self.say(link, &find(want, batches).map_or_else(|| lacks(want, 0), reply));
     }
 
     fn reply_all(&mut self, link: LinkId, request: &Request, batches: &[Batch]) {
         request.wants.iter().for_each(|want| self.reply(link, want, batches));
+    }
+
+    /// Answers all wants of a request: with the batch, or with what `otherwise` says.
+    fn reply_or(
+        &mut self,
+        link: LinkId,
+        request: &Request,
+        batches: &[Batch],
+        otherwise: impl Fn(&Want) -> Frame,
+    ) {
+        for want in request.wants.iter() {
+            match find(want, batches) {
+                Some(_) => self.reply(link, want, batches),
+                None => self.say(link, &otherwise(want)),
+            }
+        }
     }
 
     fn answer_all(&mut self, link: LinkId, request: &Request, answer: impl Fn(&Want) -> Frame) {

@@ -48,12 +48,7 @@ fn what_an_honest_member_still_holds_is_not_skipped() {
             victim.answer_all(link, request, |want| pruned(want, u64::MAX - 1))
         }
         (Frame::Request(request), 2) => {
-            for want in request.wants.iter() {
-                match want.seq <= 55 {
-                    true => victim.say(link, &pruned(want, 55)),
-                    false => victim.reply(link, want, &all),
-                }
-            }
+            victim.reply_or(link, request, &all[55..], |want| pruned(want, 55));
         }
         _ => victim.holder(link, &frame, &all),
     };
@@ -112,12 +107,7 @@ fn what_all_have_pruned_is_given_up_and_taken_if_it_turns_up() {
     let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
         Frame::Compare(asked) => victim.tips(link, asked, [Tip { floor: 50, ..tip_of(&all[59]) }]),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match want.seq <= 50 {
-                    true => victim.say(link, &pruned(want, 50)),
-                    false => victim.reply(link, want, &all),
-                }
-            }
+            victim.reply_or(link, request, &all[50..], |want| pruned(want, 50));
         }
         _ => {}
     };
@@ -251,17 +241,12 @@ fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
     let hidden = |seq: u64| seq.is_multiple_of(3);
     let shown: Vec<Batch> = old.iter().filter(|b| !hidden(b.header.seq)).cloned().collect();
     victim.links([1, 2]);
-    let mut asked = 0_u32;
+    let mut asked = 0;
     let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
         Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&old[29])]),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                asked += 1;
-                match hidden(want.seq) {
-                    false => victim.reply(link, want, &shown),
-                    true => victim.say(link, &lacks(want, want.seq + 1)),
-                }
-            }
+            asked += request.wants.len();
+            victim.reply_or(link, request, &shown, |want| lacks(want, want.seq + 1));
         }
         _ => {}
     };

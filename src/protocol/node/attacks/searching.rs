@@ -8,6 +8,14 @@ use crate::protocol::{LinkId, Reason};
 use crate::wire::limits::{ASKED_OF_A_LINK, MAX_WANTED_PER_LINK};
 use crate::wire::{Batch, BatchId, Class, Frame, SlotId, Want};
 
+/// One member gives the batches that it is asked for, and all others are silent.
+fn gives(member: LinkId, batches: &[Batch]) -> impl FnMut(&mut Victim, LinkId, Frame) {
+    move |victim, link, frame| match frame {
+        Frame::Request(request) if link == member => victim.reply_all(link, &request, batches),
+        _ => {}
+    }
+}
+
 #[test]
 fn a_neighbour_that_answers_nothing_does_not_hold_up_what_others_have() {
     let mut victim = Victim::among(4, 1);
@@ -16,10 +24,7 @@ fn a_neighbour_that_answers_nothing_does_not_hold_up_what_others_have() {
     // The liar announces everything at once, and gives nothing.
     victim.announce(liar, &batches);
     victim.announce(honest, &batches);
-    victim.run(6000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => victim.reply_all(link, &request, &batches),
-        _ => {}
-    });
+    victim.run(6000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 300);
 }
 
@@ -58,10 +63,7 @@ fn liars_that_fill_the_table_of_searches_leave_room_for_others() {
     let honest = victim.link(liars + 1);
     let batches = victim.chain(64, 200);
     victim.announce(honest, &batches);
-    victim.run(2000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => victim.reply_all(link, &request, &batches),
-        _ => {}
-    });
+    victim.run(2000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 200);
 }
 
@@ -72,10 +74,7 @@ fn many_liars_that_name_a_batch_first_do_not_crowd_out_the_one_that_has_it() {
     let links = victim.links(1..=11);
     links.iter().for_each(|link| victim.announce(*link, &batches));
     let honest = links[10];
-    victim.run(6000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => victim.reply_all(link, &request, &batches),
-        _ => {}
-    });
+    victim.run(6000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 900);
 }
 
@@ -187,10 +186,7 @@ fn made_up_ids_of_an_honest_author_do_not_hold_up_its_batches() {
         });
         late.extend(asked.filter(|after| *after > 10));
     }
-    victim.run(1000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => victim.reply_all(link, &request, &batches),
-        _ => {}
-    });
+    victim.run(1000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 400);
     assert!(late.len() < 80, "{} of 400 late: {late:?} ms", late.len());
 }
@@ -257,18 +253,13 @@ fn answers_that_are_not_checked_yet_take_the_room_of_wants() {
     let batches = victim.chain(4, 300);
     victim.announce(peer, &batches);
     victim.slow = true;
-    let reply = |victim: &mut Victim, link, frame| {
-        if let Frame::Request(request) = frame {
-            victim.reply_all(link, &request, &batches);
-        }
-    };
-    victim.run(3000, reply);
+    victim.run(3000, gives(peer, &batches));
     let over = victim.node.occupancy().into_iter().find(|(_, entries, limit)| entries > limit);
     assert_eq!(over, None);
     assert!(victim.waiting.len() >= 32, "{} wait to be checked", victim.waiting.len());
     victim.slow = false;
     victim.answer();
-    victim.run(3000, reply);
+    victim.run(3000, gives(peer, &batches));
     assert_eq!(victim.delivered.len(), 300, "and it goes on once they are checked");
 }
 

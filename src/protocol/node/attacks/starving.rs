@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{NOTHING, Victim, even, identity, is_even, lacks, lacks_all_but, tip_of};
+use super::{NOTHING, Victim, even, is_even, lacks, lacks_all_but, tip_of};
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, MAX_WANTS};
 use crate::wire::{Batch, Frame, Tip};
@@ -76,12 +76,7 @@ fn beside(lying: u16) -> Duration {
         Frame::Compare(asked) if shown.get() => victim.tips(link, asked, [tip_of(&all[2999])]),
         Frame::Compare(asked) => victim.agree(link, asked),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match want.author == identity(honest).public() {
-                    true => victim.reply(link, want, &all),
-                    false => victim.say(link, &lacks_all_but(want, 301, is_even)),
-                }
-            }
+            victim.reply_or(link, request, &all, |want| lacks_all_but(want, 301, is_even));
         }
         _ => {}
     };

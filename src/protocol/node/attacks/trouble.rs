@@ -210,12 +210,9 @@ fn a_moment_of_failing_reads_gives_nothing_up() {
                 }
             }
             (Frame::Request(request), _) => {
-                for want in request.wants.iter() {
-                    match want.seq <= 200 {
-                        true => victim.say(link, &missing(want, WhyMissing::Pruned, 200, 201)),
-                        false => victim.reply(link, want, &all),
-                    }
-                }
+                victim.reply_or(link, request, &all[200..], |want| {
+                    missing(want, WhyMissing::Pruned, 200, 201)
+                });
             }
             _ => {}
         };
