@@ -118,7 +118,3 @@ fn in_force(lab: &Impairments) -> Vec<ImpairmentDto> {
     };
     lab.get().into_iter().map(dto).collect()
 }
-
-#[cfg(test)]
-#[path = "lab_tests.rs"]
-mod tests;

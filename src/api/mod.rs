@@ -18,8 +18,6 @@
 mod app;
 mod connections;
 mod describe;
-#[cfg(test)]
-mod end_to_end;
 mod error;
 mod input;
 mod lab;
@@ -32,9 +30,9 @@ mod router;
 mod serve;
 mod signed;
 mod status;
-#[cfg(test)]
-mod stored_tests;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use error::ApiError;
 pub use rejections::{rejection_dto, summary_dto};

@@ -104,15 +104,12 @@ fn link(link: LinkView) -> LinkDto {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{Identity, PublicKey};
-    use crate::protocol::{Ban, Member};
+    use crate::protocol::Ban;
+    use crate::protocol::testing::{identity, network};
 
     #[test]
     fn a_ban_counts_while_it_is_in_force() {
-        let key: PublicKey = Identity::from_seed(&[1; 32]).public();
-        let gossip = Some("127.0.0.1:9".parse().expect("an address"));
-        let member = Member { key, name: "n0".into(), role: Role::Member, gossip };
-        let network = Network::new([0; 32], vec![member]).expect("a network");
+        let (key, network) = (identity(0).public(), network(1, 0));
         let (at, until) = (Time(1), Time(10));
         let ban = Some(Ban { peer: key, reason: Reason::BadSignature, at, until, strikes: 2 });
         let rejected = BTreeMap::from([(Reason::BadSignature, 3), (Reason::Banned, 60)]);

@@ -90,15 +90,11 @@ fn batch(signed: &SignedDto) -> Result<Batch, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Identity;
-    use crate::wire::Entry;
+    use crate::protocol::testing;
 
     #[test]
     fn the_signed_form_reads_back_and_bad_fields_are_named() {
-        let author = Identity::from_seed(&[5; 32]);
-        let entries = [Entry { topic: "t".into(), payload: b"hello".to_vec() }];
-        let original = Batch::sign(&author, Digest([1; 32]), 1, Digest::ZERO, 9, &entries);
-        let original = original.expect("signs");
+        let original = testing::batch(5, Digest([1; 32]), 1, Digest::ZERO, "hello");
         let good = SignedDto::from(&original);
         assert_eq!(batch(&good).expect("reads"), original);
         for (bad, hint) in [

@@ -197,5 +197,4 @@ fn resources(run: &Observed) -> Resources {
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;

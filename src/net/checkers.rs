@@ -146,7 +146,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::net::testing::identity;
+    use crate::protocol::testing::identity;
 
     #[test]
     fn every_question_is_answered_once_and_the_threads_end() {

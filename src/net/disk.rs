@@ -203,15 +203,13 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::mpsc::channel;
 
     use super::*;
     use crate::crypto::Digest;
-    use crate::net::testing::{identity, network};
-    use crate::protocol::{Hole, Restored, StoredBatch, Time, Verified};
+    use crate::protocol::testing::{batch, identity, network, stored};
+    use crate::protocol::{Hole, Restored, StoredBatch};
     use crate::store::Options;
-    use crate::wire::{Batch, Entry};
 
     fn open(dir: &std::path::Path) -> (Store, std::sync::mpsc::Receiver<Input>, Restored) {
         let (net, (tell, answers)) = (network(2, 0), channel());
@@ -284,13 +282,9 @@ mod tests {
         let (store, answers, _) = open(dir.path());
         store.limit_pages(1);
         let mut disk = Disk::new(store);
-        let entry = Entry { topic: String::new(), payload: vec![7; 100_000] };
-        let batch = Batch::sign(&identity(1), net.id(), 1, Digest::ZERO, 1, &[entry]);
-        let batch = Arc::new(Verified::trusted(batch.expect("signs")));
-        let id = batch.id();
+        let batch = batch(1, net.id(), 1, Digest::ZERO, vec![7; 100_000]);
         let from = Some(identity(1).public());
-        let stored = StoredBatch { id, batch, hops: 1, from, delivered_at: Time(1), first: true };
-        let record = Record::Batch(stored);
+        let record = Record::Batch(StoredBatch { hops: 1, from, ..stored(batch) });
         disk.write(Token(1), record.clone(), Durability::Synced);
         assert!(disk.answered(&answers.recv().expect("an answer")), "whoever waits is told");
         disk.write(Token(2), record, Durability::Lazy);

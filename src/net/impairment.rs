@@ -117,7 +117,7 @@ impl Conditions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::testing::identity;
+    use crate::protocol::testing::identity;
 
     const CUT: Impairment =
         Impairment { cut: true, delay: Duration::ZERO, jitter: Duration::ZERO, bytes_per_s: None };

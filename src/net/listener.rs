@@ -158,8 +158,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::net::testing::{identity, network};
     use crate::net::tls::server_name;
+    use crate::protocol::testing::{identity, network};
 
     struct Bench {
         mail: Arc<Queue>,

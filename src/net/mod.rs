@@ -24,8 +24,6 @@ mod queue;
 mod records;
 mod start;
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 mod tls;
 mod traffic;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::testing::identity;
 use super::{Handle, Impairment, Malice, PublishFailure, Running, Settings, StartError, start};
-use crate::protocol::{Config, Member, Network, Role};
+use crate::protocol::testing::{entry, identity, member, network_of};
+use crate::protocol::{Config, Member, Network};
 use crate::store;
 use crate::wire::Entry;
 
@@ -19,13 +19,8 @@ fn network(members: u8) -> Arc<Network> {
         .map(|number| SocketAddr::from(([127, 0, 1, number + 1], 0)))
         .map(|address| TcpListener::bind(address).expect("a free port"))
         .collect();
-    let member = |seed: u8| Member {
-        key: identity(seed).public(),
-        name: format!("n{seed}"),
-        role: Role::Member,
-        gossip: held[usize::from(seed)].local_addr().ok(),
-    };
-    Arc::new(Network::new([1; 32], (0..members).map(member).collect()).expect("sound"))
+    let gossip = |n: u16| held[usize::from(n)].local_addr().ok();
+    network_of((0..u16::from(members)).map(|n| Member { gossip: gossip(n), ..member(n) }))
 }
 
 fn settings(network: &Arc<Network>, seed: u8, folder: &TempDir) -> Settings {
@@ -41,10 +36,6 @@ fn settings(network: &Arc<Network>, seed: u8, folder: &TempDir) -> Settings {
         malicious: None,
         identity,
     }
-}
-
-fn entry(text: String) -> Entry {
-    Entry { topic: "t".into(), payload: text.into() }
 }
 
 async fn delivered(handle: &Handle) -> u64 {
@@ -71,7 +62,7 @@ async fn what_one_publishes_all_deliver_and_a_stopped_node_takes_nothing() {
     }
     for round in 0..10 {
         for (number, node) in nodes.iter().enumerate() {
-            let text = entry(format!("{round} of {number}"));
+            let text = entry("t", format!("{round} of {number}"));
             let (_, seq) = node.handle().publish(text).await.expect("published");
             assert!(seq > 0);
         }
@@ -93,7 +84,7 @@ async fn what_one_publishes_all_deliver_and_a_stopped_node_takes_nothing() {
         let begun = Instant::now();
         node.stop().await;
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-        assert_eq!(handle.publish(entry("late".into())).await, Err(PublishFailure::Stopping));
+        assert_eq!(handle.publish(entry("t", "late")).await, Err(PublishFailure::Stopping));
         assert!(handle.snapshot().await.is_none());
     }
 }
@@ -112,7 +103,7 @@ async fn liars_are_refused_and_the_rest_goes_on() {
     assert!(liar.handle().malicious().is_some());
     for round in 0..10 {
         for node in &nodes {
-            node.handle().publish(entry(format!("{round}"))).await.expect("published");
+            node.handle().publish(entry("t", format!("{round}"))).await.expect("published");
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -141,7 +132,7 @@ async fn what_is_folded_when_a_node_stops_is_in_its_log() {
     let honest = settings(&network, 0, &folder);
     let data = honest.data.clone();
     let node = start(honest).await.expect("starts");
-    node.handle().publish(entry("x".into())).await.expect("published");
+    node.handle().publish(entry("t", "x")).await.expect("published");
     let refused = async || {
         let snapshot = node.handle().snapshot().await.expect("at work");
         snapshot.counters.rejected.values().sum::<u64>()
@@ -213,7 +204,7 @@ async fn a_cut_stops_messages_and_mended_they_flow_and_nobody_is_blamed() {
         settings.config.idle_limit = Duration::from_secs(1);
         nodes.push(start(settings).await.expect("starts"));
     }
-    nodes[0].handle().publish(entry("before".into())).await.expect("published");
+    nodes[0].handle().publish(entry("t", "before")).await.expect("published");
     all_deliver(&nodes, 1).await;
     let cut = Impairment { cut: true, ..Impairment::default() };
     // The first cut is shorter than the idle limit of links. The second is longer: links end, and
@@ -221,7 +212,7 @@ async fn a_cut_stops_messages_and_mended_they_flow_and_nobody_is_blamed() {
     for (round, time) in [(1, Duration::from_millis(500)), (2, Duration::from_millis(2500))] {
         impair(&nodes, cut);
         for node in &nodes {
-            node.handle().publish(entry(format!("during {round}"))).await.expect("published");
+            node.handle().publish(entry("t", format!("during {round}"))).await.expect("published");
         }
         sleep(time).await;
         for node in &nodes {

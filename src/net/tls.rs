@@ -228,7 +228,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
-    use crate::net::testing::{identity, network};
+    use crate::protocol::testing::{identity, network};
 
     /// What each side makes of a handshake: who the other is, and whether a byte came through.
     async fn meet(
@@ -253,7 +253,7 @@ mod tests {
         tokio::join!(dial, accept)
     }
 
-    fn tls(seed: u8, members: u8) -> Tls {
+    fn tls(seed: u8, members: u16) -> Tls {
         Tls::new(&identity(seed), network(members, 0)).expect("a good key")
     }
 

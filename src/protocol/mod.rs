@@ -18,8 +18,6 @@ mod lanes;
 mod links;
 mod network;
 mod node;
-#[cfg(test)]
-mod properties;
 mod publisher;
 mod quotas;
 mod reason;
@@ -31,6 +29,10 @@ mod retention;
 mod round_robin;
 mod snapshot;
 mod standing;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod time;
 mod tree;
 mod under_way;

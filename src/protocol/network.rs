@@ -289,20 +289,14 @@ fn network_id(nonce: &[u8; 32], keys: &[Member]) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::crypto::Identity;
+    use crate::protocol::testing::{author, member, network_of};
 
-    fn member(seed: u8, role: Role) -> Member {
-        Member {
-            key: Identity::from_seed(&[seed; 32]).public(),
-            name: format!("n{seed}"),
-            role,
-            gossip: (role == Role::Member).then(|| ([127, 0, 0, 1], 7000 + u16::from(seed)).into()),
-        }
-    }
-
-    fn network(n: u8) -> Network {
-        Network::new([5; 32], (0..n).map(|i| member(i, Role::Member)).collect()).expect("sound")
+    fn network(n: u16) -> Arc<Network> {
+        let gossip = |n: u16| Some(([127, 0, 0, 1], 7000 + n).into());
+        network_of((0..n).map(|n| Member { gossip: gossip(n), ..member(n) }))
     }
 
     #[test]
@@ -318,12 +312,12 @@ mod tests {
     #[test]
     fn the_file_reads_back_and_names_are_not_in_the_id() {
         let one = network(4);
-        assert_eq!(Network::parse(&one.to_toml()).as_ref(), Ok(&one));
+        assert_eq!(Network::parse(&one.to_toml()).as_ref(), Ok(&*one));
         let renamed = one.to_toml().replace("\"n2\"", "\"other\"").replace(":7001", ":9999");
         assert_eq!(Network::parse(&renamed).expect("sound").id(), one.id());
         let mut with_author: Vec<Member> = one.keys().to_vec();
-        with_author.push(member(9, Role::Author));
-        let two = Network::new([5; 32], with_author).expect("sound");
+        with_author.push(author(9));
+        let two = Network::new([3; 32], with_author).expect("sound");
         assert_ne!(two.id(), one.id());
         assert_eq!((two.n(), two.f(), two.quorum()), (4, 1, 3));
         assert_ne!(Network::new([6; 32], one.keys().to_vec()).expect("sound").id(), one.id());
@@ -335,7 +329,7 @@ mod tests {
         let key = network(2).keys()[0].key.to_string();
         for (bad, line, hint) in [
             (good.replace("version = 6", "version = 9"), 1, "version 6"),
-            (good.replace("nonce = \"05", "nonce = \"x5"), 2, "64 hex"),
+            (good.replace("nonce = \"03", "nonce = \"x3"), 2, "64 hex"),
             (good.replace("name = \"n0\"", "nmae = \"n0\""), 0, "nmae"),
             (good.replace("\"n1\"", "\"n0\""), 0, "twice"),
             (good.replace("gossip", "#gossip"), 4, "address"),

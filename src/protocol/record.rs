@@ -271,14 +271,11 @@ pub struct Restored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Identity;
-    use crate::wire::{Blob, Entry};
+    use crate::protocol::testing::{batch, restored};
+    use crate::wire::Blob;
 
     fn row() -> DiskRow {
-        let entry = Entry { topic: "t".into(), payload: vec![1, 2, 3] };
-        let (author, network) = (Identity::from_seed(&[3; 32]), Digest([8; 32]));
-        let batch = Batch::sign(&author, network, 2, Digest([1; 32]), 5, &[entry]);
-        let batch = batch.expect("signs");
+        let batch = batch(3, Digest([8; 32]), 2, Digest([1; 32]), [1, 2, 3]);
         let (id, delivered_at) = (batch.id(), Time(9));
         DiskRow { id, batch, hops: 1, from: None, delivered_at, first: true }
     }
@@ -308,10 +305,8 @@ mod tests {
             damage(&mut bad);
             assert!(StoredBatch::from_disk(bad, &network).is_none(), "{number}");
         }
-        let DiskRow { id, batch, .. } = row();
-        let (rest, signature) = (batch.header.rest(), batch.signature);
-        let slot = RestoredSlot { seq: 2, base: 1, id, rest, signature, first: true };
-        let author = batch.header.author;
+        let batch = row().batch;
+        let (slot, author) = (restored(&batch), batch.header.author);
         assert!(slot.is_signed(author, &network));
         assert!(!slot.is_signed(author, &Digest([9; 32])));
         assert!(!RestoredSlot { seq: 3, ..slot }.is_signed(author, &network));

@@ -145,9 +145,9 @@ fn figure(value: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge_tests::clean;
     use super::*;
     use crate::report::judge;
+    use crate::report::testing::clean;
 
     #[test]
     fn two_runs_side_by_side() {

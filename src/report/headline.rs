@@ -100,8 +100,8 @@ fn invariants(report: &Report, liveness: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge_tests::clean;
     use super::*;
+    use crate::report::testing::clean;
     use crate::report::{Violation, judge};
     use crate::scenario::{Expect, Limit};
 

@@ -146,3 +146,6 @@ fn breaches(run: &Recording) -> Vec<Breach> {
     };
     run.violations.iter().take(MOST_BREACHES).map(breach).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,9 +107,9 @@ pub(super) fn actual(one: &Expectation) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge_tests::clean;
     use super::*;
     use crate::report::judge;
+    use crate::report::testing::clean;
     use crate::scenario::{Expect, Limit};
 
     #[test]

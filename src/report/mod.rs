@@ -39,5 +39,4 @@ pub use trace::{
 };
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
-mod judge_tests;
+mod testing;

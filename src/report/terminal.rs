@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn the_terminal_shows_what_a_simulated_run_adds() {
-        let mut run = super::super::judge_tests::clean();
+        let mut run = crate::report::testing::clean();
         run.expects.push(crate::scenario::Expect {
             metric: "delivery.ratio".into(),
             limit: crate::scenario::Limit::AtLeast(2.0),

@@ -421,8 +421,8 @@ impl<'a> Teller<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::judge_tests::{big, clean};
     use super::*;
+    use crate::report::testing::{big, clean};
 
     #[test]
     fn a_recording_tells_the_story_of_a_batch() {

@@ -226,30 +226,18 @@ impl Disk {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::crypto::{Digest, Identity, check};
-    use crate::protocol::{Hole, Verified};
-    use crate::wire::{Batch, Entry};
+    use crate::crypto::{Digest, check};
+    use crate::protocol::Hole;
+    use crate::protocol::testing::{self, identity, stored};
 
+    /// A batch with a body of 7 bytes.
     fn batch(seq: u64) -> Record {
-        let entry = Entry { topic: String::new(), payload: vec![1] };
-        let one = Identity::from_seed(&[1; 32]);
-        let batch = Batch::sign(&one, Digest::ZERO, seq, Digest([9; 32]), 1, &[entry]);
-        let batch = batch.expect("signs");
-        Record::Batch(StoredBatch {
-            id: batch.id(),
-            batch: Arc::new(Verified::trusted(batch)),
-            hops: 0,
-            from: None,
-            delivered_at: Time(0),
-            first: true,
-        })
+        Record::Batch(stored(testing::batch(1, Digest::ZERO, seq, Digest([9; 32]), "")))
     }
 
     fn key() -> PublicKey {
-        Identity::from_seed(&[1; 32]).public()
+        identity(1).public()
     }
 
     fn held(disk: &Disk) -> usize {

@@ -7,9 +7,7 @@ use super::disk::Disk;
 use super::event::Event;
 use crate::adversary::{Actor, Attempts};
 use crate::crypto::{Digest, Identity, PublicKey};
-use crate::protocol::{
-    Ban, LinkId, Node, Reason, Refusal, Rejection, Shares, Ticket, Time,
-};
+use crate::protocol::{Ban, LinkId, Node, Reason, Refusal, Rejection, Shares, Ticket, Time};
 use crate::wire::{BatchId, Frame};
 
 /// Rows of a rejection log kept one by one; later ones are summed by link and reason.
@@ -190,8 +188,6 @@ pub(super) fn identity(seed: u64, node: usize) -> Identity {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::protocol::CountsAs;
 
@@ -199,7 +195,7 @@ mod tests {
     fn a_log_keeps_so_many_bytes_of_frames_and_all_of_its_rows() {
         let mut log = RejectionLog { room: 10, ..RejectionLog::default() };
         let row = |bytes: usize| Rejection {
-            bytes: Some(Arc::from(vec![1; bytes])),
+            bytes: Some(std::sync::Arc::from(vec![1; bytes])),
             ..Rejection::bare(Time(0), Reason::Malformed, None, CountsAs::Lie)
         };
         [6, 6, 4, 1].into_iter().for_each(|bytes| log.push(row(bytes)));

@@ -19,14 +19,10 @@
 
 mod author;
 mod cursor;
-#[cfg(test)]
-mod damage_tests;
 mod error;
 mod folders;
 mod handle;
 mod health;
-#[cfg(test)]
-mod hole_tests;
 mod holes;
 pub mod keys;
 mod log;
@@ -42,6 +38,8 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use cursor::{Cursor, CursorError, LaneGap, Page};

@@ -7,32 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{MessageQuery, Options, Store, StoreError};
-use crate::crypto::{Digest, Identity, PublicKey};
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::testing::{self, member, network_of};
+pub(super) use crate::protocol::testing::{entry, identity};
 use crate::protocol::{
-    CountsAs, Durability, Input, Member, Network, Reason, Record, Rejection, Restored, Role,
-    StoredBatch, Time, Token, Verified,
+    CountsAs, Durability, Input, Network, Reason, Record, Rejection, Restored, StoredBatch, Time,
+    Token,
 };
 use crate::wire::{Batch, BatchId, Entry};
 
-/// The identity whose seed is this number.
-pub(super) fn identity(number: u8) -> Identity {
-    Identity::from_seed(&[number; 32])
-}
-
 /// A network of the identities 1 to `n`.
-pub(super) fn network(n: u8) -> Network {
-    let member = |number| Member {
-        key: identity(number).public(),
-        name: format!("n{number}"),
-        role: Role::Member,
-        gossip: Some(([127, 0, 0, 1], 7600).into()),
-    };
-    Network::new([7; 32], (1..=n).map(member).collect()).expect("a network")
-}
-
-/// A message with a topic and a payload.
-pub(super) fn entry(topic: &str, payload: &[u8]) -> Entry {
-    Entry { topic: topic.into(), payload: payload.into() }
+pub(super) fn network(n: u16) -> Arc<Network> {
+    network_of((1..=n).map(member))
 }
 
 /// A batch signed by this author, with an arbitrary predecessor.
@@ -44,37 +30,29 @@ pub(super) fn batch(net: &Network, author: u8, seq: u64, entries: &[Entry]) -> B
 /// A stored batch that came from neighbour `from`, or was published by this node.
 pub(super) fn stored(batch: Batch, from: Option<u8>) -> StoredBatch {
     StoredBatch {
-        id: batch.id(),
         hops: if from.is_some() { 3 } else { 0 },
         from: from.map(|number| identity(number).public()),
         delivered_at: Time(5_000 + batch.header.seq),
-        first: true,
-        batch: Arc::new(Verified::trusted(batch)),
+        ..testing::stored(batch)
     }
 }
 
 /// A line of the rejection log.
 pub(super) fn rejection(reason: Reason, link: u8, at: u64, count: u64) -> Rejection {
+    let row = testing::rejection(reason, &[7; 300]);
     Rejection {
         at: Time(at),
-        reason,
         link: Some(identity(link).public()),
-        proven: false,
         author: Some(identity(1).public()),
         seq: Some(4),
         id: Some(Digest([5; 32])),
         topic: Some("t".into()),
         hops: Some(2),
-        size: 300,
         detail: "forged".into(),
-        frame: Digest([6; 32]),
         head: vec![0, 1, 0xff],
-        bytes: Some(Arc::from([7; 300])),
         count,
-        counts_as: match reason {
-            Reason::Replayed => CountsAs::Copy,
-            _ => CountsAs::of(reason, false),
-        },
+        counts_as: if reason == Reason::Replayed { CountsAs::Copy } else { row.counts_as },
+        ..row
     }
 }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use loyal::protocol::{Member, Network, Role};
+use loyal::protocol::Network;
 use serde_json::Value;
 
 use crate::process::{Process, free_address, request};
-use crate::support::identity;
+use crate::support::{identity, lay_out};
 
 const LOYAL: &str = env!("CARGO_BIN_EXE_loyal");
 
@@ -92,21 +92,6 @@ fn gossip(dir: &Path, number: u8) -> SocketAddr {
     member.gossip.expect("an address")
 }
 
-fn two(dir: &Path) {
-    let member = |number: u8| Member {
-        key: identity(number + 1).public(),
-        name: format!("n{number}"),
-        role: Role::Member,
-        gossip: Some(free_address()),
-    };
-    let network = Network::new([5; 32], vec![member(0), member(1)]).expect("sound");
-    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
-    for number in 0..2 {
-        let key = dir.join(format!("n{number}.pem"));
-        loyal::store::keys::write(&key, &identity(number + 1), None).expect("written");
-    }
-}
-
 fn wait(what: &str, until: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !until() {
@@ -118,7 +103,7 @@ fn wait(what: &str, until: impl Fn() -> bool) {
 #[test]
 fn an_hour_ago_is_an_hour_ago_though_the_clock_was_set() {
     let dir = tempfile::tempdir().expect("a folder");
-    two(dir.path());
+    lay_out(dir.path(), &[free_address(), free_address()]);
     let clock = Clock::new(dir.path());
     let mut honest = node(dir.path(), 0, Some(&clock), &[]);
     clock.set(7200);
@@ -141,7 +126,7 @@ fn an_hour_ago_is_an_hour_ago_though_the_clock_was_set() {
 #[test]
 fn a_ban_of_a_clock_that_was_ahead_is_over_in_its_term() {
     let dir = tempfile::tempdir().expect("a folder");
-    two(dir.path());
+    lay_out(dir.path(), &[free_address(), free_address()]);
     let clock = Clock::new(dir.path());
     let year = 365 * 24 * 3600;
     clock.set(year);

@@ -6,12 +6,12 @@
 
 use std::path::Path;
 
-use loyal::crypto::{Digest, Identity};
+use loyal::crypto::Digest;
 use loyal::wire::{Batch, decode_body, encode_body};
 
 use crate::codec::decodes_soundly;
 use crate::node_fuzz::{Broken, Stats, run, script};
-use crate::support::{blessing, frames, root};
+use crate::support::{blessing, frames, identity, root};
 use crate::vectors;
 
 fn statement(bytes: &[u8]) {
@@ -20,8 +20,8 @@ fn statement(bytes: &[u8]) {
     let Ok(entries) = decode_body(body, u32::from(count)) else { return };
     assert_eq!(entries.len(), usize::from(count));
     assert_eq!(encode_body(&entries).as_deref(), Ok(body));
-    let one = Identity::from_seed(&[1; 32]);
-    let batch = Batch::sign(&one, Digest::ZERO, 1, Digest::ZERO, 0, &entries).expect("fits");
+    let batch =
+        Batch::sign(&identity(1), Digest::ZERO, 1, Digest::ZERO, 0, &entries).expect("fits");
     assert_eq!(batch.check_shape(), Ok(()));
     assert!(batch.content_matches());
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use loyal::crypto::{Digest, Identity};
 use loyal::net::{self, Handle, Running, Settings};
-use loyal::protocol::{Blame, Config, Member, Network, Reason, Role};
+use loyal::protocol::{Blame, Config, Network, Reason};
 use loyal::store::{self, MessageQuery, RejectionQuery};
 use loyal::wire::{
     Batch, Class, Compare, Credit, Differ, Frame, Grant, Request, Want, limits::MAX_FRAME,
@@ -15,7 +15,7 @@ use loyal::wire::{
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{batch, chain, entry, hello, identity, list, push};
+use crate::support::{batch, chain, entry, hello, identity, list, member, push};
 use crate::tls::{PATIENCE, Raw, config};
 use crate::vectors;
 
@@ -37,14 +37,10 @@ impl Rig {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = free.local_addr().expect("bound");
         drop(free);
-        let member = |i: u8| Member {
-            key: identity(i).public(),
-            name: format!("n{i}"),
-            role: Role::Member,
-            // No process listens at port 1: the node's own dials fail, so the client's links are
-            // the only ones.
-            gossip: Some(if i == 1 { at } else { ([127, 0, 0, 1], 1).into() }),
-        };
+        // No process listens at port 1: the node's own dials fail, so the client's links are the
+        // only ones.
+        let nowhere = ([127, 0, 0, 1], 1).into();
+        let member = |i: u8| member(i, if i == 1 { at } else { nowhere });
         let keys = (1..=MEMBERS).map(member).collect();
         let network = Arc::new(Network::new([5; 32], keys).expect("sound"));
         let dir = tempfile::tempdir().expect("a folder");

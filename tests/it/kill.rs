@@ -3,37 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use loyal::protocol::{Member, Network, Role};
 use rand::{RngExt as _, SeedableRng as _, rngs::ChaCha8Rng};
 
 use crate::process::{Process, free_address, request};
-use crate::support::identity;
+use crate::support::lay_out;
 
 const KILLS: usize = 20;
 const POSTERS: usize = 3;
 
 /// What a POST acknowledged: the id of the message and its slot.
 type Posted = (String, u64);
-
-fn lay_out(dir: &Path, gossip: [SocketAddr; 2]) {
-    let member = |i: u8| Member {
-        key: identity(i + 1).public(),
-        name: format!("n{i}"),
-        role: Role::Member,
-        gossip: Some(gossip[usize::from(i)]),
-    };
-    let network = Network::new([5; 32], vec![member(0), member(1)]).expect("sound");
-    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
-    for i in 0..2 {
-        let path = dir.join(format!("n{i}.pem"));
-        loyal::store::keys::write(&path, &identity(i + 1), None).expect("written");
-    }
-}
 
 /// Posts messages until it is told to stop. Returns what was acknowledged.
 fn post(api: SocketAddr, stop: &AtomicBool) -> Vec<Posted> {
@@ -89,7 +72,7 @@ fn expect_held(by: &Process, posted: &[Posted], whose: &str) {
 fn nothing_acknowledged_is_lost_and_no_slot_is_used_twice() {
     let dir = tempfile::tempdir().expect("a folder");
     let gossip = [free_address(), free_address()];
-    lay_out(dir.path(), gossip);
+    lay_out(dir.path(), &gossip);
     let api = [free_address(), free_address()];
     let witness = Process::start(dir.path(), "n1", gossip[1], api[1]);
     let mut rng = ChaCha8Rng::seed_from_u64(20);

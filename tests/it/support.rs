@@ -1,6 +1,7 @@
 //! What the modules share: fixed identities, a fixed network, and a frame of every kind.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use loyal::crypto::{Digest, Identity, PublicKey, Signature};
 use loyal::protocol::{Member, Network, Role};
@@ -22,21 +23,32 @@ pub(crate) fn wide_identity(n: u16) -> Identity {
     Identity::from_seed(&seed)
 }
 
+/// Identity `n` as a member called after it.
+pub(crate) fn member(n: u8, gossip: SocketAddr) -> Member {
+    let (key, name) = (identity(n).public(), format!("n{n}"));
+    Member { key, name, role: Role::Member, gossip: Some(gossip) }
+}
+
 /// A network of members 1 to `n` and author 200, with a fixed nonce.
 pub(crate) fn network(n: u8) -> Network {
-    let member = |i: u8| Member {
-        key: identity(i).public(),
-        name: format!("n{i}"),
-        role: Role::Member,
-        gossip: Some(([127, 0, 0, 1], 7600 + u16::from(i)).into()),
-    };
-    let author = Member {
-        key: identity(200).public(),
-        name: "pen".into(),
-        role: Role::Author,
-        gossip: None,
-    };
+    let member = |i: u8| member(i, ([127, 0, 0, 1], 7600 + u16::from(i)).into());
+    let key = identity(200).public();
+    let author = Member { key, name: "pen".into(), role: Role::Author, gossip: None };
     Network::new([5; 32], (1..=n).map(member).chain([author]).collect()).expect("a sound network")
+}
+
+/// Writes a network file for identities 1, 2, … at these addresses, and their key files. The names
+/// are n0, n1, ….
+pub(crate) fn lay_out(dir: &Path, gossip: &[SocketAddr]) {
+    let name = |n: u8| format!("n{}", n - 1);
+    let all = (1..).zip(gossip);
+    let members = all.clone().map(|(n, at)| Member { name: name(n), ..member(n, *at) });
+    let network = Network::new([5; 32], members.collect()).expect("sound");
+    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
+    for (n, _) in all {
+        let key = dir.join(format!("{}.pem", name(n)));
+        loyal::store::keys::write(&key, &identity(n), None).expect("written");
+    }
 }
 
 /// A message with a topic and a payload.

@@ -11,28 +11,19 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use loyal::protocol::{Member, Network, Role};
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::process::{Process, free_address, request};
-use crate::support::identity;
+use crate::support::lay_out;
 
 const LOYAL: &str = env!("CARGO_BIN_EXE_loyal");
 
 /// Starts a node that is alone in its network.
 fn alone(dir: &Path) -> Process {
     let gossip = free_address();
-    let member = Member {
-        key: identity(1).public(),
-        name: "n0".into(),
-        role: Role::Member,
-        gossip: Some(gossip),
-    };
-    let network = Network::new([5; 32], vec![member]).expect("sound");
-    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
+    lay_out(dir, &[gossip]);
     let key = dir.join("n0.pem");
-    loyal::store::keys::write(&key, &identity(1), None).expect("written");
     // The key file has a byte order mark and an extra line, as an editor may leave it.
     let text = std::fs::read_to_string(&key).expect("it is there");
     std::fs::write(&key, format!("\u{feff}{text}\n")).expect("written");
@@ -79,18 +70,7 @@ impl Pair {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let gossip = [free_address(), free_address()];
-        let member = |number: u8| Member {
-            key: identity(number + 1).public(),
-            name: format!("n{number}"),
-            role: Role::Member,
-            gossip: Some(gossip[usize::from(number)]),
-        };
-        let network = Network::new([5; 32], vec![member(0), member(1)]).expect("sound");
-        std::fs::write(dir.path().join("network.toml"), network.to_toml()).expect("written");
-        for number in 0..2 {
-            let key = dir.path().join(format!("n{number}.pem"));
-            loyal::store::keys::write(&key, &identity(number + 1), None).expect("written");
-        }
+        lay_out(dir.path(), &gossip);
         Self { dir, api: free_address(), gossip }
     }
 

@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use loyal::protocol::{Member, Network, Role};
-
-use crate::support::{blessing, identity, root};
+use crate::support::{blessing, identity, lay_out, root};
 
 /// Time limit: no refusal takes as long.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -154,17 +152,8 @@ const CASES: &[(&str, &str)] = &[
 
 /// Writes the files that the cases name.
 fn stage(dir: &Path) {
-    let member = Member {
-        key: identity(1).public(),
-        name: "n0".into(),
-        role: Role::Member,
-        gossip: Some(([127, 0, 0, 1], 1).into()),
-    };
-    let network = Network::new([5; 32], vec![member]).expect("sound");
-    std::fs::write(dir.join("network.toml"), network.to_toml()).expect("written");
-    for (name, number) in [("n0.pem", 1), ("k.pem", 7)] {
-        loyal::store::keys::write(&dir.join(name), &identity(number), None).expect("written");
-    }
+    lay_out(dir, &[([127, 0, 0, 1], 1).into()]);
+    loyal::store::keys::write(&dir.join("k.pem"), &identity(7), None).expect("written");
     let mesh = "name = \"x\"\n[mesh]\nnodes = 4\n";
     let after = |rest: &str| format!("{mesh}{rest}").into_bytes();
     for (name, text) in [

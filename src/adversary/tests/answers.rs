@@ -3,16 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::world::{Stand, decoys, identity, judge, lane, liar, network};
+use super::stand::{LIAR, Stand, decoys, judge, liar};
 use crate::adversary::Effect;
 use crate::crypto::{Digest, check};
-use crate::protocol::{Input, LinkId, Output, Reason};
+use crate::protocol::testing::{identity, list, network};
+use crate::protocol::{LinkId, Output, Reason};
 use crate::wire::{
-    Batch, Compare, Differ, Frame, Kind, List, RangeHash, Request, SignedSlot, SlotId, Want,
-    WhyMissing,
+    Batch, Compare, Differ, Frame, Kind, RangeHash, Request, SignedSlot, SlotId, Want, WhyMissing,
 };
-
-const LIAR: usize = 3;
 
 /// Takes the frames sent so far, by the liar's node or as raw bytes, in order.
 fn frames(stand: &mut Stand) -> Vec<(LinkId, Frame)> {
@@ -26,23 +24,21 @@ fn frames(stand: &mut Stand) -> Vec<(LinkId, Frame)> {
     sent.map(|(link, bytes)| (link, Frame::decode(&bytes).expect("sound"))).collect()
 }
 
-fn stand(spec: &str, peers: &[usize]) -> Stand {
-    let network = network(5);
-    Stand::new(liar(LIAR, &network, spec, decoys(&[0])), &network, peers)
+fn stand(spec: &str, peers: &[u16]) -> Stand {
+    let network = network(5, 0);
+    let liar = liar(LIAR, &network, spec, decoys(&[0]));
+    Stand::of(liar, network, peers)
 }
 
-fn ask(stand: &mut Stand, link: usize, ticket: u32, author: usize, seq: u64) {
+fn ask(stand: &mut Stand, link: usize, ticket: u32, author: u16, seq: u64) {
     let want = Want { ticket, author: identity(author).public(), seq, id: None };
-    let wants = List::new(vec![want]).expect("one");
-    let (link, bytes) = (stand.links[link], Frame::Request(Request { wants }).encode().into());
-    stand.hand(Input::Frame { link, bytes });
+    stand.say(stand.links[link], &Frame::Request(Request { wants: list(vec![want]) }));
 }
 
 fn compare(stand: &mut Stand, link: usize, ticket: u32) {
     let range = RangeHash { start: 0, end: 5, hash: Digest([9; 32]) };
-    let ranges = List::new(vec![range]).expect("one");
-    let bytes = Frame::Compare(Compare { ticket, ranges }).encode().into();
-    stand.hand(Input::Frame { link: stand.links[link], bytes });
+    let ranges = list(vec![range]);
+    stand.say(stand.links[link], &Frame::Compare(Compare { ticket, ranges }));
 }
 
 fn announced(frames: &[(LinkId, Frame)]) -> Vec<(LinkId, SlotId)> {
@@ -55,11 +51,10 @@ fn announced(frames: &[(LinkId, Frame)]) -> Vec<(LinkId, SlotId)> {
 
 #[test]
 fn a_promise_names_a_batch_first_and_what_nobody_has_and_answers_nothing() {
-    let network = network(5);
     let mut stand = stand("promise:rate=10", &[0, 1, 2]);
     stand.acts.clear();
-    let (_, batches) = lane(&network, 4, 2);
-    stand.push(stand.links[0], batches[0].clone());
+    let batches = stand.chain(4, 2);
+    stand.push(stand.links[0], &batches[0]);
     let sent = frames(&mut stand);
     let first = sent.iter().position(|(link, _)| *link == stand.links[1]).expect("is told");
     let named = announced(&sent[first..=first]);
@@ -98,10 +93,9 @@ fn promises_stay_within_credit() {
 
 #[test]
 fn a_false_floor_answers_every_want_for_others_batches_with_another_lie() {
-    let network = network(5);
     let mut stand = stand("false-floor", &[0, 1]);
-    let (_, batches) = lane(&network, 4, 1);
-    stand.push(stand.links[0], batches[0].clone());
+    let batches = stand.chain(4, 1);
+    stand.push(stand.links[0], &batches[0]);
     let sent = frames(&mut stand);
     assert!(!sent.iter().any(|(_, frame)| frame.kind() == Kind::Push));
     let named = announced(&sent);
@@ -157,10 +151,9 @@ fn differs(stand: &mut Stand, count: u32) -> Vec<Differ> {
 
 #[test]
 fn false_answers_to_comparisons_are_of_five_kinds_and_none_is_provable() {
-    let network = network(5);
     let mut stand = stand("false-differ", &[0, 1]);
-    let (_, batches) = lane(&network, 4, 3);
-    batches.iter().for_each(|batch| stand.push(stand.links[0], batch.clone()));
+    let batches = stand.chain(4, 3);
+    batches.iter().for_each(|batch| stand.push(stand.links[0], batch));
     let all = differs(&mut stand, 10);
     assert_eq!(all.len(), 10);
     let tip = |seq: u64| batches[seq as usize - 1].signed_slot();
@@ -175,7 +168,7 @@ fn false_answers_to_comparisons_are_of_five_kinds_and_none_is_provable() {
     assert_eq!(has(&many), 2, "all at once");
     for slot in all.iter().flat_map(|differ| differ.tips.iter()).map(|tip| tip.slot) {
         let SignedSlot { author, signature, .. } = slot;
-        assert!(check(&author, &slot.statement(&network.id()), &signature).is_good());
+        assert!(check(&author, &slot.statement(&stand.network.id()), &signature).is_good());
     }
     let answered = stand.liar.attempts().newest.iter().filter(|one| one.detail != "question");
     assert_eq!(answered.count(), 10);
@@ -190,12 +183,9 @@ fn false_questions_have_hashes_that_nobody_has() {
         for (link, frame) in frames(&mut stand) {
             let Frame::Compare(compare) = frame else { continue };
             asked.push(compare.ranges[0].hash);
-            let none = || List::new(vec![]).expect("none");
-            let (ranges, tips) = (none(), List::new(vec![]).expect("none"));
-            let above = List::new(vec![]).expect("none");
+            let (ranges, tips, above) = (list(vec![]), list(vec![]), list(vec![]));
             let differ = Differ { ticket: compare.ticket, ranges, tips, above };
-            let bytes = Frame::Differ(differ).encode().into();
-            stand.hand(Input::Frame { link, bytes });
+            stand.say(link, &Frame::Differ(differ));
         }
     }
     let invented = asked.iter().filter(|hash| **hash != Digest::ZERO).count();
@@ -205,7 +195,7 @@ fn false_questions_have_hashes_that_nobody_has() {
 /// Pushes batches, which earn credit, on a link. Returns the grants of the push class that come
 /// back: frames and bytes.
 fn granted(stand: &mut Stand, link: LinkId, batches: &[Batch]) -> Vec<(u64, u64)> {
-    batches.iter().for_each(|batch| stand.push(link, batch.clone()));
+    batches.iter().for_each(|batch| stand.push(link, batch));
     stand.wait(600);
     let credits = frames(stand).into_iter().filter(|(to, _)| *to == link);
     let grants = credits.filter_map(|(_, frame)| match frame {
@@ -217,9 +207,8 @@ fn granted(stand: &mut Stand, link: LinkId, batches: &[Batch]) -> Vec<(u64, u64)
 
 #[test]
 fn false_credit_is_withheld_or_in_crumbs_or_too_much() {
-    let network = network(5);
-    let (_, batches) = lane(&network, 4, 20);
     let mut withheld = stand("false-credit:what=withhold", &[0]);
+    let batches = withheld.chain(4, 20);
     let link = withheld.links[0];
     assert_eq!(granted(&mut withheld, link, &batches), []);
     let mut honest = stand("drop", &[0]);
@@ -248,11 +237,10 @@ fn false_credit_is_withheld_or_in_crumbs_or_too_much() {
 
 #[test]
 fn too_much_credit_convicts() {
-    let network = network(5);
     let grant = crate::wire::Grant { class: 5, frames: 1 << 40, bytes: 1 << 40 };
-    let credit = crate::wire::Credit { grants: List::new(vec![grant]).expect("one") };
+    let credit = crate::wire::Credit { grants: list(vec![grant]) };
     let bytes = Frame::Credit(credit).encode();
-    assert_eq!(judge(&network, LIAR, &bytes), Some(Reason::CreditOverrun));
+    assert_eq!(judge(&network(5, 0), &bytes), Some(Reason::CreditOverrun));
 }
 
 fn pushed(frames: Vec<(LinkId, Frame)>) -> Vec<(LinkId, Batch)> {
@@ -309,9 +297,8 @@ fn a_gap_is_filled_late_before_others_would_take_no_more() {
             late += usize::from(push.batch.header.seq.is_multiple_of(3));
             sent = (sent.0 + 1, sent.1 + frame.encode().len() as u64);
             let grant = crate::wire::Grant { class: 5, frames: sent.0, bytes: sent.1 };
-            let credit = crate::wire::Credit { grants: List::new(vec![grant]).expect("one") };
-            let bytes = Frame::Credit(credit).encode().into();
-            stand.hand(Input::Frame { link, bytes });
+            let credit = crate::wire::Credit { grants: list(vec![grant]) };
+            stand.say(link, &Frame::Credit(credit));
         }
     }
     assert!(late > 50, "{late} of those left out");
@@ -342,13 +329,12 @@ fn restarts_void_what_was_published_start_twice_and_jump() {
 
 #[test]
 fn the_new_liars_repeat_themselves_with_the_same_seed() {
-    let network = network(5);
     let run = || {
         let spec = "promise+gap:rate=50+false-floor@p=0.5+false-differ+false-credit";
         let mut stand = stand(spec, &[0, 1, 2]);
-        let (_, batches) = lane(&network, 4, 5);
+        let batches = stand.chain(4, 5);
         for batch in batches {
-            stand.push(stand.links[0], batch);
+            stand.push(stand.links[0], &batch);
             ask(&mut stand, 1, 9, 4, 1);
             compare(&mut stand, 2, 8);
             stand.wait(300);

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{Stand, decoys, entry, identity, judge, lane, liar, network, node, stored};
+use super::stand::{LIAR, Stand, decoys, liar};
 use crate::adversary::{Adversary, Effect};
 use crate::crypto::{Digest, check};
-use crate::protocol::{Down, Input, Output, Reason, Restored, Time};
+use crate::protocol::testing::{chain, entry, identity, list, network, node, restored, stored};
+use crate::protocol::{Down, Input, Output, Reason, Restored, RestoredLane, Time};
 use crate::wire::limits::MAX_FRAME;
 use crate::wire::{Batch, Frame, Kind, Request, Want, WhyMissing};
-
-const LIAR: usize = 3;
 
 fn details(liar: &Adversary) -> Vec<&'static str> {
     liar.attempts().newest.iter().map(|attempt| attempt.detail).collect()
@@ -24,10 +23,11 @@ fn batch_in(frame: &[u8]) -> Batch {
 
 #[test]
 fn each_forgery_fails_the_check_that_it_is_meant_to_fail() {
-    let network = network(4);
+    let network = network(4, 0);
     for decoys in [vec![], decoys(&[1, 2])] {
         let with = !decoys.is_empty();
-        let mut stand = Stand::new(liar(LIAR, &network, "forge", decoys.clone()), &network, &[0]);
+        let liar = liar(LIAR, &network, "forge", decoys.clone());
+        let mut stand = Stand::of(liar, network.clone(), &[0]);
         let raw = stand.raw();
         let order =
             ["random_signature", "own_signature", "other_signature", "other_network", "stranger"];
@@ -36,7 +36,7 @@ fn each_forgery_fails_the_check_that_it_is_meant_to_fail() {
         let reasons = [forged, forged, forged, Reason::WrongNetwork, Reason::UnknownAuthor];
         for ((_, bytes), reason) in raw.iter().zip(reasons) {
             assert_eq!(bytes[..4], u32::to_be_bytes(bytes.len() as u32 - 4));
-            assert_eq!(judge(&network, LIAR, &bytes[4..]), Some(reason));
+            assert_eq!(stand.judge(&bytes[4..]), Some(reason));
         }
         for ((_, bytes), attempt) in raw.iter().zip(&stand.liar.attempts().newest) {
             assert_eq!(attempt.frame, Some(Digest::of(&[&bytes[4..]])));
@@ -56,17 +56,16 @@ fn each_forgery_fails_the_check_that_it_is_meant_to_fail() {
             assert!(decoys.contains(&batches[3]));
         }
         let stranger = batches[4].header.author;
-        assert!(network.get(&stranger).is_none());
+        assert!(stand.network.get(&stranger).is_none());
         assert!(check(&stranger, &batches[4].header.statement(), &batches[4].signature).is_good());
     }
 }
 
 #[test]
 fn forgeries_go_on_and_use_what_was_really_signed() {
-    let network = network(4);
-    let mut stand = Stand::new(liar(LIAR, &network, "forge", vec![]), &network, &[0, 1]);
-    let (_, batches) = lane(&network, 2, 1);
-    stand.push(stand.links[1], batches[0].clone());
+    let mut stand = Stand::new(4, "forge", &[0, 1]);
+    let batches = stand.chain(2, 1);
+    stand.push(stand.links[1], &batches[0]);
     stand.raw();
     stand.wait(1000);
     let link = stand.links[0];
@@ -75,20 +74,18 @@ fn forgeries_go_on_and_use_what_was_really_signed() {
     let other = batch_in(&raw[2].1[4..]);
     assert_eq!(other.signature, batches[0].signature, "a signature that was seen");
     assert_eq!((other.header.seq, other.header.prev), (2, batches[0].id()), "the next slot");
-    assert_eq!(judge(&network, LIAR, &raw[2].1[4..]), Some(Reason::BadSignature));
+    assert_eq!(stand.judge(&raw[2].1[4..]), Some(Reason::BadSignature));
     // The peer closed the link on the first frame that needs no check. The variants that came after
     // it come first next time.
     stand.hand(Input::LinkDown { link, cause: Down::Lost });
     stand.raw();
-    stand.link(&network, 0);
+    stand.link(0);
     assert_eq!(details(&stand.liar).iter().rev().nth(4), Some(&"stranger"));
 }
 
 #[test]
 fn a_spec_waits_for_its_time_and_a_chance_takes_its_share() {
-    let network = network(4);
-    let mut stand =
-        Stand::new(liar(LIAR, &network, "forge@between=2s..3s", vec![]), &network, &[0]);
+    let mut stand = Stand::new(4, "forge@between=2s..3s", &[0]);
     stand.wait(1990);
     assert!(stand.raw().is_empty());
     stand.wait(20);
@@ -98,7 +95,7 @@ fn a_spec_waits_for_its_time_and_a_chance_takes_its_share() {
     assert!((4..=5).contains(&during), "{during}");
     stand.wait(5000);
     assert!(stand.raw().is_empty());
-    let mut stand = Stand::new(liar(LIAR, &network, "malformed@p=0.2", vec![]), &network, &[0]);
+    let mut stand = Stand::new(4, "malformed@p=0.2", &[0]);
     stand.wait(15_000);
     let sent = stand.raw().len();
     assert!((5..30).contains(&sent), "{sent} of 75");
@@ -106,17 +103,16 @@ fn a_spec_waits_for_its_time_and_a_chance_takes_its_share() {
 
 #[test]
 fn tampering_alters_what_is_relayed_and_nothing_else() {
-    let network = network(5);
-    let mut stand = Stand::new(liar(LIAR, &network, "tamper", vec![]), &network, &[0, 1, 2]);
+    let mut stand = Stand::new(5, "tamper", &[0, 1, 2]);
     stand.sent();
-    let (_, batches) = lane(&network, 4, 6);
+    let batches = stand.chain(4, 6);
     let mut reasons = Vec::new();
     for batch in batches {
-        stand.push(stand.links[0], batch.clone());
+        stand.push(stand.links[0], &batch);
         for (_, frame) in stand.sent() {
             let Frame::Push(push) = &frame else { continue };
             assert_ne!(push.batch, batch);
-            reasons.push(judge(&network, LIAR, &frame.encode()));
+            reasons.push(stand.judge(&frame.encode()));
         }
     }
     assert!(reasons.len() >= 6, "{} relays", reasons.len());
@@ -125,25 +121,22 @@ fn tampering_alters_what_is_relayed_and_nothing_else() {
         assert_eq!(three, [Some(Reason::ContentMismatch), forged, forged]);
     }
     assert_eq!(stand.liar.attempts().totals["tamper"].affected, reasons.len() as u64);
-    stand.liar.publish(stand.now, entry("my own")).expect("room");
+    stand.liar.publish(stand.now, entry("t", "my own")).expect("room");
     stand.hand(Input::Wake);
     for (_, frame) in stand.sent() {
-        assert!(
-            !matches!(frame, Frame::Push(_)) || judge(&network, LIAR, &frame.encode()).is_none()
-        );
+        assert!(!matches!(frame, Frame::Push(_)) || stand.judge(&frame.encode()).is_none());
     }
 }
 
 /// Returns how many of the author's batches the liar pushes or announces, when `count` of them are
 /// handed in one by one.
-fn relayed(spec: &str, author: usize, count: u64) -> (u64, Stand) {
-    let network = network(5);
-    let mut stand = Stand::new(liar(LIAR, &network, spec, vec![]), &network, &[0, 1]);
+fn relayed(spec: &str, author: u16, count: u64) -> (u64, Stand) {
+    let mut stand = Stand::new(5, spec, &[0, 1]);
     stand.sent();
-    let (_, batches) = lane(&network, author, count);
+    let batches = stand.chain(author, count);
     let mut seen = BTreeSet::new();
     for batch in batches {
-        stand.push(stand.links[0], batch);
+        stand.push(stand.links[0], &batch);
         stand.now = Time(stand.now.0 + 20_000);
         stand.hand(Input::Wake);
         for (_, frame) in stand.sent() {
@@ -164,7 +157,7 @@ fn dropping_and_censoring_swallow_others_and_leave_the_own() {
     assert_eq!(none, 0);
     // Each batch that came, and each push that was not sent: the credit never ran out.
     assert_eq!(stand.liar.attempts().totals["drop"].affected, 200 + 200);
-    stand.liar.publish(stand.now, entry("my own")).expect("room");
+    stand.liar.publish(stand.now, entry("t", "my own")).expect("room");
     stand.hand(Input::Wake);
     stand.wait(50);
     let own = identity(LIAR).public();
@@ -181,15 +174,12 @@ fn dropping_and_censoring_swallow_others_and_leave_the_own() {
 
 #[test]
 fn who_asks_for_what_is_swallowed_hears_that_it_is_unknown() {
-    let network = network(5);
-    let mut stand = Stand::new(liar(LIAR, &network, "drop", vec![]), &network, &[0, 1]);
-    let (_, batches) = lane(&network, 4, 1);
-    stand.push(stand.links[0], batches[0].clone());
+    let mut stand = Stand::new(5, "drop", &[0, 1]);
+    let batches = stand.chain(4, 1);
+    stand.push(stand.links[0], &batches[0]);
     stand.sent();
     let want = Want { ticket: 5, author: identity(4).public(), seq: 1, id: None };
-    let wants = crate::wire::List::new(vec![want]).expect("one");
-    let bytes = Frame::Request(Request { wants }).encode().into();
-    stand.hand(Input::Frame { link: stand.links[1], bytes });
+    stand.say(stand.links[1], &Frame::Request(Request { wants: list(vec![want]) }));
     let answers: Vec<Frame> = stand.sent().into_iter().map(|(_, frame)| frame).collect();
     let unknown = |frame: &Frame| match frame {
         Frame::Missing(missing) => missing.ticket == 5 && missing.why == WhyMissing::Unknown,
@@ -201,11 +191,10 @@ fn who_asks_for_what_is_swallowed_hears_that_it_is_unknown() {
 
 #[test]
 fn delays_hold_relays_for_as_long_as_they_say() {
-    let network = network(5);
-    let mut stand = Stand::new(liar(LIAR, &network, "delay:by=300ms", vec![]), &network, &[0, 1]);
+    let mut stand = Stand::new(5, "delay:by=300ms", &[0, 1]);
     stand.sent();
-    let (_, batches) = lane(&network, 4, 1);
-    stand.push(stand.links[0], batches[0].clone());
+    let batches = stand.chain(4, 1);
+    stand.push(stand.links[0], &batches[0]);
     let relays = |stand: &mut Stand| {
         let relay = |frame: &Frame| matches!(frame.kind(), Kind::Push | Kind::Announce);
         stand.sent().iter().filter(|(_, frame)| relay(frame)).count()
@@ -219,8 +208,10 @@ fn delays_hold_relays_for_as_long_as_they_say() {
 
 #[test]
 fn replays_are_old_and_genuine_and_reach_back_before_the_start() {
-    let network = network(4);
-    let (lane, batches) = lane(&network, 2, 3);
+    let network = network(4, 0);
+    let batches = chain(2, network.id(), 3);
+    let slots = batches.iter().map(restored).collect();
+    let lane = RestoredLane { slots, ..RestoredLane::new(identity(2).public()) };
     let restored = Restored { lanes: vec![lane], bans: vec![] };
     let spec = "replay".parse().expect("good");
     let node = node(LIAR, &network, restored);
@@ -237,18 +228,17 @@ fn replays_are_old_and_genuine_and_reach_back_before_the_start() {
         let batch = Some(Box::new(stored(batches[seq as usize - 1].clone())));
         liar.handle(Time(500), Input::Read { token, batch });
     }
-    let mut stand = Stand::new(liar, &network, &[0]);
+    let mut stand = Stand::of(liar, network, &[0]);
     stand.wait(2000);
     let raw = stand.raw();
     assert!(raw.len() >= 3);
     let sent: BTreeSet<Digest> = raw.iter().map(|(_, bytes)| batch_in(&bytes[4..]).id()).collect();
     assert_eq!(sent, batches.iter().map(Batch::id).collect());
-    assert_eq!(judge(&network, LIAR, &raw[0].1[4..]), None, "genuine for who never saw it");
+    assert_eq!(stand.judge(&raw[0].1[4..]), None, "genuine for who never saw it");
 }
 
 #[test]
 fn floods_are_what_they_say_and_wait_for_the_link() {
-    let network = network(4);
     for (what, reasons) in [
         (
             "garbage",
@@ -261,7 +251,7 @@ fn floods_are_what_they_say_and_wait_for_the_link() {
         ("request", vec![None]),
     ] {
         let spec = format!("flood:what={what}");
-        let mut stand = Stand::new(liar(LIAR, &network, &spec, vec![]), &network, &[0]);
+        let mut stand = Stand::new(4, &spec, &[0]);
         let raw = stand.raw();
         assert!((8..=64).contains(&raw.len()), "{what}: {}", raw.len());
         stand.wait(50);
@@ -276,7 +266,7 @@ fn floods_are_what_they_say_and_wait_for_the_link() {
                 continue;
             }
             assert_eq!(length, bytes.len() - 4);
-            let reason = judge(&network, LIAR, &bytes[4..]);
+            let reason = stand.judge(&bytes[4..]);
             assert!(reasons.contains(&reason), "{what}: {reason:?}");
             if let Ok(Frame::Push(push)) = Frame::decode(&bytes[4..]) {
                 ids.insert(push.batch.id());
@@ -292,8 +282,7 @@ fn floods_are_what_they_say_and_wait_for_the_link() {
 
 #[test]
 fn a_valid_flood_is_one_chain_that_stays_within_reach() {
-    let network = network(4);
-    let mut stand = Stand::new(liar(LIAR, &network, "flood:what=valid", vec![]), &network, &[0]);
+    let mut stand = Stand::new(4, "flood:what=valid", &[0]);
     let mut batches = Vec::new();
     for _ in 0..20 {
         batches.extend(stand.raw().iter().map(|(_, bytes)| batch_in(&bytes[4..])));
@@ -310,17 +299,16 @@ fn a_valid_flood_is_one_chain_that_stays_within_reach() {
 
 #[test]
 fn a_rate_holds_over_time_whatever_the_link_takes() {
-    let network = network(4);
     for rate in [3, 100, 2000] {
         let spec = format!("flood:rate={rate}");
-        let mut stand = Stand::new(liar(LIAR, &network, &spec, vec![]), &network, &[0]);
+        let mut stand = Stand::new(4, &spec, &[0]);
         for _ in 0..50 {
             stand.wait(20);
             stand.drained(stand.links[0]);
         }
         let sent = stand.raw().len();
         assert!((rate * 9 / 10..=rate * 11 / 10 + 2).contains(&sent), "{sent} at {rate}");
-        let mut stand = Stand::new(liar(LIAR, &network, &spec, vec![]), &network, &[0]);
+        let mut stand = Stand::new(4, &spec, &[0]);
         stand.wait(10_000);
         let bytes: usize = stand.raw().iter().map(|(_, bytes)| bytes.len()).sum();
         assert!(bytes < 300 << 10, "{bytes} given to a link that takes nothing");
@@ -329,14 +317,13 @@ fn a_rate_holds_over_time_whatever_the_link_takes() {
 
 #[test]
 fn malformed_frames_are_complete_and_wrong() {
-    let network = network(4);
-    let mut stand = Stand::new(liar(LIAR, &network, "malformed", vec![]), &network, &[0]);
+    let mut stand = Stand::new(4, "malformed", &[0]);
     stand.wait(20_000);
     let raw = stand.raw();
     let details = details(&stand.liar);
     assert_eq!(details.iter().collect::<BTreeSet<_>>().len(), 5);
     for ((_, bytes), detail) in raw.iter().zip(details) {
-        let reason = judge(&network, LIAR, &bytes[4..]).expect("it is refused");
+        let reason = stand.judge(&bytes[4..]).expect("it is refused");
         let expected: &[Reason] = match detail {
             "truncated" => &[Reason::Malformed],
             "overlong" | "non_canonical" => &[Reason::NonCanonical],
@@ -357,9 +344,7 @@ fn malformed_frames_are_complete_and_wrong() {
 
 #[test]
 fn stalling_begins_after_the_greeting_and_splits_the_links() {
-    let network = network(5);
-    let mut stand =
-        Stand::new(liar(LIAR, &network, "stall@between=0s..5s", vec![]), &network, &[0, 1]);
+    let mut stand = Stand::new(5, "stall@between=0s..5s", &[0, 1]);
     let stalls = |stand: &mut Stand| -> (usize, usize) {
         let acts = std::mem::take(&mut stand.acts);
         let count = |f: fn(&Effect) -> bool| acts.iter().filter(|act| f(act)).count();
@@ -381,13 +366,14 @@ fn stalling_begins_after_the_greeting_and_splits_the_links() {
 
 #[test]
 fn the_same_seed_and_inputs_give_the_same_acts() {
-    let network = network(4);
+    let network = network(4, 0);
     let run = || {
         let spec = "forge+flood:rate=50:what=announce+malformed@p=0.5+replay+drop:p=0.3";
-        let mut stand = Stand::new(liar(LIAR, &network, spec, decoys(&[0])), &network, &[0, 1]);
-        let (_, batches) = lane(&network, 2, 5);
+        let mut stand =
+            Stand::of(liar(LIAR, &network, spec, decoys(&[0])), network.clone(), &[0, 1]);
+        let batches = stand.chain(2, 5);
         for batch in batches {
-            stand.push(stand.links[0], batch);
+            stand.push(stand.links[0], &batch);
             stand.wait(300);
         }
         format!("{:?} {:?}", stand.acts, stand.liar.attempts())

@@ -3,4 +3,4 @@
 mod answers;
 mod lies;
 mod specs;
-mod world;
+mod stand;

@@ -3,8 +3,8 @@
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::world::network;
 use crate::adversary::{MAX_LIARS, Spec, parse_list};
+use crate::protocol::testing::network;
 
 #[test]
 fn good_specs_read_and_print_in_their_shortest_form() {
@@ -146,7 +146,7 @@ fn a_list_may_give_to_two_nodes_what_one_cannot_do() {
 
 #[test]
 fn a_censored_author_must_be_in_the_network_file() {
-    let network = network(4);
+    let network = network(4, 0);
     let key = network.keys()[0].key;
     for good in ["censor:author=n2".to_owned(), format!("censor:author={key}")] {
         assert_eq!(good.parse::<Spec>().expect("reads").check(&network), Ok(()));

@@ -168,22 +168,13 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Identity;
-    use crate::protocol::{Member, Role};
+    use crate::protocol::testing::{identity, network};
     use rand::SeedableRng as _;
 
     /// The overlay of one member among `n` others.
-    fn overlay(n: u8) -> Overlay {
-        let key = |i| Identity::from_seed(&[i; 32]).public();
-        let members = (0..=n).map(|i| Member {
-            key: key(i),
-            name: format!("n{i}"),
-            role: Role::Member,
-            gossip: Some(([127, 0, 0, 1], 1).into()),
-        });
-        let network = Network::new([1; 32], members.collect()).expect("sound");
+    fn overlay(n: u16) -> Overlay {
         let redial = (Duration::from_millis(100), Duration::from_secs(15));
-        Overlay::new(Arc::new(network), key(n), redial)
+        Overlay::new(network(n + 1, 0), identity(n).public(), redial)
     }
 
     #[test]

@@ -22,5 +22,3 @@ pub use state::Node;
 
 #[cfg(test)]
 mod attacks;
-#[cfg(test)]
-mod throttle;

@@ -188,8 +188,8 @@ fn footer(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::judge_tests::{big, clean};
     use super::*;
+    use crate::report::testing::{big, clean};
     use crate::report::{FaultRecord, Violation, judge};
 
     fn page(run: &Recording) -> String {

@@ -88,19 +88,11 @@ impl Quiet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Member, Network, Role};
-    use crate::sim::oracle::testing::identity;
+    use crate::protocol::testing::{identity, network};
 
     fn keys() -> Keys {
-        let all: Vec<PublicKey> = (0..4).map(|node| identity(node).public()).collect();
-        let member = |key: &PublicKey| Member {
-            key: *key,
-            name: key.to_string(),
-            role: Role::Member,
-            gossip: Some(([127, 0, 0, 1], 1).into()),
-        };
-        let network = Network::new([0; 32], all.iter().map(member).collect()).expect("sound");
-        Keys::new(&network, vec![true; 4], all)
+        let all = (0..4).map(|node| identity(node).public()).collect();
+        Keys::new(&network(4, 0), vec![true; 4], all)
     }
 
     #[test]

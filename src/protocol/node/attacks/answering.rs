@@ -1,35 +1,9 @@
 //! Liars that answer late, little or nothing do not keep missing slots from coming.
 
-use super::recovering::tip_of;
-use super::{Victim, identity, list};
+use super::{Later, NOTHING, Victim, busy, even, gone, identity, lacks, list, pruned, tip_of};
 use crate::crypto::Digest;
-use crate::protocol::{Hole, LinkId};
-use crate::wire::{
-    Announce, Batch, Class, Compare, Credit, Entry, Frame, Grant, Lacked, Missing, SlotId, Tip,
-    Want, WhyMissing,
-};
-
-pub(super) fn lacks(want: &Want, next: u64) -> Frame {
-    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
-    Frame::Missing(Missing { ticket, why, floor: 0, next, lacked: Lacked::default() })
-}
-
-/// Returns an honest member's answer to a want for a slot that it lacks: of the slots up to `last`,
-/// it holds those for which `has` is true.
-pub(super) fn lacks_all_but(want: &Want, last: u64, has: impl Fn(u64) -> bool) -> Frame {
-    let next = (want.seq + 1..=last).find(|seq| has(*seq)).unwrap_or(0);
-    let mut lacked = Lacked::default();
-    if next > 0 {
-        (next + 1..=last).filter(|seq| !has(*seq)).for_each(|seq| lacked.mark(seq - next));
-    }
-    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
-    Frame::Missing(Missing { ticket, why, floor: 0, next, lacked })
-}
-
-pub(super) fn busy(want: &Want) -> Frame {
-    let (ticket, why) = (want.ticket, WhyMissing::Busy);
-    Frame::Missing(Missing { ticket, why, floor: 0, next: want.seq + 1, lacked: Lacked::default() })
-}
+use crate::protocol::LinkId;
+use crate::wire::{Class, Frame, Request, SlotId, Want};
 
 /// A liar leaves a probe open and links anew before its silence is held against it. The holder,
 /// member 3, must still be asked for the slots that were given up.
@@ -39,29 +13,20 @@ fn a_liar_that_links_anew_keeps_nobody_from_being_asked_for_what_was_given_up() 
         let mut victim = Victim::among(7, 1);
         victim.leave_alone();
         let old = victim.chain(7, 7);
-        let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
-        let network = victim.network.id();
-        let base = (5, old[4].id());
-        let restart = Batch::sign_after(&identity(7), network, 8, base, 9, &entry).expect("fits");
-        [2, 4, 5].into_iter().for_each(|n| {
-            victim.link(n);
-        });
-        old[..5].iter().for_each(|batch| victim.push(LinkId(2), batch));
+        let restart = victim.restart(7, 8, (5, old[4].id()));
+        victim.links([2, 4, 5]);
+        victim.push_all(LinkId(2), &old[..5]);
         victim.push(LinkId(2), &restart);
         let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
             (Frame::Compare(asked), _) => victim.agree(link, asked),
             (Frame::Request(_), 3) => victim.holder(link, &frame, &old),
-            (Frame::Request(request), 2 | 4 | 5) => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 8)));
-            }
-            (Frame::Request(request), _) if !lies => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 8)));
+            (Frame::Request(request), of) if !lies || [2, 4, 5].contains(&of) => {
+                victim.answer_all(link, request, |want| lacks(want, 8));
             }
             _ => {}
         };
         victim.run(30_000, &mut react);
-        let author = identity(7).public();
-        assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 7, gone: true }]);
+        assert_eq!(victim.holes_of(7), [gone(6, 7)]);
         victim.link_as(1, LinkId(100));
         victim.run(1000, &mut react);
         victim.link(3);
@@ -83,51 +48,26 @@ fn invented_ids_do_not_keep_a_lane_from_going_on() {
         let mut victim = Victim::among(4, 0);
         victim.leave_alone();
         let all = victim.chain(1, gap + 50);
-        let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
-        let mut later: Vec<(u64, LinkId, Want)> = vec![];
-        let mut fake = 0;
+        victim.links(1..4);
+        let (mut later, mut fake) = (Later::default(), 0);
         for step in 0..2400u64 {
             if lies && step % 60 == 0 {
                 fake += 1;
-                let invented = victim.batch(1, 1, Digest::ZERO, &format!("fake {fake}"));
+                let invented = victim.batch(1, 1, Digest::ZERO, format!("fake {fake}"));
                 victim.announce(LinkId(3), &[invented]);
             }
             victim.run(50, |victim, link, frame| match (&frame, link.0) {
-                (Frame::Compare(Compare { ticket, .. }), 1) => {
-                    let tip = all.last().map(tip_of).map(|tip| Tip { floor: gap, ..tip });
-                    victim.tips(link, *ticket, tip.into_iter().collect());
-                }
-                (Frame::Request(request), 1) => {
-                    for want in request.wants.iter() {
-                        let (ticket, why, next) = (want.ticket, WhyMissing::Pruned, gap + 1);
-                        let missing = Frame::Missing(Missing {
-                            ticket,
-                            why,
-                            floor: gap,
-                            next,
-                            lacked: Lacked::default(),
-                        });
-                        match want.seq <= gap {
-                            true => victim.say(link, &missing),
-                            false => victim.reply(link, want, &all),
-                        }
-                    }
-                }
-                (Frame::Request(request), 3) => {
-                    let due = victim.now.0 + 5_000_000;
-                    later.extend(request.wants.iter().map(|want| (due, link, *want)));
-                }
+                (_, 1) => victim.pruned_up_to(link, &frame, gap, &all),
+                (Frame::Request(request), 3) => later.add(victim, 5000, link, request),
                 (_, 2) => victim.holder(link, &frame, &[]),
                 (Frame::Compare(asked), _) => victim.agree(link, asked),
                 _ => {}
             });
-            let now = victim.now.0;
-            let (due, rest): (Vec<_>, Vec<_>) =
-                later.into_iter().partition(|(due, ..)| *due <= now);
-            later = rest;
-            due.iter().for_each(|(_, link, want)| victim.say(*link, &lacks(want, 0)));
+            for (link, want) in later.due(victim.now) {
+                victim.say(link, &lacks(&want, 0));
+            }
         }
-        let tip = victim.node.tip(&identity(1).public()).0;
+        let tip = victim.tip(1);
         assert!(
             victim.delivered.len() >= 50,
             "lies {lies} gap {gap}: tip {tip} delivered {} closed {:?}",
@@ -145,54 +85,36 @@ fn a_busy_liar_keeps_no_author_from_going_on() {
     for (slow, descending) in [(false, false), (false, true), (true, true)] {
         let mut victim = Victim::among(4, 0);
         let top = 100_000;
-        let last = victim.batch(0, top, Digest([1; 32]), "x");
-        let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
-        let mut later: Vec<(u64, LinkId, Vec<Want>)> = vec![];
+        let last = victim.stray(0, top);
+        victim.links(1..4);
+        let mut later = Later::default();
         let mut began = victim.now;
         let mut published = false;
         while victim.own().iter().all(|(seq, _)| *seq <= top)
             && victim.now.since(began).as_secs() < 1200
         {
             victim.run(if slow { 50 } else { 5 }, |victim, link, frame| match (&frame, link.0) {
-                (Frame::Compare(Compare { ticket, .. }), _) => {
-                    victim.tips(link, *ticket, vec![tip_of(&last)])
-                }
+                (Frame::Compare(asked), _) => victim.tips(link, asked, [tip_of(&last)]),
                 (Frame::Request(request), 1) => {
-                    let mut wants: Vec<Want> = request.wants.to_vec();
+                    let mut wants = request.wants.to_vec();
                     if descending {
                         wants.reverse();
                     }
-                    let due = victim.now.0 + if slow { 9_000_000 } else { 0 };
-                    later.push((due, link, wants));
+                    let wants = list(wants);
+                    later.add(victim, if slow { 9000 } else { 0 }, link, &Request { wants });
                 }
                 (Frame::Request(request), _) => {
-                    for want in request.wants.iter() {
-                        let (ticket, why) = (want.ticket, WhyMissing::Pruned);
-                        victim.say(
-                            link,
-                            &Frame::Missing(Missing {
-                                ticket,
-                                why,
-                                floor: top,
-                                next: 0,
-                                lacked: Lacked::default(),
-                            }),
-                        );
-                    }
+                    victim.answer_all(link, request, |want| pruned(want, top));
                 }
                 _ => {}
             });
-            if !published && victim.node.tip(&identity(0).public()).0 == top {
+            if !published && victim.tip(0) == top {
                 published = true;
                 began = victim.now;
                 victim.publish();
             }
-            let now = victim.now.0;
-            let (due, rest): (Vec<_>, Vec<_>) =
-                later.into_iter().partition(|(due, ..)| *due <= now);
-            later = rest;
-            for (_, link, wants) in due {
-                wants.iter().for_each(|want| victim.say(link, &busy(want)));
+            for (link, want) in later.due(victim.now) {
+                victim.say(link, &busy(&want));
             }
         }
         let took = victim.now.since(began);
@@ -217,8 +139,7 @@ impl Dribbler {
             let id = Digest::of(&[&self.invented.to_be_bytes()]);
             SlotId { author: identity(author).public(), seq: 1 + self.invented % 900, id }
         };
-        let items = list((4..44).map(invent).collect());
-        victim.say(link, &Frame::Announce(Announce { items }));
+        victim.announce_slots(link, (4..44).map(invent));
     }
 
     fn answer(&mut self, victim: &mut Victim, link: LinkId) {
@@ -230,9 +151,7 @@ impl Dribbler {
         wants.for_each(|want| victim.say(link, &lacks(want, 0)));
         self.answered = upto;
         let bytes = self.requests[..upto].iter().map(|(_, bytes)| bytes).sum();
-        let (class, frames) = (Class::Request as u8, upto as u64);
-        let grants = list(vec![Grant { class, frames, bytes }]);
-        victim.say(link, &Frame::Credit(Credit { grants }));
+        victim.credit(link, Class::Request, (upto as u64, bytes));
     }
 }
 
@@ -244,7 +163,7 @@ fn whoever_grants_a_little_credit_now_and_then_holds_up_no_author() {
         let mut victim = Victim::among(4, 40);
         let old = victim.chain(0, 5);
         let liar = victim.link(1);
-        let _: Vec<LinkId> = (2..4).map(|n| victim.link(n)).collect();
+        victim.links(2..4);
         victim.leave_alone();
         victim.misers.extend(lies.then_some((liar, Class::Request)));
         let (mut dribbler, mut published) = (Dribbler::default(), false);
@@ -253,23 +172,19 @@ fn whoever_grants_a_little_credit_now_and_then_holds_up_no_author() {
                 dribbler.announce(&mut victim, liar);
             }
             victim.run(1000, |victim, link, frame| match (&frame, link.0) {
-                (Frame::Compare(Compare { ticket, .. }), 1) if second >= 5 => {
-                    victim.tips(link, *ticket, vec![tip_of(&old[4])]);
+                (Frame::Compare(asked), 1) if second >= 5 => {
+                    victim.tips(link, asked, [tip_of(&old[4])])
                 }
                 (Frame::Request(request), 1) if lies => {
                     let length = frame.encode().len() as u64;
                     dribbler.requests.push((request.wants.to_vec(), length));
                 }
-                (Frame::Compare(asked), _) => victim.agree(link, asked),
-                (Frame::Request(request), _) => {
-                    request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-                }
-                _ => {}
+                _ => victim.has_nothing(link, &frame),
             });
             if lies && second % 3 == 2 {
                 dribbler.answer(&mut victim, liar);
             }
-            if !published && victim.node.tip(&identity(0).public()).0 == 5 {
+            if !published && victim.tip(0) == 5 {
                 published = true;
                 victim.publish();
             }
@@ -287,14 +202,12 @@ fn slots_that_wait_for_credit_cost_little() {
     for miser in [false, true] {
         const AUTHORS: u16 = 8;
         let mut victim = Victim::among(31, AUTHORS + 16);
-        let links: Vec<LinkId> = (1..=12).map(|n| victim.link(n)).collect();
+        let links = victim.links(1..=12);
         let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
             Frame::Compare(asked) => victim.agree(link, asked),
-            Frame::Request(request) if miser && link.0 == 12 => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-            }
+            Frame::Request(request) if miser && link.0 == 12 => victim.lack_all(link, request),
             Frame::Request(request) => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, want.seq + 1)));
+                victim.answer_all(link, request, |want| lacks(want, want.seq + 1));
             }
             Frame::Ping => victim.say(link, &Frame::Ping),
             _ => {}
@@ -308,14 +221,9 @@ fn slots_that_wait_for_credit_cost_little() {
                 victim.run(if a % 4 == 3 { 500 } else { 0 }, react);
             }
         }
-        let (network, zero) = (victim.network.id(), (0, Digest::ZERO));
         for a in 31..31 + AUTHORS {
-            let entry = [Entry { topic: String::new(), payload: vec![1] }];
-            let all = victim.chain(a, 600);
-            let some = all.iter().filter(|b| b.header.seq % 2 == 0).take(256);
-            some.for_each(|batch| victim.push(links[0], batch));
-            let r = Batch::sign_after(&identity(a), network, 601, zero, 9, &entry).expect("fits");
-            victim.push(links[0], &r);
+            victim.push_all(links[0], victim.chain(a, 600).iter().filter(even).take(256));
+            victim.push(links[0], &victim.restart(a, 601, NOTHING));
         }
         victim.run(1500, react);
         let before = victim.node.recovery.plans;
@@ -332,32 +240,20 @@ fn a_member_that_trickles_an_author_s_old_slots_keeps_it_from_going_on_for_a_whi
     let mut victim = Victim::among(4, 0);
     victim.leave_alone();
     let old = victim.chain(0, 3000);
-    for n in 1..4 {
-        victim.link(n);
-    }
-    let mut later: Vec<(u64, Want)> = vec![];
+    victim.links(1..4);
+    let mut later = Later::default();
     let began = victim.now;
     while victim.own().is_empty() && victim.now.since(began).as_secs() < 2000 {
         victim.run(100, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Compare(Compare { ticket, .. }), 1) => {
-                victim.tips(link, *ticket, vec![tip_of(&old[2999])]);
-            }
-            (Frame::Compare(asked), _) => victim.agree(link, asked),
-            (Frame::Request(request), 1) => {
-                let due = victim.now.0 + 9_000_000;
-                later.extend(request.wants.iter().map(|want| (due, *want)));
-            }
-            (Frame::Request(request), _) => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-            }
-            _ => {}
+            (Frame::Compare(asked), 1) => victim.tips(link, asked, [tip_of(&old[2999])]),
+            (Frame::Request(request), 1) => later.add(victim, 9000, link, request),
+            _ => victim.has_nothing(link, &frame),
         });
         if victim.now.since(began).as_millis() == 5000 {
             victim.publish();
         }
-        let now = victim.now.0;
-        for (_, want) in later.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>() {
-            victim.reply(LinkId(1), &want, &old[..2999]);
+        for (link, want) in later.due(victim.now) {
+            victim.reply(link, &want, &old[..2999]);
         }
     }
     let took = victim.now.since(began).as_secs();

@@ -1,18 +1,8 @@
 //! Missing slots are asked for again: liars neither stop that nor make it expensive.
 
-use std::time::Duration;
-
-use super::answering::lacks_all_but;
-use super::recovering::tip_of;
-use super::{Victim, identity};
-use crate::crypto::Digest;
-use crate::protocol::{Hole, Input, LinkId, Restored, RestoredLane, Time};
-use crate::wire::limits::VERSION;
-use crate::wire::{Batch, Compare, Entry, Frame, Hello, Instance, Tip};
-
-pub(super) fn is_even(seq: u64) -> bool {
-    seq.is_multiple_of(2)
-}
+use super::{Later, NOTHING, Victim, even, hole, identity, is_even, lacks_all_but, lane, tip_of};
+use crate::protocol::{Input, LinkId};
+use crate::wire::{Frame, Tip};
 
 impl Victim {
     /// Pushes the even slots up to `slots` of each author to the victim, and then a restart header
@@ -21,8 +11,7 @@ impl Victim {
         for author in authors {
             let all = self.chain(author, slots);
             for some in all.chunks(100) {
-                let even = some.iter().filter(|batch| is_even(batch.header.seq));
-                even.for_each(|batch| self.push(LinkId(1), batch));
+                self.push_all(LinkId(1), some.iter().filter(even));
                 self.run(1000, |victim, link, frame| victim.lacking_odd(link, &frame, slots));
             }
             self.restart_above(LinkId(1), author, slots);
@@ -32,10 +21,7 @@ impl Victim {
 
     /// Pushes a restart header that voids all slots up to `slots`.
     fn restart_above(&mut self, link: LinkId, author: u16, slots: u64) {
-        let entry = [Entry { topic: String::new(), payload: vec![1] }];
-        let (network, start) = (self.network.id(), (0, Digest::ZERO));
-        let restart = Batch::sign_after(&identity(author), network, slots + 1, start, 9, &entry);
-        self.push(link, &restart.expect("fits"));
+        self.push(link, &self.restart(author, slots + 1, NOTHING));
     }
 
     /// Answers as an honest member that holds what such an author gave.
@@ -43,8 +29,7 @@ impl Victim {
         match frame {
             Frame::Compare(asked) => self.agree(link, asked),
             Frame::Request(request) => {
-                let answer = |want| lacks_all_but(want, slots + 1, is_even);
-                request.wants.iter().for_each(|want| self.say(link, &answer(want)));
+                self.answer_all(link, request, |want| lacks_all_but(want, slots + 1, is_even));
             }
             Frame::Ping => self.say(link, &Frame::Ping),
             _ => {}
@@ -63,11 +48,9 @@ impl Victim {
 fn whoever_leaves_a_want_open_keeps_nobody_from_being_asked_again() {
     for silent in [false, true] {
         let mut victim = Victim::among(4, 1);
-        victim.link(1);
-        victim.link(2);
+        victim.links([1, 2]);
         let all = victim.chain(4, 20);
-        let even = all.iter().filter(|batch| is_even(batch.header.seq));
-        even.for_each(|batch| victim.push(LinkId(2), batch));
+        victim.push_all(LinkId(2), all.iter().filter(even));
         victim.restart_above(LinkId(2), 4, 20);
         for round in 0..10 {
             victim.run(7000, |victim, link, frame| match (&frame, link.0) {
@@ -90,9 +73,7 @@ fn a_member_that_gives_is_asked_for_more_above_the_tip() {
     let all = victim.chain(4, 400);
     victim.link(1);
     victim.run(4000, |victim, link, frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => {
-            victim.tips(link, *ticket, vec![Tip { solid: 0, ..tip_of(&all[399]) }]);
-        }
+        Frame::Compare(asked) => victim.tips(link, asked, [Tip { solid: 0, ..tip_of(&all[399]) }]),
         _ => victim.holder(link, &frame, &all[1..]),
     });
     assert_eq!(victim.delivered.len(), 399);
@@ -105,24 +86,21 @@ fn a_member_that_gives_is_asked_for_more_above_the_tip() {
 fn nothing_is_given_up_while_whoever_lacked_it_is_asked_again() {
     let mut victim = Victim::among(4, 1);
     let all = victim.chain(4, 20);
-    victim.link(1);
-    victim.link(2);
+    victim.links([1, 2]);
     victim.restart_above(LinkId(2), 4, 20);
     victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, 0));
     assert_eq!(victim.given_up(), 0, "one was not asked");
-    let (mut asked, mut met) = (Vec::new(), false);
+    let (mut later, mut met) = (Later::default(), false);
     for _ in 0..100 {
         victim.run(100, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Request(request), 2) => asked.push((victim.now, request.clone())),
+            (Frame::Request(request), 2) => later.add(victim, 400, link, request),
             _ => victim.lacking_odd(link, &frame, 0),
         });
-        if !asked.is_empty() && !met {
+        if !later.0.is_empty() && !met {
             (_, met) = (victim.link(3), true);
         }
-        let now = victim.now;
-        let due = |(at, _): &mut (Time, _)| now.since(*at) >= Duration::from_millis(400);
-        for (_, request) in asked.extract_if(.., due).collect::<Vec<_>>() {
-            victim.holder(LinkId(2), &Frame::Request(request), &all);
+        for (link, want) in later.due(victim.now) {
+            victim.reply(link, &want, &all);
         }
     }
     assert_eq!((victim.delivered.len(), victim.node.counters().given_up), (21, 0));
@@ -132,14 +110,10 @@ fn nothing_is_given_up_while_whoever_lacked_it_is_asked_again() {
 /// author publishes more. Each new batch must be delivered at once.
 #[test]
 fn whoever_gives_what_others_have_pruned_delays_nothing_new() {
-    let holes = vec![Hole { from: 1, to: 4000, gone: false }];
-    let lane = RestoredLane { tip: 4000, holes, ..RestoredLane::new(identity(4).public()) };
-    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    let mut victim = Victim::with_lanes(4, 1, vec![lane(4, 4000, vec![hole(1, 4000)])]);
     victim.leave_alone();
     let all = victim.chain(4, 4500);
-    for n in 1..4 {
-        victim.link(n);
-    }
+    victim.links(1..4);
     for news in &all[4000..] {
         victim.push(LinkId(2), news);
         assert!(victim.delivered.contains(&news.id()), "slot {}", news.header.seq);
@@ -158,9 +132,6 @@ fn whoever_answered_a_dial_is_not_out_of_reach() {
     let peer = identity(3).public();
     (0..2).for_each(|_| victim.give(Input::DialFailed { peer }));
     assert_eq!(victim.node.overlay.failures(&peer), 2);
-    let link = LinkId(3);
-    victim.give(Input::LinkUp { link, peer, dialled: true });
-    let (network, instance) = (victim.network.id(), Instance([3; 16]));
-    victim.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
+    victim.dialled(LinkId(3), peer);
     assert_eq!(victim.node.overlay.failures(&peer), 1);
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Victim, identity, list};
+use super::{Victim, identity, list, tip_of};
 use crate::crypto::Digest;
 use crate::protocol::node::Node;
 use crate::protocol::tree::parts;
-use crate::protocol::{Down, Input, Reason};
-use crate::wire::{Batch, Compare, Differ, Frame, RangeHash, Tip};
+use crate::protocol::{Input, Reason};
+use crate::wire::{Batch, Differ, Frame, RangeHash, Tip};
 
 #[test]
 fn comparing_goes_no_faster_than_a_limit_whatever_the_answers() {
@@ -32,16 +32,14 @@ fn comparing_goes_no_faster_than_a_limit_whatever_the_answers() {
 fn a_link_that_is_gone_leaves_nothing_behind() {
     let mut victim = Victim::among(4, 1);
     let link = victim.link(1);
-    let slot = victim.chain(4, 3)[2].signed_slot();
-    let tip = Tip { slot, solid: 3, floor: 0, holes: Digest::ZERO };
+    let tip = tip_of(&victim.chain(4, 3)[2]);
     victim.slow = true;
     victim.run(2000, |victim, link, frame| {
         if let Frame::Compare(asked) = frame {
-            let (ticket, ranges, tips) = (asked.ticket, list(vec![]), list(vec![tip]));
-            victim.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above: list(vec![]) }));
+            victim.tips(link, &asked, [tip]);
         }
     });
-    victim.give(Input::LinkDown { link, cause: Down::Lost });
+    victim.lose(link);
     assert!(!victim.waiting.is_empty(), "the tip is being checked");
     victim.answer();
     assert!(victim.node.catching_up.is_empty());
@@ -54,7 +52,7 @@ fn lanes_that_never_agree_hide_no_others() {
     let mut victim = Victim::among(4, 400);
     let honest = victim.link(1);
     let mut heads: Vec<(u32, Batch)> = (4..404)
-        .map(|n| (victim.network.index_of(&identity(n).public()).expect("a key"), n))
+        .map(|n| (victim.index(n), n))
         .map(|(key, n)| (key, victim.batch(n, 1, Digest::ZERO, "x")))
         .collect();
     heads.sort_by_key(|(key, _)| *key);
@@ -77,19 +75,12 @@ fn lanes_that_never_agree_hide_no_others() {
                 end,
                 hash: theirs(start, end, &victim.node),
             };
-            let ranges = list(asked.iter().map(range).collect());
-            victim.say(honest, &Frame::Compare(Compare { ticket, ranges }));
+            victim.compare(honest, ticket, asked.iter().map(range).collect());
             let mut answer = None;
             while let Some((_, frame)) = victim.sent.pop_front() {
                 match frame {
                     Frame::Differ(differ) => answer = Some(differ),
-                    Frame::Compare(Compare { ticket, .. }) => {
-                        let (ranges, tips) = (list(vec![]), list(vec![]));
-                        victim.say(
-                            honest,
-                            &Frame::Differ(Differ { ticket, ranges, tips, above: list(vec![]) }),
-                        );
-                    }
+                    Frame::Compare(asked) => victim.agree(honest, &asked),
                     _ => {}
                 }
             }
@@ -119,7 +110,7 @@ fn a_comparison_costs_the_same_among_many_lanes() {
     let ranges: Vec<RangeHash> = parts(keys, 0, keys).into_iter().map(range).collect();
     let ask = |victim: &mut Victim, ticket| {
         let before = victim.node.lanes.hashed();
-        victim.say(liar, &Frame::Compare(Compare { ticket, ranges: list(ranges.clone()) }));
+        victim.compare(liar, ticket, ranges.clone());
         victim.node.lanes.hashed() - before
     };
     let first = ask(&mut victim, 0);
@@ -136,9 +127,7 @@ fn a_range_that_is_no_block_convicts() {
     for (start, end) in [(0, 3), (1, 17), (0, u32::MAX)] {
         let mut victim = Victim::among(4, 40);
         let liar = victim.link(1);
-        let hash = Digest::ZERO;
-        let ranges = list(vec![RangeHash { start, end, hash }]);
-        victim.say(liar, &Frame::Compare(Compare { ticket: 1, ranges }));
+        victim.compare(liar, 1, vec![RangeHash { start, end, hash: Digest::ZERO }]);
         assert_eq!(victim.blamed(1), Some(Reason::Malformed), "{start}..{end}");
     }
 }
@@ -150,8 +139,7 @@ fn several_comparisons_at_once_are_paid_from_credit_and_convict_beyond_it() {
     let mut victim = Victim::among(4, 1);
     let liar = victim.link(1);
     let ask = |victim: &mut Victim, ticket| {
-        let ranges = list(vec![RangeHash { start: 0, end: 5, hash: Digest([9; 32]) }]);
-        victim.say(liar, &Frame::Compare(Compare { ticket, ranges }));
+        victim.compare(liar, ticket, vec![RangeHash { start: 0, end: 5, hash: Digest([9; 32]) }]);
     };
     ask(&mut victim, 1);
     ask(&mut victim, 1);
@@ -172,11 +160,10 @@ fn a_lane_with_many_slots_above_its_tip_hides_none_with_few() {
         for (author, count) in [(many, 300), (few, 3)] {
             // All but the first batch, so that everything lies above the tip.
             let batches = victim.chain(author, count);
-            batches[1..].iter().for_each(|batch| victim.push(link, batch));
+            victim.push_all(link, &batches[1..]);
         }
         victim.run(100, |_, _, _| {});
-        let range = RangeHash { start: 0, end: 6, hash: Digest([9; 32]) };
-        victim.say(link, &Frame::Compare(Compare { ticket: 7, ranges: list(vec![range]) }));
+        victim.compare(link, 7, vec![RangeHash { start: 0, end: 6, hash: Digest([9; 32]) }]);
         let mut above = Vec::new();
         victim.run(100, |_, _, frame| {
             if let Frame::Differ(differ) = frame {
@@ -193,16 +180,12 @@ fn a_tip_that_was_checked_is_not_checked_at_each_comparison() {
     let mut victim = Victim::among(4, 1);
     victim.leave_alone();
     victim.link(1);
-    let slot = victim.batch(4, 5000, Digest([1; 32]), "x").signed_slot();
+    let tip = Tip { solid: 0, ..tip_of(&victim.stray(4, 5000)) };
     let mut compared = 0;
     victim.run(20_000, |victim, link, frame| {
         if let Frame::Compare(asked) = frame {
             compared += 1;
-            victim.tips(
-                link,
-                asked.ticket,
-                vec![Tip { slot, solid: 0, floor: 0, holes: Digest::ZERO }],
-            );
+            victim.tips(link, &asked, [tip]);
         }
     });
     assert!(compared > 5, "{compared}");

@@ -4,14 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::answering::{busy, lacks};
-use super::recovering::tip_of;
-use super::trouble::restored;
-use super::{Victim, identity};
-use crate::crypto::{Digest, PublicKey};
-use crate::protocol::{Down, Hole, Input, LinkId, Restored, RestoredLane, Time};
-use crate::wire::limits::VERSION;
-use crate::wire::{Compare, Frame, Hello, Instance, Want};
+use super::{Later, Victim, busy, gone, hole, identity, lane, odd_ones_gone, restored, tip_of};
+use crate::crypto::PublicKey;
+use crate::protocol::{LinkId, RestoredLane};
+use crate::wire::Frame;
 
 /// The first 3000 slots of a lane are missing, and more than `f` members vouch for them. All links
 /// end, or all but those of `f` liars that lack everything, and no dial is answered. Nothing may be
@@ -19,32 +15,22 @@ use crate::wire::{Compare, Frame, Hello, Instance, Want};
 #[test]
 fn whoever_is_cut_off_gives_nothing_up() {
     for liars in [0, 1] {
-        let holes = vec![Hole { from: 1, to: 3000, gone: false }];
-        let lane = RestoredLane { tip: 3001, holes, ..RestoredLane::new(identity(4).public()) };
-        let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+        let mut victim = Victim::with_lanes(4, 1, vec![lane(4, 3001, vec![hole(1, 3000)])]);
         victim.leave_alone();
         let all = victim.chain(4, 3001);
-        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
-            (Frame::Request(request), 3) => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-            }
-            (Frame::Compare(asked), 3) => victim.agree(link, asked),
+        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match link.0 {
+            3 => victim.has_nothing(link, &frame),
             _ => victim.holder(link, &frame, &all),
         };
-        let links: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
+        let links = victim.links(1..3);
         victim.run(20, react);
         assert!(victim.delivered.len() < 500, "the rest is missing");
-        for link in links {
-            victim.give(Input::LinkDown { link, cause: Down::Lost });
-        }
-        (0..liars).for_each(|_| {
-            victim.link(3);
-        });
+        links.into_iter().for_each(|link| victim.lose(link));
+        victim.links((liars > 0).then_some(3));
         victim.run(20_000, react);
         assert_eq!(victim.node.counters().given_up, 0, "{liars} liars");
-        (1..3).for_each(|n| {
-            victim.link_as(n, LinkId(10 + u64::from(n)));
-        });
+        victim.link_as(1, LinkId(11));
+        victim.link_as(2, LinkId(12));
         victim.run(5000, react);
         assert_eq!(victim.delivered.len(), 3001, "at the rate of what is vouched for");
     }
@@ -54,27 +40,17 @@ fn whoever_is_cut_off_gives_nothing_up() {
 /// wants they cost. Another lane has 4000 holes that were given up. Ten liars of 31 members are
 /// linked first: they lack everything or, if `silent`, leave open all that they are asked for.
 fn beside_what_was_given_up(silent: bool) -> (Duration, usize) {
-    let gone = |seq| Hole { from: seq, to: seq, gone: true };
-    let holes = (1..8000).step_by(2).map(gone).collect();
-    let batch = Victim::among(31, 2).batch(32, 8000, Digest([1; 32]), "x");
-    let slots = vec![restored(&batch)];
-    let author = identity(32).public();
-    let lane = RestoredLane { tip: 8000, holes, slots, ..RestoredLane::new(author) };
-    let mut victim = Victim::with(31, 2, Restored { lanes: vec![lane], bans: vec![] });
+    let lane = odd_ones_gone(&Victim::among(31, 2).stray(32, 8000));
+    let author = lane.author;
+    let mut victim = Victim::with_lanes(31, 2, vec![lane]);
     victim.leave_alone();
-    (1..=10).for_each(|n| {
-        victim.link(n);
-    });
+    victim.links(1..=10);
     let all = victim.chain(31, 2000);
     let mut asked = 0;
     let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
         Frame::Request(_) if link.0 <= 10 && silent => {}
-        Frame::Request(request) if link.0 <= 10 => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-        }
-        Frame::Compare(Compare { ticket, .. }) => {
-            victim.tips(link, *ticket, vec![tip_of(&all[1999])]);
-        }
+        Frame::Request(request) if link.0 <= 10 => victim.lack_all(link, request),
+        Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&all[1999])]),
         frame => {
             if let Frame::Request(request) = frame {
                 asked += request.wants.iter().filter(|want| want.author != author).count();
@@ -83,14 +59,9 @@ fn beside_what_was_given_up(silent: bool) -> (Duration, usize) {
         }
     };
     victim.run(1500, &mut react);
-    (11..=30).for_each(|n| {
-        victim.link(n);
-    });
-    let began = victim.now;
-    while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 200 {
-        victim.run(20, &mut react);
-    }
-    (victim.now.since(began), asked)
+    victim.links(11..=30);
+    let took = victim.deliver(all.len(), 200, &mut react);
+    (took, asked)
 }
 
 #[test]
@@ -109,21 +80,12 @@ fn liars_that_lack_what_many_vouch_for_cost_no_copies() {
 /// The holder of a hole that was given up cannot read its lowest slot. The slots above must come.
 #[test]
 fn a_slot_that_cannot_be_read_hides_none_above_it() {
-    let holes = vec![Hole { from: 1, to: 10, gone: true }];
-    let lane = RestoredLane { tip: 11, holes, ..RestoredLane::new(identity(4).public()) };
-    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    let mut victim = Victim::with_lanes(4, 1, vec![lane(4, 11, vec![gone(1, 10)])]);
     victim.leave_alone();
     let all = victim.chain(4, 11);
     victim.link(1);
     victim.run(60_000, |victim, link, frame| match &frame {
-        Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match want.seq {
-                    1 => victim.say(link, &busy(want)),
-                    _ => victim.reply(link, want, &all),
-                }
-            }
-        }
+        Frame::Request(request) => victim.reply_or(link, request, &all[1..], busy),
         _ => victim.holder(link, &frame, &all),
     });
     assert_eq!(victim.delivered.len(), 10);
@@ -134,49 +96,26 @@ fn a_slot_that_cannot_be_read_hides_none_above_it() {
 /// `silent` of them answer no want. Returns how many slots came within three minutes, and how often
 /// slots were given up.
 fn beside_a_slow_holder(silent: u16) -> (usize, u64) {
-    let holes = vec![Hole { from: 1, to: 10, gone: false }];
     let all = Victim::among(31, 1).chain(31, 11);
-    let lane = RestoredLane {
-        tip: 11,
-        holes,
-        slots: vec![restored(&all[10])],
-        ..RestoredLane::new(identity(31).public())
-    };
-    let mut victim = Victim::with(31, 1, Restored { lanes: vec![lane], bans: vec![] });
+    let slots = vec![restored(&all[10])];
+    let lane = RestoredLane { slots, ..lane(31, 11, vec![hole(1, 10)]) };
+    let mut victim = Victim::with_lanes(31, 1, vec![lane]);
     let slow = identity(30).public();
     let stalls = |peer: &PublicKey| (1..=silent).any(|n| identity(n).public() == *peer);
     let mut open: BTreeMap<LinkId, PublicKey> = BTreeMap::new();
-    let mut later: Vec<(Time, LinkId, Want)> = vec![];
-    let (mut count, mut visits) = (0, 0);
+    let (mut later, mut visits) = (Later::default(), 0);
     let end = victim.now.after(Duration::from_secs(180));
     while victim.now < end && victim.delivered.len() < 10 {
-        for peer in std::mem::take(&mut victim.dials) {
-            (count, visits) = (count + 1, visits + u32::from(peer == slow));
-            let link = LinkId(count);
-            open.insert(link, peer);
-            victim.give(Input::LinkUp { link, peer, dialled: true });
-            let (network, instance) = (victim.network.id(), Instance([1; 16]));
-            let hello = Hello { version: VERSION.into(), network, instance };
-            victim.say(link, &Frame::Hello(hello));
-        }
-        for (link, _) in std::mem::take(&mut victim.closed) {
-            open.remove(&link);
-            victim.give(Input::LinkDown { link, cause: Down::Closed });
-        }
+        let dials = victim.meet(&mut open);
+        visits += dials.iter().filter(|peer| **peer == slow).count();
         victim.run(20, |victim, link, frame| match &frame {
             Frame::Request(request) if open.get(&link) == Some(&slow) => {
-                let due = victim.now.after(Duration::from_secs(3));
-                later.extend(request.wants.iter().map(|want| (due, link, *want)));
+                later.add(victim, 3000, link, request);
             }
             Frame::Request(_) if open.get(&link).is_some_and(stalls) => {}
-            Frame::Request(request) => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-            }
-            Frame::Compare(asked) => victim.agree(link, asked),
-            _ => {}
+            _ => victim.has_nothing(link, &frame),
         });
-        let now = victim.now;
-        for (_, link, want) in later.extract_if(.., |(due, ..)| *due <= now) {
+        for (link, want) in later.due(victim.now) {
             if open.contains_key(&link) {
                 victim.reply(link, &want, &all);
             }

@@ -1,11 +1,8 @@
 //! Lying authors that try to make two honest nodes end with different slots.
 
-use super::answering::lacks;
-use super::recovering::tip_of;
-use super::{Victim, identity};
+use super::{Victim, lacks, tip_of};
 use crate::crypto::Digest;
-use crate::protocol::{Down, Input, LinkId};
-use crate::wire::{Batch, Compare, Frame, Tip};
+use crate::wire::{Batch, Frame, Tip};
 
 /// Returns a victim whose tip a liar moved far up, over slots that nobody has. The victim has
 /// delivered the batches `below` and `above`, and the liar's link has ended.
@@ -13,21 +10,13 @@ fn led_far_up(missing: &Batch, below: &[Batch], above: &[Batch]) -> Victim {
     let mut victim = Victim::among(4, 1);
     victim.leave_alone();
     let liar = victim.link(1);
-    below.iter().for_each(|batch| victim.push(liar, batch));
-    victim.run(3000, |victim, link, frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => {
-            let tip = Tip { floor: 5000, solid: 0, ..tip_of(missing) };
-            victim.tips(link, *ticket, vec![tip]);
-        }
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-        }
-        _ => {}
-    });
-    above.iter().for_each(|batch| victim.push(liar, batch));
+    victim.push_all(liar, below);
+    let tip = Tip { floor: 5000, solid: 0, ..tip_of(missing) };
+    victim.run(3000, |victim, link, frame| victim.shows(link, &frame, tip));
+    victim.push_all(liar, above);
     assert_eq!(victim.delivered.len(), below.len() + above.len());
-    assert!(victim.node.tip(&identity(4).public()).0 >= 5000);
-    victim.give(Input::LinkDown { link: liar, cause: Down::Lost });
+    assert!(victim.tip(4) >= 5000);
+    victim.lose(liar);
     victim
 }
 
@@ -47,21 +36,10 @@ fn meet(one: &mut Victim, two: &mut Victim) {
         one.run(20, |victim, link, frame| match frame {
             _ if link != to_two => {}
             Frame::Differ(_) | Frame::Reply(_) | Frame::Missing(_) => answers.push(frame),
-            asked => has_nothing(victim, link, &asked),
+            asked => victim.has_nothing(link, &asked),
         });
         answers.iter().for_each(|frame| two.say(to_one, frame));
         left = if two.delivered.is_empty() { left - 1 } else { left.min(100) - 1 };
-    }
-}
-
-/// Answers as an honest member that has nothing.
-fn has_nothing(victim: &mut Victim, link: LinkId, frame: &Frame) {
-    match frame {
-        Frame::Compare(asked) => victim.agree(link, asked),
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-        }
-        _ => {}
     }
 }
 
@@ -71,7 +49,7 @@ fn has_nothing(victim: &mut Victim, link: LinkId, frame: &Frame) {
 fn a_lane_whose_tip_slot_is_missing_is_shown_all_the_same() {
     let mut two = Victim::among(4, 1);
     two.leave_alone();
-    let missing = two.batch(4, 6000, Digest([1; 32]), "never given");
+    let missing = two.stray(4, 6000);
     let shown = two.batch(4, 5600, Digest([2; 32]), "shown to one");
     let mut one = led_far_up(&missing, &[], std::slice::from_ref(&shown));
     meet(&mut one, &mut two);
@@ -84,7 +62,7 @@ fn a_lane_whose_tip_slot_is_missing_is_shown_all_the_same() {
 fn a_lane_that_is_held_only_far_below_its_tip_is_shown_all_the_same() {
     let mut two = Victim::among(4, 1);
     two.leave_alone();
-    let missing = two.batch(4, 6000, Digest([1; 32]), "never given");
+    let missing = two.stray(4, 6000);
     let mut one = led_far_up(&missing, &two.chain(4, 100), &[]);
     meet(&mut one, &mut two);
     assert_eq!(two.delivered.len(), 100);
@@ -95,12 +73,12 @@ fn a_lane_that_is_held_only_far_below_its_tip_is_shown_all_the_same() {
 #[test]
 fn a_lying_author_makes_no_relayer_late() {
     let mut victim = Victim::among(4, 1);
-    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    let links = victim.links(1..4);
     let all = [
         victim.batch(4, 1, Digest::ZERO, "one"),
         victim.batch(4, 2, Digest([9; 32]), "follows an invented one"),
     ];
-    all.iter().for_each(|batch| victim.push(links[0], batch));
+    victim.push_all(links[0], &all);
     let mut asked = 0;
     victim.run(3000, |victim, link, frame| match &frame {
         Frame::Request(request) => {
@@ -115,15 +93,15 @@ fn a_lying_author_makes_no_relayer_late() {
                 asked += usize::from(want.id == Some(Digest([9; 32])));
             }
         }
-        _ => has_nothing(victim, link, &frame),
+        _ => victim.has_nothing(link, &frame),
     });
     assert!(asked > 0, "it may have it");
-    let relayer = victim.network.index_of(&identity(1).public()).expect("a member");
+    let relayer = victim.index(1);
     assert!(!victim.node.promises.rank(relayer, victim.now).late);
     // A member that announces an id has claimed to have it.
     let (announced, liar) = (victim.batch(4, 3, Digest([8; 32]), "announced"), links[1]);
     victim.announce(liar, std::slice::from_ref(&announced));
-    victim.run(3000, |victim, link, frame| has_nothing(victim, link, &frame));
-    let liar = victim.network.index_of(&identity(2).public()).expect("a member");
+    victim.run(3000, |victim, link, frame| victim.has_nothing(link, &frame));
+    let liar = victim.index(2);
     assert!(victim.node.promises.rank(liar, victim.now).late);
 }

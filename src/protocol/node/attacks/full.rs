@@ -2,31 +2,35 @@
 
 use std::cell::Cell;
 
-use super::answering::lacks;
-use super::recovering::tip_of;
-use super::{Victim, identity};
-use crate::crypto::Digest;
-use crate::protocol::{Hole, LinkId, Restored, RestoredLane, RestoredSlot};
+use super::{Victim, gone, hole, identity, lacks, lane, restored, tip_of};
+use crate::protocol::{Hole, LinkId, RestoredLane};
 use crate::wire::limits::{MAX_HOLES, TIP_HOLES, WINDOW};
-use crate::wire::{Batch, Compare, Entry, Frame, Tip};
+use crate::wire::{Batch, Frame, Tip};
 
 /// The last hole of a full lane. One member holds one slot of it.
 const LAST: Hole = Hole { from: 2 * MAX_HOLES as u64, to: 20_000, gone: false };
 const HELD: u64 = 18_000;
 
-/// A lane with [`MAX_HOLES`] holes: single slots that were given up, and one long hole.
-fn full(author: u16) -> Restored {
-    let single = (1..MAX_HOLES as u64).map(|n| Hole { from: 2 * n, to: 2 * n, gone: true });
-    let holes = single.chain([LAST]).collect();
-    let author = identity(author).public();
-    let lane = RestoredLane { tip: LAST.to, holes, ..RestoredLane::new(author) };
-    Restored { lanes: vec![lane], bans: vec![] }
+/// Holes of one slot each: the first `count` even slots.
+fn even_ones(count: u64, gone: bool) -> Vec<Hole> {
+    (1..=count).map(|n| Hole { from: 2 * n, to: 2 * n, gone }).collect()
+}
+
+/// A victim with a lane of [`MAX_HOLES`] holes: single slots that were given up, and one long hole.
+/// All other members of four are linked.
+fn full(author: u16) -> Victim {
+    let mut holes = even_ones(MAX_HOLES as u64 - 1, true);
+    holes.push(LAST);
+    let mut victim =
+        Victim::with_lanes(4, u16::from(author == 4), vec![lane(author, LAST.to, holes)]);
+    victim.links(1..4);
+    victim
 }
 
 /// Members 2 and 3 have nothing of the last hole. Member 1 has one slot of it, which would divide
 /// it. Returns how often member 1 was asked for that slot.
 fn beside_a_holder(victim: &mut Victim, author: u16, seconds: u64) -> usize {
-    let held = victim.batch(author, HELD, Digest([1; 32]), "divides a hole");
+    let held = victim.stray(author, HELD);
     let mut asked = 0;
     victim.run(seconds * 1000, |victim, link, frame| match &frame {
         Frame::Compare(compare) => victim.agree(link, compare),
@@ -49,22 +53,16 @@ fn beside_a_holder(victim: &mut Victim, author: u16, seconds: u64) -> usize {
 
 #[test]
 fn what_does_not_fit_a_full_lane_is_not_fetched_again_and_again() {
-    let mut victim = Victim::with(4, 1, full(4));
-    for n in 1..4 {
-        victim.link(n);
-    }
+    let mut victim = full(4);
     let asked = beside_a_holder(&mut victim, 4, 20);
     assert!(asked < 10, "{asked}");
-    let holes = &victim.holes[&identity(4).public()].1;
+    let holes = victim.holes_of(4);
     assert!(holes.iter().all(|hole| hole.gone), "what nobody has that fits is given up");
 }
 
 #[test]
 fn a_full_lane_of_its_own_keeps_no_author_from_going_on() {
-    let mut victim = Victim::with(4, 0, full(0));
-    for n in 1..4 {
-        victim.link(n);
-    }
+    let mut victim = full(0);
     victim.publish();
     beside_a_holder(&mut victim, 0, 30);
     victim.publish();
@@ -79,39 +77,19 @@ fn a_full_lane_of_its_own_keeps_no_author_from_going_on() {
 fn a_full_lane_of_its_own_makes_no_author_sign_twice() {
     let probe = Victim::among(4, 0);
     let (tip, shown) = (2 * MAX_HOLES as u64 + 1, 2 * MAX_HOLES as u64 + 5);
-    let of = |seq| probe.batch(0, seq, Digest([1; 32]), "before the disk was lost");
-    let holes = (1..=MAX_HOLES as u64).map(|n| Hole { from: 2 * n, to: 2 * n, gone: true });
-    let author = identity(0).public();
-    let (holes, slots) = (holes.collect(), vec![slot_of(&of(tip))]);
-    let lanes = vec![RestoredLane { tip, holes, slots, ..RestoredLane::new(author) }];
-    let mut victim = Victim::with(4, 0, Restored { lanes, bans: vec![] });
-    for n in 1..4 {
-        victim.link(n);
-    }
+    let of = |seq| probe.stray(0, seq);
+    let (holes, slots) = (even_ones(MAX_HOLES as u64, true), vec![restored(&of(tip))]);
+    let lane = RestoredLane { slots, ..lane(0, tip, holes) };
+    let mut victim = Victim::with_lanes(4, 0, vec![lane]);
+    victim.links(1..4);
     victim.run(3000, |victim, link, frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => {
-            victim.tips(link, *ticket, vec![tip_of(&of(shown))]);
-        }
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-        }
-        _ => {}
+        Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&of(shown))]),
+        _ => victim.has_nothing(link, &frame),
     });
     victim.publish();
     victim.run(3000, |_, _, _| ());
     assert!(victim.own().iter().all(|(seq, _)| *seq > shown), "{:?}", victim.own());
     assert_eq!((victim.own().len(), victim.delivered.len()), (1, 1));
-}
-
-fn slot_of(batch: &Batch) -> RestoredSlot {
-    RestoredSlot {
-        seq: batch.header.seq,
-        base: batch.header.base,
-        id: batch.id(),
-        rest: batch.header.rest(),
-        signature: batch.signature,
-        first: true,
-    }
 }
 
 /// A crash came between the write of the batch that reached a restart header's base and the record
@@ -120,55 +98,34 @@ fn slot_of(batch: &Batch) -> RestoredSlot {
 fn holes_that_a_start_makes_are_written_down() {
     let probe = Victim::among(4, 1);
     let mut all = probe.chain(4, 5);
-    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
-    let base = (5, all[4].id());
-    let restart = Batch::sign_after(&identity(4), probe.network.id(), 10, base, 9, &entry);
-    all.push(restart.expect("fits"));
+    all.push(probe.restart(4, 10, (5, all[4].id())));
     let author = identity(4).public();
-    let slots = all.iter().map(slot_of).collect();
+    let slots = all.iter().map(restored).collect();
     let lanes = vec![RestoredLane { slots, ..RestoredLane::new(author) }];
-    let mut victim = Victim::with(4, 1, Restored { lanes, bans: vec![] });
+    let mut victim = Victim::with_lanes(4, 1, lanes);
     victim.run(1000, |_, _, _| ());
-    assert_eq!(victim.holes.get(&author), Some(&(10, vec![Hole { from: 6, to: 9, gone: false }])));
+    assert_eq!(victim.holes.get(&author), Some(&(10, vec![hole(6, 9)])));
 }
 
 /// Returns how long 3000 slots of an honest author take, in milliseconds; with `beside`, next to
 /// lanes in which every second slot is missing and each of twelve linked members is asked for it.
 fn beside_holes(beside: bool) -> u64 {
-    let holes: Vec<Hole> =
-        (1..=4000).map(|n| Hole { from: 2 * n, to: 2 * n, gone: false }).collect();
     let mut authors: Vec<u16> = (13..17).collect();
     authors.sort_unstable_by_key(|n| identity(*n).public());
     let honest = authors.remove(1); // neither the first nor the last in the order of keys
     authors.retain(|_| beside);
-    let lane = |author: &u16| {
-        let author = identity(*author).public();
-        RestoredLane { tip: 8001, holes: holes.clone(), ..RestoredLane::new(author) }
-    };
-    let found = Restored { lanes: authors.iter().map(lane).collect(), bans: vec![] };
-    let mut victim = Victim::with(13, 4, found);
+    let lanes = authors.iter().map(|author| lane(*author, 8001, even_ones(4000, false)));
+    let mut victim = Victim::with_lanes(13, 4, lanes.collect());
     let all = victim.chain(honest, 3000);
-    for n in 1..13 {
-        victim.link(n);
-    }
-    let began = victim.now;
-    while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 100 {
-        victim.run(20, |victim, link, frame| match &frame {
-            Frame::Compare(Compare { ticket, .. }) => {
-                victim.tips(link, *ticket, vec![tip_of(&all[2999])]);
-            }
-            Frame::Request(request) => {
-                for want in request.wants.iter() {
-                    match want.author == identity(honest).public() {
-                        true => victim.reply(link, want, &all),
-                        false => victim.say(link, &lacks(want, want.seq + 1)),
-                    }
-                }
-            }
-            _ => {}
-        });
-    }
-    victim.now.since(began).as_millis() as u64
+    victim.links(1..13);
+    let took = victim.deliver(all.len(), 100, |victim, link, frame| match &frame {
+        Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&all[2999])]),
+        Frame::Request(request) => {
+            victim.reply_or(link, request, &all, |want| lacks(want, want.seq + 1));
+        }
+        _ => {}
+    });
+    took.as_millis() as u64
 }
 
 #[test]
@@ -184,21 +141,18 @@ fn lanes_full_of_holes_take_no_more_than_their_turns_of_what_may_be_asked_for() 
 fn a_lane_far_behind_is_passed_no_further_than_its_holes_may_fit() {
     let mut victim = Victim::among(4, 1);
     let last = 5 * TIP_HOLES as u64;
-    let batch = victim.batch(4, last, Digest([1; 32]), "far ahead");
+    let batch = victim.stray(4, last);
     victim.leave_alone();
-    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
+    victim.links(1..3);
     let moves = |victim: &mut Victim, seconds: u64| {
         victim.run(seconds * 1000, |victim, link, frame| match &frame {
-            Frame::Compare(Compare { ticket, .. }) => {
-                let tip = Tip { solid: 0, floor: 0, ..tip_of(&batch) };
-                victim.tips(link, *ticket, vec![tip]);
+            Frame::Compare(asked) => {
+                victim.tips(link, asked, [Tip { solid: 0, floor: 0, ..tip_of(&batch) }])
             }
-            Frame::Request(request) if link.0 == 1 => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-            }
+            Frame::Request(request) if link.0 == 1 => victim.lack_all(link, request),
             _ => {}
         });
-        victim.node.tip(&identity(4).public()).0
+        victim.tip(4)
     };
     assert_eq!(moves(&mut victim, 5), 2 * TIP_HOLES as u64);
 }
@@ -207,25 +161,15 @@ fn a_lane_far_behind_is_passed_no_further_than_its_holes_may_fit() {
 /// come from the top down, they need no room for another hole, so they must all come.
 #[test]
 fn what_is_held_at_the_upper_end_of_a_hole_is_not_given_up_with_its_middle() {
-    let mut victim = Victim::with(4, 1, full(4));
-    for n in 1..4 {
-        victim.link(n);
-    }
+    let mut victim = full(4);
     let first = LAST.to - 299;
-    let of = |seq| victim.batch(4, seq, Digest([1; 32]), "at the end of a hole");
+    let of = |seq| victim.stray(4, seq);
     let held: Vec<Batch> = (first..=LAST.to).map(of).collect();
     victim.run(20_000, |victim, link, frame| match &frame {
-        Frame::Compare(compare) => victim.agree(link, compare),
-        Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match (link.0, want.seq >= first) {
-                    (1, true) => victim.reply(link, want, &held),
-                    (1, false) => victim.say(link, &lacks(want, first)),
-                    _ => victim.say(link, &lacks(want, 0)),
-                }
-            }
+        Frame::Request(request) if link.0 == 1 => {
+            victim.reply_or(link, request, &held, |want| lacks(want, first));
         }
-        _ => {}
+        _ => victim.has_nothing(link, &frame),
     });
     assert_eq!(victim.delivered.len(), 300);
 }
@@ -234,30 +178,20 @@ fn what_is_held_at_the_upper_end_of_a_hole_is_not_given_up_with_its_middle() {
 /// reopens the hole, and all members lack the rest. That must not cost a record for each slot.
 #[test]
 fn slots_given_up_again_and_again_cost_few_records() {
-    let mut victim = Victim::with(4, 1, full(4));
-    for n in 1..4 {
-        victim.link(n);
-    }
-    let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
-        Frame::Compare(compare) => victim.agree(link, compare),
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-        }
-        _ => {}
-    };
-    victim.run(5000, &mut react);
+    let mut victim = full(4);
+    let react = |victim: &mut Victim, link, frame: Frame| victim.has_nothing(link, &frame);
+    victim.run(5000, react);
     let before = victim.hole_records;
     for seq in LAST.from..LAST.from + 300 {
-        let batch = victim.batch(4, seq, Digest([1; 32]), "the next one");
+        let batch = victim.stray(4, seq);
         victim.push(LinkId(1), &batch);
-        victim.run(10, &mut react);
+        victim.run(10, react);
     }
     assert_eq!(victim.delivered.len(), 300);
     let records = victim.hole_records - before;
     assert!((1..=4).contains(&records), "{records} in three seconds");
-    victim.run(2000, &mut react);
-    let holes = &victim.holes[&identity(4).public()].1;
-    assert_eq!(holes.last(), Some(&Hole { from: LAST.from + 300, to: LAST.to, gone: true }));
+    victim.run(2000, react);
+    assert_eq!(victim.holes_of(4).last(), Some(&gone(LAST.from + 300, LAST.to)));
 }
 
 /// A liar shows a slot far above, and a floor that is one slot higher at each of a hundred
@@ -265,32 +199,28 @@ fn slots_given_up_again_and_again_cost_few_records() {
 #[test]
 fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
     const TIP: u64 = 7000;
-    let holes = (1..TIP / 2).map(|n| Hole { from: 2 * n, to: 2 * n, gone: true }).collect();
     let author = identity(4).public();
-    let lane = RestoredLane { tip: TIP, holes, ..RestoredLane::new(author) };
-    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    let lane = lane(4, TIP, even_ones(TIP / 2 - 1, true));
+    let mut victim = Victim::with_lanes(4, 1, vec![lane]);
     victim.leave_alone();
     let link = victim.link(1);
-    let far = victim.batch(4, TIP + 2000, Digest([1; 32]), "far above");
+    let far = victim.stray(4, TIP + 2000);
     let (mut floor, step) = (TIP, Cell::new(1));
     let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => {
+        Frame::Compare(asked) => {
             floor += step.get();
-            victim.tips(link, *ticket, vec![Tip { solid: floor, floor, ..tip_of(&far) }]);
+            victim.tips(link, asked, [Tip { solid: floor, floor, ..tip_of(&far) }]);
         }
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-        }
-        _ => {}
+        _ => victim.has_nothing(link, &frame),
     };
     victim.run(3000, &mut react);
-    let (before, tip) = (victim.hole_records, victim.node.tip(&author).0);
+    let (before, tip) = (victim.hole_records, victim.tip(4));
     for _ in 0..300 {
         victim.node.compare(link);
         victim.drain();
         victim.run(10, &mut react);
     }
-    let moved = victim.node.tip(&author).0 - tip;
+    let moved = victim.tip(4) - tip;
     assert!(moved > 100, "the tip is led up by {moved} slots");
     let records = victim.hole_records - before;
     assert!((1..=4).contains(&records), "{records} in three seconds, for {moved} slots");
@@ -302,9 +232,9 @@ fn a_tip_that_is_led_up_slot_by_slot_costs_few_records() {
         victim.drain();
         victim.run(10, &mut react);
     }
-    let tip = victim.node.tip(&author).0;
+    let tip = victim.tip(4);
     assert!(victim.holes[&author].0 + WINDOW < tip, "that waits");
-    let batch = victim.batch(4, tip + 1, Digest([1; 32]), "the next one");
+    let batch = victim.stray(4, tip + 1);
     victim.push(link, &batch);
     assert_eq!(victim.holes[&author].0, tip, "but not until a batch far above is on disk");
 }
@@ -317,12 +247,12 @@ fn an_own_tip_that_was_shown_is_on_disk_at_once() {
     victim.leave_alone();
     let link = victim.link(1);
     for author in [1, 0] {
-        let shown = tip_of(&victim.batch(author, 5000, Digest([1; 32]), "shown"));
+        let shown = tip_of(&victim.stray(author, 5000));
         victim.node.compare(link);
         victim.drain();
         victim.run(10, |victim, link, frame| {
-            if let Frame::Compare(Compare { ticket, .. }) = frame {
-                victim.tips(link, ticket, vec![shown]);
+            if let Frame::Compare(asked) = frame {
+                victim.tips(link, &asked, [shown]);
             }
         });
         let tips = victim.holes.get(&identity(author).public()).map(|(tip, _)| *tip);

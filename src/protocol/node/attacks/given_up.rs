@@ -4,40 +4,22 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::answering::lacks_all_but;
-use super::asking_again::is_even;
-use super::recovering::tip_of;
-use super::trouble::restored;
-use super::{Victim, identity};
+use super::{Victim, gone, identity, is_even, lacks_all_but, lane, odd_ones_gone, tip_of};
 use crate::crypto::Digest;
 use crate::protocol::lack::{Offer, Own};
-use crate::protocol::{Hole, LinkId, Restored, RestoredLane};
+use crate::protocol::{LinkId, RestoredLane};
 use crate::wire::limits::{FILLED_HOLES, MAX_WANTS, PROBE_BURST, PROBES_PER_S};
-use crate::wire::{Batch, Compare, Frame, Lacked, Tip};
-
-/// A lane up to `tip` whose odd slots were given up.
-fn odd_ones_gone(tip: &Batch) -> RestoredLane {
-    let gone = |seq| Hole { from: seq, to: seq, gone: true };
-    RestoredLane {
-        tip: tip.header.seq,
-        holes: (1..tip.header.seq).step_by(2).map(gone).collect(),
-        slots: vec![restored(tip)],
-        ..RestoredLane::new(tip.header.author)
-    }
-}
+use crate::wire::{Batch, Frame, Lacked, Tip};
 
 /// Lanes have many gaps, each given up. Members link anew again and again, and leave open the wants
 /// for those gaps. The wants must stay within the probe budget.
 #[test]
 fn what_was_given_up_is_asked_for_within_the_budget() {
     let of = Victim::among(46, 32);
-    let tip = |author| of.batch(author, 4000, Digest([1; 32]), "the tip");
-    let lanes = (46..78).map(|author| odd_ones_gone(&tip(author))).collect();
-    let mut victim = Victim::with(46, 32, Restored { lanes, bans: vec![] });
+    let lanes = (46..78).map(|author| odd_ones_gone(&of.stray(author, 4000))).collect();
+    let mut victim = Victim::with_lanes(46, 32, lanes);
     victim.leave_alone();
-    (1..=16).for_each(|n| {
-        victim.link(n);
-    });
+    victim.links(1..=16);
     victim.run(5000, |victim, link, frame| victim.lacking_odd(link, &frame, 4000));
     let (mut asked, began) = (0, victim.now);
     for round in 0..100 {
@@ -62,9 +44,7 @@ fn what_was_given_up_is_asked_for_again_of_whoever_shows_other_holes() {
     for differs in [false, true] {
         let mut victim = Victim::among(4, 1);
         victim.leave_alone();
-        (1..4).for_each(|n| {
-            victim.link(n);
-        });
+        victim.links(1..4);
         victim.leave_out_odd_slots(4..5, 20);
         victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, 20));
         assert_eq!(victim.given_up(), 10);
@@ -80,28 +60,26 @@ fn what_was_given_up_is_asked_for_again_of_whoever_shows_other_holes() {
     }
 }
 
+/// A tip that shows other holes than a victim has.
+fn with_others(tip: &Batch) -> Tip {
+    Tip { holes: Digest([1; 32]), ..tip_of(tip) }
+}
+
 /// Returns whether slot `found` of a lane comes: the slots in `holes` were given up, and one linked
 /// member has got that slot since.
 fn one_turns_up(holes: &[(u64, u64)], slots: u64, found: u64) -> bool {
     let all = Victim::among(4, 1).chain(4, slots);
-    let gone = |(from, to): &(u64, u64)| Hole { from: *from, to: *to, gone: true };
     let held = |seq| !holes.iter().any(|(from, to)| (*from..=*to).contains(&seq));
-    let lane = RestoredLane {
-        tip: slots,
-        holes: holes.iter().map(gone).collect(),
-        slots: vec![restored(&all[all.len() - 1])],
-        ..RestoredLane::new(identity(4).public())
-    };
-    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    let last = &all[all.len() - 1];
+    let holes = holes.iter().map(|(from, to)| gone(*from, *to)).collect();
+    let lane = RestoredLane { holes, ..odd_ones_gone(last) };
+    let mut victim = Victim::with_lanes(4, 1, vec![lane]);
     victim.leave_alone();
-    (1..4).for_each(|n| {
-        victim.link(n);
-    });
+    victim.links(1..4);
     for (ms, has) in [(20_000, 0), (9000, found)] {
         victim.run(ms, |victim, link, frame| match &frame {
-            Frame::Compare(Compare { ticket, .. }) if link.0 == 2 && has > 0 => {
-                let holes = Digest([1; 32]);
-                victim.tips(link, *ticket, vec![Tip { holes, ..tip_of(&all[all.len() - 1]) }]);
+            Frame::Compare(asked) if link.0 == 2 && has > 0 => {
+                victim.tips(link, asked, [with_others(last)]);
             }
             Frame::Compare(asked) => victim.agree(link, asked),
             Frame::Request(request) => {
@@ -134,19 +112,16 @@ fn what_does_not_fit_is_not_fetched_at_each_comparison() {
     let all = Victim::among(4, 1).chain(4, 16_500);
     let mut lane = odd_ones_gone(&all[16_499]);
     lane.holes.retain(|hole| hole.to < 2 * FILLED_HOLES as u64);
-    lane.holes.push(Hole { from: 15_000, to: 16_499, gone: true });
-    let mut victim = Victim::with(4, 1, Restored { lanes: vec![lane], bans: vec![] });
+    lane.holes.push(gone(15_000, 16_499));
+    let mut victim = Victim::with_lanes(4, 1, vec![lane]);
     victim.leave_alone();
-    (1..4).for_each(|n| {
-        victim.link(n);
-    });
+    victim.links(1..4);
     // The second one is where the answer ends that tells of the first.
     let (mut served, has) =
         (0, |seq| seq == 15_300 || seq == 15_557 || (seq < 15_000 && is_even(seq)));
     victim.run(60_000, |victim, link, frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) if link.0 == 2 => {
-            let holes = Digest([1; 32]);
-            victim.tips(link, *ticket, vec![Tip { holes, ..tip_of(&all[16_499]) }]);
+        Frame::Compare(asked) if link.0 == 2 => {
+            victim.tips(link, asked, [with_others(&all[16_499])]);
         }
         Frame::Compare(asked) => victim.agree(link, asked),
         Frame::Request(request) => {
@@ -172,18 +147,16 @@ fn whoever_always_shows_other_holes_is_asked_again_in_rounds() {
     for changes in [false, true] {
         let mut victim = Victim::among(4, 1);
         victim.leave_alone();
-        (1..4).for_each(|n| {
-            victim.link(n);
-        });
+        victim.links(1..4);
         victim.leave_out_odd_slots(4..5, SLOTS);
         victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, SLOTS));
         assert_eq!(victim.given_up(), 300);
         let (all, mut asked, mut shown) = (victim.chain(4, SLOTS), 0, 0u8);
         victim.run(60_000, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Compare(Compare { ticket, .. }), 2) => {
+            (Frame::Compare(asked), 2) => {
                 shown = if changes { shown.wrapping_add(1) } else { 1 };
                 let holes = Digest([shown; 32]);
-                victim.tips(link, *ticket, vec![Tip { holes, ..tip_of(&all[599]) }]);
+                victim.tips(link, asked, [Tip { holes, ..tip_of(&all[599]) }]);
             }
             (Frame::Request(request), 2) => {
                 asked += request.wants.len();
@@ -203,8 +176,7 @@ fn whoever_always_shows_other_holes_is_asked_again_in_rounds() {
 #[test]
 fn what_was_given_up_comes_as_fast_as_the_quota_lets_it() {
     let all = Victim::among(4, 1).chain(4, 2000);
-    let found = Restored { lanes: vec![odd_ones_gone(&all[1999])], bans: vec![] };
-    let mut victim = Victim::with(4, 1, found);
+    let mut victim = Victim::with_lanes(4, 1, vec![odd_ones_gone(&all[1999])]);
     victim.leave_alone();
     victim.link(1);
     victim.run(15_000, |victim, link, frame| victim.holder(link, &frame, &all));
@@ -216,21 +188,18 @@ fn what_was_given_up_comes_as_fast_as_the_quota_lets_it() {
 /// the author of the short lane, and tips that show other holes in all lanes.
 fn beside_many_gaps(liars: Range<u16>, apart: usize) -> (Victim, u16, Vec<Tip>) {
     let (of, author) = (Victim::among(4, liars.len() as u16 + 1), liars.end);
-    let tip = |author| of.batch(author, 6000, Digest([1; 32]), "the tip");
-    let gone = |seq| Hole { from: seq, to: seq, gone: true };
+    let tip = |author| of.stray(author, 6000);
     let many = |author| RestoredLane {
-        holes: (1..6000).step_by(apart).map(gone).collect(),
+        holes: (1..6000).step_by(apart).map(|seq| gone(seq, seq)).collect(),
         ..odd_ones_gone(&tip(author))
     };
     let last = of.chain(author, 20).remove(19);
-    let one = RestoredLane { tip: 20, holes: vec![gone(7)], ..odd_ones_gone(&last) };
+    let one = RestoredLane { holes: vec![gone(7, 7)], ..odd_ones_gone(&last) };
     let tips = liars.clone().map(tip).chain([last]);
-    let tips = tips.map(|tip| Tip { holes: Digest([1; 32]), ..tip_of(&tip) });
-    let mut tips: Vec<Tip> = tips.collect();
+    let mut tips: Vec<Tip> = tips.map(|tip| with_others(&tip)).collect();
     tips.sort_unstable_by_key(|tip| tip.slot.author);
     let lanes = liars.clone().map(many).chain([one]).collect();
-    let found = Restored { lanes, bans: vec![] };
-    (Victim::with(4, liars.len() as u16 + 1, found), author, tips)
+    (Victim::with_lanes(4, liars.len() as u16 + 1, lanes), author, tips)
 }
 
 /// Thirteen liars left as many gaps as are looked at at once, or gaps so far apart that each takes
@@ -242,13 +211,11 @@ fn lanes_of_many_gaps_hide_no_slot_that_turned_up() {
         let (mut victim, author, tips) = beside_many_gaps(4..17, apart);
         let (all, lacks_odd) = (victim.chain(author, 20), |seq| seq % apart as u64 != 1);
         victim.leave_alone();
-        (1..4).for_each(|n| {
-            victim.link(n);
-        });
+        victim.links(1..4);
         for (ms, differs) in [(60_000, false), (3000, true)] {
             victim.run(ms, |victim, link, frame| match &frame {
-                Frame::Compare(Compare { ticket, .. }) if differs && link.0 == 2 => {
-                    victim.tips(link, *ticket, tips.clone());
+                Frame::Compare(asked) if differs && link.0 == 2 => {
+                    victim.tips(link, asked, tips.clone())
                 }
                 Frame::Compare(asked) => victim.agree(link, asked),
                 Frame::Request(request) => {
@@ -273,8 +240,7 @@ fn lanes_of_many_gaps_hide_no_slot_that_turned_up() {
 #[test]
 fn each_lane_has_its_share_of_what_a_member_is_asked_for() {
     let (mut victim, author, _) = beside_many_gaps(4..24, 2);
-    let number = |n: u16| victim.network.index_of(&identity(n).public()).expect("known");
-    let (member, slot) = (number(1), (number(author), 7));
+    let (member, slot) = (victim.index(1), (victim.index(author), 7));
     let mut found = |named: &BTreeSet<u32>| {
         let first = |_: &usize| {
             let some = victim.node.some_given_up(member, named);
@@ -292,13 +258,10 @@ fn each_lane_has_its_share_of_what_a_member_is_asked_for() {
 #[test]
 fn a_newcomer_is_not_asked_for_each_of_the_gaps_that_it_has_told_of() {
     const SLOTS: u64 = 6000;
-    let tip = Victim::among(5, 1).batch(5, SLOTS, Digest([1; 32]), "the tip");
-    let found = Restored { lanes: vec![odd_ones_gone(&tip)], bans: vec![] };
-    let mut victim = Victim::with(5, 1, found);
+    let tip = Victim::among(5, 1).stray(5, SLOTS);
+    let mut victim = Victim::with_lanes(5, 1, vec![odd_ones_gone(&tip)]);
     victim.leave_alone();
-    (1..4).for_each(|n| {
-        victim.link(n);
-    });
+    victim.links(1..4);
     victim.run(9000, |victim, link, frame| victim.lacking_odd(link, &frame, SLOTS));
     let (link, mut asked) = (victim.link(4), Vec::new());
     victim.run(9000, |victim, from, frame| {
@@ -320,17 +283,11 @@ fn a_newcomer_is_not_asked_for_each_of_the_gaps_that_it_has_told_of() {
 #[test]
 fn a_bounded_number_of_gaps_is_looked_at_for_what_a_member_offers() {
     const SLOTS: u64 = 4000;
-    let gone = |seq| Hole { from: seq, to: seq, gone: true };
-    let lane = |author: u16| RestoredLane {
-        tip: SLOTS,
-        holes: (1..SLOTS).step_by(2).map(gone).collect(),
-        ..RestoredLane::new(identity(author).public())
-    };
-    let found = Restored { lanes: (4..6).map(lane).collect(), bans: vec![] };
-    let mut victim = Victim::with(4, 2, found);
+    let holes = (1..SLOTS).step_by(2).map(|seq| gone(seq, seq));
+    let lanes = (4..6).map(|author| lane(author, SLOTS, holes.clone().collect())).collect();
+    let mut victim = Victim::with_lanes(4, 2, lanes);
     assert_eq!(victim.given_up(), 4000);
-    let (member, now) =
-        (victim.network.index_of(&identity(1).public()).expect("known"), victim.now);
+    let (member, now) = (victim.index(1), victim.now);
     for author in 4..6 {
         for seq in (1..SLOTS).step_by(256) {
             let mut lacked = Lacked::default();

@@ -1,13 +1,13 @@
 //! Liars that hold up missing slots, or exploit slots that were given up.
 
-use super::answering::lacks;
-use super::recovering::{pruned, tip_of};
-use super::{Victim, identity, list};
-use crate::crypto::Digest;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Later, NOTHING, Victim, gone, identity, lacks, pruned, tip_of};
+use crate::crypto::{Digest, PublicKey};
 use crate::protocol::lanes::Lane;
-use crate::protocol::{Hole, Input, LinkId};
-use crate::wire::limits::VERSION;
-use crate::wire::{Batch, Class, Compare, Entry, Frame, Lacked, Missing, Tip, Want, WhyMissing};
+use crate::protocol::{Down, Input, LinkId};
+use crate::wire::{Class, Frame, RangeHash, Tip};
 
 /// Two nodes were away at once. Member 1 is the author, has pruned what they missed, and is the
 /// only one ahead; member 2 was away too, or holds all of it; member 3 is never there. The lane
@@ -18,30 +18,10 @@ fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_
         let mut victim = Victim::among(4, 0);
         victim.leave_alone();
         let all = victim.chain(1, gap + 50);
-        victim.link(1);
-        victim.link(2);
+        victim.links([1, 2]);
         let mut asked_of_2 = 0_u32;
         victim.run(120_000, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Compare(Compare { ticket, .. }), 1) => {
-                let tip = all.last().map(tip_of).map(|tip| Tip { floor: gap, ..tip });
-                victim.tips(link, *ticket, tip.into_iter().collect());
-            }
-            (Frame::Request(request), 1) => {
-                for want in request.wants.iter() {
-                    let (ticket, why, next) = (want.ticket, WhyMissing::Pruned, gap + 1);
-                    let missing = Frame::Missing(Missing {
-                        ticket,
-                        why,
-                        floor: gap,
-                        next,
-                        lacked: Lacked::default(),
-                    });
-                    match want.seq <= gap {
-                        true => victim.say(link, &missing),
-                        false => victim.reply(link, want, &all),
-                    }
-                }
-            }
+            (_, 1) => victim.pruned_up_to(link, &frame, gap, &all),
             (_, 2) => {
                 asked_of_2 += u32::from(matches!(frame, Frame::Request(_)));
                 victim.holder(link, &frame, if other_holds { &all } else { &[] });
@@ -55,8 +35,7 @@ fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_
         assert!(asked_of_2 > 0, "it may have had it");
         if !other_holds {
             assert_eq!(victim.blamed(1).or(victim.blamed(2)), None);
-            let gone = Hole { from: 1, to: gap, gone: true };
-            assert_eq!(victim.holes[&identity(1).public()].1, [gone]);
+            assert_eq!(victim.holes_of(1), [gone(1, gap)]);
         }
     }
 }
@@ -66,25 +45,12 @@ fn a_lane_goes_on_where_only_its_author_knows_it_but_skips_nothing_that_another_
 /// all, far above its quota.
 #[test]
 fn slots_that_were_given_up_are_not_taken_above_the_quota() {
-    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
     let mut victim = Victim::among(4, 1);
-    let network = victim.network.id();
-    let zero = (0, Digest::ZERO);
-    let restart = Batch::sign_after(&identity(4), network, 5001, zero, 9, &entry).expect("fits");
-    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
-    victim.push(links[0], &restart);
-    let nobody = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
-        Frame::Compare(asked) => victim.agree(link, asked),
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-        }
-        _ => {}
-    };
-    victim.run(5000, nobody);
+    let links = victim.links(1..4);
+    victim.push(links[0], &victim.restart(4, 5001, NOTHING));
+    victim.run(5000, |victim, link, frame| victim.has_nothing(link, &frame));
     // What an honest node, such as the victim, says of the lane to others.
-    let (ticket, ranges) =
-        (7, list(vec![crate::wire::RangeHash { start: 0, end: 5, hash: Digest([9; 32]) }]));
-    victim.say(links[0], &Frame::Compare(Compare { ticket, ranges }));
+    victim.compare(links[0], 7, vec![RangeHash { start: 0, end: 5, hash: Digest([9; 32]) }]);
     let told = victim.sent.iter().find_map(|(_, frame)| match frame {
         Frame::Differ(differ) => differ.tips.iter().next().copied(),
         _ => None,
@@ -93,16 +59,15 @@ fn slots_that_were_given_up_are_not_taken_above_the_quota() {
     // Two honest members, more than f, tell the victim exactly that.
     let mut told_by_two = 0;
     victim.run(5000, |victim, link, frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) if link.0 > 1 => {
+        Frame::Compare(asked) if link.0 > 1 => {
             told_by_two += 1;
-            victim.tips(link, *ticket, vec![told]);
+            victim.tips(link, asked, [told]);
         }
-        _ => nobody(victim, link, frame),
+        _ => victim.has_nothing(link, &frame),
     });
     assert!(told_by_two > 1);
     let before = victim.delivered.len();
-    let late = victim.chain(4, 2000);
-    late.iter().for_each(|batch| victim.push(links[0], batch));
+    victim.push_all(links[0], &victim.chain(4, 2000));
     let taken = victim.delivered.len() - before;
     assert!(taken <= 400 + 16, "{taken} of 2000 batches at one moment");
 }
@@ -114,47 +79,27 @@ fn whoever_leaves_wants_open_keeps_no_author_from_going_on() {
     for silent in [false, true] {
         let mut victim = Victim::among(31, 0);
         let old = victim.chain(0, 5);
-        let lies =
-            |peer: &crate::crypto::PublicKey| (21..31).any(|n| identity(n).public() == *peer);
-        let (mut peers, mut count) = (std::collections::BTreeMap::new(), 0);
-        let end = victim.now.after(std::time::Duration::from_secs(1200));
+        let lies = |peer: &PublicKey| (21..31).any(|n| identity(n).public() == *peer);
+        let mut peers = BTreeMap::new();
+        let end = victim.now.after(Duration::from_secs(1200));
         let (mut asked, mut published) = (false, None);
         while victim.now < end && published.is_none() {
-            for peer in std::mem::take(&mut victim.dials) {
-                count += 1;
-                let link = LinkId(count);
-                peers.insert(link, peer);
-                victim.give(Input::LinkUp { link, peer, dialled: true });
-                let (network, instance) = (victim.network.id(), crate::wire::Instance([1; 16]));
-                let hello = crate::wire::Hello { version: VERSION.into(), network, instance };
-                victim.say(link, &Frame::Hello(hello));
-            }
-            for (link, _) in std::mem::take(&mut victim.closed) {
-                peers.remove(&link);
-                victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Closed });
-            }
-            let linked = peers.clone();
+            victim.meet(&mut peers);
             victim.run(20, |victim, link, frame| {
-                let Some(peer) = linked.get(&link) else { return };
+                let Some(peer) = peers.get(&link) else { return };
                 match (&frame, lies(peer)) {
-                    (Frame::Compare(Compare { ticket, .. }), true) => {
-                        victim.tips(link, *ticket, vec![tip_of(&old[4])]);
-                    }
-                    (Frame::Compare(asked), false) => victim.agree(link, asked),
                     (Frame::Request(_), true) if silent => {}
-                    (Frame::Request(request), _) => {
-                        request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-                    }
-                    _ => {}
+                    (_, true) => victim.shows(link, &frame, tip_of(&old[4])),
+                    (_, false) => victim.has_nothing(link, &frame),
                 }
             });
-            if !asked && victim.node.tip(&identity(0).public()).0 == 5 {
+            if !asked && victim.tip(0) == 5 {
                 asked = true;
                 victim.publish();
             }
             published = victim.own().first().map(|_| victim.now);
         }
-        let tip = victim.node.tip(&identity(0).public()).0;
+        let tip = victim.tip(0);
         let given_up = victim.node.counters().given_up;
         assert!(
             published.is_some(),
@@ -169,61 +114,41 @@ fn whoever_leaves_wants_open_keeps_no_author_from_going_on() {
 #[test]
 fn what_was_given_up_above_a_hole_that_nobody_fills_is_asked_for_too() {
     let mut victim = Victim::among(4, 1);
-    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
-    let network = victim.network.id();
     let mut all = victim.chain(4, 5);
-    let base = (5, all[4].id());
-    all.push(Batch::sign_after(&identity(4), network, 1030, base, 9, &entry).expect("fits"));
-    for seq in 1031..=1700 {
-        let prev = all.last().expect("some").id();
-        all.push(victim.batch(4, seq, prev, "x"));
-    }
-    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
-    all[..7].iter().for_each(|batch| victim.push(links[0], batch));
+    all.push(victim.restart(4, 1030, (5, all[4].id())));
+    victim.extend(&mut all, 4, 1700);
+    let links = victim.links(1..4);
+    victim.push_all(links[0], &all[..7]);
     victim.run(5000, |victim, link, frame| match &frame {
         Frame::Compare(asked) => victim.agree(link, asked),
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 1030)));
-        }
+        Frame::Request(request) => victim.answer_all(link, request, |want| lacks(want, 1030)),
         _ => {}
     });
-    let author = identity(4).public();
-    assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 1029, gone: true }]);
+    assert_eq!(victim.holes_of(4), [gone(6, 1029)]);
     // The links to all end; later the liar alone comes back.
-    for link in links {
-        victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Lost });
-    }
+    links.into_iter().for_each(|link| victim.lose(link));
     victim.leave_alone();
     victim.run(700_000, |_, _, _| ());
     victim.link_as(1, LinkId(11));
-    let last = all.last().expect("some").clone();
+    let last = tip_of(&all[all.len() - 1]);
     victim.run(10_000, |victim, link, frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, *ticket, vec![tip_of(&last)]),
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 1700)));
-        }
+        Frame::Compare(asked) => victim.tips(link, asked, [last]),
+        Frame::Request(request) => victim.answer_all(link, request, |want| lacks(want, 1700)),
         _ => {}
     });
-    assert_eq!(victim.node.tip(&author).0, 1699, "passed, as nobody else is there");
+    assert_eq!(victim.tip(4), 1699, "passed, as nobody else is there");
     // The others are back, and hold everything.
     victim.link_as(2, LinkId(12));
     victim.link_as(3, LinkId(13));
     let next = |seq: u64| if seq < 1030 { 1030 } else { seq + 1 };
     victim.run(1_500_000, |victim, link, frame| match (&frame, link.0) {
         (Frame::Request(request), 12 | 13) => {
-            for want in request.wants.iter() {
-                match all.iter().any(|batch| batch.header.seq == want.seq) {
-                    true => victim.reply(link, want, &all),
-                    false => victim.say(link, &lacks(want, next(want.seq))),
-                }
-            }
+            victim.reply_or(link, request, &all, |want| lacks(want, next(want.seq)));
         }
-        (Frame::Request(request), _) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 1700)));
-        }
+        (Frame::Request(request), _) => victim.answer_all(link, request, |want| lacks(want, 1700)),
         _ => victim.holder(link, &frame, &all),
     });
-    assert_eq!(victim.delivered.len(), all.len(), "{:?}", victim.holes[&author]);
+    assert_eq!(victim.delivered.len(), all.len(), "{:?}", victim.holes_of(4));
 }
 
 /// The only member that still holds what is missing is slow, but answers within an asker's
@@ -233,39 +158,29 @@ fn what_a_slow_member_holds_is_not_given_up() {
     for delay in [2000, 4000] {
         let mut victim = Victim::among(4, 1);
         let all = victim.chain(4, 1000);
-        let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
-        let mut later: Vec<(u64, LinkId, Want)> = vec![];
+        victim.links(1..4);
+        let mut later = Later::default();
         for _ in 0..6000 {
-            let now = victim.now.0;
             victim.run(50, |victim, link, frame| match (&frame, link.0) {
-                (Frame::Request(request), 1) => {
-                    let due = victim.now.0 + delay * 1000;
-                    later.extend(request.wants.iter().map(|want| (due, link, *want)));
-                }
+                (Frame::Request(request), 1) => later.add(victim, delay, link, request),
                 (Frame::Request(request), _) => {
-                    request.wants.iter().for_each(|want| victim.say(link, &pruned(want, 1000)));
+                    victim.answer_all(link, request, |want| pruned(want, 1000));
                 }
-                (Frame::Compare(Compare { ticket, .. }), of) => {
+                (Frame::Compare(asked), of) => {
                     let floor = if of == 1 { 0 } else { 1000 };
-                    victim.tips(link, *ticket, vec![Tip { floor, ..tip_of(&all[999]) }]);
+                    victim.tips(link, asked, [Tip { floor, ..tip_of(&all[999]) }]);
                 }
                 _ => {}
             });
-            let (due, rest): (Vec<_>, Vec<_>) =
-                later.into_iter().partition(|(due, ..)| *due <= now);
-            later = rest;
-            due.iter().for_each(|(_, link, want)| victim.reply(*link, want, &all));
+            for (link, want) in later.due(victim.now) {
+                victim.reply(link, &want, &all);
+            }
             if victim.delivered.len() == all.len() {
                 break;
             }
         }
-        let author = identity(4).public();
-        assert_eq!(
-            victim.delivered.len(),
-            all.len(),
-            "answers after {delay} ms: {:?}",
-            victim.holes.get(&author)
-        );
+        let (came, holes) = (victim.delivered.len(), victim.holes_of(4));
+        assert_eq!(came, all.len(), "answers after {delay} ms: {holes:?}");
     }
 }
 
@@ -275,26 +190,22 @@ fn what_a_slow_member_holds_is_not_given_up() {
 fn silent_members_do_not_hold_up_what_is_missing_below_a_tip() {
     let mut victim = Victim::among(31, 1);
     let all = victim.chain(31, 30);
-    let liars: Vec<LinkId> = (1..=10).map(|n| victim.link(n)).collect();
+    let liars = victim.links(1..=10);
     let honest = [victim.link(11), victim.link(12)];
-    all.iter().for_each(|batch| victim.push(honest[0], batch));
-    victim.rows.retain(|row| row.batch.header.seq != 12);
-    victim.give(Input::Damaged { author: identity(31).public(), seq: 12, id: all[11].id() });
-    let began = victim.now;
-    let mut later: Vec<(u64, LinkId, Want)> = vec![];
+    victim.push_all(honest[0], &all);
+    victim.damage(&all[11]);
+    let (began, mut later) = (victim.now, Later::default());
     while victim.node.lanes.holed().next().is_some() && victim.now.since(began).as_secs() < 600 {
-        let now = victim.now.0;
         victim.run(50, |victim, link, frame| match &frame {
             Frame::Request(request) if liars.contains(&link) => {
-                let due = victim.now.0 + 9_000_000;
-                later.extend(request.wants.iter().map(|want| (due, link, *want)));
+                later.add(victim, 9000, link, request);
             }
             Frame::Compare(asked) => victim.agree(link, asked),
             _ => victim.holder(link, &frame, &all),
         });
-        let (due, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|(due, ..)| *due <= now);
-        later = rest;
-        due.iter().for_each(|(_, link, want)| victim.say(*link, &lacks(want, 0)));
+        for (link, want) in later.due(victim.now) {
+            victim.say(link, &lacks(&want, 0));
+        }
     }
     let took = victim.now.since(began);
     assert!(took.as_millis() < 4000, "{took:?}");
@@ -308,7 +219,7 @@ fn whoever_grants_no_credit_holds_up_nothing() {
         let mut victim = Victim::among(4, 1);
         let all = victim.chain(4, 1100);
         let held = &all[300..];
-        let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+        let links = victim.links(1..4);
         victim.misers.extend((!grants).then_some((links[2], Class::Request)));
         // The first wants take all the credit of this link.
         victim.announce(links[2], &victim.chain(4, 64)[..64]);
@@ -316,26 +227,18 @@ fn whoever_grants_no_credit_holds_up_nothing() {
         let (mut late, mut given_up) = (None, None);
         while (late.is_none() || given_up.is_none()) && victim.now.since(began).as_secs() < 200 {
             victim.run(50, |victim, link, frame| match &frame {
-                Frame::Compare(Compare { ticket, .. }) if link != links[2] => {
-                    let tip = Tip { solid: 1100, ..tip_of(&all[1099]) };
-                    victim.tips(link, *ticket, vec![tip]);
+                Frame::Compare(asked) if link != links[2] => {
+                    victim.tips(link, asked, [Tip { solid: 1100, ..tip_of(&all[1099]) }])
                 }
                 Frame::Compare(asked) => victim.agree(link, asked),
                 Frame::Request(request) if link != links[2] => {
-                    for want in request.wants.iter() {
-                        match held.iter().any(|batch| batch.header.seq == want.seq) {
-                            true => victim.reply(link, want, held),
-                            false => victim.say(link, &lacks(want, 301)),
-                        }
-                    }
+                    victim.reply_or(link, request, held, |want| lacks(want, 301));
                 }
-                Frame::Request(request) => {
-                    request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-                }
+                Frame::Request(request) => victim.lack_all(link, request),
                 _ => {}
             });
             for (link, _) in std::mem::take(&mut victim.closed) {
-                victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Closed });
+                victim.give(Input::LinkDown { link, cause: Down::Closed });
                 victim.granted.retain(|(of, _), _| *of != link);
                 victim.spent.retain(|(of, _), _| *of != link);
                 if link == links[2] {
@@ -345,9 +248,8 @@ fn whoever_grants_no_credit_holds_up_nothing() {
             }
             let now = victim.now.since(began);
             late = late.or((victim.delivered.len() == held.len()).then_some(now));
-            let gone = [Hole { from: 1, to: 300, gone: true }];
-            let holds = |lane: &Lane| lane.holes().ranges() == gone;
-            let holds = victim.node.lanes.get(4).is_some_and(holds);
+            let holds = |lane: &Lane| lane.holes().ranges() == [gone(1, 300)];
+            let holds = victim.node.lanes.get(victim.index(4)).is_some_and(holds);
             given_up = given_up.or(holds.then_some(now));
         }
         let late = late.expect("what others hold comes");
@@ -363,22 +265,20 @@ fn whoever_grants_no_credit_holds_up_nothing() {
 fn all_that_was_given_up_is_asked_of_a_member_that_comes_back() {
     let mut victim = Victim::among(4, 1);
     let all = victim.chain(4, 240);
-    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
+    victim.links(1..3);
     victim.leave_alone();
     all.iter().filter(|b| b.header.seq % 3 != 0).for_each(|b| victim.push(LinkId(1), b));
     let next = |seq: u64| if seq.is_multiple_of(3) { seq + 1 } else { seq };
     let tip = tip_of(&all[238]);
     let without = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, *ticket, vec![tip]),
+        Frame::Compare(asked) => victim.tips(link, asked, [tip]),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                victim.say(link, &lacks(want, next(want.seq)));
-            }
+            victim.answer_all(link, request, |want| lacks(want, next(want.seq)))
         }
         _ => {}
     };
     victim.run(60_000, without);
-    let holes = &victim.holes[&identity(4).public()].1;
+    let holes = victim.holes_of(4);
     assert!(holes.iter().all(|hole| hole.gone) && holes.len() == 79, "as far as others go");
     victim.link(3);
     victim.run(30_000, |victim, link, frame| match (&frame, link.0) {
@@ -395,18 +295,13 @@ fn all_that_was_given_up_is_asked_of_a_member_that_comes_back() {
 fn a_restart_header_over_the_quota_moves_nothing() {
     let mut victim = Victim::among(4, 1);
     let link = victim.link(1);
-    let entry = [Entry { topic: String::new(), payload: b"x".to_vec() }];
-    let network = victim.network.id();
     victim.slow = true;
     for seq in 1..=20 {
-        let zero = (0, Digest::ZERO);
-        let batch = Batch::sign_after(&identity(4), network, seq * 1_000_000, zero, 9, &entry)
-            .expect("fits");
-        victim.push(link, &batch);
+        victim.push(link, &victim.restart(4, seq * 1_000_000, NOTHING));
     }
     victim.slow = false;
     victim.answer();
-    let tip = victim.node.tip(&identity(4).public()).0;
+    let tip = victim.tip(4);
     let highest = victim.rows.iter().map(|row| row.batch.header.seq).max();
     assert_eq!(Some(tip), highest, "of {} taken", victim.delivered.len());
 }

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::trouble::restored;
-use super::{Victim, identity};
+use super::{Victim, hole, identity, lane, restored};
 use crate::crypto::PublicKey;
-use crate::protocol::{Ban, Down, Hole, Input, LinkId, Reason, Restored, RestoredLane, Time};
-use crate::wire::limits::{IDLE_WORK_BURST, VERSION, VISITS_AT_ONCE, VOICE_BURST, VOICES_PER_S};
-use crate::wire::{Differ, Frame, Hello, Instance};
+use crate::protocol::{Ban, Down, Input, LinkId, Reason, Restored, RestoredLane, Time};
+use crate::wire::Frame;
+use crate::wire::limits::{IDLE_WORK_BURST, VISITS_AT_ONCE, VOICE_BURST, VOICES_PER_S};
 
 #[test]
 fn a_new_link_is_no_new_allowance() {
@@ -18,7 +17,7 @@ fn a_new_link_is_no_new_allowance() {
         victim.say(link, &Frame::Ping);
     }
     assert_eq!(victim.node.links.get(link).map(|held| held.owed()), Some(0));
-    victim.give(Input::LinkDown { link, cause: Down::Lost });
+    victim.lose(link);
     let link = victim.link(1);
     victim.say(link, &Frame::Ping);
     assert_eq!(victim.node.links.get(link).map(|held| held.owed()), Some(1));
@@ -27,19 +26,16 @@ fn a_new_link_is_no_new_allowance() {
 #[test]
 fn a_peer_that_ends_every_link_after_its_hello_is_not_dialled_without_pause() {
     let mut victim = Victim::among(4, 0);
-    let (peer, network) = (identity(1).public(), victim.network.id());
-    victim.link(2);
-    victim.link(3);
+    let peer = identity(1).public();
+    victim.links([2, 3]);
     let mut dials = 0;
     while dials < 1000 && victim.now.0 < 11_000_000 {
         if victim.dials.contains(&peer) {
             dials += 1;
             victim.dials.clear();
             let link = LinkId(1000 + dials);
-            victim.give(Input::LinkUp { link, peer, dialled: true });
-            let instance = Instance([1; 16]);
-            victim.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
-            victim.give(Input::LinkDown { link, cause: Down::Lost });
+            victim.dialled(link, peer);
+            victim.lose(link);
         }
         victim.run(3, |_, _, _| ());
     }
@@ -84,9 +80,7 @@ impl Crowd {
                 self.open.insert(link, (peer, self.victim.now));
                 self.victim.give(Input::LinkUp { link, peer, dialled: true });
                 if manner(&peer) != Manner::Silent {
-                    let (network, instance) = (self.victim.network.id(), Instance([1; 16]));
-                    let hello = Hello { version: VERSION.into(), network, instance };
-                    self.victim.say(link, &Frame::Hello(hello));
+                    self.victim.hello(link, 1);
                 }
             }
             for (link, _) in std::mem::take(&mut self.victim.closed) {
@@ -98,10 +92,8 @@ impl Crowd {
             let open = self.open.clone();
             self.victim.run(10, |victim, link, frame| {
                 let answers = open.get(&link).is_none_or(|(p, _)| manner(p) == Manner::Answers);
-                if let (true, Frame::Compare(compare)) = (answers, frame) {
-                    let (ticket, ranges) = (compare.ticket, super::list(vec![]));
-                    let (tips, above) = (super::list(vec![]), super::list(vec![]));
-                    victim.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
+                if let (true, Frame::Compare(asked)) = (answers, frame) {
+                    victim.agree(link, &asked);
                 }
                 if answers {
                     victim.say(link, &Frame::Ping);
@@ -136,7 +128,7 @@ fn a_link_is_exchanged_only_when_another_is_there_and_then_it_ends() {
 #[test]
 fn links_that_others_dialled_are_left_to_them() {
     let mut victim = Victim::among(40, 0);
-    let kept: Vec<LinkId> = (30..38).map(|n| victim.link(n)).collect();
+    let kept = victim.links(30..38);
     let mut crowd = Crowd::of(victim);
     for _ in 0..600 {
         crowd.run(1000, |_| Manner::Answers);
@@ -196,20 +188,16 @@ fn hurried_visits_reach_everybody_soon_and_silence_holds_a_place_for_two_seconds
 /// be: the oldest of those must end, not the first.
 #[test]
 fn visits_that_say_nothing_end_none_that_was_asked() {
-    let holes = vec![Hole { from: 1, to: 1, gone: false }];
-    let all = Victim::among(40, 1).chain(40, 2);
-    let (author, slots) = (identity(40).public(), vec![restored(&all[1])]);
-    let lane = RestoredLane { tip: 2, holes, slots, ..RestoredLane::new(author) };
-    let mut victim = Victim::with(40, 1, Restored { lanes: vec![lane], bans: vec![] });
+    let slots = vec![restored(&Victim::among(40, 1).chain(40, 2)[1])];
+    let lane = RestoredLane { slots, ..lane(40, 2, vec![hole(1, 1)]) };
+    let mut victim = Victim::with_lanes(40, 1, vec![lane]);
     victim.leave_alone();
     let mut asked = 0;
-    for n in 1..=6 {
+    for n in 1..=6u16 {
         let (link, peer) = (LinkId(u64::from(n)), identity(n).public());
         victim.give(Input::LinkUp { link, peer, dialled: true });
         if n == 1 {
-            let (network, instance) = (victim.network.id(), Instance([1; 16]));
-            let hello = Hello { version: VERSION.into(), network, instance };
-            victim.say(link, &Frame::Hello(hello));
+            victim.hello(link, 1);
         }
         victim.run(100, |victim, link, frame| match frame {
             Frame::Request(_) => asked += 1,
@@ -249,12 +237,9 @@ fn an_inbound_hello_ends_no_link_to_another_peer() {
     let mut crowd = Crowd::of(Victim::among(5, 0));
     crowd.run(8000, |_| Manner::Answers);
     let mut victim = crowd.victim;
-    let gone: Vec<LinkId> = victim.node.visits();
-    for link in gone {
-        victim.give(Input::LinkDown { link, cause: Down::Lost });
-    }
+    victim.node.visits().into_iter().for_each(|link| victim.lose(link));
     assert_eq!(victim.node.chosen().count(), 3);
-    let fourth = (1..5).find(|n| victim.node.links.of_peer(&identity(*n).public()).is_none());
+    let fourth = (1..5u16).find(|n| victim.node.links.of_peer(&identity(*n).public()).is_none());
     let fourth = fourth.expect("one is not linked");
     let link = LinkId(u64::from(fourth));
     victim.give(Input::LinkUp { link, peer: identity(fourth).public(), dialled: false });
@@ -262,8 +247,7 @@ fn an_inbound_hello_ends_no_link_to_another_peer() {
     victim.drain();
     assert!(victim.node.retiring.is_some());
     victim.closed.clear();
-    let (network, instance) = (victim.network.id(), Instance([9; 16]));
-    victim.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
+    victim.hello(link, 9);
     assert_eq!(victim.closed, [], "its hello alone ends nothing");
     assert_eq!(victim.node.chosen().count(), 4, "it was drawn");
     victim.run(1100, |_, _, _| ());

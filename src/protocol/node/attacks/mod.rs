@@ -1,19 +1,13 @@
 //! Attacks on one honest node by members that hold real keys and say whatever helps them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Node;
-use crate::crypto::{Digest, Identity, PublicKey, check};
-use crate::protocol::{
-    Ban, CloseWhy, Config, Durability, Hole, Input, LinkId, Member, Network, Output, Reason,
-    Record, Refusal, Rejection, Restored, Role, StoredBatch, Time,
-};
-use crate::wire::limits::VERSION;
+use crate::crypto::{Digest, PublicKey};
+use crate::protocol::testing::{Victim, identity, list, restored};
+use crate::protocol::{Down, Hole, Input, LinkId, RestoredLane, Time};
 use crate::wire::{
-    Announce, Batch, BatchId, Class, Compare, Credit, Differ, Entry, Frame, Grant, Hello, Instance,
-    Lacked, List, Missing, Push, Reply, SlotId, Want, WhyMissing,
+    Batch, Compare, Differ, Frame, Header, Lacked, Missing, Reply, Request, Tip, Want, WhyMissing,
 };
 
 mod answering;
@@ -30,279 +24,210 @@ mod searching;
 mod serving;
 mod starving;
 mod submitting;
+mod throttle;
 mod trouble;
 
-/// One node under attack, member 0, among members that the test plays.
-struct Victim {
-    node: Node,
-    network: Arc<Network>,
-    now: Time,
-    /// Frames that the node sent and that the test has not looked at yet.
-    sent: VecDeque<(LinkId, Frame)>,
-    /// Frames and bytes that the node sent, by link and class.
-    spent: BTreeMap<(LinkId, Class), (u64, u64)>,
-    granted: BTreeMap<(LinkId, Class), u64>,
-    /// Links and classes for which the test grants no credit.
-    misers: BTreeSet<(LinkId, Class)>,
-    dials: Vec<PublicKey>,
-    closed: Vec<(LinkId, CloseWhy)>,
-    delivered: Vec<BatchId>,
-    rows: Vec<StoredBatch>,
-    /// Batches in the order of their writes, with the durability that the node asked for.
-    writes: Vec<(BatchId, Durability)>,
-    log: Vec<Rejection>,
-    submitted: Vec<Result<BatchId, Refusal>>,
-    /// Whether every dial fails.
-    alone: bool,
-    /// The tip and the holes that were last written for each author.
-    holes: BTreeMap<PublicKey, (u64, Vec<Hole>)>,
-    /// How many records of holes were written.
-    hole_records: u64,
-    /// Slots and ids of rows that the node asked the store to look at.
-    doubts: Vec<(u64, BatchId)>,
-    /// Whether checks and writes wait for [`Victim::answer`].
-    slow: bool,
-    waiting: VecDeque<Input>,
-    /// Whether reads find nothing.
-    unreadable: bool,
-    /// Bytes of bodies that the node read from disk.
-    read: u64,
-    bans: Vec<Ban>,
+/// The base of a batch that follows nothing.
+const NOTHING: (u64, Digest) = (0, Digest::ZERO);
+
+fn is_even(seq: u64) -> bool {
+    seq.is_multiple_of(2)
 }
 
-fn identity(n: u16) -> Identity {
-    let mut seed = [7; 32];
-    seed[..2].copy_from_slice(&n.to_be_bytes());
-    Identity::from_seed(&seed)
+fn even(batch: &&Batch) -> bool {
+    is_even(batch.header.seq)
 }
 
-fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
-    List::new(items).expect("within bounds")
+/// The answer to a want for a slot that is not given; `next` is the next slot that is held.
+fn missing(want: &Want, why: WhyMissing, floor: u64, next: u64) -> Frame {
+    let (ticket, lacked) = (want.ticket, Lacked::default());
+    Frame::Missing(Missing { ticket, why, floor, next, lacked })
 }
 
+fn lacks(want: &Want, next: u64) -> Frame {
+    missing(want, WhyMissing::Unknown, 0, next)
+}
+
+fn busy(want: &Want) -> Frame {
+    missing(want, WhyMissing::Busy, 0, want.seq + 1)
+}
+
+fn pruned(want: &Want, floor: u64) -> Frame {
+    missing(want, WhyMissing::Pruned, floor, 0)
+}
+
+/// Returns an honest member's answer to a want for a slot that it lacks: of the slots up to `last`,
+/// it holds those for which `has` is true.
+fn lacks_all_but(want: &Want, last: u64, has: impl Fn(u64) -> bool) -> Frame {
+    let next = (want.seq + 1..=last).find(|seq| has(*seq)).unwrap_or(0);
+    let mut lacked = Lacked::default();
+    if next > 0 {
+        (next + 1..=last).filter(|seq| !has(*seq)).for_each(|seq| lacked.mark(seq - next));
+    }
+    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
+    Frame::Missing(Missing { ticket, why, floor: 0, next, lacked })
+}
+
+fn hole(from: u64, to: u64) -> Hole {
+    Hole { from, to, gone: false }
+}
+
+fn find<'a>(want: &Want, batches: &'a [Batch]) -> Option<&'a Batch> {
+    let is = |header: &Header| header.author == want.author && header.seq == want.seq;
+    batches.iter().find(|batch| is(&batch.header))
+}
+
+/// A hole that was given up.
+fn gone(from: u64, to: u64) -> Hole {
+    Hole { from, to, gone: true }
+}
+
+/// A lane with holes, as a start finds it.
+fn lane(author: u16, tip: u64, holes: Vec<Hole>) -> RestoredLane {
+    RestoredLane { tip, holes, ..RestoredLane::new(identity(author).public()) }
+}
+
+/// A lane up to `tip` whose odd slots were given up.
+fn odd_ones_gone(tip: &Batch) -> RestoredLane {
+    let holes = (1..tip.header.seq).step_by(2).map(|seq| gone(seq, seq)).collect();
+    let slots = vec![restored(tip)];
+    RestoredLane { tip: tip.header.seq, holes, slots, ..RestoredLane::new(tip.header.author) }
+}
+
+fn tip_of(batch: &Batch) -> Tip {
+    Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor: 0, holes: Digest::ZERO }
+}
+
+/// How members answer.
 impl Victim {
-    /// A victim among `members` members, itself included; the identities after them belong to
-    /// `authors` authors.
-    fn among(members: u16, authors: u16) -> Self {
-        Self::with(members, authors, Restored::default())
-    }
-
-    /// The same, with what a start found in the store.
-    fn with(members: u16, authors: u16, restored: Restored) -> Self {
-        let key = |n: u16| Member {
-            key: identity(n).public(),
-            name: format!("n{n}"),
-            role: if n < members { Role::Member } else { Role::Author },
-            gossip: (n < members).then(|| ([127, 0, 0, 1], 1).into()),
-        };
-        let keys = (0..members + authors).map(key).collect();
-        let network = Arc::new(Network::new([3; 32], keys).expect("sound"));
-        let (config, now) = (Config::default(), Time(1_000_000));
-        let node = Node::new(identity(0), network.clone(), config, restored, [1; 32], now);
-        let mut victim = Self {
-            node,
-            network,
-            now,
-            sent: VecDeque::new(),
-            spent: BTreeMap::new(),
-            granted: BTreeMap::new(),
-            misers: BTreeSet::new(),
-            dials: vec![],
-            closed: vec![],
-            delivered: vec![],
-            rows: vec![],
-            writes: vec![],
-            log: vec![],
-            submitted: vec![],
-            alone: false,
-            holes: BTreeMap::new(),
-            hole_records: 0,
-            doubts: vec![],
-            slow: false,
-            waiting: VecDeque::new(),
-            unreadable: false,
-            read: 0,
-            bans: vec![],
-        };
-        victim.drain();
-        victim
-    }
-
-    fn give(&mut self, input: Input) {
-        self.node.handle(self.now, input);
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        while let Some(output) = self.node.poll() {
-            match output {
-                Output::Send { link, frame, class, .. } => {
-                    let spent = self.spent.entry((link, class)).or_default();
-                    *spent = (spent.0 + 1, spent.1 + frame.len() as u64);
-                    self.sent.push_back((link, Frame::decode(&frame).expect("honest")));
-                }
-                Output::Check { token, key, statement, signature } => {
-                    let verdict = check(&key, &statement[..], &signature);
-                    self.waiting.push_back(Input::Checked { token, verdict });
-                }
-                Output::Write { token, record, durability } => {
-                    match record {
-                        Record::Batch(stored) => {
-                            self.writes.push((stored.id, durability));
-                            self.rows.retain(|row| row.id != stored.id);
-                            self.rows.push(stored);
-                        }
-                        Record::Holes { author, tip, holes } => {
-                            self.holes.insert(author, (tip, holes));
-                            self.hole_records += 1;
-                        }
-                        Record::Ban(ban) => self.bans.push(ban),
-                        Record::Rejection(row) => self.log.push(*row),
-                    }
-                    self.waiting.push_back(Input::Written { token });
-                }
-                Output::Read { token, author, seq, id } => {
-                    let batch = self.row(author, seq, id).map(Box::new);
-                    self.waiting.push_back(Input::Read { token, batch });
-                }
-                Output::Doubt { seq, id, .. } => self.doubts.push((seq, id)),
-                Output::Dial { peer } => {
-                    self.dials.push(peer);
-                    if self.alone {
-                        self.waiting.push_back(Input::DialFailed { peer });
-                    }
-                }
-                Output::Close { link, why } => self.closed.push((link, why)),
-                Output::Deliver(stored) => self.delivered.push(stored.id),
-                Output::Submitted { result, .. } => self.submitted.push(result),
-                _ => {}
-            }
+    /// Lets all dials succeed, and ends the links that the node closed. `open` has the peer of each
+    /// link. Returns whom the node dialled.
+    fn meet(&mut self, open: &mut BTreeMap<LinkId, PublicKey>) -> Vec<PublicKey> {
+        let dials = std::mem::take(&mut self.dials);
+        for peer in &dials {
+            self.met += 1;
+            let link = LinkId(self.met);
+            open.insert(link, *peer);
+            self.dialled(link, *peer);
         }
-        if !self.slow {
-            self.answer();
+        for (link, _) in std::mem::take(&mut self.closed) {
+            open.remove(&link);
+            self.give(Input::LinkDown { link, cause: Down::Closed });
         }
+        dials
     }
 
-    fn row(&mut self, author: PublicKey, seq: u64, id: Option<BatchId>) -> Option<StoredBatch> {
-        let fits = |row: &&StoredBatch| {
-            let header = &row.batch.header;
-            header.author == author && header.seq == seq && id.is_none_or(|id| id == row.id)
-        };
-        let row = self.rows.iter().find(fits).filter(|_| !self.unreadable)?;
-        self.read += row.batch.body.len() as u64;
-        Some(row.clone())
-    }
-
-    /// Answers all checks, writes, reads and dials that are waiting.
-    fn answer(&mut self) {
-        while let Some(input) = self.waiting.pop_front() {
-            self.node.handle(self.now, input);
-            self.drain();
-        }
-    }
-
-    /// Links member `n` to the victim; the link has the number `n`.
-    fn link(&mut self, n: u16) -> LinkId {
-        self.link_as(n, LinkId(u64::from(n)))
-    }
-
-    fn link_as(&mut self, n: u16, link: LinkId) -> LinkId {
-        self.give(Input::LinkUp { link, peer: identity(n).public(), dialled: false });
-        let network = self.network.id();
-        let instance = Instance([n as u8; 16]);
-        self.say(link, &Frame::Hello(Hello { version: VERSION.into(), network, instance }));
-        link
-    }
-
-    fn say(&mut self, link: LinkId, frame: &Frame) {
-        self.give(Input::Frame { link, bytes: frame.encode().into() });
-    }
-
-    /// Lets time pass. `react` sees each frame that the node sends, and may answer it.
-    fn run(&mut self, ms: u64, mut react: impl FnMut(&mut Self, LinkId, Frame)) {
-        let end = self.now.after(Duration::from_millis(ms));
-        loop {
-            while let Some((link, frame)) = self.sent.pop_front() {
-                self.grant(link, frame.kind().class());
-                react(self, link, frame);
-            }
-            match self.node.deadline() {
-                Some((due, _)) if due <= end => {
-                    self.now = self.now.max(due);
-                    self.give(Input::Wake);
-                }
-                _ => break,
-            }
-        }
-        self.now = end;
-    }
-
-    /// Grants credit for all frames of a class that the node sent, once for each new total.
-    fn grant(&mut self, link: LinkId, class: Class) {
-        if class.window().is_some()
-            && !self.misers.contains(&(link, class))
-            && let Some((frames, bytes)) = self.spent.get(&(link, class)).copied()
-            && self.granted.insert((link, class), frames) != Some(frames)
-        {
-            let grants = list(vec![Grant { class: class as u8, frames, bytes }]);
-            self.say(link, &Frame::Credit(Credit { grants }));
-        }
-    }
-
-    fn batch(&self, author: u16, seq: u64, prev: BatchId, text: &str) -> Batch {
-        let entry = Entry { topic: "t".into(), payload: text.as_bytes().to_vec() };
-        Batch::sign(&identity(author), self.network.id(), seq, prev, 5, &[entry]).expect("fits")
-    }
-
-    fn chain(&self, author: u16, count: u64) -> Vec<Batch> {
-        let mut prev = Digest::ZERO;
-        let signed = |seq| {
-            let batch = self.batch(author, seq, prev, "x");
-            prev = batch.id();
-            batch
-        };
-        (1..=count).map(signed).collect()
-    }
-
-    /// The reason for which member `n` was banned, if it was.
-    fn blamed(&self, n: u16) -> Option<Reason> {
-        let peer = identity(n).public();
-        self.bans.iter().find(|ban| ban.peer == peer).map(|ban| ban.reason)
+    /// Answers a comparison with tips.
+    fn tips(&mut self, link: LinkId, asked: &Compare, tips: impl IntoIterator<Item = Tip>) {
+        let (ticket, tips) = (asked.ticket, list(tips.into_iter().collect()));
+        let (ranges, above) = (list(vec![]), list(vec![]));
+        self.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
     }
 
     /// Answers a comparison: nothing differs.
     fn agree(&mut self, link: LinkId, asked: &Compare) {
-        let (ticket, ranges, tips, above) =
-            (asked.ticket, list(vec![]), list(vec![]), list(vec![]));
-        self.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
+        self.tips(link, asked, []);
     }
 
-    fn announce(&mut self, link: LinkId, batches: &[Batch]) {
-        let item = |b: &Batch| SlotId { author: b.header.author, seq: b.header.seq, id: b.id() };
-        for some in batches.chunks(128) {
-            let items = list(some.iter().map(item).collect());
-            self.say(link, &Frame::Announce(Announce { items }));
+    /// Answers a want with the batch, if it is one of `batches`.
+    fn reply(&mut self, link: LinkId, want: &Want, batches: &[Batch]) {
+        let reply = |batch: &Batch| {
+            Frame::Reply(Box::new(Reply { ticket: want.ticket, hops: 1, batch: batch.clone() }))
+        };
+        self.say(link, &find(want, batches).map_or_else(|| lacks(want, 0), reply));
+    }
+
+    fn reply_all(&mut self, link: LinkId, request: &Request, batches: &[Batch]) {
+        request.wants.iter().for_each(|want| self.reply(link, want, batches));
+    }
+
+    /// Answers all wants of a request: with the batch, or with what `otherwise` says.
+    fn reply_or(
+        &mut self,
+        link: LinkId,
+        request: &Request,
+        batches: &[Batch],
+        otherwise: impl Fn(&Want) -> Frame,
+    ) {
+        for want in request.wants.iter() {
+            match find(want, batches) {
+                Some(_) => self.reply(link, want, batches),
+                None => self.say(link, &otherwise(want)),
+            }
         }
     }
 
-    fn push(&mut self, link: LinkId, batch: &Batch) {
-        self.say(link, &Frame::Push(Box::new(Push { hops: 1, batch: batch.clone() })));
+    fn answer_all(&mut self, link: LinkId, request: &Request, answer: impl Fn(&Want) -> Frame) {
+        request.wants.iter().for_each(|want| self.say(link, &answer(want)));
     }
 
-    fn reply(&mut self, link: LinkId, want: &Want, batches: &[Batch]) {
-        let found =
-            batches.iter().find(|b| b.header.author == want.author && b.header.seq == want.seq);
-        let ticket = want.ticket;
-        let answer = match found {
-            Some(batch) => Frame::Reply(Box::new(Reply { ticket, hops: 1, batch: batch.clone() })),
-            None => Frame::Missing(Missing {
-                ticket,
-                why: WhyMissing::Unknown,
-                floor: 0,
-                next: 0,
-                lacked: Lacked::default(),
-            }),
-        };
-        self.say(link, &answer);
+    /// Answers all wants of a request: nothing is there, and nothing above it.
+    fn lack_all(&mut self, link: LinkId, request: &Request) {
+        self.answer_all(link, request, |want| lacks(want, 0));
+    }
+
+    /// Answers as an honest member that has nothing.
+    fn has_nothing(&mut self, link: LinkId, frame: &Frame) {
+        match frame {
+            Frame::Compare(asked) => self.agree(link, asked),
+            Frame::Request(request) => self.lack_all(link, request),
+            _ => {}
+        }
+    }
+
+    /// Answers as a member that shows a tip, and lacks all that it is asked for.
+    fn shows(&mut self, link: LinkId, frame: &Frame, tip: Tip) {
+        match frame {
+            Frame::Compare(asked) => self.tips(link, asked, [tip]),
+            _ => self.has_nothing(link, frame),
+        }
+    }
+
+    /// Answers as the only member that is ahead, which has pruned a lane up to slot `floor`.
+    fn pruned_up_to(&mut self, link: LinkId, frame: &Frame, floor: u64, all: &[Batch]) {
+        match frame {
+            Frame::Compare(asked) => {
+                let tip = all.last().map(|last| Tip { floor, ..tip_of(last) });
+                self.tips(link, asked, tip);
+            }
+            Frame::Request(request) => {
+                for want in request.wants.iter() {
+                    match want.seq <= floor {
+                        true => {
+                            self.say(link, &missing(want, WhyMissing::Pruned, floor, floor + 1))
+                        }
+                        false => self.reply(link, want, all),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers as a member that holds those batches and says so.
+    fn holder(&mut self, link: LinkId, frame: &Frame, batches: &[Batch]) {
+        match frame {
+            Frame::Compare(asked) => self.tips(link, asked, batches.last().map(tip_of)),
+            Frame::Request(request) => self.reply_all(link, request, batches),
+            _ => {}
+        }
+    }
+}
+
+/// Wants that members answer late.
+#[derive(Default)]
+struct Later(Vec<(Time, LinkId, Want)>);
+
+impl Later {
+    /// Leaves the wants of a request open for so many milliseconds.
+    fn add(&mut self, victim: &Victim, ms: u64, link: LinkId, request: &Request) {
+        let due = victim.now.after(Duration::from_millis(ms));
+        self.0.extend(request.wants.iter().map(|want| (due, link, *want)));
+    }
+
+    /// Takes the wants that are to be answered by now.
+    fn due(&mut self, now: Time) -> Vec<(LinkId, Want)> {
+        let due = self.0.extract_if(.., |(due, ..)| *due <= now);
+        due.map(|(_, link, want)| (link, want)).collect()
     }
 }

@@ -1,65 +1,10 @@
 //! Liars against a node that recovers slots that were pruned, lost or missed.
 
-use super::{Victim, identity, list};
+use super::{NOTHING, Victim, gone, identity, lacks, pruned, tip_of};
 use crate::crypto::Digest;
-use crate::protocol::{Hole, Input, LinkId, Reason};
+use crate::protocol::{Input, LinkId, Reason};
 use crate::wire::limits::{AUTHOR_BATCH_BURST, MAX_SLOT};
-use crate::wire::{Batch, Compare, Differ, Entry, Frame, Lacked, Missing, Tip, Want, WhyMissing};
-
-pub(super) fn pruned(want: &Want, floor: u64) -> Frame {
-    Frame::Missing(Missing {
-        ticket: want.ticket,
-        why: WhyMissing::Pruned,
-        floor,
-        next: 0,
-        lacked: Lacked::default(),
-    })
-}
-
-pub(super) fn tip_of(batch: &Batch) -> Tip {
-    Tip { slot: batch.signed_slot(), solid: batch.header.seq, floor: 0, holes: Digest::ZERO }
-}
-
-impl Victim {
-    /// Makes every dial fail from now on.
-    pub(super) fn leave_alone(&mut self) {
-        self.alone = true;
-        for peer in std::mem::take(&mut self.dials) {
-            self.give(Input::DialFailed { peer });
-        }
-    }
-
-    /// Answers a comparison with tips.
-    pub(super) fn tips(&mut self, link: LinkId, ticket: u32, tips: Vec<Tip>) {
-        let (ranges, tips, above) = (list(vec![]), list(tips), list(vec![]));
-        self.say(link, &Frame::Differ(Differ { ticket, ranges, tips, above }));
-    }
-
-    /// Answers as a member that holds those batches and says so.
-    pub(super) fn holder(&mut self, link: LinkId, frame: &Frame, batches: &[Batch]) {
-        match frame {
-            Frame::Compare(Compare { ticket, .. }) => {
-                self.tips(link, *ticket, batches.last().map(tip_of).into_iter().collect());
-            }
-            Frame::Request(request) => {
-                request.wants.iter().for_each(|want| self.reply(link, want, batches));
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn publish(&mut self) {
-        let entry = Entry { topic: String::new(), payload: b"new".to_vec() };
-        self.node.publish(self.now, entry).expect("room");
-        self.drain();
-    }
-
-    /// The slots and bases of the batches that the node signed itself.
-    pub(super) fn own(&self) -> Vec<(u64, u64)> {
-        let own = self.rows.iter().filter(|row| row.from.is_none());
-        own.map(|row| (row.batch.header.seq, row.batch.header.base)).collect()
-    }
-}
+use crate::wire::{Batch, Frame, Tip};
 
 /// The node lost its store. A neighbour shows it its own signed tip, and gives it some of the
 /// slots. The node must not sign any of them again.
@@ -70,15 +15,9 @@ fn a_slot_that_was_signed_once_is_not_signed_again_once_that_was_shown() {
         victim.leave_alone();
         let old = victim.chain(0, 5);
         victim.link(1);
-        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match frame {
-            Frame::Compare(Compare { ticket, .. }) => {
-                victim.tips(link, ticket, vec![tip_of(&old[4])]);
-            }
-            Frame::Request(request) => {
-                for want in request.wants.iter() {
-                    victim.reply(link, want, &old[..given]);
-                }
-            }
+        let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+            Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&old[4])]),
+            Frame::Request(request) => victim.reply_all(link, request, &old[..given]),
             _ => {}
         };
         victim.run(1000, react);
@@ -103,30 +42,21 @@ fn a_slot_that_was_signed_once_is_not_signed_again_once_that_was_shown() {
 fn what_an_honest_member_still_holds_is_not_skipped() {
     let mut victim = Victim::among(4, 1);
     let all = victim.chain(4, 60);
-    victim.link(1);
-    victim.link(2);
+    victim.links([1, 2]);
     let react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
         (Frame::Request(request), 1) => {
-            for want in request.wants.iter() {
-                victim.say(link, &pruned(want, u64::MAX - 1));
-            }
+            victim.answer_all(link, request, |want| pruned(want, u64::MAX - 1))
         }
         (Frame::Request(request), 2) => {
-            for want in request.wants.iter() {
-                match want.seq <= 55 {
-                    true => victim.say(link, &pruned(want, 55)),
-                    false => victim.reply(link, want, &all),
-                }
-            }
+            victim.reply_or(link, request, &all[55..], |want| pruned(want, 55));
         }
         _ => victim.holder(link, &frame, &all),
     };
     victim.run(3000, react);
     victim.link(3);
     victim.run(8000, react);
-    let author = identity(4).public();
     assert_eq!(victim.delivered.len(), 60);
-    assert_eq!(victim.node.tip(&author).0, 60);
+    assert_eq!(victim.tip(4), 60);
     assert!(victim.node.lanes.holed().next().is_none());
 }
 
@@ -137,24 +67,21 @@ fn floors_above_all_that_was_signed_move_nothing() {
     for (members, author) in [(3u16, 0u16), (4, 3)] {
         let mut victim = Victim::among(members, 0);
         victim.leave_alone();
-        let links =
-            if members == 3 { vec![victim.link(1)] } else { vec![victim.link(1), victim.link(2)] };
-        let fake = victim.batch(author, 7, Digest([1; 32]), "x");
+        let links = victim.links(1..members - 1);
+        let fake = victim.stray(author, 7);
         for link in &links {
             victim.announce(*link, std::slice::from_ref(&fake));
         }
         for floor in [u64::MAX, u64::MAX - 1, 7] {
-            victim.run(500, |victim, link, frame| match frame {
-                Frame::Compare(Compare { ticket, .. }) => victim.tips(link, ticket, vec![]),
+            victim.run(500, |victim, link, frame| match &frame {
+                Frame::Compare(asked) => victim.tips(link, asked, []),
                 Frame::Request(request) => {
-                    for want in request.wants.iter() {
-                        victim.say(link, &pruned(want, floor));
-                    }
+                    victim.answer_all(link, request, |want| pruned(want, floor))
                 }
                 _ => {}
             });
         }
-        assert_eq!(victim.node.tip(&identity(author).public()).0, 0);
+        assert_eq!(victim.tip(author), 0);
         match author {
             0 => {
                 victim.publish();
@@ -176,27 +103,17 @@ fn floors_above_all_that_was_signed_move_nothing() {
 fn what_all_have_pruned_is_given_up_and_taken_if_it_turns_up() {
     let mut victim = Victim::among(4, 1);
     let all = victim.chain(4, 60);
-    let _: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    victim.links(1..4);
     let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => {
-            let tip = Tip { floor: 50, ..tip_of(&all[59]) };
-            victim.tips(link, *ticket, vec![tip]);
-        }
+        Frame::Compare(asked) => victim.tips(link, asked, [Tip { floor: 50, ..tip_of(&all[59]) }]),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match want.seq <= 50 {
-                    true => victim.say(link, &pruned(want, 50)),
-                    false => victim.reply(link, want, &all),
-                }
-            }
+            victim.reply_or(link, request, &all[50..], |want| pruned(want, 50));
         }
         _ => {}
     };
     victim.run(5000, react);
-    let author = identity(4).public();
-    assert_eq!((victim.delivered.len(), victim.node.tip(&author).0), (10, 60));
-    let gone = |from, to| Hole { from, to, gone: true };
-    assert_eq!(victim.holes[&author].1, [gone(1, 50)]);
+    assert_eq!((victim.delivered.len(), victim.tip(4)), (10, 60));
+    assert_eq!(victim.holes_of(4), [gone(1, 50)]);
     let late = LinkId(1);
     victim.push(late, &all[19]);
     assert_eq!(victim.delivered.len(), 11, "it was not lost after all");
@@ -210,10 +127,8 @@ fn what_all_have_pruned_is_given_up_and_taken_if_it_turns_up() {
 fn a_node_far_behind_takes_news_at_once_and_recovers_the_rest_outside_the_quota() {
     let mut victim = Victim::among(5, 1);
     let all = victim.chain(5, 3000);
-    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
-    let react = |victim: &mut Victim, link: LinkId, frame: Frame| {
-        victim.holder(link, &frame, &all);
-    };
+    let links = victim.links(1..4);
+    let react = |victim: &mut Victim, link, frame: Frame| victim.holder(link, &frame, &all);
     victim.run(1500, react);
     let news = victim.batch(5, 3001, all[2999].id(), "new");
     victim.push(links[0], &news);
@@ -231,7 +146,7 @@ fn a_node_far_behind_takes_news_at_once_and_recovers_the_rest_outside_the_quota(
 fn too_few_who_vouch_lift_no_quota() {
     let mut victim = Victim::among(7, 1);
     let all = victim.chain(7, 1000);
-    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
+    victim.links(1..3);
     victim.run(4000, |victim, link, frame| victim.holder(link, &frame, &all));
     let most = 400 + 4 * 100 + 16;
     assert!(victim.delivered.len() <= most, "{}", victim.delivered.len());
@@ -244,12 +159,9 @@ fn too_few_who_vouch_lift_no_quota() {
 fn a_restart_header_goes_on_far_above_and_what_it_voids_is_asked_for_first() {
     let mut victim = Victim::among(4, 1);
     let old = victim.chain(4, 7);
-    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
-    old[..5].iter().for_each(|batch| victim.push(links[0], batch));
-    let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
-    let network = victim.network.id();
-    let base = (5, old[4].id());
-    let restart = Batch::sign_after(&identity(4), network, 2000, base, 9, &entry).expect("fits");
+    let links = victim.links(1..4);
+    victim.push_all(links[0], &old[..5]);
+    let restart = victim.restart(4, 2000, (5, old[4].id()));
     let next = victim.batch(4, 2001, restart.id(), "and on");
     victim.push(links[0], &restart);
     victim.push(links[1], &next);
@@ -257,18 +169,14 @@ fn a_restart_header_goes_on_far_above_and_what_it_voids_is_asked_for_first() {
     assert_eq!(victim.node.counters().rejected, Default::default(), "it is no equivocation");
     // One member holds slot 6, which the author had forgotten.
     victim.run(5000, |victim, link, frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, *ticket, vec![]),
-        Frame::Request(request) if link.0 == 3 => {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &old[5..6]));
-        }
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &[]));
-        }
+        Frame::Compare(asked) => victim.tips(link, asked, []),
+        Frame::Request(request) if link.0 == 3 => victim.reply_all(link, request, &old[5..6]),
+        Frame::Request(request) => victim.reply_all(link, request, &[]),
         _ => {}
     });
     assert_eq!(victim.delivered.len(), 8, "slot 6 came late");
     let (_, lane) = victim.node.lanes.holed().next().expect("a lane with a hole");
-    assert_eq!(lane.holes().ranges(), [Hole { from: 7, to: 1999, gone: true }]);
+    assert_eq!(lane.holes().ranges(), [gone(7, 1999)]);
 }
 
 /// A restart header far above a base that is not reached yet must not move the tip.
@@ -276,15 +184,11 @@ fn a_restart_header_goes_on_far_above_and_what_it_voids_is_asked_for_first() {
 fn a_restart_above_an_unknown_base_waits() {
     let mut victim = Victim::among(4, 1);
     let link = victim.link(1);
-    let entry = [Entry { topic: String::new(), payload: b"x".to_vec() }];
-    let network = victim.network.id();
     for (base, seq) in [(2000, 5000), (MAX_SLOT - 1, MAX_SLOT), (1, MAX_SLOT)] {
-        let prev = (base, Digest([7; 32]));
-        let batch = Batch::sign_after(&identity(4), network, seq, prev, 9, &entry).expect("fits");
-        victim.push(link, &batch);
+        victim.push(link, &victim.restart(4, seq, (base, Digest([7; 32]))));
     }
     assert_eq!(victim.delivered.len(), 0);
-    assert_eq!(victim.node.tip(&identity(4).public()).0, 0);
+    assert_eq!(victim.tip(4), 0);
 }
 
 /// A damaged row counts as missing, and is fetched from a neighbour.
@@ -295,12 +199,12 @@ fn a_damaged_row_is_fetched_again() {
         let mut victim = Victim::among(4, 1);
         let all = victim.chain(4, 30);
         let link = victim.link(1);
-        all.iter().for_each(|batch| victim.push(link, batch));
+        victim.push_all(link, &all);
         let (author, seq) = (identity(4).public(), 12);
         victim.rows.retain(|row| row.batch.header.seq != seq);
         let id = if named { all[11].id() } else { Digest::ZERO };
         victim.give(Input::Damaged { author, seq, id });
-        assert_eq!(victim.node.tip(&author).0, 30, "news goes on");
+        assert_eq!(victim.tip(4), 30, "news goes on");
         victim.run(3000, |victim, link, frame| victim.holder(link, &frame, &all));
         assert!(victim.rows.iter().any(|row| row.batch.header.seq == seq));
         assert!(victim.node.lanes.holed().next().is_none());
@@ -313,23 +217,16 @@ fn a_damaged_row_is_fetched_again() {
 fn a_lane_that_goes_to_the_end_of_numbers_can_be_given_up_to_its_end() {
     let mut victim = Victim::among(4, 1);
     victim.leave_alone();
-    let (network, entry) = (victim.network.id(), Entry { topic: "t".into(), payload: vec![1] });
-    let signed = Batch::sign_after(&identity(4), network, MAX_SLOT, (0, Digest::ZERO), 1, &[entry]);
-    let last = signed.expect("fits");
-    victim.link(1);
-    victim.link(2);
-    victim.run(20_000, |victim, link, frame| match frame {
-        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, ticket, vec![tip_of(&last)]),
-        Frame::Request(request) => {
-            for want in request.wants.iter() {
-                victim.say(link, &pruned(want, 0));
-            }
-        }
+    let last = victim.restart(4, MAX_SLOT, NOTHING);
+    victim.links([1, 2]);
+    victim.run(20_000, |victim, link, frame| match &frame {
+        Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&last)]),
+        Frame::Request(request) => victim.answer_all(link, request, |want| pruned(want, 0)),
         _ => {}
     });
-    let lane = victim.node.lanes.get(4).expect("it was heard of");
+    let lane = victim.node.lanes.get(victim.index(4)).expect("it was heard of");
     assert_eq!(lane.tip(), MAX_SLOT);
-    assert_eq!(lane.holes().ranges(), [Hole { from: 1, to: MAX_SLOT, gone: true }]);
+    assert_eq!(lane.holes().ranges(), [gone(1, MAX_SLOT)]);
     victim.push(LinkId(1), &last);
     assert_eq!(victim.delivered, [last.id()], "and is taken if it turns up");
 }
@@ -343,34 +240,13 @@ fn slots_apart_that_nobody_gives_are_given_up_all_the_same() {
     let old = victim.chain(0, 30);
     let hidden = |seq: u64| seq.is_multiple_of(3);
     let shown: Vec<Batch> = old.iter().filter(|b| !hidden(b.header.seq)).cloned().collect();
-    victim.link(1);
-    victim.link(2);
-    let mut asked = 0_u32;
-    let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match frame {
-        Frame::Compare(Compare { ticket, .. }) => {
-            victim.tips(link, ticket, vec![tip_of(&old[29])]);
-        }
+    victim.links([1, 2]);
+    let mut asked = 0;
+    let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
+        Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&old[29])]),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                asked += 1;
-                match hidden(want.seq) {
-                    false => victim.reply(link, want, &shown),
-                    true => {
-                        let (ticket, why) = (want.ticket, WhyMissing::Unknown);
-                        let next = want.seq + 1;
-                        victim.say(
-                            link,
-                            &Frame::Missing(Missing {
-                                ticket,
-                                why,
-                                floor: 0,
-                                next,
-                                lacked: Lacked::default(),
-                            }),
-                        );
-                    }
-                }
-            }
+            asked += request.wants.len();
+            victim.reply_or(link, request, &shown, |want| lacks(want, want.seq + 1));
         }
         _ => {}
     };
@@ -390,11 +266,9 @@ fn a_restart_counts_for_its_author_as_much_as_for_others() {
     victim.leave_alone();
     let old = victim.chain(0, 5);
     victim.link(1);
-    victim.run(1000, |victim, link, frame| match frame {
-        Frame::Compare(Compare { ticket, .. }) => victim.tips(link, ticket, vec![tip_of(&old[4])]),
-        Frame::Request(request) => {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &old[..2]));
-        }
+    victim.run(1000, |victim, link, frame| match &frame {
+        Frame::Compare(asked) => victim.tips(link, asked, [tip_of(&old[4])]),
+        Frame::Request(request) => victim.reply_all(link, request, &old[..2]),
         _ => {}
     });
     victim.publish();

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Victim, identity, list};
+use super::{Later, Victim, identity, lacks};
 use crate::crypto::Digest;
-use crate::protocol::{LinkId, Reason, Time};
+use crate::protocol::{LinkId, Reason};
 use crate::wire::limits::{ASKED_OF_A_LINK, MAX_WANTED_PER_LINK};
-use crate::wire::{
-    Announce, Batch, BatchId, Class, Entry, Frame, Lacked, Missing, SlotId, Want, WhyMissing,
-};
+use crate::wire::{Batch, BatchId, Class, Frame, SlotId, Want};
+
+/// One member gives the batches that it is asked for, and all others are silent.
+fn gives(member: LinkId, batches: &[Batch]) -> impl FnMut(&mut Victim, LinkId, Frame) {
+    move |victim, link, frame| match frame {
+        Frame::Request(request) if link == member => victim.reply_all(link, &request, batches),
+        _ => {}
+    }
+}
 
 #[test]
 fn a_neighbour_that_answers_nothing_does_not_hold_up_what_others_have() {
@@ -18,12 +24,7 @@ fn a_neighbour_that_answers_nothing_does_not_hold_up_what_others_have() {
     // The liar announces everything at once, and gives nothing.
     victim.announce(liar, &batches);
     victim.announce(honest, &batches);
-    victim.run(6000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
-        }
-        _ => {}
-    });
+    victim.run(6000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 300);
 }
 
@@ -33,11 +34,8 @@ fn naming_what_is_found_elsewhere_gives_nobody_a_larger_share() {
     let (liar, honest) = (victim.link(1), victim.link(2));
     let author = identity(5).public();
     let invent = |victim: &mut Victim, from: u64| {
-        for from in (from..from + 512).step_by(128) {
-            let item = |seq| SlotId { author, seq, id: Digest([9; 32]) };
-            let items = list((from..from + 128).map(item).collect());
-            victim.say(liar, &Frame::Announce(Announce { items }));
-        }
+        let item = |seq| SlotId { author, seq, id: Digest([9; 32]) };
+        victim.announce_slots(liar, (from..from + 512).map(item));
     };
     invent(&mut victim, 1);
     let batches = victim.chain(4, 400);
@@ -59,21 +57,13 @@ fn liars_that_fill_the_table_of_searches_leave_room_for_others() {
     let author = identity(1).public();
     for liar in 1..=liars {
         let link = victim.link(liar);
-        for from in 0..4 {
-            let id = |seq: u64| Digest::of(&[&liar.to_be_bytes(), &seq.to_be_bytes()]);
-            let items = (1..=128).map(|i| SlotId { author, seq: from * 128 + i, id: id(i) });
-            victim.say(link, &Frame::Announce(Announce { items: list(items.collect()) }));
-        }
+        let id = |seq: u64| Digest::of(&[&liar.to_be_bytes(), &seq.to_be_bytes()]);
+        victim.announce_slots(link, (1..=512).map(|seq| SlotId { author, seq, id: id(seq) }));
     }
     let honest = victim.link(liars + 1);
     let batches = victim.chain(64, 200);
     victim.announce(honest, &batches);
-    victim.run(2000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
-        }
-        _ => {}
-    });
+    victim.run(2000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 200);
 }
 
@@ -81,15 +71,10 @@ fn liars_that_fill_the_table_of_searches_leave_room_for_others() {
 fn many_liars_that_name_a_batch_first_do_not_crowd_out_the_one_that_has_it() {
     let mut victim = Victim::among(31, 3);
     let batches: Vec<Batch> = (31..34).flat_map(|author| victim.chain(author, 300)).collect();
-    let links: Vec<LinkId> = (1..=11).map(|n| victim.link(n)).collect();
+    let links = victim.links(1..=11);
     links.iter().for_each(|link| victim.announce(*link, &batches));
     let honest = links[10];
-    victim.run(6000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
-        }
-        _ => {}
-    });
+    victim.run(6000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 900);
 }
 
@@ -106,7 +91,7 @@ enum Lie {
 fn promised(liars: u16, lie: Lie, count: u64) -> (Vec<u64>, u64) {
     let members = 3 * liars + 1;
     let mut victim = Victim::among(members, 1);
-    let links: Vec<LinkId> = (1..=liars + 2).map(|n| victim.link(n)).collect();
+    let links = victim.links(1..=liars + 2);
     let batches = victim.chain(members, count);
     let (mut times, mut replies) = (vec![], 0);
     for batch in &batches {
@@ -116,15 +101,12 @@ fn promised(liars: u16, lie: Lie, count: u64) -> (Vec<u64>, u64) {
         victim.run(1000, |victim, link, frame| match frame {
             Frame::Request(asked) => {
                 for want in asked.wants.iter() {
-                    let (ticket, why) = (want.ticket, WhyMissing::Unknown);
                     if link > links[usize::from(liars) - 1] {
                         victim.reply(link, want, &batches);
                         replies += 1;
                         after.get_or_insert(victim.now.since(begun).as_millis() as u64);
                     } else if lie == Lie::Missing {
-                        let missing =
-                            Missing { ticket, why, floor: 0, next: 0, lacked: Lacked::default() };
-                        victim.say(link, &Frame::Missing(missing));
+                        victim.say(link, &lacks(want, 0));
                     }
                 }
             }
@@ -158,22 +140,18 @@ fn a_slow_honest_node_is_asked_last_and_still_asked() {
     let mut victim = Victim::among(4, 1);
     let slow = victim.link(1);
     let batches = victim.chain(4, 40);
-    let mut open: Vec<(Time, Want)> = vec![];
+    let mut later = Later::default();
     for batch in &batches {
         victim.announce(slow, std::slice::from_ref(batch));
         for _ in 0..10 {
             victim.run(100, |victim, link, frame| match frame {
-                Frame::Request(asked) => {
-                    let now = victim.now;
-                    open.extend(asked.wants.iter().map(|want| (now, *want)));
-                }
+                Frame::Request(request) => later.add(victim, 400, link, &request),
                 Frame::Compare(asked) => victim.agree(link, &asked),
                 _ => {}
             });
-            let old = |(since, _): &(Time, Want)| victim.now.since(*since).as_millis() >= 400;
-            let (due, rest) = open.into_iter().partition::<Vec<_>, _>(old);
-            open = rest;
-            due.iter().for_each(|(_, want)| victim.reply(slow, want, &batches));
+            for (link, want) in later.due(victim.now) {
+                victim.reply(link, &want, &batches);
+            }
         }
     }
     assert_eq!((victim.delivered.len(), victim.bans.len()), (40, 0));
@@ -186,15 +164,12 @@ fn made_up_ids_of_an_honest_author_do_not_hold_up_its_batches() {
     let mut victim = Victim::among(31, 1);
     let author = identity(31).public();
     let batches = victim.chain(31, 400);
-    let links: Vec<LinkId> = (1..=11).map(|n| victim.link(n)).collect();
+    let links = victim.links(1..=11);
     let honest = links[10];
     for link in &links[..10] {
-        for from in (401..913).step_by(128) {
-            let id = |seq: u64| Digest::of(&[&link.0.to_be_bytes(), &seq.to_be_bytes()]);
-            let item = |seq| SlotId { author, seq, id: id(seq) };
-            let items = list((from..from + 128).map(item).collect());
-            victim.say(*link, &Frame::Announce(Announce { items }));
-        }
+        let id = |seq: u64| Digest::of(&[&link.0.to_be_bytes(), &seq.to_be_bytes()]);
+        let item = |seq| SlotId { author, seq, id: id(seq) };
+        victim.announce_slots(*link, (401..913).map(item));
     }
     let mut late: Vec<u64> = vec![];
     for batch in &batches {
@@ -211,12 +186,7 @@ fn made_up_ids_of_an_honest_author_do_not_hold_up_its_batches() {
         });
         late.extend(asked.filter(|after| *after > 10));
     }
-    victim.run(1000, |victim, link, frame| match frame {
-        Frame::Request(request) if link == honest => {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
-        }
-        _ => {}
-    });
+    victim.run(1000, gives(honest, &batches));
     assert_eq!(victim.delivered.len(), 400);
     assert!(late.len() < 80, "{} of 400 late: {late:?} ms", late.len());
 }
@@ -227,12 +197,8 @@ fn searches_that_cannot_go_on_cost_little() {
     let author = identity(49).public();
     for n in 1..=16u16 {
         let link = victim.link(n);
-        for from in 0..4u64 {
-            let id = |seq: u64| Digest::of(&[&n.to_be_bytes(), &seq.to_be_bytes()]);
-            let item = |i| SlotId { author, seq: 1 + from * 128 + i, id: id(from * 128 + i) };
-            let items = list((0..128).map(item).collect());
-            victim.say(link, &Frame::Announce(Announce { items }));
-        }
+        let id = |seq: u64| Digest::of(&[&n.to_be_bytes(), &seq.to_be_bytes()]);
+        victim.announce_slots(link, (0..512).map(|i| SlotId { author, seq: 1 + i, id: id(i) }));
     }
     assert_eq!(victim.node.relay.searching(), 8192);
     victim.run(5000, |_, _, _| {});
@@ -246,12 +212,10 @@ fn searches_that_cannot_go_on_cost_little() {
 fn what_is_over_a_quota_is_fetched_once_and_only_when_it_can_be_taken() {
     const BODY: usize = 1 << 20;
     let mut victim = Victim::among(31, 1);
-    let links: Vec<LinkId> = (1..=10).map(|n| victim.link(n)).collect();
+    let links = victim.links(1..=10);
     let (mut prev, mut batches) = (Digest::ZERO, vec![]);
     for seq in 1..=80u64 {
-        let entry = Entry { topic: String::new(), payload: vec![seq as u8; BODY - 100] };
-        let network = victim.network.id();
-        let batch = Batch::sign(&identity(31), network, seq, prev, 5, &[entry]).expect("fits");
+        let batch = victim.batch(31, seq, prev, vec![seq as u8; BODY - 100]);
         prev = batch.id();
         batches.push(batch);
     }
@@ -289,18 +253,13 @@ fn answers_that_are_not_checked_yet_take_the_room_of_wants() {
     let batches = victim.chain(4, 300);
     victim.announce(peer, &batches);
     victim.slow = true;
-    let reply = |victim: &mut Victim, link, frame| {
-        if let Frame::Request(request) = frame {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
-        }
-    };
-    victim.run(3000, reply);
+    victim.run(3000, gives(peer, &batches));
     let over = victim.node.occupancy().into_iter().find(|(_, entries, limit)| entries > limit);
     assert_eq!(over, None);
     assert!(victim.waiting.len() >= 32, "{} wait to be checked", victim.waiting.len());
     victim.slow = false;
     victim.answer();
-    victim.run(3000, reply);
+    victim.run(3000, gives(peer, &batches));
     assert_eq!(victim.delivered.len(), 300, "and it goes on once they are checked");
 }
 

@@ -6,11 +6,9 @@ use super::{Victim, identity, list};
 use crate::crypto::Digest;
 use crate::protocol::{Input, LinkId, Reason};
 use crate::wire::limits::{
-    MAX_BODY, MAX_READS_PER_PEER, MAX_SLOT, SERVE_BYTE_BURST, SERVE_BYTES_PER_S, VERSION, WINDOW,
+    MAX_BODY, MAX_READS_PER_PEER, MAX_SLOT, SERVE_BYTE_BURST, SERVE_BYTES_PER_S, WINDOW,
 };
-use crate::wire::{
-    Batch, Class, Entry, Frame, Hello, Instance, Missing, Reply, Request, Want, WhyMissing,
-};
+use crate::wire::{Batch, Class, Frame, Missing, Reply, Request, Want, WhyMissing};
 
 const BODY: usize = 1 << 20;
 
@@ -23,9 +21,7 @@ fn laden(count: u64) -> Victim {
     victim.push(feeder, &small);
     let mut prev = Digest::ZERO;
     for seq in 1..=count {
-        let entry = Entry { topic: String::new(), payload: vec![seq as u8; BODY - 100] };
-        let network = victim.network.id();
-        let batch = Batch::sign(&identity(4), network, seq, prev, 5, &[entry]).expect("fits");
+        let batch = victim.batch(4, seq, prev, vec![seq as u8; BODY - 100]);
         prev = batch.id();
         victim.push(feeder, &batch);
         victim.run(100, polite);
@@ -58,7 +54,7 @@ fn what_is_pruned_while_the_node_runs_is_said_to_be_pruned() {
     // More than the newest batches that are held in memory.
     for author in [4, 5] {
         let batches = victim.chain(author, 300);
-        batches.iter().for_each(|batch| victim.push(newcomer, batch));
+        victim.push_all(newcomer, &batches);
     }
     let author = identity(4).public();
     victim.give(Input::Pruned { author, floor: 50 });
@@ -82,7 +78,7 @@ fn what_could_not_be_read_is_named_again_before_long() {
     // Above the tip, and more than the newest batches that are held in memory.
     for author in [4, 5] {
         let batches = victim.chain(author, 300);
-        batches[1..].iter().for_each(|batch| victim.push(link, batch));
+        victim.push_all(link, &batches[1..]);
     }
     let awake = |victim: &mut Victim, link, frame: Frame| match frame {
         Frame::Ping => victim.say(link, &Frame::Ping),
@@ -90,7 +86,7 @@ fn what_could_not_be_read_is_named_again_before_long() {
     };
     victim.run(500, awake);
     let names = |victim: &mut Victim| {
-        let author = victim.network.index_of(&identity(4).public()).expect("known");
+        let author = victim.index(4);
         let key = identity(4).public();
         victim.node.lanes.above(author, key, victim.now).any(|slot| slot.seq == 2)
     };
@@ -130,21 +126,18 @@ fn no_more_is_read_than_is_served() {
     let mut victim = laden(17);
     let liar = victim.link(1);
     let (mut sent, mut ticket) = (0u64, 0);
-    let (mut served, mut refused, mut consumed) = (0u64, 0, 0);
+    let (mut served, mut refused) = (0u64, 0);
     let begun = victim.now;
     let before = victim.read;
+    let requests = (liar, Class::Request as u8);
     while victim.now.since(begun).as_secs() < 10 {
-        while sent - consumed < 4 {
+        while sent - victim.consumed.get(&requests).map_or(0, |(frames, _)| *frames) < 4 {
             victim.say(liar, &request(4, ticket, 1..17));
             (sent, ticket) = (sent + 1, ticket + 16);
         }
         victim.run(5, |victim, link, frame| match frame {
             Frame::Reply(reply) => served += reply.batch.body.len() as u64,
             Frame::Missing(_) => refused += 1,
-            Frame::Credit(credit) if link == liar => {
-                let requests = credit.grants.iter().find(|g| g.class == Class::Request as u8);
-                consumed = requests.map_or(consumed, |grant| grant.frames);
-            }
             frame => polite(victim, link, frame),
         });
     }
@@ -219,7 +212,7 @@ fn a_link_that_goes_while_it_is_served_pays_for_what_was_read() {
         victim.slow = true;
         let link = victim.link_as(1, LinkId(100 + round));
         victim.say(link, &request(4, 1, 1..17));
-        victim.give(Input::LinkDown { link, cause: crate::protocol::Down::Lost });
+        victim.lose(link);
         victim.slow = false;
         victim.answer();
     }
@@ -239,9 +232,7 @@ fn a_link_that_came_up_before_is_no_fresh_start() {
     };
     up(&mut victim, 100);
     for link in 100..120 {
-        let (network, instance) = (victim.network.id(), Instance([link as u8; 16]));
-        let hello = Hello { version: VERSION.into(), network, instance };
-        victim.say(LinkId(link), &Frame::Hello(hello));
+        victim.hello(LinkId(link), link as u8);
         up(&mut victim, link + 1);
         victim.say(LinkId(link), &request(4, 1, 1..17));
     }

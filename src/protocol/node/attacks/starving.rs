@@ -4,21 +4,10 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::answering::{lacks, lacks_all_but};
-use super::recovering::tip_of;
-use super::{Victim, identity};
-use crate::crypto::Digest;
+use super::{NOTHING, Victim, even, is_even, lacks, lacks_all_but, tip_of};
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{AUTHOR_BATCH_BURST, AUTHOR_BATCHES_PER_S, MAX_WANTS};
-use crate::wire::{Batch, Compare, Entry, Frame, Tip};
-
-fn is_even(seq: u64) -> bool {
-    seq.is_multiple_of(2)
-}
-
-fn entry() -> [Entry; 1] {
-    [Entry { topic: String::new(), payload: vec![1] }]
-}
+use crate::wire::{Batch, Frame, Tip};
 
 /// Returns how long a victim takes for 600 slots of a lane for which few members vouch. Liars show
 /// a floor, so that its tip moves, and are asked first; one honest holder is linked 20 ms later.
@@ -26,9 +15,8 @@ fn unvouched(members: u16, liars: u16, silent: bool) -> Duration {
     let mut victim = Victim::among(members, 1);
     victim.leave_alone();
     let all = victim.chain(members, 600);
-    for n in 1..=liars {
-        victim.link(n);
-    }
+    victim.links(1..=liars);
+    let shown = Tip { floor: 599, solid: 0, ..tip_of(&all[599]) };
     let is_liar = |link: LinkId| link.0 % 1000 <= u64::from(liars);
     let began = victim.now;
     let mut linked = false;
@@ -38,14 +26,8 @@ fn unvouched(members: u16, liars: u16, silent: bool) -> Duration {
             victim.link_as(liar, LinkId(link.0 + 1000)); // the liar links again
         }
         victim.run(20, |victim, link, frame| match &frame {
-            Frame::Compare(Compare { ticket, .. }) if is_liar(link) => {
-                let tip = Tip { floor: 599, solid: 0, ..tip_of(&all[599]) };
-                victim.tips(link, *ticket, vec![tip]);
-            }
             Frame::Request(_) if is_liar(link) && silent => {}
-            Frame::Request(request) if is_liar(link) => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-            }
+            frame if is_liar(link) => victim.shows(link, frame, shown),
             _ => victim.holder(link, &frame, &all),
         });
         if !linked && victim.now.since(began).as_millis() >= 20 {
@@ -72,20 +54,12 @@ fn silent_liars_do_not_fill_all_the_room_of_recovery() {
         let mut victim = Victim::among(31, 1);
         victim.leave_alone();
         let all = victim.chain(31, 2000);
-        for n in 1..=30 {
-            victim.link(n);
-        }
-        let began = victim.now;
-        while victim.delivered.len() < all.len() && victim.now.since(began).as_secs() < 200 {
-            victim.run(20, |victim, link, frame| match &frame {
-                Frame::Request(_) if link.0 <= 10 && silent => {}
-                Frame::Request(request) if link.0 <= 10 => {
-                    request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-                }
-                _ => victim.holder(link, &frame, &all),
-            });
-        }
-        victim.now.since(began)
+        victim.links(1..=30);
+        victim.deliver(all.len(), 200, |victim, link, frame| match &frame {
+            Frame::Request(_) if link.0 <= 10 && silent => {}
+            Frame::Request(request) if link.0 <= 10 => victim.lack_all(link, request),
+            _ => victim.holder(link, &frame, &all),
+        })
     });
     assert!(took[1] < took[0] + Duration::from_secs(5), "{took:?}");
 }
@@ -94,40 +68,25 @@ fn silent_liars_do_not_fill_all_the_room_of_recovery() {
 /// which cannot be given up because most members are never met.
 fn beside(lying: u16) -> Duration {
     let mut victim = Victim::among(31, 17);
-    let links: Vec<LinkId> = (1..=12).map(|n| victim.link(n)).collect();
+    let links = victim.links(1..=12);
     let honest = 47;
     let all = victim.chain(honest, 3000);
     let shown = Cell::new(false);
     let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
-        Frame::Compare(Compare { ticket, .. }) if shown.get() => {
-            victim.tips(link, *ticket, vec![tip_of(&all[2999])]);
-        }
+        Frame::Compare(asked) if shown.get() => victim.tips(link, asked, [tip_of(&all[2999])]),
         Frame::Compare(asked) => victim.agree(link, asked),
         Frame::Request(request) => {
-            for want in request.wants.iter() {
-                match want.author == identity(honest).public() {
-                    true => victim.reply(link, want, &all),
-                    false => victim.say(link, &lacks_all_but(want, 301, is_even)),
-                }
-            }
+            victim.reply_or(link, request, &all, |want| lacks_all_but(want, 301, is_even));
         }
         _ => {}
     };
-    let (network, start) = (victim.network.id(), (0, Digest::ZERO));
     for author in 31..31 + lying {
-        let some = victim.chain(author, 300);
-        let even = some.iter().filter(|batch| batch.header.seq % 2 == 0);
-        even.for_each(|batch| victim.push(links[0], batch));
-        let restart = Batch::sign_after(&identity(author), network, 301, start, 9, &entry());
-        victim.push(links[0], &restart.expect("fits"));
+        victim.push_all(links[0], victim.chain(author, 300).iter().filter(even));
+        victim.push(links[0], &victim.restart(author, 301, NOTHING));
     }
     victim.run(20_000, react);
     shown.set(true);
-    let (began, before) = (victim.now, victim.delivered.len());
-    while victim.delivered.len() < before + 3000 && victim.now.since(began).as_secs() < 200 {
-        victim.run(20, react);
-    }
-    victim.now.since(began)
+    victim.deliver(victim.delivered.len() + 3000, 200, react)
 }
 
 #[test]
@@ -141,22 +100,19 @@ fn lanes_of_liars_take_no_turns_of_others() {
 #[test]
 fn what_others_gave_up_is_charged_to_its_author() {
     let mut victim = Victim::among(4, 1);
-    let network = victim.network.id();
     let old = victim.chain(4, 5000);
-    let start = (0, Digest::ZERO);
-    let restart = Batch::sign_after(&identity(4), network, 5001, start, 9, &entry());
-    let restart = restart.expect("fits");
-    let links: Vec<LinkId> = (1..4).map(|n| victim.link(n)).collect();
+    let restart = victim.restart(4, 5001, NOTHING);
+    let links = victim.links(1..4);
     victim.push(links[1], &restart);
     let began = victim.now;
     victim.run(3000, |victim, link, frame| match (&frame, link == links[0]) {
-        (Frame::Compare(Compare { ticket, .. }), liar) => {
+        (Frame::Compare(asked), liar) => {
             let floor = if liar { 0 } else { 5000 };
-            victim.tips(link, *ticket, vec![Tip { solid: 5001, floor, ..tip_of(&restart) }]);
+            victim.tips(link, asked, [Tip { solid: 5001, floor, ..tip_of(&restart) }]);
         }
         (Frame::Request(_), true) => victim.holder(link, &frame, &old),
         (Frame::Request(request), false) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 5001)));
+            victim.answer_all(link, request, |want| lacks(want, 5001))
         }
         _ => {}
     });
@@ -175,19 +131,16 @@ fn slots_that_nobody_has_hold_up_no_others() {
     let mut victim = Victim::among(31, 1);
     victim.leave_alone();
     let all = victim.chain(31, 1000);
-    for n in 1..=20 {
-        victim.link(n);
-    }
+    victim.links(1..=20);
     let (began, mut waiting) = (victim.now, VecDeque::<(Time, LinkId, Frame)>::new());
     while victim.now.since(began).as_secs() < 40 {
         while let Some((_, link, frame)) =
             waiting.pop_front_if(|(at, ..)| victim.now.since(*at).as_secs() >= 2)
         {
             match &frame {
-                Frame::Compare(Compare { ticket, .. }) => {
+                Frame::Compare(asked) => {
                     let floor = if link.0 == 1 { 999 } else { 0 };
-                    let tip = Tip { floor, solid: 0, ..tip_of(&all[999]) };
-                    victim.tips(link, *ticket, vec![tip]);
+                    victim.tips(link, asked, [Tip { floor, solid: 0, ..tip_of(&all[999]) }]);
                 }
                 Frame::Request(request) => {
                     request.wants.iter().for_each(|want| match is_even(want.seq) {
@@ -209,25 +162,22 @@ fn slots_that_nobody_has_hold_up_no_others() {
 #[test]
 fn a_lane_of_many_holes_that_cannot_be_given_up_costs_little() {
     let mut victim = Victim::among(31, 1);
-    let links: Vec<LinkId> = (1..=12).map(|n| victim.link(n)).collect();
+    let links = victim.links(1..=12);
     let all = victim.chain(31, 1024);
-    let shown: Vec<Batch> = all.iter().filter(|b| is_even(b.header.seq)).cloned().collect();
+    let shown: Vec<Batch> = all.iter().filter(even).cloned().collect();
     let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
         Frame::Compare(asked) => victim.agree(link, asked),
         Frame::Request(request) => {
-            let lacks = |want| lacks_all_but(want, 1024, is_even);
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want)));
+            victim.answer_all(link, request, |want| lacks_all_but(want, 1024, is_even));
         }
         Frame::Ping => victim.say(link, &Frame::Ping),
         _ => {}
     };
     for some in shown.chunks(100) {
-        some.iter().for_each(|batch| victim.push(links[0], batch));
+        victim.push_all(links[0], some);
         victim.run(2000, react);
     }
-    let (network, zero) = (victim.network.id(), (0, Digest::ZERO));
-    let restart = Batch::sign_after(&identity(31), network, 1025, zero, 9, &entry()).expect("fits");
-    victim.push(links[0], &restart);
+    victim.push(links[0], &victim.restart(31, 1025, NOTHING));
     victim.run(5000, react);
     let holes = victim.node.lanes.holed().next().map(|(_, lane)| lane.holes().len());
     assert_eq!(holes, Some(512));

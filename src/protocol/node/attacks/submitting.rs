@@ -3,17 +3,14 @@
 use super::{Victim, identity};
 use crate::crypto::{Digest, Signature};
 use crate::protocol::{Durability, Input, Reason, Refusal};
-use crate::wire::{Batch, Blob, Entry, Frame};
+use crate::wire::{Batch, Blob, Frame};
 
 #[test]
 fn two_batches_of_one_slot_that_are_posted_together_are_not_both_its_first() {
     let mut victim = Victim::among(4, 1);
     victim.slow = true;
-    let now = victim.now;
     for text in ["one", "two"] {
-        let batch = victim.batch(4, 1, Digest::ZERO, text);
-        victim.node.submit(now, batch).expect("room");
-        victim.drain();
+        victim.submit(&victim.batch(4, 1, Digest::ZERO, text));
     }
     victim.answer();
     let firsts = victim.rows.iter().filter(|row| row.first).count();
@@ -27,9 +24,7 @@ fn a_batch_that_comes_while_its_slot_is_written_is_not_its_first_too() {
     let (posted, pushed) =
         (victim.batch(4, 1, Digest::ZERO, "one"), victim.batch(4, 1, Digest::ZERO, "two"));
     victim.slow = true;
-    let now = victim.now;
-    victim.node.submit(now, posted).expect("room");
-    victim.drain();
+    victim.submit(&posted);
     let checked = victim.waiting.pop_front().expect("a check");
     victim.give(checked);
     victim.push(link, &pushed);
@@ -40,7 +35,7 @@ fn a_batch_that_comes_while_its_slot_is_written_is_not_its_first_too() {
     let batches = [pushed];
     victim.run(1000, |victim, link, frame| {
         if let Frame::Request(request) = frame {
-            request.wants.iter().for_each(|want| victim.reply(link, want, &batches));
+            victim.reply_all(link, &request, &batches);
         }
     });
     let firsts: Vec<bool> = victim.rows.iter().map(|row| row.first).collect();
@@ -52,15 +47,13 @@ fn what_a_client_is_told_is_kept_is_kept() {
     let mut victim = Victim::among(4, 1);
     let link = victim.link(1);
     let batches = victim.chain(4, 400);
-    batches[..399].iter().for_each(|batch| victim.push(link, batch));
+    victim.push_all(link, &batches[..399]);
     // Two batches for one slot are under check, and the author's quota has room for only one.
     let other = victim.batch(4, 400, batches[398].id(), "other");
     victim.slow = true;
     victim.push(link, &batches[399]);
     victim.push(link, &other);
-    let now = victim.now;
-    victim.node.submit(now, other.clone()).expect("room");
-    victim.drain();
+    victim.submit(&other);
     victim.answer();
     assert_eq!(victim.submitted.len(), 1);
     let kept = victim.rows.iter().any(|row| row.id == other.id());
@@ -80,12 +73,6 @@ fn statements_of_neighbours_under_check_leave_clients_their_places() {
     }
     let (now, batch) = (victim.now, victim.batch(311, 1, Digest::ZERO, "mine"));
     assert!(victim.node.submit(now, batch).is_ok());
-}
-
-fn submit(victim: &mut Victim, batch: &Batch) {
-    let now = victim.now;
-    victim.node.submit(now, batch.clone()).expect("room");
-    victim.drain();
 }
 
 /// Answers the check that has waited longest.
@@ -112,7 +99,7 @@ fn a_client_is_told_that_a_known_batch_is_kept_only_once_it_is_synced() {
         victim.slow = true;
         victim.push(link, &batch);
         check(&mut victim);
-        submit(&mut victim, &batch);
+        victim.submit(&batch);
         assert!(victim.submitted.is_empty(), "told before any write was answered");
         // The write of the neighbour's copy may have failed, so no answer to the client may rest on
         // it.
@@ -136,7 +123,7 @@ fn a_copy_by_a_link_is_no_answer_to_the_client_whose_batch_is_written() {
         let link = victim.link(1);
         let batch = victim.batch(4, 1, Digest::ZERO, "x");
         victim.slow = true;
-        submit(&mut victim, &batch);
+        victim.submit(&batch);
         if while_written {
             check(&mut victim);
         }
@@ -159,8 +146,8 @@ fn a_second_id_that_is_only_evidence_is_not_said_to_be_published() {
     let [one, two] = ["one", "two"].map(|text| victim.batch(4, 1, Digest::ZERO, text));
     victim.push(link, &one);
     victim.push(link, &two);
-    submit(&mut victim, &two);
-    submit(&mut victim, &one);
+    victim.submit(&two);
+    victim.submit(&one);
     let refused = Err(Refusal::Rejected(Reason::Equivocation));
     assert_eq!(victim.submitted, [refused, Ok(one.id())]);
 }
@@ -195,7 +182,7 @@ fn nobody_is_named_for_what_it_did_not_sign_at_either_door() {
         (victim.submitted, victim.log) = (vec![], vec![]);
         victim.now = victim.now.after(std::time::Duration::from_secs(2));
         victim.give(Input::Wake);
-        submit(&mut victim, &forged);
+        victim.submit(&forged);
         assert_eq!(victim.submitted, [Err(Refusal::Rejected(reason))]);
         let rows: Vec<_> = victim.log.iter().filter(|row| row.link.is_none()).collect();
         assert_eq!(rows.len(), 1);
@@ -220,7 +207,7 @@ fn what_an_author_signed_is_proven_at_both_doors_and_claims_are_not() {
     let link = victim.link(1);
     let [one, two] = ["one", "two"].map(|text| victim.batch(4, 1, Digest::ZERO, text));
     victim.push(link, &one);
-    submit(&mut victim, &two);
+    victim.submit(&two);
     let row = victim.log.last().expect("a row");
     assert_eq!((row.reason, row.proven, row.link), (Reason::Equivocation, true, None));
     victim.push(link, &two);
@@ -237,13 +224,10 @@ fn what_an_author_signed_is_proven_at_both_doors_and_claims_are_not() {
 #[test]
 fn a_client_s_batch_out_of_order_is_judged_after_its_signature() {
     let mut victim = Victim::among(4, 1);
-    let third = victim.batch(4, 3, Digest([1; 32]), "3");
-    submit(&mut victim, &third);
-    submit(&mut victim, &Batch { signature: Signature([0; 64]), ..third });
-    let entry = Entry { topic: String::new(), payload: vec![] };
-    let network = victim.network.id();
-    let far = Batch::sign(&identity(4), network, 9000, Digest([1; 32]), 5, &[entry]);
-    submit(&mut victim, &far.expect("fits"));
+    let third = victim.stray(4, 3);
+    victim.submit(&third);
+    victim.submit(&Batch { signature: Signature([0; 64]), ..third });
+    victim.submit(&victim.stray(4, 9000));
     let next = Err(Refusal::OutOfOrder { expected: 1 });
     assert_eq!(victim.submitted, [next, Err(Refusal::Rejected(Reason::BadSignature)), next]);
 }

@@ -3,15 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::answering::{busy, lacks};
-use super::recovering::tip_of;
-use super::{Victim, identity, list};
+use super::{Later, Victim, busy, gone, identity, lacks, missing, restored, tip_of};
 use crate::crypto::Digest;
-use crate::protocol::{Down, Hole, Input, LinkId, Restored, RestoredLane, RestoredSlot};
-use crate::wire::{
-    Batch, Class, Compare, Credit, Entry, Frame, Grant, Lacked, Missing, RangeHash, Tip, Want,
-    WhyMissing,
-};
+use crate::protocol::{Input, LinkId, RestoredLane, RestoredSlot};
+use crate::wire::{Batch, Class, Frame, RangeHash, Tip, Want, WhyMissing};
 
 /// An author restarted once, which leaves a hole for ever. Member 2 came with an empty disk, and
 /// has everything by now. The victim was cut off meanwhile, and comes back to member 1, a liar, and
@@ -21,33 +16,24 @@ fn whoever_was_empty_once_is_asked_for_what_was_signed_since() {
     for gap in [700u64, 50] {
         let mut victim = Victim::among(4, 1);
         victim.leave_alone();
-        let entry = [Entry { topic: String::new(), payload: b"again".to_vec() }];
-        let network = victim.network.id();
         let mut all = victim.chain(4, 5);
-        let base = (5, all[4].id());
-        all.push(Batch::sign_after(&identity(4), network, 100, base, 9, &entry).expect("fits"));
-        for seq in 101..=100 + gap {
-            let prev = all.last().expect("some").id();
-            all.push(victim.batch(4, seq, prev, "x"));
-        }
-        let links: Vec<LinkId> = [1, 3].map(|n| victim.link(n)).to_vec();
-        all[..7].iter().for_each(|batch| victim.push(links[0], batch));
+        all.push(victim.restart(4, 100, (5, all[4].id())));
+        victim.extend(&mut all, 4, 100 + gap);
+        let links = victim.links([1, 3]);
+        victim.push_all(links[0], &all[..7]);
         let react = |victim: &mut Victim, link: LinkId, frame: Frame| match &frame {
             Frame::Compare(asked) => victim.agree(link, asked),
             Frame::Request(request) => {
                 let next = if link.0 == 2 { 0 } else { 100 };
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, next)));
+                victim.answer_all(link, request, |want| lacks(want, next));
             }
             _ => {}
         };
         victim.run(5000, react);
-        let author = identity(4).public();
-        assert_eq!(victim.holes[&author].1, [Hole { from: 6, to: 99, gone: true }]);
+        assert_eq!(victim.holes_of(4), [gone(6, 99)]);
         victim.link(2); // its disk is empty
         victim.run(1000, react);
-        for link in [1, 2, 3].map(LinkId) {
-            victim.give(Input::LinkDown { link, cause: Down::Lost });
-        }
+        [1, 2, 3].into_iter().for_each(|link| victim.lose(LinkId(link)));
         victim.run(20_000, |_, _, _| ());
         victim.link_as(1, LinkId(11));
         victim.link_as(2, LinkId(12));
@@ -71,20 +57,15 @@ fn whoever_was_busy_once_is_asked_again() {
     let mut victim = Victim::among(4, 1);
     victim.leave_alone();
     let all = victim.chain(4, 10);
-    let links: Vec<LinkId> = [1, 2].map(|n| victim.link(n)).to_vec();
-    all[..9].iter().for_each(|batch| victim.push(links[0], batch));
+    let links = victim.links([1, 2]);
+    victim.push_all(links[0], &all[..9]);
     let mut asked = 0;
     victim.run(60_000, |victim, link, frame| match (&frame, link.0) {
         (Frame::Request(request), 2) => {
             asked += 1;
             for want in request.wants.iter() {
                 match asked {
-                    1 => {
-                        let (ticket, why) = (want.ticket, WhyMissing::Busy);
-                        let missing =
-                            Missing { ticket, why, floor: 0, next: 0, lacked: Lacked::default() };
-                        victim.say(link, &Frame::Missing(missing));
-                    }
+                    1 => victim.say(link, &missing(want, WhyMissing::Busy, 0, 0)),
                     _ => victim.reply(link, want, &all),
                 }
             }
@@ -133,9 +114,7 @@ impl Slow {
     fn grant(&mut self, victim: &mut Victim, link: LinkId) {
         if self.due.take_if(|due| *due <= victim.now.0).is_some() {
             self.reported = self.consumed.0;
-            let (class, (frames, bytes)) = (Class::Request as u8, self.consumed);
-            let grants = list(vec![Grant { class, frames, bytes }]);
-            victim.say(link, &Frame::Credit(Credit { grants }));
+            victim.credit(link, Class::Request, self.consumed);
         }
     }
 }
@@ -173,13 +152,13 @@ fn a_busy_moment_is_not_silence() {
     let mut victim = Victim::among(4, 21);
     let all = victim.chain(4, 30);
     let other: Vec<Batch> = (5..25).flat_map(|a| victim.chain(a, 4)).collect();
-    let _: Vec<LinkId> = [2, 3].map(|n| victim.link(n)).into();
+    victim.links([2, 3]);
     let h = victim.link(1);
-    all.iter().for_each(|batch| victim.push(LinkId(2), batch));
+    victim.push_all(LinkId(2), &all);
     let react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
         (Frame::Compare(asked), _) => victim.agree(link, asked),
         (Frame::Request(request), 2 | 3) => {
-            request.wants.iter().for_each(|want| victim.say(link, &lacks(want, want.seq + 1)));
+            victim.answer_all(link, request, |want| lacks(want, want.seq + 1))
         }
         _ => {}
     };
@@ -190,16 +169,15 @@ fn a_busy_moment_is_not_silence() {
         victim.run(300, react);
     }
     let asked = victim.spent.get(&(h, Class::Request)).copied();
-    victim.rows.retain(|row| row.batch.header.seq != 12);
-    victim.give(Input::Damaged { author: identity(4).public(), seq: 12, id: all[11].id() });
+    victim.damage(&all[11]);
     victim.run(100, react);
     let withholds = victim.node.links.get(h).and_then(|held| held.withholds);
-    victim.give(Input::LinkDown { link: h, cause: Down::Lost });
+    victim.lose(h);
     victim.run(1000, react);
     assert_eq!(victim.node.counters().given_up, 0, "it may come back");
     let h = victim.link_as(1, LinkId(11));
     victim.run(100, react); // it is asked for the slot, and its link is lost again
-    victim.give(Input::LinkDown { link: h, cause: Down::Lost });
+    victim.lose(h);
     victim.run(1000, react);
     assert_eq!(
         victim.node.counters().given_up,
@@ -215,12 +193,12 @@ fn a_moment_of_failing_reads_gives_nothing_up() {
     for failing in [0, 1, 50] {
         let mut victim = Victim::among(4, 1);
         let all = victim.chain(4, 300);
-        let _: Vec<LinkId> = (2..4).map(|n| victim.link(n)).collect();
+        victim.links(2..4);
         let linked = victim.now.after(Duration::from_secs(3));
         let mut react = |victim: &mut Victim, link: LinkId, frame: Frame| match (&frame, link.0) {
-            (Frame::Compare(Compare { ticket, .. }), n) => {
+            (Frame::Compare(asked), n) => {
                 let floor = if n == 1 { 0 } else { 200 };
-                victim.tips(link, *ticket, vec![Tip { floor, ..tip_of(&all[299]) }]);
+                victim.tips(link, asked, [Tip { floor, ..tip_of(&all[299]) }]);
             }
             (Frame::Request(request), 1) => {
                 let fails = victim.now.since(linked).as_millis() < failing;
@@ -232,22 +210,9 @@ fn a_moment_of_failing_reads_gives_nothing_up() {
                 }
             }
             (Frame::Request(request), _) => {
-                for want in request.wants.iter() {
-                    let (ticket, why) = (want.ticket, WhyMissing::Pruned);
-                    match want.seq <= 200 {
-                        true => victim.say(
-                            link,
-                            &Frame::Missing(Missing {
-                                ticket,
-                                why,
-                                floor: 200,
-                                next: 201,
-                                lacked: Lacked::default(),
-                            }),
-                        ),
-                        false => victim.reply(link, want, &all),
-                    }
-                }
+                victim.reply_or(link, request, &all[200..], |want| {
+                    missing(want, WhyMissing::Pruned, 200, 201)
+                });
             }
             _ => {}
         };
@@ -265,45 +230,25 @@ fn what_is_left_of_a_hole_is_asked_for_once_some_of_it_came() {
     let mut victim = Victim::among(4, 1);
     victim.leave_alone();
     let all = victim.chain(4, 60);
-    let _: Vec<LinkId> = (1..3).map(|n| victim.link(n)).collect();
-    let mut later: Vec<(u64, LinkId, Want)> = vec![];
+    victim.links(1..3);
+    let mut later = Later::default();
     for ms in (0..20_000).step_by(5) {
         if ms == 5000 {
             victim.link(3);
         }
         victim.run(5, |victim, link, frame| match (&frame, link.0) {
-            (Frame::Compare(Compare { ticket, .. }), 1 | 3) => {
+            (Frame::Compare(asked), 1 | 3) => {
                 let floor = if link.0 == 1 { 59 } else { 0 };
-                victim.tips(link, *ticket, vec![Tip { floor, ..tip_of(&all[59]) }]);
+                victim.tips(link, asked, [Tip { floor, ..tip_of(&all[59]) }]);
             }
-            (Frame::Compare(asked), _) => victim.agree(link, asked),
-            (Frame::Request(request), 3) => {
-                let due = victim.now.0 + 20_000;
-                later.extend(request.wants.iter().map(|want| (due, link, *want)));
-            }
-            (Frame::Request(request), _) => {
-                request.wants.iter().for_each(|want| victim.say(link, &lacks(want, 0)));
-            }
-            _ => {}
+            (Frame::Request(request), 3) => later.add(victim, 20, link, request),
+            _ => victim.has_nothing(link, &frame),
         });
-        let now = victim.now.0;
-        let (due, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|(due, ..)| *due <= now);
-        later = rest;
-        due.iter().for_each(|(_, link, want)| victim.reply(*link, want, &all));
+        for (link, want) in later.due(victim.now) {
+            victim.reply(link, &want, &all);
+        }
     }
     assert_eq!(victim.delivered.len(), 60);
-}
-
-/// What a start finds of a batch.
-pub(super) fn restored(batch: &Batch) -> RestoredSlot {
-    RestoredSlot {
-        seq: batch.header.seq,
-        base: batch.header.base,
-        id: batch.id(),
-        rest: batch.header.rest(),
-        signature: batch.signature,
-        first: true,
-    }
 }
 
 /// A start believed the lower of two rows because the higher one follows it; then the higher row is
@@ -314,13 +259,12 @@ fn a_batch_that_a_start_believed_counts_as_held_until_its_bad_row_is_set_aside()
     let mut slots: Vec<RestoredSlot> = all.iter().map(restored).collect();
     slots[0].signature.0[0] ^= 1;
     let lanes = vec![RestoredLane { slots, ..RestoredLane::new(author) }];
-    let mut victim = Victim::with(4, 1, Restored { lanes, bans: vec![] });
+    let mut victim = Victim::with_lanes(4, 1, lanes);
     let link = victim.link(1);
     victim.give(Input::Damaged { author, seq: 2, id: all[1].id() });
     for ticket in 1..4 {
         let end = victim.network.keys().len() as u32;
-        let whole = RangeHash { start: 0, end, hash: Digest([9; 32]) };
-        victim.say(link, &Frame::Compare(Compare { ticket, ranges: list(vec![whole]) }));
+        victim.compare(link, ticket, vec![RangeHash { start: 0, end, hash: Digest([9; 32]) }]);
         victim.run(1000, |_, _, _| ());
     }
     assert_eq!(victim.doubts, [(1, all[0].id())], "and once");

@@ -1,4 +1,4 @@
-//! The API of a real node, tested over sockets.
+//! Routes, and what the tests of a real node share.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{ApiError, ApiOptions, bind, serve};
+use crate::api::{ApiError, ApiOptions, bind, serve};
 use crate::crypto::{Digest, Identity};
 use crate::net::{self, Running, Settings};
-use crate::protocol::{Config, Member, Network, Role};
+use crate::protocol::testing::{self, identity, member, network_of};
+use crate::protocol::{Config, Member, Network};
 use crate::store;
 use crate::wire::{Batch, Entry};
 
@@ -47,7 +48,7 @@ impl Answer {
 }
 
 pub(super) fn author() -> Identity {
-    Identity::from_seed(&[9; 32])
+    identity(9)
 }
 
 pub(super) async fn server(token: Option<&str>) -> Server {
@@ -64,27 +65,19 @@ pub(super) async fn server_on(
     lab_token: Option<&str>,
     prepare: impl FnOnce(&Path, &Network),
 ) -> Server {
-    let identity = Identity::from_seed(&[1; 32]);
-    let key = |identity: &Identity, name: &str, role, gossip| Member {
-        key: identity.public(),
-        name: name.into(),
-        role,
-        gossip,
-    };
     let gossip: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let mut keys = vec![
-        key(&identity, "n0", Role::Member, Some("127.0.0.1:9".parse().expect("an address"))),
-        key(&author(), "alice", Role::Author, None),
+        Member { name: "n0".into(), ..member(1) },
+        Member { name: "alice".into(), ..testing::author(9) },
     ];
     if lab_token.is_some() {
-        let peer = Identity::from_seed(&[2; 32]);
-        keys.push(key(&peer, "n1", Role::Member, "127.0.0.1:10".parse().ok()));
+        keys.push(Member { name: "n1".into(), ..member(2) });
     }
-    let network = Arc::new(Network::new([3; 32], keys).expect("a network"));
+    let network = network_of(keys);
     let data = TempDir::new().expect("a folder");
     prepare(data.path(), &network);
     let node = net::start(Settings {
-        identity,
+        identity: identity(1),
         network: Arc::clone(&network),
         gossip,
         data: data.path().to_owned(),
@@ -332,7 +325,7 @@ async fn signed_batches_are_taken_in_order_and_forged_ones_refused() {
     forged.signature.0[3] ^= 1;
     let answer = server.post_json("/v1/messages/signed", &signed(&forged)).await;
     assert_eq!((answer.status, answer.json()["reason"].as_str()), (422, Some("bad_signature")));
-    let member = sign(&Identity::from_seed(&[1; 32]), 1, Digest::ZERO);
+    let member = sign(&identity(1), 1, Digest::ZERO);
     assert_eq!(server.post_json("/v1/messages/signed", &signed(&member)).await.status, 403);
     let nonsense = server.post_json("/v1/messages/signed", &json!({"nonsense": 1})).await;
     assert_eq!(nonsense.status, 400);

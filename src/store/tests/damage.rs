@@ -5,10 +5,11 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::schema;
-use super::testing::{Bench, batch, entry, identity, killed, network, query, stored};
 use crate::crypto::Digest;
 use crate::protocol::{Durability, Network, Record, StoredBatch};
+use crate::store::schema;
+use crate::store::testing::{Bench, batch, entry, identity, killed, network, query, stored};
+use crate::store::{MessageQuery, Options};
 use crate::wire::MessageId;
 
 /// One change in each column that a signature covers, and a row of an unknown author.
@@ -95,7 +96,7 @@ fn a_row_that_has_rotted_counts_as_not_held_at_a_start() {
 #[test]
 fn pruning_passes_holes_and_stays_cheap() {
     let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
-    let options = super::Options { max_bytes: 1 << 20, ..super::Options::default() };
+    let options = Options { max_bytes: 1 << 20, ..Options::default() };
     let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
     let tokens: Vec<_> = (101..=8000u64)
         .map(|seq| {
@@ -138,7 +139,7 @@ fn what_is_damaged_is_set_aside_told_to_the_node_and_comes_back() {
     rows[1].from = None; // it comes again, from another neighbour
     assert!(bench.put_batch(&rows[1]));
     assert_eq!(bench.get(2, 2, Some(rows[1].id)), Some(rows[1].clone()));
-    let after = super::MessageQuery { after: Some(before), ..query(None, 9) };
+    let after = MessageQuery { after: Some(before), ..query(None, 9) };
     let page = reader.messages(&after).expect("reads");
     let found: Vec<_> = page.rows.iter().map(|row| row.id).collect();
     assert_eq!(found, [of(&rows[2]), of(&rows[1])], "whoever passed it gets it");

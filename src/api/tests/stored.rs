@@ -1,4 +1,4 @@
-//! What API readers get from a store with holes and damaged rows, tested over sockets.
+//! What readers get from a store with holes and damaged rows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::end_to_end::{PATIENCE, author, line, server_on};
-use crate::crypto::{Digest, Identity};
-use crate::protocol::{DiskRow, Durability, Hole, Network, Record, StoredBatch, Time, Token};
+use crate::crypto::Digest;
+use crate::protocol::testing::{batch, identity, stored};
+use crate::protocol::{Durability, Hole, Network, Record, Token};
 use crate::store;
-use crate::wire::{Batch, Entry};
 
 /// Writes records in order: `Ok` is a slot of the author, `Err` a tip and a hole below it.
 fn fill(dir: &Path, network: &Network, records: &[Result<u64, (u64, Hole)>]) {
     let (tell, answers) = std::sync::mpsc::channel();
     let answer = Box::new(move |input| tell.send(input).unwrap_or(()));
-    let own = Identity::from_seed(&[1; 32]).public();
+    let own = identity(1).public();
     let (store, _) =
         store::Store::open(dir, network, own, store::Options::default(), answer).expect("opens");
     for (number, record) in (0..).zip(records) {
@@ -23,14 +23,8 @@ fn fill(dir: &Path, network: &Network, records: &[Result<u64, (u64, Hole)>]) {
         let record = match *record {
             Err((tip, hole)) => Record::Holes { author, tip, holes: vec![hole] },
             Ok(seq) => {
-                let entry = Entry { topic: "t".into(), payload: vec![b'x'; 50] };
                 let prev = if seq == 1 { Digest::ZERO } else { Digest([1; 32]) };
-                let key = Identity::from_seed(&[9; 32]);
-                let batch = Batch::sign(&key, network.id(), seq, prev, 5, &[entry]);
-                let batch = batch.expect("signs");
-                let (id, delivered_at, first) = (batch.id(), Time(9), true);
-                let row = DiskRow { id, batch, hops: 0, from: None, delivered_at, first };
-                Record::Batch(StoredBatch::from_disk(row, &network.id()).expect("good"))
+                Record::Batch(stored(batch(9, network.id(), seq, prev, [b'x'; 50])))
             }
         };
         store.write(Token(number), record, Durability::Lazy);
@@ -82,11 +76,7 @@ async fn a_damaged_message_is_absent_and_the_node_says_so() {
     assert_eq!(seqs.collect::<Vec<_>>(), [Some(1), Some(3)]);
     let first = list["items"][0]["id"].as_str().expect("an id");
     assert_eq!(server.get(&format!("/v1/messages/{first}")).await.status, 200);
-    let batch = {
-        let entry = Entry { topic: "t".into(), payload: vec![b'x'; 50] };
-        Batch::sign(&author(), server.network.id(), 2, Digest([1; 32]), 5, &[entry])
-    };
-    let id = batch.expect("signs").id();
+    let id = batch(9, server.network.id(), 2, Digest([1; 32]), [b'x'; 50]).id();
     assert_eq!(server.get(&format!("/v1/messages/{id}.0")).await.status, 404);
     let until = std::time::Instant::now() + PATIENCE;
     while server.get("/v1/status").await.json()["quarantined"] != 1 {

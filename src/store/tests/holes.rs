@@ -3,9 +3,10 @@
 
 use rusqlite::Connection;
 
-use super::testing::{Bench, batch, entry, identity, killed, network, query, stored};
-use super::{Cursor, LaneGap, MessageQuery, Options, schema};
 use crate::protocol::{Durability, Hole, Network, Record, RestoredLane};
+use crate::store::schema;
+use crate::store::testing::{Bench, batch, entry, identity, killed, network, query, stored};
+use crate::store::{Cursor, LaneGap, MessageQuery, Options, author, holes};
 use crate::wire::limits::{MAX_HOLES, RECENT, WINDOW};
 
 fn hole(from: u64, to: u64, gone: bool) -> Hole {
@@ -200,14 +201,14 @@ fn a_lane_of_many_holes_is_written_as_it_changes() {
     drop(Bench::open(dir.path(), &net));
     let db = Connection::open(schema::database(dir.path())).expect("opens");
     let shares = crate::protocol::Shares::new(1 << 30, 3, identity(1).public());
-    let mut authors = super::author::Authors::load(&db, shares).expect("loads");
+    let mut authors = author::Authors::load(&db, shares).expect("loads");
     let key = identity(2).public();
     let most = 2000;
     let mut all: Vec<Hole> =
         (1..=most).map(|number| hole(3 * number, 3 * number + 1, true)).collect();
     let mut write = |all: &[Hole]| {
         let before = db.total_changes();
-        super::holes::put(&db, &mut authors, &key, 9 * most, all).expect("writes");
+        holes::put(&db, &mut authors, &key, 9 * most, all).expect("writes");
         db.total_changes() - before
     };
     assert!(write(&all) >= most);
@@ -223,7 +224,7 @@ fn a_lane_of_many_holes_is_written_as_it_changes() {
     let number: i64 = db
         .query_row("SELECT number FROM authors WHERE key = ?1", [key.to_string()], |r| r.get(0))
         .expect("an author");
-    let restored = super::holes::missing(&db, number, (0, 9 * most), false).expect("reads");
+    let restored = holes::missing(&db, number, (0, 9 * most), false).expect("reads");
     assert!(restored == all, "what was changed is what is found");
 }
 

@@ -1,11 +1,11 @@
-//! The lab's routes of a real node, tested over sockets.
+//! The lab's routes.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::end_to_end::{lab_server, server};
-use crate::crypto::Identity;
+use super::end_to_end::{lab_server, server};
+use crate::protocol::testing::identity;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_are_impaired_with_the_lab_token_only() {
@@ -40,7 +40,7 @@ async fn links_are_impaired_with_the_lab_token_only() {
     for list in [&cut, &late] {
         let answer = put("lab", "", list).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
-        assert_eq!(answer.json()[0]["peer"], Identity::from_seed(&[2; 32]).public().to_string());
+        assert_eq!(answer.json()[0]["peer"], identity(2).public().to_string());
         assert_eq!(answer.json()[0]["cut"], list[0]["cut"] == true);
     }
     let lab = server.node.handle().lab().expect("a lab").get();
