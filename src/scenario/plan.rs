@@ -51,7 +51,7 @@ impl Scenario {
     /// Returns the SPEC of each node, by number; `None` for an honest one. Nodes that the scenario
     /// names lie at their own numbers. The other liars take the highest numbers that are left, in
     /// the order of the file.
-    pub fn cast(&self) -> Vec<Option<Spec>> {
+    pub fn specs(&self) -> Vec<Option<Spec>> {
         let mut cast = vec![None; self.mesh.nodes];
         let mut unnamed = Vec::new();
         for group in &self.malicious {
@@ -90,7 +90,7 @@ impl Scenario {
             nodes.dedup();
             return nodes;
         }
-        let cast = self.cast();
+        let cast = self.specs();
         let fits = |lies: bool| match select.of {
             Among::All => true,
             Among::Honest => !lies,
@@ -178,7 +178,7 @@ impl Scenario {
     /// Returns the numbers of the nodes that publish a load.
     pub fn publishers(&self, load: &Load) -> Vec<usize> {
         let honest = || {
-            let cast = self.cast();
+            let cast = self.specs();
             (0..cast.len()).filter(move |i| cast[*i].is_none())
         };
         match &load.publishers {
@@ -291,7 +291,7 @@ mod tests {
              ['n5']\nbehave = 'stall'\n[[malicious]]\nfraction = 0.3\nbehave = 'drop'\n",
         );
         let cast: Vec<_> = it
-            .cast()
+            .specs()
             .iter()
             .map(|spec| spec.as_ref().map_or("", |s| s.kinds().next().unwrap()))
             .collect();
@@ -302,9 +302,9 @@ mod tests {
     fn impossible_counts_harm_nobody() {
         let mut it = scenario("[mesh]\nnodes = 4\n[[malicious]]\ncount = 1\nbehave = 'drop'\n");
         it.malicious[0].who = Who::Count(usize::MAX);
-        assert_eq!(it.cast().len(), 4);
+        assert_eq!(it.specs().len(), 4);
         it.malicious[0].who = Who::Nodes(vec![99]);
-        assert!(it.cast().iter().all(Option::is_none));
+        assert!(it.specs().iter().all(Option::is_none));
         assert_eq!(it.struck(99, 1), Vec::<usize>::new());
     }
 

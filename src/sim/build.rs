@@ -33,7 +33,7 @@ impl World {
     /// A world in which no event has happened. The scenario must be one that `Scenario::parse`
     /// accepts.
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
-        let cast = scenario.cast();
+        let cast = scenario.specs();
         let identities: Vec<Identity> = (0..cast.len()).map(|node| identity(seed, node)).collect();
         let keys: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
         let network = Arc::new(network(seed, &keys));

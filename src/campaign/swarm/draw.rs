@@ -48,7 +48,7 @@ pub fn swarm(seed: u64) -> Scenario {
         loads: Vec::new(),
         expects: Vec::new(),
     };
-    let cast = scenario.cast();
+    let cast = scenario.specs();
     let honest: Vec<usize> = (0..nodes).filter(|node| cast[*node].is_none()).collect();
     scenario.faults = faults(dice, nodes, nodes - honest.len(), duration);
     let gone = dice.one_in(8).then(|| dice.pick(&honest).copied()).flatten();
@@ -164,7 +164,7 @@ mod tests {
     fn everything_stays_within_what_liveness_promises() {
         for seed in 0..1000 {
             let drawn = swarm(seed);
-            let (nodes, cast) = (drawn.mesh.nodes, drawn.cast());
+            let (nodes, cast) = (drawn.mesh.nodes, drawn.specs());
             let liars = cast.iter().flatten().count();
             assert!((4..=31).contains(&nodes) && liars <= (nodes - 1) / 3, "{seed}");
             assert!(drawn.ends(seed) <= drawn.duration + Duration::from_secs(10), "{seed}");

@@ -47,7 +47,7 @@ pub(crate) fn long(seed: u64) -> Scenario {
         loads: Vec::new(),
         expects: Vec::new(),
     };
-    let cast = scenario.cast();
+    let cast = scenario.specs();
     let honest: Vec<usize> = (0..nodes).filter(|node| cast[*node].is_none()).collect();
     // At least one honest node publishes and is never away.
     let (authors, others) = honest.split_at((honest.len() / 2).max(1));
@@ -123,7 +123,7 @@ mod tests {
         let (mut hours, mut wipes, mut stores) = (0, 0, 0);
         for seed in 0..400 {
             let drawn = long(seed);
-            let (nodes, cast) = (drawn.mesh.nodes, drawn.cast());
+            let (nodes, cast) = (drawn.mesh.nodes, drawn.specs());
             assert!((4..=7).contains(&nodes), "{seed}");
             assert!(cast.iter().flatten().count() <= (nodes - 1) / 3, "{seed}");
             let text = drawn.to_toml();
