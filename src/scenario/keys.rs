@@ -117,6 +117,11 @@ impl Kind {
     }
 }
 
+/// The names of all kinds of faults.
+pub fn fault_kinds() -> Vec<&'static str> {
+    FAULTS.iter().map(|kind| kind.name).collect()
+}
+
 const NODES: u64 = MAX_NODES as u64;
 const MS: Duration = Duration::from_millis(1);
 const TIME: Takes = Span(Duration::ZERO, DAY);

@@ -31,6 +31,7 @@ mod write;
 pub use builtin::{builtin, builtins};
 pub(crate) use dice::Dice;
 pub use error::ScenarioError;
+pub use keys::fault_kinds;
 pub use metric::metrics;
 pub use model::{
     Among, CpuShape, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load,
