@@ -1,7 +1,7 @@
 //! What runs at a host, simulated or real: a node, or the wrapper that makes it malicious.
 
 use super::attempts::Attempts;
-use super::effect::Effect;
+use super::context::Effect;
 use super::wrapper::Adversary;
 use crate::protocol::{Input, LinkId, Node, PublishError, Snapshot, Ticket, Time};
 use crate::wire::{Batch, Entry};

@@ -7,13 +7,47 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng as _, RngExt as _};
 
 use super::attempts::{Attempt, Attempts};
-use super::effect::Effect;
 use super::links::Links;
 use super::memory::Memory;
-use super::spec::{Chance, When};
+use super::value::{Chance, When};
 use crate::crypto::{Digest, Identity, PublicKey};
 use crate::protocol::{LinkId, Network, Output, StoredBatch, Time};
+use crate::wire::limits::PUSH_FRAMES;
 use crate::wire::{Batch, BatchId, Class, Entry, Frame, Kind};
+
+/// An action that a driver carries out.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// An output of the wrapped honest node, unchanged or rewritten.
+    Node(Output),
+    /// Raw bytes for a link's stream, length prefix included; written after everything given
+    /// before.
+    Raw {
+        /// The link to write to.
+        link: LinkId,
+        /// The bytes to write, which need not form a valid frame.
+        bytes: Arc<[u8]>,
+    },
+    /// Stop or resume reading from a link.
+    Pause {
+        /// The link concerned.
+        link: LinkId,
+        /// Whether to read from now on.
+        reading: bool,
+    },
+    /// Limit the rate at which a link is written; `None` lifts the limit.
+    Pace {
+        /// The link concerned.
+        link: LinkId,
+        /// The limit in bytes per second.
+        bytes_per_s: Option<u64>,
+    },
+}
+
+/// Whether frames of that kind pass on batches, or the news of them.
+pub(super) fn relays(kind: Kind) -> bool {
+    matches!(kind, Kind::Push | Kind::Reply | Kind::Announce)
+}
 
 /// A frame that the honest node wants to send.
 pub(super) struct Sending {
@@ -112,6 +146,19 @@ impl Context {
         self.attempts.record(attempt, affected);
     }
 
+    /// Sends another frame instead of one of the node's, and records that.
+    pub(super) fn falsify(
+        &mut self,
+        what: (&'static str, &'static str),
+        mut sending: Sending,
+        frame: Frame,
+        id: Option<BatchId>,
+    ) -> Disposition {
+        sending.rewrite(frame);
+        self.record(what, sending.link, Some(&sending.bytes), id, 1);
+        Disposition::Sent(sending)
+    }
+
     /// Records that a batch arrived and is not passed on, or not yet. Also called where all peers
     /// have the batch already, and so no frame is swallowed.
     pub(super) fn record_kept_back(&mut self, kind: &'static str, stored: &StoredBatch) {
@@ -139,6 +186,13 @@ impl Context {
     /// Whether the peer's grants cover a frame of that class and length.
     pub(super) fn fits(&mut self, link: LinkId, class: Class, bytes: usize) -> bool {
         self.links.get_mut(link).is_some_and(|link| link.ledger.fits(class, bytes))
+    }
+
+    /// Whether at least half of the credit for pushes is left: what is beyond all of it would be
+    /// refused for that alone.
+    pub(super) fn has_half(&mut self, link: LinkId) -> bool {
+        let link = self.links.get_mut(link);
+        link.is_some_and(|link| link.ledger.under_way(Class::Push) < PUSH_FRAMES / 2)
     }
 
     /// Writes a length prefix and bytes, whose length may differ from it.

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::context::{Context, Disposition, Sending};
-use super::effect::Effect;
-use super::spec::Chance;
-use crate::protocol::{LinkId, Time};
-use crate::wire::{BatchId, Frame};
+use super::behaviour::Lie;
+use super::context::{Context, Disposition, Effect, Sending, relays};
+use super::value::Chance;
+use crate::protocol::{LinkId, StoredBatch, Time};
+use crate::wire::{BatchId, Frame, Kind};
 
 /// Most frames held.
 const MOST: usize = 4096;
@@ -25,12 +25,19 @@ impl Delay {
         Self { by, held: VecDeque::new(), bytes: 0 }
     }
 
-    pub(super) fn outgoing(
-        &mut self,
-        ctx: &mut Context,
-        sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
+    fn take(&mut self) -> Option<(Time, Sending)> {
+        let (due, sending) = self.held.pop_front()?;
+        self.bytes -= sending.bytes.len();
+        Some((due, sending))
+    }
+}
+
+impl Lie for Delay {
+    fn filters(&self, kind: Kind) -> bool {
+        relays(kind)
+    }
+
+    fn outgoing(&mut self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
         let own = ctx.identity.public();
         let (detail, ids): (_, Vec<BatchId>) = match &sending.frame {
             Frame::Push(push) if push.batch.header.author != own => ("push", vec![push.batch.id()]),
@@ -58,14 +65,17 @@ impl Delay {
         Disposition::Held
     }
 
-    fn take(&mut self) -> Option<(Time, Sending)> {
-        let (due, sending) = self.held.pop_front()?;
-        self.bytes -= sending.bytes.len();
-        Some((due, sending))
+    fn on_batch(&self, ctx: &mut Context, stored: &StoredBatch) {
+        ctx.record_kept_back("delay", stored);
+    }
+
+    /// What is held is sent when it is due, come what may.
+    fn rests(&self) -> bool {
+        false
     }
 
     /// Sends the frames that were held long enough, on links that are still up.
-    pub(super) fn tick(&mut self, ctx: &mut Context) {
+    fn tick(&mut self, ctx: &mut Context, _chance: Chance) {
         while self.held.front().is_some_and(|(due, _)| *due <= ctx.now) {
             let Some((_, sending)) = self.take() else { break };
             if ctx.links.is_up(sending.link) {
@@ -74,12 +84,12 @@ impl Delay {
         }
     }
 
-    pub(super) fn down(&mut self, link: LinkId) {
+    fn down(&mut self, link: LinkId) {
         self.held.retain(|(_, sending)| sending.link != link);
         self.bytes = self.held.iter().map(|(_, sending)| sending.bytes.len()).sum();
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
+    fn deadline(&self, _ctx: &Context) -> Option<Time> {
         self.held.front().map(|(due, _)| *due)
     }
 }

@@ -3,53 +3,58 @@
 
 use std::collections::BTreeMap;
 
-use super::context::{Context, Disposition, Sending};
-use super::effect::Effect;
-use super::spec::{Chance, Tale};
+use super::behaviour::Lie;
+use super::context::{Context, Disposition, Effect, Sending};
+use super::value::Chance;
 use crate::protocol::{LinkId, Output};
 use crate::wire::{Credit, Frame, Grant, Kind, List};
 
 /// More frames, or bytes, than any link ever carries.
 const TOO_MANY: u64 = 1 << 40;
 
+/// The lies about credit: none is granted; it is granted for one frame at a time, in as many frames
+/// as that takes; or for more than the peer ever sent, which proves the lie.
+pub const TALES: [&str; 3] = ["withhold", "crumbs", "excess"];
+
 struct Told {
-    tale: Tale,
+    tale: &'static str,
     /// The last grant by class, as frames and bytes.
     last: BTreeMap<u8, (u64, u64)>,
 }
 
 pub(super) struct FalseCredit {
-    what: Option<Tale>,
+    what: Option<&'static str>,
     links: BTreeMap<LinkId, Told>,
     turn: usize,
 }
 
 impl FalseCredit {
-    pub(super) fn new(what: Option<Tale>) -> Self {
+    pub(super) fn new(what: Option<&'static str>) -> Self {
         Self { what, links: BTreeMap::new(), turn: 0 }
     }
+}
 
-    pub(super) fn outgoing(
-        &mut self,
-        ctx: &mut Context,
-        mut sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
+impl Lie for FalseCredit {
+    fn filters(&self, kind: Kind) -> bool {
+        kind == Kind::Credit
+    }
+
+    fn outgoing(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
         let Frame::Credit(credit) = &sending.frame else { return Disposition::Sent(sending) };
         let (link, credit) = (sending.link, credit.clone());
         if !self.links.contains_key(&link) {
-            let tale = self.what.unwrap_or(Tale::ALL[self.turn % Tale::ALL.len()]);
+            let tale = self.what.unwrap_or(TALES[self.turn % TALES.len()]);
             self.turn = self.turn.wrapping_add(1);
             self.links.insert(link, Told { tale, last: BTreeMap::new() });
         }
         let Some(told) = self.links.get_mut(&link) else { return Disposition::Sent(sending) };
         let lies = ctx.takes(chance);
         match told.tale {
-            Tale::Withhold if lies => {
+            "withhold" if lies => {
                 ctx.record(("false-credit", "withhold"), link, None, None, 1);
                 Disposition::Swallowed
             }
-            Tale::Crumbs if lies => {
+            "crumbs" if lies => {
                 for frame in told.crumbs(&credit) {
                     ctx.record(("false-credit", "crumbs"), link, Some(&frame), None, 1);
                     let (kind, frame) = (Kind::Credit, frame.into());
@@ -58,7 +63,7 @@ impl FalseCredit {
                 }
                 Disposition::Swallowed
             }
-            Tale::Excess if lies => {
+            "excess" if lies => {
                 let more = |grant: &Grant| Grant {
                     frames: grant.frames.saturating_add(TOO_MANY),
                     bytes: grant.bytes.saturating_add(TOO_MANY),
@@ -78,8 +83,7 @@ impl FalseCredit {
         }
     }
 
-    /// Notes a frame that is sent unchanged.
-    pub(super) fn honestly(&mut self, sending: &Sending) {
+    fn passed(&mut self, sending: &Sending) {
         if let Frame::Credit(credit) = &sending.frame
             && let Some(told) = self.links.get_mut(&sending.link)
         {
@@ -87,7 +91,7 @@ impl FalseCredit {
         }
     }
 
-    pub(super) fn down(&mut self, link: LinkId) {
+    fn down(&mut self, link: LinkId) {
         self.links.remove(&link);
     }
 }

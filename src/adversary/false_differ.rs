@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 
+use super::behaviour::Lie;
 use super::context::{Context, Disposition, Sending};
-use super::spec::Chance;
+use super::value::Chance;
 use crate::crypto::PublicKey;
 use crate::protocol::LinkId;
 use crate::wire::limits::{MAX_ABOVE, MAX_RANGES, MAX_TIPS, RANGE_FANOUT, REPAIR_FRAMES};
-use crate::wire::{Differ, Frame, List, RangeHash, SlotId, Tip};
+use crate::wire::{Differ, Frame, Kind, List, RangeHash, SlotId, Tip};
 
 const VARIANTS: [&str; 5] = ["agree", "ranges", "stale", "above", "many"];
 
@@ -21,25 +22,15 @@ pub(super) struct FalseDiffer {
     count: usize,
 }
 
-impl FalseDiffer {
-    pub(super) fn heard(&mut self, link: LinkId, frame: &Frame) {
-        let Frame::Compare(compare) = frame else { return };
-        let asked = self.asked.entry(link).or_default();
-        asked.insert(compare.ticket, compare.ranges.to_vec());
-        while asked.len() as u64 > REPAIR_FRAMES {
-            asked.pop_first();
-        }
+impl Lie for FalseDiffer {
+    fn filters(&self, kind: Kind) -> bool {
+        matches!(kind, Kind::Differ | Kind::Compare)
     }
 
-    pub(super) fn outgoing(
-        &mut self,
-        ctx: &mut Context,
-        mut sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
+    fn outgoing(&mut self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
         let (link, ticket) = match &sending.frame {
             Frame::Differ(differ) => (sending.link, differ.ticket),
-            Frame::Compare(_) => return self.question(ctx, sending, chance),
+            Frame::Compare(_) => return question(ctx, sending, chance),
             _ => return Disposition::Sent(sending),
         };
         let asked = self.asked.get_mut(&link).and_then(|asked| asked.remove(&ticket));
@@ -51,31 +42,40 @@ impl FalseDiffer {
         let Some(differ) = answer(ctx, variant, ticket, &asked) else {
             return Disposition::Sent(sending);
         };
-        sending.rewrite(Frame::Differ(differ));
-        ctx.record(("false-differ", VARIANTS[variant]), link, Some(&sending.bytes), None, 1);
-        Disposition::Sent(sending)
+        ctx.falsify(("false-differ", VARIANTS[variant]), sending, Frame::Differ(differ), None)
     }
 
-    /// Asks about invented hashes, so that the answer names everything in the range.
-    fn question(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
-        let Frame::Compare(compare) = &sending.frame else { return Disposition::Sent(sending) };
-        if !ctx.takes(chance) || ctx.rng.random_range(0..2) == 0 {
-            return Disposition::Sent(sending);
+    fn hears(&self, kind: Kind) -> bool {
+        kind == Kind::Compare
+    }
+
+    fn heard(&mut self, _: &mut Context, link: LinkId, frame: &Frame, _: Option<Chance>) {
+        let Frame::Compare(compare) = frame else { return };
+        let asked = self.asked.entry(link).or_default();
+        asked.insert(compare.ticket, compare.ranges.to_vec());
+        while asked.len() as u64 > REPAIR_FRAMES {
+            asked.pop_first();
         }
-        let mut compare = compare.clone();
-        let invent = |range: &RangeHash| RangeHash { hash: ctx.invented_id(), ..*range };
-        let Some(ranges) = List::new(compare.ranges.iter().map(invent).collect()) else {
-            return Disposition::Sent(sending);
-        };
-        compare.ranges = ranges;
-        sending.rewrite(Frame::Compare(compare));
-        ctx.record(("false-differ", "question"), sending.link, Some(&sending.bytes), None, 1);
-        Disposition::Sent(sending)
     }
 
-    pub(super) fn down(&mut self, link: LinkId) {
+    fn down(&mut self, link: LinkId) {
         self.asked.remove(&link);
     }
+}
+
+/// Asks about invented hashes, so that the answer names everything in the range.
+fn question(ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+    let Frame::Compare(compare) = &sending.frame else { return Disposition::Sent(sending) };
+    if !ctx.takes(chance) || ctx.rng.random_range(0..2) == 0 {
+        return Disposition::Sent(sending);
+    }
+    let mut compare = compare.clone();
+    let invent = |range: &RangeHash| RangeHash { hash: ctx.invented_id(), ..*range };
+    let Some(ranges) = List::new(compare.ranges.iter().map(invent).collect()) else {
+        return Disposition::Sent(sending);
+    };
+    compare.ranges = ranges;
+    ctx.falsify(("false-differ", "question"), sending, Frame::Compare(compare), None)
 }
 
 fn answer(ctx: &mut Context, variant: usize, ticket: u32, asked: &[RangeHash]) -> Option<Differ> {

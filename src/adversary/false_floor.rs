@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 
+use super::behaviour::Lie;
 use super::context::{Context, Disposition, Sending};
-use super::lure::Lure;
-use super::spec::Chance;
+use super::promise::Lure;
+use super::value::Chance;
 use crate::crypto::PublicKey;
 use crate::protocol::LinkId;
 use crate::wire::limits::{MAX_OPEN_WANTS, MAX_TIPS};
-use crate::wire::{Frame, Lacked, List, Missing, Tip, WhyMissing};
+use crate::wire::{Frame, Kind, Lacked, List, Missing, Tip, WhyMissing};
 
 const VARIANTS: [&str; 9] =
     ["huge", "exact", "above", "growing", "shrinking", "below", "next", "lacked", "busy"];
@@ -25,45 +26,6 @@ pub(super) struct FalseFloor {
 }
 
 impl FalseFloor {
-    pub(super) fn heard(&mut self, link: LinkId, frame: &Frame) {
-        let Frame::Request(request) = frame else { return };
-        let asked = self.asked.entry(link).or_default();
-        for want in request.wants.iter() {
-            asked.insert(want.ticket, (want.author, want.seq));
-            if asked.len() > MAX_OPEN_WANTS {
-                asked.pop_first();
-            }
-        }
-    }
-
-    pub(super) fn outgoing(
-        &mut self,
-        ctx: &mut Context,
-        mut sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
-        let link = sending.link;
-        let (ticket, id) = match &sending.frame {
-            Frame::Push(_) => return self.lure.instead(ctx, sending),
-            Frame::Reply(reply) => (reply.ticket, Some(reply.batch.id())),
-            Frame::Missing(missing) => (missing.ticket, None),
-            Frame::Differ(_) => return self.differ(ctx, sending, chance),
-            _ => return Disposition::Sent(sending),
-        };
-        let want = self.asked.get_mut(&link).and_then(|asked| asked.remove(&ticket));
-        let Some((author, seq)) = want else { return Disposition::Sent(sending) };
-        if author == ctx.identity.public() || !ctx.takes(chance) {
-            return Disposition::Sent(sending);
-        }
-        self.count = self.count.wrapping_add(1);
-        let place = usize::try_from(self.count % VARIANTS.len() as u64).unwrap_or(0);
-        let (why, floor, next) = self.lie(ctx, place, seq);
-        let lacked = Lacked(if VARIANTS[place] == "lacked" { [255; 32] } else { [0; 32] });
-        sending.rewrite(Frame::Missing(Missing { ticket, why, floor, next, lacked }));
-        ctx.record(("false-floor", VARIANTS[place]), link, Some(&sending.bytes), id, 1);
-        Disposition::Sent(sending)
-    }
-
     fn lie(&self, ctx: &mut Context, variant: usize, seq: u64) -> (WhyMissing, u64, u64) {
         let more = ctx.rng.random_range(1..1000);
         let pruned = |floor, next| (WhyMissing::Pruned, floor, next);
@@ -79,41 +41,86 @@ impl FalseFloor {
             _ => (WhyMissing::Busy, u64::MAX, seq.saturating_add(1)),
         }
     }
+}
 
-    /// Sends tips that claim to hold everything or nothing, or to have pruned any part, within what
-    /// is allowed in a tip.
-    fn differ(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
-        let Frame::Differ(differ) = &sending.frame else { return Disposition::Sent(sending) };
-        if differ.tips.is_empty() || !ctx.takes(chance) {
-            return Disposition::Sent(sending);
-        }
-        let mut differ = differ.clone();
-        let lie = |tip: &Tip, ctx: &mut Context| {
-            let seq = tip.slot.seq;
-            let (solid, floor) = match ctx.rng.random_range(0..4) {
-                0 => (seq, seq),
-                1 => (seq, 0),
-                2 => (0, seq),
-                _ => (ctx.rng.random_range(0..=seq), ctx.rng.random_range(0..=seq)),
-            };
-            Tip { solid, floor, ..*tip }
-        };
-        let tips: Vec<Tip> = differ.tips.iter().map(|tip| lie(tip, ctx)).collect();
-        let Some(tips) = List::<Tip, 0, MAX_TIPS>::new(tips) else {
-            return Disposition::Sent(sending);
-        };
-        differ.tips = tips;
-        sending.rewrite(Frame::Differ(differ));
-        ctx.record(("false-floor", "tip"), sending.link, Some(&sending.bytes), None, 1);
-        Disposition::Sent(sending)
+impl Lie for FalseFloor {
+    fn filters(&self, kind: Kind) -> bool {
+        matches!(kind, Kind::Push | Kind::Reply | Kind::Missing | Kind::Differ)
     }
 
-    pub(super) fn tick(&mut self, ctx: &mut Context) {
+    fn outgoing(&mut self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+        let link = sending.link;
+        let (ticket, id) = match &sending.frame {
+            Frame::Push(_) => return self.lure.instead(ctx, sending),
+            Frame::Reply(reply) => (reply.ticket, Some(reply.batch.id())),
+            Frame::Missing(missing) => (missing.ticket, None),
+            Frame::Differ(_) => return differ(ctx, sending, chance),
+            _ => return Disposition::Sent(sending),
+        };
+        let want = self.asked.get_mut(&link).and_then(|asked| asked.remove(&ticket));
+        let Some((author, seq)) = want else { return Disposition::Sent(sending) };
+        if author == ctx.identity.public() || !ctx.takes(chance) {
+            return Disposition::Sent(sending);
+        }
+        self.count = self.count.wrapping_add(1);
+        let place = usize::try_from(self.count % VARIANTS.len() as u64).unwrap_or(0);
+        let (why, floor, next) = self.lie(ctx, place, seq);
+        let lacked = Lacked(if VARIANTS[place] == "lacked" { [255; 32] } else { [0; 32] });
+        let missing = Frame::Missing(Missing { ticket, why, floor, next, lacked });
+        ctx.falsify(("false-floor", VARIANTS[place]), sending, missing, id)
+    }
+
+    fn hears(&self, kind: Kind) -> bool {
+        kind == Kind::Request
+    }
+
+    fn heard(&mut self, _: &mut Context, link: LinkId, frame: &Frame, _: Option<Chance>) {
+        let Frame::Request(request) = frame else { return };
+        let asked = self.asked.entry(link).or_default();
+        for want in request.wants.iter() {
+            asked.insert(want.ticket, (want.author, want.seq));
+            if asked.len() > MAX_OPEN_WANTS {
+                asked.pop_first();
+            }
+        }
+    }
+
+    fn heeds_credit(&self) -> bool {
+        true
+    }
+
+    fn tick(&mut self, ctx: &mut Context, _chance: Chance) {
         self.lure.flush(ctx, ("false-floor", "announce"));
     }
 
-    pub(super) fn down(&mut self, link: LinkId) {
+    fn down(&mut self, link: LinkId) {
         self.lure.down(link);
         self.asked.remove(&link);
     }
+}
+
+/// Sends tips that claim to hold everything or nothing, or to have pruned any part, within what
+/// is allowed in a tip.
+fn differ(ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+    let Frame::Differ(differ) = &sending.frame else { return Disposition::Sent(sending) };
+    if differ.tips.is_empty() || !ctx.takes(chance) {
+        return Disposition::Sent(sending);
+    }
+    let mut differ = differ.clone();
+    let lie = |tip: &Tip, ctx: &mut Context| {
+        let seq = tip.slot.seq;
+        let (solid, floor) = match ctx.rng.random_range(0..4) {
+            0 => (seq, seq),
+            1 => (seq, 0),
+            2 => (0, seq),
+            _ => (ctx.rng.random_range(0..=seq), ctx.rng.random_range(0..=seq)),
+        };
+        Tip { solid, floor, ..*tip }
+    };
+    let tips: Vec<Tip> = differ.tips.iter().map(|tip| lie(tip, ctx)).collect();
+    let Some(tips) = List::<Tip, 0, MAX_TIPS>::new(tips) else {
+        return Disposition::Sent(sending);
+    };
+    differ.tips = tips;
+    ctx.falsify(("false-floor", "tip"), sending, Frame::Differ(differ), None)
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+use super::behaviour::Lie;
 use super::context::Context;
-use super::spec::{Chance, What};
+use super::pacer::interval;
+use super::value::Chance;
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_FRAME, VERSION, WINDOW};
@@ -22,6 +24,8 @@ const GRAIN: Duration = Duration::from_millis(5);
 /// First ticket of a request flood; answers with such tickets are not for the wrapped node.
 pub(super) const FIRST_TICKET: u32 = 1 << 31;
 const ITEMS: usize = 8;
+/// What a flood may consist of.
+pub const FLOODS: [&str; 6] = ["garbage", "valid", "duplicate", "oversize", "announce", "request"];
 
 struct Target {
     /// Bytes given and not yet known to be written.
@@ -33,7 +37,7 @@ struct Target {
 }
 
 pub(super) struct Flood {
-    what: What,
+    what: &'static str,
     /// Time between frames of a link; `None` sends as fast as the link allows.
     every: Option<Duration>,
     chain: Chain,
@@ -43,31 +47,17 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    pub(super) fn new(what: What, rate: Option<u32>) -> Self {
-        let every = rate.map(|rate| Duration::from_micros(1_000_000 / u64::from(rate.max(1))));
+    pub(super) fn new(what: &'static str, rate: Option<u32>) -> Self {
+        let every = rate.map(interval);
         let (chain, targets) = (Chain::default(), BTreeMap::new());
         Self { what, every, chain, targets, count: 0, wake: None }
-    }
-
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
-        let ready: Vec<LinkId> = ctx.links.ready().collect();
-        self.wake = None;
-        for link in ready {
-            let target = Target { pending: 0, due: ctx.now, slot: 0 };
-            let target = self.targets.entry(link).or_insert(target);
-            match self.every {
-                None if target.pending == 0 => self.burst(ctx, link, BURST, chance),
-                None => {}
-                Some(every) => self.paced(ctx, link, every, chance),
-            }
-        }
     }
 
     fn paced(&mut self, ctx: &mut Context, link: LinkId, every: Duration, chance: Chance) {
         let Some(target) = self.targets.get_mut(&link) else { return };
         let mut count = 0;
         while target.due <= ctx.now && count < BURST {
-            target.due = target.due.after(every.max(Duration::from_micros(1)));
+            target.due = target.due.after(every);
             count += 1;
         }
         if count == BURST {
@@ -95,21 +85,21 @@ impl Flood {
     fn send(&mut self, ctx: &mut Context, link: LinkId) -> usize {
         self.count = self.count.wrapping_add(1);
         let (frame, id) = match self.what {
-            What::Garbage => (garbage(ctx), None),
-            What::Valid => self.valid(ctx, link),
-            What::Duplicate => self.duplicate(ctx),
-            What::Oversize if self.count.is_multiple_of(2) => return oversize(ctx, link),
-            What::Oversize => {
+            "garbage" => (garbage(ctx), None),
+            "valid" => self.valid(ctx, link),
+            "duplicate" => self.duplicate(ctx),
+            "oversize" if self.count.is_multiple_of(2) => return oversize(ctx, link),
+            "oversize" => {
                 let mut frame = vec![VERSION, Kind::Missing as u8];
                 let more = ctx.rng.random_range(64..1024);
                 frame.extend(ctx.random(Kind::Missing.max_len() + more));
                 (frame, None)
             }
-            What::Announce => (announce(ctx), None),
-            What::Request => (request(ctx, self.count), None),
+            "announce" => (announce(ctx), None),
+            _ => (request(ctx, self.count), None),
         };
         if !frame.is_empty() {
-            ctx.send_raw(("flood", self.what.name()), link, &frame, id);
+            ctx.send_raw(("flood", self.what), link, &frame, id);
         }
         frame.len() + 4
     }
@@ -133,25 +123,39 @@ impl Flood {
         let Some((id, batch, _)) = self.chain.get(ctx, 0) else { return (Vec::new(), None) };
         (push(batch), Some(id))
     }
+}
 
-    /// Everything given for the link is written.
-    pub(super) fn drained(&mut self, link: LinkId) {
+impl Lie for Flood {
+    fn needs_old(&self) -> bool {
+        self.what == "duplicate"
+    }
+
+    fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        let ready: Vec<LinkId> = ctx.links.ready().collect();
+        self.wake = None;
+        for link in ready {
+            let target = Target { pending: 0, due: ctx.now, slot: 0 };
+            let target = self.targets.entry(link).or_insert(target);
+            match self.every {
+                None if target.pending == 0 => self.burst(ctx, link, BURST, chance),
+                None => {}
+                Some(every) => self.paced(ctx, link, every, chance),
+            }
+        }
+    }
+
+    fn deadline(&self, _ctx: &Context) -> Option<Time> {
+        self.wake
+    }
+
+    fn drained(&mut self, link: LinkId) {
         if let Some(target) = self.targets.get_mut(&link) {
             target.pending = 0;
         }
     }
 
-    pub(super) fn down(&mut self, link: LinkId) {
+    fn down(&mut self, link: LinkId) {
         self.targets.remove(&link);
-    }
-
-    pub(super) fn deadline(&self) -> Option<Time> {
-        self.wake
-    }
-
-    /// Whether it sends batches from before the start.
-    pub(super) fn repeats(&self) -> bool {
-        self.what == What::Duplicate
     }
 }
 
@@ -217,7 +221,7 @@ fn request(ctx: &mut Context, count: u32) -> Vec<u8> {
 /// Own batches above the tip that the wrapped node knows of; at most [`WINDOW`], as peers accept no
 /// more.
 #[derive(Default)]
-pub(super) struct Chain {
+struct Chain {
     batches: VecDeque<(BatchId, Batch)>,
 }
 
@@ -243,7 +247,7 @@ impl Chain {
 
     /// The batch of slot `next`, signed now if needed, and the slot to continue with. If `next` is
     /// outside of the window that peers accept, starts again above the tip.
-    pub(super) fn get(&mut self, ctx: &mut Context, next: u64) -> Option<(BatchId, Batch, u64)> {
+    fn get(&mut self, ctx: &mut Context, next: u64) -> Option<(BatchId, Batch, u64)> {
         self.trim(ctx.own_tip);
         let (tip, tip_id) = ctx.own_tip;
         let inside = (tip.saturating_add(1)..=tip.saturating_add(WINDOW)).contains(&next);

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::behaviour::Lie;
 use super::context::Context;
-use super::pacer::{Cycle, Pacer};
-use super::spec::Chance;
+use super::pacer::Cycle;
+use super::value::Chance;
 use crate::crypto::{Digest, Identity, PublicKey, Signature};
-use crate::protocol::{LinkId, Time};
+use crate::protocol::LinkId;
 use crate::wire::{Batch, Frame, Push};
 
 /// The variants, in the order in which each peer receives them.
@@ -19,7 +20,6 @@ const VARIANTS: [&str; 5] =
 const FIRST_PLAIN: usize = 3;
 
 pub(super) struct Forge {
-    pacer: Pacer,
     cycle: Cycle,
     stranger: Identity,
     decoy: usize,
@@ -30,23 +30,10 @@ pub(super) struct Forge {
 impl Forge {
     pub(super) fn new(seed: &[u8; 32]) -> Self {
         Self {
-            pacer: Pacer::new(Duration::from_millis(200)),
             cycle: Cycle::new(VARIANTS.len(), false),
             stranger: Identity::from_seed(&Digest::of(&[b"loyal/stranger/1", seed]).0),
             decoy: 0,
             ended: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
-        for (link, fresh) in self.pacer.due(ctx) {
-            let Some(peer) = ctx.links.peer(link) else { continue };
-            let count = if fresh { self.cycle.length } else { 1 };
-            for _ in 0..count {
-                if ctx.takes(chance) {
-                    self.send(ctx, link, peer);
-                }
-            }
         }
     }
 
@@ -94,16 +81,30 @@ impl Forge {
         let elsewhere = Digest::of(&[b"loyal/elsewhere1", &ctx.network.id().0]);
         Batch::sign(&ctx.identity, elsewhere, 1, Digest::ZERO, ctx.now.0, &[entry]).ok()
     }
+}
 
-    pub(super) fn down(&mut self, link: LinkId) {
-        self.pacer.down(link);
-        if let Some((peer, variant)) = self.ended.remove(&link) {
-            self.cycle.go_on_after(peer, variant);
+impl Lie for Forge {
+    fn needs_old(&self) -> bool {
+        true
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some(Duration::from_millis(200))
+    }
+
+    fn act(&mut self, ctx: &mut Context, link: LinkId, fresh: bool, chance: Chance) {
+        let Some(peer) = ctx.links.peer(link) else { return };
+        for _ in 0..if fresh { self.cycle.length } else { 1 } {
+            if ctx.takes(chance) {
+                self.send(ctx, link, peer);
+            }
         }
     }
 
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        self.pacer.deadline(ctx)
+    fn down(&mut self, link: LinkId) {
+        if let Some((peer, variant)) = self.ended.remove(&link) {
+            self.cycle.go_on_after(peer, variant);
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::context::{Context, Disposition, Sending};
-use super::filter::swallow;
-use super::spec::Chance;
+use super::behaviour::Lie;
+use super::context::Context;
+use super::pacer::Rate;
+use super::value::Chance;
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::WINDOW;
 use crate::wire::{Batch, BatchId, Class, Entry, Frame};
@@ -26,10 +27,8 @@ const LATE: u64 = WINDOW / 2;
 
 pub(super) struct Gap {
     leave_out: u64,
-    every: Duration,
     size: usize,
-    due: Option<Time>,
-    wake: Option<Time>,
+    rate: Rate,
     /// The last slot signed, and its id.
     head: (u64, BatchId),
     hidden: VecDeque<Batch>,
@@ -39,45 +38,11 @@ impl Gap {
     pub(super) fn new(every: u32, rate: u32, size: usize) -> Self {
         Self {
             leave_out: u64::from(every.max(2)),
-            every: Duration::from_micros(1_000_000 / u64::from(rate.max(1))),
             size,
-            due: None,
-            wake: None,
+            rate: Rate::new(rate, BURST, GRAIN),
             head: (0, BatchId::ZERO),
             hidden: VecDeque::new(),
         }
-    }
-
-    /// Swallows what the node says about its own lane: only what is shown here is visible.
-    pub(super) fn outgoing(
-        &self,
-        ctx: &mut Context,
-        sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
-        let own = ctx.identity.public();
-        swallow(ctx, "gap", sending, |ctx, author| *author == own && ctx.takes(chance))
-    }
-
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
-        if ctx.own_tip.0 > self.head.0 {
-            self.head = ctx.own_tip;
-            self.hidden.clear();
-        }
-        let mut due = *self.due.get_or_insert(ctx.now);
-        let mut count = 0;
-        while due <= ctx.now && count < BURST {
-            if ctx.takes(chance) && !self.publish(ctx) {
-                break; // no link has room
-            }
-            due = due.after(self.every.max(Duration::from_micros(1)));
-            count += 1;
-        }
-        if due <= ctx.now && count == BURST {
-            due = ctx.now;
-        }
-        self.due = Some(due);
-        self.wake = Some(due.max(ctx.now.after(GRAIN)));
     }
 
     /// Signs the next slot and shows it to one link or to none. Returns whether a link had room.
@@ -124,9 +89,29 @@ impl Gap {
         }
         true
     }
+}
 
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        ctx.links.ready().next().and(self.wake)
+impl Lie for Gap {
+    fn heeds_credit(&self) -> bool {
+        true
+    }
+
+    fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        if ctx.own_tip.0 > self.head.0 {
+            self.head = ctx.own_tip;
+            self.hidden.clear();
+        }
+        while self.rate.is_due(ctx.now) {
+            if ctx.takes(chance) && !self.publish(ctx) {
+                break; // no link has room
+            }
+            self.rate.step();
+        }
+        self.rate.rest(ctx.now);
+    }
+
+    fn deadline(&self, ctx: &Context) -> Option<Time> {
+        self.rate.deadline(ctx)
     }
 }
 

@@ -4,53 +4,44 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+use super::behaviour::Lie;
 use super::context::Context;
-use super::pacer::{Cycle, Pacer};
-use super::spec::Chance;
+use super::pacer::Cycle;
+use super::value::Chance;
 use crate::crypto::Digest;
-use crate::protocol::{LinkId, Time};
+use crate::protocol::LinkId;
 use crate::wire::limits::VERSION;
 use crate::wire::{Compare, Frame, List, Push, RangeHash};
 
 const VARIANTS: [&str; 5] =
     ["truncated", "overlong", "non_canonical", "wrong_version", "bit_flipped"];
 
-pub(super) struct Malformed {
-    pacer: Pacer,
-    cycle: Cycle,
-}
+pub(super) struct Malformed(Cycle);
 
 impl Malformed {
     pub(super) fn new() -> Self {
-        Self {
-            pacer: Pacer::new(Duration::from_millis(200)),
-            cycle: Cycle::new(VARIANTS.len(), true),
-        }
+        Self(Cycle::new(VARIANTS.len(), true))
+    }
+}
+
+impl Lie for Malformed {
+    fn every(&self) -> Option<Duration> {
+        Some(Duration::from_millis(200))
     }
 
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
-        for (link, fresh) in self.pacer.due(ctx) {
-            let Some(peer) = ctx.links.peer(link) else { continue };
-            // One more than a round: the first one ends the link, and the next link starts with
-            // another.
-            for _ in 0..if fresh { self.cycle.length + 1 } else { 1 } {
-                if !ctx.takes(chance) {
-                    continue;
-                }
-                let variant = self.cycle.next(peer);
-                if let Some(frame) = malform(ctx, variant) {
-                    ctx.send_raw(("malformed", VARIANTS[variant]), link, &frame, None);
-                }
+    fn act(&mut self, ctx: &mut Context, link: LinkId, fresh: bool, chance: Chance) {
+        let Some(peer) = ctx.links.peer(link) else { return };
+        // One more than a round: the first one ends the link, and the next link starts with
+        // another.
+        for _ in 0..if fresh { VARIANTS.len() + 1 } else { 1 } {
+            if !ctx.takes(chance) {
+                continue;
+            }
+            let variant = self.0.next(peer);
+            if let Some(frame) = malform(ctx, variant) {
+                ctx.send_raw(("malformed", VARIANTS[variant]), link, &frame, None);
             }
         }
-    }
-
-    pub(super) fn down(&mut self, link: LinkId) {
-        self.pacer.down(link);
-    }
-
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        self.pacer.deadline(ctx)
     }
 }
 

@@ -6,50 +6,47 @@
 //! and when (see [`parse_list`]); [`Attempts`] says what it did, so that a report can match
 //! attempts with what honest nodes rejected.
 //!
-//! Each behaviour has a file: `forge`, `tamper`, `drop`, `censor`, `delay`, `replay`, `flood`,
-//! `malformed`, `stall`, `promise`, `gap`, `false-floor`, `false-differ`, `false-credit`,
-//! `restart`.
+//! `kinds` lists the behaviours. Each has a file of its name, but for `drop` and `censor`, which
+//! are in `swallow`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod actor;
 mod attempts;
 mod behaviour;
-mod censor;
 mod context;
 mod delay;
-mod drop;
-mod effect;
 mod false_credit;
 mod false_differ;
 mod false_floor;
-mod filter;
 mod flood;
 mod forge;
 mod gap;
+mod kinds;
 mod ledger;
 mod links;
-mod lure;
 mod malformed;
 mod memory;
 mod pacer;
-mod parse;
-mod parse_kind;
 mod promise;
 mod replay;
 mod restart;
 mod spec;
 mod stall;
 mod suggest;
+mod swallow;
 mod tamper;
 #[cfg(test)]
 mod tests;
+mod value;
 mod wrapper;
 
 pub use actor::Actor;
 pub use attempts::{Attempt, Attempts, Totals};
-pub use effect::Effect;
-pub use parse::{MAX_LIARS, parse_list};
-pub use parse_kind::KINDS;
-pub use spec::{Spec, SpecError};
+pub use context::Effect;
+pub use false_credit::TALES;
+pub use flood::FLOODS;
+pub use kinds::KINDS;
+pub use spec::{MAX_LIARS, Spec, parse_list};
 pub(crate) use suggest::nearest;
+pub use value::SpecError;
 pub use wrapper::Adversary;

@@ -50,6 +50,54 @@ impl Pacer {
     }
 }
 
+/// Takes steps at a rate, and skips those that come due while too many are.
+pub(super) struct Rate {
+    every: Duration,
+    /// Most steps at once.
+    burst: u32,
+    /// Shortest wait until the next steps.
+    grain: Duration,
+    due: Option<Time>,
+    taken: u32,
+    wake: Option<Time>,
+}
+
+impl Rate {
+    pub(super) fn new(per_s: u32, burst: u32, grain: Duration) -> Self {
+        let every = interval(per_s);
+        Self { every, burst, grain, due: None, taken: 0, wake: None }
+    }
+
+    /// Whether a step is due, and not too many were taken since the last rest.
+    pub(super) fn is_due(&mut self, now: Time) -> bool {
+        *self.due.get_or_insert(now) <= now && self.taken < self.burst
+    }
+
+    /// Takes a step that is due.
+    pub(super) fn step(&mut self) {
+        self.due = self.due.map(|due| due.after(self.every));
+        self.taken += 1;
+    }
+
+    /// Ends the steps that are taken at once.
+    pub(super) fn rest(&mut self, now: Time) {
+        let due = self.due.unwrap_or(now);
+        let due = if self.taken == self.burst { due.max(now) } else { due };
+        (self.due, self.taken) = (Some(due), 0);
+        self.wake = Some(due.max(now.after(self.grain)));
+    }
+
+    /// When to ask again; `None` if no link is ready.
+    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
+        ctx.links.ready().next().and(self.wake)
+    }
+}
+
+/// The time between two events at a rate, at least a microsecond.
+pub(super) fn interval(per_s: u32) -> Duration {
+    Duration::from_micros(1_000_000 / u64::from(per_s.max(1))).max(Duration::from_micros(1))
+}
+
 /// Position of each peer in a cycle of variants. It outlives the peer's links; bounded by the
 /// members.
 pub(super) struct Cycle {

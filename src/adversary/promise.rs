@@ -5,17 +5,22 @@
 //! Otherwise it keeps its links: it answers comparisons, stays within credit, and pushes its own
 //! batches.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::context::{Context, Disposition, Sending};
-use super::lure::Lure;
-use super::spec::Chance;
+use super::behaviour::Lie;
+use super::context::{Context, Disposition, Sending, relays};
+use super::pacer::Rate;
+use super::value::Chance;
 use crate::crypto::PublicKey;
 use crate::protocol::{LinkId, Time};
-use crate::wire::{Announce, Frame, List, SlotId};
+use crate::wire::limits::MAX_ANNOUNCED;
+use crate::wire::{Announce, Class, Frame, Kind, List, SlotId};
 
+/// Most ids that wait for credit on a link; the oldest are dropped first.
+const MOST: usize = 512;
 /// Most invented ids at once; ids that are due beyond that are skipped.
 const BURST: u32 = 64;
 /// Shortest wait between two bursts of ids.
@@ -24,41 +29,22 @@ const GRAIN: Duration = Duration::from_millis(10);
 const AHEAD: u64 = 4;
 
 pub(super) struct Promise {
-    every: Duration,
-    due: Option<Time>,
-    wake: Option<Time>,
+    rate: Rate,
     lure: Lure,
 }
 
 impl Promise {
     pub(super) fn new(rate: u32) -> Self {
-        let every = Duration::from_micros(1_000_000 / u64::from(rate.max(1)));
-        Self { every, due: None, wake: None, lure: Lure::default() }
+        Self { rate: Rate::new(rate, BURST, GRAIN), lure: Lure::default() }
+    }
+}
+
+impl Lie for Promise {
+    fn filters(&self, kind: Kind) -> bool {
+        relays(kind) || kind == Kind::Missing
     }
 
-    /// Announces an arriving batch on all other links at once, before the node has checked it.
-    pub(super) fn heard(&mut self, ctx: &mut Context, from: LinkId, frame: &Frame, chance: Chance) {
-        let batch = match frame {
-            Frame::Push(push) => &push.batch,
-            Frame::Reply(reply) => &reply.batch,
-            _ => return,
-        };
-        let (author, seq) = (batch.header.author, batch.header.seq);
-        if ctx.network.index_of(&author).is_none() || !ctx.takes(chance) {
-            return;
-        }
-        let item = SlotId { author, seq, id: batch.id() };
-        let others: Vec<LinkId> = ctx.links.ready().filter(|link| *link != from).collect();
-        others.into_iter().for_each(|link| self.lure.name(link, item));
-        self.lure.flush(ctx, ("promise", "first"));
-    }
-
-    pub(super) fn outgoing(
-        &mut self,
-        ctx: &mut Context,
-        mut sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
+    fn outgoing(&mut self, ctx: &mut Context, mut sending: Sending, chance: Chance) -> Disposition {
         match &sending.frame {
             Frame::Push(_) => self.lure.instead(ctx, sending),
             Frame::Announce(announce) => {
@@ -82,18 +68,40 @@ impl Promise {
         }
     }
 
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+    fn hears(&self, kind: Kind) -> bool {
+        matches!(kind, Kind::Push | Kind::Reply)
+    }
+
+    /// Announces an arriving batch on all other links at once, before the node has checked it.
+    fn heard(&mut self, ctx: &mut Context, from: LinkId, frame: &Frame, chance: Option<Chance>) {
+        let Some(chance) = chance else { return };
+        let batch = match frame {
+            Frame::Push(push) => &push.batch,
+            Frame::Reply(reply) => &reply.batch,
+            _ => return,
+        };
+        let (author, seq) = (batch.header.author, batch.header.seq);
+        if ctx.network.index_of(&author).is_none() || !ctx.takes(chance) {
+            return;
+        }
+        let item = SlotId { author, seq, id: batch.id() };
+        let others: Vec<LinkId> = ctx.links.ready().filter(|link| *link != from).collect();
+        others.into_iter().for_each(|link| self.lure.name(link, item));
+        self.lure.flush(ctx, ("promise", "first"));
+    }
+
+    fn heeds_credit(&self) -> bool {
+        true
+    }
+
+    fn tick(&mut self, ctx: &mut Context, chance: Chance) {
         self.lure.flush(ctx, ("promise", "known"));
-        let due = self.due.get_or_insert(ctx.now);
         let mut count = 0;
-        while *due <= ctx.now && count < BURST {
-            *due = due.after(self.every.max(Duration::from_micros(1)));
+        while self.rate.is_due(ctx.now) {
+            self.rate.step();
             count += 1;
         }
-        if count == BURST {
-            *due = (*due).max(ctx.now);
-        }
-        self.wake = Some((*due).max(ctx.now.after(GRAIN)));
+        self.rate.rest(ctx.now);
         let links: Vec<LinkId> = ctx.links.ready().collect();
         for link in links {
             for _ in 0..count {
@@ -107,12 +115,12 @@ impl Promise {
         self.lure.flush(ctx, ("promise", "invented"));
     }
 
-    pub(super) fn down(&mut self, link: LinkId) {
-        self.lure.down(link);
+    fn deadline(&self, ctx: &Context) -> Option<Time> {
+        self.rate.deadline(ctx)
     }
 
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        ctx.links.ready().next().and(self.wake)
+    fn down(&mut self, link: LinkId) {
+        self.lure.down(link);
     }
 }
 
@@ -126,4 +134,54 @@ fn invent(ctx: &mut Context) -> Option<SlotId> {
     let ahead = ctx.rng.random_range(1..=AHEAD);
     let seq = ctx.memory.tip(&author).seq.saturating_add(ahead);
     Some(SlotId { author, seq, id: ctx.invented_id() })
+}
+
+/// Announces batches instead of sending them, so that peers ask for them. Stays within the links'
+/// credit, as exceeding it is not the point. `false-floor` has one too.
+#[derive(Default)]
+pub(super) struct Lure {
+    waiting: BTreeMap<LinkId, VecDeque<SlotId>>,
+}
+
+impl Lure {
+    /// Queues a batch to be announced on a link by the next [`Lure::flush`].
+    pub(super) fn name(&mut self, link: LinkId, item: SlotId) {
+        let waiting = self.waiting.entry(link).or_default();
+        if waiting.contains(&item) {
+            return;
+        }
+        waiting.push_back(item);
+        if waiting.len() > MOST {
+            waiting.pop_front();
+        }
+    }
+
+    /// Swallows the push of a foreign batch and queues an announcement of it instead.
+    pub(super) fn instead(&mut self, ctx: &Context, sending: Sending) -> Disposition {
+        let Frame::Push(push) = &sending.frame else { return Disposition::Sent(sending) };
+        let (author, seq) = (push.batch.header.author, push.batch.header.seq);
+        if author == ctx.identity.public() {
+            return Disposition::Sent(sending);
+        }
+        self.name(sending.link, SlotId { author, seq, id: push.batch.id() });
+        Disposition::Swallowed
+    }
+
+    /// Sends the queued announcements, as far as credit allows.
+    pub(super) fn flush(&mut self, ctx: &mut Context, what: (&'static str, &'static str)) {
+        for (link, waiting) in &mut self.waiting {
+            while !waiting.is_empty() && ctx.fits(*link, Class::Announce, Kind::Announce.max_len())
+            {
+                let most = waiting.len().min(MAX_ANNOUNCED);
+                let Some(items) = List::new(waiting.drain(..most).collect()) else { break };
+                let first = items.first().map(|item| item.id);
+                let frame = Frame::Announce(Announce { items }).encode();
+                ctx.send_raw(what, *link, &frame, first);
+            }
+        }
+    }
+
+    pub(super) fn down(&mut self, link: LinkId) {
+        self.waiting.remove(&link);
+    }
 }

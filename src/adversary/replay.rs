@@ -3,45 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::behaviour::Lie;
 use super::context::Context;
-use super::pacer::Pacer;
-use super::spec::Chance;
-use crate::protocol::{LinkId, Time};
-use crate::wire::limits::PUSH_FRAMES;
-use crate::wire::{Batch, Class, Frame, Push};
+use super::value::Chance;
+use crate::protocol::LinkId;
+use crate::wire::{Batch, Frame, Push};
 
 /// Messages sent at once on a new link.
 const BURST: usize = 4;
 /// How long ago a message must have been seen to count as old.
 const OLD: Duration = Duration::from_millis(500);
 
+#[derive(Default)]
 pub(super) struct Replay {
-    pacer: Pacer,
     next: BTreeMap<LinkId, usize>,
 }
 
 impl Replay {
-    pub(super) fn new() -> Self {
-        Self { pacer: Pacer::new(Duration::from_millis(100)), next: BTreeMap::new() }
-    }
-
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
-        for (link, fresh) in self.pacer.due(ctx) {
-            for _ in 0..if fresh { BURST } else { 1 } {
-                if ctx.takes(chance) {
-                    self.send(ctx, link);
-                }
-            }
-        }
-    }
-
     fn send(&mut self, ctx: &mut Context, link: LinkId) {
         // Use half of the credit at most: replays should be rejected as known, not as too many.
-        let room = |ctx: &mut Context| {
-            let under_way = ctx.links.get_mut(link)?.ledger.under_way(Class::Push);
-            (under_way < PUSH_FRAMES / 2).then_some(())
-        };
-        if room(ctx).is_none() {
+        if !ctx.has_half(link) {
             return;
         }
         let old = ctx.memory.kept().partition_point(|kept| kept.at.after(OLD) <= ctx.now);
@@ -59,13 +40,26 @@ impl Replay {
             ctx.send_raw(("replay", "push"), link, &frame, Some(id));
         }
     }
+}
 
-    pub(super) fn down(&mut self, link: LinkId) {
-        self.pacer.down(link);
-        self.next.remove(&link);
+impl Lie for Replay {
+    fn needs_old(&self) -> bool {
+        true
     }
 
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        self.pacer.deadline(ctx)
+    fn every(&self) -> Option<Duration> {
+        Some(Duration::from_millis(100))
+    }
+
+    fn act(&mut self, ctx: &mut Context, link: LinkId, fresh: bool, chance: Chance) {
+        for _ in 0..if fresh { BURST } else { 1 } {
+            if ctx.takes(chance) {
+                self.send(ctx, link);
+            }
+        }
+    }
+
+    fn down(&mut self, link: LinkId) {
+        self.next.remove(&link);
     }
 }

@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::context::{Context, Disposition, Sending};
-use super::filter::swallow;
-use super::spec::Chance;
+use super::behaviour::Lie;
+use super::context::Context;
+use super::pacer::Rate;
+use super::value::Chance;
 use crate::protocol::{LinkId, Time};
 use crate::wire::limits::{MAX_SLOT, WINDOW};
 use crate::wire::{Batch, BatchId, Class, Frame};
@@ -26,9 +27,7 @@ const STEPS: [&str; 13] = [
 ];
 
 pub(super) struct Restart {
-    every: Duration,
-    due: Option<Time>,
-    wake: Option<Time>,
+    rate: Rate,
     step: usize,
     round: u64,
     /// The newest own slots of the branch being extended, oldest first.
@@ -40,9 +39,7 @@ pub(super) struct Restart {
 impl Restart {
     pub(super) fn new(rate: u32) -> Self {
         Self {
-            every: Duration::from_micros(1_000_000 / u64::from(rate.max(1))),
-            due: None,
-            wake: None,
+            rate: Rate::new(rate, BURST, GRAIN),
             step: 0,
             round: 0,
             branch: VecDeque::new(),
@@ -50,38 +47,7 @@ impl Restart {
         }
     }
 
-    /// Swallows what the node says about its own lane: only what is shown here is visible.
-    pub(super) fn outgoing(
-        &self,
-        ctx: &mut Context,
-        sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
-        let own = ctx.identity.public();
-        swallow(ctx, "restart", sending, |ctx, author| *author == own && ctx.takes(chance))
-    }
-
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
-        if self.branch.is_empty() && ctx.own_tip.0 > 0 {
-            self.branch.push_back(ctx.own_tip);
-        }
-        let mut due = *self.due.get_or_insert(ctx.now);
-        let mut count = 0;
-        while due <= ctx.now && count < BURST {
-            due = due.after(self.every.max(Duration::from_micros(1)));
-            count += 1;
-            if ctx.takes(chance) && ctx.links.ready().next().is_some() {
-                self.act(ctx);
-            }
-        }
-        if due <= ctx.now {
-            due = ctx.now;
-        }
-        self.due = Some(due);
-        self.wake = Some(due.max(ctx.now.after(GRAIN)));
-    }
-
-    fn act(&mut self, ctx: &mut Context) {
+    fn take_step(&mut self, ctx: &mut Context) {
         let detail = STEPS[self.step];
         self.step += 1;
         if self.step == STEPS.len() {
@@ -153,9 +119,28 @@ impl Restart {
         show(ctx, detail, whom, &batch);
         Some(batch)
     }
+}
 
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        ctx.links.ready().next().and(self.wake)
+impl Lie for Restart {
+    fn heeds_credit(&self) -> bool {
+        true
+    }
+
+    fn tick(&mut self, ctx: &mut Context, chance: Chance) {
+        if self.branch.is_empty() && ctx.own_tip.0 > 0 {
+            self.branch.push_back(ctx.own_tip);
+        }
+        while self.rate.is_due(ctx.now) {
+            self.rate.step();
+            if ctx.takes(chance) && ctx.links.ready().next().is_some() {
+                self.take_step(ctx);
+            }
+        }
+        self.rate.rest(ctx.now);
+    }
+
+    fn deadline(&self, ctx: &Context) -> Option<Time> {
+        self.rate.deadline(ctx)
     }
 }
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::context::Context;
-use super::effect::Effect;
-use super::pacer::Pacer;
-use super::spec::Chance;
+use super::behaviour::Lie;
+use super::context::{Context, Effect};
+use super::value::Chance;
 use crate::protocol::{LinkId, Time};
 
 /// How long a new link is left alone, so that the hello is sent and the peer relies on the link.
@@ -20,30 +19,13 @@ enum Held {
     Spared,
 }
 
+#[derive(Default)]
 pub(super) struct Stall {
-    pacer: Pacer,
     links: BTreeMap<LinkId, Held>,
     turn: bool,
 }
 
 impl Stall {
-    pub(super) fn new() -> Self {
-        Self { pacer: Pacer::new(AFTER), links: BTreeMap::new(), turn: false }
-    }
-
-    pub(super) fn tick(&mut self, ctx: &mut Context, active: bool, chance: Chance) {
-        if !active {
-            return self.lift(ctx);
-        }
-        for (link, _) in self.pacer.due(ctx) {
-            let soon = ctx.now.after(AFTER);
-            match self.links.entry(link).or_insert(Held::Soon(soon)) {
-                Held::Soon(at) if *at <= ctx.now => self.stall(ctx, link, chance),
-                _ => {}
-            }
-        }
-    }
-
     fn stall(&mut self, ctx: &mut Context, link: LinkId, chance: Chance) {
         if !ctx.takes(chance) {
             self.links.insert(link, Held::Spared);
@@ -59,8 +41,22 @@ impl Stall {
         ctx.acts.push_back(act);
         ctx.record(("stall", detail), link, None, None, 1);
     }
+}
 
-    fn lift(&mut self, ctx: &mut Context) {
+impl Lie for Stall {
+    fn every(&self) -> Option<Duration> {
+        Some(AFTER)
+    }
+
+    fn act(&mut self, ctx: &mut Context, link: LinkId, _fresh: bool, chance: Chance) {
+        let soon = ctx.now.after(AFTER);
+        match self.links.entry(link).or_insert(Held::Soon(soon)) {
+            Held::Soon(at) if *at <= ctx.now => self.stall(ctx, link, chance),
+            _ => {}
+        }
+    }
+
+    fn rest(&mut self, ctx: &mut Context) {
         for (link, held) in std::mem::take(&mut self.links) {
             match held {
                 Held::Paused => ctx.acts.push_back(Effect::Pause { link, reading: true }),
@@ -70,12 +66,7 @@ impl Stall {
         }
     }
 
-    pub(super) fn down(&mut self, link: LinkId) {
-        self.pacer.down(link);
+    fn down(&mut self, link: LinkId) {
         self.links.remove(&link);
-    }
-
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        self.pacer.deadline(ctx)
     }
 }

@@ -7,65 +7,21 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::context::{Context, Disposition, Sending};
-use super::pacer::Pacer;
-use super::spec::Chance;
-use crate::protocol::{LinkId, Time};
-use crate::wire::limits::PUSH_FRAMES;
-use crate::wire::{Batch, Blob, Class, Frame, Push, encode_body};
+use super::behaviour::Lie;
+use super::context::{Context, Disposition, Sending, relays};
+use super::value::Chance;
+use crate::protocol::LinkId;
+use crate::wire::{Batch, Blob, Frame, Kind, Push, encode_body};
 
 const VARIANTS: [&str; 3] = ["payload", "header", "signature"];
 const EVERY: Duration = Duration::from_millis(250);
 
+#[derive(Default)]
 pub(super) struct Tamper {
     next: usize,
-    pacer: Pacer,
 }
 
 impl Tamper {
-    pub(super) fn new() -> Self {
-        Self { next: 0, pacer: Pacer::new(EVERY) }
-    }
-
-    pub(super) fn tick(&mut self, ctx: &mut Context, chance: Chance) {
-        for (link, _) in self.pacer.due(ctx) {
-            if ctx.takes(chance) {
-                push_altered(ctx, link);
-            }
-        }
-    }
-
-    pub(super) fn down(&mut self, link: LinkId) {
-        self.pacer.down(link);
-    }
-
-    pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
-        self.pacer.deadline(ctx)
-    }
-
-    pub(super) fn outgoing(
-        &mut self,
-        ctx: &mut Context,
-        mut sending: Sending,
-        chance: Chance,
-    ) -> Disposition {
-        let own = ctx.identity.public();
-        let mut frame = sending.frame.clone();
-        let batch = match &mut frame {
-            Frame::Push(push) => &mut push.batch,
-            Frame::Reply(reply) => &mut reply.batch,
-            _ => return Disposition::Sent(sending),
-        };
-        if batch.header.author == own || !ctx.takes(chance) {
-            return Disposition::Sent(sending);
-        }
-        let detail = self.alter(ctx, batch);
-        let id = batch.id();
-        sending.rewrite(frame);
-        ctx.record(("tamper", detail), sending.link, Some(&sending.bytes), Some(id), 1);
-        Disposition::Sent(sending)
-    }
-
     /// Alters a batch without changing its length. Returns the name of the variant.
     fn alter(&mut self, ctx: &mut Context, batch: &mut Batch) -> &'static str {
         let variant = self.next;
@@ -85,6 +41,38 @@ impl Tamper {
     }
 }
 
+impl Lie for Tamper {
+    fn filters(&self, kind: Kind) -> bool {
+        relays(kind)
+    }
+
+    fn outgoing(&mut self, ctx: &mut Context, sending: Sending, chance: Chance) -> Disposition {
+        let own = ctx.identity.public();
+        let mut frame = sending.frame.clone();
+        let batch = match &mut frame {
+            Frame::Push(push) => &mut push.batch,
+            Frame::Reply(reply) => &mut reply.batch,
+            _ => return Disposition::Sent(sending),
+        };
+        if batch.header.author == own || !ctx.takes(chance) {
+            return Disposition::Sent(sending);
+        }
+        let detail = self.alter(ctx, batch);
+        let id = batch.id();
+        ctx.falsify(("tamper", detail), sending, frame, Some(id))
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some(EVERY)
+    }
+
+    fn act(&mut self, ctx: &mut Context, link: LinkId, _fresh: bool, chance: Chance) {
+        if ctx.takes(chance) {
+            push_altered(ctx, link);
+        }
+    }
+}
+
 fn alter_header(ctx: &mut Context, batch: &mut Batch) {
     if batch.header.seq > 1 && ctx.rng.random() {
         batch.header.prev.0[ctx.rng.random_range(0..32)] ^= 1;
@@ -96,8 +84,7 @@ fn alter_header(ctx: &mut Context, batch: &mut Batch) {
 /// Pushes the newest batch of another author with its header altered, within half of the credit.
 fn push_altered(ctx: &mut Context, link: LinkId) {
     let own = ctx.identity.public();
-    let room = |held: &mut super::links::Link| held.ledger.under_way(Class::Push) < PUSH_FRAMES / 2;
-    if !ctx.links.get_mut(link).is_some_and(room) {
+    if !ctx.has_half(link) {
         return;
     }
     let newest = ctx.memory.kept().iter().rev().find(|kept| kept.batch.header.author != own);

@@ -9,9 +9,9 @@ use rand::rngs::ChaCha8Rng;
 
 use super::attempts::Attempts;
 use super::behaviour::AtWork;
-use super::context::{Context, Disposition, Sending};
-use super::effect::Effect;
+use super::context::{Context, Disposition, Effect, Sending};
 use super::flood::FIRST_TICKET;
+use super::kinds::Behaviour;
 use super::links::Links;
 use super::memory::Memory;
 use super::spec::Spec;
@@ -56,9 +56,9 @@ impl Adversary {
         now: Time,
     ) -> Self {
         let lanes = node.lanes();
-        let new = |behaviour| AtWork::new(behaviour, &network, &seed);
-        let mut at_work: Vec<AtWork> = spec.behaviours.iter().map(new).collect();
-        at_work.sort_by_key(AtWork::order);
+        let start = |behaviour: &Behaviour| behaviour.start(&network, &seed);
+        let mut at_work: Vec<AtWork> = spec.behaviours.iter().flat_map(start).collect();
+        at_work.sort_by_key(|behaviour| behaviour.rank);
         let ctx = Context {
             now,
             own_tip: node.tip(&identity.public()),
@@ -73,7 +73,7 @@ impl Adversary {
             first_link: None,
         };
         let mut new = Self { node, ctx, at_work, looked: now, look: false };
-        if new.at_work.iter().any(AtWork::needs_old) {
+        if new.at_work.iter().any(|behaviour| behaviour.lie.needs_old()) {
             new.read_back(&lanes);
         }
         new.pump();
@@ -109,7 +109,7 @@ impl Adversary {
     /// link runs out of data to write.
     pub fn drained(&mut self, now: Time, link: LinkId) {
         self.ctx.now = now;
-        self.at_work.iter_mut().for_each(|behaviour| behaviour.drained(link));
+        self.at_work.iter_mut().for_each(|behaviour| behaviour.lie.drained(link));
         self.turn();
     }
 
@@ -219,11 +219,11 @@ impl Adversary {
     /// Shows a frame to the behaviours that need to see its kind.
     fn heard(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(kind) = bytes.get(1).and_then(|kind| Kind::from_byte(*kind)) else { return };
-        if !self.at_work.iter().any(|behaviour| behaviour.hears(kind)) {
+        if !self.at_work.iter().any(|behaviour| behaviour.lie.hears(kind)) {
             return;
         }
         let Ok(frame) = Frame::decode(bytes) else { return };
-        for behaviour in self.at_work.iter_mut().filter(|behaviour| behaviour.hears(kind)) {
+        for behaviour in self.at_work.iter_mut().filter(|behaviour| behaviour.lie.hears(kind)) {
             behaviour.heard(&mut self.ctx, link, &frame);
         }
     }
@@ -285,7 +285,7 @@ impl Adversary {
         if kind == Kind::Hello {
             self.look |= self.ctx.links.hello(link, true);
         }
-        let heeds = self.at_work.iter().any(AtWork::heeds_credit);
+        let heeds = self.at_work.iter().any(|behaviour| behaviour.lie.heeds_credit());
         let over = heeds && !self.ctx.fits(link, class, bytes.len());
         if let Some(up) = self.ctx.links.get_mut(link) {
             up.ledger.sent(class, bytes.len());
@@ -294,7 +294,7 @@ impl Adversary {
             // The node does not know about the frames added beside its own.
             return self.ctx.swallow(link, class, bytes.len());
         }
-        if !self.at_work.iter().any(|behaviour| behaviour.filters(kind)) {
+        if !self.at_work.iter().any(|behaviour| behaviour.lie.filters(kind)) {
             return self.ctx.acts.push_back(same(bytes));
         }
         let Ok(frame) = Frame::decode(&bytes) else {
@@ -317,7 +317,7 @@ impl Adversary {
     fn filter(&mut self, mut sending: Sending) -> Disposition {
         for behaviour in &mut self.at_work {
             // An earlier behaviour may have replaced it by a frame of another kind.
-            if !behaviour.filters(sending.frame.kind()) {
+            if !behaviour.lie.filters(sending.frame.kind()) {
                 continue;
             }
             match behaviour.outgoing(&mut self.ctx, sending) {

@@ -125,7 +125,7 @@ struct Screen {
 
 impl Screen {
     fn new(scenario: &Scenario, seed: u64) -> Self {
-        let honest = scenario.cast().iter().filter(|spec| spec.is_none()).count();
+        let honest = scenario.specs().iter().filter(|spec| spec.is_none()).count();
         let bar = bar(scenario.mesh.nodes as u64, "linking");
         let (ends, messages) = (scenario.ends(seed), messages(scenario));
         Self { bar, at: Duration::ZERO, ends, messages, honest }

@@ -78,7 +78,7 @@ fn list(json: bool) -> anyhow::Result<()> {
     let mut table = output::table(&["name", "nodes", "liars", "about"]);
     for (name, text) in scenario::builtins() {
         let built_in = Scenario::parse(text, &[]).with_context(|| format!("built-in {name}"))?;
-        let liars = built_in.cast().iter().flatten().count();
+        let liars = built_in.specs().iter().flatten().count();
         let row = Row { name, nodes: built_in.mesh.nodes, liars, about: &built_in.about };
         if json {
             output::json(&row)?;

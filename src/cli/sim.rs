@@ -225,7 +225,7 @@ mod tests {
         let nodes = |line: String| {
             let source = source(&parse(&line)).expect("sound");
             let scenario = source.of(1).expect("sound").into_owned();
-            (scenario.mesh.nodes, scenario.cast().iter().flatten().count())
+            (scenario.mesh.nodes, scenario.specs().iter().flatten().count())
         };
         assert_eq!(nodes(format!("loyal sim {path}")), (10, 3));
         assert_eq!(nodes(format!("loyal sim {path} --nodes 20")), (20, 6));

@@ -44,7 +44,7 @@ pub fn plan(scenario: &Scenario, dir: PathBuf, log_json: bool) -> Plan {
         spec: spec.to_string(),
         kinds: spec.kinds().map(str::to_owned).collect(),
     };
-    let cast = scenario.cast().into_iter().enumerate();
+    let cast = scenario.specs().into_iter().enumerate();
     Plan {
         nodes: scenario.mesh.nodes,
         liars: cast.filter_map(|(number, spec)| Some((number, liar(spec?)))).collect(),

@@ -18,22 +18,25 @@ mod read;
 mod read_fault;
 mod read_load;
 mod read_net;
+mod schema;
 mod section;
 mod select;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod verdict;
+mod word;
 mod write;
 
 pub use builtin::{builtin, builtins};
 pub(crate) use dice::Dice;
 pub use error::ScenarioError;
-pub use keys::schema;
+pub use keys::fault_kinds;
 pub use metric::metrics;
 pub use model::{
     Among, CpuShape, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load,
     MeshShape, Net, Ppm, Publishers, Scenario, Select, Start, StoreShape, Who,
 };
 pub use plan::{FaultAction, FaultEvent};
+pub use schema::schema;
 pub use verdict::{Facts, Verdict};

@@ -129,6 +129,20 @@ pub struct Net {
     pub bandwidth: Option<u64>,
 }
 
+impl Default for Net {
+    /// A good local network: 1 ms one-way latency, no jitter, no loss, no bandwidth limit.
+    fn default() -> Self {
+        Self {
+            latency: Latency::Constant(Duration::from_millis(1)),
+            jitter: Duration::ZERO,
+            loss: Default::default(),
+            duplicate: Default::default(),
+            reorder: Default::default(),
+            bandwidth: None,
+        }
+    }
+}
+
 /// One-way latency between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Latency {

@@ -51,14 +51,14 @@ impl Scenario {
     /// Returns the SPEC of each node, by number; `None` for an honest one. Nodes that the scenario
     /// names lie at their own numbers. The other liars take the highest numbers that are left, in
     /// the order of the file.
-    pub fn cast(&self) -> Vec<Option<Spec>> {
-        let mut cast = vec![None; self.mesh.nodes];
+    pub fn specs(&self) -> Vec<Option<Spec>> {
+        let mut specs = vec![None; self.mesh.nodes];
         let mut unnamed = Vec::new();
         for group in &self.malicious {
             match &group.who {
                 Who::Nodes(nodes) => {
                     for node in nodes {
-                        if let Some(place) = cast.get_mut(*node) {
+                        if let Some(place) = specs.get_mut(*node) {
                             *place = Some(group.behave.clone());
                         }
                     }
@@ -69,12 +69,12 @@ impl Scenario {
                 }
             }
         }
-        let free: Vec<usize> = (0..cast.len()).filter(|i| cast[*i].is_none()).collect();
+        let free: Vec<usize> = (0..specs.len()).filter(|i| specs[*i].is_none()).collect();
         let last = free.len().saturating_sub(unnamed.len());
         for (node, spec) in free[last..].iter().zip(unnamed) {
-            cast[*node] = Some(spec.clone());
+            specs[*node] = Some(spec.clone());
         }
-        cast
+        specs
     }
 
     /// Returns the numbers of the nodes that a fault strikes, ascending. Unless they are named, the
@@ -90,14 +90,14 @@ impl Scenario {
             nodes.dedup();
             return nodes;
         }
-        let cast = self.cast();
+        let specs = self.specs();
         let fits = |lies: bool| match select.of {
             Among::All => true,
             Among::Honest => !lies,
             Among::Malicious => lies,
         };
-        let among: Vec<usize> = (0..cast.len()).filter(|i| fits(cast[*i].is_some())).collect();
-        let mut rng = self.dice(fault, seed);
+        let among: Vec<usize> = (0..specs.len()).filter(|i| fits(specs[*i].is_some())).collect();
+        let mut rng = self.rng(fault, seed);
         let wanted = select.who.count(among.len()).min(among.len());
         let mut chosen: Vec<usize> =
             sample(&mut rng, among.len(), wanted).into_iter().map(|i| among[i]).collect();
@@ -105,7 +105,7 @@ impl Scenario {
         chosen
     }
 
-    fn dice(&self, fault: usize, seed: u64) -> ChaCha8Rng {
+    fn rng(&self, fault: usize, seed: u64) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(seed ^ (fault as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
@@ -116,58 +116,34 @@ impl Scenario {
         for (number, fault) in self.faults.iter().enumerate() {
             let struck = self.struck(number, seed);
             let mut add = |at, act| fault_events.push(FaultEvent { at, fault: number, act });
-            match fault.kind {
-                FaultKind::Kill => {
-                    for node in struck {
-                        add(fault.at, FaultAction::Kill(node));
-                        if let Some(until) = fault.until {
-                            add(until, FaultAction::Start(node));
-                        }
-                    }
-                }
+            type Act = fn(usize) -> FaultAction;
+            let (begins, ends, until): (Act, Act, _) = match fault.kind {
+                FaultKind::Kill => (FaultAction::Kill, FaultAction::Start, fault.until),
                 FaultKind::Restart(down) => {
-                    for node in struck {
-                        add(fault.at, FaultAction::Kill(node));
-                        add(fault.at.saturating_add(down), FaultAction::Start(node));
-                    }
+                    (FaultAction::Kill, FaultAction::Start, Some(fault.at.saturating_add(down)))
                 }
-                FaultKind::Pause => {
-                    for node in struck {
-                        add(fault.at, FaultAction::Pause(node));
-                        if let Some(until) = fault.until {
-                            add(until, FaultAction::Resume(node));
-                        }
-                    }
-                }
-                FaultKind::DiskFull => {
-                    for node in struck {
-                        add(fault.at, FaultAction::Fill(node));
-                        if let Some(until) = fault.until {
-                            add(until, FaultAction::Free(node));
-                        }
-                    }
-                }
-                FaultKind::Rot(_) => {
-                    struck.into_iter().for_each(|n| add(fault.at, FaultAction::Rot(n)))
-                }
-                FaultKind::Wipe => {
-                    for node in struck {
-                        add(fault.at, FaultAction::Wipe(node));
-                        if let Some(until) = fault.until {
-                            add(until, FaultAction::Start(node));
-                        }
-                    }
-                }
+                FaultKind::Pause => (FaultAction::Pause, FaultAction::Resume, fault.until),
+                FaultKind::DiskFull => (FaultAction::Fill, FaultAction::Free, fault.until),
+                FaultKind::Rot(_) => (FaultAction::Rot, FaultAction::Rot, None),
+                FaultKind::Wipe => (FaultAction::Wipe, FaultAction::Start, fault.until),
                 FaultKind::Churn { every, down } => {
                     let until = fault.until.unwrap_or(self.duration);
-                    let mut rng = self.dice(number, !seed);
+                    let mut rng = self.rng(number, !seed);
                     churn((fault.at, until), (every, down), &struck, &mut rng, &mut add);
+                    continue;
                 }
                 _ => {
                     add(fault.at, FaultAction::Impair);
                     if let Some(until) = fault.until {
                         add(until, FaultAction::Mend);
                     }
+                    continue;
+                }
+            };
+            for node in struck {
+                add(fault.at, begins(node));
+                if let Some(until) = until {
+                    add(until, ends(node));
                 }
             }
         }
@@ -178,8 +154,8 @@ impl Scenario {
     /// Returns the numbers of the nodes that publish a load.
     pub fn publishers(&self, load: &Load) -> Vec<usize> {
         let honest = || {
-            let cast = self.cast();
-            (0..cast.len()).filter(move |i| cast[*i].is_none())
+            let specs = self.specs();
+            (0..specs.len()).filter(move |i| specs[*i].is_none())
         };
         match &load.publishers {
             Publishers::Honest => honest().collect(),
@@ -290,21 +266,21 @@ mod tests {
             "[mesh]\nnodes = 7\n[[malicious]]\ncount = 1\nbehave = 'forge'\n[[malicious]]\nnodes = \
              ['n5']\nbehave = 'stall'\n[[malicious]]\nfraction = 0.3\nbehave = 'drop'\n",
         );
-        let cast: Vec<_> = it
-            .cast()
+        let specs: Vec<_> = it
+            .specs()
             .iter()
             .map(|spec| spec.as_ref().map_or("", |s| s.kinds().next().unwrap()))
             .collect();
-        assert_eq!(cast, ["", "", "", "forge", "drop", "stall", "drop"]);
+        assert_eq!(specs, ["", "", "", "forge", "drop", "stall", "drop"]);
     }
 
     #[test]
     fn impossible_counts_harm_nobody() {
         let mut it = scenario("[mesh]\nnodes = 4\n[[malicious]]\ncount = 1\nbehave = 'drop'\n");
         it.malicious[0].who = Who::Count(usize::MAX);
-        assert_eq!(it.cast().len(), 4);
+        assert_eq!(it.specs().len(), 4);
         it.malicious[0].who = Who::Nodes(vec![99]);
-        assert!(it.cast().iter().all(Option::is_none));
+        assert!(it.specs().iter().all(Option::is_none));
         assert_eq!(it.struck(99, 1), Vec::<usize>::new());
     }
 

@@ -1,25 +1,17 @@
 //! Reads a scenario: the top level, the mesh and its liars.
 
-use std::time::Duration;
-
 use super::error::{At, Wrong, shown, wrong};
-use super::quantity::{DAY, MAX_NODES, size};
-use super::section::{Found, Section, value, whole};
-use super::select::{Cast, node_number, who};
-use super::tree::{self, Node};
+use super::section::{Read, Section};
+use super::select::{Liars, node_number, who};
+use super::tree::{self, Located};
 use super::{
-    Cryptography, Group, MeshShape, Scenario, ScenarioError, Start, Verdict, Who, keys, read_fault,
+    CpuShape, Group, MeshShape, Scenario, ScenarioError, StoreShape, Who, keys, read_fault,
     read_load, read_net,
 };
 use crate::adversary::Spec;
 
-const MAX_F: u64 = (MAX_NODES as u64 - 1) / 3;
-const MAX_LINKS: u64 = 64;
-const MAX_GROUPS: usize = 1024;
 const MAX_NAME: usize = 64;
 const MAX_ABOUT: usize = 200;
-const DEFAULT_SEED: u64 = 1;
-const DEFAULT_SETTLE: Duration = Duration::from_secs(10);
 
 impl Scenario {
     /// Reads a scenario. `overlays` have the form `path.to.key=value` and are applied to the file
@@ -38,79 +30,61 @@ impl Scenario {
     }
 }
 
-fn scenario(root: &Node) -> Result<Scenario, Wrong> {
+fn scenario(root: &Located) -> Result<Scenario, Wrong> {
     let top = Section::open(root, "the file", keys::TOP)?;
     let mut scenario = Scenario {
         name: name(&top)?,
         about: about(&top)?,
-        seed: top.whole("seed", 0, u64::MAX)?.map_or(DEFAULT_SEED, |seed| seed.value),
-        duration: top.span("duration", (Duration::ZERO, DAY))?.map_or(Duration::ZERO, value),
-        settle: top.span("settle", (Duration::from_millis(1), DAY))?.map_or(DEFAULT_SETTLE, value),
-        verdict: top.word("verdict", &VERDICTS)?.unwrap_or(Verdict::Pass),
-        crypto: top.word("crypto", &CRYPTOGRAPHY)?.unwrap_or_default(),
+        seed: top.need("seed")?,
+        duration: top.need("duration")?,
+        settle: top.need("settle")?,
+        verdict: top.need("verdict")?,
+        crypto: top.need("crypto")?,
         mesh: mesh(&top)?,
         net: read_net::net(&top)?,
-        store: read_net::store(&top)?,
-        cpu: read_net::cpu(&top)?,
+        store: StoreShape { max_bytes: top.table("store")?.get("max_bytes")? },
+        cpu: CpuShape { check: top.table("cpu")?.get("check")? },
         malicious: Vec::new(),
         faults: Vec::new(),
         loads: Vec::new(),
         expects: Vec::new(),
     };
     scenario.malicious = groups(&top, scenario.mesh.nodes)?;
-    let lies: Vec<bool> = scenario.cast().iter().map(Option::is_some).collect();
+    let lies: Vec<bool> = scenario.specs().iter().map(Option::is_some).collect();
     let honest = lies.iter().filter(|lies| !**lies).count();
-    let cast = Cast { lies, honest };
-    scenario.faults = read_fault::faults(&top, &cast, scenario.duration)?;
-    scenario.loads = read_load::loads(&top, &cast, scenario.duration)?;
+    let liars = Liars { lies, honest };
+    scenario.faults = read_fault::faults(&top, &liars, scenario.duration)?;
+    scenario.loads = read_load::loads(&top, &liars, scenario.duration)?;
     scenario.expects = read_load::expects(&top)?;
     Ok(scenario)
 }
 
-pub(super) const VERDICTS: [(&str, Verdict); 4] = [
-    ("pass", Verdict::Pass),
-    ("liveness", Verdict::Liveness),
-    ("safety", Verdict::Safety),
-    ("not_exercised", Verdict::NotExercised),
-];
-const CRYPTOGRAPHY: [(&str, Cryptography); 2] =
-    [("real", Cryptography::Real), ("modelled", Cryptography::Modelled)];
-const STARTS: [(&str, Start); 2] = [("linked", Start::Linked), ("cold", Start::Cold)];
-
 fn name(top: &Section<'_>) -> Result<String, Wrong> {
-    let Some(Found { at, value }) = top.text("name")? else {
-        return top.missing("name", "name = \"three-liars\"");
-    };
-    let plain = value.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    if plain && (1..=MAX_NAME).contains(&value.len()) {
-        return Ok(value.to_owned());
+    let name: String = top.need("name")?;
+    let plain = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if plain && (1..=MAX_NAME).contains(&name.len()) {
+        return Ok(name);
     }
-    let why = format!("`name` has 1 to {MAX_NAME} of a-z, 0-9 and -, unlike `{}`", shown(value));
-    wrong(at, why)
+    let why = format!("`name` has 1 to {MAX_NAME} of a-z, 0-9 and -, unlike `{}`", shown(&name));
+    wrong(top.place("name"), why)
 }
 
 fn about(top: &Section<'_>) -> Result<String, Wrong> {
-    let Some(Found { at, value }) = top.text("about")? else { return Ok(String::new()) };
-    if value.chars().count() <= MAX_ABOUT && !value.chars().any(char::is_control) {
-        return Ok(value.to_owned());
+    let about: String = top.need("about")?;
+    if about.chars().count() <= MAX_ABOUT && !about.chars().any(char::is_control) {
+        return Ok(about);
     }
-    wrong(at, format!("`about` is one line of at most {MAX_ABOUT} characters"))
+    wrong(top.place("about"), format!("`about` is one line of at most {MAX_ABOUT} characters"))
 }
 
 fn mesh(top: &Section<'_>) -> Result<MeshShape, Wrong> {
-    let Some(node) = top.get("mesh") else {
-        return top.missing("mesh", "a table [mesh] with nodes = 10");
-    };
-    let mesh = Section::open(node, "[mesh]", keys::MESH)?;
-    let nodes = match mesh.either(&["nodes", "f"])? {
-        Some(("f", f)) => 3 * whole("f", f, 0, MAX_F)?.value + 1,
-        Some((key, nodes)) => whole(key, nodes, 1, MAX_NODES as u64)?.value,
-        None => return mesh.missing("nodes", "nodes = 10 (or f = 3, for 3f+1 nodes)"),
-    };
+    let mesh = top.table("mesh")?;
+    let (key, value) = mesh.either()?;
+    let number = usize::read(key, value)?;
     Ok(MeshShape {
-        nodes: size(nodes),
-        links: mesh.whole("links", 1, MAX_LINKS)?.map(|links| size(links.value)),
-        start: mesh.word("start", &STARTS)?.unwrap_or_default(),
+        nodes: if key.name == "f" { 3 * number + 1 } else { number },
+        links: mesh.get("links")?,
+        start: mesh.need("start")?,
     })
 }
 
@@ -118,11 +92,9 @@ fn groups(top: &Section<'_>, nodes: usize) -> Result<Vec<Group>, Wrong> {
     let mut groups = Vec::new();
     let mut liars = 0_usize;
     let mut named = Vec::new();
-    for node in top.list("malicious", MAX_GROUPS)? {
-        let section = Section::open(node, "[[malicious]]", keys::MALICIOUS)?;
-        let Some((key, at, who)) = who(&section, nodes)? else {
-            return section.missing("count", "count = 1, fraction = 0.3 or nodes = [\"n7\"]");
-        };
+    for section in top.tables("malicious")? {
+        let section = section?;
+        let (key, at, who) = who(&section, nodes)?;
         if let Who::Nodes(these) = &who {
             named.extend_from_slice(these);
         }
@@ -150,10 +122,8 @@ fn twice(named: &mut [usize], at: At) -> Result<(), Wrong> {
 }
 
 fn behave(section: &Section<'_>, nodes: usize) -> Result<Spec, Wrong> {
-    let Some(Found { at, value }) = section.text("behave")? else {
-        return section.missing("behave", "behave = \"drop\"");
-    };
-    let spec: Spec = value.parse().map_err(|error| Wrong::new(at, format!("`behave`: {error}")))?;
+    let (text, at) = (section.need::<String>("behave")?, section.place("behave"));
+    let spec: Spec = text.parse().map_err(|error| Wrong::new(at, format!("`behave`: {error}")))?;
     for name in spec.names() {
         if node_number(&name, nodes).is_none() {
             let why = format!("`behave`: `{}` is no node;", shown(&name));

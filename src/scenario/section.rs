@@ -4,154 +4,159 @@ use std::time::Duration;
 
 use super::Ppm;
 use super::error::{At, Wrong, meant, shown, wrong};
-use super::quantity::{duration, ppm};
-use super::tree::{Kind, Node, Table};
+use super::keys::{Key, Kind, Takes, Without};
+use super::quantity::{duration, ppm, span};
+use super::tree::{Located, Table, Value, value_of};
+use super::word::Word;
 
 /// A table whose keys are all known.
 pub(super) struct Section<'a> {
     /// Position of the table.
     pub at: At,
     /// The table's name in messages, such as `[mesh]`.
-    name: &'a str,
+    name: String,
+    keys: &'static [Key],
     table: &'a Table,
 }
 
-/// A value and its position.
-pub(super) struct Found<T> {
-    pub at: At,
-    pub value: T,
-}
-
-/// Drops the position, for use with `map_or`.
-pub(super) fn value<T>(found: Found<T>) -> T {
-    found.value
-}
+static EMPTY: Table = Table::new();
 
 impl<'a> Section<'a> {
     /// Opens a table; fails if it has a key that is not in `keys`.
-    pub(super) fn open(node: &'a Node, name: &'a str, keys: &[&str]) -> Result<Self, Wrong> {
-        let Kind::Table(table) = &node.kind else {
-            return wrong(node.at, format!("{name} is a table, not {}", node.what()));
+    pub(super) fn open(from: &'a Located, name: &str, keys: &'static [Key]) -> Result<Self, Wrong> {
+        let Value::Table(table) = &from.value else {
+            return wrong(from.at, format!("{name} is a table, not {}", from.what()));
         };
+        let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
         // Report the unknown key that comes first in the file, not in the alphabet.
-        let unknown = table.iter().filter(|(key, _)| !keys.contains(&key.as_str()));
+        let unknown = table.iter().filter(|(key, _)| !names.contains(&key.as_str()));
         if let Some((key, (at, _))) = unknown.min_by_key(|(_, (at, _))| *at) {
-            let near = meant(key, keys.iter().copied());
+            let near = meant(key, names.iter().copied());
             let near =
-                if near.is_empty() { format!("; {name} takes {}", list(keys)) } else { near };
+                if near.is_empty() { format!("; {name} takes {}", list(&names)) } else { near };
             return wrong(*at, format!("unknown key `{}` in {name}{near}", shown(key)));
         }
-        Ok(Self { at: node.at, name, table })
+        Ok(Self { at: from.at, name: name.to_owned(), keys, table })
     }
 
-    /// Returns the value of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
-        self.table.get(key).map(|(_, node)| node)
+    /// Opens the table of a key; one without keys where it is left out.
+    pub(super) fn table(&self, name: &str) -> Result<Self, Wrong> {
+        let key = self.key(name);
+        let Takes::Table(keys) = key.takes else { return self.missing(name) };
+        let name = format!("[{name}]");
+        match self.given(key.name) {
+            Some(from) => Self::open(from, &name, keys),
+            None if key.required() => self.missing(key.name),
+            None => Ok(Self { at: self.at, name, keys, table: &EMPTY }),
+        }
     }
 
-    /// Returns the error that a required key is missing, with an example of it.
-    pub(super) fn missing<T>(&self, key: &str, example: &str) -> Result<T, Wrong> {
-        wrong(self.at, format!("{} has no `{key}`; add {example}", self.name))
-    }
-
-    /// Returns the one key of these that is given, if any. Several are an error, except that keys
-    /// from overlays replace those in the file.
-    pub(super) fn either(
+    /// Opens each of the tables in the list of a key; there are none where it is left out.
+    pub(super) fn tables(
         &self,
-        keys: &[&'static str],
-    ) -> Result<Option<(&'static str, &'a Node)>, Wrong> {
-        let given = keys.iter().filter_map(|key| Some((*key, self.table.get(*key)?)));
+        name: &'static str,
+    ) -> Result<impl Iterator<Item = Result<Self, Wrong>> + use<'a>, Wrong> {
+        let Takes::Tables(keys, most) = self.key(name).takes else { return self.missing(name) };
+        let list = match self.given(name) {
+            None => &[],
+            Some(Located { value: Value::List(list), .. }) if list.len() <= most => &list[..],
+            Some(Located { value: Value::List(_), at }) => {
+                return wrong(*at, format!("there are more than {most} of [[{name}]]"));
+            }
+            Some(from) => {
+                let why = format!("`{name}` is a list of tables; begin each with [[{name}]]");
+                return wrong(from.at, why);
+            }
+        };
+        Ok(list.iter().map(move |from| Self::open(from, &format!("[[{name}]]"), keys)))
+    }
+
+    /// The description of a key.
+    pub(super) fn key(&self, name: &str) -> &'static Key {
+        let found = self.keys.iter().find(|key| key.name == name);
+        debug_assert!(found.is_some(), "{} has no key {name}", self.name);
+        found.unwrap_or(&self.keys[0])
+    }
+
+    /// The value of a key in the file.
+    pub(super) fn given(&self, name: &str) -> Option<&'a Located> {
+        self.table.get(name).map(|(_, value)| value)
+    }
+
+    /// Where the value of a key is; where the table is if the key is left out.
+    pub(super) fn place(&self, name: &str) -> At {
+        self.given(name).map_or(self.at, |value| value.at)
+    }
+
+    /// Reads a key that may be left out.
+    pub(super) fn get<T: Read>(&self, name: &str) -> Result<Option<T>, Wrong> {
+        let key = self.key(name);
+        match (self.given(name), key.without) {
+            (Some(value), _) => T::read(key, value).map(Some),
+            (None, Without::Default(text)) => T::read(key, &value_of(text, self.at)?).map(Some),
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// Reads a key that has a default, or must be there.
+    pub(super) fn need<T: Read>(&self, name: &str) -> Result<T, Wrong> {
+        self.get(name)?.map_or_else(|| self.missing(name), Ok)
+    }
+
+    /// Returns the error that a key is missing, with an example of it.
+    pub(super) fn missing<T>(&self, name: &str) -> Result<T, Wrong> {
+        let example = match self.key(name).without {
+            Without::Required(example) | Without::Either(example) => example,
+            _ => "",
+        };
+        self.lacks(name, example)
+    }
+
+    /// Returns the error that a key is missing, with this example.
+    pub(super) fn lacks<T>(&self, name: &str, example: &str) -> Result<T, Wrong> {
+        wrong(self.at, format!("{} has no `{name}`; add {example}", self.name))
+    }
+
+    /// Returns the one key that is given of those that exclude each other, of which one must be.
+    /// Keys from overlays replace those in the file.
+    pub(super) fn either(&self) -> Result<(&'static Key, &'a Located), Wrong> {
+        let keys = self.keys.iter().filter(|key| key.excludes());
+        let given = keys.clone().filter_map(|key| Some((key, self.table.get(key.name)?)));
         let mut given: Vec<_> = given.collect();
         let laid = |at: At| matches!(at, At::Overlay(_));
         if given.iter().any(|(_, (at, _))| laid(*at)) {
             given.retain(|(_, (at, _))| laid(*at));
         }
         given.sort_by_key(|(_, (at, _))| *at);
-        if let [(first, _), (second, (at, _)), ..] = given[..] {
-            return wrong(
-                *at,
-                format!("`{first}` and `{second}` are both given; give one of them"),
-            );
+        match given[..] {
+            [] => self.missing(keys.clone().next().map_or("", |key| key.name)),
+            [(key, (_, value))] => Ok((key, value)),
+            [(first, _), (second, (at, _)), ..] => {
+                let (first, second) = (first.name, second.name);
+                let why = format!("`{first}` and `{second}` are both given; give one of them");
+                wrong(*at, why)
+            }
         }
-        Ok(given.first().map(|(key, (_, node))| (*key, node)))
     }
 
-    /// Checks that only common keys and the parameters of this kind are given. For a parameter of
-    /// another kind, the error names that kind.
-    pub(super) fn only(
-        &self,
-        kind: &str,
-        common: &[&str],
-        params: &[&str],
-        kinds: &[(&str, &[&str])],
-    ) -> Result<(), Wrong> {
-        let fits =
-            |key: &&String| !common.contains(&key.as_str()) && !params.contains(&key.as_str());
-        let foreign = self.table.iter().filter(|(key, _)| fits(key));
-        let Some((key, (at, _))) = foreign.min_by_key(|(_, (at, _))| *at) else { return Ok(()) };
-        let owners = kinds.iter().filter(|(_, params)| params.contains(&key.as_str()));
-        let owners: Vec<&str> = owners.map(|(name, _)| *name).collect();
-        let takes = list(params);
-        let why = format!("`{key}` is of {}; {kind} takes {takes}", list(&owners));
-        wrong(
-            *at,
-            format!("{why}; remove it, or write kind = \"{}\"", owners.first().unwrap_or(&kind)),
-        )
-    }
-
-    /// Reads a string.
-    pub(super) fn text(&self, key: &str) -> Result<Option<Found<&'a str>>, Wrong> {
-        self.get(key).map(|node| text(key, node)).transpose()
-    }
-
-    /// Reads a whole number from `least` to `most`.
-    pub(super) fn whole(
-        &self,
-        key: &str,
-        least: u64,
-        most: u64,
-    ) -> Result<Option<Found<u64>>, Wrong> {
-        self.get(key).map(|node| whole(key, node, least, most)).transpose()
-    }
-
-    /// Reads a duration from `least` to `most`; `None` if the key is missing.
-    pub(super) fn span(
-        &self,
-        key: &str,
-        (least, most): (Duration, Duration),
-    ) -> Result<Option<Found<Duration>>, Wrong> {
-        self.get(key).map(|node| time(key, node, least, most)).transpose()
-    }
-
-    /// Reads a number from 0 to 1, as millionths.
-    pub(super) fn chance(&self, key: &str) -> Result<Option<Found<Ppm>>, Wrong> {
-        self.get(key).map(|node| chance(key, node)).transpose()
-    }
-
-    /// Reads a finite number.
-    pub(super) fn number(&self, key: &str) -> Result<Option<Found<f64>>, Wrong> {
-        self.get(key).map(|node| number(key, node)).transpose()
-    }
-
-    /// Reads one of the given words and returns its meaning.
-    pub(super) fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Wrong> {
-        let Some(Found { at, value }) = self.text(key)? else { return Ok(None) };
-        if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == value) {
-            return Ok(Some(*meaning));
-        }
-        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let near = meant(value, names.iter().copied());
-        wrong(at, format!("`{key}` is {}, not `{}`{near}", list(&names), shown(value)))
-    }
-
-    /// Reads a list of at most `most` tables; empty if the key is missing.
-    pub(super) fn list(&self, key: &str, most: usize) -> Result<&'a [Node], Wrong> {
-        let Some(node) = self.get(key) else { return Ok(&[]) };
-        match &node.kind {
-            Kind::List(list) if list.len() <= most => Ok(list),
-            Kind::List(_) => wrong(node.at, format!("there are more than {most} of [[{key}]]")),
-            _ => wrong(node.at, format!("`{key}` is a list of tables; begin each with [[{key}]]")),
-        }
+    /// Reads the kind of the table, and checks that besides `common` only keys of this kind are
+    /// given. For a key of another kind, the error names that kind.
+    pub(super) fn kind(&self, common: &[&str]) -> Result<&'static Kind, Wrong> {
+        let Takes::Kind(kinds) = self.key("kind").takes else { return self.missing("kind") };
+        let name: String = self.need("kind")?;
+        let Some(kind) = kinds.iter().find(|kind| kind.name == name) else {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+            return no_word(self.key("kind"), self.place("kind"), &name, &names);
+        };
+        let takes = kind.params(common);
+        let fits = |key: &str| common.contains(&key) || takes.contains(&key);
+        let foreign = self.table.iter().filter(|(key, _)| *key != "kind" && !fits(key));
+        let Some((key, (at, _))) = foreign.min_by_key(|(_, (at, _))| *at) else { return Ok(kind) };
+        let owners = kinds.iter().filter(|kind| kind.params(common).contains(&key.as_str()));
+        let owners: Vec<&str> = owners.map(|kind| kind.name).collect();
+        let why = format!("`{key}` is of {}; {name} takes {}", list(&owners), list(&takes));
+        let first = owners.first().copied().unwrap_or(kind.name);
+        wrong(*at, format!("{why}; remove it, or write kind = \"{first}\""))
     }
 }
 
@@ -164,79 +169,129 @@ pub(super) fn list(words: &[&str]) -> String {
     }
 }
 
-pub(super) fn text<'a>(key: &str, node: &'a Node) -> Result<Found<&'a str>, Wrong> {
-    match &node.kind {
-        Kind::Text(value) => Ok(Found { at: node.at, value }),
-        _ => wrong(node.at, format!("`{key}` is a string, not {}", node.what())),
+fn no_word<T>(key: &Key, at: At, word: &str, words: &[&str]) -> Result<T, Wrong> {
+    let near = meant(word, words.iter().copied());
+    wrong(at, format!("`{}` is {}, not `{}`{near}", key.name, list(words), shown(word)))
+}
+
+/// What the value of a key is read as.
+pub(super) trait Read: Sized {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong>;
+}
+
+impl<T: Word> Read for T {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
+        let word = String::read(key, value)?;
+        let found = T::WORDS.iter().find(|(known, _)| *known == word);
+        let names: Vec<&str> = T::WORDS.iter().map(|(known, _)| *known).collect();
+        found.map_or_else(|| no_word(key, value.at, &word, &names), |(_, meaning)| Ok(*meaning))
     }
 }
 
-pub(super) fn whole(key: &str, node: &Node, least: u64, most: u64) -> Result<Found<u64>, Wrong> {
-    let said = match &node.kind {
-        Kind::Whole(number) => {
-            match u64::try_from(*number).ok().filter(|n| (least..=most).contains(n)) {
-                Some(value) => return Ok(Found { at: node.at, value }),
-                None => number.to_string(),
+impl Read for String {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
+        match &value.value {
+            Value::Text(text) => Ok(text.clone()),
+            _ => wrong(value.at, format!("`{}` is a string, not {}", key.name, value.what())),
+        }
+    }
+}
+
+impl Read for u64 {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
+        let (least, most) = match key.takes {
+            Takes::Whole(least, most) | Takes::Shared(_, least, most) => (least, most),
+            _ => (0, 0),
+        };
+        let said = match &value.value {
+            Value::Whole(number) => {
+                match Self::try_from(*number).ok().filter(|n| (least..=most).contains(n)) {
+                    Some(number) => return Ok(number),
+                    None => number.to_string(),
+                }
             }
-        }
-        Kind::Float(number) => number.to_string(),
-        _ => node.what().to_owned(),
-    };
-    wrong(node.at, format!("`{key}` is a whole number from {least} to {most}, not {said}"))
-}
-
-pub(super) fn number(key: &str, node: &Node) -> Result<Found<f64>, Wrong> {
-    let value = match &node.kind {
-        Kind::Float(number) => *number,
-        Kind::Whole(number) => *number as f64,
-        _ => return wrong(node.at, format!("`{key}` is a number, not {}", node.what())),
-    };
-    if value.is_finite() {
-        return Ok(Found { at: node.at, value });
-    }
-    wrong(node.at, format!("`{key}` is a finite number, not {value}"))
-}
-
-pub(super) fn chance(key: &str, node: &Node) -> Result<Found<Ppm>, Wrong> {
-    let Found { at, value } = number(key, node)?;
-    match ppm(value) {
-        Some(value) => Ok(Found { at, value }),
-        None => wrong(at, format!("`{key}` is a number from 0 to 1, not {value}")),
+            Value::Float(number) => number.to_string(),
+            _ => value.what().to_owned(),
+        };
+        let name = key.name;
+        wrong(value.at, format!("`{name}` is a whole number from {least} to {most}, not {said}"))
     }
 }
 
-pub(super) fn time(
-    key: &str,
-    node: &Node,
-    least: Duration,
-    most: Duration,
-) -> Result<Found<Duration>, Wrong> {
-    let said = match &node.kind {
-        Kind::Text(said) => said,
-        Kind::Whole(number) if *number >= 0 => {
-            return wrong(node.at, no_unit(key, &number.to_string()));
-        }
-        Kind::Float(number) if *number >= 0.0 && number.is_finite() => {
-            return wrong(node.at, no_unit(key, &number.to_string()));
-        }
-        Kind::Whole(_) | Kind::Float(_) => return wrong(node.at, negative(key)),
-        _ => return wrong(node.at, format!("`{key}` is a duration, not {}", node.what())),
-    };
-    let Some(value) = duration(said) else {
-        if said.parse::<f64>().is_ok_and(|number| number >= 0.0 && number.is_finite()) {
-            return wrong(node.at, no_unit(key, &shown(said)));
-        }
-        if said.trim_start().starts_with('-') {
-            return wrong(node.at, negative(key));
-        }
-        let why = "is no duration; write it like 250ms, 5s or 10m";
-        return wrong(node.at, format!("`{key}`: `{}` {why}", shown(said)));
-    };
-    if value < least || value > most {
-        let why = format!("`{key}` is from {} to {}, not {}", show(least), show(most), shown(said));
-        return wrong(node.at, why);
+impl Read for usize {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
+        u64::read(key, value).map(|number| Self::try_from(number).unwrap_or(Self::MAX))
     }
-    Ok(Found { at: node.at, value })
+}
+
+impl Read for u32 {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
+        u64::read(key, value).map(|number| Self::try_from(number).unwrap_or(Self::MAX))
+    }
+}
+
+impl Read for f64 {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
+        let number = match &value.value {
+            Value::Float(number) => *number,
+            Value::Whole(number) => *number as Self,
+            _ => {
+                return wrong(
+                    value.at,
+                    format!("`{}` is a number, not {}", key.name, value.what()),
+                );
+            }
+        };
+        if number.is_finite() {
+            return Ok(number);
+        }
+        wrong(value.at, format!("`{}` is a finite number, not {number}", key.name))
+    }
+}
+
+impl Read for Ppm {
+    fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
+        let number = f64::read(key, value)?;
+        let why = || format!("`{}` is a number from 0 to 1, not {number}", key.name);
+        ppm(number).ok_or_else(|| Wrong::new(value.at, why()))
+    }
+}
+
+impl Read for Duration {
+    fn read(key: &Key, from: &Located) -> Result<Self, Wrong> {
+        let (least, most) = match key.takes {
+            Takes::Span(least, most) => (least, most),
+            _ => (Self::ZERO, Self::ZERO),
+        };
+        let key = key.name;
+        let said = match &from.value {
+            Value::Text(said) => said,
+            Value::Whole(number) if *number >= 0 => {
+                return wrong(from.at, no_unit(key, &number.to_string()));
+            }
+            Value::Float(number) if *number >= 0.0 && number.is_finite() => {
+                return wrong(from.at, no_unit(key, &number.to_string()));
+            }
+            Value::Whole(_) | Value::Float(_) => return wrong(from.at, negative(key)),
+            _ => return wrong(from.at, format!("`{key}` is a duration, not {}", from.what())),
+        };
+        let Some(value) = duration(said) else {
+            if said.parse::<f64>().is_ok_and(|number| number >= 0.0 && number.is_finite()) {
+                return wrong(from.at, no_unit(key, &shown(said)));
+            }
+            if said.trim_start().starts_with('-') {
+                return wrong(from.at, negative(key));
+            }
+            let why = "is no duration; write it like 250ms, 5s or 10m";
+            return wrong(from.at, format!("`{key}`: `{}` {why}", shown(said)));
+        };
+        if value < least || value > most {
+            let why =
+                format!("`{key}` is from {} to {}, not {}", span(least), span(most), shown(said));
+            return wrong(from.at, why);
+        }
+        Ok(value)
+    }
 }
 
 /// The error for a number without a unit: it may mean seconds or milliseconds, so the user has to
@@ -247,8 +302,4 @@ fn no_unit(key: &str, number: &str) -> String {
 
 fn negative(key: &str) -> String {
     format!("`{key}` is a duration, and none is negative; write it like 250ms, 5s or 10m")
-}
-
-fn show(duration: Duration) -> String {
-    super::quantity::span(duration)
 }

@@ -2,12 +2,13 @@
 
 use super::Who;
 use super::error::{At, Wrong, shown, wrong};
-use super::quantity::{MAX_NODES, size};
-use super::section::{Section, chance, text, whole};
-use super::tree::{Kind, Node};
+use super::keys::Key;
+use super::quantity::size;
+use super::section::{Read, Section};
+use super::tree::{Located, Value};
 
 /// Which nodes lie, for checks of the later parts of the file.
-pub(super) struct Cast {
+pub(super) struct Liars {
     /// Whether each node lies, by number.
     pub lies: Vec<bool>,
     /// Number of honest nodes.
@@ -27,43 +28,39 @@ impl Who {
 
 /// Reads `count`, `fraction` or `nodes`, whichever is given: returns the key, its position and the
 /// choice.
-pub(super) fn who(
-    section: &Section<'_>,
-    nodes: usize,
-) -> Result<Option<(&'static str, At, Who)>, Wrong> {
-    let Some((key, node)) = section.either(&["count", "fraction", "nodes"])? else {
-        return Ok(None);
+pub(super) fn who(section: &Section<'_>, nodes: usize) -> Result<(&'static str, At, Who), Wrong> {
+    let (key, value) = section.either()?;
+    let who = match key.name {
+        "count" => Who::Count(Read::read(key, value)?),
+        "fraction" => Who::Fraction(Read::read(key, value)?),
+        _ => Who::Nodes(names(key, value, nodes)?),
     };
-    let who = match key {
-        "count" => Who::Count(size(whole(key, node, 0, MAX_NODES as u64)?.value)),
-        "fraction" => Who::Fraction(chance(key, node)?.value),
-        _ => Who::Nodes(names(key, node, nodes)?),
-    };
-    Ok(Some((key, node.at, who)))
+    Ok((key.name, value.at, who))
 }
 
 /// Reads a list of node names: at least one, and each only once.
-pub(super) fn names(key: &str, node: &Node, nodes: usize) -> Result<Vec<usize>, Wrong> {
-    let Kind::List(list) = &node.kind else {
-        let why = format!("`{key}` is a list of nodes, as in [\"n7\"], not {}", node.what());
-        return wrong(node.at, why);
+pub(super) fn names(key: &Key, from: &Located, nodes: usize) -> Result<Vec<usize>, Wrong> {
+    let name = key.name;
+    let Value::List(list) = &from.value else {
+        let why = format!("`{name}` is a list of nodes, as in [\"n7\"], not {}", from.what());
+        return wrong(from.at, why);
     };
     let mut named = Vec::with_capacity(list.len());
     for entry in list {
-        let name = text(key, entry)?;
-        let Some(number) = node_number(name.value, nodes) else {
-            let why = format!("`{key}`: `{}` is no node", shown(name.value));
-            return wrong(name.at, format!("{why}; there are n0 to n{}", nodes - 1));
+        let text = String::read(key, entry)?;
+        let Some(number) = node_number(&text, nodes) else {
+            let why = format!("`{name}`: `{}` is no node", shown(&text));
+            return wrong(entry.at, format!("{why}; there are n0 to n{}", nodes - 1));
         };
         named.push((number, entry.at));
     }
     if named.is_empty() {
-        return wrong(node.at, format!("`{key}` names nobody; name at least one, as in [\"n0\"]"));
+        return wrong(from.at, format!("`{name}` names nobody; name at least one, as in [\"n0\"]"));
     }
     let mut sorted = named.clone();
     sorted.sort_unstable();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return wrong(pair[1].1, format!("`{key}` names n{} twice; name it once", pair[0].0));
+        return wrong(pair[1].1, format!("`{name}` names n{} twice; name it once", pair[0].0));
     }
     Ok(named.into_iter().map(|(number, _)| number).collect())
 }

@@ -285,7 +285,7 @@ fn impossible_liars_are_refused() {
     let four = "[[malicious]]\ncount = 2\nbehave = 'forge'\n[[malicious]]\nfraction = \
                 0.5\nbehave='drop'";
     told(&after_mesh(four), 8, 12, &["`fraction`", "4 liars"]);
-    assert_eq!(read(&after_mesh("[[malicious]]\ncount = 3\nbehave = 'drop'")).cast().len(), 4);
+    assert_eq!(read(&after_mesh("[[malicious]]\ncount = 3\nbehave = 'drop'")).specs().len(), 4);
     let both = "[[malicious]]\ncount = 1\nfraction = 0.1\nbehave = 'drop'";
     told(&after_mesh(both), 6, 1, &["`count` and `fraction`"]);
     told(&after_mesh("[[malicious]]\nnodes = ['n4']\nbehave='drop'"), 5, 10, &["n0 to n3"]);

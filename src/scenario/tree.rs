@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{At, Wrong, shown, wrong};
+use super::keys::{self, Key};
 
 /// Maximum length of a file and of an overlay's value, in bytes.
 pub(super) const MAX_TEXT: usize = 1 << 20;
@@ -17,42 +18,42 @@ const MAX_DEPTH: usize = 16;
 
 /// A value and its position.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(super) struct Located {
     pub at: At,
-    pub kind: Kind,
+    pub value: Value,
 }
 
 /// A value by its type.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(super) enum Value {
     Text(String),
     Whole(i128),
     Float(f64),
-    List(Vec<Node>),
+    List(Vec<Located>),
     Table(Table),
     /// A type that no scenario uses: a boolean, a date, or a number out of all bounds.
     Other(&'static str),
 }
 
 /// The values of a table by key, each with the position of the key.
-pub(super) type Table = BTreeMap<String, (At, Node)>;
+pub(super) type Table = BTreeMap<String, (At, Located)>;
 
-impl Node {
+impl Located {
     /// The value's type, in words.
     pub(super) fn what(&self) -> &'static str {
-        match &self.kind {
-            Kind::Text(_) => "a string",
-            Kind::Whole(_) => "a whole number",
-            Kind::Float(_) => "a number",
-            Kind::List(_) => "a list",
-            Kind::Table(_) => "a table",
-            Kind::Other(what) => what,
+        match &self.value {
+            Value::Text(_) => "a string",
+            Value::Whole(_) => "a whole number",
+            Value::Float(_) => "a number",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+            Value::Other(what) => what,
         }
     }
 }
 
 /// Parses the file and applies the overlays to it.
-pub(super) fn read(text: &str, overlays: &[String]) -> Result<Node, Wrong> {
+pub(super) fn read(text: &str, overlays: &[String]) -> Result<Located, Wrong> {
     if text.len() > MAX_TEXT {
         return wrong(At::Text(0), format!("the file is longer than {MAX_TEXT} bytes"));
     }
@@ -61,8 +62,8 @@ pub(super) fn read(text: &str, overlays: &[String]) -> Result<Node, Wrong> {
         let why = if error.message().is_empty() { "is no TOML" } else { error.message() };
         Wrong::new(At::Text(at), why)
     })?;
-    let kind = Kind::Table(table(parsed.into_inner(), None, 0)?);
-    let mut root = Node { at: At::Text(0), kind };
+    let value = Value::Table(table(parsed.into_inner(), None, 0)?);
+    let mut root = Located { at: At::Text(0), value };
     if overlays.len() > MAX_OVERLAYS {
         return wrong(At::Overlay(0), format!("there are more than {MAX_OVERLAYS} overlays"));
     }
@@ -80,50 +81,53 @@ fn table(from: DeTable<'_>, overlay: Option<At>, depth: usize) -> Result<Table, 
             return wrong(at, format!("tables nest deeper than {MAX_DEPTH}"));
         }
         let value_at = overlay.unwrap_or(At::Text(value.span().start));
-        let node = node(value.into_inner(), value_at, overlay, depth + 1)?;
-        table.insert(key.into_inner().into_owned(), (at, node));
+        let located = located(value.into_inner(), value_at, overlay, depth + 1)?;
+        table.insert(key.into_inner().into_owned(), (at, located));
     }
     Ok(table)
 }
 
-fn node(value: DeValue<'_>, at: At, overlay: Option<At>, depth: usize) -> Result<Node, Wrong> {
+fn located(
+    value: DeValue<'_>,
+    at: At,
+    overlay: Option<At>,
+    depth: usize,
+) -> Result<Located, Wrong> {
     if depth > MAX_DEPTH {
         return wrong(at, format!("lists and tables nest deeper than {MAX_DEPTH}"));
     }
-    let kind = match value {
-        DeValue::String(text) => Kind::Text(text.into_owned()),
+    let value = match value {
+        DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
-            .map_or(Kind::Other("a number beyond all bounds"), Kind::Whole),
+            .map_or(Value::Other("a number beyond all bounds"), Value::Whole),
         DeValue::Float(number) => {
-            number.as_str().parse().map_or(Kind::Other("no number"), Kind::Float)
+            number.as_str().parse().map_or(Value::Other("no number"), Value::Float)
         }
-        DeValue::Boolean(_) => Kind::Other("true or false"),
-        DeValue::Datetime(_) => Kind::Other("a date or time"),
+        DeValue::Boolean(_) => Value::Other("true or false"),
+        DeValue::Datetime(_) => Value::Other("a date or time"),
         DeValue::Array(list) => {
-            let mut nodes = Vec::with_capacity(list.len());
+            let mut values = Vec::with_capacity(list.len());
             for value in list {
                 let at = overlay.unwrap_or(At::Text(value.span().start));
-                nodes.push(node(value.into_inner(), at, overlay, depth + 1)?);
+                values.push(located(value.into_inner(), at, overlay, depth + 1)?);
             }
-            Kind::List(nodes)
+            Value::List(values)
         }
-        DeValue::Table(of) => Kind::Table(table(of, overlay, depth)?),
+        DeValue::Table(of) => Value::Table(table(of, overlay, depth)?),
     };
-    Ok(Node { at, kind })
+    Ok(Located { at, value })
 }
 
-/// Groups of keys that exclude each other.
-const EITHER: [&[&str]; 3] =
-    [&["nodes", "f"], &["count", "fraction", "nodes"], &["at_least", "at_most", "equals"]];
-
-/// Whether a key from an overlay replaces the existing key of the same group.
+/// Whether a key from an overlay replaces an existing key, as the two exclude each other.
 fn rivals(laid: &str, there: &str) -> bool {
-    laid != there && EITHER.iter().any(|keys| keys.contains(&laid) && keys.contains(&there))
+    let has = |table: &&[Key], name| table.iter().any(|key| key.name == name && key.excludes());
+    let tables = [keys::MESH, keys::SELECT, keys::EXPECT];
+    laid != there && tables.iter().any(|table| has(table, laid) && has(table, there))
 }
 
 /// Applies the overlay `path.to.key=value` to the tree. A key that excludes another replaces it:
 /// `mesh.nodes` replaces `mesh.f`.
-fn lay(root: &mut Node, overlay: &str, at: At) -> Result<(), Wrong> {
+fn lay(root: &mut Located, overlay: &str, at: At) -> Result<(), Wrong> {
     let Some((path, value)) = overlay.split_once('=') else {
         return wrong(at, "is no overlay; write it like mesh.nodes=1000");
     };
@@ -139,18 +143,19 @@ fn lay(root: &mut Node, overlay: &str, at: At) -> Result<(), Wrong> {
         let so_far = shown(&path[..depth].join("."));
         let list_next = path.get(depth + 1).is_some_and(|next| index(next).is_some());
         let new = || {
-            let kind = if list_next { Kind::List(Vec::new()) } else { Kind::Table(Table::new()) };
-            Node { at, kind }
+            let value =
+                if list_next { Value::List(Vec::new()) } else { Value::Table(Table::new()) };
+            Located { at, value }
         };
         let what = place.what();
-        place = match &mut place.kind {
-            Kind::Table(table) => {
+        place = match &mut place.value {
+            Value::Table(table) => {
                 if depth + 1 == path.len() {
                     table.retain(|key, _| !rivals(part, key));
                 }
                 &mut table.entry((*part).to_owned()).or_insert_with(|| (at, new())).1
             }
-            Kind::List(list) => {
+            Value::List(list) => {
                 let Some(number) = index(part).filter(|number| *number <= list.len()) else {
                     let why = format!("{so_far} has {} entries, counted from 0", list.len());
                     return wrong(at, format!("{why}; the next to add is {so_far}.{}", list.len()));
@@ -172,9 +177,9 @@ fn index(part: &str) -> Option<usize> {
 }
 
 /// Parses `text` as a TOML value; anything else is taken as a string.
-fn value_of(text: &str, at: At) -> Result<Node, Wrong> {
+pub(super) fn value_of(text: &str, at: At) -> Result<Located, Wrong> {
     match DeValue::parse(text) {
-        Ok(value) => node(value.into_inner(), at, Some(at), 0),
-        Err(_) => Ok(Node { at, kind: Kind::Text(text.to_owned()) }),
+        Ok(value) => located(value.into_inner(), at, Some(at), 0),
+        Err(_) => Ok(Located { at, value: Value::Text(text.to_owned()) }),
     }
 }

@@ -4,9 +4,9 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::quantity::{rate, share, span};
+use super::word::Word as _;
 use super::{
-    Among, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load, Net, Publishers,
-    Scenario, Select, Start, Who,
+    Expect, Fault, FaultKind, Group, Latency, Limit, Load, Net, Publishers, Scenario, Select, Who,
 };
 
 impl Scenario {
@@ -25,21 +25,13 @@ impl Scenario {
         writeln!(out, "seed = {}", self.seed)?;
         writeln!(out, "duration = {}", time(self.duration))?;
         writeln!(out, "settle = {}", time(self.settle))?;
-        writeln!(out, "verdict = \"{}\"", self.verdict.name())?;
-        let crypto = match self.crypto {
-            Cryptography::Real => "real",
-            Cryptography::Modelled => "modelled",
-        };
-        writeln!(out, "crypto = \"{crypto}\"")?;
+        writeln!(out, "verdict = \"{}\"", self.verdict.word())?;
+        writeln!(out, "crypto = \"{}\"", self.crypto.word())?;
         writeln!(out, "\n[mesh]\nnodes = {}", self.mesh.nodes)?;
         if let Some(links) = self.mesh.links {
             writeln!(out, "links = {links}")?;
         }
-        let start = match self.mesh.start {
-            Start::Linked => "linked",
-            Start::Cold => "cold",
-        };
-        writeln!(out, "start = \"{start}\"")?;
+        writeln!(out, "start = \"{}\"", self.mesh.start.word())?;
         net(out, &self.net)?;
         if let Some(bytes) = self.store.max_bytes {
             writeln!(out, "\n[store]\nmax_bytes = {bytes}")?;
@@ -121,11 +113,9 @@ fn fault(out: &mut String, fault: &Fault) -> fmt::Result {
 }
 
 fn select(select: &Select) -> String {
-    let of = match (&select.who, select.of) {
-        (Who::Nodes(_), _) => "",
-        (_, Among::All) => ", of = \"all\"",
-        (_, Among::Honest) => ", of = \"honest\"",
-        (_, Among::Malicious) => ", of = \"malicious\"",
+    let of = match &select.who {
+        Who::Nodes(_) => String::new(),
+        _ => format!(", of = \"{}\"", select.of.word()),
     };
     format!("{{ {}{of} }}", who(&select.who))
 }

@@ -45,7 +45,7 @@ impl World {
         network: Network,
         identities: Vec<Identity>,
     ) -> Self {
-        let cast = scenario.cast();
+        let cast = scenario.specs();
         let keys: Vec<PublicKey> = identities.iter().map(Identity::public).collect();
         let network = Arc::new(network);
         let mut numbers = vec![NOBODY; network.keys().len()];

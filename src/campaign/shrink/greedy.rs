@@ -97,7 +97,7 @@ mod tests {
             let spec: Spec = "forge".parse().expect("a SPEC");
             assert_eq!(small.malicious[0].behave, spec);
             // The fewest nodes of which one may lie.
-            assert_eq!((small.mesh.nodes, small.cast().iter().flatten().count()), (4, 1));
+            assert_eq!((small.mesh.nodes, small.specs().iter().flatten().count()), (4, 1));
             assert_eq!((small.loads[0].count, small.loads[0].size), (Some(1), 0));
             assert!(matches!(&small.faults[0].select.who, Who::Count(1)), "{:?}", small.faults);
             let again = Scenario::parse(&small.to_toml(), &[]).expect("reads");

@@ -37,14 +37,14 @@ pub(super) fn smaller(scenario: &Scenario) -> Vec<Scenario> {
 
 /// Whether at most `f` nodes lie; nothing is promised beyond that.
 fn within_bound(scenario: &Scenario) -> bool {
-    let liars = scenario.cast().iter().flatten().count();
+    let liars = scenario.specs().iter().flatten().count();
     liars <= scenario.mesh.nodes.saturating_sub(1) / 3
 }
 
 /// Whether all publishers are honest and none of them dies for good. Otherwise messages may be
 /// missing without a bug.
 fn publishers_live(scenario: &Scenario) -> bool {
-    let cast = scenario.cast();
+    let specs = scenario.specs();
     let for_good = |fault: &&Fault| fault.kind == FaultKind::Kill && fault.until.is_none();
     let gone: Vec<&Who> =
         scenario.faults.iter().filter(for_good).map(|fault| &fault.select.who).collect();
@@ -59,7 +59,7 @@ fn publishers_live(scenario: &Scenario) -> bool {
         .loads
         .iter()
         .flat_map(|load| scenario.publishers(load))
-        .all(|node| cast.get(node).is_some_and(Option::is_none) && lives(node))
+        .all(|node| specs.get(node).is_some_and(Option::is_none) && lives(node))
 }
 
 /// Whether the scenario, written to a file, is read back unchanged.

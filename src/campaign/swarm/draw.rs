@@ -2,65 +2,49 @@
 
 use std::time::Duration;
 
-use super::dice::Dice;
 use super::faults::faults;
 use super::liars::liars;
 use super::net::net;
-use super::shape::{Shape, away, busy, cpu, store};
+use super::random::Random;
+use super::shape::{Shape, away, blank, busy};
 use crate::protocol::millis;
 use crate::scenario::{
     Among, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select, Start,
-    Verdict, Who,
+    Who,
 };
 
 /// Bound on the payload bytes of all loads of a scenario together, so that the slowest network
-/// drawn carries them within [`SETTLE`].
+/// drawn carries them within the bound of the liveness phase.
 const MAX_BYTES: u64 = 2 << 20;
-/// The bound of the liveness phase.
-const SETTLE: Duration = Duration::from_secs(60);
 
 /// Draws the scenario of a seed: 4 to 31 nodes with at most `f` liars, mostly 2 to 6 simulated
 /// seconds and 10 to 200 messages, now and then more. It is run with the same seed.
 pub fn swarm(seed: u64) -> Scenario {
-    let dice = &mut Dice::new(seed);
-    let shape = Shape::draw(dice);
-    let nodes = shape.nodes(dice);
-    let duration = shape.duration(dice);
-    let links = dice.one_in(2).then(|| dice.count(2..=8.min(nodes - 1)));
-    let start = if dice.one_in(4) { Start::Cold } else { Start::Linked };
-    let crypto = if dice.one_in(8) { Cryptography::Modelled } else { Cryptography::Real };
-    let net = net(dice);
-    let malicious = liars(dice, nodes);
-    let mut scenario = Scenario {
-        name: "swarm".into(),
-        about: format!("drawn by seed {seed}"),
-        seed,
-        duration,
-        settle: SETTLE,
-        verdict: Verdict::Pass,
-        crypto,
-        mesh: MeshShape { nodes, links, start },
-        net,
-        store: store(dice, nodes),
-        cpu: cpu(dice),
-        malicious,
-        faults: Vec::new(),
-        loads: Vec::new(),
-        expects: Vec::new(),
-    };
-    let cast = scenario.cast();
-    let honest: Vec<usize> = (0..nodes).filter(|node| cast[*node].is_none()).collect();
-    scenario.faults = faults(dice, nodes, nodes - honest.len(), duration);
-    let gone = dice.one_in(8).then(|| dice.pick(&honest).copied()).flatten();
-    scenario.faults.extend(gone.map(|node| for_good(dice, node, duration)));
-    scenario.loads = loads(dice, &honest, gone, duration);
-    shaped(dice, shape, &mut scenario, (&honest, gone));
+    let random = &mut Random::new(seed);
+    let shape = Shape::draw(random);
+    let nodes = shape.nodes(random);
+    let duration = shape.duration(random);
+    let links = random.one_in(2).then(|| random.count(2..=8.min(nodes - 1)));
+    let start = if random.one_in(4) { Start::Cold } else { Start::Linked };
+    let crypto = if random.one_in(8) { Cryptography::Modelled } else { Cryptography::Real };
+    let net = net(random);
+    let malicious = liars(random, nodes);
+    let mesh = MeshShape { nodes, links, start };
+    let mut scenario = blank(random, "swarm", seed, duration, mesh, net);
+    (scenario.crypto, scenario.malicious) = (crypto, malicious);
+    let specs = scenario.specs();
+    let honest: Vec<usize> = (0..nodes).filter(|node| specs[*node].is_none()).collect();
+    scenario.faults = faults(random, nodes, nodes - honest.len(), duration);
+    let gone = random.one_in(8).then(|| random.pick(&honest).copied()).flatten();
+    scenario.faults.extend(gone.map(|node| for_good(random, node, duration)));
+    scenario.loads = loads(random, &honest, gone, duration);
+    shaped(random, shape, &mut scenario, (&honest, gone));
     scenario
 }
 
 /// Applies what makes the shape differ from the usual one.
 fn shaped(
-    dice: &mut Dice,
+    random: &mut Random,
     shape: Shape,
     scenario: &mut Scenario,
     (honest, gone): (&[usize], Option<usize>),
@@ -71,13 +55,13 @@ fn shaped(
         Shape::Usual | Shape::Idle => {}
         Shape::Busy => {
             scenario.net.bandwidth = None;
-            scenario.loads = vec![busy(dice, &alive, duration)];
+            scenario.loads = vec![busy(random, &alive, duration)];
         }
         Shape::Away => {
-            let from = dice.ms(500..=3000);
-            let until = duration.saturating_sub(dice.ms(500..=5000));
-            let node = dice.pick(&alive).copied().unwrap_or(0);
-            scenario.faults = vec![away(dice, node, (from, until))];
+            let from = random.ms(500..=3000);
+            let until = duration.saturating_sub(random.ms(500..=5000));
+            let node = random.pick(&alive).copied().unwrap_or(0);
+            scenario.faults = vec![away(random, node, (from, until))];
             // Clients do not wait for the node that long, so it publishes nothing.
             let others: Vec<usize> = alive.into_iter().filter(|other| *other != node).collect();
             for load in &mut scenario.loads {
@@ -87,8 +71,8 @@ fn shaped(
         Shape::Large => {
             scenario.net.bandwidth = None;
             for load in &mut scenario.loads {
-                load.count = Some(dice.range(1..=2));
-                load.size = dice.count(100_000..=1 << 20);
+                load.count = Some(random.range(1..=2));
+                load.size = random.count(100_000..=1 << 20);
             }
         }
     }
@@ -96,55 +80,60 @@ fn shaped(
 
 /// An honest node that dies and stays dead. It publishes nothing, as messages lost with it could
 /// never be delivered.
-fn for_good(dice: &mut Dice, node: usize, duration: Duration) -> Fault {
+fn for_good(random: &mut Random, node: usize, duration: Duration) -> Fault {
     let whole = millis(duration);
     let select = Select { who: Who::Nodes(vec![node]), of: Among::All };
-    Fault { kind: FaultKind::Kill, at: dice.ms(0..=whole / 2), until: None, select }
+    Fault { kind: FaultKind::Kill, at: random.ms(0..=whole / 2), until: None, select }
 }
 
-fn loads(dice: &mut Dice, honest: &[usize], gone: Option<usize>, duration: Duration) -> Vec<Load> {
-    let mut messages = dice.range(10..=200);
+fn loads(
+    random: &mut Random,
+    honest: &[usize],
+    gone: Option<usize>,
+    duration: Duration,
+) -> Vec<Load> {
+    let mut messages = random.range(10..=200);
     let mut loads = Vec::new();
-    for left in (1..=dice.range(1..=3)).rev() {
-        let count = if left == 1 { messages } else { dice.range(1..=messages.div_ceil(2)) };
+    for left in (1..=random.range(1..=3)).rev() {
+        let count = if left == 1 { messages } else { random.range(1..=messages.div_ceil(2)) };
         messages = (messages - count).max(1);
-        let from = if dice.one_in(2) { Duration::ZERO } else { dice.ms(0..=1500) };
+        let from = if random.one_in(2) { Duration::ZERO } else { random.ms(0..=1500) };
         // Spread over the duration, or one per millisecond.
         let span = duration.saturating_sub(from).as_millis();
         let most = u64::try_from(span).unwrap_or(0) / count.max(1);
         let every =
-            Duration::from_millis(if dice.one_in(4) { 1 } else { dice.range(1..=most.max(1)) });
-        let size = size(dice).min(MAX_BYTES / 3 / count.max(1));
+            Duration::from_millis(if random.one_in(4) { 1 } else { random.range(1..=most.max(1)) });
+        let size = size(random).min(MAX_BYTES / 3 / count.max(1));
         loads.push(Load {
             every,
             count: Some(count),
             from,
             until: None,
             size: usize::try_from(size).unwrap_or(0),
-            publishers: publishers(dice, honest, gone),
+            publishers: publishers(random, honest, gone),
         });
     }
     loads
 }
 
 /// Mostly small, sometimes at most 1 byte, sometimes up to 64 KiB.
-fn size(dice: &mut Dice) -> u64 {
-    match dice.range(0..=5) {
-        0 => dice.range(0..=1),
-        1 => dice.range(4096..=65_536),
+fn size(random: &mut Random) -> u64 {
+    match random.range(0..=5) {
+        0 => random.range(0..=1),
+        1 => random.range(4096..=65_536),
         2 => 65_536,
-        _ => dice.range(16..=2048),
+        _ => random.range(16..=2048),
     }
 }
 
-fn publishers(dice: &mut Dice, honest: &[usize], gone: Option<usize>) -> Publishers {
+fn publishers(random: &mut Random, honest: &[usize], gone: Option<usize>) -> Publishers {
     let alive: Vec<usize> = honest.iter().copied().filter(|node| Some(*node) != gone).collect();
-    match dice.range(0..=3) {
-        0 if gone.is_none() => Publishers::Count(dice.count(1..=honest.len())),
+    match random.range(0..=3) {
+        0 if gone.is_none() => Publishers::Count(random.count(1..=honest.len())),
         1 | 2 if gone.is_none() => Publishers::Honest,
         _ => {
-            let wanted = dice.count(1..=alive.len());
-            Publishers::Nodes(dice.some(&alive, wanted))
+            let wanted = random.count(1..=alive.len());
+            Publishers::Nodes(random.some(&alive, wanted))
         }
     }
 }
@@ -164,8 +153,8 @@ mod tests {
     fn everything_stays_within_what_liveness_promises() {
         for seed in 0..1000 {
             let drawn = swarm(seed);
-            let (nodes, cast) = (drawn.mesh.nodes, drawn.cast());
-            let liars = cast.iter().flatten().count();
+            let (nodes, specs) = (drawn.mesh.nodes, drawn.specs());
+            let liars = specs.iter().flatten().count();
             assert!((4..=31).contains(&nodes) && liars <= (nodes - 1) / 3, "{seed}");
             assert!(drawn.ends(seed) <= drawn.duration + Duration::from_secs(10), "{seed}");
             let mut bytes = 0;
@@ -180,7 +169,7 @@ mod tests {
                 bytes += count * load.size.min(65_536) as u64;
                 let publishers = drawn.publishers(load);
                 assert!(!publishers.is_empty(), "{seed}");
-                assert!(publishers.iter().all(|node| cast[*node].is_none()), "{seed}");
+                assert!(publishers.iter().all(|node| specs[*node].is_none()), "{seed}");
                 for fault in drawn.faults.iter().filter(|f| f.kind == FaultKind::Kill) {
                     let Who::Nodes(gone) = &fault.select.who else { continue };
                     let for_good = fault.until.is_none();

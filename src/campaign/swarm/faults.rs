@@ -2,59 +2,27 @@
 
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::random::Random;
 use crate::protocol::millis;
-use crate::scenario::{Among, Fault, FaultKind, Select, Who};
+use crate::scenario::{Among, Fault, FaultKind, Select, Who, fault_kinds};
 
 /// Longest fault, in milliseconds: clients retry for 20 s.
 const LONGEST: u64 = 15_000;
 
-/// The kinds of faults that a swarm draws from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wrong {
-    Partition,
-    Isolate,
-    Loss,
-    Delay,
-    Cap,
-    Kill,
-    Restart,
-    Pause,
-    Churn,
-    DiskFull,
-    Rot,
-    Wipe,
-}
-
-const ALL: [Wrong; 12] = [
-    Wrong::Partition,
-    Wrong::Isolate,
-    Wrong::Loss,
-    Wrong::Delay,
-    Wrong::Cap,
-    Wrong::Kill,
-    Wrong::Restart,
-    Wrong::Pause,
-    Wrong::Churn,
-    Wrong::DiskFull,
-    Wrong::Rot,
-    Wrong::Wipe,
-];
-
 /// No faults in a third of the seeds, else up to four, of the kinds that the seed may use.
 pub(super) fn faults(
-    dice: &mut Dice,
+    random: &mut Random,
     nodes: usize,
     liars: usize,
     duration: Duration,
 ) -> Vec<Fault> {
-    if dice.one_in(3) {
+    if random.one_in(3) {
         return Vec::new();
     }
-    let kinds = dice.subset(&ALL);
-    let count = dice.count(1..=4);
+    let kinds = random.subset(&fault_kinds());
+    let count = random.count(1..=4);
     let mut one =
-        || dice.pick(&kinds).copied().map(|wrong| fault(dice, wrong, (nodes, liars), duration));
+        || random.pick(&kinds).copied().map(|kind| fault(random, kind, (nodes, liars), duration));
     let mut drawn: Vec<Fault> = (0..count).filter_map(|_| one()).collect();
     let mut lost = 0;
     drawn.retain(|fault| {
@@ -87,27 +55,27 @@ fn lasts_too_long(kept: &[Fault], fault: &Fault) -> bool {
     })
 }
 
-fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) -> Fault {
+fn fault(random: &mut Random, kind: &str, of: (usize, usize), duration: Duration) -> Fault {
     let whole = millis(duration);
-    let at = dice.range(0..=whole * 6 / 10);
-    let until = Duration::from_millis(dice.range(at + 100..=whole.min(at + LONGEST)));
+    let at = random.range(0..=whole * 6 / 10);
+    let until = Duration::from_millis(random.range(at + 100..=whole.min(at + LONGEST)));
     let at = Duration::from_millis(at);
-    let down = dice.ms(50..=800);
-    let (kind, until) = match wrong {
-        Wrong::Partition => (FaultKind::Partition, Some(until)),
-        Wrong::Isolate => (FaultKind::Isolate, Some(until)),
-        Wrong::Loss => (FaultKind::Loss(dice.share(10..=500)), Some(until)),
-        Wrong::Delay => (FaultKind::Delay(dice.ms(10..=1000)), Some(until)),
-        Wrong::Cap => (FaultKind::Cap(dice.range(16..=512) * 1024), Some(until)),
-        Wrong::Kill => (FaultKind::Kill, Some(until)),
-        Wrong::Restart => (FaultKind::Restart(down), None),
-        Wrong::Pause => (FaultKind::Pause, Some(until)),
-        Wrong::DiskFull => (FaultKind::DiskFull, Some(until)),
-        Wrong::Rot => (FaultKind::Rot(u32::try_from(dice.range(1..=50)).unwrap_or(1)), None),
-        Wrong::Wipe => (FaultKind::Wipe, Some(until)),
-        Wrong::Churn => (FaultKind::Churn { every: dice.ms(150..=1000), down }, Some(until)),
+    let down = random.ms(50..=800);
+    let (kind, until) = match kind {
+        "partition" => (FaultKind::Partition, Some(until)),
+        "isolate" => (FaultKind::Isolate, Some(until)),
+        "loss" => (FaultKind::Loss(random.share(10..=500)), Some(until)),
+        "delay" => (FaultKind::Delay(random.ms(10..=1000)), Some(until)),
+        "cap" => (FaultKind::Cap(random.range(16..=512) * 1024), Some(until)),
+        "kill" => (FaultKind::Kill, Some(until)),
+        "restart" => (FaultKind::Restart(down), None),
+        "pause" => (FaultKind::Pause, Some(until)),
+        "disk-full" => (FaultKind::DiskFull, Some(until)),
+        "rot" => (FaultKind::Rot(u32::try_from(random.range(1..=50)).unwrap_or(1)), None),
+        "wipe" => (FaultKind::Wipe, Some(until)),
+        _ => (FaultKind::Churn { every: random.ms(150..=1000), down }, Some(until)),
     };
-    let mut select = select(dice, of);
+    let mut select = select(random, of);
     if kind == FaultKind::Wipe {
         // Wiped disks could hold the only copies of a message: at most one is wiped.
         select = Select { who: Who::Count(1), of: Among::All };
@@ -115,25 +83,25 @@ fn fault(dice: &mut Dice, wrong: Wrong, of: (usize, usize), duration: Duration) 
     Fault { kind, at, until, select }
 }
 
-fn select(dice: &mut Dice, (nodes, liars): (usize, usize)) -> Select {
-    let (of, among) = match dice.range(0..=3) {
+fn select(random: &mut Random, (nodes, liars): (usize, usize)) -> Select {
+    let (of, among) = match random.range(0..=3) {
         0 if liars > 0 => (Among::Malicious, liars),
         1 => (Among::Honest, nodes - liars),
         _ => (Among::All, nodes),
     };
     // At least one node, and at most half of them: a partition needs two sides.
     let most = among.div_ceil(2);
-    let who = match dice.range(0..=2) {
+    let who = match random.range(0..=2) {
         0 => {
             let share = (1000_u32).div_ceil(u32::try_from(among).unwrap_or(1).max(1));
-            Who::Fraction(dice.share(share..=share.max(700)))
+            Who::Fraction(random.share(share..=share.max(700)))
         }
         1 if of == Among::All => {
             let all: Vec<usize> = (0..nodes).collect();
-            let wanted = dice.count(1..=most);
-            Who::Nodes(dice.some(&all, wanted))
+            let wanted = random.count(1..=most);
+            Who::Nodes(random.some(&all, wanted))
         }
-        _ => Who::Count(dice.count(1..=most)),
+        _ => Who::Count(random.count(1..=most)),
     };
     Select { who, of }
 }
@@ -147,7 +115,7 @@ mod tests {
         let duration = Duration::from_secs(3);
         let mut seen = [0; 12];
         for seed in 0..400 {
-            for fault in faults(&mut Dice::new(seed), 10, 3, duration) {
+            for fault in faults(&mut Random::new(seed), 10, 3, duration) {
                 let kind = match fault.kind {
                     FaultKind::Partition => 0,
                     FaultKind::Isolate => 1,
@@ -176,7 +144,7 @@ mod tests {
     fn no_two_outages_make_one_that_is_longer_than_a_client_tries() {
         let (mut several, minute) = (0, Duration::from_secs(60));
         for seed in 0..2000 {
-            let all = faults(&mut Dice::new(seed), 10, 3, minute);
+            let all = faults(&mut Random::new(seed), 10, 3, minute);
             for (place, fault) in all.iter().enumerate() {
                 assert!(!lasts_too_long(&all[..place], fault), "{seed}: {all:?}");
             }
@@ -186,7 +154,7 @@ mod tests {
         assert!(several > 20, "{several}");
         let (mut one, mut two) = (None, None);
         for seed in 0..2000 {
-            let all = faults(&mut Dice::new(seed), 10, 3, minute);
+            let all = faults(&mut Random::new(seed), 10, 3, minute);
             let kill = all.into_iter().find(|fault| fault.kind == FaultKind::Kill);
             (one, two) = (kill.clone().or(one), two.or(kill));
         }

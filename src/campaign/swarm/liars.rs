@@ -1,64 +1,61 @@
 //! The liars of a swarm and their behaviours.
 
-use super::dice::Dice;
-use crate::adversary::{KINDS, Spec};
+use super::random::Random;
+use crate::adversary::{FLOODS, KINDS, Spec, TALES};
 use crate::scenario::{Group, Ppm, Who};
 
-const TALES: [&str; 3] = ["withhold", "crumbs", "excess"];
-const FLOODS: [&str; 6] = ["garbage", "valid", "duplicate", "oversize", "announce", "request"];
-
 /// Draws at most `f` liars: often exactly `f`, often none.
-pub(super) fn liars(dice: &mut Dice, nodes: usize) -> Vec<Group> {
+pub(super) fn liars(random: &mut Random, nodes: usize) -> Vec<Group> {
     let f = nodes.saturating_sub(1) / 3;
-    let count = match dice.range(0..=3) {
+    let count = match random.range(0..=3) {
         0 => 0,
-        1 => dice.count(0..=f),
+        1 => random.count(0..=f),
         _ => f,
     };
-    let mut kinds = dice.subset(&KINDS);
+    let mut kinds = random.subset(&KINDS);
     if count == 0 || kinds.is_empty() {
         kinds = vec!["drop"];
     }
-    let times = dice.one_in(2);
-    let spec = |dice: &mut Dice| spec(dice, &kinds, nodes, times);
-    match dice.range(0..=4) {
+    let times = random.one_in(2);
+    let spec = |random: &mut Random| spec(random, &kinds, nodes, times);
+    match random.range(0..=4) {
         _ if count == 0 => Vec::new(),
         // All alike, given as a share of all nodes.
         0 => {
             let share = (count as u64 * u64::from(Ppm::ONE.0)).div_ceil(nodes as u64);
             let who = Who::Fraction(Ppm(u32::try_from(share).unwrap_or(0)));
-            vec![Group { who, behave: spec(dice) }]
+            vec![Group { who, behave: spec(random) }]
         }
         // All alike, given as a count.
-        1 => vec![Group { who: Who::Count(count), behave: spec(dice) }],
+        1 => vec![Group { who: Who::Count(count), behave: spec(random) }],
         // Each with its own behaviours, at nodes that are drawn.
         2 => {
             let all: Vec<usize> = (0..nodes).collect();
-            let places = dice.some(&all, count);
-            let group = |node| Group { who: Who::Nodes(vec![node]), behave: spec(dice) };
+            let places = random.some(&all, count);
+            let group = |node| Group { who: Who::Nodes(vec![node]), behave: spec(random) };
             places.into_iter().map(group).collect()
         }
         // Each with its own behaviours.
-        _ => (0..count).map(|_| Group { who: Who::Count(1), behave: spec(dice) }).collect(),
+        _ => (0..count).map(|_| Group { who: Who::Count(1), behave: spec(random) }).collect(),
     }
 }
 
 /// One to three behaviours that do not contradict each other.
-fn spec(dice: &mut Dice, kinds: &[&str], nodes: usize, times: bool) -> Spec {
-    let wanted = dice.count(1..=3);
+fn spec(random: &mut Random, kinds: &[&str], nodes: usize, times: bool) -> Spec {
+    let wanted = random.count(1..=3);
     let mut chosen: Option<(String, Spec)> = None;
-    for kind in dice.some(kinds, wanted) {
-        let mut text = behaviour(dice, kind, nodes);
+    for kind in random.some(kinds, wanted) {
+        let mut text = behaviour(random, kind, nodes);
         if kind == "flood" && !text.contains("rate=") {
             // Briefly only: a second of such a flood costs more than the rest of the run.
-            let from = dice.range(0..=3000);
-            text += &format!("@between={from}ms..{}ms", from + dice.range(20..=150));
+            let from = random.range(0..=3000);
+            text += &format!("@between={from}ms..{}ms", from + random.range(20..=150));
         } else if text.contains("size=1048576") {
             // Briefly only: the thinnest network drawn carries no more in time.
-            let from = dice.range(0..=2000);
-            text += &format!("@between={from}ms..{}ms", from + dice.range(200..=600));
-        } else if times && dice.one_in(2) {
-            text += &when(dice);
+            let from = random.range(0..=2000);
+            text += &format!("@between={from}ms..{}ms", from + random.range(200..=600));
+        } else if times && random.one_in(2) {
+            text += &when(random);
         }
         let joined = match &chosen {
             None => text,
@@ -78,56 +75,56 @@ fn plain() -> Spec {
     "drop".parse().expect("a SPEC")
 }
 
-fn behaviour(dice: &mut Dice, kind: &str, nodes: usize) -> String {
+fn behaviour(random: &mut Random, kind: &str, nodes: usize) -> String {
     let mut parameter = || match kind {
-        "drop" if dice.one_in(2) => format!(":p={}", thousandths(dice.range(50..=950))),
-        "delay" if dice.one_in(2) => format!(":by={}ms", dice.range(10..=3000)),
+        "drop" if random.one_in(2) => format!(":p={}", thousandths(random.range(50..=950))),
+        "delay" if random.one_in(2) => format!(":by={}ms", random.range(10..=3000)),
         "censor" => {
             let all: Vec<usize> = (0..nodes).collect();
-            let wanted = dice.count(1..=3);
-            let authors = dice.some(&all, wanted);
+            let wanted = random.count(1..=3);
+            let authors = random.some(&all, wanted);
             authors.iter().map(|author| format!(":author=n{author}")).collect()
         }
         "flood" => {
-            let what = dice.pick(&FLOODS).copied().unwrap_or("garbage");
+            let what = random.pick(&FLOODS).copied().unwrap_or("garbage");
             // Floods that make honest nodes ask and answer make a run many times as costly.
             let most = if ["announce", "request"].contains(&what) { 60 } else { 400 };
             // One in eight floods as fast as its links allow.
-            let rate = if dice.one_in(8) { None } else { Some(dice.range(10..=most)) };
+            let rate = if random.one_in(8) { None } else { Some(random.range(10..=most)) };
             let rate = rate.map(|rate| format!(":rate={rate}")).unwrap_or_default();
             format!("{rate}:what={what}")
         }
-        "promise" if dice.one_in(2) => format!(":rate={}", dice.range(1..=100)),
-        "restart" if dice.one_in(2) => format!(":rate={}", dice.range(1..=60)),
-        "false-credit" if dice.one_in(2) => {
-            format!(":what={}", dice.pick(&TALES).copied().unwrap_or("crumbs"))
+        "promise" if random.one_in(2) => format!(":rate={}", random.range(1..=100)),
+        "restart" if random.one_in(2) => format!(":rate={}", random.range(1..=60)),
+        "false-credit" if random.one_in(2) => {
+            format!(":what={}", random.pick(&TALES).copied().unwrap_or("crumbs"))
         }
-        "gap" => gap(dice),
+        "gap" => gap(random),
         _ => String::new(),
     };
     format!("{kind}{}", parameter())
 }
 
 /// Half of the draws may exceed an author's quota, in batches or in bytes.
-fn gap(dice: &mut Dice) -> String {
+fn gap(random: &mut Random) -> String {
     let every =
-        if dice.one_in(2) { format!(":every={}", dice.range(2..=9)) } else { String::new() };
-    let (rate, size) = match dice.range(0..=3) {
-        0 => (dice.range(100..=300), dice.range(0..=512)),
-        1 => (dice.range(1..=4), 1 << 20),
-        _ => (dice.range(1..=60), dice.range(0..=4096)),
+        if random.one_in(2) { format!(":every={}", random.range(2..=9)) } else { String::new() };
+    let (rate, size) = match random.range(0..=3) {
+        0 => (random.range(100..=300), random.range(0..=512)),
+        1 => (random.range(1..=4), 1 << 20),
+        _ => (random.range(1..=60), random.range(0..=4096)),
     };
     format!("{every}:rate={rate}:size={size}")
 }
 
-fn when(dice: &mut Dice) -> String {
-    match dice.range(0..=2) {
-        0 => format!("@after={}ms", dice.range(1..=3000)),
+fn when(random: &mut Random) -> String {
+    match random.range(0..=2) {
+        0 => format!("@after={}ms", random.range(1..=3000)),
         1 => {
-            let from = dice.range(0..=2000);
-            format!("@between={from}ms..{}ms", from + dice.range(100..=3000))
+            let from = random.range(0..=2000);
+            format!("@between={from}ms..{}ms", from + random.range(100..=3000))
         }
-        _ => format!("@p={}", thousandths(dice.range(50..=950))),
+        _ => format!("@p={}", thousandths(random.range(50..=950))),
     }
 }
 
@@ -146,8 +143,8 @@ mod tests {
         let mut seen = BTreeSet::new();
         let (mut joined, mut timed) = (0, 0);
         for seed in 0..400 {
-            let mut dice = Dice::new(seed);
-            for group in liars(&mut dice, 31) {
+            let mut random = Random::new(seed);
+            for group in liars(&mut random, 31) {
                 seen.extend(group.behave.kinds());
                 joined += usize::from(group.behave.kinds().count() > 1);
                 timed += usize::from(group.behave.to_string().contains('@'));
@@ -160,7 +157,7 @@ mod tests {
     #[test]
     fn a_seed_leaves_kinds_out() {
         let kinds = |seed| {
-            let groups = liars(&mut Dice::new(seed), 31);
+            let groups = liars(&mut Random::new(seed), 31);
             groups.iter().flat_map(|group| group.behave.kinds()).collect::<BTreeSet<_>>().len()
         };
         let most = (0..200).map(kinds).max();

@@ -8,13 +8,12 @@
 //! authors near their quota, nodes away for long, idle minutes, long payloads. A second profile
 //! draws few nodes and runs of hours.
 
-mod dice;
 mod draw;
 mod faults;
 mod liars;
 mod long;
 mod net;
-
+mod random;
 mod shape;
 
 pub use draw::swarm;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::dice::Dice;
+use super::random::Random;
 use crate::scenario::{
-    Among, CpuShape, Fault, FaultKind, Load, Publishers, Select, StoreShape, Who,
+    Among, CpuShape, Cryptography, Fault, FaultKind, Load, MeshShape, Net, Publishers, Scenario,
+    Select, StoreShape, Verdict, Who,
 };
 
 /// Time of a signature check, as measured.
-pub(super) const CHECK: Duration = Duration::from_micros(45);
+const CHECK: Duration = Duration::from_micros(45);
+/// The bound of the liveness phase.
+const SETTLE: Duration = Duration::from_secs(60);
 /// Messages per second of an author near its quota of 100.
 const NEAR_QUOTA: u64 = 95;
 
@@ -29,8 +32,8 @@ pub(super) enum Shape {
 
 impl Shape {
     /// Draws a shape; one in eight is not the usual one.
-    pub(super) fn draw(dice: &mut Dice) -> Self {
-        match dice.range(0..=31) {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        match random.range(0..=31) {
             0 => Self::Busy,
             1 => Self::Away,
             2 => Self::Idle,
@@ -40,13 +43,13 @@ impl Shape {
     }
 
     /// Draws the number of nodes.
-    pub(super) fn nodes(self, dice: &mut Dice) -> usize {
-        dice.count(4..=if self == Self::Usual { 31 } else { 10 })
+    pub(super) fn nodes(self, random: &mut Random) -> usize {
+        random.count(4..=if self == Self::Usual { 31 } else { 10 })
     }
 
     /// Draws the duration.
-    pub(super) fn duration(self, dice: &mut Dice) -> Duration {
-        dice.ms(match self {
+    pub(super) fn duration(self, random: &mut Random) -> Duration {
+        random.ms(match self {
             Self::Usual => 2000..=6000,
             Self::Busy | Self::Large => 4000..=8000,
             Self::Away => 15_000..=50_000,
@@ -55,36 +58,64 @@ impl Shape {
     }
 }
 
+/// The scenario of a seed on hosts that are drawn, yet without liars, faults and load.
+pub(super) fn blank(
+    random: &mut Random,
+    name: &str,
+    seed: u64,
+    duration: Duration,
+    mesh: MeshShape,
+    net: Net,
+) -> Scenario {
+    Scenario {
+        name: name.into(),
+        about: format!("drawn by seed {seed}"),
+        seed,
+        duration,
+        settle: SETTLE,
+        verdict: Verdict::Pass,
+        crypto: Cryptography::Real,
+        mesh,
+        net,
+        store: store(random, mesh.nodes),
+        cpu: cpu(random),
+        malicious: Vec::new(),
+        faults: Vec::new(),
+        loads: Vec::new(),
+        expects: Vec::new(),
+    }
+}
+
 /// Unbounded in three quarters of the seeds; otherwise 4 to 256 KiB per author, so that some or
 /// most payloads are pruned.
-pub(super) fn store(dice: &mut Dice, nodes: usize) -> StoreShape {
-    let share = dice.one_in(4).then(|| dice.range(4..=256) * 1024);
+fn store(random: &mut Random, nodes: usize) -> StoreShape {
+    let share = random.one_in(4).then(|| random.range(4..=256) * 1024);
     StoreShape { max_bytes: share.map(|share| share * nodes as u64) }
 }
 
 /// In a quarter of the seeds, processors are simulated and as slow as the measured one.
-pub(super) fn cpu(dice: &mut Dice) -> CpuShape {
-    CpuShape { check: dice.one_in(4).then_some(CHECK) }
+fn cpu(random: &mut Random) -> CpuShape {
+    CpuShape { check: random.one_in(4).then_some(CHECK) }
 }
 
 /// One or two authors near their quota, from the beginning to `until`.
-pub(super) fn busy(dice: &mut Dice, authors: &[usize], until: Duration) -> Load {
-    let wanted = dice.count(1..=2);
-    let authors = dice.some(authors, wanted);
+pub(super) fn busy(random: &mut Random, authors: &[usize], until: Duration) -> Load {
+    let wanted = random.count(1..=2);
+    let authors = random.some(authors, wanted);
     let rate = NEAR_QUOTA * authors.len().max(1) as u64;
     Load {
         every: Duration::from_nanos(1_000_000_000 / rate),
         count: None,
         from: Duration::ZERO,
         until: Some(until),
-        size: dice.count(0..=300),
+        size: random.count(0..=300),
         publishers: Publishers::Nodes(authors),
     }
 }
 
 /// A fault that makes a node unreachable between two times.
-pub(super) fn away(dice: &mut Dice, node: usize, (from, until): (Duration, Duration)) -> Fault {
-    let kind = match dice.range(0..=5) {
+pub(super) fn away(random: &mut Random, node: usize, (from, until): (Duration, Duration)) -> Fault {
+    let kind = match random.range(0..=5) {
         0 => FaultKind::Isolate,
         1 => FaultKind::Pause,
         2 => FaultKind::Wipe,

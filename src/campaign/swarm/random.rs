@@ -12,9 +12,9 @@ use crate::scenario::Ppm;
 const STREAM: u64 = 0x73_7761_726d;
 
 /// A seeded source of choices.
-pub(super) struct Dice(ChaCha8Rng);
+pub(super) struct Random(ChaCha8Rng);
 
-impl Dice {
+impl Random {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAM);
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn the_same_seed_makes_the_same_choices_within_their_ranges() {
         let draw = |seed| {
-            let mut dice = Dice::new(seed);
-            (0..100).map(|_| dice.range(3..=9)).collect::<Vec<_>>()
+            let mut random = Random::new(seed);
+            (0..100).map(|_| random.range(3..=9)).collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
@@ -93,15 +93,15 @@ mod tests {
 
     #[test]
     fn some_takes_exactly_so_many_and_each_of_them_now_and_then() {
-        let mut dice = Dice::new(7);
+        let mut random = Random::new(7);
         let mut seen = [0; 5];
         for _ in 0..200 {
-            let chosen = dice.some(&[0, 1, 2, 3, 4], 2);
+            let chosen = random.some(&[0, 1, 2, 3, 4], 2);
             assert!(chosen.len() == 2 && chosen[0] < chosen[1]);
             chosen.into_iter().for_each(|one| seen[one] += 1);
         }
         assert!(seen.iter().all(|count| (40..120).contains(count)), "{seen:?}");
-        assert_eq!(dice.some(&[1, 2], 9), [1, 2]);
-        assert_eq!(dice.pick::<u8>(&[]), None);
+        assert_eq!(random.some(&[1, 2], 9), [1, 2]);
+        assert_eq!(random.pick::<u8>(&[]), None);
     }
 }
