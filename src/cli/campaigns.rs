@@ -14,10 +14,10 @@ use anyhow::Context as _;
 use super::error::INTERRUPTED;
 use super::escape::quoted;
 use super::screen::bar;
-use super::signals::Stop;
 use super::sim_args::{Args, reproduce};
-use super::{folder, notes, output};
+use super::{notes, output, report_folder};
 use crate::campaign::{self, Bounds, Failure, Job, Kind, Plan, Range, SeedResult, Source, Summary};
+use crate::mesh::Stop;
 use crate::scenario::Scenario;
 
 /// Default number of failing seeds that are shrunk.
@@ -77,7 +77,7 @@ pub(super) fn run(
 
 /// Runs one seed, from its scenario to its result; `None` once the campaign is to stop.
 fn one(args: &Args, source: &Source, seed: u64, stop: &Stop) -> Option<SeedResult> {
-    if *stop.borrow() {
+    if stop.asked() {
         return None;
     }
     let scenario = match source.of(seed) {
@@ -88,7 +88,7 @@ fn one(args: &Args, source: &Source, seed: u64, stop: &Stop) -> Option<SeedResul
             return Some(SeedResult::failed(failure));
         }
     };
-    order(args, source, &scenario, seed).try_out(|_| !*stop.borrow())
+    order(args, source, &scenario, seed).try_out(|_| !stop.asked())
 }
 
 fn order<'a>(args: &Args, source: &Source, scenario: &'a Scenario, seed: u64) -> Job<'a> {
@@ -106,7 +106,7 @@ struct Rows {
 impl Rows {
     /// Creates the file, and removes an earlier campaign's summary.
     fn create(dir: &Path) -> anyhow::Result<Self> {
-        folder::remove(&dir.join(SUMMARY))?;
+        report_folder::remove(&dir.join(SUMMARY))?;
         let path = dir.join("seeds.ndjson");
         let file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -151,11 +151,11 @@ pub(super) fn shrink_all(
             bar.set_message(format!("making seed {seed} smaller: run {runs}"));
             let mut again = order(args, source, smaller, seed);
             again.verify = failure.kind == Kind::NotDeterministic;
-            let result = again.try_out(|_| !*stop.borrow());
+            let result = again.try_out(|_| !stop.asked());
             result.and_then(|result| result.failure).is_some_and(|one| one.kind == failure.kind)
         });
         bar.finish_and_clear();
-        if *stop.borrow() {
+        if stop.asked() {
             notes::note(format_args!(
                 "interrupted: seed {seed} and those after it are not made smaller"
             ));

@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{Cli, MeshVerb, Verb};
 use super::error::{code, message};
 use super::{
-    explain, keygen, mesh, mesh_run, network, node, notes, output, post, rejections, report,
+    explain, keygen, mesh_run, mesh_up, network, node, notes, output, post, rejections, report,
     scenarios, show, sim,
 };
 
@@ -114,7 +114,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Keygen(args) => keygen::run(&args),
         Verb::Network(verb) => network::run(&verb),
         Verb::Node(args) => node::run(args),
-        Verb::Mesh(MeshVerb::Up(args)) => mesh::run(args),
+        Verb::Mesh(MeshVerb::Up(args)) => mesh_up::run(&args),
         Verb::Mesh(MeshVerb::Run(args)) => mesh_run::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Post(args) => post::run(&args),

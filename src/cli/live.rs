@@ -5,11 +5,10 @@ use std::time::Duration;
 use indicatif::ProgressDrawTarget;
 use tokio::task::JoinSet;
 
-use super::signals::{Stop, stopped};
 use super::{escape, notes, output, screen};
 use crate::client::Client;
 use crate::http::StatusDto;
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, Stop};
 
 /// Interval between two drawings of the table.
 const EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +46,7 @@ fn role(spec: Option<&str>) -> String {
 
 /// Shows the mesh until the process is told to stop. A node that dies is shown as dead, and is not
 /// started again.
-pub(super) async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
+pub(super) async fn watch(mesh: &mut Mesh, stop: &Stop) -> anyhow::Result<()> {
     let screen = Some(screen::bar(0, "{msg}")).filter(|screen| !screen.is_hidden());
     let mut told = vec![false; mesh.nodes.len()];
     loop {
@@ -61,9 +60,9 @@ pub(super) async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
                 *told = true;
             }
         }
-        tokio::select! {
-            () = stopped(stop.clone()) => break,
-            () = tokio::time::sleep(EVERY) => {}
+        stop.sleep(EVERY).await;
+        if stop.asked() {
+            break;
         }
     }
     if let Some(screen) = screen {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use super::notes;
-use super::signals::Stop;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+
+use super::notes;
+use crate::mesh::Stop;
 
 /// How long a reader of a result may take once the process is told to stop; checked at intervals of
 /// `LOOK`.
@@ -48,7 +49,7 @@ impl Showing {
             match self.0.recv_timeout(LOOK) {
                 Ok(result) => return Ok(result?),
                 Err(RecvTimeoutError::Disconnected) => anyhow::bail!("standard output: a panic"),
-                Err(RecvTimeoutError::Timeout) if *stop.borrow() => {
+                Err(RecvTimeoutError::Timeout) if stop.asked() => {
                     left = left.saturating_sub(LOOK);
                 }
                 Err(RecvTimeoutError::Timeout) => {}

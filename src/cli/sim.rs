@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use indicatif::ProgressBar;
 
 use super::error::{INTERRUPTED, Usage};
-use super::signals::{self, Stop};
 pub(super) use super::sim_args::Args;
 use super::sim_args::{ProfileName, SWARM, reproduce};
-use super::{campaigns, folder, notes, output, pages, scenarios, screen};
+use super::{campaigns, notes, output, pages, report_folder, scenarios, screen, signals};
 use crate::campaign::{Ending, Job, Judged, Source, catch_panic, quiet_panics};
+use crate::mesh::Stop;
 use crate::protocol::millis;
 use crate::report::{Report, terminal};
 use crate::sim::{Progress, Sim};
@@ -26,16 +26,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         pages::prefer_large(scenario.mesh.nodes);
     }
     sound(args, &source)?;
-    let _folder = folder::prepare(args.report.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("cannot start")?;
-    let stop = {
-        let _inside = runtime.enter();
-        signals::listen(false).context("cannot listen for signals")?
-    };
+    let _folder = report_folder::prepare(args.report.as_deref())?;
+    let (_runtime, stop) = signals::runtime(1)?;
     quiet_panics();
     match &args.seeds {
         Some(seeds) => campaigns::run(args, &source, seeds.clone(), &stop),
@@ -93,7 +85,7 @@ fn single(args: &Args, source: &Source, stop: &Stop) -> anyhow::Result<ExitCode>
     let ending = catch_panic(|| {
         order.run(|sim| {
             bar.tell(sim);
-            !*stop.borrow()
+            !stop.asked()
         })
     });
     let last = bar.finish();
@@ -134,7 +126,7 @@ fn show(args: &Args, order: &Job<'_>, judged: &Judged, stop: &Stop) -> Vec<anyho
     let Judged { recording, report } = judged;
     let mut copies = Vec::new();
     if let Some(dir) = &args.report {
-        copies.push(folder::write(dir, &order.scenario.to_toml(), recording, report));
+        copies.push(report_folder::write(dir, &order.scenario.to_toml(), recording, report));
     }
     copies.push(in_words(args, order, report).and_then(|text| output::result(text, stop)));
     copies

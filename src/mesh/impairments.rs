@@ -106,7 +106,9 @@ impl Impairments {
         let names = mesh.nodes.iter().map(|node| node.entry.name.clone()).collect();
         let (mut wanted, mut told, mut tasks) = (vec![], vec![], JoinSet::new());
         for (number, node) in mesh.nodes.iter().enumerate() {
-            let order = (1, impairments(scenario, seed, &keys, &[], number));
+            let list = impairments(scenario, seed, &keys, &[], number);
+            // A node that was just started has none.
+            let order = (u64::from(!list.is_empty()), list);
             let (sender, orders) = watch::channel(order);
             let (done, receiver) = watch::channel(0);
             tasks.spawn(tell(node.lab.clone(), orders, done));
@@ -180,7 +182,7 @@ impl Impairments {
 async fn tell(client: Client, mut orders: watch::Receiver<Order>, done: watch::Sender<u64>) {
     loop {
         let (number, list) = orders.borrow_and_update().clone();
-        while client.impair(&list).await.is_err() {
+        while number > 0 && client.impair(&list).await.is_err() {
             sleep(AGAIN).await;
             if orders.has_changed().unwrap_or(true) {
                 break;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::task::JoinSet;
 
 use super::launch::MeshNode;
-use super::{Halt, MeshError, NodeEntry};
+use super::{MeshError, NodeEntry, Stop};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
 use crate::diagnostics::peak_rss_mb;
@@ -100,20 +100,20 @@ const TICKS_PER_S: f64 = 100.0;
 /// # Errors
 /// If an honest node does not answer. Liars may stay silent, and so may any node once the run is
 /// being stopped.
-pub(super) async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshError> {
+pub(super) async fn observe(nodes: &[MeshNode], stop: &Stop) -> Result<Vec<Seen>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
         let (client, pid) = (node.client.clone(), node.entry.pid);
         let mut seen = Seen::new(&node.entry, &node.kinds);
-        let (dead, halt) = (node.killed, halt.clone());
+        let (dead, stop) = (node.killed, stop.clone());
         asking.spawn(async move {
             if dead {
                 return Ok((number, seen));
             }
-            let result = halt.in_time(look(&client, pid, &mut seen)).await.unwrap_or(Ok(()));
+            let result = stop.in_time(look(&client, pid, &mut seen)).await.unwrap_or(Ok(()));
             let name = seen.name.clone();
             match result {
-                Err(error) if seen.honest() && !halt.asked() => {
+                Err(error) if seen.honest() && !stop.asked() => {
                     Err(MeshError::Node { name, why: error.to_string() })
                 }
                 _ => Ok((number, seen)),
@@ -182,7 +182,7 @@ pub(super) async fn held(
     nodes: &[MeshNode],
     authors: &[String],
     size: usize,
-    halt: &Halt,
+    stop: &Stop,
 ) -> Result<Vec<Vec<Held>>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
@@ -191,12 +191,12 @@ pub(super) async fn held(
         }
         let (client, authors, name) =
             (node.client.clone(), authors.to_vec(), node.entry.name.clone());
-        let halt = halt.clone();
+        let stop = stop.clone();
         asking.spawn(async move {
             let mut all = Vec::new();
             let reading = held_by(&client, &authors, size, &mut all);
-            match halt.in_time(reading).await.unwrap_or(Ok(())) {
-                Err(error) if !halt.asked() => {
+            match stop.in_time(reading).await.unwrap_or(Ok(())) {
+                Err(error) if !stop.asked() => {
                     Err(MeshError::Node { name, why: error.to_string() })
                 }
                 _ => Ok((number, all)),

@@ -5,14 +5,22 @@ use super::*;
 use crate::http::{AttemptDto, AttemptKind};
 use crate::mesh::Held;
 use crate::report::{Attack, Bans, Report, judge};
+use crate::scenario::Verdict;
 
 /// Keys, ids and frame digests have 64 hex digits; these tests set only the last ones.
 fn hex(digits: &str) -> String {
     format!("{digits:0>64}")
 }
 
+/// Records the run of a scenario of three nodes.
+fn recording(run: &Observed, zero: u64) -> Recording {
+    let scenario = Scenario::parse("name = 'test'\n[mesh]\nnodes = 3\n", &[]).expect("sound");
+    let reproduce = "loyal test".into();
+    record(run, &Terms { scenario: &scenario, seed: None, reproduce, f: 1, zero })
+}
+
 fn report(run: &Observed) -> Report {
-    judge(&record(run, &Terms::plain("test".into(), "loyal test".into(), 1)))
+    judge(&recording(run, 0))
 }
 
 fn held(author: &str, seq: u64, id: &str, at: u64, payload: u8) -> Held {
@@ -234,9 +242,7 @@ fn a_batch_is_there_when_all_its_messages_are() {
 
 #[test]
 fn times_count_from_the_zero_of_the_run() {
-    let mut terms = Terms::plain("test".into(), "loyal test".into(), 1);
-    terms.zero = 900;
-    let recording = record(&clean(), &terms);
+    let recording = recording(&clean(), 900);
     assert_eq!((recording.posts[0].at, recording.arrivals[0].at), (100, 600));
     assert_eq!(recording.arrivals[1].from, Some(2), "the liar's number");
 }
