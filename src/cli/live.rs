@@ -5,10 +5,11 @@ use std::time::Duration;
 use indicatif::ProgressDrawTarget;
 use tokio::task::JoinSet;
 
-use super::{escape, notes, output, screen};
+use super::{output, screen, stderr};
 use crate::client::Client;
 use crate::http::StatusDto;
 use crate::mesh::{Mesh, Stop};
+use crate::report::escape;
 
 /// Interval between two drawings of the table.
 const EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ pub(super) fn introduction(mesh: &Mesh) -> String {
 }
 
 fn role(spec: Option<&str>) -> String {
-    spec.map_or_else(|| "honest".into(), |spec| escape::escape(spec, 40))
+    spec.map_or_else(|| "honest".into(), |spec| escape(spec, 40))
 }
 
 /// Shows the mesh until the process is told to stop. A node that dies is shown as dead, and is not
@@ -56,7 +57,7 @@ pub(super) async fn watch(mesh: &mut Mesh, stop: &Stop) -> anyhow::Result<()> {
         }
         for (node, told) in mesh.nodes.iter_mut().zip(&mut told) {
             if let (Some(status), false, None) = (node.process.ended(), *told, &screen) {
-                notes::note(format_args!("{} died: {status}", node.entry.name));
+                stderr::note(format_args!("{} died: {status}", node.entry.name));
                 *told = true;
             }
         }
@@ -68,7 +69,7 @@ pub(super) async fn watch(mesh: &mut Mesh, stop: &Stop) -> anyhow::Result<()> {
     if let Some(screen) = screen {
         // Do not draw again: the terminal's `^C` has moved the cursor.
         screen.set_draw_target(ProgressDrawTarget::hidden());
-        notes::note("");
+        stderr::note("");
     }
     Ok(())
 }

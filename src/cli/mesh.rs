@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use super::error::{INTERRUPTED, Usage};
 use super::mesh_folder::MeshFolder;
 use super::output::Showing;
-use super::{live, notes, output, report_folder, screen, signals};
+use super::{live, output, report_folder, screen, signals, stderr};
 use crate::clock;
 use crate::mesh::{Mesh, MeshError, Player, Progress, Stop, messages};
 use crate::report::{Recording, Report, terminal};
@@ -29,7 +29,7 @@ pub(super) struct Files {
 }
 
 /// A mesh that is to be started, and what is to be done with it.
-pub(super) struct Order<'a> {
+pub(super) struct MeshJob<'a> {
     /// The nodes, and what they go through.
     pub scenario: &'a Scenario,
     /// Chooses whom faults strike; `None` where there are none.
@@ -50,7 +50,7 @@ pub(super) struct Order<'a> {
 }
 
 /// How a mesh ended.
-enum Ending {
+enum MeshEnd {
     /// The process was told to stop before the nodes were linked.
     Unlinked,
     /// It was watched until the process was told to stop.
@@ -60,75 +60,74 @@ enum Ending {
 }
 
 /// Starts the mesh, watches it or plays the scenario to its verdict, and stops it.
-pub(super) fn run(order: &Order<'_>) -> anyhow::Result<ExitCode> {
-    let dir = order.files.dir.as_deref();
-    apart(dir, order.report)?;
-    let _report = report_folder::prepare(order.report)?;
-    let folder = MeshFolder::new(dir, order.files.keep)?;
+pub(super) fn run(job: &MeshJob<'_>) -> anyhow::Result<ExitCode> {
+    let dir = job.files.dir.as_deref();
+    apart(dir, job.report)?;
+    let _report = report_folder::prepare(job.report)?;
+    let folder = MeshFolder::new(dir, job.files.keep)?;
     let (runtime, stop) = signals::runtime(2)?;
     let begun = Instant::now();
     // Awaited on this thread, which ends last.
     let result = runtime.block_on(async {
-        let log_json = order.files.log_json;
-        let mut mesh = Mesh::start(order.scenario, &folder.path, log_json, clock::wall())?;
-        let result = on_mesh(order, &mut mesh, &stop).await;
+        let log_json = job.files.log_json;
+        let mut mesh = Mesh::start(job.scenario, &folder.path, log_json, clock::wall())?;
+        let result = on_mesh(job, &mut mesh, &stop).await;
         mesh.stop().await;
         result
     });
     let result = result.or_else(|error| match error.downcast_ref() {
         // The run was told to stop: no failure.
         Some(MeshError::Interrupted(_)) => {
-            notes::note(error);
-            Ok(Ending::Unlinked)
+            stderr::note(error);
+            Ok(MeshEnd::Unlinked)
         }
         _ => Err(error),
     });
     folder.close(result.as_ref().err());
     match result? {
-        Ending::Watched => Ok(ExitCode::SUCCESS),
-        Ending::Unlinked if order.watch => Ok(ExitCode::SUCCESS),
-        Ending::Unlinked => Ok(interrupted(begun)),
-        Ending::Played(introduced, judged) => {
+        MeshEnd::Watched => Ok(ExitCode::SUCCESS),
+        MeshEnd::Unlinked if job.watch => Ok(ExitCode::SUCCESS),
+        MeshEnd::Unlinked => Ok(interrupted(begun)),
+        MeshEnd::Played(introduced, judged) => {
             if judged.1.verdict == Verdict::Interrupted {
                 interrupted(begun);
             }
-            show(order, introduced, &judged, &stop)
+            show(job, introduced, &judged, &stop)
         }
     }
 }
 
-async fn on_mesh(order: &Order<'_>, mesh: &mut Mesh, stop: &Stop) -> anyhow::Result<Ending> {
-    let (scenario, seed) = (order.scenario, order.seed);
+async fn on_mesh(job: &MeshJob<'_>, mesh: &mut Mesh, stop: &Stop) -> anyhow::Result<MeshEnd> {
+    let (scenario, seed) = (job.scenario, job.seed);
     let mut bar = Bar::new(scenario, seed.unwrap_or(scenario.seed));
     let mut show = |progress| bar.show(progress);
     let mut player = Player::new(mesh, scenario, seed, stop, &mut show);
     if !player.link().await? {
-        return Ok(Ending::Unlinked);
+        return Ok(MeshEnd::Unlinked);
     }
-    let introduction =
-        if order.introduce { live::introduction(player.mesh) } else { String::new() };
+    let introduction = if job.introduce { live::introduction(player.mesh) } else { String::new() };
     let introduced = output::start(introduction)?;
-    if order.watch {
+    if job.watch {
         introduced.wait(stop)?;
         live::watch(player.mesh, stop).await?;
-        return Ok(Ending::Watched);
+        return Ok(MeshEnd::Watched);
     }
-    let judged = player.play(order.reproduce.clone()).await?;
-    Ok(Ending::Played(introduced, Box::new(judged)))
+    let judged = player.play(job.reproduce.clone()).await?;
+    Ok(MeshEnd::Played(introduced, Box::new(judged)))
 }
 
 /// Writes the report into its folder and prints it.
 fn show(
-    order: &Order<'_>,
+    job: &MeshJob<'_>,
     introduced: Showing,
     (recording, report): &(Recording, Report),
     stop: &Stop,
 ) -> anyhow::Result<ExitCode> {
     let mut copies = Vec::new();
-    if let Some(dir) = order.report {
-        copies.push(report_folder::write(dir, &order.scenario_toml, recording, report));
+    if let Some(dir) = job.report {
+        copies.push(report_folder::write(dir, &job.scenario_toml, recording, report));
     }
-    let text = if order.json { report.to_json()? } else { terminal(report) };
+    let text = if job.json { report.to_json()? } else { terminal(report) };
     copies.extend([introduced.wait(stop), output::result(text, stop)]);
     let code = report.verdict.exit_code_against(report.expected_verdict);
     Ok(output::outcome(code, copies))
@@ -150,7 +149,7 @@ fn apart(dir: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {
 fn interrupted(begun: Instant) -> ExitCode {
     let seconds = begun.elapsed().as_secs_f64();
     let line = format!("interrupted after {seconds:.1} s: nothing is judged");
-    notes::note(format_args!("\x1b[1;33m{line}\x1b[0m"));
+    stderr::note(format_args!("\x1b[1;33m{line}\x1b[0m"));
     INTERRUPTED.into()
 }
 
@@ -198,7 +197,7 @@ impl Bar {
             }
             Progress::Struck(what) => {
                 let line = format!("{:7.1} s  {what}", self.at.as_secs_f64());
-                self.bar.suspend(|| notes::note(line));
+                self.bar.suspend(|| stderr::note(line));
             }
             Progress::Complete(nodes) => {
                 self.bar.set_length(self.honest as u64);

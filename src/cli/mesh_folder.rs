@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 
 use super::error::Usage;
-use super::{notes, signals};
+use super::{signals, stderr};
 use crate::mesh::MeshError;
 
 /// The mesh's folder, and whether it is removed at the end.
@@ -57,9 +57,9 @@ impl MeshFolder {
             self.remove_secrets();
         }
         if failed || self.keep {
-            notes::note(format_args!("\x1b[2mkept {shown}\x1b[0m"));
+            stderr::note(format_args!("\x1b[2mkept {shown}\x1b[0m"));
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
-            notes::note(format_args!("cannot remove {shown}: {error}"));
+            stderr::note(format_args!("cannot remove {shown}: {error}"));
         }
     }
 
@@ -71,7 +71,7 @@ impl MeshFolder {
             if path.extension().is_some_and(secret)
                 && let Err(error) = fs::remove_file(&path)
             {
-                notes::note(format_args!("cannot remove {}: {error}", path.display()));
+                stderr::note(format_args!("cannot remove {}: {error}", path.display()));
             }
         }
     }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::error::Usage;
-use super::escape::quoted;
-use super::mesh::{self, Files, Order};
+use super::mesh::{self, Files, MeshJob};
+use super::output::quoted;
 use super::scenarios;
 
 /// Maximum number of processes on one machine.
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .into());
     }
     let seed = args.seed.unwrap_or(scenario.seed);
-    mesh::run(&Order {
+    mesh::run(&MeshJob {
         scenario: &scenario,
         seed: Some(seed),
         files: &args.files,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::error::Usage;
-use super::mesh::{self, Files, Order};
+use super::mesh::{self, Files, MeshJob};
 use crate::adversary::{Spec, parse_list};
 use crate::crypto::Identity;
 use crate::protocol::{Member, Network, Role};
@@ -78,7 +78,7 @@ fn rate(text: &str) -> Result<f64, String> {
 /// Starts a mesh, and with `--messages` judges it.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let scenario = scenario(args)?;
-    mesh::run(&Order {
+    mesh::run(&MeshJob {
         scenario: &scenario,
         seed: None,
         files: &args.files,

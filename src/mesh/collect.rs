@@ -39,7 +39,7 @@ pub enum Progress {
 }
 
 /// A run whose load is posted and whose faults are over.
-pub(super) struct Ending<'a> {
+pub(super) struct PlayedOut<'a> {
     /// All messages that were due.
     pub sent: Vec<Sent>,
     /// Bytes of the largest payload.
@@ -62,12 +62,12 @@ pub(super) struct Ending<'a> {
 /// If a node dies or an honest one does not answer.
 pub(super) async fn conclude(
     mesh: &mut Mesh,
-    ending: Ending<'_>,
+    ending: PlayedOut<'_>,
     terms: &Terms<'_>,
     restarts: &Restarts,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Recording, Report), MeshError> {
-    let Ending { sent, size, bytes_before, last, deadline, stop } = ending;
+    let PlayedOut { sent, size, bytes_before, last, deadline, stop } = ending;
     settle(mesh, &sent, (deadline, stop), progress).await?;
     if mesh.honest().count() < mesh.nodes.len() {
         progress(Progress::Watching);

@@ -10,7 +10,7 @@ use rand::TryRng as _;
 use tokio::task::JoinSet;
 
 use super::child::{Extras, NodeProcess};
-use super::steps::Watch;
+use super::clock::ClockWatch;
 use super::{Created, MeshError, MeshFile, NodeEntry, create, decoys};
 use crate::adversary::Spec;
 use crate::client::Client;
@@ -55,7 +55,7 @@ pub struct Mesh {
     /// How long it took until all honest nodes were linked; `None` before that.
     pub start_time: Option<Duration>,
     /// Watches the wall clock, since before the first process was started.
-    pub(super) clock: Watch,
+    pub(super) clock: ClockWatch,
 }
 
 impl Mesh {
@@ -98,7 +98,7 @@ impl Mesh {
             lab_token,
             log_json,
         };
-        let (clock, started) = (Watch::start(), Instant::now());
+        let (clock, started) = (ClockWatch::start(), Instant::now());
         let mut nodes = Vec::with_capacity(specs.len());
         for (key, spec) in made.members.iter().zip(&specs) {
             nodes.push(start_node(dir, key, spec.as_ref(), &extras, &token)?);
@@ -259,13 +259,14 @@ fn start_node(
     extras: &Extras,
     token: &str,
 ) -> Result<MeshNode, MeshError> {
-    let place = key.place.ok_or_else(|| MeshError::Network("a member has no address".into()))?;
+    let addresses =
+        key.addresses.ok_or_else(|| MeshError::Network("a member has no address".into()))?;
     let mut entry = NodeEntry {
         name: key.name.clone(),
         key: key.identity.public().to_string(),
         key_file: key.file.clone(),
-        api: format!("http://{}", place.api),
-        gossip: place.gossip.to_string(),
+        api: format!("http://{}", addresses.api),
+        gossip: addresses.gossip.to_string(),
         data: dir.join(&key.name),
         pid: 0,
         malicious: spec.map(Spec::to_string),
@@ -321,7 +322,7 @@ fn write_decoys(
 
 /// Fails if the wall clock was set. A node reads the wall clock once, when it starts, so nodes
 /// started before and after a step would disagree about the time.
-fn same_clock(clock: &Watch) -> Result<(), MeshError> {
+fn same_clock(clock: &ClockWatch) -> Result<(), MeshError> {
     match clock.set() {
         Some(by) => Err(MeshError::ClockSet { seconds: by.as_secs_f64() }),
         None => Ok(()),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::clock::now;
 use super::endpoints::Endpoints;
-use super::steps::now;
 use super::stop::Stop;
 use crate::client::{Client, ClientError};
 use crate::crypto::Digest;

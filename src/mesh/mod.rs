@@ -2,8 +2,8 @@
 //! same HTTP interface that all clients use. Each child holds a pipe from the launcher and stops
 //! when it closes, so that none outlives the launcher, however that dies.
 
-mod address;
 mod child;
+mod clock;
 mod collect;
 mod decoys;
 mod endpoints;
@@ -18,18 +18,16 @@ mod play;
 mod posts;
 mod record;
 mod restarts;
-mod steps;
 mod stop;
 
-pub use address::{Place, places};
 pub use collect::Progress;
 pub use decoys::{decoys, read_decoys};
 pub use error::MeshError;
 pub use files::{MeshFile, NodeEntry};
 pub use launch::Mesh;
 pub use load::{Sent, messages};
-pub use network::{Created, create};
-pub use observe::{Held, Seen};
+pub use network::{Addresses, Created, create};
+pub use observe::{HeldMessage, NodeView};
 pub use play::Player;
 pub use record::{Observed, Terms, record};
 pub use stop::Stop;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::collect::{Ending, bytes_received, conclude};
+use super::clock::now;
+use super::collect::{PlayedOut, bytes_received, conclude};
 use super::endpoints::{Endpoint, Endpoints};
 use super::impairments::Impairments;
 use super::load::{posts_at_once, publish};
 use super::restarts::Restarts;
-use super::steps::now;
 use super::{Mesh, MeshError, Progress, Stop, Terms};
 use crate::protocol::micros;
 use crate::report::{Recording, Report};
@@ -119,7 +119,7 @@ impl<'a> Player<'a> {
         let (sent, ()) = tokio::try_join!(load, self.run_faults(zero, &posted))?;
         let last = Instant::now();
         let (size, deadline) = (largest(scenario), last + scenario.settle);
-        let ending = Ending { sent, size, bytes_before, last, deadline, stop };
+        let ending = PlayedOut { sent, size, bytes_before, last, deadline, stop };
         conclude(self.mesh, ending, &terms, &self.restarts, self.progress).await
     }
 

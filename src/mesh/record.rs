@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::impairments::not_modelled;
 use super::posts::{Names, Posts};
-use super::{Seen, Sent};
+use super::{NodeView, Sent};
 use crate::crypto::{Digest, PublicKey, parse_hex};
 use crate::http::{AttemptsDto, RejectionDto};
 use crate::protocol::{CountsAs, micros};
@@ -39,7 +39,7 @@ pub struct Terms<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// The nodes, by number.
-    pub nodes: Vec<Seen>,
+    pub nodes: Vec<NodeView>,
     /// All messages that were due.
     pub sent: Vec<Sent>,
     /// From the start of the first process to the observation, in seconds.
@@ -110,7 +110,7 @@ fn key(hex: &str) -> Option<PublicKey> {
     parse_hex(hex).map(PublicKey)
 }
 
-fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
+fn node(seen: &NodeView, names: &Names<'_>, zero: u64) -> NodeRecord {
     let bytes = |row: &RejectionDto| STANDARD.decode(row.frame_base64.as_deref()?).ok();
     let refused = |row: &RejectionDto| Refused {
         row: Some(row.row),

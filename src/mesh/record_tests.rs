@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::http::{AttemptDto, AttemptKind};
-use crate::mesh::Held;
+use crate::mesh::HeldMessage;
 use crate::report::{Attack, Bans, Report, judge};
 use crate::scenario::Verdict;
 
@@ -23,8 +23,8 @@ fn report(run: &Observed) -> Report {
     judge(&recording(run, 0))
 }
 
-fn held(author: &str, seq: u64, id: &str, at: u64, payload: u8) -> Held {
-    Held {
+fn held(author: &str, seq: u64, id: &str, at: u64, payload: u8) -> HeldMessage {
+    HeldMessage {
         id: format!("{}.0", hex(id)),
         author: hex(author),
         seq,
@@ -73,15 +73,15 @@ fn attempt(kind: &str, frame: &str, id: &str) -> AttemptDto {
 
 /// Two honest nodes and a liar; one message was posted at node 0, and both hold it.
 fn clean() -> Observed {
-    let honest = |number: usize| Seen {
+    let honest = |number: usize| NodeView {
         name: format!("n{number}"),
         key: hex(&number.to_string()),
         held: vec![held("0", 1, "aa", 1_500 + number as u64 * 1000, 1)],
-        ..Seen::default()
+        ..NodeView::default()
     };
     let mut nodes = vec![honest(0), honest(1)];
     nodes[1].rejections.push(rejection("3", "bad_signature", "f1", 5));
-    nodes.push(Seen {
+    nodes.push(NodeView {
         name: "n2".into(),
         key: hex("3"),
         spec: Some("forge+drop".into()),
@@ -93,7 +93,7 @@ fn clean() -> Observed {
             ]),
             attempts: vec![attempt("forge", "f1", "bb")],
         }),
-        ..Seen::default()
+        ..NodeView::default()
     });
     let sent = Sent {
         author: hex("0"),

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::faults::faults;
 use super::liars::liars;
-use super::net::net;
-use super::shape::{Shape, away, busy, cpu, store};
+use super::shape::{Shape, away, busy, cpu, net, store};
 use crate::protocol::millis;
 use crate::scenario::{
     Among, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select, Start,

@@ -13,8 +13,6 @@ mod draw;
 mod faults;
 mod liars;
 mod long;
-mod net;
-
 mod shape;
 
 pub use draw::swarm;
