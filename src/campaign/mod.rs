@@ -4,7 +4,6 @@
 //! Threads, wall time and memory measurements are in this module, so that `sim` needs none of them.
 //! Each run owns its whole state; threads share only the number of the next seed and the results.
 
-mod cost;
 mod job;
 mod lockstep;
 mod runner;
@@ -13,11 +12,10 @@ mod source;
 mod swarm;
 mod tally;
 
-pub use cost::Stopwatch;
-pub use job::{Ending, Job, Judged};
+pub use job::{Ending, Job, Judged, Stopwatch};
 pub use lockstep::{Difference, Steps, lockstep};
-pub use runner::{Plan, catch_panic, quiet_panics, run};
+pub use runner::{Campaign, catch_panic, quiet_panics, run};
 pub use shrink::{Bounds, Shrunk, shrink};
-pub use source::{Profile, Source};
+pub use source::{Profile, ScenarioSource};
 pub use swarm::swarm;
 pub use tally::{Extreme, Failure, Kind, Range, SeedResult, Summary};

@@ -16,7 +16,7 @@ const STACK: usize = 8 << 20;
 
 /// Which seeds to run, and how many at once.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Campaign {
     /// Name of the campaign, for display.
     pub name: String,
     /// The seeds to run, both ends inclusive.
@@ -25,7 +25,7 @@ pub struct Plan {
     pub jobs: usize,
 }
 
-impl Plan {
+impl Campaign {
     /// Number of seeds in the range.
     pub fn count(&self) -> u64 {
         let (first, last) = (*self.seeds.start(), *self.seeds.end());
@@ -37,22 +37,22 @@ impl Plan {
 /// A panic in it fails its own seed only. `watch` is called with each result, one at a time, and
 /// with the summary so far.
 pub fn run(
-    plan: &Plan,
+    campaign: &Campaign,
     reproduce: &(dyn Fn(u64) -> String + Sync),
     work: &(dyn Fn(u64) -> Option<SeedResult> + Sync),
     watch: &mut (dyn FnMut(&SeedResult, &Summary) + Send),
 ) -> Summary {
     let begun = Instant::now();
     let (next, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
-    let summary = Summary::new(&plan.name, &plan.seeds, plan.jobs.max(1));
+    let summary = Summary::new(&campaign.name, &campaign.seeds, campaign.jobs.max(1));
     let shared = Mutex::new((summary, watch));
     let crew = || {
         while !stopped.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= plan.count() {
+            if number >= campaign.count() {
                 return;
             }
-            let seed = plan.seeds.start() + number;
+            let seed = campaign.seeds.start() + number;
             let result = catch_panic(|| work(seed)).unwrap_or_else(|what| {
                 let (kind, reproduce) = (Kind::Panicked, reproduce(seed));
                 Some(SeedResult::failed(Failure { seed, kind, what, reproduce, shrunk: None }))
@@ -70,7 +70,7 @@ pub fn run(
         }
     };
     thread::scope(|scope| {
-        for _ in 1..plan.jobs {
+        for _ in 1..campaign.jobs {
             // If a thread cannot be started, the others run its seeds.
             let thread = thread::Builder::new().stack_size(STACK);
             let _ = thread.spawn_scoped(scope, crew);
@@ -112,8 +112,8 @@ mod tests {
     use super::*;
     use crate::scenario::Verdict;
 
-    fn plan(seeds: RangeInclusive<u64>, jobs: usize) -> Plan {
-        Plan { name: "x".into(), seeds, jobs }
+    fn campaign(seeds: RangeInclusive<u64>, jobs: usize) -> Campaign {
+        Campaign { name: "x".into(), seeds, jobs }
     }
 
     fn passed(seed: u64) -> Option<SeedResult> {
@@ -134,7 +134,7 @@ mod tests {
             passed(seed)
         };
         let mut seen = Vec::new();
-        let summary = run(&plan(5..=44, 3), &line, &work, &mut |result, summary| {
+        let summary = run(&campaign(5..=44, 3), &line, &work, &mut |result, summary| {
             seen.push(result.seed);
             assert_eq!(summary.ran, seen.len() as u64);
         });
@@ -147,18 +147,18 @@ mod tests {
     #[test]
     fn the_ends_of_the_numbers_are_seeds_too() {
         let last = u64::MAX;
-        let summary = run(&plan(last - 1..=last, 2), &line, &passed, &mut |_, _| {});
+        let summary = run(&campaign(last - 1..=last, 2), &line, &passed, &mut |_, _| {});
         assert_eq!((summary.ran, summary.seeds), (2, [last - 1, last]));
-        assert_eq!(plan(0..=u64::MAX, 1).count(), u64::MAX);
+        assert_eq!(campaign(0..=u64::MAX, 1).count(), u64::MAX);
         #[allow(clippy::reversed_empty_ranges)]
-        let none = plan(3..=2, 1);
+        let none = campaign(3..=2, 1);
         assert_eq!(none.count(), 0);
     }
 
     #[test]
     fn a_panic_is_a_failure_of_its_own_seed_only() {
         let work = |seed| if seed == 3 { panic!("seed {seed} breaks") } else { passed(seed) };
-        let summary = run(&plan(1..=6, 2), &line, &work, &mut |_, _| {});
+        let summary = run(&campaign(1..=6, 2), &line, &work, &mut |_, _| {});
         assert_eq!((summary.ran, summary.met, summary.failed), (6, 5, 1));
         let failure = &summary.failures[0];
         assert_eq!((failure.seed, &failure.kind), (3, &Kind::Panicked));
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_stop_keeps_what_was_found() {
         let work = |seed| if seed < 4 { passed(seed) } else { None };
-        let summary = run(&plan(0..=9_999_999, 2), &line, &work, &mut |_, _| {});
+        let summary = run(&campaign(0..=9_999_999, 2), &line, &work, &mut |_, _| {});
         assert!(summary.interrupted);
         assert_eq!(summary.ran, 4);
     }

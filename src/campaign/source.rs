@@ -17,14 +17,14 @@ pub enum Profile {
 
 /// Where the scenarios of a campaign come from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ScenarioSource {
     /// The same scenario with every seed.
     Fixed(Box<Scenario>),
     /// Each seed draws its own scenario; then these overlays are applied to it.
     Swarm(Profile, Vec<String>),
 }
 
-impl Source {
+impl ScenarioSource {
     /// The scenario of a seed.
     ///
     /// # Errors

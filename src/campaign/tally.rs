@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::cost::per_second;
 use crate::report::Report;
 use crate::scenario::Verdict;
 
@@ -278,6 +277,11 @@ impl Summary {
         self.seeds_per_min = per_second(self.ran, wall).map(|rate| rate * 60.0);
         self.events_per_s = per_second(self.events, wall);
     }
+}
+
+/// A rate per second; `None` if no time passed.
+pub(super) fn per_second(count: u64, time: Duration) -> Option<f64> {
+    (!time.is_zero()).then(|| count as f64 / time.as_secs_f64())
 }
 
 #[cfg(test)]

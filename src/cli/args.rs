@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    api_client, explain, keygen, mesh, mesh_run, network, node, post, rejections, report,
+    api_client, explain, keygen, mesh_run, mesh_up, network, node, post, rejections, report,
     scenarios, show, sim,
 };
 
@@ -97,7 +97,7 @@ pub(super) enum MeshVerb {
                             --messages 100\n          loyal mesh up --f 1 --dir mesh\n\nExit codes: \
                             0 pass, 1 failed to run, 2 bad usage, 3 liveness missed, 4 safety \
                             broken,\n5 an attack reached no honest node, 130 interrupted.")]
-    Up(mesh::Args),
+    Up(mesh_up::Args),
     /// Run a scenario on real processes, to its verdict
     #[command(
         after_help = "Examples: loyal mesh run partition-and-heal\n          loyal mesh run \

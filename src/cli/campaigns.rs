@@ -12,12 +12,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::error::INTERRUPTED;
-use super::escape::quoted;
+use super::output::quoted;
 use super::screen::bar;
-use super::signals::Stop;
 use super::sim_args::{Args, reproduce};
-use super::{folder, notes, output};
-use crate::campaign::{self, Bounds, Failure, Job, Kind, Plan, Range, SeedResult, Source, Summary};
+use super::{output, report_folder, stderr};
+use crate::campaign::{
+    self, Bounds, Campaign, Failure, Job, Kind, Range, ScenarioSource, SeedResult, Summary,
+};
+use crate::mesh::Stop;
 use crate::scenario::Scenario;
 
 /// Default number of failing seeds that are shrunk.
@@ -32,13 +34,13 @@ const SUMMARY: &str = "campaign.json";
 /// Runs every seed and prints what was found.
 pub(super) fn run(
     args: &Args,
-    source: &Source,
+    source: &ScenarioSource,
     seeds: RangeInclusive<u64>,
     stop: &Stop,
 ) -> anyhow::Result<ExitCode> {
     let cores = available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.map_or(cores, usize::from);
-    let plan = Plan { name: source.name().to_owned(), seeds, jobs };
+    let plan = Campaign { name: source.name().to_owned(), seeds, jobs };
     let mut rows = args.report.as_deref().map(Rows::create).transpose()?;
     let bar = bar(plan.count(), "{msg:>32} {bar:30.green} {pos}/{len} {elapsed} of {eta} left");
     let mut summary = campaign::run(
@@ -50,7 +52,7 @@ pub(super) fn run(
             let rate = summary.seeds_per_min.unwrap_or(0.0);
             bar.set_message(format!("{rate:.0} seeds/min, {} failed", summary.failed));
             if let Some(failure) = result.failure.as_ref().filter(|_| !bar.is_hidden()) {
-                bar.suspend(|| notes::note(failed(failure)));
+                bar.suspend(|| stderr::note(failed(failure)));
             }
             if let Some(rows) = &mut rows {
                 rows.write(result);
@@ -76,8 +78,8 @@ pub(super) fn run(
 }
 
 /// Runs one seed, from its scenario to its result; `None` once the campaign is to stop.
-fn one(args: &Args, source: &Source, seed: u64, stop: &Stop) -> Option<SeedResult> {
-    if *stop.borrow() {
+fn one(args: &Args, source: &ScenarioSource, seed: u64, stop: &Stop) -> Option<SeedResult> {
+    if stop.asked() {
         return None;
     }
     let scenario = match source.of(seed) {
@@ -88,10 +90,10 @@ fn one(args: &Args, source: &Source, seed: u64, stop: &Stop) -> Option<SeedResul
             return Some(SeedResult::failed(failure));
         }
     };
-    order(args, source, &scenario, seed).try_out(|_| !*stop.borrow())
+    order(args, source, &scenario, seed).try_out(|_| !stop.asked())
 }
 
-fn order<'a>(args: &Args, source: &Source, scenario: &'a Scenario, seed: u64) -> Job<'a> {
+fn order<'a>(args: &Args, source: &ScenarioSource, scenario: &'a Scenario, seed: u64) -> Job<'a> {
     let (verify, lenient) = (args.verify, source.lenient());
     Job { scenario, seed, verify, lenient, reproduce: reproduce(args, seed) }
 }
@@ -106,7 +108,7 @@ struct Rows {
 impl Rows {
     /// Creates the file, and removes an earlier campaign's summary.
     fn create(dir: &Path) -> anyhow::Result<Self> {
-        folder::remove(&dir.join(SUMMARY))?;
+        report_folder::remove(&dir.join(SUMMARY))?;
         let path = dir.join("seeds.ndjson");
         let file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -130,7 +132,7 @@ impl Rows {
 /// Shrinks the scenarios of the first failures and writes them to files.
 pub(super) fn shrink_all(
     args: &Args,
-    source: &Source,
+    source: &ScenarioSource,
     failures: &mut [Failure],
     stop: &Stop,
 ) -> anyhow::Result<()> {
@@ -151,12 +153,12 @@ pub(super) fn shrink_all(
             bar.set_message(format!("making seed {seed} smaller: run {runs}"));
             let mut again = order(args, source, smaller, seed);
             again.verify = failure.kind == Kind::NotDeterministic;
-            let result = again.try_out(|_| !*stop.borrow());
+            let result = again.try_out(|_| !stop.asked());
             result.and_then(|result| result.failure).is_some_and(|one| one.kind == failure.kind)
         });
         bar.finish_and_clear();
-        if *stop.borrow() {
-            notes::note(format_args!(
+        if stop.asked() {
+            stderr::note(format_args!(
                 "interrupted: seed {seed} and those after it are not made smaller"
             ));
             return Ok(());
@@ -168,7 +170,7 @@ pub(super) fn shrink_all(
         let path = dir.join(format!("{}-{seed}.toml", source.name()));
         write(&path, &file(&small, failure, &path))?;
         let line = format!("{} --seed {seed}", quoted(&path.display().to_string()));
-        notes::note(format_args!("  made smaller: loyal sim {line}"));
+        stderr::note(format_args!("  made smaller: loyal sim {line}"));
         failure.shrunk = Some(path);
     }
     Ok(())

@@ -9,14 +9,14 @@ use clap::{CommandFactory as _, Parser as _};
 use super::args::{Cli, MeshVerb, Verb};
 use super::error::{code, message};
 use super::{
-    explain, keygen, mesh, mesh_run, network, node, notes, output, post, rejections, report,
-    scenarios, show, sim,
+    explain, keygen, mesh_run, mesh_up, network, node, output, post, rejections, report, scenarios,
+    show, sim, stderr,
 };
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
     let code = parsed();
-    notes::flush();
+    stderr::flush();
     code
 }
 
@@ -29,7 +29,7 @@ fn parsed() -> ExitCode {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            notes::error(message(&error));
+            stderr::error(message(&error));
             code(&error)
         }
     }
@@ -61,8 +61,8 @@ fn unparsed(error: &clap::Error, given: impl Iterator<Item = OsString>) -> ExitC
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
     let text = error.render().ansi().to_string();
     match why {
-        Some(why) => notes::error(why),
-        None if error.use_stderr() => notes::note(text.trim_end()),
+        Some(why) => stderr::error(why),
+        None if error.use_stderr() => stderr::note(text.trim_end()),
         None => return output::outcome(code, [output::text(&text).map_err(Into::into)]),
     }
     code.into()
@@ -114,7 +114,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Keygen(args) => keygen::run(&args),
         Verb::Network(verb) => network::run(&verb),
         Verb::Node(args) => node::run(args),
-        Verb::Mesh(MeshVerb::Up(args)) => mesh::run(args),
+        Verb::Mesh(MeshVerb::Up(args)) => mesh_up::run(&args),
         Verb::Mesh(MeshVerb::Run(args)) => mesh_run::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Post(args) => post::run(&args),

@@ -9,12 +9,12 @@ use anyhow::bail;
 
 use super::api_client::{block_on, client, watchful};
 use super::error::Usage;
-use super::{api_client, escape, notes, output, recorded, trace};
+use super::{api_client, output, report, stderr, trace};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
 use crate::http::{MessageDto, RejectionDto};
 use crate::mesh::MeshFile;
-use crate::report::{Had, Refusal, Trace};
+use crate::report::{Had, Refusal, Trace, escape};
 use crate::wire::MessageId;
 
 /// Rows of a rejection log per request, and the maximum number of requests.
@@ -40,7 +40,7 @@ pub(super) struct Args {
 type Names = BTreeMap<String, String>;
 
 /// A node to ask.
-struct Source {
+struct Respondent {
     name: String,
     key: String,
     malicious: bool,
@@ -50,23 +50,23 @@ struct Source {
 /// Shows a message's path.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &args.report {
-        return tell(&recorded::story(dir, args.id.as_deref())?, args.client.json);
+        return tell(&report::trace(dir, args.id.as_deref())?, args.client.json);
     }
     let id = args.id.as_deref().ok_or_else(|| {
         Usage("which message? give its id; without one, give --report DIR for the slowest".into())
     })?;
     let id = message_id(id)?;
-    let story = block_on(async {
-        let (sources, names) = sources(args).await?;
-        Ok(ask(&sources, &names, id).await)
+    let trace = block_on(async {
+        let (nodes, names) = nodes(args).await?;
+        Ok(ask(&nodes, &names, id).await)
     })?;
-    if story.delivered.is_empty() && story.refused.is_empty() {
-        if !story.unreachable.is_empty() && story.missing.is_empty() {
-            bail!("no node can say: {}", story.unreachable.join(", "));
+    if trace.delivered.is_empty() && trace.refused.is_empty() {
+        if !trace.unreachable.is_empty() && trace.missing.is_empty() {
+            bail!("no node can say: {}", trace.unreachable.join(", "));
         }
-        bail!("{} is known to none of {}", story.id, story.missing.join(", "));
+        bail!("{} is known to none of {}", trace.id, trace.missing.join(", "));
     }
-    tell(&story, args.client.json)
+    tell(&trace, args.client.json)
 }
 
 fn tell(told: &Trace, json: bool) -> anyhow::Result<ExitCode> {
@@ -82,64 +82,64 @@ fn tell(told: &Trace, json: bool) -> anyhow::Result<ExitCode> {
 fn message_id(text: &str) -> Result<MessageId, Usage> {
     let batch = || Digest::from_hex(text).map(|batch| MessageId { batch, index: 0 });
     text.parse().ok().or_else(batch).ok_or_else(|| {
-        let text = escape::escape(text, 80);
+        let text = escape(text, 80);
         Usage(format!("`{text}` is no id; an id is 64 hex digits, a dot and a number"))
     })
 }
 
 /// Returns the nodes to ask, and the names of keys.
-async fn sources(args: &Args) -> anyhow::Result<(Vec<Source>, Names)> {
+async fn nodes(args: &Args) -> anyhow::Result<(Vec<Respondent>, Names)> {
     let Some(dir) = &args.mesh else {
         let client = client(&args.client)?;
         let (status, network) = (client.status().await?, client.network().await?);
         let names = network.keys.into_iter().map(|key| (key.key, key.name)).collect();
         let malicious = status.malicious.is_some();
-        let source = Source { name: status.name, key: status.key, malicious, client };
-        return Ok((vec![source], names));
+        let node = Respondent { name: status.name, key: status.key, malicious, client };
+        return Ok((vec![node], names));
     };
     let nodes = MeshFile::read(dir)?.nodes.into_iter().map(|node| {
         let (malicious, client) = (node.malicious.is_some(), watchful(&node.api, None)?);
-        Ok(Source { name: node.name, key: node.key, malicious, client })
+        Ok(Respondent { name: node.name, key: node.key, malicious, client })
     });
-    let sources = nodes.collect::<anyhow::Result<Vec<_>>>()?;
-    let names = sources.iter().map(|source| (source.key.clone(), source.name.clone())).collect();
-    Ok((sources, names))
+    let nodes = nodes.collect::<anyhow::Result<Vec<_>>>()?;
+    let names = nodes.iter().map(|node| (node.key.clone(), node.name.clone())).collect();
+    Ok((nodes, names))
 }
 
-async fn ask(sources: &[Source], names: &Names, id: MessageId) -> Trace {
-    let mut story = Trace { id: id.to_string(), ..Trace::default() };
-    story.liars = sources.iter().filter(|s| s.malicious).map(|s| s.name.clone()).collect();
-    for source in sources {
-        match source.client.message(&story.id).await {
+async fn ask(nodes: &[Respondent], names: &Names, id: MessageId) -> Trace {
+    let mut trace = Trace { id: id.to_string(), ..Trace::default() };
+    trace.liars = nodes.iter().filter(|s| s.malicious).map(|s| s.name.clone()).collect();
+    for node in nodes {
+        match node.client.message(&trace.id).await {
             Err(error) => {
-                let why = escape::escape(&error.to_string(), 200);
-                story.unreachable.push(format!("{} ({why})", source.name));
+                let why = escape(&error.to_string(), 200);
+                trace.unreachable.push(format!("{} ({why})", node.name));
                 continue;
             }
-            Ok(None) => story.missing.push(source.name.clone()),
-            Ok(Some(message)) => add(&mut story, source, message, names),
+            Ok(None) => trace.missing.push(node.name.clone()),
+            Ok(Some(message)) => add(&mut trace, node, message, names),
         }
-        match refusals(source, &id.batch.to_string(), names).await {
-            Ok(rows) => story.refused.extend(rows),
+        match refusals(node, &id.batch.to_string(), names).await {
+            Ok(rows) => trace.refused.extend(rows),
             Err(error) => {
-                let (name, why) = (&source.name, escape::escape(&error.to_string(), 200));
-                notes::note(format_args!("who refused it at {name} is not known: {why}"));
+                let (name, why) = (&node.name, escape(&error.to_string(), 200));
+                stderr::note(format_args!("who refused it at {name} is not known: {why}"));
             }
         }
     }
-    story.delivered.sort_by_key(|had| (had.at, had.hops));
-    story.refused.sort_by_key(|refused| refused.at);
-    story
+    trace.delivered.sort_by_key(|had| (had.at, had.hops));
+    trace.refused.sort_by_key(|refused| refused.at);
+    trace
 }
 
-fn add(story: &mut Trace, source: &Source, message: MessageDto, names: &Names) {
-    story.author = Some(message.author);
-    story.author_name = Some(message.author_name);
-    story.seq = Some(message.seq);
-    story.topic = Some(message.topic);
-    story.delivered.push(Had {
-        node: source.name.clone(),
-        key: source.key.clone(),
+fn add(trace: &mut Trace, node: &Respondent, message: MessageDto, names: &Names) {
+    trace.author = Some(message.author);
+    trace.author_name = Some(message.author_name);
+    trace.seq = Some(message.seq);
+    trace.topic = Some(message.topic);
+    trace.delivered.push(Had {
+        node: node.name.clone(),
+        key: node.key.clone(),
         at: message.delivered_at,
         hops: message.hops,
         true_hops: None,
@@ -150,19 +150,19 @@ fn add(story: &mut Trace, source: &Source, message: MessageDto, names: &Names) {
 
 /// Returns the rows of a node's rejection log that name this batch.
 async fn refusals(
-    source: &Source,
+    node: &Respondent,
     batch: &str,
     names: &Names,
 ) -> Result<Vec<Refusal>, ClientError> {
     let (filter, mut found, mut after) = (RejectionFilter::default(), Vec::new(), None::<String>);
     for _ in 0..PAGES {
-        let page = source.client.rejections(&filter, after.as_deref(), PAGE).await?;
+        let page = node.client.rejections(&filter, after.as_deref(), PAGE).await?;
         if page.items.is_empty() {
             break;
         }
         after = Some(page.next);
         let named = page.items.into_iter().filter(|row| row.id.as_deref() == Some(batch));
-        found.extend(named.map(|row| refused(&source.name, row, names)));
+        found.extend(named.map(|row| refused(&node.name, row, names)));
     }
     Ok(found)
 }

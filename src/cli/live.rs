@@ -5,11 +5,11 @@ use std::time::Duration;
 use indicatif::ProgressDrawTarget;
 use tokio::task::JoinSet;
 
-use super::signals::{Stop, stopped};
-use super::{escape, notes, output, screen};
+use super::{output, screen, stderr};
 use crate::client::Client;
 use crate::http::StatusDto;
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, Stop};
+use crate::report::escape;
 
 /// Interval between two drawings of the table.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,12 +42,12 @@ pub(super) fn introduction(mesh: &Mesh) -> String {
 }
 
 fn role(spec: Option<&str>) -> String {
-    spec.map_or_else(|| "honest".into(), |spec| escape::escape(spec, 40))
+    spec.map_or_else(|| "honest".into(), |spec| escape(spec, 40))
 }
 
 /// Shows the mesh until the process is told to stop. A node that dies is shown as dead, and is not
 /// started again.
-pub(super) async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
+pub(super) async fn watch(mesh: &mut Mesh, stop: &Stop) -> anyhow::Result<()> {
     let screen = Some(screen::bar(0, "{msg}")).filter(|screen| !screen.is_hidden());
     let mut told = vec![false; mesh.nodes.len()];
     loop {
@@ -57,19 +57,19 @@ pub(super) async fn watch(mesh: &mut Mesh, stop: Stop) -> anyhow::Result<()> {
         }
         for (node, told) in mesh.nodes.iter_mut().zip(&mut told) {
             if let (Some(status), false, None) = (node.process.ended(), *told, &screen) {
-                notes::note(format_args!("{} died: {status}", node.entry.name));
+                stderr::note(format_args!("{} died: {status}", node.entry.name));
                 *told = true;
             }
         }
-        tokio::select! {
-            () = stopped(stop.clone()) => break,
-            () = tokio::time::sleep(EVERY) => {}
+        stop.sleep(EVERY).await;
+        if stop.asked() {
+            break;
         }
     }
     if let Some(screen) = screen {
         // Do not draw again: the terminal's `^C` has moved the cursor.
         screen.set_draw_target(ProgressDrawTarget::hidden());
-        notes::note("");
+        stderr::note("");
     }
     Ok(())
 }

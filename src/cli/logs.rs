@@ -8,7 +8,7 @@ use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::log_lines::{self, Flush};
+use super::stderr::{self, Flush};
 
 /// Environment variable with the filter, such as `loyal=debug`.
 const VARIABLE: &str = "LOYAL_LOG";
@@ -24,7 +24,7 @@ pub(super) fn start(json: bool) -> io::Result<Flush> {
         Err(why) => (usual(), Some(why)),
     };
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let (lines, flush) = log_lines::write_to(io::stderr(), json)?;
+    let (lines, flush) = stderr::write_to(io::stderr(), json)?;
     let logs = tracing_subscriber::fmt::layer().with_writer(lines);
     let filtered = tracing_subscriber::registry().with(filter);
     // Fails if logging was started before in this process, which is harmless.

@@ -10,8 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 
 use super::error::{self, Usage};
-use super::signals::{self, stopped};
-use super::{keys, logs};
+use super::{keys, logs, signals};
 use crate::adversary::Spec;
 use crate::api::{self, ApiError, ApiOptions};
 use crate::mesh::read_decoys;
@@ -190,14 +189,14 @@ async fn serve(
     let network = Arc::clone(&settings.network);
     let mut running = tokio::select! {
         running = net::start(settings) => running?,
-        () = stopped(stop.clone()) => return Ok(ExitCode::SUCCESS),
+        () = stop.wait() => return Ok(ExitCode::SUCCESS),
     };
     let handle = running.handle();
     let name = network.get(&handle.key()).map_or("?", |member| &*member.name);
     let malicious = handle.malicious().map(ToString::to_string);
     let api = listener.local_addr().unwrap_or(options.listen);
     tracing::info!(name, %api, malicious, "serving");
-    let serving = api::serve(listener, options, handle, stopped(stop));
+    let serving = api::serve(listener, options, handle, async move { stop.wait().await });
     let result = tokio::select! {
         served = serving => served.context("the HTTP interface broke down"),
         cause = running.failed() => Err(anyhow!("{cause}; its log says more")),

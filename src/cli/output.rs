@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use super::notes;
-use super::signals::Stop;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+
+use super::stderr;
+use crate::crypto::hex;
+use crate::mesh::Stop;
+use crate::report::escape;
 
 /// How long a reader of a result may take once the process is told to stop; checked at intervals of
 /// `LOOK`.
@@ -48,7 +51,7 @@ impl Showing {
             match self.0.recv_timeout(LOOK) {
                 Ok(result) => return Ok(result?),
                 Err(RecvTimeoutError::Disconnected) => anyhow::bail!("standard output: a panic"),
-                Err(RecvTimeoutError::Timeout) if *stop.borrow() => {
+                Err(RecvTimeoutError::Timeout) if stop.asked() => {
                     left = left.saturating_sub(LOOK);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -97,7 +100,7 @@ pub(super) fn outcome(code: u8, copies: impl IntoIterator<Item = anyhow::Result<
     let mut code = code;
     for error in copies.into_iter().filter_map(Result::err).filter(|error| !is_broken_pipe(error)) {
         code = code.max(1);
-        notes::error(format_args!("{error:#}"));
+        stderr::error(format_args!("{error:#}"));
     }
     code.into()
 }
@@ -142,6 +145,27 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
+/// Shows a payload as text if it is UTF-8, else as hex.
+pub(super) fn payload(bytes: &[u8], most: usize) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => escape(text, most),
+        Err(_) => {
+            let cut = bytes.get(..most / 2).unwrap_or(bytes);
+            let more = if cut.len() < bytes.len() { "…" } else { "" };
+            format!("0x{}{more}", hex(cut))
+        }
+    }
+}
+
+/// Quotes text for a shell.
+pub(super) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+@%,^".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,5 +190,24 @@ mod tests {
         assert_eq!(short("0123456789abcdef"), "0123456789ab");
         assert_eq!(short("é"), "é");
         assert_eq!((size(5), size(1536)), ("5 B".into(), "1.5 KiB".into()));
+    }
+
+    #[test]
+    fn a_payload_is_text_or_hex() {
+        assert_eq!(payload("a\x1bb".as_bytes(), 10), r"a\u{1b}b");
+        assert_eq!(payload(&[0xff, 0x00], 10), "0xff00");
+        assert_eq!(payload(&[0xff; 9], 4), "0xffff…");
+    }
+
+    #[test]
+    fn a_shell_reads_back_what_is_quoted() {
+        assert_eq!(quoted("net.loss=0.1"), "net.loss=0.1");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted(""), "''");
+        let nasty = "load.0.publishers={count=1} # it's \"$HOME\" `x`";
+        let script = format!("printf %s {}", quoted(nasty));
+        let printed =
+            std::process::Command::new("sh").args(["-c", &script]).output().expect("runs");
+        assert_eq!(String::from_utf8_lossy(&printed.stdout), nasty);
     }
 }

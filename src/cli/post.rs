@@ -10,10 +10,11 @@ use anyhow::{Context as _, anyhow, bail};
 use super::api_client::{block_on, client};
 use super::error::Usage;
 use super::signer::Signer;
-use super::{api_client, escape, keys, notes, output};
+use super::{api_client, keys, output, stderr};
 use crate::client::{Client, ClientError};
 use crate::clock;
 use crate::http::{Posted, SignedDto};
+use crate::report::escape;
 use crate::store;
 use crate::wire::Entry;
 use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
@@ -177,7 +178,7 @@ async fn deliver(
             Ok(posted) => {
                 if let Err(error) = signer.acknowledged() {
                     // The next post sends the same bytes again, which has no further effect.
-                    notes::note(format_args!("{error:#}; the message is published all the same"));
+                    stderr::note(format_args!("{error:#}; the message is published all the same"));
                 }
                 return Ok(posted);
             }
@@ -212,7 +213,7 @@ fn kept(error: &ClientError, batch: &SignedDto, signer: &Signer) -> anyhow::Erro
     };
     anyhow!(
         "{}{advice}\nslot {} is signed and kept in {}; the next post sends the same bytes first",
-        escape::escape(&error.to_string(), 400),
+        escape(&error.to_string(), 400),
         batch.seq,
         signer.path().display()
     )

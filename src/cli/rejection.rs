@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::api_client::{block_on, client};
 use super::error::Usage;
-use super::{api_client, escape, keys, output};
+use super::{api_client, keys, output};
 use crate::api;
 use crate::client::Client;
 use crate::crypto::{Digest, PublicKey, hex};
@@ -21,6 +21,7 @@ use crate::http::RejectionDto;
 use crate::protocol::{
     Check, CountsAs, Examination, Known, Outcome, Reason, Rejection, Time, examine,
 };
+use crate::report::escape;
 use crate::store::Reader;
 use crate::wire::{Field, Shown, fields};
 
@@ -43,7 +44,7 @@ pub(super) struct Args {
 }
 
 /// A row, and what is known about its network without a node.
-struct Found {
+struct Logged {
     row: RejectionDto,
     known: Known,
     names: BTreeMap<String, String>,
@@ -51,23 +52,23 @@ struct Found {
 
 /// Shows one rejection.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let found = match &args.data {
+    let logged = match &args.data {
         Some(dir) => stopped(args, dir)?,
         None => block_on(async { running(&client(&args.client)?, args.row).await })?,
     };
-    let bytes = found.row.frame_base64.as_deref().map(|text| STANDARD.decode(text)).transpose();
+    let bytes = logged.row.frame_base64.as_deref().map(|text| STANDARD.decode(text)).transpose();
     let bytes = bytes.context("the frame is no base64")?;
-    let row = rejection(&found.row)?;
-    let examined = bytes.as_deref().map(|bytes| examine(&row, bytes, &found.known));
+    let row = rejection(&logged.row)?;
+    let examined = bytes.as_deref().map(|bytes| examine(&row, bytes, &logged.known));
     if args.client.json {
-        output::json(&as_json(&found, bytes.as_deref(), examined.as_ref()))?;
+        output::json(&as_json(&logged, bytes.as_deref(), examined.as_ref()))?;
     } else {
-        output::text(&as_text(&found, bytes.as_deref(), examined.as_ref()))?;
+        output::text(&as_text(&logged, bytes.as_deref(), examined.as_ref()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn running(client: &Client, number: i64) -> anyhow::Result<Found> {
+async fn running(client: &Client, number: i64) -> anyhow::Result<Logged> {
     let Some(row) = client.rejection(number).await? else {
         bail!("the log has no row {number}, or has dropped it; `loyal rejections` lists those")
     };
@@ -75,10 +76,10 @@ async fn running(client: &Client, number: i64) -> anyhow::Result<Found> {
     let keys = network.keys.iter().filter_map(|key| PublicKey::from_hex(&key.key)).collect();
     let known = Known { network: Digest::from_hex(&network.id), keys: Some(keys) };
     let names = network.keys.into_iter().map(|key| (key.key, key.name)).collect();
-    Ok(Found { row, known, names })
+    Ok(Logged { row, known, names })
 }
 
-fn stopped(args: &Args, dir: &std::path::Path) -> anyhow::Result<Found> {
+fn stopped(args: &Args, dir: &std::path::Path) -> anyhow::Result<Logged> {
     let network = args.network.as_deref().map(keys::network).transpose()?;
     let reader = Reader::open_stopped(dir)?;
     if network.as_ref().is_some_and(|network| network.id() != reader.network()) {
@@ -93,13 +94,13 @@ fn stopped(args: &Args, dir: &std::path::Path) -> anyhow::Result<Found> {
     let names = names.map(|key| (key.key.to_string(), key.name.clone())).collect();
     let keys = keys.map(|keys| keys.iter().map(|key| key.key).collect());
     let known = Known { network: Some(reader.network()), keys };
-    Ok(Found { row: api::rejection_dto(row), known, names })
+    Ok(Logged { row: api::rejection_dto(row), known, names })
 }
 
 /// Converts a row, as far as the checks need it.
 fn rejection(row: &RejectionDto) -> anyhow::Result<Rejection> {
     let reason = Reason::from_name(&row.reason).with_context(|| {
-        format!("this version of loyal knows no reason `{}`", escape::escape(&row.reason, 40))
+        format!("this version of loyal knows no reason `{}`", escape(&row.reason, 40))
     })?;
     Ok(Rejection {
         at: Time(row.time),
@@ -131,11 +132,11 @@ fn value(field: &Field, bytes: &[u8], names: &BTreeMap<String, String>) -> Strin
         Shown::Hex => {
             let digits = hex(bytes);
             match names.get(&digits) {
-                Some(name) => format!("{digits} ({})", escape::escape(name, 32)),
+                Some(name) => format!("{digits} ({})", escape(name, 32)),
                 None => digits,
             }
         }
-        Shown::Text => escape::payload(bytes, SHOWN),
+        Shown::Text => output::payload(bytes, SHOWN),
         Shown::Rest => {
             let cut = bytes.get(..SHOWN / 2).unwrap_or(bytes);
             format!("0x{}{}", hex(cut), if cut.len() < bytes.len() { "…" } else { "" })
@@ -151,7 +152,7 @@ fn outcome(check: &Check) -> &'static str {
     }
 }
 
-fn as_json(found: &Found, bytes: Option<&[u8]>, examined: Option<&Examination>) -> Value {
+fn as_json(logged: &Logged, bytes: Option<&[u8]>, examined: Option<&Examination>) -> Value {
     let fields = bytes.map(|bytes| {
         let field = |field: Field| {
             let value = value(&field, bytes, &BTreeMap::new());
@@ -170,40 +171,40 @@ fn as_json(found: &Found, bytes: Option<&[u8]>, examined: Option<&Examination>) 
         examined.checks.iter().enumerate().map(check).collect::<Vec<_>>()
     });
     json!({
-        "rejection": found.row, "fields": fields, "checks": checks,
+        "rejection": logged.row, "fields": fields, "checks": checks,
         "hash_fits": examined.and_then(|examined| examined.hash_fits),
         "agrees": examined.map(Examination::agrees),
     })
 }
 
-fn as_text(found: &Found, bytes: Option<&[u8]>, examined: Option<&Examination>) -> String {
+fn as_text(logged: &Logged, bytes: Option<&[u8]>, examined: Option<&Examination>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = head(&mut out, found);
+    let _ = head(&mut out, logged);
     let (Some(bytes), Some(examined)) = (bytes, examined) else {
         return out + "\nNo frame is kept: none came, or it was dropped for newer ones.\n";
     };
     let mut table = output::table(&["byte", "length", "field", "value"]);
     for field in fields(bytes) {
-        let value = value(&field, bytes, &found.names);
+        let value = value(&field, bytes, &logged.names);
         table.add_row([field.at.to_string(), field.length.to_string(), field.name, value]);
     }
     out += "\n";
     out += &output::render(&table);
-    let _ = checks(&mut out, &found.row, examined);
+    let _ = checks(&mut out, &logged.row, examined);
     out
 }
 
-fn head(out: &mut String, found: &Found) -> std::fmt::Result {
-    let row = &found.row;
-    let named = |key: &str, name: Option<&String>| match name.or_else(|| found.names.get(key)) {
-        Some(name) => format!("{} ({})", escape::escape(name, 32), escape::escape(key, 64)),
-        None => escape::escape(key, 64),
+fn head(out: &mut String, logged: &Logged) -> std::fmt::Result {
+    let row = &logged.row;
+    let named = |key: &str, name: Option<&String>| match name.or_else(|| logged.names.get(key)) {
+        Some(name) => format!("{} ({})", escape(name, 32), escape(key, 64)),
+        None => escape(key, 64),
     };
     let link = row.link.as_deref().map(|key| named(key, row.link_name.as_ref()));
     let link = link.unwrap_or_else(|| "this node's API".into());
     let times = if row.count == 1 { String::new() } else { format!(", {} times", row.count) };
-    let reason = escape::escape(&row.reason, 32);
+    let reason = escape(&row.reason, 32);
     writeln!(out, "row {}  {}  \x1b[31m{reason}\x1b[0m{times}", row.row, output::time(row.time))?;
     writeln!(out, "  from     {link}")?;
     if let Some(author) = &row.author {
@@ -212,8 +213,8 @@ fn head(out: &mut String, found: &Found) -> std::fmt::Result {
     }
     let claims = [
         ("slot", row.seq.map(|seq| seq.to_string())),
-        ("id", row.id.as_ref().map(|id| escape::escape(id, 64))),
-        ("topic", row.topic.as_ref().map(|topic| format!("\"{}\"", escape::escape(topic, SHOWN)))),
+        ("id", row.id.as_ref().map(|id| escape(id, 64))),
+        ("topic", row.topic.as_ref().map(|topic| format!("\"{}\"", escape(topic, SHOWN)))),
         ("hops", row.hops.map(|hops| hops.to_string())),
     ];
     let claims = claims.into_iter().filter_map(|(what, claim)| Some(format!("{what} {}", claim?)));
@@ -222,18 +223,18 @@ fn head(out: &mut String, found: &Found) -> std::fmt::Result {
         let word = if row.proven { "says" } else { "claims" };
         writeln!(out, "  {word:<8} {}", claims.join(", "))?;
     }
-    writeln!(out, "  detail   {}", escape::escape(&row.detail, 512))?;
+    writeln!(out, "  detail   {}", escape(&row.detail, 512))?;
     let kept = match row.frame_kept {
         None => "none of them kept".to_owned(),
         Some(kept) if kept == row.size => "all kept".to_owned(),
         Some(kept) => format!("the first {kept} kept"),
     };
-    let hash = escape::escape(&row.frame, 64);
+    let hash = escape(&row.frame, 64);
     writeln!(out, "  frame    {} bytes, {kept}; SHA-256 {hash}", row.size)
 }
 
 fn checks(out: &mut String, row: &RejectionDto, examined: &Examination) -> std::fmt::Result {
-    let reason = escape::escape(&row.reason, 32);
+    let reason = escape(&row.reason, 32);
     writeln!(out, "\nThe checks of a node, in their order, done again:")?;
     for (number, check) in examined.checks.iter().enumerate() {
         let (colour, word) = match check.outcome {
@@ -241,7 +242,7 @@ fn checks(out: &mut String, row: &RejectionDto, examined: &Examination) -> std::
             Outcome::Failed => ("\x1b[31m", "FAILS"),
             Outcome::Unknown => ("\x1b[2m", "?"),
         };
-        let words = escape::escape(&check.words, 300);
+        let words = escape(&check.words, 300);
         let words = match check.outcome {
             Outcome::Unknown => format!("not in the frame: {words}"),
             Outcome::Passed | Outcome::Failed => words,

@@ -8,13 +8,14 @@ use anyhow::{Context as _, anyhow};
 
 use super::api_client::{block_on, client};
 use super::error::Usage;
-use super::{api_client, escape, keys, output, rejection, show};
+use super::{api_client, keys, output, rejection, show};
 use crate::api;
 use crate::client::{RejectionFilter, StreamEvent};
 use crate::clock;
 use crate::crypto::PublicKey;
 use crate::http::{RejectionDto, SummaryRow};
 use crate::protocol::{CountsAs, Network, Reason, Time};
+use crate::report::escape;
 use crate::store::{Reader, RejectionQuery};
 
 /// Rows per request.
@@ -87,7 +88,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn check_reason(reason: &str) -> Result<Reason, Usage> {
     Reason::from_name(reason).ok_or_else(|| {
         let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-        let reason = escape::escape(reason, 40);
+        let reason = escape(reason, 40);
         Usage(format!(
             "--reason: no rejection has the reason `{reason}`; they are {}",
             names.join(", ")
@@ -188,7 +189,7 @@ fn key(
     let named = || network?.keys().iter().find(|key| key.name == text).map(|key| key.key);
     let found = PublicKey::from_hex(text).or_else(named);
     let why = || {
-        let text = escape::escape(text, 70);
+        let text = escape(text, 70);
         Usage(format!("{flag}: `{text}` is no key of 64 hex digits; a name needs --network"))
     };
     Ok(Some(found.ok_or_else(why)?))
@@ -205,7 +206,7 @@ fn moment(text: &str, now: Time) -> anyhow::Result<Time> {
     micros.map(Time).ok_or_else(|| {
         let negative = text.starts_with('-');
         let number = !text.is_empty() && text.chars().all(|digit| digit.is_ascii_digit());
-        let text = escape::escape(text, 40);
+        let text = escape(text, 40);
         anyhow!(Usage(match number {
             _ if negative => format!("--since: `{text}` is negative: write how long ago, as in 5m"),
             true => format!("--since: `{text}` has no unit: write {text}s, {text}m or {text}h"),
@@ -216,7 +217,7 @@ fn moment(text: &str, now: Time) -> anyhow::Result<Time> {
 
 fn sender(link: Option<&str>, name: Option<&str>) -> String {
     match (name, link) {
-        (Some(name), _) => escape::escape(name, 16),
+        (Some(name), _) => escape(name, 16),
         (None, Some(key)) => output::short(key).to_owned(),
         (None, None) => "(own api)".into(),
     }
@@ -231,7 +232,7 @@ fn author(row: &RejectionDto) -> String {
 /// The first digits of the frame's hash; `-` if no frame came.
 fn frame(row: &RejectionDto) -> String {
     let none = row.frame.bytes().all(|digit| digit == b'0');
-    if none { "-".into() } else { escape::escape(output::short(&row.frame), 12) }
+    if none { "-".into() } else { escape(output::short(&row.frame), 12) }
 }
 
 /// The class of a row. An older node does not state it; then it follows from the reason.
@@ -283,7 +284,7 @@ fn one_table(rows: &[&RejectionDto]) -> String {
             row.seq.map_or_else(|| "-".into(), |seq| seq.to_string()),
             row.count.to_string(),
             frame(row),
-            escape::escape(&row.detail, SHOWN),
+            escape(&row.detail, SHOWN),
         ]);
     }
     output::render(&table)
@@ -294,12 +295,12 @@ fn one_line(row: &RejectionDto) -> String {
         "{}  {}  \x1b[31m{}\x1b[0m  from {}  author {}  ×{}  frame {}  {}",
         row.row,
         output::time(row.time),
-        escape::escape(&row.reason, 32),
+        escape(&row.reason, 32),
         sender(row.link.as_deref(), row.link_name.as_deref()),
         author(row),
         row.count,
         frame(row),
-        escape::escape(&row.detail, 200)
+        escape(&row.detail, 200)
     )
 }
 
@@ -320,7 +321,7 @@ fn summary(rows: &[SummaryRow]) -> String {
     for row in sorted {
         table.add_row([
             kind(row).name().to_owned(),
-            escape::escape(&row.reason, 32),
+            escape(&row.reason, 32),
             sender(row.link.as_deref(), row.link_name.as_deref()),
             row.count.to_string(),
             row.proven.to_string(),

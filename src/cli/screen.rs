@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::notes;
+use super::stderr;
 
 /// Columns of a terminal whose size is unknown.
 const COLUMNS: u16 = 80;
@@ -89,7 +89,7 @@ impl TermLike for Screen {
 
     fn flush(&self) -> io::Result<()> {
         let drawn = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        notes::draw(&drawn);
+        stderr::draw(&drawn);
         Ok(())
     }
 }

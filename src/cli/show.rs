@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::api_client::{block_on, client};
-use super::{api_client, escape, output};
+use super::{api_client, output};
 use crate::http::{MessageDto, PeerDto, StatusDto};
+use crate::report::escape;
 
 /// Rows per request.
 const PAGE: usize = 500;
@@ -67,7 +68,7 @@ pub(super) fn messages(args: &Messages) -> anyhow::Result<ExitCode> {
 pub(super) fn warn_of_gap(gap: Option<&str>) {
     use std::io::Write as _;
     if let Some(why) = gap {
-        let why = escape::escape(why, 200);
+        let why = escape(why, 200);
         let _ = writeln!(anstream::stderr(), "\x1b[33mgap:\x1b[0m {why}");
     }
 }
@@ -79,14 +80,14 @@ fn message_table(rows: &[MessageDto]) -> String {
         let payload = match row.payload_base64.as_deref().map(|text| STANDARD.decode(text)) {
             None => "(pruned)".into(),
             Some(Err(_)) => "(not base64)".into(),
-            Some(Ok(bytes)) => escape::payload(&bytes, SHOWN),
+            Some(Ok(bytes)) => output::payload(&bytes, SHOWN),
         };
         table.add_row([
             output::time(row.delivered_at),
-            format!("{} {}", escape::escape(&row.author_name, 16), output::short(&row.author)),
+            format!("{} {}", escape(&row.author_name, 16), output::short(&row.author)),
             row.seq.to_string(),
             row.hops.to_string(),
-            escape::escape(&row.topic, 16),
+            escape(&row.topic, 16),
             payload,
             row.id.clone(),
         ]);
@@ -111,8 +112,7 @@ fn peer_table(rows: &[PeerDto]) -> String {
         ["name", "key", "state", "link", "in", "out", "first", "copies", "rejected", "bans"];
     let mut table = output::table(&headings);
     for row in rows {
-        let mut cells =
-            vec![escape::escape(&row.name, 16), output::short(&row.key).to_owned(), state(row)];
+        let mut cells = vec![escape(&row.name, 16), output::short(&row.key).to_owned(), state(row)];
         match &row.link {
             None => cells.extend(std::iter::repeat_n("-".to_owned(), 5)),
             Some(link) => cells.extend([
@@ -134,9 +134,9 @@ fn state(row: &PeerDto) -> String {
     let reason = row.ban_reason.as_deref().unwrap_or("?");
     match row.banned_until {
         Some(until) if row.state == "banned" => {
-            format!("banned until {} for {}", output::time(until), escape::escape(reason, 32))
+            format!("banned until {} for {}", output::time(until), escape(reason, 32))
         }
-        _ => escape::escape(&row.state, 16),
+        _ => escape(&row.state, 16),
     }
 }
 
@@ -154,7 +154,7 @@ pub(super) fn status(args: &api_client::Api) -> anyhow::Result<ExitCode> {
 
 fn status_text(s: &StatusDto) -> String {
     let ready = match &s.trouble {
-        Some(why) => format!("not ready: {}", escape::escape(why, 200)),
+        Some(why) => format!("not ready: {}", escape(why, 200)),
         None if s.ready => "ready".into(),
         None => "not linked".into(),
     };
@@ -164,7 +164,7 @@ fn status_text(s: &StatusDto) -> String {
     let liar = s
         .malicious
         .as_ref()
-        .map_or_else(String::new, |spec| format!("malicious  {}\n", escape::escape(spec, 200)));
+        .map_or_else(String::new, |spec| format!("malicious  {}\n", escape(spec, 200)));
     format!(
         "{} {} ({ready}, version {})\n{liar}\
          network    {}: {} members, f = {}, quorum {}\n\
@@ -175,9 +175,9 @@ fn status_text(s: &StatusDto) -> String {
          rejected   {rejected}\n\
          apart      {apart}\n\
          bytes      {} sent, {} received\n",
-        escape::escape(&s.name, 64),
+        escape(&s.name, 64),
         s.key,
-        escape::escape(&s.version, 32),
+        escape(&s.version, 32),
         s.network,
         s.nodes,
         s.f,

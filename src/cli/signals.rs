@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+
+use crate::mesh::Stop;
 
 /// Signals within this time of the first count as the same request.
 const SAME_WISH: Duration = Duration::from_millis(500);
@@ -27,8 +31,16 @@ fn end() -> ! {
     std::process::exit(130);
 }
 
-/// Becomes true once, when the process is to stop.
-pub(super) type Stop = watch::Receiver<bool>;
+/// Starts an asynchronous runtime with so many threads, and to listen for signals in it.
+pub(super) fn runtime(threads: usize) -> anyhow::Result<(Runtime, Stop)> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads).enable_all().build().context("cannot start")?;
+    let stop = {
+        let _inside = runtime.enter();
+        listen(false).context("cannot listen for signals")?
+    };
+    Ok((runtime, stop))
+}
 
 /// Starts to listen for SIGINT, SIGTERM and SIGHUP (a closed terminal; not if the process was
 /// started with SIGHUP ignored), and with `with_parent` for the end of standard input.
@@ -78,7 +90,7 @@ pub(super) fn listen(with_parent: bool) -> io::Result<Stop> {
             },
         )?;
     }
-    Ok(receiver)
+    Ok(Stop::new(receiver))
 }
 
 /// Whether the process was started with this signal ignored, as by `nohup`; then it stays ignored.
@@ -94,13 +106,5 @@ async fn hung_up(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
-    }
-}
-
-/// Waits until the process is to stop.
-pub(super) async fn stopped(mut stop: Stop) {
-    // If the sender is gone, no stop can be signalled any more.
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

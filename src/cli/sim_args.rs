@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::escape::quoted;
+use super::output::quoted;
 use crate::campaign::Profile;
 
 /// The SCENARIO that draws a new scenario for each seed.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::{escape, output};
-use crate::report::{Had, Trace};
+use super::output;
+use crate::report::{Had, Trace, escape};
 
 /// Maximum number of nodes drawn of a tree.
 const MOST_LINES: usize = 400;
@@ -13,21 +13,21 @@ const MOST_LINES: usize = 400;
 const MOST_WAY: usize = 64;
 
 /// Formats the trace, with ANSI colours.
-pub(super) fn text(story: &Trace) -> String {
-    let mut out = format!("\x1b[1mmessage {}\x1b[0m\n", story.id);
-    if let (Some(author), Some(name), Some(seq)) = (&story.author, &story.author_name, story.seq) {
-        let name = escape::escape(name, 64);
-        let topic = story
+pub(super) fn text(trace: &Trace) -> String {
+    let mut out = format!("\x1b[1mmessage {}\x1b[0m\n", trace.id);
+    if let (Some(author), Some(name), Some(seq)) = (&trace.author, &trace.author_name, trace.seq) {
+        let name = escape(name, 64);
+        let topic = trace
             .topic
             .as_ref()
-            .map_or_else(String::new, |topic| format!(", topic \"{}\"", escape::escape(topic, 64)));
+            .map_or_else(String::new, |topic| format!(", topic \"{}\"", escape(topic, 64)));
         let _ = writeln!(out, "author  {name} {}, slot {seq}{topic}", output::short(author));
     }
-    Tree::new(story).draw(&mut out);
-    slowest(story, &mut out);
-    for (label, nodes) in [("missing at", &story.missing), ("no answer from", &story.unreachable)] {
+    Tree::new(trace).draw(&mut out);
+    slowest(trace, &mut out);
+    for (label, nodes) in [("missing at", &trace.missing), ("no answer from", &trace.unreachable)] {
         if !nodes.is_empty() {
-            let shown = |name: &String| match story.liars.contains(name) {
+            let shown = |name: &String| match trace.liars.contains(name) {
                 true => format!("{name} (malicious)"),
                 false => name.clone(),
             };
@@ -35,13 +35,13 @@ pub(super) fn text(story: &Trace) -> String {
             let _ = writeln!(out, "\x1b[33m{label} {}\x1b[0m", nodes.join(", "));
         }
     }
-    for row in &story.refused {
+    for row in &trace.refused {
         let from = match (&row.link_name, &row.link) {
-            (Some(name), _) => escape::escape(name, 64),
+            (Some(name), _) => escape(name, 64),
             (None, Some(key)) => output::short(key).to_owned(),
             (None, None) => "its own API".into(),
         };
-        let (reason, detail) = (escape::escape(&row.reason, 32), escape::escape(&row.detail, 100));
+        let (reason, detail) = (escape(&row.reason, 32), escape(&row.detail, 100));
         let _ = writeln!(
             out,
             "\x1b[31mrefused\x1b[0m by {} from {from}: {reason} ×{} ({detail})",
@@ -52,33 +52,33 @@ pub(super) fn text(story: &Trace) -> String {
 }
 
 /// The path to the node that had it last; only for a recorded run, where the whole path is known.
-fn slowest(story: &Trace, out: &mut String) {
-    if !story.recorded {
+fn slowest(trace: &Trace, out: &mut String) {
+    if !trace.recorded {
         return;
     }
     let by_key: BTreeMap<&str, &Had> =
-        story.delivered.iter().map(|had| (&*had.key, had)).rev().collect();
-    let honest = |had: &&Had| !story.liars.contains(&had.node);
-    let Some(last) = story.delivered.iter().filter(honest).max_by_key(|had| had.at) else { return };
+        trace.delivered.iter().map(|had| (&*had.key, had)).rev().collect();
+    let honest = |had: &&Had| !trace.liars.contains(&had.node);
+    let Some(last) = trace.delivered.iter().filter(honest).max_by_key(|had| had.at) else { return };
     let mut way = vec![last.node.clone()];
     let mut from = last.from.as_deref();
     while let Some(had) = from.and_then(|key| by_key.get(key)) {
         if way.len() > MOST_WAY {
             break;
         }
-        let liar = if story.liars.contains(&had.node) { " (malicious)" } else { "" };
+        let liar = if trace.liars.contains(&had.node) { " (malicious)" } else { "" };
         way.push(format!("{}{liar}", had.node));
         from = had.from.as_deref();
     }
     way.reverse();
-    let start = story.posted.or(story.delivered.first().map(|had| had.at)).unwrap_or(0);
+    let start = trace.posted.or(trace.delivered.first().map(|had| had.at)).unwrap_or(0);
     let after = last.at.saturating_sub(start) as f64 / 1000.0;
     let _ = writeln!(out, "last    {} after {after:.1} ms: {}", last.node, way.join(" → "));
 }
 
 /// The tree of deliveries: children had the message from their parent.
 struct Tree<'a> {
-    story: &'a Trace,
+    trace: &'a Trace,
     had: &'a [Had],
     children: BTreeMap<&'a str, Vec<usize>>,
     drawn: BTreeSet<usize>,
@@ -86,16 +86,16 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    fn new(story: &'a Trace) -> Self {
-        let had = &*story.delivered;
+    fn new(trace: &'a Trace) -> Self {
+        let had = &*trace.delivered;
         let mut children: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (number, one) in had.iter().enumerate() {
             if let Some(from) = &one.from {
                 children.entry(from).or_default().push(number);
             }
         }
-        let start = story.posted.or(had.first().map(|first| first.at)).unwrap_or(0);
-        Self { story, had, children, drawn: BTreeSet::new(), start }
+        let start = trace.posted.or(had.first().map(|first| first.at)).unwrap_or(0);
+        Self { trace, had, children, drawn: BTreeSet::new(), start }
     }
 
     fn draw(mut self, out: &mut String) {
@@ -133,7 +133,7 @@ impl<'a> Tree<'a> {
     fn line(&self, out: &mut String, had: &Had, first: &str) {
         let after = had.at.saturating_sub(self.start) as f64 / 1000.0;
         let mut how = match &had.from {
-            None if self.story.recorded => {
+            None if self.trace.recorded => {
                 format!("published {:.3} s into the run", had.at as f64 / 1e6)
             }
             None => format!("published {}", output::time(had.at)),
@@ -146,7 +146,7 @@ impl<'a> Tree<'a> {
             let from = had.from_name.as_deref().unwrap_or_else(|| output::short(key));
             let _ = write!(how, ", from {from}");
         }
-        let liar = if self.story.liars.contains(&had.node) { " (malicious)" } else { "" };
+        let liar = if self.trace.liars.contains(&had.node) { " (malicious)" } else { "" };
         let _ = writeln!(out, "{first}\x1b[1m{}\x1b[0m{liar}  {how}", had.node);
     }
 }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_story_is_a_tree_and_leaves_nobody_out() {
-        let story = Trace {
+        let trace = Trace {
             id: "aa.0".into(),
             delivered: vec![
                 had("n0", 1_000_000, 0, None),
@@ -185,7 +185,7 @@ mod tests {
             liars: ["n8".to_owned()].into(),
             ..Trace::default()
         };
-        let text = anstream::adapter::strip_str(&text(&story)).to_string();
+        let text = anstream::adapter::strip_str(&text(&trace)).to_string();
         for line in [
             "n0  published 1970-01-01T00:00:01.000Z",
             "├─ n1  +1.0 ms, hop 1",
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_recorded_story_says_what_was_claimed_and_what_was_true() {
-        let mut story = Trace {
+        let mut trace = Trace {
             recorded: true,
             posted: Some(1_000_000),
             delivered: vec![
@@ -213,8 +213,8 @@ mod tests {
             liars: ["n1".to_owned()].into(),
             ..Trace::default()
         };
-        story.delivered[2].true_hops = Some(2);
-        let text = anstream::adapter::strip_str(&text(&story)).to_string();
+        trace.delivered[2].true_hops = Some(2);
+        let text = anstream::adapter::strip_str(&text(&trace)).to_string();
         for line in [
             "n0  published 1.000 s into the run",
             "n1 (malicious)  +1.0 ms, hop 1",
@@ -230,12 +230,12 @@ mod tests {
         let name = |number: u32| format!("n{number}");
         let from = |number: u32| (number > 0).then(|| name(number - 1));
         let one = |number: u32| had(&name(number), 1, 9, from(number).as_deref());
-        let mut story =
+        let mut trace =
             Trace { recorded: true, delivered: (0..5000).map(one).collect(), ..Trace::default() };
-        let long = text(&story);
+        let long = text(&trace);
         assert!(long.contains("… and 4600 more"), "{}", long.len());
-        story.delivered.truncate(3);
-        story.delivered[0].from = Some("Kn2".into());
-        assert!(text(&story).contains("n2"));
+        trace.delivered.truncate(3);
+        trace.delivered[0].from = Some("Kn2".into());
+        assert!(text(&trace).contains("n2"));
     }
 }

@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::halt::GRACE;
-use super::load::{Load, Sent};
+use super::load::Sent;
 use super::observe::{held, observe};
 use super::restarts::Restarts;
-use super::steps::now;
-use super::{Halt, Mesh, MeshError, Observed, Terms, record};
-use crate::client::Client;
+use super::stop::GRACE;
+use super::{Mesh, MeshError, Observed, Stop, Terms, record};
 use crate::http::StatusDto;
 use crate::report::{Recording, Report, judge};
 
@@ -23,19 +21,25 @@ const EXERCISE: Duration = Duration::from_secs(3);
 /// Interval between two queries of the nodes.
 const ASK: Duration = Duration::from_millis(100);
 
-/// What a run is doing while it ends, for a progress bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The progress of a run, for display.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// This many messages are posted.
-    Posted(u64),
-    /// This many honest nodes hold everything.
+    /// This many nodes are linked.
+    Linked(usize),
+    /// The run's zero has come.
+    Begun,
+    /// Time since the run's zero, and the number of messages posted.
+    At(Duration, u64),
+    /// A step of a fault happened; described in words.
+    Struck(String),
+    /// Everything is posted, and this many honest nodes hold it.
     Complete(usize),
     /// Waiting for attacks to reach an honest node.
     Watching,
 }
 
 /// A run whose load is posted and whose faults are over.
-pub(super) struct Ending<'a> {
+pub(super) struct PlayedOut<'a> {
     /// All messages that were due.
     pub sent: Vec<Sent>,
     /// Bytes of the largest payload.
@@ -47,7 +51,7 @@ pub(super) struct Ending<'a> {
     /// When every message must be everywhere.
     pub deadline: Instant,
     /// Whether the run is to stop.
-    pub halt: &'a Halt,
+    pub stop: &'a Stop,
 }
 
 /// Waits until every message is everywhere and every liar has reached an honest node, both with a
@@ -58,24 +62,24 @@ pub(super) struct Ending<'a> {
 /// If a node dies or an honest one does not answer.
 pub(super) async fn conclude(
     mesh: &mut Mesh,
-    ending: Ending<'_>,
-    terms: &Terms,
+    ending: PlayedOut<'_>,
+    terms: &Terms<'_>,
     restarts: &Restarts,
-    mut progress: impl FnMut(Progress),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<(Recording, Report), MeshError> {
-    let Ending { sent, size, bytes_before, last, deadline, halt } = ending;
-    settle(mesh, &sent, (deadline, halt), &mut progress).await?;
+    let PlayedOut { sent, size, bytes_before, last, deadline, stop } = ending;
+    settle(mesh, &sent, (deadline, stop), progress).await?;
     if mesh.honest().count() < mesh.nodes.len() {
         progress(Progress::Watching);
-        halt.sleep_until((last + LINGER).into()).await;
+        stop.sleep_until((last + LINGER).into()).await;
     }
     let start_s = mesh.start_time.map(|time| time.as_secs_f64());
     let mut run = Observed { sent, start_s, ..Observed::default() };
     let patience = Instant::now() + EXERCISE;
     loop {
         run.nodes = tokio::select! {
-            seen = observe(&mesh.nodes, halt) => seen?,
-            () = halt.overdue() => return Err(MeshError::Interrupted(GRACE)),
+            seen = observe(&mesh.nodes, stop) => seen?,
+            () = stop.overdue() => return Err(MeshError::Interrupted(GRACE)),
         };
         for node in &mut run.nodes {
             node.bytes_before = bytes_before.get(&node.key).copied().unwrap_or(0);
@@ -83,18 +87,18 @@ pub(super) async fn conclude(
         restarts.complete(mesh, &mut run.nodes);
         if judge(&record(&run, terms)).idle_liars.is_empty()
             || Instant::now() > patience
-            || halt.asked()
+            || stop.asked()
         {
             break;
         }
-        halt.sleep(ASK * 2).await;
+        stop.sleep(ASK * 2).await;
     }
     tokio::select! {
-        read = collect(mesh, &mut run, terms, (size, deadline), halt) => read?,
-        () = halt.overdue() => return Err(MeshError::Interrupted(GRACE)),
+        read = collect(mesh, &mut run, terms, (size, deadline), stop) => read?,
+        () = stop.overdue() => return Err(MeshError::Interrupted(GRACE)),
     }
     run.wall_s = mesh.started.elapsed().as_secs_f64();
-    run.interrupted = halt.asked();
+    run.interrupted = stop.asked();
     run.clock_steps = mesh.clock.found(terms.zero);
     if !run.interrupted {
         mesh.check_alive()?;
@@ -109,22 +113,22 @@ pub(super) async fn conclude(
 async fn collect(
     mesh: &Mesh,
     run: &mut Observed,
-    terms: &Terms,
+    terms: &Terms<'_>,
     (size, deadline): (usize, Instant),
-    halt: &Halt,
+    stop: &Stop,
 ) -> Result<(), MeshError> {
     let authors: Vec<String> = mesh.honest().map(|node| node.entry.key.clone()).collect();
     loop {
-        let lists = held(&mesh.nodes, &authors, size, halt).await?;
+        let lists = held(&mesh.nodes, &authors, size, stop).await?;
         for (node, list) in run.nodes.iter_mut().zip(lists).filter(|(node, _)| !node.dead) {
             node.held = list;
         }
         let delivery = judge(&record(run, terms)).delivery;
         let enough = delivery.delivered >= delivery.expected || Instant::now() > deadline;
-        if enough || halt.asked() {
+        if enough || stop.asked() {
             return Ok(());
         }
-        halt.sleep(ASK).await;
+        stop.sleep(ASK).await;
     }
 }
 
@@ -133,22 +137,22 @@ async fn collect(
 async fn settle(
     mesh: &mut Mesh,
     sent: &[Sent],
-    (deadline, halt): (Instant, &Halt),
-    progress: &mut impl FnMut(Progress),
+    (deadline, stop): (Instant, &Stop),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<(), MeshError> {
     let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
     for one in sent.iter().filter(|one| one.id.is_ok()) {
         let slot = wanted.entry(&one.author).or_default();
         *slot = (*slot).max(one.seq);
     }
-    while !halt.asked() {
+    while !stop.asked() {
         let mut seen: Vec<Option<StatusDto>> = Vec::new();
         for node in mesh.honest().filter(|node| !node.killed) {
             // A node that hangs must not delay the verdict on the others.
             let status = timeout_at(deadline.into(), node.client.status());
             let status = tokio::select! {
                 status = status => status.ok().and_then(Result::ok),
-                () = halt.wait() => return Ok(()),
+                () = stop.wait() => return Ok(()),
             };
             seen.push(status);
         }
@@ -168,51 +172,18 @@ async fn settle(
         if complete == seen.len() || Instant::now() >= deadline {
             return Ok(());
         }
-        halt.sleep(ASK).await;
+        stop.sleep(ASK).await;
     }
     Ok(())
 }
 
 /// Bytes that each honest node has received on links, by key.
-pub(super) async fn bytes_received(mesh: &Mesh, halt: &Halt) -> BTreeMap<String, u64> {
+pub(super) async fn bytes_received(mesh: &Mesh, stop: &Stop) -> BTreeMap<String, u64> {
     let mut received = BTreeMap::new();
     for node in mesh.honest() {
-        if let Some(Ok(status)) = halt.in_time(node.client.status()).await {
+        if let Some(Ok(status)) = stop.in_time(node.client.status()).await {
             received.insert(node.entry.key.clone(), status.bytes_received);
         }
     }
     received
-}
-
-/// How long messages may take to be everywhere after the last was posted; more for bulk.
-const SETTLE: Duration = Duration::from_secs(10);
-/// Payload bytes, times honest nodes, that add a second to `SETTLE`.
-const BYTES_PER_S: u64 = 8 << 20;
-
-/// Publishes the load through the honest nodes, waits until every message is everywhere and every
-/// liar has reached an honest node (both with a deadline), and returns the recording and the
-/// report. A run that is stopped reports what was observed until then.
-///
-/// # Errors
-/// If a node dies or an honest one does not answer.
-pub async fn measure_run(
-    mesh: &mut Mesh,
-    load: &Load,
-    (name, reproduce): (String, String),
-    halt: &Halt,
-    mut progress: impl FnMut(Progress),
-) -> Result<(Recording, Report), MeshError> {
-    let authors: Vec<(String, Client)> =
-        mesh.honest().map(|node| (node.entry.key.clone(), node.client.clone())).collect();
-    let bytes_before = bytes_received(mesh, halt).await;
-    let mut terms = Terms::plain(name, reproduce, mesh.network.f());
-    terms.zero = now();
-    let sent = load.publish(&authors, halt, |count| progress(Progress::Posted(count))).await;
-    mesh.check_alive()?;
-    let (last, size) = (Instant::now(), load.size);
-    let bulk = (size as u64).saturating_mul(sent.len() as u64).saturating_mul(authors.len() as u64);
-    let deadline = last + SETTLE + Duration::from_secs(bulk / BYTES_PER_S);
-    let ending = Ending { sent, size, bytes_before, last, deadline, halt };
-    let restarts = Restarts::new(mesh, size);
-    conclude(mesh, ending, &terms, &restarts, progress).await
 }

@@ -84,7 +84,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(nearest.min(MAX_LATE_MS)).unwrap_or(u64::MAX)
 }
 
-type Order = (u64, Vec<ImpairmentDto>);
+type Instruction = (u64, Vec<ImpairmentDto>);
 
 /// Tells nodes how to impair their links, each as soon as it answers: a node that is dead or paused
 /// is told once it is back.
@@ -93,7 +93,7 @@ pub(super) struct Impairments {
     names: Vec<String>,
     in_force: Vec<(usize, FaultKind, BTreeSet<usize>)>,
     seed: u64,
-    wanted: Vec<watch::Sender<Order>>,
+    wanted: Vec<watch::Sender<Instruction>>,
     told: Vec<watch::Receiver<u64>>,
     /// One task per node; they end when this value is dropped.
     _tasks: JoinSet<()>,
@@ -106,10 +106,12 @@ impl Impairments {
         let names = mesh.nodes.iter().map(|node| node.entry.name.clone()).collect();
         let (mut wanted, mut told, mut tasks) = (vec![], vec![], JoinSet::new());
         for (number, node) in mesh.nodes.iter().enumerate() {
-            let order = (1, impairments(scenario, seed, &keys, &[], number));
-            let (sender, orders) = watch::channel(order);
+            let list = impairments(scenario, seed, &keys, &[], number);
+            // A node that was just started has none.
+            let instruction = (u64::from(!list.is_empty()), list);
+            let (sender, instructions) = watch::channel(instruction);
             let (done, receiver) = watch::channel(0);
-            tasks.spawn(tell(node.lab.clone(), orders, done));
+            tasks.spawn(tell(node.lab.clone(), instructions, done));
             wanted.push(sender);
             told.push(receiver);
         }
@@ -165,10 +167,10 @@ impl Impairments {
             self.in_force.iter().map(|(_, kind, struck)| (*kind, struck.clone())).collect();
         for (number, wanted) in self.wanted.iter().enumerate() {
             let list = impairments(scenario, self.seed, &self.keys, &in_force, number);
-            wanted.send_if_modified(|order| {
-                let differs = order.1 != list;
+            wanted.send_if_modified(|instruction| {
+                let differs = instruction.1 != list;
                 if differs {
-                    *order = (order.0 + 1, list);
+                    *instruction = (instruction.0 + 1, list);
                 }
                 differs
             });
@@ -177,19 +179,23 @@ impl Impairments {
 }
 
 /// Tells one node its latest impairments, until the sender is dropped.
-async fn tell(client: Client, mut orders: watch::Receiver<Order>, done: watch::Sender<u64>) {
+async fn tell(
+    client: Client,
+    mut instructions: watch::Receiver<Instruction>,
+    done: watch::Sender<u64>,
+) {
     loop {
-        let (number, list) = orders.borrow_and_update().clone();
-        while client.impair(&list).await.is_err() {
+        let (number, list) = instructions.borrow_and_update().clone();
+        while number > 0 && client.impair(&list).await.is_err() {
             sleep(AGAIN).await;
-            if orders.has_changed().unwrap_or(true) {
+            if instructions.has_changed().unwrap_or(true) {
                 break;
             }
         }
-        if !orders.has_changed().unwrap_or(true) {
+        if !instructions.has_changed().unwrap_or(true) {
             done.send_replace(number);
         }
-        if orders.changed().await.is_err() {
+        if instructions.changed().await.is_err() {
             return;
         }
     }

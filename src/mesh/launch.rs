@@ -1,6 +1,5 @@
 //! Starting and stopping a mesh.
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,11 +10,13 @@ use rand::TryRng as _;
 use tokio::task::JoinSet;
 
 use super::child::{Extras, NodeProcess};
-use super::steps::Watch;
+use super::clock::ClockWatch;
 use super::{Created, MeshError, MeshFile, NodeEntry, create, decoys};
+use crate::adversary::Spec;
 use crate::client::Client;
 use crate::crypto::hex;
 use crate::protocol::{Network, Time};
+use crate::scenario::Scenario;
 use crate::store::Made;
 
 /// How long nodes may take to be linked, plus an allowance per node.
@@ -23,30 +24,6 @@ const READY: Duration = Duration::from_secs(30);
 const READY_PER_NODE: Duration = Duration::from_millis(500);
 /// Interval between two readiness checks of a node.
 const ASK: Duration = Duration::from_millis(25);
-
-/// A malicious node to be started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Liar {
-    /// The node's SPEC.
-    pub spec: String,
-    /// The names of the behaviours in `spec`.
-    pub kinds: Vec<String>,
-}
-
-/// The mesh that is to be started.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Number of nodes, liars included.
-    pub nodes: usize,
-    /// The liars, by node number.
-    pub liars: BTreeMap<usize, Liar>,
-    /// Links that each node chooses for itself; the node's own default if `None`.
-    pub links: Option<usize>,
-    /// The folder for keys, data and logs; must be empty or not exist yet.
-    pub dir: PathBuf,
-    /// Whether nodes write their logs as JSON.
-    pub log_json: bool,
-}
 
 /// A node of a running mesh.
 pub struct MeshNode {
@@ -78,43 +55,55 @@ pub struct Mesh {
     /// How long it took until all honest nodes were linked; `None` before that.
     pub start_time: Option<Duration>,
     /// Watches the wall clock, since before the first process was started.
-    pub(super) clock: Watch,
+    pub(super) clock: ClockWatch,
 }
 
 impl Mesh {
-    /// Starts all nodes at once and writes `DIR/mesh.json`. Does not wait until they are linked.
+    /// Starts all nodes of a scenario at once and writes `DIR/mesh.json`. Does not wait until they
+    /// are linked. The folder must be empty, or not exist yet.
     ///
     /// # Errors
     /// If the folder is not empty, an address is taken, or a process cannot be started.
-    pub fn start(plan: &Plan, now: Time) -> Result<Self, MeshError> {
-        refuse_if_not_empty(&plan.dir)?;
-        let _made = Made::folder(&plan.dir).map_err(MeshError::file("create", &plan.dir))?;
-        Self::start_in(plan, now).inspect_err(|_| {
+    pub fn start(
+        scenario: &Scenario,
+        dir: &Path,
+        log_json: bool,
+        now: Time,
+    ) -> Result<Self, MeshError> {
+        refuse_if_not_empty(dir)?;
+        let _made = Made::folder(dir).map_err(MeshError::file("create", dir))?;
+        Self::start_in(scenario, dir, log_json, now).inspect_err(|_| {
             // The folder was empty, so everything in it is ours, keys included. What cannot be
             // removed stays.
-            for entry in fs::read_dir(&plan.dir).into_iter().flatten().flatten() {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
             }
         })
     }
 
-    fn start_in(plan: &Plan, now: Time) -> Result<Self, MeshError> {
-        let made = create(&plan.dir, plan.nodes, 0)?;
-        let (lab_token, token) = write_token(&plan.dir)?;
+    fn start_in(
+        scenario: &Scenario,
+        dir: &Path,
+        log_json: bool,
+        now: Time,
+    ) -> Result<Self, MeshError> {
+        let specs = scenario.cast();
+        let made = create(dir, specs.len(), 0)?;
+        let (lab_token, token) = write_token(dir)?;
         let extras = Extras {
             network: made.file.clone(),
-            links: plan.links,
-            decoys: write_decoys(plan, &made, now)?,
+            links: scenario.mesh.links,
+            decoys: write_decoys(dir, &specs, &made, now)?,
             lab_token,
-            log_json: plan.log_json,
+            log_json,
         };
-        let (clock, started) = (Watch::start(), Instant::now());
-        let mut nodes = Vec::with_capacity(plan.nodes);
-        for (number, key) in made.members.iter().enumerate() {
-            nodes.push(start_node(plan, key, plan.liars.get(&number), &extras, &token)?);
+        let (clock, started) = (ClockWatch::start(), Instant::now());
+        let mut nodes = Vec::with_capacity(specs.len());
+        for (key, spec) in made.members.iter().zip(&specs) {
+            nodes.push(start_node(dir, key, spec.as_ref(), &extras, &token)?);
         }
-        let (dir, network) = (plan.dir.clone(), made.network);
+        let (dir, network) = (dir.to_owned(), made.network);
         let mesh = Self { dir, network, nodes, extras, started, start_time: None, clock };
         mesh.write_file()?;
         Ok(mesh)
@@ -264,22 +253,23 @@ impl Mesh {
 }
 
 fn start_node(
-    plan: &Plan,
+    dir: &Path,
     key: &super::network::CreatedKey,
-    liar: Option<&Liar>,
+    spec: Option<&Spec>,
     extras: &Extras,
     token: &str,
 ) -> Result<MeshNode, MeshError> {
-    let place = key.place.ok_or_else(|| MeshError::Network("a member has no address".into()))?;
+    let addresses =
+        key.addresses.ok_or_else(|| MeshError::Network("a member has no address".into()))?;
     let mut entry = NodeEntry {
         name: key.name.clone(),
         key: key.identity.public().to_string(),
         key_file: key.file.clone(),
-        api: format!("http://{}", place.api),
-        gossip: place.gossip.to_string(),
-        data: plan.dir.join(&key.name),
+        api: format!("http://{}", addresses.api),
+        gossip: addresses.gossip.to_string(),
+        data: dir.join(&key.name),
         pid: 0,
-        malicious: liar.map(|liar| liar.spec.clone()),
+        malicious: spec.map(Spec::to_string),
     };
     let client = |token| {
         Client::new(&entry.api, token)
@@ -288,7 +278,7 @@ fn start_node(
     let (client, lab) = (client(None)?, client(Some(token.to_owned()))?);
     let process = NodeProcess::start(&entry, extras)?;
     entry.pid = process.pid().unwrap_or(0);
-    let kinds = liar.map(|liar| liar.kinds.clone()).unwrap_or_default();
+    let kinds = spec.into_iter().flat_map(Spec::kinds).map(str::to_owned).collect();
     Ok(MeshNode { entry, kinds, client, lab, process, killed: false })
 }
 
@@ -315,11 +305,16 @@ fn write_token(dir: &Path) -> Result<(PathBuf, String), MeshError> {
     Ok((path, token))
 }
 
-fn write_decoys(plan: &Plan, made: &Created, now: Time) -> Result<PathBuf, MeshError> {
-    let path = plan.dir.join("decoys.hex");
-    let members = made.members.iter().enumerate();
-    let honest = members.filter(|(number, _)| !plan.liars.contains_key(number));
-    let identities: Vec<_> = honest.map(|(_, key)| &key.identity).collect();
+/// Writes the file of decoys, of all honest nodes.
+fn write_decoys(
+    dir: &Path,
+    specs: &[Option<Spec>],
+    made: &Created,
+    now: Time,
+) -> Result<PathBuf, MeshError> {
+    let path = dir.join("decoys.hex");
+    let honest = made.members.iter().zip(specs).filter(|(_, spec)| spec.is_none());
+    let identities: Vec<_> = honest.map(|(key, _)| &key.identity).collect();
     let text = decoys(&identities, made.network.id(), now)?;
     fs::write(&path, text).map_err(MeshError::file("write", &path))?;
     Ok(path)
@@ -327,7 +322,7 @@ fn write_decoys(plan: &Plan, made: &Created, now: Time) -> Result<PathBuf, MeshE
 
 /// Fails if the wall clock was set. A node reads the wall clock once, when it starts, so nodes
 /// started before and after a step would disagree about the time.
-fn same_clock(clock: &Watch) -> Result<(), MeshError> {
+fn same_clock(clock: &ClockWatch) -> Result<(), MeshError> {
     match clock.set() {
         Some(by) => Err(MeshError::ClockSet { seconds: by.as_secs_f64() }),
         None => Ok(()),

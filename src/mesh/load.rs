@@ -1,42 +1,37 @@
-//! Load: messages posted to the honest nodes in turn at a fixed rate, whether or not earlier ones
-//! were answered (open loop), so that a slow node cannot hide its latency by being asked less
-//! often.
+//! The loads of a scenario on real processes: each message is posted when it is due, whether or not
+//! earlier ones were answered (open loop), so that a slow node cannot hide its latency by being
+//! asked less often. It goes to the publisher whose turn it is. A publisher that is dead or paused
+//! is passed over, as a client would do. If a node is killed before it answers, the message is
+//! excused, since it is unknown whether it was published.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::halt::Halt;
-use super::steps::now;
+use super::clock::now;
+use super::endpoints::Endpoints;
+use super::stop::Stop;
 use crate::client::{Client, ClientError};
 use crate::crypto::Digest;
+use crate::scenario::Scenario;
 
+/// Interval between two looks for a publisher that is up, while none is.
+const LOOK: Duration = Duration::from_millis(20);
 /// Maximum wait before a post that was over quota is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long one message is tried.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Concurrent posts to one node, and their bytes: half of what a node accepts. Further posts wait
 /// here without a payload, and the wait counts towards their latency.
-pub(super) const AT_ONCE: usize = 64;
-pub(super) const AT_ONCE_BYTES: usize = 16 << 20;
+const AT_ONCE: usize = 64;
+const AT_ONCE_BYTES: usize = 16 << 20;
 /// Maximum posts that wait or are under way, over all nodes.
-pub(super) const WAITING: usize = 16 << 10;
+const WAITING: usize = 16 << 10;
 /// The topic of the load's messages.
-pub(super) const TOPIC: &str = "load";
-
-/// The load of a run without a scenario.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Load {
-    /// Number of messages.
-    pub messages: u64,
-    /// Messages per second, all nodes together.
-    pub rate: f64,
-    /// Bytes of each payload.
-    pub size: usize,
-}
+const TOPIC: &str = "load";
 
 /// A message that was due to be posted.
 #[derive(Clone, Debug)]
@@ -58,56 +53,75 @@ pub struct Sent {
     pub excused: bool,
 }
 
-impl Load {
-    /// Posts all messages, to each of `authors` (key, client) in turn. Calls `progress` with the
-    /// number of finished posts. Stops posting once the run is to stop.
-    pub async fn publish(
-        &self,
-        authors: &[(String, Client)],
-        halt: &Halt,
-        mut progress: impl FnMut(u64),
-    ) -> Vec<Sent> {
-        let mut posts = JoinSet::new();
-        let mut sent = Vec::new();
-        let start = Instant::now();
-        let rate = if self.rate > 0.0 { self.rate } else { f64::MIN_POSITIVE };
-        let places = (AT_ONCE_BYTES / self.size.max(1)).clamp(1, AT_ONCE);
-        let places: Vec<_> = authors.iter().map(|_| Arc::new(Semaphore::new(places))).collect();
-        for number in 0..self.messages {
-            let due = Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX);
-            if let Some(due) = start.checked_add(due) {
-                halt.sleep_until(due).await;
-            }
-            if halt.asked() {
-                break;
-            }
-            let turn = usize::try_from(number).unwrap_or(0) % authors.len().max(1);
-            let (Some((key, client)), Some(places)) = (authors.get(turn), places.get(turn)) else {
-                break;
-            };
-            let post = Post { author: key.clone(), at: now(), number, size: self.size };
-            posts.spawn(post.send(client.clone(), Arc::clone(places)));
-            while posts.len() >= WAITING && !halt.asked() {
-                tokio::select! {
-                    Some(done) = posts.join_next() => sent.extend(done.ok()),
-                    () = halt.wait() => {}
-                }
-            }
-            while let Some(Ok(done)) = posts.try_join_next() {
-                sent.push(done);
-            }
-            progress(sent.len() as u64);
+/// Maximum concurrent posts to one node.
+pub(super) fn posts_at_once(scenario: &Scenario) -> usize {
+    let largest = scenario.loads.iter().map(|load| load.size).max().unwrap_or(0);
+    (AT_ONCE_BYTES / largest.max(1)).clamp(1, AT_ONCE)
+}
+
+/// Returns the number of messages of all loads; an upper bound where a load has no count.
+pub fn messages(scenario: &Scenario) -> u64 {
+    let of = |load: &crate::scenario::Load| {
+        let until = load.until.unwrap_or(scenario.duration).saturating_sub(load.from);
+        let fit = until.as_nanos().div_ceil(load.every.as_nanos().max(1));
+        let fit = u64::try_from(fit).unwrap_or(u64::MAX);
+        match (load.count, load.until) {
+            (Some(count), None) => count,
+            (Some(count), Some(_)) => count.min(fit),
+            (None, _) => fit,
         }
-        finish(posts, &mut sent, halt, progress).await;
-        sent
+    };
+    scenario.loads.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// Publishes all loads; times count from `zero`. Calls `progress` with the number of finished
+/// posts. Stops posting once the run is to stop.
+pub(super) async fn publish(
+    scenario: &Scenario,
+    endpoints: &Endpoints,
+    zero: Instant,
+    stop: &Stop,
+    mut progress: impl FnMut(u64),
+) -> Vec<Sent> {
+    let publishers: Vec<Arc<Vec<usize>>> =
+        scenario.loads.iter().map(|load| Arc::new(scenario.publishers(load))).collect();
+    let due = |load: usize, k| scenario.due(&scenario.loads[load], k).map(|at| (at, load, k));
+    let mut next: BTreeSet<(Duration, usize, u64)> =
+        (0..scenario.loads.len()).filter_map(|load| due(load, 0)).collect();
+    let (mut posts, mut sent) = (JoinSet::new(), Vec::new());
+    let mut number = 0;
+    while let Some((at, load, k)) = next.pop_first() {
+        if let Some(at) = zero.checked_add(at) {
+            stop.sleep_until(at).await;
+        }
+        if stop.asked() {
+            break;
+        }
+        next.extend(due(load, k + 1));
+        let size = scenario.loads[load].size;
+        let message = Message { number, turn: k, size, at: now(), since: Instant::now() };
+        posts.spawn(message.publish(Arc::clone(endpoints), Arc::clone(&publishers[load])));
+        number += 1;
+        while posts.len() >= WAITING && !stop.asked() {
+            tokio::select! {
+                Some(done) = posts.join_next() => sent.extend(done.ok()),
+                () = stop.wait() => {}
+            }
+        }
+        while let Some(Ok(done)) = posts.try_join_next() {
+            sent.push(done);
+        }
+        progress(sent.len() as u64);
     }
+    finish(posts, &mut sent, stop, progress).await;
+    sent
 }
 
 /// Waits for the posts under way; only for a short time once the run is to stop.
-pub(super) async fn finish(
+async fn finish(
     mut posts: JoinSet<Sent>,
     sent: &mut Vec<Sent>,
-    halt: &Halt,
+    stop: &Stop,
     mut progress: impl FnMut(u64),
 ) {
     loop {
@@ -116,7 +130,7 @@ pub(super) async fn finish(
                 Some(done) => sent.extend(done.ok()),
                 None => return,
             },
-            () = halt.overdue() => return,
+            () = stop.overdue() => return,
         }
         progress(sent.len() as u64);
     }
@@ -124,7 +138,7 @@ pub(super) async fn finish(
 
 /// Creates a payload that differs from all others, in this run and in other runs, as far as its
 /// size allows.
-pub(super) fn payload(number: u64, size: usize) -> Vec<u8> {
+fn payload(number: u64, size: usize) -> Vec<u8> {
     let mut bytes = format!("message {number} at {} ", now()).into_bytes();
     let mut block = Digest::of(&[&bytes]);
     while bytes.len() < size {
@@ -135,39 +149,69 @@ pub(super) fn payload(number: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// One message that is due.
-struct Post {
-    author: String,
-    at: u64,
+/// A message that is due.
+struct Message {
     number: u64,
+    turn: u64,
     size: usize,
+    at: u64,
+    since: Instant,
 }
 
-impl Post {
-    /// Posts the message once the node has room for it.
-    async fn send(self, client: Client, places: Arc<Semaphore>) -> Sent {
-        let Self { author, at, number, size } = self;
-        let start = Instant::now();
-        let place = tokio::time::timeout(PATIENCE, places.acquire_owned()).await;
-        let (payload, result) = match place {
-            // Boxed, so that a post that only waits stays small.
-            Ok(_place) => Box::pin(post(&client, payload(number, size), start)).await,
-            Err(_) => {
+impl Message {
+    async fn publish(self, endpoints: Endpoints, publishers: Arc<Vec<usize>>) -> Sent {
+        let count = publishers.len().max(1);
+        let turn = usize::try_from(self.turn % count as u64).unwrap_or(0);
+        while self.since.elapsed() < PATIENCE {
+            let mut in_turn = (0..count).filter_map(|i| publishers.get((turn + i) % count));
+            let open = |number: &&usize| {
+                endpoints.get(**number).is_some_and(|endpoint| endpoint.is_open())
+            };
+            let Some(endpoint) = in_turn.find(open).and_then(|number| endpoints.get(*number))
+            else {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            };
+            let deaths = endpoint.deaths();
+            let left = PATIENCE.saturating_sub(self.since.elapsed());
+            let Ok(Ok(_permit)) =
+                timeout(left, Arc::clone(&endpoint.permits).acquire_owned()).await
+            else {
                 let why = format!("earlier posts to this node took it more than {PATIENCE:?}");
-                (Digest::ZERO, Err(why))
+                return self.sent(endpoint.key.clone(), Digest::ZERO, Err(why), false);
+            };
+            if !endpoint.is_open() || endpoint.deaths() != deaths {
+                continue; // nothing was sent: another node may take it
             }
-        };
+            let bytes = payload(self.number, self.size);
+            let (digest, result) = Box::pin(post(&endpoint.client, bytes, self.since)).await;
+            let excused = result.is_err() && endpoint.deaths() != deaths;
+            return self.sent(endpoint.key.clone(), digest, result, excused);
+        }
+        let author = publishers.get(turn).and_then(|number| endpoints.get(*number));
+        let author = author.map(|endpoint| endpoint.key.clone()).unwrap_or_default();
+        let why = format!("no publisher was up for {PATIENCE:?}");
+        self.sent(author, Digest::ZERO, Err(why), false)
+    }
+
+    fn sent(
+        self,
+        author: String,
+        payload: Digest,
+        result: Result<(String, u64), String>,
+        excused: bool,
+    ) -> Sent {
         let (id, seq) = match result {
             Ok((id, seq)) => (Ok(id), seq),
             Err(why) => (Err(why), 0),
         };
-        Sent { author, at, payload, size, id, seq, excused: false }
+        Sent { author, at: self.at, payload, size: self.size, id, seq, excused }
     }
 }
 
 /// Posts one message. If it is over quota, tries again with exponential backoff. After any other
 /// error the message may have been published, so it is not sent twice.
-pub(super) async fn post(
+async fn post(
     client: &Client,
     payload: Vec<u8>,
     start: Instant,
@@ -192,6 +236,31 @@ pub(super) async fn post(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesh::endpoints::Endpoint;
+
+    fn scenario(text: &str) -> Scenario {
+        let head = "name = 'x'\nduration = '10s'\n[mesh]\nnodes = 4\n";
+        Scenario::parse(&format!("{head}{text}"), &[]).expect("a scenario")
+    }
+
+    #[test]
+    fn the_number_of_messages_is_the_number_of_those_due() {
+        for (text, expected) in [
+            ("", 0),
+            ("[[load]]\nrate = 10\ncount = 7\n", 7),
+            ("[[load]]\nrate = 10\n", 100),
+            ("[[load]]\nrate = 10\nfrom = '1s'\nuntil = '2s'\n", 10),
+            ("[[load]]\nrate = 3\nfrom = '1s'\nuntil = '2s'\n[[load]]\nrate = 1\ncount = 5\n", 9),
+        ] {
+            let scenario = scenario(text);
+            let due = scenario
+                .loads
+                .iter()
+                .map(|load| (0..).take_while(|k| scenario.due(load, *k).is_some()).count() as u64);
+            assert_eq!(due.sum::<u64>(), expected, "{text}");
+            assert_eq!(messages(&scenario), expected, "{text}");
+        }
+    }
 
     #[tokio::test]
     async fn a_load_that_is_too_much_for_a_node_waits_here() {
@@ -214,9 +283,13 @@ mod tests {
             *seen.lock().expect("no panic") = open.len();
         });
         let (_never, stop) = tokio::sync::watch::channel(false);
-        let halt = Halt::new(stop);
-        let load = Load { messages: 1000, rate: 1e6, size: 10 };
-        let sent = load.publish(&[("a".into(), client)], &halt, |_| {}).await;
+        let scenario =
+            scenario("[[load]]\nrate = 1e6\ncount = 1000\nsize = 10\npublishers = ['n0']\n");
+        let endpoint = Endpoint::new("a".into(), client, posts_at_once(&scenario));
+        endpoint.came_up();
+        let endpoints = Arc::new(vec![endpoint]);
+        let stop = Stop::new(stop);
+        let sent = publish(&scenario, &endpoints, Instant::now(), &stop, |_| {}).await;
         assert_eq!((sent.len(), sent.iter().filter(|one| one.id.is_ok()).count()), (1000, 0));
         assert_eq!(*most.lock().expect("no panic"), AT_ONCE);
     }

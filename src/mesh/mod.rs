@@ -2,36 +2,32 @@
 //! same HTTP interface that all clients use. Each child holds a pipe from the launcher and stops
 //! when it closes, so that none outlives the launcher, however that dies.
 
-mod address;
 mod child;
+mod clock;
 mod collect;
 mod decoys;
+mod endpoints;
 mod error;
 mod files;
-mod halt;
 mod impairments;
 mod launch;
 mod load;
-mod loads;
 mod network;
 mod observe;
 mod play;
 mod posts;
 mod record;
 mod restarts;
-mod roster;
-mod steps;
+mod stop;
 
-pub use address::{Place, places};
-pub use collect::{Progress, measure_run};
+pub use collect::Progress;
 pub use decoys::{decoys, read_decoys};
 pub use error::MeshError;
 pub use files::{MeshFile, NodeEntry};
-pub use halt::Halt;
-pub use launch::{Liar, Mesh, Plan};
-pub use load::{Load, Sent};
-pub use loads::messages;
-pub use network::{Created, create};
-pub use observe::{Held, Seen};
-pub use play::{Playing, plan, play};
+pub use launch::Mesh;
+pub use load::{Sent, messages};
+pub use network::{Addresses, Created, create};
+pub use observe::{HeldMessage, NodeView};
+pub use play::Player;
 pub use record::{Observed, Terms, record};
+pub use stop::Stop;

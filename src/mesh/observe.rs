@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::task::JoinSet;
 
 use super::launch::MeshNode;
-use super::{Halt, MeshError, NodeEntry};
+use super::{MeshError, NodeEntry, Stop};
 use crate::client::{Client, ClientError, RejectionFilter};
 use crate::crypto::Digest;
 use crate::diagnostics::peak_rss_mb;
@@ -15,7 +15,7 @@ use crate::http::{AttemptsDto, MessageDto, RejectionDto, StatusDto};
 
 /// A message that a node holds.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct HeldMessage {
     /// The message id, `<batch id>.<index>`.
     pub id: String,
     /// The author's key, in hex.
@@ -34,7 +34,7 @@ pub struct Held {
 
 /// What was observed of one node.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct NodeView {
     /// The node's name.
     pub name: String,
     /// The node's key, in hex.
@@ -46,7 +46,7 @@ pub struct Seen {
     /// Whether it is dead and will not be started again: no delivery is expected of it.
     pub dead: bool,
     /// Messages that it delivered in honest authors' names; honest nodes only.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldMessage>,
     /// The node's rejection log; honest nodes only.
     pub rejections: Vec<RejectionDto>,
     /// What the node tried; liars only.
@@ -65,7 +65,7 @@ pub struct Seen {
     pub peak_rss_mb: Option<f64>,
 }
 
-impl Seen {
+impl NodeView {
     /// Creates the entry of a node that nothing is known about yet.
     pub fn new(entry: &NodeEntry, kinds: &[String]) -> Self {
         Self {
@@ -100,37 +100,43 @@ const TICKS_PER_S: f64 = 100.0;
 /// # Errors
 /// If an honest node does not answer. Liars may stay silent, and so may any node once the run is
 /// being stopped.
-pub(super) async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>, MeshError> {
+pub(super) async fn observe(nodes: &[MeshNode], stop: &Stop) -> Result<Vec<NodeView>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
         let (client, pid) = (node.client.clone(), node.entry.pid);
-        let mut seen = Seen::new(&node.entry, &node.kinds);
-        let (dead, halt) = (node.killed, halt.clone());
+        let mut seen = NodeView::new(&node.entry, &node.kinds);
+        let (dead, stop) = (node.killed, stop.clone());
         asking.spawn(async move {
             if dead {
                 return Ok((number, seen));
             }
-            let result = halt.in_time(look(&client, pid, &mut seen)).await.unwrap_or(Ok(()));
+            let result = stop.in_time(look(&client, pid, &mut seen)).await.unwrap_or(Ok(()));
             let name = seen.name.clone();
             match result {
-                Err(error) if seen.honest() && !halt.asked() => {
+                Err(error) if seen.honest() && !stop.asked() => {
                     Err(MeshError::Node { name, why: error.to_string() })
                 }
                 _ => Ok((number, seen)),
             }
         });
     }
-    let mut all = Vec::with_capacity(nodes.len());
+    Ok(answers(asking).await?.into_iter().map(|(_, seen)| seen).collect())
+}
+
+/// Waits for all nodes that are being asked. Returns their answers by number.
+async fn answers<T: 'static>(
+    mut asking: JoinSet<Result<(usize, T), MeshError>>,
+) -> Result<Vec<(usize, T)>, MeshError> {
+    let mut all = Vec::with_capacity(asking.len());
     while let Some(done) = asking.join_next().await {
-        match done {
-            Ok(seen) => all.push(seen?),
-            Err(error) => {
-                return Err(MeshError::Node { name: "observer".into(), why: error.to_string() });
-            }
-        }
+        let broken = |error: tokio::task::JoinError| MeshError::Node {
+            name: "observer".into(),
+            why: error.to_string(),
+        };
+        all.push(done.map_err(broken)??);
     }
     all.sort_by_key(|(number, _)| *number);
-    Ok(all.into_iter().map(|(_, seen)| seen).collect())
+    Ok(all)
 }
 
 /// Reads everything but messages from one node. If the node stops answering, `seen` keeps what it
@@ -138,12 +144,16 @@ pub(super) async fn observe(nodes: &[MeshNode], halt: &Halt) -> Result<Vec<Seen>
 ///
 /// # Errors
 /// If the node does not answer.
-pub(super) async fn look(client: &Client, pid: u32, seen: &mut Seen) -> Result<(), ClientError> {
+pub(super) async fn look(
+    client: &Client,
+    pid: u32,
+    seen: &mut NodeView,
+) -> Result<(), ClientError> {
     (seen.cpu_s, seen.peak_rss_mb) = (cpu_s(pid), peak_rss_mb(pid));
     ask(client, seen).await
 }
 
-async fn ask(client: &Client, seen: &mut Seen) -> Result<(), ClientError> {
+async fn ask(client: &Client, seen: &mut NodeView) -> Result<(), ClientError> {
     if !seen.honest() {
         seen.attempts = client.attempts().await?;
     }
@@ -182,8 +192,8 @@ pub(super) async fn held(
     nodes: &[MeshNode],
     authors: &[String],
     size: usize,
-    halt: &Halt,
-) -> Result<Vec<Vec<Held>>, MeshError> {
+    stop: &Stop,
+) -> Result<Vec<Vec<HeldMessage>>, MeshError> {
     let mut asking = JoinSet::new();
     for (number, node) in nodes.iter().enumerate() {
         if node.entry.malicious.is_some() || node.killed {
@@ -191,25 +201,22 @@ pub(super) async fn held(
         }
         let (client, authors, name) =
             (node.client.clone(), authors.to_vec(), node.entry.name.clone());
-        let halt = halt.clone();
+        let stop = stop.clone();
         asking.spawn(async move {
             let mut all = Vec::new();
             let reading = held_by(&client, &authors, size, &mut all);
-            match halt.in_time(reading).await.unwrap_or(Ok(())) {
-                Err(error) if !halt.asked() => {
+            match stop.in_time(reading).await.unwrap_or(Ok(())) {
+                Err(error) if !stop.asked() => {
                     Err(MeshError::Node { name, why: error.to_string() })
                 }
                 _ => Ok((number, all)),
             }
         });
     }
-    let mut all: Vec<Vec<Held>> = nodes.iter().map(|_| Vec::new()).collect();
-    while let Some(done) = asking.join_next().await {
-        let joined = done
-            .map_err(|error| MeshError::Node { name: "observer".into(), why: error.to_string() })?;
-        let (number, rows) = joined?;
-        if let Some(place) = all.get_mut(number) {
-            *place = rows;
+    let mut all: Vec<Vec<HeldMessage>> = nodes.iter().map(|_| Vec::new()).collect();
+    for (number, rows) in answers(asking).await? {
+        if let Some(list) = all.get_mut(number) {
+            *list = rows;
         }
     }
     Ok(all)
@@ -224,7 +231,7 @@ pub(super) async fn held_by(
     client: &Client,
     authors: &[String],
     size: usize,
-    all: &mut Vec<Held>,
+    all: &mut Vec<HeldMessage>,
 ) -> Result<(), ClientError> {
     let limit = (PAGE_BYTES / size.max(1)).clamp(1, PAGE);
     for author in authors {
@@ -237,7 +244,7 @@ async fn read_author(
     client: &Client,
     author: &str,
     limit: usize,
-    all: &mut Vec<Held>,
+    all: &mut Vec<HeldMessage>,
 ) -> Result<(), ClientError> {
     let mut after: Option<String> = None;
     while all.len() < MAX_ROWS {
@@ -251,9 +258,9 @@ async fn read_author(
     Ok(())
 }
 
-fn summarise(message: MessageDto) -> Held {
+fn summarise(message: MessageDto) -> HeldMessage {
     let payload = message.payload_base64.as_deref().and_then(|text| STANDARD.decode(text).ok());
-    Held {
+    HeldMessage {
         id: message.id,
         author: message.author,
         seq: message.seq,

@@ -4,188 +4,158 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::collect::{Ending, Progress, bytes_received, conclude};
-use super::impairments::{Impairments, not_modelled};
-use super::loads::{places, publish};
+use super::clock::now;
+use super::collect::{PlayedOut, bytes_received, conclude};
+use super::endpoints::{Endpoint, Endpoints};
+use super::impairments::Impairments;
+use super::load::{posts_at_once, publish};
 use super::restarts::Restarts;
-use super::roster::{Roster, roster};
-use super::steps::now;
-use super::{Halt, Liar, Mesh, MeshError, Plan, Terms};
+use super::{Mesh, MeshError, Progress, Stop, Terms};
 use crate::protocol::micros;
-use crate::report::{FaultRecord, Recording, Report};
+use crate::report::{Recording, Report};
 use crate::scenario::{FaultAction, FaultEvent, Scenario, Start};
 
 /// Interval between two checks for nodes that died on their own.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The progress of a scenario, for display.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Playing {
-    /// This many nodes are linked.
-    Linked(usize),
-    /// The run's zero has come.
-    Begun,
-    /// Time since the run's zero, and the number of messages posted.
-    At(Duration, u64),
-    /// A step of a fault happened; described in words.
-    Struck(String),
-    /// The run is ending.
-    Ending(Progress),
-}
-
-/// Returns the mesh that a scenario asks for.
-pub fn plan(scenario: &Scenario, dir: PathBuf, log_json: bool) -> Plan {
-    let liar = |spec: crate::adversary::Spec| Liar {
-        spec: spec.to_string(),
-        kinds: spec.kinds().map(str::to_owned).collect(),
-    };
-    let cast = scenario.specs().into_iter().enumerate();
-    Plan {
-        nodes: scenario.mesh.nodes,
-        liars: cast.filter_map(|(number, spec)| Some((number, liar(spec?)))).collect(),
-        links: scenario.mesh.links,
-        dir,
-        log_json,
-    }
-}
-
-/// Plays a scenario to its verdict on a mesh that was just started. Await this on the thread that
-/// outlives all others, for the reason given at [`Mesh::start_again`]. A run that is stopped
-/// reports what was observed until then; `None` if it was stopped before its zero.
-///
-/// # Errors
-/// If a node dies that was not killed, an honest node is not linked in time or does not answer.
-pub async fn play(
-    mesh: &mut Mesh,
-    scenario: &Scenario,
-    seed: u64,
-    reproduce: String,
-    halt: &Halt,
-    mut progress: impl FnMut(Playing),
-) -> Result<Option<(Recording, Report)>, MeshError> {
-    let roster = roster(mesh, places(scenario));
-    let mut starting = JoinSet::new();
-    (0..mesh.nodes.len()).for_each(|number| watch_start(&mut starting, &roster, number));
-    let mut impairments = Impairments::new(mesh, scenario, seed);
-    let mut bytes_before = BTreeMap::new();
-    if scenario.mesh.start == Start::Linked {
-        tokio::select! {
-            biased;
-            () = halt.wait() => return Ok(None),
-            ready = mesh.ready(|count| progress(Playing::Linked(count))) => ready?,
-        }
-        impairments.told().await?;
-        bytes_before = bytes_received(mesh, halt).await;
-    }
-    let zero = match scenario.mesh.start {
-        Start::Linked => Instant::now(),
-        Start::Cold => mesh.started,
-    };
-    let mut terms = terms(mesh, scenario, seed, reproduce);
-    terms.zero = now().saturating_sub(micros(zero.elapsed()));
-    progress(Playing::Begun);
-    let size = scenario.loads.iter().map(|load| load.size).max().unwrap_or(0);
-    let fault_events = scenario.fault_events(seed);
-    let mut stage = Stage {
-        scenario,
-        restarts: Restarts::new(mesh, size),
-        mesh,
-        roster: roster.clone(),
-        impairments,
-        starting,
-        fault_events,
-    };
-    let posted = Cell::new(0);
-    let loads = async {
-        Ok(publish(scenario, &roster, zero.into(), halt, |count| posted.set(count)).await)
-    };
-    let faults = stage.run_faults(zero, &posted, halt, &mut progress);
-    let (sent, ()) = tokio::try_join!(loads, faults)?;
-    let Stage { mesh, restarts, impairments, .. } = stage;
-    let last = Instant::now();
-    let deadline = last + scenario.settle;
-    let ending = Ending { sent, size, bytes_before, last, deadline, halt };
-    let told = |ending| progress(Playing::Ending(ending));
-    let result = conclude(mesh, ending, &terms, &restarts, told).await;
-    drop(impairments);
-    result.map(Some)
-}
-
-fn terms(mesh: &Mesh, scenario: &Scenario, seed: u64, reproduce: String) -> Terms {
-    let mut terms = Terms::plain(scenario.name.clone(), reproduce, mesh.network.f());
-    let faults = scenario.faults.iter().enumerate().map(|(number, fault)| {
-        let struck = scenario.struck(number, seed);
-        FaultRecord {
-            what: fault.words(struck.len()),
-            at: micros(fault.at),
-            until: fault.until.map(micros),
-            nodes: struck.iter().filter_map(|node| u32::try_from(*node).ok()).collect(),
-        }
-    });
-    terms.seed = Some(seed);
-    terms.settle_us = Some(micros(scenario.settle));
-    terms.faults = faults.collect();
-    terms.not_modelled = not_modelled(scenario);
-    terms.expects.clone_from(&scenario.expects);
-    terms.expected = scenario.verdict;
-    terms
-}
-
-/// Marks a started node as up once it answers.
-fn watch_start(starting: &mut JoinSet<()>, roster: &Roster, number: usize) {
-    let roster = roster.clone();
-    starting.spawn(async move {
-        if let Some(endpoint) = roster.get(number) {
-            endpoint.await_up().await;
-        }
-    });
-}
-
-/// What is needed to apply faults.
-struct Stage<'a> {
+/// A scenario on a mesh that was just started: [`Player::link`], then [`Player::play`]. Await both
+/// on the thread that outlives all others, for the reason given at [`Mesh::start_again`].
+pub struct Player<'a> {
     scenario: &'a Scenario,
-    mesh: &'a mut Mesh,
-    roster: Roster,
+    seed: Option<u64>,
+    /// The mesh that the scenario is played on.
+    pub mesh: &'a mut Mesh,
+    stop: &'a Stop,
+    progress: &'a mut dyn FnMut(Progress),
+    endpoints: Endpoints,
     impairments: Impairments,
     restarts: Restarts,
+    /// Waits for nodes that were started again to answer.
     starting: JoinSet<()>,
     fault_events: Vec<FaultEvent>,
 }
 
-impl Stage<'_> {
+impl<'a> Player<'a> {
+    /// Prepares to play a scenario until `stop`. The seed chooses the nodes that faults strike and
+    /// how far nodes are apart; without one it is the scenario's, and the report states none.
+    pub fn new(
+        mesh: &'a mut Mesh,
+        scenario: &'a Scenario,
+        seed: Option<u64>,
+        stop: &'a Stop,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Self {
+        let at_once = posts_at_once(scenario);
+        let endpoints = mesh
+            .nodes
+            .iter()
+            .map(|node| Endpoint::new(node.entry.key.clone(), node.client.clone(), at_once));
+        let chosen = seed.unwrap_or(scenario.seed);
+        Self {
+            endpoints: Arc::new(endpoints.collect()),
+            impairments: Impairments::new(mesh, scenario, chosen),
+            restarts: Restarts::new(mesh, largest(scenario)),
+            starting: JoinSet::new(),
+            fault_events: scenario.fault_events(chosen),
+            scenario,
+            seed,
+            mesh,
+            stop,
+            progress,
+        }
+    }
+
+    /// Waits until all nodes are linked, unless the scenario starts cold. Returns whether they are,
+    /// rather than the run being stopped first.
+    ///
+    /// # Errors
+    /// If a node dies, or is not linked in time.
+    pub async fn link(&mut self) -> Result<bool, MeshError> {
+        if self.scenario.mesh.start == Start::Cold {
+            (0..self.mesh.nodes.len()).for_each(|number| self.watch_start(number));
+            return Ok(true);
+        }
+        let progress = &mut *self.progress;
+        tokio::select! {
+            biased;
+            () = self.stop.wait() => return Ok(false),
+            ready = self.mesh.ready(|count| progress(Progress::Linked(count))) => ready?,
+        }
+        self.endpoints.iter().for_each(Endpoint::came_up);
+        self.impairments.told().await?;
+        Ok(true)
+    }
+
+    /// Plays the scenario to its verdict. A run that is stopped reports what was observed until
+    /// then.
+    ///
+    /// # Errors
+    /// If a node dies on its own, or an honest one does not answer.
+    pub async fn play(mut self, reproduce: String) -> Result<(Recording, Report), MeshError> {
+        let (scenario, stop) = (self.scenario, self.stop);
+        let (zero, bytes_before) = match scenario.mesh.start {
+            Start::Cold => (self.mesh.started, BTreeMap::new()),
+            Start::Linked => {
+                let bytes = bytes_received(self.mesh, stop).await;
+                (Instant::now(), bytes)
+            }
+        };
+        let (f, seed) = (self.mesh.network.f(), self.seed);
+        let since_1970 = now().saturating_sub(micros(zero.elapsed()));
+        let terms = Terms { scenario, seed, reproduce, f, zero: since_1970 };
+        (self.progress)(Progress::Begun);
+        let (posted, endpoints) = (Posted::default(), self.endpoints.clone());
+        let load = async {
+            let count = |count| posted.count.set(count);
+            let sent = publish(scenario, &endpoints, zero.into(), stop, count).await;
+            posted.all.set(true);
+            Ok(sent)
+        };
+        let (sent, ()) = tokio::try_join!(load, self.run_faults(zero, &posted))?;
+        let last = Instant::now();
+        let (size, deadline) = (largest(scenario), last + scenario.settle);
+        let ending = PlayedOut { sent, size, bytes_before, last, deadline, stop };
+        conclude(self.mesh, ending, &terms, &self.restarts, self.progress).await
+    }
+
+    /// Marks a started node as up once it answers.
+    fn watch_start(&mut self, number: usize) {
+        let endpoints = self.endpoints.clone();
+        self.starting.spawn(async move {
+            if let Some(endpoint) = endpoints.get(number) {
+                endpoint.await_up().await;
+            }
+        });
+    }
+
     /// Applies every fault event when it is due, and returns once the scenario's duration is over
-    /// as well. If the run is to stop, resumes all paused nodes, so that they can report what they
-    /// saw.
-    async fn run_faults(
-        &mut self,
-        zero: Instant,
-        posted: &Cell<u64>,
-        halt: &Halt,
-        progress: &mut impl FnMut(Playing),
-    ) -> Result<(), MeshError> {
+    /// and the load is posted. If the run is to stop, resumes all paused nodes, so that they can
+    /// report what they saw.
+    async fn run_faults(&mut self, zero: Instant, posted: &Posted) -> Result<(), MeshError> {
         let mut next = 0;
         loop {
             let event = self.fault_events.get(next).copied();
             let at = event.map_or(self.scenario.duration, |event| event.at);
-            while zero.elapsed() < at {
-                let left = at.saturating_sub(zero.elapsed());
-                halt.sleep(left.min(LOOK)).await;
-                if halt.asked() {
+            while zero.elapsed() < at || (event.is_none() && !posted.all.get()) {
+                let left = Some(at.saturating_sub(zero.elapsed())).filter(|left| !left.is_zero());
+                self.stop.sleep(left.unwrap_or(LOOK).min(LOOK)).await;
+                if self.stop.asked() {
                     (0..self.mesh.nodes.len()).for_each(|number| self.pause(number, false));
                     return Ok(());
                 }
                 self.mesh.check_alive()?;
-                progress(Playing::At(zero.elapsed(), posted.get()));
+                (self.progress)(Progress::At(zero.elapsed(), posted.count.get()));
             }
             let Some(event) = event else { return Ok(()) };
             next += 1;
             self.apply_fault(event, next).await?;
-            progress(Playing::Struck(self.words(event)));
+            let words = self.words(event);
+            (self.progress)(Progress::Struck(words));
         }
     }
 
@@ -201,7 +171,7 @@ impl Stage<'_> {
                 if let Some(node) = self.mesh.nodes.get(number).filter(|node| !node.killed) {
                     self.restarts.ask(node, number, !comes_back).await;
                 }
-                if let Some(endpoint) = self.roster.get(number) {
+                if let Some(endpoint) = self.endpoints.get(number) {
                     endpoint.dies();
                 }
                 self.mesh.kill(number).await;
@@ -213,7 +183,7 @@ impl Stage<'_> {
                 let dead = self.mesh.nodes.get(number).is_some_and(|node| node.killed);
                 if dead {
                     self.mesh.start_again(number)?;
-                    watch_start(&mut self.starting, &self.roster, number);
+                    self.watch_start(number);
                     self.impairments.tell_again(number);
                 }
             }
@@ -229,7 +199,7 @@ impl Stage<'_> {
         let Some(node) = self.mesh.nodes.get_mut(number).filter(|node| !node.killed) else {
             return;
         };
-        if let Some(endpoint) = self.roster.get(number) {
+        if let Some(endpoint) = self.endpoints.get(number) {
             endpoint.pause(paused);
         }
         if paused {
@@ -260,4 +230,16 @@ impl Stage<'_> {
             }
         }
     }
+}
+
+/// How much of the load is posted.
+#[derive(Default)]
+struct Posted {
+    count: Cell<u64>,
+    all: Cell<bool>,
+}
+
+/// Bytes of the largest payload.
+fn largest(scenario: &Scenario) -> usize {
+    scenario.loads.iter().map(|load| load.size).max().unwrap_or(0)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Held, Seen, Sent};
+use super::{HeldMessage, NodeView, Sent};
 use crate::crypto::Digest;
 use crate::report::{Arrival, BatchRecord, Post};
 use crate::wire::MessageId;
@@ -11,13 +11,13 @@ use crate::wire::MessageId;
 type BatchKey = (Option<u32>, u64, Digest, bool);
 
 /// The messages that a node holds, by author, slot and id of the batch.
-type Groups<'a> = BTreeMap<(&'a str, u64, Digest), Vec<(MessageId, &'a Held)>>;
+type Groups<'a> = BTreeMap<(&'a str, u64, Digest), Vec<(MessageId, &'a HeldMessage)>>;
 
 /// Node numbers by key.
 pub(super) struct Names<'a>(BTreeMap<&'a str, u32>);
 
 impl<'a> Names<'a> {
-    pub(super) fn of(nodes: &'a [Seen]) -> Self {
+    pub(super) fn of(nodes: &'a [NodeView]) -> Self {
         Self((0u32..).zip(nodes).map(|(number, seen)| (&*seen.key, number)).collect())
     }
 
@@ -88,7 +88,7 @@ impl<'a> Posts<'a> {
     }
 
     /// Finds the post that was delivered: same id, author, slot and (if still kept) payload.
-    fn find(&self, id: MessageId, held: &Held) -> Option<u32> {
+    fn find(&self, id: MessageId, held: &HeldMessage) -> Option<u32> {
         if let Some(number) = self.by_id.get(&id) {
             let sent = self.sent.get(*number as usize)?;
             let same = held.payload.is_none_or(|payload| payload == sent.payload);
@@ -103,7 +103,7 @@ impl<'a> Posts<'a> {
     pub(super) fn arrive(
         &mut self,
         node: u32,
-        seen: &Seen,
+        seen: &NodeView,
         names: &Names<'_>,
         zero: u64,
         arrivals: &mut Vec<Arrival>,

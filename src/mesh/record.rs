@@ -7,66 +7,39 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::impairments::not_modelled;
 use super::posts::{Names, Posts};
-use super::{Seen, Sent};
+use super::{NodeView, Sent};
 use crate::crypto::{Digest, PublicKey, parse_hex};
 use crate::http::{AttemptsDto, RejectionDto};
-use crate::protocol::CountsAs;
+use crate::protocol::{CountsAs, micros};
 use crate::report::{
     Backend, BanRecord, ClockStep, FaultRecord, NodeRecord, Recording, Refused, Resources, Tried,
     TriedOne,
 };
-use crate::scenario::{Expect, Verdict};
+use crate::scenario::{Fault, Scenario};
 
-/// The settings of a run that its recording states.
+/// What a run was to be, as its recording states it.
 #[derive(Clone, Debug)]
-pub struct Terms {
-    /// The scenario's name, or the command's for a run without a scenario.
-    pub name: String,
+pub struct Terms<'a> {
+    /// What was played.
+    pub scenario: &'a Scenario,
+    /// The seed that chose the nodes that faults strike; `None` for a run by arguments, which chose
+    /// none.
+    pub seed: Option<u64>,
     /// A command line that repeats the run.
     pub reproduce: String,
-    /// The seed that chose the nodes that faults strike; `None` without a scenario.
-    pub seed: Option<u64>,
     /// The number of liars that the network tolerates.
     pub f: usize,
     /// The run's zero, in microseconds since 1970.
     pub zero: u64,
-    /// The bound of the liveness phase, in microseconds; `None` without a scenario.
-    pub settle_us: Option<u64>,
-    /// Faults that were injected; their times count from the run's zero.
-    pub faults: Vec<FaultRecord>,
-    /// What real processes cannot model, in words.
-    pub not_modelled: Vec<String>,
-    /// Limits on the report's numbers.
-    pub expects: Vec<Expect>,
-    /// The verdict that is expected.
-    pub expected: Verdict,
-}
-
-impl Terms {
-    /// Terms of a run without faults or limits that is expected to pass. The caller has to set
-    /// `zero`.
-    pub fn plain(name: String, reproduce: String, f: usize) -> Self {
-        Self {
-            name,
-            reproduce,
-            seed: None,
-            f,
-            zero: 0,
-            settle_us: None,
-            faults: vec![],
-            not_modelled: vec![],
-            expects: vec![],
-            expected: Verdict::Pass,
-        }
-    }
 }
 
 /// A whole run, as observed from outside.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// The nodes, by number.
-    pub nodes: Vec<Seen>,
+    pub nodes: Vec<NodeView>,
     /// All messages that were due.
     pub sent: Vec<Sent>,
     /// From the start of the first process to the observation, in seconds.
@@ -80,7 +53,7 @@ pub struct Observed {
 }
 
 /// Builds the recording of a run.
-pub fn record(run: &Observed, terms: &Terms) -> Recording {
+pub fn record(run: &Observed, terms: &Terms<'_>) -> Recording {
     let names = Names::of(&run.nodes);
     let mut posts = Posts::of(&run.sent, &names, terms.zero);
     let mut arrivals = Vec::new();
@@ -92,8 +65,9 @@ pub fn record(run: &Observed, terms: &Terms) -> Recording {
     for (number, seen) in (0u32..).zip(&run.nodes) {
         links.extend(seen.chosen.iter().filter_map(|key| Some((number, names.get(key)?))));
     }
+    let scenario = terms.scenario;
     Recording {
-        name: terms.name.clone(),
+        name: scenario.name.clone(),
         backend: Backend::Processes,
         seed: terms.seed,
         digest: None,
@@ -106,12 +80,12 @@ pub fn record(run: &Observed, terms: &Terms) -> Recording {
         links,
         violations: vec![],
         counted: BTreeMap::new(),
-        faults: terms.faults.clone(),
-        not_modelled: terms.not_modelled.clone(),
+        faults: terms.seed.map_or_else(Vec::new, |seed| faults(scenario, seed)),
+        not_modelled: not_modelled(scenario),
         skipped: vec![],
-        expects: terms.expects.clone(),
-        expected_verdict: terms.expected,
-        settle_us: terms.settle_us,
+        expects: scenario.expects.clone(),
+        expected_verdict: scenario.verdict,
+        settle_us: terms.seed.map(|_| micros(scenario.settle)),
         real_crypto: true,
         resources: resources(run),
         clock_steps: run.clock_steps.clone(),
@@ -119,11 +93,24 @@ pub fn record(run: &Observed, terms: &Terms) -> Recording {
     }
 }
 
+fn faults(scenario: &Scenario, seed: u64) -> Vec<FaultRecord> {
+    let record = |(number, fault): (usize, &Fault)| {
+        let struck = scenario.struck(number, seed);
+        FaultRecord {
+            what: fault.words(struck.len()),
+            at: micros(fault.at),
+            until: fault.until.map(micros),
+            nodes: struck.iter().filter_map(|node| u32::try_from(*node).ok()).collect(),
+        }
+    };
+    scenario.faults.iter().enumerate().map(record).collect()
+}
+
 fn key(hex: &str) -> Option<PublicKey> {
     parse_hex(hex).map(PublicKey)
 }
 
-fn node(seen: &Seen, names: &Names<'_>, zero: u64) -> NodeRecord {
+fn node(seen: &NodeView, names: &Names<'_>, zero: u64) -> NodeRecord {
     let bytes = |row: &RejectionDto| STANDARD.decode(row.frame_base64.as_deref()?).ok();
     let refused = |row: &RejectionDto| Refused {
         row: Some(row.row),

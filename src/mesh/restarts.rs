@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::launch::MeshNode;
 use super::observe::{held_by, look};
-use super::{Mesh, Seen};
+use super::{Mesh, NodeView};
 
 /// How long a node may take to report before it is killed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ pub(super) struct Restarts {
     authors: Vec<String>,
     /// Bytes of the largest payload.
     size: usize,
-    past: Vec<Option<Seen>>,
+    past: Vec<Option<NodeView>>,
 }
 
 impl Restarts {
@@ -31,7 +31,7 @@ impl Restarts {
     /// Asks a node that is about to be killed. A node that will not come back is also asked for its
     /// deliveries: none are expected of a dead node, but a forgery that it accepted counts.
     pub(super) async fn ask(&mut self, node: &MeshNode, number: usize, for_good: bool) {
-        let mut seen = Seen::new(&node.entry, &node.kinds);
+        let mut seen = NodeView::new(&node.entry, &node.kinds);
         // On a timeout, keeps what it reported so far.
         let _ = timeout(LAST_WORDS, look(&node.client, node.entry.pid, &mut seen)).await;
         if for_good && seen.honest() {
@@ -48,12 +48,12 @@ impl Restarts {
     }
 
     /// Adds what was known of earlier incarnations to what the nodes report now.
-    pub(super) fn complete(&self, mesh: &Mesh, seen: &mut [Seen]) {
+    pub(super) fn complete(&self, mesh: &Mesh, seen: &mut [NodeView]) {
         for ((now, past), node) in seen.iter_mut().zip(&self.past).zip(&mesh.nodes) {
             now.dead = node.killed;
             let Some(past) = past else { continue };
             if now.dead {
-                *now = Seen { dead: true, bytes_before: now.bytes_before, ..past.clone() };
+                *now = NodeView { dead: true, bytes_before: now.bytes_before, ..past.clone() };
             } else {
                 add(now, past);
             }
@@ -63,7 +63,7 @@ impl Restarts {
 
 /// Adds the counters of an earlier incarnation. Messages and rejections are on disk, so the later
 /// one reports them too.
-fn add(now: &mut Seen, past: &Seen) {
+fn add(now: &mut NodeView, past: &NodeView) {
     match (&mut now.status, &past.status) {
         (Some(now), Some(past)) => {
             now.duplicates = now.duplicates.saturating_add(past.duplicates);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_counters_of_lives_add_up() {
-        let life = |attempted, ban: &str| Seen {
+        let life = |attempted, ban: &str| NodeView {
             attempts: Some(AttemptsDto {
                 totals: [("forge".into(), AttemptKind { attempted, affected: 1 })].into(),
                 attempts: vec![],
@@ -114,15 +114,15 @@ mod tests {
             banned: vec![(ban.into(), None)],
             cpu_s: Some(1.5),
             peak_rss_mb: Some(attempted as f64),
-            ..Seen::default()
+            ..NodeView::default()
         };
         let (mut now, past) = (life(3, "b"), life(40, "a"));
         add(&mut now, &past);
-        add(&mut now, &Seen::default());
+        add(&mut now, &NodeView::default());
         let totals = &now.attempts.as_ref().expect("some").totals["forge"];
         assert_eq!((totals.attempted, totals.affected, now.banned.len()), (43, 2, 2));
         assert_eq!((now.cpu_s, now.peak_rss_mb), (Some(3.0), Some(40.0)));
-        let mut silent = Seen::default();
+        let mut silent = NodeView::default();
         add(&mut silent, &past);
         assert_eq!(silent.attempts.expect("told before").totals["forge"].attempted, 40);
     }

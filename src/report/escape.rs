@@ -1,7 +1,32 @@
-//! Makes text from peers or users safe inside XML and HTML.
+//! Makes text from peers or users safe for a terminal, and inside XML and HTML.
 
-/// Escapes markup as entities and replaces control characters, which XML does not allow, and those
-/// that reorder text. The result is safe between tags and inside quoted attributes.
+/// Cuts the text to `most` characters, and escapes everything that could move a terminal's cursor,
+/// change a colour or reorder a line.
+pub fn escape(text: &str, most: usize) -> String {
+    let mut safe = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == most {
+            safe.push('…');
+            break;
+        }
+        if c.is_control() || is_hidden(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Whether a character is invisible or changes the direction of text.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Escapes markup as entities and replaces control characters, which XML does not allow, and hidden
+/// ones. The result is safe between tags and inside quoted attributes.
 pub(super) fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -12,11 +37,8 @@ pub(super) fn xml(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(c),
-            // Control characters, noncharacters, and characters that change the direction of text.
-            c if c.is_control()
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-                    | '\u{fffe}' | '\u{ffff}') =>
-            {
+            // XML does not allow the last two either.
+            c if c.is_control() || is_hidden(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => {
                 out.push('\u{fffd}');
             }
             c => out.push(c),
@@ -25,12 +47,19 @@ pub(super) fn xml(text: &str) -> String {
     out
 }
 
-/// Escapes at most `most` characters of the text.
-pub(super) fn short(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
+/// Untrusted text for a page, cut to `most` characters, without markup and without URLs of other
+/// hosts.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    let escaped = match text.char_indices().nth(most) {
         Some((end, _)) => xml(&text[..end]) + "…",
         None => xml(text),
-    }
+    };
+    escaped.replace("://", ":&#47;&#47;")
+}
+
+/// Untrusted text for a page that is short by nature.
+pub(super) fn safe(text: &str) -> String {
+    cut(text, 400)
 }
 
 #[cfg(test)]
@@ -38,10 +67,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_that_moves_a_terminal_gets_through() {
+        let hostile = "a\x1b[2Jb\nc\u{202e}d\u{9b}e\u{200b}";
+        let safe = escape(hostile, 100);
+        assert_eq!(safe, r"a\u{1b}[2Jb\nc\u{202e}d\u{9b}e\u{200b}");
+        assert_eq!(escape("héllo", 3), "hél…");
+        assert_eq!(escape("hél", 3), "hél");
+    }
+
+    #[test]
     fn no_markup_gets_through() {
         assert_eq!(xml("<a href='x'>\"&\u{1b}\u{202e}é\n"), {
             "&lt;a href=&#39;x&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}é\n"
         });
-        assert_eq!((short("abc", 3), short("<bc", 2)), ("abc".into(), "&lt;b…".into()));
+        assert_eq!((cut("abc", 3), cut("<bc", 2)), ("abc".into(), "&lt;b…".into()));
+        assert_eq!(safe("<a href=https://x>"), "&lt;a href=https:&#47;&#47;x&gt;");
     }
 }

@@ -1,4 +1,4 @@
-//! Evaluates a scenario's limits on the report's numbers.
+//! A scenario's limits on the report's numbers: evaluated, and in words.
 
 use serde_json::Value;
 
@@ -13,6 +13,23 @@ pub(super) fn evaluate(expects: &[Expect], report: &Report) -> Vec<Expectation> 
     // Every value has a JSON form; if one had none, all numbers would count as missing.
     let json = serde_json::to_value(report).unwrap_or_default();
     expects.iter().map(|expect| one(expect, &json)).collect()
+}
+
+impl Expectation {
+    /// The limit in words, such as `delivery.ratio ≥ 1`.
+    pub(super) fn limit_words(&self) -> String {
+        let sign = match &*self.relation {
+            "at_most" => "≤",
+            "equals" => "=",
+            _ => "≥",
+        };
+        format!("{} {sign} {}", self.name, self.limit)
+    }
+
+    /// The measured number in words.
+    pub(super) fn actual_words(&self) -> String {
+        self.actual.map_or_else(|| "not measured".into(), |actual| actual.to_string())
+    }
 }
 
 fn one(expect: &Expect, json: &Value) -> Expectation {

@@ -1,6 +1,5 @@
 //! The verdict in a word and a sentence that says what was missed.
 
-use super::junit::{actual, limit};
 use super::{ClockStep, Report};
 use crate::scenario::Verdict;
 
@@ -68,7 +67,9 @@ fn missed(report: &Report) -> Vec<String> {
         missed.push(format!("{} posts were not taken", report.refused_posts));
     }
     let limits = report.expectations.iter().filter(|one| !one.pass);
-    missed.extend(limits.map(|one| format!("{} was missed: it is {}", limit(one), actual(one))));
+    missed.extend(
+        limits.map(|one| format!("{} was missed: it is {}", one.limit_words(), one.actual_words())),
+    );
     missed.extend(invariants(report, true));
     missed
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::Report;
 use super::escape::xml;
-use super::{Expectation, Report};
 use crate::scenario::Verdict;
 
 /// The suite: the verdict, safety, liveness, each behaviour and each expectation is a test case. An
@@ -25,8 +25,8 @@ pub fn junit(report: &Report) -> String {
             cases.push((format!("exercised: {kind}"), why));
         }
         for one in &report.expectations {
-            let why = (!one.pass).then(|| format!("it is {}", actual(one)));
-            cases.push((format!("expected: {}", limit(one)), why));
+            let why = (!one.pass).then(|| format!("it is {}", one.actual_words()));
+            cases.push((format!("expected: {}", one.limit_words()), why));
         }
     }
     suite(report, &cases)
@@ -88,21 +88,6 @@ fn liveness(report: &Report) -> Option<String> {
 fn broken(report: &Report, liveness: bool) -> Vec<String> {
     let fitting = report.violations.iter().filter(|one| one.liveness == liveness).take(20);
     fitting.map(|one| format!("{}: {}", one.invariant, one.what)).collect()
-}
-
-/// A limit in words, such as `delivery.ratio ≥ 1`.
-pub(super) fn limit(one: &Expectation) -> String {
-    let sign = match &*one.relation {
-        "at_most" => "≤",
-        "equals" => "=",
-        _ => "≥",
-    };
-    format!("{} {sign} {}", one.name, one.limit)
-}
-
-/// The measured number of an expectation, in words.
-pub(super) fn actual(one: &Expectation) -> String {
-    one.actual.map_or_else(|| "not measured".into(), |actual| format!("{actual}"))
 }
 
 #[cfg(test)]

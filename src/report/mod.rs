@@ -11,6 +11,7 @@ mod headline;
 mod html;
 mod judge;
 mod junit;
+mod numbers;
 mod paths;
 mod recording;
 mod schema;
@@ -20,6 +21,7 @@ mod trace;
 
 pub use diff::{Change, changes, diff};
 pub use epidemic::EpidemicModel;
+pub use escape::escape;
 pub use html::html;
 pub use judge::judge;
 pub use junit::junit;
@@ -34,8 +36,8 @@ pub use schema::{
 pub use tally::{hops_of, latency_of, percentile};
 pub use terminal::terminal;
 pub use trace::{
-    BatchLine, Cast, CastNode, Had, Refusal, RefusalLine, Step, Trace, delivery_lines,
-    rejection_lines, story,
+    BatchLine, DeliveryRow, Had, LineNode, NodesLine, Refusal, RefusalLine, Trace, delivery_lines,
+    rejection_lines, trace,
 };
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
+use super::escape::escape;
 use super::headline::{sentence, word};
-use super::junit::{actual, limit};
+use super::numbers::percent;
 use super::{Attack, Backend, Delivery, EpidemicModel, Hops, Report};
 use crate::protocol::{CountsAs, Reason};
 use crate::scenario::Verdict;
@@ -118,10 +119,9 @@ fn more(out: &mut String, length: usize) -> fmt::Result {
     }
 }
 
-/// Replaces control characters: a report read from a file is untrusted and must not control the
-/// terminal.
+/// A report that was read from a file is untrusted and must not control the terminal.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    escape(text, usize::MAX)
 }
 
 /// Invariants and expectations.
@@ -134,7 +134,7 @@ fn judgement(out: &mut String, report: &Report) -> fmt::Result {
     more(out, report.violations.len())?;
     for one in &report.expectations {
         let (colour, sign) = if one.pass { (GREEN, "met") } else { (RED, "MISSED") };
-        let (limit, actual) = (plain(&limit(one)), actual(one));
+        let (limit, actual) = (plain(&one.limit_words()), one.actual_words());
         writeln!(out, "  limit      {limit}: {colour}{sign}{OFF} with {actual}")?;
     }
     counted(out, report)
@@ -320,12 +320,6 @@ fn cost(out: &mut String, report: &Report) -> fmt::Result {
     }
 }
 
-/// Never rounds up to 100 %, so that a single missing message shows.
-fn percent(ratio: f64) -> String {
-    let floor = (ratio * 10_000.0).floor() / 100.0;
-    if floor >= 100.0 { "100 %".into() } else { format!("{floor:.2} %") }
-}
-
 fn milliseconds(value: f64) -> String {
     if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }
@@ -473,7 +467,7 @@ mod tests {
             "expected   PASS",
             "seed 7, digest d1d1d1d1",
             "no model   loss",
-            "violated   L1 at n1, 2.500 ms: late\u{fffd}[2J",
+            r"violated   L1 at n1, 2.500 ms: late\u{1b}[2J",
             "delivery.ratio ≥ 2",
             "MISSED",
             "crashes 2",

@@ -87,7 +87,7 @@ pub struct Refusal {
 
 /// The first line of `deliveries.ndjson`: the nodes of the run, and how much of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cast {
+pub struct NodesLine {
     /// The run's name.
     pub name: String,
     /// Number of batches in the run.
@@ -95,12 +95,12 @@ pub struct Cast {
     /// Number of batches that the following lines hold.
     pub kept: usize,
     /// The nodes. The following lines refer to them by index.
-    pub nodes: Vec<CastNode>,
+    pub nodes: Vec<LineNode>,
 }
 
-/// A node of a [`Cast`].
+/// A node of a [`NodesLine`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CastNode {
+pub struct LineNode {
     /// The node's name.
     pub name: String,
     /// The node's key, in hex.
@@ -112,8 +112,8 @@ pub struct CastNode {
 }
 
 /// A delivery: node, time, claimed hops, true hops, sending neighbour. Nodes are indices into
-/// [`Cast::nodes`]; the time is in microseconds since the run's zero.
-pub type Step = (u32, u64, u8, Option<u32>, Option<u32>);
+/// [`NodesLine::nodes`]; the time is in microseconds since the run's zero.
+pub type DeliveryRow = (u32, u64, u8, Option<u32>, Option<u32>);
 
 /// A further line of `deliveries.ndjson`: one batch and its deliveries. Times are microseconds
 /// since the run's zero.
@@ -131,7 +131,7 @@ pub struct BatchLine {
     /// delivery at an honest node.
     pub delay: u64,
     /// The deliveries, in the order of the recording.
-    pub steps: Vec<Step>,
+    pub steps: Vec<DeliveryRow>,
 }
 
 /// A line of `rejections.ndjson`.
@@ -183,11 +183,11 @@ pub struct RefusalLine {
 
 impl Trace {
     /// Builds a trace from lines; `refused` holds the rejections that name the batch's id.
-    pub fn from_lines(cast: &Cast, line: &BatchLine, refused: Vec<RefusalLine>) -> Self {
-        let node = |number: u32| cast.nodes.get(number as usize);
+    pub fn from_lines(head: &NodesLine, line: &BatchLine, refused: Vec<RefusalLine>) -> Self {
+        let node = |number: u32| head.nodes.get(number as usize);
         let author = line.author.and_then(node);
         let mut delivered: Vec<Had> = Vec::with_capacity(line.steps.len());
-        let mut have = vec![false; cast.nodes.len()];
+        let mut have = vec![false; head.nodes.len()];
         for (number, at, hops, true_hops, from) in &line.steps {
             let Some(one) = node(*number) else { continue };
             have[*number as usize] = true;
@@ -203,7 +203,7 @@ impl Trace {
             });
         }
         delivered.sort_by_key(|had| (had.at, had.hops));
-        let lack = cast.nodes.iter().zip(&have).filter(|(node, have)| !**have && !node.malicious);
+        let lack = head.nodes.iter().zip(&have).filter(|(node, have)| !**have && !node.malicious);
         let lack = lack.map(|(node, _)| match node.dead {
             true => format!("{} (dead)", node.name),
             false => node.name.clone(),
@@ -219,7 +219,7 @@ impl Trace {
             missing: lack.collect(),
             refused: refused.into_iter().map(Refusal::from).collect(),
             unreachable: vec![],
-            liars: cast.nodes.iter().filter(|n| n.malicious).map(|n| n.name.clone()).collect(),
+            liars: head.nodes.iter().filter(|n| n.malicious).map(|n| n.name.clone()).collect(),
             recorded: true,
         }
     }
@@ -242,7 +242,7 @@ impl From<RefusalLine> for Refusal {
 /// Returns the trace of the batch whose id begins with `id`; a message's index at the end of `id`
 /// is ignored. With an empty `id`, returns the trace of the slowest batch. `None` if no batch
 /// matches, or several do.
-pub fn story(run: &Recording, id: &str) -> Option<Trace> {
+pub fn trace(run: &Recording, id: &str) -> Option<Trace> {
     let teller = Teller::of(run);
     let number = if id.is_empty() {
         teller.slowest()?
@@ -262,7 +262,7 @@ pub fn story(run: &Recording, id: &str) -> Option<Trace> {
     let mut refused: Vec<_> =
         named.map(|(node, row)| refusal(run, &attribution, node, row)).collect();
     refused.sort_by_key(|line| line.time);
-    Some(Trace::from_lines(&teller.cast(run.batches.len()), &teller.line(number), refused))
+    Some(Trace::from_lines(&teller.head(run.batches.len()), &teller.line(number), refused))
 }
 
 /// Returns the lines of `rejections.ndjson`, without newlines: one compact object each.
@@ -273,14 +273,14 @@ pub fn rejection_lines(run: &Recording) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns the lines of `deliveries.ndjson`, without newlines: the cast, then the batches. Of a
+/// Returns the lines of `deliveries.ndjson`, without newlines: the nodes, then the batches. Of a
 /// huge run, keeps the slowest batch, those that went wrong, and an even sample of the rest.
 pub fn delivery_lines(run: &Recording) -> impl Iterator<Item = String> {
     let teller = Teller::of(run);
     let chosen = teller.choose(MOST_ARRIVALS);
-    let cast = serde_json::to_string(&teller.cast(chosen.len())).ok();
+    let head = serde_json::to_string(&teller.head(chosen.len())).ok();
     let lines = chosen.into_iter().filter_map(move |n| serde_json::to_string(&teller.line(n)).ok());
-    cast.into_iter().chain(lines)
+    head.into_iter().chain(lines)
 }
 
 fn rows(run: &Recording) -> impl Iterator<Item = (u32, &Refused)> {
@@ -358,14 +358,14 @@ impl<'a> Teller<'a> {
     }
 
     /// Returns the first line: the nodes, and that `kept` batches follow.
-    pub(super) fn cast(&self, kept: usize) -> Cast {
-        let node = |node: &super::NodeRecord| CastNode {
+    pub(super) fn head(&self, kept: usize) -> NodesLine {
+        let node = |node: &super::NodeRecord| LineNode {
             name: node.name.clone(),
             key: node.key.to_string(),
             malicious: !node.honest(),
             dead: node.dead,
         };
-        Cast {
+        NodesLine {
             name: self.run.name.clone(),
             batches: self.run.batches.len(),
             kept,
@@ -427,41 +427,41 @@ mod tests {
     #[test]
     fn a_recording_tells_the_story_of_a_batch() {
         let run = clean();
-        let told = story(&run, "aaaa").expect("one batch is called so");
-        assert_eq!(told, story(&run, "").expect("the slowest"));
-        assert_eq!(told, story(&run, &format!("{}.0", "aa".repeat(32))).expect("in full"));
+        let told = trace(&run, "aaaa").expect("one batch is called so");
+        assert_eq!(told, trace(&run, "").expect("the slowest"));
+        assert_eq!(told, trace(&run, &format!("{}.0", "aa".repeat(32))).expect("in full"));
         let way: Vec<_> =
             told.delivered.iter().map(|had| (&*had.node, had.hops, had.true_hops)).collect();
         let expected =
             [("n0", 0, Some(0)), ("n3", 1, Some(1)), ("n2", 1, Some(1)), ("n1", 1, Some(2))];
         assert_eq!(way, expected);
         assert_eq!((told.posted, told.author_name.as_deref()), (Some(1000), Some("n0")));
-        assert!(story(&run, "0123").is_none());
+        assert!(trace(&run, "0123").is_none());
         let mut twins = clean();
         twins.batches[1].id.0[..31].fill(0xaa);
-        assert!(story(&twins, "aaaa").is_none(), "two are called so");
-        assert!(story(&twins, &"aa".repeat(32)).is_some());
+        assert!(trace(&twins, "aaaa").is_none(), "two are called so");
+        assert!(trace(&twins, &"aa".repeat(32)).is_some());
     }
 
     #[test]
     fn refusals_belong_to_the_story() {
         let mut run = clean();
         run.arrivals.pop();
-        let told = story(&run, "bb").expect("it is known by who refused it");
+        let told = trace(&run, "bb").expect("it is known by who refused it");
         assert_eq!(told.refused.len(), 1);
         assert_eq!(told.refused[0].link_name.as_deref(), Some("n3"));
         assert_eq!(told.missing, ["n0", "n1", "n2"]);
-        assert_eq!(story(&run, "aa").expect("is there").missing, ["n1"]);
+        assert_eq!(trace(&run, "aa").expect("is there").missing, ["n1"]);
     }
 
     #[test]
     fn lines_tell_the_same_story() {
         let run = clean();
         let mut lines = delivery_lines(&run);
-        let cast: Cast = serde_json::from_str(&lines.next().expect("a cast")).expect("reads");
-        assert_eq!((cast.batches, cast.kept), (3, 3));
+        let head: NodesLine = serde_json::from_str(&lines.next().expect("a head")).expect("reads");
+        assert_eq!((head.batches, head.kept), (3, 3));
         let first: BatchLine = serde_json::from_str(&lines.next().expect("one")).expect("reads");
-        assert_eq!(Some(Trace::from_lines(&cast, &first, vec![])), story(&run, "aa"));
+        assert_eq!(Some(Trace::from_lines(&head, &first, vec![])), trace(&run, "aa"));
         let refused: Vec<String> = rejection_lines(&run).collect();
         let row: RefusalLine = serde_json::from_str(&refused[0]).expect("reads");
         assert_eq!((row.behaviour.as_deref(), row.count), (Some("forge"), 5));
@@ -481,9 +481,9 @@ mod tests {
         // The one that somebody lacks is among them.
         run.arrivals.retain(|one| (one.batch, one.node) != (77, 4321));
         let lines: Vec<String> = delivery_lines(&run).collect();
-        let cast: Cast = serde_json::from_str(&lines[0]).expect("reads");
-        assert_eq!((cast.batches, cast.kept + 1), (100, lines.len()));
-        assert!((10..100).contains(&cast.kept), "{}", cast.kept);
+        let head: NodesLine = serde_json::from_str(&lines[0]).expect("reads");
+        assert_eq!((head.batches, head.kept + 1), (100, lines.len()));
+        assert!((10..100).contains(&head.kept), "{}", head.kept);
         assert!(lines.iter().map(String::len).sum::<usize>() < 12 << 20);
         let id = run.batches[77].id.to_string();
         assert!(lines[1..].iter().any(|line| line.contains(&id)));

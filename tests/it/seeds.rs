@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use loyal::campaign::{Job, Plan, Profile, SeedResult, Source, catch_panic, run};
+use loyal::campaign::{Campaign, Job, Profile, ScenarioSource, SeedResult, catch_panic, run};
 use loyal::scenario::{Scenario, builtin};
 
 use crate::support::{blessing, root};
@@ -34,15 +34,15 @@ fn lines(name: &str) -> Vec<Line> {
     lines.map(line).collect()
 }
 
-fn source(scenario: &str) -> Source {
+fn source(scenario: &str) -> ScenarioSource {
     if scenario == "swarm" {
-        return Source::Swarm(Profile::Usual, Vec::new());
+        return ScenarioSource::Swarm(Profile::Usual, Vec::new());
     }
     let text = builtin(scenario).map_or_else(
         || std::fs::read_to_string(root().join("tests").join(scenario)).expect("a file"),
         str::to_owned,
     );
-    Source::Fixed(Box::new(Scenario::parse(&text, &[]).expect("a sound scenario")))
+    ScenarioSource::Fixed(Box::new(Scenario::parse(&text, &[]).expect("a sound scenario")))
 }
 
 fn result(scenario: &str, seed: u64, verify: bool) -> SeedResult {
@@ -62,7 +62,7 @@ fn all(
     let wrong = std::sync::Mutex::new(Vec::new());
     let last = (lines.len() as u64).checked_sub(1).expect("at least one line");
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let plan = Plan { name: "lines".into(), seeds: 0..=last, jobs };
+    let plan = Campaign { name: "lines".into(), seeds: 0..=last, jobs };
     let work = |number: u64| {
         let line = &lines[number as usize];
         let result = result(&line.scenario, line.seed, false);

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::faults::faults;
 use super::liars::liars;
-use super::net::net;
 use super::random::Random;
-use super::shape::{Shape, away, blank, busy};
+use super::shape::{Shape, away, blank, busy, net};
 use crate::protocol::millis;
 use crate::scenario::{
     Among, Cryptography, Fault, FaultKind, Load, MeshShape, Publishers, Scenario, Select, Start,

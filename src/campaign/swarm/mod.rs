@@ -12,7 +12,6 @@ mod draw;
 mod faults;
 mod liars;
 mod long;
-mod net;
 mod random;
 mod shape;
 

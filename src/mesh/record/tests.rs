@@ -3,20 +3,28 @@
 
 use super::*;
 use crate::http::{AttemptDto, AttemptKind};
-use crate::mesh::Held;
+use crate::mesh::HeldMessage;
 use crate::report::{Attack, Bans, Report, judge};
+use crate::scenario::Verdict;
 
 /// Keys, ids and frame digests have 64 hex digits; these tests set only the last ones.
 fn hex(digits: &str) -> String {
     format!("{digits:0>64}")
 }
 
-fn report(run: &Observed) -> Report {
-    judge(&record(run, &Terms::plain("test".into(), "loyal test".into(), 1)))
+/// Records the run of a scenario of three nodes.
+fn recording(run: &Observed, zero: u64) -> Recording {
+    let scenario = Scenario::parse("name = 'test'\n[mesh]\nnodes = 3\n", &[]).expect("sound");
+    let reproduce = "loyal test".into();
+    record(run, &Terms { scenario: &scenario, seed: None, reproduce, f: 1, zero })
 }
 
-fn held(author: &str, seq: u64, id: &str, at: u64, payload: u8) -> Held {
-    Held {
+fn report(run: &Observed) -> Report {
+    judge(&recording(run, 0))
+}
+
+fn held(author: &str, seq: u64, id: &str, at: u64, payload: u8) -> HeldMessage {
+    HeldMessage {
         id: format!("{}.0", hex(id)),
         author: hex(author),
         seq,
@@ -65,15 +73,15 @@ fn attempt(kind: &str, frame: &str, id: &str) -> AttemptDto {
 
 /// Two honest nodes and a liar; one message was posted at node 0, and both hold it.
 fn clean() -> Observed {
-    let honest = |number: usize| Seen {
+    let honest = |number: usize| NodeView {
         name: format!("n{number}"),
         key: hex(&number.to_string()),
         held: vec![held("0", 1, "aa", 1_500 + number as u64 * 1000, 1)],
-        ..Seen::default()
+        ..NodeView::default()
     };
     let mut nodes = vec![honest(0), honest(1)];
     nodes[1].rejections.push(rejection("3", "bad_signature", "f1", 5));
-    nodes.push(Seen {
+    nodes.push(NodeView {
         name: "n2".into(),
         key: hex("3"),
         spec: Some("forge+drop".into()),
@@ -85,7 +93,7 @@ fn clean() -> Observed {
             ]),
             attempts: vec![attempt("forge", "f1", "bb")],
         }),
-        ..Seen::default()
+        ..NodeView::default()
     });
     let sent = Sent {
         author: hex("0"),
@@ -234,9 +242,7 @@ fn a_batch_is_there_when_all_its_messages_are() {
 
 #[test]
 fn times_count_from_the_zero_of_the_run() {
-    let mut terms = Terms::plain("test".into(), "loyal test".into(), 1);
-    terms.zero = 900;
-    let recording = record(&clean(), &terms);
+    let recording = recording(&clean(), 900);
     assert_eq!((recording.posts[0].at, recording.arrivals[0].at), (100, 600));
     assert_eq!(recording.arrivals[1].from, Some(2), "the liar's number");
 }

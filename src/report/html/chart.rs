@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::text::{count, cut, figure, percent, time};
+use super::super::escape::cut;
+use super::super::numbers::{count, figure, percent, time};
 
 /// The unit of an axis, which determines its labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

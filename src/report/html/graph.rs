@@ -4,9 +4,9 @@
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
 
+use super::super::escape::cut;
 use super::super::{NodeRecord, Recording};
 use super::chart::{Chart, Unit, legend};
-use super::text::cut;
 
 /// Maximum number of nodes drawn one by one.
 const MOST_NODES: usize = 200;

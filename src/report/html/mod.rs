@@ -6,7 +6,6 @@ mod graph;
 mod page;
 mod plots;
 mod tables;
-mod text;
 mod tree;
 
 pub use page::html;

@@ -1,9 +1,10 @@
 //! The page: headline, numbers, plots, tables.
 
+use super::super::escape::{cut, safe};
 use super::super::headline::{sentence, word};
+use super::super::numbers::{count, figure, percent, time};
 use super::super::tally::Tally;
-use super::super::{Backend, Recording, Report, story};
-use super::text::{count, cut, figure, percent, safe, time};
+use super::super::{Backend, Recording, Report, trace};
 use super::{graph, plots, tables, tree};
 use crate::scenario::Verdict;
 
@@ -85,7 +86,7 @@ fn sections(run: &Recording, report: &Report, tally: &Tally) -> Vec<Section> {
     add("Cost", "", false, Some(tables::resources(&report.resources)));
     add("What this run does not say", "", false, Some(tables::limits(report)));
     add("Counted", "what a run must show to prove anything", true, tables::counted(report));
-    let slowest = story(run, "").and_then(|story| tree::tree(&story));
+    let slowest = trace(run, "").and_then(|trace| tree::tree(&trace));
     add("The slowest message", "who had it from whom, and when", true, slowest);
     all
 }

@@ -1,9 +1,10 @@
 //! The plots of a run.
 
+use super::super::escape::cut;
+use super::super::numbers::{count, percent, time};
 use super::super::tally::Tally;
 use super::super::{Hops, Recording, Report};
 use super::chart::{Chart, Unit, legend};
-use super::text::{count, percent, time};
 
 /// Number of points per curve.
 const STEPS: usize = 240;
@@ -175,7 +176,7 @@ pub(super) fn faults(run: &Recording) -> Option<String> {
     let mut out = format!("<svg viewBox=\"0 0 640 {height}\" role=\"img\" aria-label=\"Faults\">");
     for (row, fault) in run.faults.iter().take(MOST).enumerate() {
         let (left, right) = (at(fault.at), fault.until.map_or(630.0, at));
-        let (y, what) = (row * ROW + 4, super::text::cut(&fault.what, 80));
+        let (y, what) = (row * ROW + 4, cut(&fault.what, 80));
         let nodes: Vec<&str> =
             fault.nodes.iter().take(12).map(|node| run.node_name(*node)).collect();
         let until = fault.until.map_or("the end".into(), |until| time(until as f64));
@@ -187,7 +188,7 @@ pub(super) fn faults(run: &Recording) -> Option<String> {
              <title>{}</title></rect><text class=\"tick strong\" x=\"{:.1}\" y=\"{}\" \
              text-anchor=\"{anchor}\">{what}</text>",
             (right - left).max(3.0),
-            super::text::cut(&hint, 300),
+            cut(&hint, 300),
             if anchor == "end" { text - 6.0 } else { text + 6.0 },
             y + 13
         );

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::super::junit::{actual, limit};
+use super::super::escape::{cut, safe};
+use super::super::numbers::{count, figure, time};
 use super::super::terminal::rank;
 use super::super::{Attack, Recording, Report, Resources};
 use super::chart::rows;
-use super::text::{count, cut, figure, safe, time};
 use crate::protocol::CountsAs;
 
 /// Maximum number of bars per list.
@@ -121,7 +121,7 @@ pub(super) fn expectations(report: &Report) -> Option<String> {
     );
     for one in &report.expectations {
         let (class, word) = if one.pass { ("good", "met") } else { ("fail", "missed") };
-        let (limit, actual) = (cut(&limit(one), 120), actual(one));
+        let (limit, actual) = (cut(&one.limit_words(), 120), one.actual_words());
         let _ = write!(
             out,
             "<tr><td>{limit}</td><td class=\"n\">{actual}</td><td class=\"{class}\">{word}</td></tr>"

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::super::escape::{cut, safe};
+use super::super::numbers::time;
 use super::super::{Had, Trace};
-use super::text::{cut, safe, time};
 
 /// Maximum number of nodes of a tree drawn in full; of a larger one only the slowest path is drawn.
 const MOST_NODES: usize = 200;
@@ -21,12 +22,12 @@ struct Row<'a> {
 }
 
 /// The trace as a picture; `None` if no node had the message.
-pub(super) fn tree(story: &Trace) -> Option<String> {
-    let full = story.delivered.len() <= MOST_NODES;
-    let rows = if full { all(story) } else { slowest(story) };
-    let start = story.posted.or(story.delivered.first().map(|had| had.at))?;
+pub(super) fn tree(trace: &Trace) -> Option<String> {
+    let full = trace.delivered.len() <= MOST_NODES;
+    let rows = if full { all(trace) } else { slowest(trace) };
+    let start = trace.posted.or(trace.delivered.first().map(|had| had.at))?;
     let end = rows.iter().map(|row| row.had.at).max()?.max(start + 1);
-    let body = draw(story, &rows, start, end);
+    let body = draw(trace, &rows, start, end);
     let picture = format!(
         "<svg class=\"tree\" viewBox=\"0 0 640 {:.0}\" role=\"img\" aria-label=\"Who had it from whom, and when\">\
          {body}</svg>",
@@ -36,28 +37,28 @@ pub(super) fn tree(story: &Trace) -> Option<String> {
     let what = if full {
         format!("{} nodes had it", rows.len())
     } else {
-        format!("the way to the last of {} nodes that had it", story.delivered.len())
+        format!("the way to the last of {} nodes that had it", trace.delivered.len())
     };
     Some(format!(
         "<p class=\"mono\">{}</p><p>slot {} of {}</p><details{open}><summary>{what}, the last after \
          {}</summary>{picture}</details>{}",
-        cut(&story.id, 70),
-        story.seq.unwrap_or(0),
-        safe(story.author_name.as_deref().unwrap_or("a stranger")),
+        cut(&trace.id, 70),
+        trace.seq.unwrap_or(0),
+        safe(trace.author_name.as_deref().unwrap_or("a stranger")),
         time((end - start) as f64),
-        rest(story)
+        rest(trace)
     ))
 }
 
-fn rest(story: &Trace) -> String {
+fn rest(trace: &Trace) -> String {
     let mut out = String::new();
-    if !story.missing.is_empty() {
-        let some: Vec<String> = story.missing.iter().take(20).map(|name| safe(name)).collect();
-        let more = story.missing.len().saturating_sub(20);
+    if !trace.missing.is_empty() {
+        let some: Vec<String> = trace.missing.iter().take(20).map(|name| safe(name)).collect();
+        let more = trace.missing.len().saturating_sub(20);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let _ = write!(out, "<p class=\"warn\">missing at {}{more}</p>", some.join(", "));
     }
-    for row in story.refused.iter().take(10) {
+    for row in trace.refused.iter().take(10) {
         let from = row.link_name.as_deref().unwrap_or("its own API");
         let _ = write!(
             out,
@@ -72,8 +73,8 @@ fn rest(story: &Trace) -> String {
 }
 
 /// All nodes, parents before children, each subtree in adjacent rows.
-fn all(story: &Trace) -> Vec<Row<'_>> {
-    let had = &story.delivered;
+fn all(trace: &Trace) -> Vec<Row<'_>> {
+    let had = &trace.delivered;
     let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
     for (number, one) in had.iter().enumerate().rev() {
         by_key.insert(&one.key, number);
@@ -104,10 +105,10 @@ fn all(story: &Trace) -> Vec<Row<'_>> {
 }
 
 /// The path to the honest node that had it last.
-fn slowest(story: &Trace) -> Vec<Row<'_>> {
+fn slowest(trace: &Trace) -> Vec<Row<'_>> {
     let by_key: BTreeMap<&str, &Had> =
-        story.delivered.iter().rev().map(|had| (&*had.key, had)).collect();
-    let honest = story.delivered.iter().filter(|had| !story.liars.contains(&had.node));
+        trace.delivered.iter().rev().map(|had| (&*had.key, had)).collect();
+    let honest = trace.delivered.iter().filter(|had| !trace.liars.contains(&had.node));
     let mut way = Vec::new();
     let mut next = honest.max_by_key(|had| had.at);
     while let Some(had) = next.filter(|_| way.len() < MOST_NODES) {
@@ -119,7 +120,7 @@ fn slowest(story: &Trace) -> Vec<Row<'_>> {
     way.into_iter().enumerate().map(|(row, had)| Row { had, parent: parent(row) }).collect()
 }
 
-fn draw(story: &Trace, rows: &[Row<'_>], start: u64, end: u64) -> String {
+fn draw(trace: &Trace, rows: &[Row<'_>], start: u64, end: u64) -> String {
     let x = |had: &Had| {
         let part = had.at.saturating_sub(start) as f64 / (end - start) as f64;
         LEFT + part * WIDTH
@@ -136,7 +137,7 @@ fn draw(story: &Trace, rows: &[Row<'_>], start: u64, end: u64) -> String {
                 x(row.had)
             );
         }
-        let lies = story.liars.contains(&row.had.node);
+        let lies = trace.liars.contains(&row.had.node);
         let class = if lies {
             "bad"
         } else if row.had.from.is_none() {

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::Mesh;
 use crate::client::Client;
 
 /// Interval between two health checks of a node that is starting.
 const ASK: Duration = Duration::from_millis(10);
 
 /// All nodes, by number.
-pub(super) type Roster = Arc<Vec<Endpoint>>;
+pub(super) type Endpoints = Arc<Vec<Endpoint>>;
 
 /// A node as a target of posts.
 pub(super) struct Endpoint {
@@ -22,28 +21,31 @@ pub(super) struct Endpoint {
     /// A client of the node's HTTP interface.
     pub client: Client,
     /// Permits for posts under way.
-    pub places: Arc<Semaphore>,
+    pub permits: Arc<Semaphore>,
     /// Whether the process is running and has answered.
     up: AtomicBool,
     paused: AtomicBool,
     deaths: AtomicU64,
 }
 
-/// Creates the roster of a mesh; no node counts as up yet. `places` is the number of concurrent
-/// posts per node.
-pub(super) fn roster(mesh: &Mesh, places: usize) -> Roster {
-    let endpoint = |node: &super::launch::MeshNode| Endpoint {
-        key: node.entry.key.clone(),
-        client: node.client.clone(),
-        places: Arc::new(Semaphore::new(places)),
-        up: AtomicBool::new(false),
-        paused: AtomicBool::new(false),
-        deaths: AtomicU64::new(0),
-    };
-    Arc::new(mesh.nodes.iter().map(endpoint).collect())
-}
-
 impl Endpoint {
+    /// Creates the endpoint of a node that does not count as up yet, with so many concurrent posts.
+    pub(super) fn new(key: String, client: Client, posts_at_once: usize) -> Self {
+        Self {
+            key,
+            client,
+            permits: Arc::new(Semaphore::new(posts_at_once)),
+            up: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            deaths: AtomicU64::new(0),
+        }
+    }
+
+    /// Marks the node as up.
+    pub(super) fn came_up(&self) {
+        self.up.store(true, SeqCst);
+    }
+
     /// Whether the node accepts posts.
     pub(super) fn is_open(&self) -> bool {
         self.up.load(SeqCst) && !self.paused.load(SeqCst)
@@ -73,7 +75,7 @@ impl Endpoint {
         while self.deaths() == deaths {
             if self.client.healthy().await {
                 // If the node was killed meanwhile, it is not up.
-                self.up.store(true, SeqCst);
+                self.came_up();
                 if self.deaths() != deaths {
                     self.up.store(false, SeqCst);
                 }

@@ -26,13 +26,13 @@ fn clock() -> &'static Clock {
 }
 
 /// Watches the wall clock until it is dropped.
-pub(super) struct Watch {
+pub(super) struct ClockWatch {
     /// When each step was noticed, by the run's clock, and the step.
     found: Arc<Mutex<Vec<(u64, crate::clock::Step)>>>,
     task: JoinHandle<()>,
 }
 
-impl Watch {
+impl ClockWatch {
     /// Starts to watch; earlier steps are ignored.
     pub(super) fn start() -> Self {
         let found = Arc::new(Mutex::new(Vec::new()));
@@ -71,7 +71,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for ClockWatch {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_was_set_is_told_from_a_machine_that_slept() {
-        let watch = Watch::start();
+        let watch = ClockWatch::start();
         let steps = |by, slept| {
             watch.found.lock().expect("whole").push((0, Step { by, slept }));
             watch.set()

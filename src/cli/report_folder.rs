@@ -94,7 +94,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::cli::recorded;
+    use crate::cli::report as saved;
     use crate::crypto::{Digest, PublicKey};
     use crate::report::{Arrival, Backend, BatchRecord, NodeRecord, Post, Refused, judge};
     use crate::scenario::Verdict;
@@ -180,10 +180,10 @@ mod tests {
         let expected = "deliveries.ndjson junit.xml notes.txt rejections.ndjson report.html \
                         report.json scenario.toml";
         assert_eq!(names.join(" "), expected);
-        assert_eq!(recorded::report(&path).expect("reads"), report);
-        let story = recorded::story(&path, Some("ab")).expect("tells");
-        assert_eq!((story.delivered.len(), story.refused.len()), (2, 1));
-        assert_eq!(Some(story), crate::report::story(&run, "abab"));
+        assert_eq!(saved::report(&path).expect("reads"), report);
+        let trace = saved::trace(&path, Some("ab")).expect("tells");
+        assert_eq!((trace.delivered.len(), trace.refused.len()), (2, 1));
+        assert_eq!(Some(trace), crate::report::trace(&run, "abab"));
         // Without a scenario, that of the run before is none of this one.
         write(&path, "", &run, &report).expect("writes");
         assert!(!path.join("scenario.toml").exists());

@@ -1,16 +1,4 @@
-//! Numbers and untrusted text for a page.
-
-use super::super::escape;
-
-/// Untrusted text, cut to `most` characters, without markup and without URLs of other hosts.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    escape::short(text, most).replace("://", ":&#47;&#47;")
-}
-
-/// Untrusted text that is short by nature.
-pub(super) fn safe(text: &str) -> String {
-    cut(text, 400)
-}
+//! Numbers for people.
 
 /// A count with thin spaces between thousands.
 pub(super) fn count(value: u64) -> String {
@@ -67,6 +55,5 @@ mod tests {
             ("0.05".into(), "123".into(), "12".into())
         );
         assert_eq!((percent(1.0), percent(0.999_999)), ("100 %".into(), "99.99 %".into()));
-        assert_eq!(safe("<a href=https://x>"), "&lt;a href=https:&#47;&#47;x&gt;");
     }
 }

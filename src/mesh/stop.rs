@@ -9,9 +9,9 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// Becomes true when the run is to stop. Cheap to clone.
 #[derive(Clone)]
-pub struct Halt(watch::Receiver<bool>);
+pub struct Stop(watch::Receiver<bool>);
 
-impl Halt {
+impl Stop {
     /// Creates a value that follows `stop`.
     pub fn new(stop: watch::Receiver<bool>) -> Self {
         Self(stop)

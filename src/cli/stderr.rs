@@ -1,12 +1,15 @@
-//! Writes log lines to standard error from their own thread: a stalled reader, a full disk or a
-//! closed pipe neither blocks nor ends the process. Lines that cannot be queued or written are
-//! counted, and the log says so as soon as it can.
+//! Writes log lines, and lines for people, to standard error from their own thread: a stalled
+//! reader, a full disk or a closed pipe neither blocks nor ends the process. Lines that cannot be
+//! queued or written are counted, and the log says so as soon as it can.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -19,7 +22,7 @@ const MAX_DRAWN: usize = 8;
 /// How long to wait for queued lines when the process ends.
 const FLUSH: Duration = Duration::from_millis(500);
 
-enum Item {
+enum Queued {
     Line(Vec<u8>),
     /// This many lines were lost before the next one.
     Lost(u64),
@@ -27,7 +30,7 @@ enum Item {
 
 #[derive(Default)]
 struct Queue {
-    items: VecDeque<Item>,
+    items: VecDeque<Queued>,
     bytes: usize,
     lost: u64,
     /// Whether the thread has taken an item that it has not written yet.
@@ -79,19 +82,19 @@ impl Shared {
         }
         let lost = std::mem::take(&mut queue.lost);
         if lost > 0 {
-            queue.items.push_back(Item::Lost(lost));
+            queue.items.push_back(Queued::Lost(lost));
         }
         queue.bytes += line.len();
-        queue.items.push_back(Item::Line(line.to_vec()));
+        queue.items.push_back(Queued::Line(line.to_vec()));
         self.changed.notify_all();
     }
 
-    fn next(&self) -> Item {
+    fn next(&self) -> Queued {
         let mut queue = self.lock();
         queue.busy = false;
         loop {
             if let Some(item) = queue.items.pop_front() {
-                if let Item::Line(line) = &item {
+                if let Queued::Line(line) = &item {
                     queue.bytes -= line.len();
                 }
                 queue.busy = true;
@@ -107,8 +110,8 @@ impl Shared {
         let mut torn = false;
         loop {
             let (line, count) = match self.next() {
-                Item::Line(line) => (line, 1),
-                Item::Lost(count) => (notice(count, json), count),
+                Queued::Line(line) => (line, 1),
+                Queued::Lost(count) => (notice(count, json), count),
             };
             let written = if torn { sink.write_all(b"\n") } else { Ok(()) };
             torn &= written.is_err();
@@ -191,6 +194,44 @@ impl Drop for Flush {
         let waits = |queue: &mut Queue| queue.busy || !queue.items.is_empty();
         drop(self.shared.changed.wait_timeout_while(queue, FLUSH, waits));
     }
+}
+
+/// The thread that writes the lines, started with the first one; `None` if it could not be started.
+static WRITER: Mutex<Option<(Lines, Flush)>> = Mutex::new(None);
+
+/// Queues a line, without ANSI colours unless standard error is a terminal.
+pub(super) fn note(line: impl Display) {
+    let mut line = format!("{line}\n");
+    if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never {
+        line = strip_str(&line).to_string();
+    }
+    // The line is queued or counted as lost; this never fails.
+    with_writer(|lines| drop(lines.write(line.as_bytes())));
+}
+
+/// Queues a drawing for the terminal; dropped while the terminal has not taken earlier ones.
+pub(super) fn draw(drawn: &str) {
+    with_writer(|lines| lines.draw(drawn.as_bytes()));
+}
+
+fn with_writer(write: impl FnOnce(&mut Lines)) {
+    let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    if writer.is_none() {
+        *writer = write_to(std::io::stderr(), false).ok();
+    }
+    if let Some((lines, _)) = &mut *writer {
+        write(lines);
+    }
+}
+
+/// Queues an error message.
+pub(super) fn error(why: impl Display) {
+    note(format_args!("\x1b[1;31merror:\x1b[0m {why}"));
+}
+
+/// Waits for a bounded time until all lines are written. Call this before the process ends.
+pub(super) fn flush() {
+    drop(WRITER.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 #[cfg(test)]
