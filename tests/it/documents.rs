@@ -91,8 +91,10 @@ fn the_threats_page_names_tests_that_exist() {
             "tests/it/vectors",
             "src/net",
             "src/store",
+            "src/store/tests",
             "src/http",
             "src/api",
+            "src/api/tests",
             "src/protocol",
             "src/protocol/lanes",
             "src/protocol/node/attacks",
@@ -101,8 +103,11 @@ fn the_threats_page_names_tests_that_exist() {
             "src/sim/tests",
         ];
         let there = folders.iter().any(|folder| {
-            let place = root().join(folder).join(format!("{module}.rs"));
-            std::fs::read_to_string(place).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+            ["", "/tests"].iter().any(|of| {
+                let place = root().join(folder).join(format!("{module}{of}.rs"));
+                let text = std::fs::read_to_string(place);
+                text.is_ok_and(|text| text.contains(&format!("fn {test}(")))
+            })
         });
         assert!(there, "docs/THREATS.md names {module}::{test}, which does not exist");
         named += 1;
