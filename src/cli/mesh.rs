@@ -174,7 +174,7 @@ impl Bar {
             bar: bar(nodes as u64, "linking"),
             at: Duration::ZERO,
             nodes,
-            honest: scenario.cast().iter().filter(|spec| spec.is_none()).count(),
+            honest: scenario.specs().iter().filter(|spec| spec.is_none()).count(),
             messages: messages(scenario),
             ends: (!only_load).then(|| scenario.ends(seed)),
         }

@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn liars_come_last_and_one_node_stays_honest() {
-        let read = |line| scenario(&parse(line)).expect("reads").cast();
+        let read = |line| scenario(&parse(line)).expect("reads").specs();
         let cast = read("loyal mesh up --f 2 --malicious forge,drop");
         let specs: Vec<_> = cast.iter().flatten().map(Spec::to_string).collect();
         assert_eq!((cast.len(), specs.join(" ")), (7, "forge drop".into()));

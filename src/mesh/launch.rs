@@ -88,7 +88,7 @@ impl Mesh {
         log_json: bool,
         now: Time,
     ) -> Result<Self, MeshError> {
-        let specs = scenario.cast();
+        let specs = scenario.specs();
         let made = create(dir, specs.len(), 0)?;
         let (lab_token, token) = write_token(dir)?;
         let extras = Extras {
