@@ -113,7 +113,7 @@ impl Beat {
         inner.busy.store(since.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Marks its end.
+    /// Call when the work has ended: the thread is idle again.
     pub(crate) fn ends(&self) {
         self.pulse.inner.busy.store(0, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! `loyal`: a Byzantine-aware gossip node, and the lab that proves it.
+//! `loyal`: a Byzantine-aware gossip node, and a lab that puts it to the test.
 //!
 //! The crate has two halves. The *pure* half decides: no clock, no socket, no thread, no global
 //! randomness; the same input gives the same output, in a real process and in a simulator. The

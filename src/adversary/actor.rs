@@ -15,12 +15,12 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// Whether it is malicious.
+    /// Whether a liar's wrapper is around the node.
     pub fn is_liar(&self) -> bool {
         matches!(self, Self::Liar(_))
     }
 
-    /// See [`Node::handle`].
+    /// See [`Node::handle`]; a liar's outputs are those of its wrapper.
     pub fn handle(&mut self, now: Time, input: Input) {
         match self {
             Self::Honest(node) => node.handle(now, input),

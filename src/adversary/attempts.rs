@@ -12,7 +12,7 @@ const MOST: usize = 4096;
 /// Totals of one behaviour since the start. They never decrease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Number of actions.
+    /// Actions since the start, also those that no list keeps.
     pub attempted: u64,
     /// Honest batches (for `stall`: links) that it swallowed, delayed or altered in transit.
     pub affected: u64,
@@ -25,7 +25,7 @@ pub struct Attempt {
     pub kind: &'static str,
     /// Name of the behaviour's variant.
     pub detail: &'static str,
-    /// Time of the action.
+    /// When the liar acted, by its own clock.
     pub at: Time,
     /// Key of the peer that was attacked, if one was.
     pub link: Option<PublicKey>,

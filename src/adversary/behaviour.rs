@@ -107,7 +107,7 @@ impl AtWork {
         self.lie.heard(ctx, link, frame, chance);
     }
 
-    /// Does whatever is due.
+    /// Acts on its own, as time passes rather than as frames come.
     pub(super) fn tick(&mut self, ctx: &mut Context) {
         if !self.acts(ctx) {
             return self.lie.rest(ctx);
@@ -140,7 +140,7 @@ impl AtWork {
         self.lie.outgoing(ctx, sending, chance)
     }
 
-    /// A link is gone.
+    /// Forgets a link that is gone.
     pub(super) fn down(&mut self, link: LinkId) {
         self.pacer.iter_mut().for_each(|pacer| pacer.down(link));
         self.lie.down(link);

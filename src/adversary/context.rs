@@ -30,14 +30,14 @@ pub enum Effect {
     },
     /// Stop or resume reading from a link.
     Pause {
-        /// The link concerned.
+        /// The link to stop or resume.
         link: LinkId,
         /// Whether to read from now on.
         reading: bool,
     },
     /// Limit the rate at which a link is written; `None` lifts the limit.
     Pace {
-        /// The link concerned.
+        /// The link to limit, in one direction.
         link: LinkId,
         /// The limit in bytes per second.
         bytes_per_s: Option<u64>,
@@ -53,12 +53,11 @@ pub(super) fn relays(kind: Kind) -> bool {
 pub(super) struct Sending {
     pub link: LinkId,
     pub frame: Frame,
-    /// The encoding of `frame`.
+    /// The encoding of `frame`; [`Sending::rewrite`] changes both.
     pub bytes: Arc<[u8]>,
 }
 
 impl Sending {
-    /// Replaces the frame.
     pub(super) fn rewrite(&mut self, frame: Frame) {
         self.bytes = frame.encode().into();
         self.frame = frame;

@@ -53,7 +53,7 @@ enum Takes {
     Authors,
 }
 
-const RATE: Takes = Takes::Number(1, 1_000_000, ["is no rate; it is so many a second, ", ""]);
+const RATE: Takes = Takes::Number(1, 1_000_000, ["must be a whole number per second, ", ""]);
 /// Longest delay of a frame.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Most authors that one `censor` may name.
@@ -85,7 +85,7 @@ table! {
     "replay", LAST, [], |_, _, _| Replay::default();
     "flood", LAST, [
         ("rate", RATE, ""),
-        ("what", Takes::Word(&FLOODS, "is nothing to flood with"), "garbage")
+        ("what", Takes::Word(&FLOODS, "is not a kind of flood"), "garbage")
     ], |it, _, _| Flood::new(it.word("what").unwrap_or_default(), it.number("rate"));
     "malformed", LAST, [], |_, _, _| Malformed::new();
     "stall", LAST, [], |_, _, _| Stall::default();
@@ -94,16 +94,16 @@ table! {
         |it, _, _| Promise::new(it.number("rate").unwrap_or_default());
     // It leaves out one slot in so many, and signs so many a second, of payloads of so many bytes.
     "gap", 2, [
-        ("every", Takes::Number(2, 1000, ["is no such number; it is ", ""]), "3"),
+        ("every", Takes::Number(2, 1000, ["must be ", ""]), "3"),
         ("rate", RATE, "20"),
-        ("size", Takes::Number(0, MAX_PAYLOAD as u32, ["is no size; it is ", " bytes"]), "64")
+        ("size", Takes::Number(0, MAX_PAYLOAD as u32, ["must be ", " bytes"]), "64")
     ], |it, _, _| {
         let number = |key| it.number(key).unwrap_or_default();
         Gap::new(number("every"), number("rate"), number("size") as usize)
     };
     "false-floor", 4, [], |_, _, _| FalseFloor::default();
     "false-differ", 5, [], |_, _, _| FalseDiffer::default();
-    "false-credit", 6, [("what", Takes::Word(&TALES, "is no lie about credit"), "")],
+    "false-credit", 6, [("what", Takes::Word(&TALES, "is not a lie about credit"), "")],
         |it, _, _| FalseCredit::new(it.word("what"));
     // Steps per second.
     "restart", 2, [("rate", RATE, "10")],
@@ -136,16 +136,20 @@ pub(super) struct Behaviour {
 impl Behaviour {
     /// Reads a behaviour by its name, its parameters and its time.
     pub(super) fn read(name: &str, params: &[(&str, &str)], when: When) -> Result<Self, SpecError> {
-        let there = || format!("there are {}", KINDS.join(", "));
+        let choice = || format!("choose from {}", KINDS.join(", "));
         let Some(kind) = TABLE.iter().find(|kind| kind.name == name) else {
             if name.is_empty() {
-                return refuse(name, format!("names no behaviour; {}", there()));
+                return refuse(name, format!("names no behaviour; {}", choice()));
             }
             if LATER.contains(&name) {
-                return refuse(name, format!("is not built yet; {}", there()));
+                return refuse(name, format!("is not implemented; {}", choice()));
             }
             let suggestion = nearest(name, KINDS.into_iter().chain(LATER)).map(str::to_owned);
-            return Err(SpecError::new(name, format!("is no behaviour; {}", there()), suggestion));
+            return Err(SpecError::new(
+                name,
+                format!("is not a behaviour; {}", choice()),
+                suggestion,
+            ));
         };
         known(kind, params)?;
         let mut values = Vec::new();
@@ -240,12 +244,12 @@ fn known(kind: &Kind, params: &[(&str, &str)]) -> Result<(), SpecError> {
     if kind.params.is_empty() {
         return Err(SpecError::new(
             key,
-            format!("is no parameter of {name}, which takes none; times come after `@`"),
+            format!("is not a parameter of {name}, which takes none; write times after `@`"),
             WHENS.contains(key).then(|| format!("{name}@{key}=…")),
         ));
     }
     let list = keys.clone().collect::<Vec<_>>().join(", ");
-    let why = format!("is no parameter of {name}, which takes {list}");
+    let why = format!("is not a parameter of {name}, which takes {list}");
     Err(SpecError::new(key, why, nearest(key, keys).map(str::to_owned)))
 }
 
@@ -260,7 +264,9 @@ impl Takes {
         match self {
             Self::Chance => chance(text).map(Value::Chance),
             Self::Delay => match duration(text, MAX_DELAY)? {
-                Duration::ZERO => refuse("by=0s", "is no delay; it is above 0 and at most 60s"),
+                Duration::ZERO => {
+                    refuse("by=0s", "delays nothing; give more than 0 and at most 60s")
+                }
                 by => Ok(Value::Time(by)),
             },
             Self::Number(least, most, [before, after]) => {
@@ -273,7 +279,7 @@ impl Takes {
             Self::Word(words, why) => match words.iter().find(|word| **word == text) {
                 Some(word) => Ok(Value::Word(word)),
                 None => {
-                    let why = format!("{why}; there are {}", words.join(", "));
+                    let why = format!("{why}; choose from {}", words.join(", "));
                     let near = nearest(text, words.iter().copied());
                     Err(SpecError::new(text, why, near.map(str::to_owned)))
                 }

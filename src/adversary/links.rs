@@ -7,7 +7,6 @@ use crate::crypto::PublicKey;
 use crate::protocol::LinkId;
 use crate::wire::{Class, Credit};
 
-/// One link.
 pub(super) struct Link {
     pub peer: PublicKey,
     pub hello_sent: bool,

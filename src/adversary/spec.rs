@@ -43,7 +43,7 @@ impl Spec {
                 let names = network.keys().iter().map(|key| key.name.as_str());
                 return Err(SpecError::new(
                     &author.to_string(),
-                    "is no key and no name of the network file",
+                    "is neither a key nor a name in the network file",
                     nearest(&author.to_string(), names).map(str::to_owned),
                 ));
             }
@@ -75,13 +75,13 @@ pub fn parse_list(text: &str) -> Result<Vec<Spec>, SpecError> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let count = text.parse().ok().filter(|count| *count <= MAX_LIARS);
         let Some(count) = count else {
-            return refuse(text, format!("is too many liars; at most {MAX_LIARS} can be"));
+            return refuse(text, format!("is too many liars; at most {MAX_LIARS} are allowed"));
         };
         return ["forge", "drop", "flood"].into_iter().cycle().take(count).map(spec).collect();
     }
     let specs: Vec<Spec> = text.split(',').map(spec).collect::<Result<_, _>>()?;
     if specs.len() > MAX_LIARS {
-        return refuse(text, format!("lists too many liars; at most {MAX_LIARS} can be"));
+        return refuse(text, format!("lists too many liars; at most {MAX_LIARS} are allowed"));
     }
     Ok(specs)
 }
@@ -100,13 +100,13 @@ impl FromStr for Spec {
 
 fn spec(text: &str) -> Result<Spec, SpecError> {
     if text.trim().is_empty() {
-        return refuse(text, format!("names no behaviour; there are {}", KINDS.join(", ")));
+        return refuse(text, format!("names no behaviour; choose from {}", KINDS.join(", ")));
     }
     if text.len() > MAX_TEXT {
         return refuse(text, format!("is longer than {MAX_TEXT} bytes"));
     }
     if text.contains(',') {
-        return refuse(text, "is several SPECs; a single node takes one: join behaviours by `+`");
+        return refuse(text, "is several SPECs, but a node takes one; join behaviours with `+`");
     }
     let behaviours: Vec<_> =
         text.split('+').map(|part| behaviour(part.trim())).collect::<Result<_, _>>()?;
@@ -123,8 +123,8 @@ fn contradiction(text: &str, one: &Behaviour, two: &Behaviour) -> Result<(), Spe
     if a == b {
         let same = (one == two).then(|| one.to_string());
         let why = match same {
-            Some(_) => format!("has {a} twice, which is the same as once"),
-            None => format!("has {a} twice; a node has one of each, so give them to two nodes"),
+            Some(_) => format!("has {a} twice; give it once"),
+            None => format!("has {a} twice; a node has each behaviour once, so use two nodes"),
         };
         return Err(SpecError::new(text, why, same.or(Some(format!("{one},{two}")))));
     }
@@ -133,7 +133,7 @@ fn contradiction(text: &str, one: &Behaviour, two: &Behaviour) -> Result<(), Spe
         return Err(SpecError::new(text, why, Some(format!("{one},{two}"))));
     }
     if [a, b] == ["gap", "restart"] || [a, b] == ["restart", "gap"] {
-        let why = "contradicts itself: both sign the node's own lane, each in its way";
+        let why = "contradicts itself: both change how the node signs its own lane";
         return Err(SpecError::new(text, why, Some(format!("{one},{two}"))));
     }
     let all = |x: &Behaviour| {
@@ -148,7 +148,7 @@ fn contradiction(text: &str, one: &Behaviour, two: &Behaviour) -> Result<(), Spe
     let relays = ["tamper", "censor", "delay"].contains(&other.kind.name);
     if relays && (dropped.when == When::Always || dropped.when == other.when) {
         let why = format!(
-            "contradicts itself: a node that drops all it should relay has nothing to {}",
+            "contradicts itself: a node that relays nothing has nothing to {}",
             other.kind.name
         );
         let suggestion = format!("drop:p=0.5{}+{other}", dropped.when);
@@ -168,7 +168,7 @@ fn behaviour(text: &str) -> Result<Behaviour, SpecError> {
     for part in parts {
         match part.split_once('=') {
             Some((key, value)) if !key.is_empty() && !value.is_empty() => params.push((key, value)),
-            _ => return refuse(part, format!("is no parameter of {name}; write key=value")),
+            _ => return refuse(part, format!("is not a parameter of {name}; write key=value")),
         }
     }
     Behaviour::read(name, &params, when)

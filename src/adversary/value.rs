@@ -172,17 +172,17 @@ impl fmt::Display for Span {
 /// Reads what comes after `@`.
 pub(super) fn when(text: &str) -> Result<When, SpecError> {
     if text.contains('@') {
-        return refuse(text, "has several times; a behaviour has one");
+        return refuse(text, "has more than one time; give one");
     }
     if text.contains(':') {
-        return refuse(text, "has parameters after the time; the time comes last");
+        return refuse(text, "has parameters after the time; write the time last");
     }
     match text.split_once('=') {
         None if text == "always" => Ok(When::Always),
         Some(("after", from)) => Ok(When::After(duration(from, MAX_WHEN)?)),
         Some(("between", range)) => {
             let Some((from, until)) = range.split_once("..") else {
-                return refuse(range, "is no range of times; write it like between=5s..20s");
+                return refuse(range, "is not a time range; write it like between=5s..20s");
             };
             let (from, until) = (duration(from, MAX_WHEN)?, duration(until, MAX_WHEN)?);
             if from >= until {
@@ -204,7 +204,7 @@ pub(super) fn when(text: &str) -> Result<When, SpecError> {
                 Some("p") => Some("p=0.2"),
                 other => other,
             };
-            let why = "is no time; there are always, after=10s, between=5s..20s and p=0.2";
+            let why = "is not a time; write it like always, after=10s, between=5s..20s or p=0.2";
             Err(SpecError::new(text, why, example.map(str::to_owned)))
         }
     }
@@ -230,8 +230,8 @@ pub(super) fn duration(text: &str, most: Duration) -> Result<Duration, SpecError
             return refuse(text, why);
         }
         let why = match text.starts_with('-') {
-            true => "is negative, and no duration is; write it like 250ms, 5s or 10m",
-            false => "is no duration; write it like 250ms, 5s or 10m",
+            true => "is negative; write a duration like 250ms, 5s or 10m",
+            false => "is not a duration; write it like 250ms, 5s or 10m",
         };
         return refuse(text, why);
     };
@@ -254,6 +254,6 @@ pub(super) fn chance(text: &str) -> Result<Chance, SpecError> {
     };
     match millionths {
         Some(p @ 1..=1_000_000) => Ok(Chance(p)),
-        _ => refuse(text, "is no chance; it is above 0 and at most 1, like 0.2"),
+        _ => refuse(text, "is not a probability; it must be above 0 and at most 1, like 0.2"),
     }
 }

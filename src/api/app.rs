@@ -62,7 +62,7 @@ impl App {
     pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         Arc::clone(&self.inner.streams)
             .try_acquire_owned()
-            .map_err(|_| Failure::busy(format!("at most {MAX_STREAMS} streams at once")))
+            .map_err(|_| Failure::busy(format!("more than {MAX_STREAMS} streams at once")))
     }
 
     /// Runs a query of the store on a blocking thread, once one of [`MAX_READS`] permits is free.

@@ -12,20 +12,20 @@ use crate::wire::limits::MAX_PAYLOAD;
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// Answers that each operation may give besides those it describes itself.
 const SHARED: [(&str, &str); 5] = [
-    ("400", "A parameter, body or `Host` that makes no sense"),
-    ("403", "A foreign `Origin`"),
-    ("421", "A foreign `Host`"),
-    ("500", "The store cannot be read"),
-    ("503", "Too much is under way, or the node stops; see `Retry-After` where it is given"),
+    ("400", "Invalid parameter, body or `Host`"),
+    ("403", "Foreign `Origin`"),
+    ("421", "Foreign `Host`"),
+    ("500", "Cannot read the store"),
+    ("503", "Too many requests at once, or the node is stopping; see `Retry-After` if it is given"),
 ];
 /// Descriptions of statuses for which an operation gives none.
 const WORDS: [(&str, &str); 6] = [
-    ("200", "As asked for"),
-    ("400", "A parameter or body that makes no sense"),
-    ("404", "Not held by this node"),
-    ("413", "The body is too long"),
-    ("415", "A body that is not `application/json`"),
-    ("503", "The node is busy or stops"),
+    ("200", "Success"),
+    ("400", "Invalid parameter or body"),
+    ("404", "Not found on this node"),
+    ("413", "Body too long"),
+    ("415", "Body is not `application/json`"),
+    ("503", "The node is busy or stopping"),
 ];
 
 /// The complete description, valid OpenAPI 3.1.
@@ -35,11 +35,15 @@ pub(super) fn complete(description: &OpenApi) -> Value {
     all["components"]["securitySchemes"] = json!({
         "api_token": {
             "type": "http", "scheme": "bearer",
-            "description": "The token of --api-token-file. A node on loopback may have none, and then asks for none."
+            "description":
+                "The token in --api-token-file. A node that listens on loopback may have no token; \
+                 then none is required."
         },
         "lab_token": {
             "type": "http", "scheme": "bearer",
-            "description": "The token of --lab-token-file. Without one a node has no such route."
+            "description":
+                "The token in --lab-token-file. A node without this token does not have this \
+                 route."
         }
     });
     for (path, operations) in object(&mut all["paths"]) {
@@ -82,7 +86,8 @@ fn finish(path: &str, method: &str, operation: &mut Value) {
     if path.ends_with("/stream") {
         parameters.push(json!({
             "name": "Last-Event-ID", "in": "header", "required": false,
-            "description": "The id of the last event that was seen; goes before `cursor`.",
+            "description":
+                "The id of the last event that was received; takes precedence over `cursor`.",
             "schema": { "type": "string" }
         }));
     }
@@ -115,7 +120,7 @@ fn answers(path: &str, operation: &mut Value) {
         answers.entry(status).or_insert_with(|| problem(why));
     }
     if !OPEN.contains(&path) {
-        answers.entry("401").or_insert_with(|| problem("Without the token"));
+        answers.entry("401").or_insert_with(|| problem("Token missing or wrong"));
     }
     if operation.get("requestBody").is_some() {
         answers.entry("408").or_insert_with(|| problem("The body took too long"));
@@ -131,7 +136,7 @@ fn answers(path: &str, operation: &mut Value) {
         }
         if ["429", "503"].contains(&status.as_str()) {
             answer["headers"] = json!({ "Retry-After": {
-                "description": "Seconds to wait before the next try.", "required": false,
+                "description": "Seconds to wait before the next attempt.", "required": false,
                 "schema": { "type": "integer", "minimum": 1 }
             } });
         }

@@ -18,13 +18,14 @@ use crate::store::StoreError;
 pub enum ApiError {
     /// The address can be reached from other machines, and there is no token.
     #[error(
-        "the API address {0} can be reached from other machines: set a token \
-         (--api-token-file), or listen on 127.0.0.1"
+        "other machines can reach the API address {0}: set a token (--api-token-file) or listen on \
+         127.0.0.1"
     )]
     NoToken(SocketAddr),
     /// A token is empty, longer than 256 bytes, or has characters other than printable ASCII.
     #[error(
-        "what {0} gives is no token: that has 1 to 256 printable ASCII characters and no space"
+        "{0} does not give a valid token; a token has 1 to 256 printable ASCII characters and no \
+         space"
     )]
     BadToken(&'static str),
     /// The address cannot be bound.
@@ -32,11 +33,11 @@ pub enum ApiError {
     Bind {
         /// The address that was to be bound.
         address: SocketAddr,
-        /// The operating system's error.
+        /// Why the address cannot be bound.
         source: std::io::Error,
     },
     /// The listener's own address cannot be read.
-    #[error("the API's socket is broken: {0}")]
+    #[error("the API's socket failed: {0}")]
     Socket(#[from] std::io::Error),
 }
 
@@ -88,7 +89,7 @@ impl Failure {
     /// 503 while too many requests are in progress; retry after 1 s.
     pub(super) fn busy(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self::named(status, "busy", "Too much is under way", detail).retry(Duration::from_secs(1))
+        Self::named(status, "busy", "Too many requests", detail).retry(Duration::from_secs(1))
     }
 
     /// 503 while the node is not ready; retry after 1 s.
@@ -111,7 +112,7 @@ impl Failure {
     }
 
     fn not_written() -> Self {
-        let detail = "it could not be written to disk, and is not published";
+        let detail = "the message could not be written to disk and is not published";
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::named(status, "not-written", "Not written", detail)
     }
@@ -123,7 +124,7 @@ impl Failure {
         }
         let detail = format!("every honest node would refuse this batch: {}", reason.name());
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self::named(status, "rejected", "The batch is refused", detail).with_reason(reason)
+        Self::named(status, "rejected", "The batch was refused", detail).with_reason(reason)
     }
 
     fn with_reason(mut self, reason: Reason) -> Self {
@@ -132,7 +133,7 @@ impl Failure {
     }
 
     fn out_of_order(expected: u64) -> Self {
-        let detail = format!("slot {expected} comes next, as far as this node knows");
+        let detail = format!("this node expects slot {expected} next");
         let title = "Not the next slot";
         let mut failure = Self::named(StatusCode::CONFLICT, "out-of-order", title, detail);
         failure.problem.expected = Some(expected);
@@ -179,7 +180,7 @@ impl From<SubmitFailure> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::of(StatusCode::INTERNAL_SERVER_ERROR, format!("the store cannot be read: {error}"))
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot read the store: {error}"))
     }
 }
 

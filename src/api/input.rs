@@ -93,7 +93,7 @@ pub(super) fn limit(given: Option<usize>) -> Result<usize, Failure> {
 
 /// Parses a cursor, of this or another store.
 pub(super) fn cursor(given: Option<&str>) -> Result<Option<Cursor>, Failure> {
-    let bad = |_| Failure::bad("cursor is none: take one from a list, a row or an event");
+    let bad = |_| Failure::bad("cursor is not valid; take one from a list, a row or an event");
     given.map(|text| Cursor::from_str(text).map_err(bad)).transpose()
 }
 
@@ -101,7 +101,7 @@ pub(super) fn reason(given: Option<&str>) -> Result<Option<Reason>, Failure> {
     let find = |name| {
         Reason::from_name(name).ok_or_else(|| {
             let names = Reason::ALL.map(Reason::name).join(", ");
-            Failure::bad(format!("there is no such reason; there are {names}"))
+            Failure::bad(format!("unknown reason; choose from {names}"))
         })
     };
     given.map(find).transpose()
@@ -116,7 +116,7 @@ pub(super) fn key(
     let find = |text: &str| {
         let named = || network.keys().iter().find(|key| key.name == text).map(|key| key.key);
         PublicKey::from_hex(text).or_else(named).ok_or_else(|| {
-            Failure::bad(format!("{what} must be a key in hex or a name of the network file"))
+            Failure::bad(format!("{what} must be a key in hex or a name in the network file"))
         })
     };
     given.map(find).transpose()
@@ -180,7 +180,7 @@ pub(super) async fn receive(
     let kib = u32::try_from(announced.unwrap_or(most).div_ceil(1024)).unwrap_or(u32::MAX);
     let share = timeout_at(deadline, Arc::clone(memory).acquire_many_owned(kib)).await;
     let Ok(Ok(share)) = share else {
-        return Err(Failure::busy("too many long bodies are under way"));
+        return Err(Failure::busy("too many long bodies are being received"));
     };
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(most));
     loop {
@@ -189,7 +189,7 @@ pub(super) async fn receive(
         };
         match frame {
             None => return Ok(Received { bytes: bytes.into(), _share: share }),
-            Some(Err(_)) => return Err(Failure::bad("the body broke off")),
+            Some(Err(_)) => return Err(Failure::bad("the body is incomplete")),
             Some(Ok(frame)) => {
                 let data = frame.data_ref().map_or(&[][..], |data| data);
                 if bytes.len() + data.len() > most {

@@ -33,7 +33,7 @@ pub(super) fn described() -> OpenApiRouter<App> {
     get, path = "/v1/lab/impairments",
     responses(
         (status = 200, body = Vec<ImpairmentDto>),
-        (status = 401, description = "Without the lab token"),
+        (status = 401, description = "Lab token missing or wrong"),
     )
 )]
 async fn list(State(app): State<App>) -> Result<Json<Vec<ImpairmentDto>>, Failure> {
@@ -46,9 +46,9 @@ async fn list(State(app): State<App>) -> Result<Json<Vec<ImpairmentDto>>, Failur
 #[utoipa::path(
     put, path = "/v1/lab/impairments", request_body = Vec<ImpairmentDto>,
     responses(
-        (status = 200, description = "Those now in force", body = Vec<ImpairmentDto>),
+        (status = 200, description = "The impairments now in force", body = Vec<ImpairmentDto>),
         (status = 400),
-        (status = 401, description = "Without the lab token"),
+        (status = 401, description = "Lab token missing or wrong"),
         (status = 413),
         (status = 415),
     )
@@ -59,12 +59,12 @@ async fn replace(
 ) -> Result<Json<Vec<ImpairmentDto>>, Failure> {
     let lab = lab(&app)?;
     if !input::is_json(request.headers()) {
-        let detail = "impairments are application/json";
+        let detail = "the body must be application/json";
         return Err(Failure::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let received = input::receive(app.bodies(), request, MAX_JSON).await?;
     let list: Vec<ImpairmentDto> = serde_json::from_slice(&received.bytes)
-        .map_err(|error| Failure::bad(format!("no list: {}", input::cut(&error.to_string()))))?;
+        .map_err(|error| Failure::bad(format!("not a list: {}", input::cut(&error.to_string()))))?;
     lab.set(table(app.handle(), &list)?);
     Ok(Json(in_force(lab)))
 }
@@ -85,14 +85,14 @@ fn table(
         let peer = peer.filter(|peer| network.is_member(peer) && *peer != handle.key());
         let name = input::cut(&one.peer);
         let Some(peer) = peer else {
-            return Err(Failure::bad(format!("{name} is no other member of the network")));
+            return Err(Failure::bad(format!("{name} is not another member of the network")));
         };
         if one.delay_ms > MAX_LATE_MS || one.jitter_ms > MAX_LATE_MS {
-            let detail = format!("delay_ms and jitter_ms are at most {MAX_LATE_MS}");
+            let detail = format!("delay_ms and jitter_ms must be at most {MAX_LATE_MS}");
             return Err(Failure::bad(detail));
         }
         if one.bytes_per_s == Some(0) {
-            return Err(Failure::bad("bytes_per_s is at least 1; `cut` lets nothing pass"));
+            return Err(Failure::bad("bytes_per_s is at least 1; use `cut` to let nothing pass"));
         }
         let impairment = Impairment {
             cut: one.cut,
@@ -101,7 +101,7 @@ fn table(
             bytes_per_s: one.bytes_per_s,
         };
         if table.insert(peer, impairment).is_some() {
-            return Err(Failure::bad(format!("{name} is there twice")));
+            return Err(Failure::bad(format!("{name} is listed twice")));
         }
     }
     table.retain(|_, impairment: &mut Impairment| !impairment.is_none());

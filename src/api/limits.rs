@@ -41,12 +41,12 @@ pub(super) async fn bound(
         return next.run(request).await; // cheap, and must answer under any load
     }
     let Ok(_permit) = bounds.requests.try_acquire() else {
-        return Failure::busy(format!("at most {MAX_REQUESTS} requests at once")).into_response();
+        return Failure::busy(format!("more than {MAX_REQUESTS} requests at once")).into_response();
     };
     match timeout(bounds.time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail = "no answer in time; what was posted may still be published";
+            let detail = "the request took too long; a posted message may still be published";
             Failure::busy(detail).into_response()
         }
     }
@@ -61,8 +61,8 @@ pub(super) async fn explain(request: Request, next: Next) -> Response {
         return response;
     }
     let detail = match status.as_u16() {
-        404 => "there is no such route; / lists them",
-        405 => "the route does not take this method; see Allow",
+        404 => "no such route; GET / lists the routes",
+        405 => "the route does not support this method; see the header Allow",
         _ => "the request could not be served",
     };
     let mut explained = Problem::of(status, detail).into_response();

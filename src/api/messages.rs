@@ -80,7 +80,7 @@ impl MessageParams {
         (status = 400),
         (status = 413, description = "Payload above 1 MiB"),
         (status = 429, description = "Over the author's quota: see Retry-After"),
-        (status = 503, description = "Not written, or stopping"),
+        (status = 503, description = "Not written to disk, or stopping"),
     )
 )]
 pub(super) async fn publish(
@@ -93,7 +93,7 @@ pub(super) async fn publish(
     let received = input::receive(app.bodies(), request, most).await?;
     let entry = if json {
         if parameters.topic.is_some() {
-            return Err(Failure::bad("the topic of a JSON body stands in the body"));
+            return Err(Failure::bad("with a JSON body, give the topic in the body"));
         }
         read_json(&received.bytes)?
     } else {
@@ -110,8 +110,9 @@ fn posted(app: &App, id: MessageId, seq: u64) -> Posted {
 }
 
 fn read_json(bytes: &Bytes) -> Result<Entry, Failure> {
-    let message: PostMessage = serde_json::from_slice(bytes)
-        .map_err(|error| Failure::bad(format!("no message: {}", input::cut(&error.to_string()))))?;
+    let message: PostMessage = serde_json::from_slice(bytes).map_err(|error| {
+        Failure::bad(format!("not a message: {}", input::cut(&error.to_string())))
+    })?;
     let payload = match (message.payload, message.payload_base64) {
         (Some(text), None) => text.into_bytes(),
         (None, Some(text)) => STANDARD
@@ -161,10 +162,10 @@ pub(super) async fn one(
 ) -> Result<Json<MessageDto>, Failure> {
     let id: MessageId = id
         .parse()
-        .map_err(|()| Failure::bad("an id is 64 hex digits, a point and a number below 256"))?;
+        .map_err(|()| Failure::bad("an id must be 64 hex digits, a dot and a number below 256"))?;
     match app.read(move |reader| reader.message(id)).await? {
         Some(row) => Ok(Json(dto(row, app.handle().network()))),
-        None => Err(Failure::absent("this node does not hold that message")),
+        None => Err(Failure::absent("this node does not have that message")),
     }
 }
 

@@ -64,8 +64,8 @@ impl Moment {
     fn messages(&self, encoder: &mut DescriptorEncoder) -> Encoded {
         let counters = &self.snapshot.counters;
         let total = "loyal_messages";
-        counter(encoder, total, "published", "Messages published here", counters.published)?;
-        counter(encoder, total, "delivered", "Messages delivered here", counters.delivered)?;
+        counter(encoder, total, "published", "Messages published", counters.published)?;
+        counter(encoder, total, "delivered", "Messages delivered", counters.delivered)?;
         counter(encoder, total, "duplicate", "Copies of known batches", counters.duplicates)?;
         let (counts, knocks) = by_reason(&counters.rejected, counters.copies);
         let rejections = Reason::ALL.into_iter().filter(|reason| *reason != Reason::Banned);
@@ -73,13 +73,13 @@ impl Moment {
             let count = counts.get(reason.name()).copied().unwrap_or_default();
             ([("reason", reason.name())], count)
         });
-        let what = "Rejections, without copies that prove nothing and knocks of banned peers";
+        let what = "Rejections, without plain copies and knocks by banned peers";
         family(encoder, "loyal_messages_rejected", what, rejected)?;
-        let what = "Copies that came again from one neighbour, or late";
+        let what = "Copies in the rejection log: late ones, and those that one peer sent again";
         counter(encoder, "loyal", "copies", what, counters.copies)?;
-        counter(encoder, "loyal", "knocks", "Links refused as their peer is banned", knocks)?;
+        counter(encoder, "loyal", "knocks", "Links refused because the peer is banned", knocks)?;
         let dropped = self.dropped().into_iter().map(|(cause, count)| ([("cause", cause)], count));
-        family(encoder, "loyal_dropped", "Frames not sent for want of credit or room", dropped)
+        family(encoder, "loyal_dropped", "Frames not sent for lack of credit or room", dropped)
     }
 
     fn links(&self, encoder: &mut DescriptorEncoder) -> Encoded {
@@ -98,7 +98,7 @@ impl Moment {
         }
         gauge(encoder, "loyal_bans", "Bans in force", wide(self.snapshot.bans()))?;
         let queue = i64::try_from(self.traffic.verify_queue).unwrap_or(i64::MAX);
-        gauge(encoder, "loyal_verify_queue", "Signature checks that wait", queue)?;
+        gauge(encoder, "loyal_verify_queue", "Signature checks that are waiting", queue)?;
         let (sent, received) = (self.traffic.bytes_sent, self.traffic.bytes_received);
         counter(encoder, "loyal_bytes", "sent", "Bytes written to links", sent)?;
         counter(encoder, "loyal_bytes", "received", "Bytes read from links", received)?;
@@ -118,12 +118,12 @@ impl Moment {
             let last = number as usize + 1 == hops.len();
             buckets.push((if last { f64::INFINITY } else { f64::from(number) }, *deliveries));
         }
-        let help = "Links that delivered messages crossed, as claimed";
+        let help = "Links crossed by delivered messages, as claimed";
         histogram(encoder, "loyal_delivery_hops", help, sum, count, &buckets)?;
         let verify = &self.traffic.verify;
         let bounds = verify.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(verify.counts.iter().copied()).collect();
-        let help = "Time that a signature check takes, in seconds";
+        let help = "Duration of a signature check, in seconds";
         histogram(encoder, "loyal_verify_seconds", help, verify.sum, verify.count, &buckets)
     }
 

@@ -82,10 +82,10 @@ pub(super) async fn one(
     State(app): State<App>,
     Segment(row): Segment,
 ) -> Result<Json<RejectionDto>, Failure> {
-    let row: i64 = row.parse().map_err(|_| Failure::bad("a row is a number, from 1"))?;
+    let row: i64 = row.parse().map_err(|_| Failure::bad("a row must be a number from 1"))?;
     match app.read(move |reader| reader.rejection(row)).await? {
         Some(row) => Ok(Json(rejection_dto(row))),
-        None => Err(Failure::absent("the log has no such row, or has dropped it")),
+        None => Err(Failure::absent("the log has no such row; it may have been deleted")),
     }
 }
 

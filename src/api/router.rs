@@ -66,8 +66,8 @@ pub(super) fn described() -> OpenApiRouter<App> {
 #[openapi(
     info(
         title = "loyal",
-        description = "A node's interface. Every error is an RFC 9457 problem document. Keys, ids \
-                       and hashes are lowercase hex, times microseconds since 1970."
+        description = "The HTTP API of a node. Every error is an RFC 9457 problem document. Keys, \
+                       ids and hashes are lowercase hex, times microseconds since 1970."
     ),
     components(schemas(GapDto, PostMessage, Problem))
 )]
@@ -99,7 +99,7 @@ fn list(description: &OpenApi) -> String {
             }
         }
     }
-    text.push_str("GET  /openapi.json                the same for programs\n");
+    text.push_str("GET  /openapi.json                this list for programs\n");
     text
 }
 

@@ -107,7 +107,7 @@ pub async fn serve(
     let ended =
         timeout(STOP_LIMIT, async { while connections.join_next().await.is_some() {} }).await;
     if ended.is_err() {
-        tracing::warn!(open = connections.len(), "API connections are cut off");
+        tracing::warn!(open = connections.len(), "closing API connections");
     }
     connections.shutdown().await;
     Ok(())
@@ -118,13 +118,13 @@ async fn accept(listener: &TcpListener, failing: &mut Failing) -> TcpStream {
         match listener.accept().await {
             Ok((stream, _)) => {
                 if let Some(failures) = failing.worked() {
-                    tracing::info!(failures, "API connections are accepted again");
+                    tracing::info!(failures, "accepting API connections works again");
                 }
                 return stream;
             }
             Err(error) => {
                 if failing.failed() {
-                    tracing::warn!(%error, "an API connection cannot be accepted");
+                    tracing::warn!(%error, "cannot accept API connections");
                 }
                 sleep(ACCEPT_PAUSE).await;
             }

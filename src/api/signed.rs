@@ -25,8 +25,8 @@ const MAX_JSON: usize = 2 * MAX_BODY + (64 << 10);
 #[utoipa::path(
     post, path = "/v1/messages/signed", request_body = SignedDto,
     responses(
-        (status = 201, description = "Durable, or held already", body = Posted),
-        (status = 400, description = "No batch"),
+        (status = 201, description = "The batch is durable: stored now or earlier", body = Posted),
+        (status = 400, description = "Not a valid batch"),
         (status = 403, description = "A member's key"),
         (status = 409, description = "Not the next slot: see `expected`"),
         (status = 413),
@@ -41,12 +41,13 @@ pub(super) async fn submit(
     request: Request,
 ) -> Result<(StatusCode, Json<Posted>), Failure> {
     if !input::is_json(request.headers()) {
-        let detail = "a signed batch is application/json";
+        let detail = "the body must be application/json";
         return Err(Failure::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let received = input::receive(app.bodies(), request, MAX_JSON).await?;
-    let signed: SignedDto = serde_json::from_slice(&received.bytes)
-        .map_err(|error| Failure::bad(format!("no batch: {}", input::cut(&error.to_string()))))?;
+    let signed: SignedDto = serde_json::from_slice(&received.bytes).map_err(|error| {
+        Failure::bad(format!("not a batch: {}", input::cut(&error.to_string())))
+    })?;
     let batch = batch(&signed)?;
     let (author, seq) = (batch.header.author, batch.header.seq);
     let id = app.handle().submit(batch).await?;
@@ -105,7 +106,7 @@ mod tests {
             (SignedDto { signature: good.content.clone(), ..good.clone() }, "signature"),
             (SignedDto { body_base64: "?".into(), ..good.clone() }, "base64"),
             (SignedDto { count: 2, ..good.clone() }, "count"),
-            (SignedDto { seq: 0, ..good.clone() }, "slots"),
+            (SignedDto { seq: 0, ..good.clone() }, "a slot is"),
         ] {
             let failure = batch(&bad).expect_err(hint);
             assert_eq!(failure.problem.status, 400);

@@ -62,13 +62,13 @@ fn is_ready(members: usize, snapshot: &Snapshot) -> bool {
     get, path = "/v1/attempts",
     responses(
         (status = 200, body = AttemptsDto),
-        (status = 404, description = "An honest node"),
+        (status = 404, description = "The node is honest"),
         (status = 503),
     )
 )]
 pub(super) async fn attempts(State(app): State<App>) -> Result<Json<AttemptsDto>, Failure> {
     if app.handle().malicious().is_none() {
-        return Err(Failure::absent("this node was started as an honest one"));
+        return Err(Failure::absent("this node is honest; only malicious nodes make attempts"));
     }
     let attempts = app.handle().attempts().await.ok_or_else(Failure::stopping)?;
     let totals = attempts.totals.iter().map(|(kind, totals)| {

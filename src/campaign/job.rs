@@ -16,10 +16,10 @@ use crate::sim::Sim;
 /// The watcher is called once per this many events.
 const LOOK_EVERY: u64 = 1024;
 
-/// A run to do.
+/// One seed of a scenario, to be run and judged.
 #[derive(Clone, Debug)]
 pub struct Job<'a> {
-    /// The scenario to run.
+    /// The scenario, overlays included.
     pub scenario: &'a Scenario,
     /// The seed to run it with.
     pub seed: u64,
@@ -31,7 +31,7 @@ pub struct Job<'a> {
     pub reproduce: String,
 }
 
-/// How a run ended.
+/// The result of a run that did not panic.
 #[derive(Debug)]
 pub enum Ending {
     /// The run ended with a verdict.
@@ -160,7 +160,7 @@ fn words(report: &Report, expected: Verdict) -> String {
         Verdict::Safety => {
             let accepted = report.delivery.duplicates + report.delivery.unpublished;
             let counts = [
-                (accepted, "deliveries that must not be"),
+                (accepted, "messages accepted that must be refused"),
                 (report.bans.honest, "honest nodes banned"),
             ];
             let seen = counts.into_iter().filter(|(count, _)| *count > 0);
@@ -173,7 +173,7 @@ fn words(report: &Report, expected: Verdict) -> String {
                 found.push(format!("{delivered} of {expected} deliveries"));
             }
             if report.refused_posts > 0 {
-                found.push(format!("{} posts not taken", report.refused_posts));
+                found.push(format!("{} posts refused", report.refused_posts));
             }
             let missed = report.expectations.iter().filter(|one| !one.pass);
             found.extend(missed.map(|one| format!("{} is {:?}", one.name, one.actual)));

@@ -27,11 +27,11 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = |event: &Option<String>| event.clone().unwrap_or_else(|| "the end".into());
+        let words = |event: &Option<String>| event.clone().unwrap_or_else(|| "ended".into());
         let (first, second) = (words(&self.first), words(&self.second));
         write!(f, "event {} differs:\n  first run   {first}\n  second run  {second}", self.event)?;
         if first == second {
-            write!(f, "\n  the same in words: what differs is in the bytes behind them")?;
+            write!(f, "\n  both look alike here: they differ in bytes that are not shown")?;
         }
         Ok(())
     }

@@ -68,12 +68,12 @@ impl Serialize for Kind {
     }
 }
 
-/// A seed that failed.
+/// A seed whose run did not end as expected.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failure {
     /// The seed that was run.
     pub seed: u64,
-    /// The kind of failure.
+    /// What decides the exit code.
     pub kind: Kind,
     /// A description of what went wrong.
     pub what: String,
@@ -177,7 +177,7 @@ impl Range {
     }
 }
 
-/// A campaign's result.
+/// The result of a campaign, as in `campaign.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Version of this JSON format: 1.
@@ -215,7 +215,7 @@ pub struct Summary {
     pub events: u64,
     /// The seed that took longest, and its wall time in seconds.
     pub slowest: Option<Extreme>,
-    /// Number of threads.
+    /// Number of threads, each with one run at a time.
     pub jobs: usize,
     /// Wall time so far, in seconds.
     pub wall_s: f64,

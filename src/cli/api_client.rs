@@ -11,13 +11,13 @@ use crate::client::{Client, ClientError};
 /// Which node is asked, and how answers are printed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Api {
-    /// The node's HTTP interface
+    /// The node's HTTP API
     #[arg(long, value_name = "URL", env = "LOYAL_API", default_value = "http://127.0.0.1:7700")]
     pub api: String,
     /// Send the bearer token in this file
     #[arg(long, value_name = "FILE")]
     pub api_token_file: Option<PathBuf>,
-    /// Print JSON: one object, or one a line for lists
+    /// Print JSON: one object, or one per line for lists
     #[arg(long)]
     pub json: bool,
 }

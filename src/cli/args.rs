@@ -7,7 +7,7 @@ use super::{
     scenarios, show, sim,
 };
 
-/// A Byzantine-aware gossip node, and the lab that proves it.
+/// A Byzantine-aware gossip node, and a lab that puts it to the test.
 #[derive(Debug, Parser)]
 #[command(
     name = "loyal",
@@ -22,10 +22,10 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Make a new identity; prints its public key
+    /// Create a key pair and print the public key
     #[command(after_help = "Example: loyal keygen --out keys/alice.pem")]
     Keygen(keygen::Args),
-    /// Make or check a network file
+    /// Create or check a network file
     #[command(subcommand)]
     Network(network::Verb),
     /// Run one node in the foreground, until SIGINT or SIGTERM
@@ -45,7 +45,7 @@ pub(super) enum Verb {
                             --verify\n\nExit codes: 0 the verdict that the scenario declares, 1 \
                             failed to run, 2 bad usage,\n3 liveness missed, 4 safety broken, 5 an \
                             attack reached no honest node,\n6 not deterministic, 130 interrupted; \
-                            of a campaign, that of its gravest failure."
+                            of a campaign, that of its worst failure."
     )]
     Sim(sim::Args),
     /// Publish a message through a node
@@ -58,7 +58,7 @@ pub(super) enum Verb {
     /// List the messages that a node holds
     #[command(after_help = "Example: loyal messages --topic orders --json")]
     Messages(show::Messages),
-    /// List the other members and how the node stands with them
+    /// List the other members, with their links and bans
     #[command(after_help = "Example: loyal peers --api http://127.0.0.1:7700")]
     Peers(api_client::Api),
     /// Show a node's state
@@ -71,7 +71,7 @@ pub(super) enum Verb {
                             --summary\n          loyal rejections show 12"
     )]
     Rejections(rejections::Args),
-    /// Tell one message's story: who had it when, from whom, and who refused it
+    /// Show the path of one message: who received it, from whom, and who refused it
     #[command(after_help = "Examples: loyal explain ID --mesh DIR\n          loyal explain ID \
                             --report DIR\n          loyal explain --report DIR")]
     Explain(explain::Args),

@@ -146,11 +146,11 @@ pub(super) fn shrink_all(
         let Ok(scenario) = source.of(failure.seed) else { continue };
         let seed = failure.seed;
         let bar = bar(0, "{spinner} {msg}");
-        bar.set_message(format!("making seed {seed} smaller"));
+        bar.set_message(format!("shrinking seed {seed}"));
         let mut runs = 0_u64;
         let shrunk = campaign::shrink(&scenario, BOUNDS, |smaller| {
             runs += 1;
-            bar.set_message(format!("making seed {seed} smaller: run {runs}"));
+            bar.set_message(format!("shrinking seed {seed}: run {runs}"));
             let mut again = order(args, source, smaller, seed);
             again.verify = failure.kind == Kind::NotDeterministic;
             let result = again.try_out(|_| !stop.asked());
@@ -159,18 +159,18 @@ pub(super) fn shrink_all(
         bar.finish_and_clear();
         if stop.asked() {
             stderr::note(format_args!(
-                "interrupted: seed {seed} and those after it are not made smaller"
+                "interrupted: seed {seed} and those after it are not shrunk"
             ));
             return Ok(());
         }
         let mut small = shrunk.scenario;
         small.seed = seed;
-        small.about = format!("made smaller from {}, seed {seed}", source.name());
+        small.about = format!("shrunk from {}, seed {seed}", source.name());
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let path = dir.join(format!("{}-{seed}.toml", source.name()));
         write(&path, &file(&small, failure, &path))?;
         let line = format!("{} --seed {seed}", quoted(&path.display().to_string()));
-        stderr::note(format_args!("  made smaller: loyal sim {line}"));
+        stderr::note(format_args!("  shrunk: loyal sim {line}"));
         failure.shrunk = Some(path);
     }
     Ok(())
@@ -184,8 +184,8 @@ fn file(scenario: &Scenario, failure: &Failure, path: &Path) -> String {
     }
     let verify = if failure.kind == Kind::NotDeterministic { " --verify" } else { "" };
     let path = quoted(&path.display().to_string()).escape_debug().to_string();
-    let _ = writeln!(text, "# Again: loyal sim {path} --seed {}{verify}", failure.seed);
-    let _ = writeln!(text, "# As it was: {}\n", failure.reproduce.escape_debug());
+    let _ = writeln!(text, "# Reproduce: loyal sim {path} --seed {}{verify}", failure.seed);
+    let _ = writeln!(text, "# Original: {}\n", failure.reproduce.escape_debug());
     text + &scenario.to_toml()
 }
 
@@ -215,7 +215,8 @@ fn write_words(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let [first, last] = summary.seeds;
     writeln!(
         out,
-        "\x1b[1m{colour}{word}\x1b[0m  \x1b[1m{met} of {ran} seeds of {name} ended as they should\x1b[0m"
+        "\x1b[1m{colour}{word}\x1b[0m  \x1b[1m{met} of {ran} seeds of {name} ended as \
+         expected\x1b[0m"
     )?;
     let stopped = if summary.interrupted { ", stopped before the end" } else { "" };
     writeln!(out, "  seeds      {first} to {last}{stopped}")?;
@@ -241,7 +242,7 @@ fn write_words(out: &mut String, summary: &Summary) -> std::fmt::Result {
     let per_min = summary.seeds_per_min.unwrap_or(0.0);
     writeln!(
         out,
-        "  cost       {:.1} s, {} threads, {per_min:.0} seeds a minute, {:.0} events a second",
+        "  cost       {:.1} s, {} threads, {per_min:.0} seeds per minute, {:.0} events per second",
         summary.wall_s,
         summary.jobs,
         summary.events_per_s.unwrap_or(0.0)
@@ -251,7 +252,7 @@ fn write_words(out: &mut String, summary: &Summary) -> std::fmt::Result {
         writeln!(out, "    again    {}", failure.reproduce)?;
         if let Some(path) = &failure.shrunk {
             let path = quoted(&path.display().to_string());
-            writeln!(out, "    smaller  loyal sim {path} --seed {}", failure.seed)?;
+            writeln!(out, "    shrunk   loyal sim {path} --seed {}", failure.seed)?;
         }
     }
     let more = summary.failed.saturating_sub(SHOWN as u64);

@@ -40,8 +40,8 @@ fn unparsed(error: &clap::Error, given: impl Iterator<Item = OsString>) -> ExitC
     let why = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::InvalidUtf8, _) => Some(not_text(given)),
         (ErrorKind::ArgumentConflict, Some(ContextValue::String(show))) if show == "show" => Some(
-            "options come behind `show`, as in loyal rejections show 12 --api URL; those that \
-             choose rows do not go with it"
+            "write options after `show`, as in loyal rejections show 12 --api URL; options that \
+             select rows do not go with it"
                 .into(),
         ),
         // For `-5m`, the parser names `-5`, because it takes it for an option.
@@ -53,7 +53,7 @@ fn unparsed(error: &clap::Error, given: impl Iterator<Item = OsString>) -> ExitC
             let whole = negative.map(|two| &two[1]);
             whole.map(|text| {
                 let text = text.escape_debug();
-                format!("`{text}`: numbers, times and durations are never negative here")
+                format!("`{text}`: numbers, times and durations must not be negative")
             })
         }
         _ => None,
@@ -75,7 +75,9 @@ fn not_text(mut given: impl Iterator<Item = OsString>) -> String {
         || "LOYAL_API is not UTF-8; set it to the URL of a node, or unset it".into(),
         |it| {
             let shown = it.to_string_lossy().escape_debug().to_string();
-            format!("the argument `{shown}` is not UTF-8; paths after options may be, this may not")
+            format!(
+                "the argument `{shown}` is not UTF-8; only paths after options may be other bytes"
+            )
         },
     )
 }

@@ -23,15 +23,15 @@ const PAGES: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The message, or its batch; with --report the first digits do, and without it the slowest is
-    /// told of
+    /// Id of the message or of its batch; with --report the first digits are enough, and without an
+    /// id the slowest message is shown
     pub id: Option<String>,
     #[command(flatten)]
     pub client: api_client::Api,
     /// Ask every node of this mesh's folder
     #[arg(long, value_name = "DIR")]
     pub mesh: Option<PathBuf>,
-    /// Look into the report folder of a run instead
+    /// Read the report folder of a run instead
     #[arg(long, value_name = "DIR", conflicts_with = "mesh")]
     pub report: Option<PathBuf>,
 }
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return tell(&report::trace(dir, args.id.as_deref())?, args.client.json);
     }
     let id = args.id.as_deref().ok_or_else(|| {
-        Usage("which message? give its id; without one, give --report DIR for the slowest".into())
+        Usage("no message id: give one, or --report DIR to see the slowest message of a run".into())
     })?;
     let id = message_id(id)?;
     let trace = block_on(async {
@@ -62,9 +62,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     if trace.delivered.is_empty() && trace.refused.is_empty() {
         if !trace.unreachable.is_empty() && trace.missing.is_empty() {
-            bail!("no node can say: {}", trace.unreachable.join(", "));
+            bail!("no node answered: {}", trace.unreachable.join(", "));
         }
-        bail!("{} is known to none of {}", trace.id, trace.missing.join(", "));
+        bail!("{} is not known to any of {}", trace.id, trace.missing.join(", "));
     }
     tell(&trace, args.client.json)
 }
@@ -83,7 +83,7 @@ fn message_id(text: &str) -> Result<MessageId, Usage> {
     let batch = || Digest::from_hex(text).map(|batch| MessageId { batch, index: 0 });
     text.parse().ok().or_else(batch).ok_or_else(|| {
         let text = escape(text, 80);
-        Usage(format!("`{text}` is no id; an id is 64 hex digits, a dot and a number"))
+        Usage(format!("`{text}` is not an id; an id is 64 hex digits, a dot and a number"))
     })
 }
 
@@ -123,7 +123,7 @@ async fn ask(nodes: &[Respondent], names: &Names, id: MessageId) -> Trace {
             Ok(rows) => trace.refused.extend(rows),
             Err(error) => {
                 let (name, why) = (&node.name, escape(&error.to_string(), 200));
-                stderr::note(format_args!("who refused it at {name} is not known: {why}"));
+                stderr::note(format_args!("cannot read the rejections of {name}: {why}"));
             }
         }
     }

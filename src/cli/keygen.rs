@@ -15,12 +15,12 @@ pub(super) struct Args {
     /// Where to write the private key; never overwritten
     #[arg(long, value_name = "FILE", default_value = "loyal.pem")]
     pub out: PathBuf,
-    /// Encrypt it, and ask for the passphrase twice; implied when a passphrase is given
+    /// Encrypt the key, and ask for the passphrase twice; implied when a passphrase is given
     #[arg(long)]
     pub encrypt: bool,
     #[command(flatten)]
     pub passphrase: keys::Passphrase,
-    /// Print an object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -47,6 +47,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         true => output::json(&Made { key: key.clone(), file, encrypted }),
         false => output::line(&key).map_err(Into::into),
     };
-    shown.with_context(|| format!("made {} with the key {key}", args.out.display()))?;
+    shown.with_context(|| format!("wrote {} with the public key {key}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

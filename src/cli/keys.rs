@@ -13,7 +13,7 @@ use crate::protocol::Network;
 /// Where a passphrase comes from.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Passphrase {
-    /// Read the passphrase from the first line of this file; else from LOYAL_PASSPHRASE, else ask
+    /// Read the passphrase from the first line of this file [default: LOYAL_PASSPHRASE, or ask]
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
 }
@@ -58,9 +58,9 @@ pub(super) fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
         bail!("--encrypt asks on a terminal; give --passphrase-file or {VARIABLE} instead");
     }
     let first = Zeroizing::new(rpassword::prompt_password("New passphrase: ")?);
-    let second = Zeroizing::new(rpassword::prompt_password("The same again: ")?);
+    let second = Zeroizing::new(rpassword::prompt_password("Repeat the passphrase: ")?);
     if first.is_empty() {
-        bail!("an empty passphrase protects nothing");
+        bail!("the passphrase is empty; nothing was written");
     }
     if first != second {
         bail!("the two passphrases differ; nothing was written");
@@ -102,7 +102,7 @@ fn read_bounded(path: &Path, most: u64) -> io::Result<String> {
     }
     if size.max(text.len() as u64) > most {
         return Err(io::Error::other(format!(
-            "it is longer than {most} bytes, the most that is read"
+            "it is longer than the {most} bytes that are allowed"
         )));
     }
     Ok(text)

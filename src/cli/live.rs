@@ -132,7 +132,7 @@ fn draw(mesh: &mut Mesh, answers: &[Option<StatusDto>], height: usize) -> String
         0 => String::new(),
         count => format!("{count} more honest nodes linked; "),
     };
-    format!("{}{others}Ctrl-C stops all of them", output::render(&table))
+    format!("{}{others}Ctrl-C stops all nodes", output::render(&table))
 }
 
 /// Removes unremarkable rows, the last ones first, until `room` rows are left or none is

@@ -34,7 +34,7 @@ pub(super) fn start(json: bool) -> io::Result<Flush> {
         filtered.with(logs.with_ansi(colour).with_target(false)).try_init()
     };
     if let Some(why) = ignored {
-        tracing::warn!("{VARIABLE} is no filter, as `loyal=debug` is one, and is ignored: {why}");
+        tracing::warn!("{VARIABLE} is not a filter like `loyal=debug`, and is ignored: {why}");
     }
     // The default hook writes to standard error itself, and blocks if the reader stalls.
     std::panic::set_hook(Box::new(|panic| {

@@ -17,13 +17,13 @@ use crate::scenario::{Scenario, Verdict};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Files {
-    /// Where to keep keys, data and logs; must be empty. Without it, a temporary folder
+    /// Folder for keys, data and logs, which must be empty [default: a temporary folder]
     #[arg(long)]
     pub dir: Option<PathBuf>,
     /// Keep the temporary folder
     #[arg(long)]
     pub keep: bool,
-    /// Let nodes write their logs as JSON
+    /// Write the nodes' logs as JSON
     #[arg(long)]
     pub log_json: bool,
 }
@@ -139,8 +139,8 @@ fn apart(dir: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {
     let is_free = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
     if is_free && std::path::absolute(report)?.starts_with(std::path::absolute(dir)?) {
         let (dir, report) = (dir.display(), report.display());
-        let why = format!("the report's folder {report} is in {dir}, which a mesh has to itself");
-        return Err(Usage(format!("{why}; give a folder beside it with --report")).into());
+        let why = format!("the report folder {report} is inside the mesh's folder {dir}");
+        return Err(Usage(format!("{why}; give another folder with --report")).into());
     }
     Ok(())
 }

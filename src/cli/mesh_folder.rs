@@ -80,6 +80,6 @@ impl MeshFolder {
 /// Refuses a path that is not UTF-8: `mesh.json` names the files in it, and JSON is text.
 fn named(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    let why = || format!("{shown} is not UTF-8, and mesh.json could not name it; give another");
+    let why = || format!("{shown} is not UTF-8, so mesh.json cannot name it; give another folder");
     path.to_str().map(|_| ()).ok_or_else(why)
 }

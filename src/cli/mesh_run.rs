@@ -16,10 +16,11 @@ pub(super) struct Args {
     /// A built-in scenario's name (`loyal scenarios` lists them), or a file
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Chooses whom faults strike and how far nodes are apart [default: the scenario's]
+    /// Seed that decides which nodes faults strike and how far nodes are apart [default: the
+    /// scenario's]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Lay a value over the scenario, as in mesh.nodes=20; may be given again
+    /// Set a value of the scenario, as in mesh.nodes=20; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Write the report into this folder

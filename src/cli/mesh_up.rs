@@ -26,15 +26,15 @@ const BYTES_PER_S: u64 = 8 << 20;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("count"))]
 pub(super) struct Args {
-    /// How many nodes, malicious ones included [default: 4]
+    /// Number of nodes, malicious ones included [default: 4]
     #[arg(long, group = "count", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub nodes: Option<u16>,
     /// 3F+1 nodes
     #[arg(long, value_name = "F", group = "count",
           value_parser = clap::value_parser!(u16).range(0..=333))]
     pub f: Option<u16>,
-    /// One SPEC for each malicious node, comma-separated; or how many, taking forge, drop, flood
-    /// in turn
+    /// One SPEC for each malicious node, comma-separated; or their number, then they take forge,
+    /// drop and flood in turn
     #[arg(long, value_name = "LIST")]
     pub malicious: Option<String>,
     /// Links that each node chooses for itself
@@ -42,10 +42,10 @@ pub(super) struct Args {
     pub links: Option<u16>,
     #[command(flatten)]
     pub files: Files,
-    /// Publish so many messages, wait, judge and exit
+    /// Publish this many messages, wait, judge and exit
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub messages: Option<u64>,
-    /// Messages a second, all nodes together
+    /// Messages per second, all nodes together
     #[arg(long, default_value_t = 50.0, value_parser = rate)]
     pub rate: f64,
     /// Bytes of each payload
@@ -69,8 +69,9 @@ const SLOWEST: f64 = 1.0 / 86_400.0;
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (SLOWEST..=1e6).contains(&rate) => Ok(rate),
-        _ => Err("a rate is a number of messages a second, at least one a day (0.0000116) and at \
-                  most a million"
+        _ => Err(
+            "a rate is a number of messages per second, at least one a day (0.0000116) and at most \
+             a million"
             .into()),
     }
 }

@@ -12,19 +12,19 @@ use crate::protocol::{Network, Role};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// Make keys and a network file for a mesh
+    /// Create keys and a network file for a mesh
     #[command(after_help = "Example: loyal network new --nodes 4 --authors 1 --dir net")]
     New {
         /// Members, each with a node
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
         nodes: u16,
-        /// Further keys that sign elsewhere and run no node
+        /// Further keys, of authors that sign elsewhere and run no node
         #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
         authors: u16,
-        /// Where to write n0.pem, a0.pem, … and network.toml
+        /// Folder for n0.pem, a0.pem, … and network.toml
         #[arg(long)]
         dir: PathBuf,
-        /// Print an object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -33,7 +33,7 @@ pub(super) enum Verb {
     Check {
         /// The network file
         file: PathBuf,
-        /// Print an object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },

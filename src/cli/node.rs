@@ -34,19 +34,20 @@ pub(super) struct Args {
     pub key: PathBuf,
     #[command(flatten)]
     pub passphrase: keys::Passphrase,
-    /// Where it keeps everything; made if it is not there
+    /// The data folder; created if it does not exist
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Where to listen for links; the network file's address if not given
+    /// Address for links [default: the one in the network file]
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub gossip: Option<SocketAddr>,
-    /// Where to serve HTTP
+    /// Address of the HTTP API
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = address)]
     pub api: SocketAddr,
-    /// Ask every HTTP request for the bearer token in this file; needed off loopback
+    /// Require the bearer token in this file for the HTTP API; needed on addresses other than
+    /// loopback
     #[arg(long, value_name = "FILE")]
     pub api_token_file: Option<PathBuf>,
-    /// Links that it chooses for itself
+    /// Links that the node chooses for itself
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub links: Option<u16>,
     /// Lie: behaviours joined by `+`, as in "forge@after=2s+drop:p=0.5"
@@ -55,12 +56,12 @@ pub(super) struct Args {
     /// Batches that honest members signed for another network, for the behaviour forge
     #[arg(long, value_name = "FILE", requires = "malicious")]
     pub decoys: Option<PathBuf>,
-    /// Let its links be impaired (cut, delayed, capped) through its HTTP interface, by whoever
-    /// shows the token in this file; without a token there is no such route
+    /// Let clients that have the token in this file impair (cut, delay, cap) the node's links over
+    /// the HTTP API; without a token there is no such route
     #[arg(long, value_name = "FILE", conflicts_with = "lab_token")]
     pub lab_token_file: Option<PathBuf>,
-    /// The same with the token itself; other users may see it in the list of processes, so rather
-    /// give it as LOYAL_LAB_TOKEN
+    /// The same with the token itself; other users may see it in the list of processes, so
+    /// LOYAL_LAB_TOKEN is safer
     #[arg(long, value_name = "TOKEN")]
     pub lab_token: Option<String>,
     /// Stop when standard input ends
@@ -198,7 +199,7 @@ async fn serve(
     tracing::info!(name, %api, malicious, "serving");
     let serving = api::serve(listener, options, handle, async move { stop.wait().await });
     let result = tokio::select! {
-        served = serving => served.context("the HTTP interface broke down"),
+        served = serving => served.context("the HTTP API failed"),
         cause = running.failed() => Err(anyhow!("{cause}; its log says more")),
     };
     tracing::info!(name, "node stopping");

@@ -57,7 +57,7 @@ impl Showing {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if left.is_zero() {
-                anyhow::bail!("nobody reads standard output: not all of it is shown");
+                anyhow::bail!("standard output was closed: not everything was printed");
             }
         }
     }

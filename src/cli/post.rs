@@ -23,7 +23,7 @@ use crate::wire::limits::{MAX_PAYLOAD, MAX_TOPIC};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const EMPTY: &str = "nothing to publish: no TEXT, no --file FILE, and standard input is empty; \
-                     an empty message is written `loyal post \"\"`";
+                     to publish an empty message, use `loyal post \"\"`";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,18 +32,18 @@ pub(super) struct Args {
     /// Sign here with this author key, and post the signed batch
     #[arg(long, value_name = "FILE", requires = "network")]
     pub key: Option<PathBuf>,
-    /// The network file that it is signed for
+    /// The file of the network to sign for
     #[arg(long, value_name = "FILE", requires = "key")]
     pub network: Option<PathBuf>,
     #[command(flatten)]
     pub passphrase: keys::Passphrase,
-    /// What it is about; at most 64 bytes
+    /// The topic, at most 64 bytes
     #[arg(long, default_value = "")]
     pub topic: String,
     /// Publish the bytes of this file; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     pub file: Option<PathBuf>,
-    /// The message; standard input if neither it nor --file is given
+    /// The message; without it and without --file, standard input
     pub text: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let payload = payload(args)?;
     if payload.len() > MAX_PAYLOAD {
-        let why = format!("the message is longer than {MAX_PAYLOAD} bytes, the most that one has");
+        let why = format!("the message is longer than the {MAX_PAYLOAD} bytes that are allowed");
         bail!(Usage(why));
     }
     let client = client(&args.client)?;
@@ -126,7 +126,8 @@ fn signed(
             network.display()
         ),
         Some(_) if listed.is_member(&author) => bail!(
-            "the key of {} belongs to a member, whose own node signs for it; post without --key",
+            "the key of {} belongs to a member, and only a member's own node signs for it; post \
+             without --key",
             key.display()
         ),
         Some(_) => {}
@@ -159,8 +160,8 @@ async fn refuse_if_known(client: &Client, author: &str, signer: &Signer) -> anyh
     match status.tips.get(author).copied().unwrap_or(0) {
         0 => Ok(()),
         tip => bail!(
-            "the node holds {tip} slots of this author, but the counter {} is not there; restore it \
-             (signing a slot twice is proof of a lie), or make a new author key",
+            "the node holds {tip} slots of this author, but the counter {} is missing; restore it \
+             (signing a slot twice is proof of a lie) or make a new author key",
             signer.path().display()
         ),
     }
@@ -178,7 +179,7 @@ async fn deliver(
             Ok(posted) => {
                 if let Err(error) = signer.acknowledged() {
                     // The next post sends the same bytes again, which has no further effect.
-                    stderr::note(format_args!("{error:#}; the message is published all the same"));
+                    stderr::note(format_args!("{error:#}; the message was published nevertheless"));
                 }
                 return Ok(posted);
             }
@@ -201,11 +202,13 @@ fn kept(error: &ClientError, batch: &SignedDto, signer: &Signer) -> anyhow::Erro
     let advice = match error {
         ClientError::Refused(problem) if problem.status == 409 => match problem.expected {
             Some(expected) if expected > batch.seq => format!(
-                "; the node says that slots up to {} are taken: does somebody else sign with this key?",
+                "; the node says that slots up to {} are taken: is somebody else signing with this \
+                 key?",
                 expected - 1
             ),
             Some(expected) => format!(
-                "; the node says that it has not seen slot {expected} yet: try again, or another node"
+                "; the node says that it has not seen slot {expected} yet: try again, or try \
+                 another node"
             ),
             None => String::new(),
         },

@@ -35,10 +35,10 @@ pub(super) struct Args {
     pub row: i64,
     #[command(flatten)]
     pub client: api_client::Api,
-    /// Read this data folder instead; its node may run or not
+    /// Read this data folder instead; its node may be running or not
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The network file, for which keys it has, with --data
+    /// The network file, to check against its keys, with --data
     #[arg(long, value_name = "FILE", requires = "data")]
     pub network: Option<PathBuf>,
 }
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => block_on(async { running(&client(&args.client)?, args.row).await })?,
     };
     let bytes = logged.row.frame_base64.as_deref().map(|text| STANDARD.decode(text)).transpose();
-    let bytes = bytes.context("the frame is no base64")?;
+    let bytes = bytes.context("the frame is not base64")?;
     let row = rejection(&logged.row)?;
     let examined = bytes.as_deref().map(|bytes| examine(&row, bytes, &logged.known));
     if args.client.json {
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn running(client: &Client, number: i64) -> anyhow::Result<Logged> {
     let Some(row) = client.rejection(number).await? else {
-        bail!("the log has no row {number}, or has dropped it; `loyal rejections` lists those")
+        bail!("the log has no row {number}, or has deleted it; `loyal rejections` lists the rows")
     };
     let network = client.network().await?;
     let keys = network.keys.iter().filter_map(|key| PublicKey::from_hex(&key.key)).collect();
@@ -87,7 +87,7 @@ fn stopped(args: &Args, dir: &std::path::Path) -> anyhow::Result<Logged> {
     }
     let number = args.row;
     let Some(row) = reader.rejection(number)? else {
-        bail!("the log of {} has no row {number}, or has dropped it", dir.display())
+        bail!("the log of {} has no row {number}, or has deleted it", dir.display())
     };
     let keys = network.as_ref().map(|network| network.keys());
     let names = keys.iter().flat_map(|keys| keys.iter());
@@ -182,7 +182,7 @@ fn as_text(logged: &Logged, bytes: Option<&[u8]>, examined: Option<&Examination>
     // Writing to a string cannot fail.
     let _ = head(&mut out, logged);
     let (Some(bytes), Some(examined)) = (bytes, examined) else {
-        return out + "\nNo frame is kept: none came, or it was dropped for newer ones.\n";
+        return out + "\nNo frame is stored: there was none, or it was deleted for newer ones.\n";
     };
     let mut table = output::table(&["byte", "length", "field", "value"]);
     for field in fields(bytes) {
@@ -225,9 +225,9 @@ fn head(out: &mut String, logged: &Logged) -> std::fmt::Result {
     }
     writeln!(out, "  detail   {}", escape(&row.detail, 512))?;
     let kept = match row.frame_kept {
-        None => "none of them kept".to_owned(),
-        Some(kept) if kept == row.size => "all kept".to_owned(),
-        Some(kept) => format!("the first {kept} kept"),
+        None => "none of them stored".to_owned(),
+        Some(kept) if kept == row.size => "all stored".to_owned(),
+        Some(kept) => format!("the first {kept} stored"),
     };
     let hash = escape(&row.frame, 64);
     writeln!(out, "  frame    {} bytes, {kept}; SHA-256 {hash}", row.size)
@@ -235,7 +235,7 @@ fn head(out: &mut String, logged: &Logged) -> std::fmt::Result {
 
 fn checks(out: &mut String, row: &RejectionDto, examined: &Examination) -> std::fmt::Result {
     let reason = escape(&row.reason, 32);
-    writeln!(out, "\nThe checks of a node, in their order, done again:")?;
+    writeln!(out, "\nThe node's checks, repeated in their order:")?;
     for (number, check) in examined.checks.iter().enumerate() {
         let (colour, word) = match check.outcome {
             Outcome::Passed => ("\x1b[32m", "ok"),
@@ -255,10 +255,12 @@ fn checks(out: &mut String, row: &RejectionDto, examined: &Examination) -> std::
     }
     let fails = |at: usize| examined.checks.get(at).map(|check| check.outcome);
     let verdict = match examined.refused.and_then(fails) {
-        _ if examined.hash_fits == Some(false) => "This is not the frame whose hash the row has.",
-        _ if !examined.agrees() => "Done again, the checks do not bear out what the row says.",
-        Some(Outcome::Failed) => "Done again, it is refused for the same reason.",
-        _ => "Refused for what the node knew then; nothing before it fails.",
+        _ if examined.hash_fits == Some(false) => {
+            "The frame does not have the hash that the row names."
+        }
+        _ if !examined.agrees() => "The repeated checks do not agree with the row.",
+        Some(Outcome::Failed) => "The repeated checks refuse it for the same reason.",
+        _ => "Refused because of what the node knew then; no check before it fails.",
     };
     writeln!(out, "{verdict}")
 }

@@ -30,10 +30,10 @@ pub(super) struct Args {
     pub verb: Option<Verb>,
     #[command(flatten)]
     pub client: api_client::Api,
-    /// Read this data folder instead; its node may run or not
+    /// Read this data folder instead; its node may be running or not
     #[arg(long, value_name = "DIR", conflicts_with = "follow")]
     pub data: Option<PathBuf>,
-    /// The network file, for the names of keys, with --data
+    /// The network file, to name keys, with --data
     #[arg(long, value_name = "FILE", requires = "data")]
     pub network: Option<PathBuf>,
     /// For this reason only, as in bad_signature
@@ -45,10 +45,10 @@ pub(super) struct Args {
     /// Naming this author only: a key or a name
     #[arg(long, value_name = "KEY")]
     pub author: Option<String>,
-    /// Since this time: `5m` ago, or as in 2026-11-22T10:00:00Z
+    /// Since this time: `5m` for five minutes ago, or a time like 2026-11-22T10:00:00Z
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Go on with those that happen
+    /// Keep printing new rejections
     #[arg(long, conflicts_with = "summary")]
     pub follow: bool,
     /// Count by reason and link
@@ -58,7 +58,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// Show one rejection: its frame field by field, and the check that failed, done again
+    /// Show one rejection: its frame field by field, and the node's checks repeated
     #[command(
         after_help = "Examples: loyal rejections show 12\n          loyal rejections show 12 \
                             --data data/n0 --network net/network.toml"
@@ -89,10 +89,7 @@ fn check_reason(reason: &str) -> Result<Reason, Usage> {
     Reason::from_name(reason).ok_or_else(|| {
         let names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
         let reason = escape(reason, 40);
-        Usage(format!(
-            "--reason: no rejection has the reason `{reason}`; they are {}",
-            names.join(", ")
-        ))
+        Usage(format!("--reason: `{reason}` is not a reason; choose from {}", names.join(", ")))
     })
 }
 
@@ -190,7 +187,7 @@ fn key(
     let found = PublicKey::from_hex(text).or_else(named);
     let why = || {
         let text = escape(text, 70);
-        Usage(format!("{flag}: `{text}` is no key of 64 hex digits; a name needs --network"))
+        Usage(format!("{flag}: `{text}` is not a key of 64 hex digits; a name needs --network"))
     };
     Ok(Some(found.ok_or_else(why)?))
 }
@@ -251,10 +248,10 @@ fn table(rows: &[RejectionDto]) -> String {
             continue;
         }
         let heading = match one {
-            CountsAs::Lie => "Lies, each proven by what was sent",
-            CountsAs::Refusal => "Refused, and nobody proven to have lied",
-            CountsAs::Copy => "Counted apart: plain copies of what was held already",
-            CountsAs::Knock => "Counted apart: knocks of the banned",
+            CountsAs::Lie => "Lies, proven by what was sent",
+            CountsAs::Refusal => "Refusals that prove no lie",
+            CountsAs::Copy => "Counted separately: plain copies of known batches",
+            CountsAs::Knock => "Counted separately: knocks by banned peers",
         };
         let space = if text.is_empty() { "" } else { "\n" };
         text += &format!("{space}{heading}:\n{}", one_table(&these));
@@ -337,8 +334,8 @@ fn summary(rows: &[SummaryRow]) -> String {
     let all = lies.saturating_add(sum(CountsAs::Refusal));
     let (copies, knocks) = (sum(CountsAs::Copy), sum(CountsAs::Knock));
     format!(
-        "{}{all} rejections, {lies} of them prove a lie; counted apart: {copies} plain copies, \
-         {knocks} knocks of the banned\n",
+        "{}{all} rejections, {lies} of them prove a lie; counted separately: {copies} plain \
+         copies, {knocks} knocks by banned peers\n",
         output::render(&table)
     )
 }
@@ -409,8 +406,7 @@ mod tests {
             text.lines().skip(1).filter_map(|l| l.split_whitespace().nth(1)).collect();
         let named = ["bad_signature", "equivocation", "pruned", "replayed", "banned"];
         assert_eq!(order[..5], named, "{text}");
-        let sums = "9 rejections, 6 of them prove a lie; counted apart: 50 plain copies, 900 knocks \
-                    of the banned\n";
+        let sums = "9 rejections, 6 of them prove a lie; counted separately: 50 plain copies, 900 knocks by banned peers\n";
         assert!(text.ends_with(sums), "{text}");
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// Compare it with this earlier run
     #[arg(long, value_name = "DIR")]
     pub diff: Option<PathBuf>,
-    /// Print report.json; with --diff, one changed number a line
+    /// Print report.json; with --diff, one changed number per line
     #[arg(long)]
     pub json: bool,
 }
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// If there is none, or the file is not such a report.
 pub(super) fn report(dir: &Path) -> anyhow::Result<Report> {
     if dir.is_file() {
-        let why = format!("{} is a file; give the folder that a run left", dir.display());
+        let why = format!("{} is a file; give the report folder of a run", dir.display());
         return Err(Usage(why).into());
     }
     let path = dir.join("report.json");
@@ -65,7 +65,7 @@ pub(super) fn report(dir: &Path) -> anyhow::Result<Report> {
     file.take(MAX_FILE)
         .read_to_string(&mut text)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    tame(&text).with_context(|| format!("{} is no report", path.display()))
+    tame(&text).with_context(|| format!("{} is not a report", path.display()))
 }
 
 /// Parses JSON from an untrusted folder: characters that could move a terminal's cursor or reorder
@@ -105,7 +105,7 @@ pub(super) fn trace(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
     let prefix = id.map(prefix).transpose()?;
     let path = dir.join("deliveries.ndjson");
     let mut lines = lines(&path)?;
-    let no_run = || format!("{} is of no run", path.display());
+    let no_run = || format!("{} was not written by a run", path.display());
     let head: NodesLine =
         tame(&lines.next().transpose()?.unwrap_or_default()).with_context(no_run)?;
     let mut found: Option<BatchLine> = None;
@@ -116,7 +116,7 @@ pub(super) fn trace(dir: &Path, id: Option<&str>) -> anyhow::Result<Trace> {
             (Some(prefix), _) if !line.id.starts_with(prefix) => {}
             (Some(prefix), Some(other)) if other.id != line.id => {
                 let (one, two) = (&other.id, &line.id);
-                bail!(Usage(format!("{prefix} begins both {one} and {two}; give more of it")));
+                bail!(Usage(format!("{prefix} matches both {one} and {two}; give more digits")));
             }
             // A forgery has the same id as a published batch: keep the genuine one.
             (Some(_), Some(other)) if !other.posted.is_empty() => {}
@@ -157,7 +157,7 @@ fn prefix(id: &str) -> Result<String, Usage> {
         return Ok(digits.to_ascii_lowercase());
     }
     let text = escape(id, 80);
-    Err(Usage(format!("`{text}` is no id; an id is 64 hex digits, or the first few of them")))
+    Err(Usage(format!("`{text}` is not an id; an id is 64 hex digits, or the first few of them")))
 }
 
 /// Returns the rejections whose id begins with `id`; if several ids do, only those of the first.
@@ -171,7 +171,7 @@ fn refused(dir: &Path, id: Option<&str>) -> anyhow::Result<Vec<RefusalLine>> {
             continue;
         }
         let row: RefusalLine =
-            tame(&line).with_context(|| format!("{} is of no run", path.display()))?;
+            tame(&line).with_context(|| format!("{} was not written by a run", path.display()))?;
         let named = row.id.as_ref().is_some_and(|other| other.starts_with(id));
         if named && found.first().is_none_or(|first| first.id == row.id) {
             found.push(row);
@@ -259,6 +259,6 @@ mod tests {
         assert!(trace(dir.path(), None).is_err());
         std::fs::write(dir.path().join("report.json"), "{}").expect("writes");
         let error = format!("{:#}", report(dir.path()).expect_err("is none"));
-        assert!(error.contains("is no report"), "{error}");
+        assert!(error.contains("is not a report"), "{error}");
     }
 }

@@ -22,7 +22,7 @@ const MAX_FILE: u64 = 1 << 20;
 pub(super) struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,
-    /// Print one object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -40,7 +40,7 @@ pub(super) enum Verb {
     Check {
         /// A built-in name or a file
         scenario: String,
-        /// Lay a value over the file, as in mesh.nodes=1000 or malicious.0.behave=drop
+        /// Set a value of the scenario, as in mesh.nodes=1000 or malicious.0.behave=drop
         #[arg(long = "set", value_name = "PATH=VALUE")]
         overlays: Vec<String>,
     },
@@ -139,7 +139,7 @@ fn unknown(name: &str) -> Usage {
     let names = scenario::builtins().iter().map(|(name, _)| *name);
     let near = nearest(name, names).map(|near| format!("; did you mean `{near}`?"));
     let looks_like_a_file = Path::new(name).components().count() > 1 || name.ends_with(".toml");
-    let what = if looks_like_a_file { "there is no file" } else { "no built-in and no file is" };
+    let what = if looks_like_a_file { "there is no file" } else { "there is no scenario or file" };
     let near = near.unwrap_or_default();
     Usage(format!("{what} `{name}`{near} (`loyal scenarios` lists the built-in ones)"))
 }

@@ -28,7 +28,7 @@ pub(super) struct Messages {
     /// After this cursor
     #[arg(long, value_name = "CURSOR")]
     pub after: Option<String>,
-    /// At most so many
+    /// At most this many
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
 }
@@ -160,7 +160,7 @@ fn status_text(s: &StatusDto) -> String {
     };
     let rejected: Vec<String> = s.rejected.iter().map(|(why, n)| format!("{why} {n}")).collect();
     let rejected = if rejected.is_empty() { "none".into() } else { rejected.join(", ") };
-    let apart = format!("{} plain copies, {} knocks of the banned", s.copies, s.knocks);
+    let apart = format!("{} plain copies, {} knocks by banned peers", s.copies, s.knocks);
     let liar = s
         .malicious
         .as_ref()
@@ -170,10 +170,10 @@ fn status_text(s: &StatusDto) -> String {
          network    {}: {} members, f = {}, quorum {}\n\
          since      {}\n\
          links      {}, bans {}\n\
-         store      {} damaged rows set aside\n\
+         store      {} damaged rows in quarantine\n\
          messages   {} published, {} delivered, {} copies, {} waiting\n\
          rejected   {rejected}\n\
-         apart      {apart}\n\
+         separate   {apart}\n\
          bytes      {} sent, {} received\n",
         escape(&s.name, 64),
         s.key,

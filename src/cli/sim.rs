@@ -83,7 +83,7 @@ fn source(args: &Args) -> anyhow::Result<ScenarioSource> {
     }
     overlays.extend(args.sets.iter().cloned());
     if args.profile != ProfileName::Usual && args.scenario != SWARM {
-        let why = "--profile is for `swarm`: a scenario draws nothing";
+        let why = "--profile works only with `swarm`";
         return Err(Usage(why.into()).into());
     }
     if args.scenario == SWARM {
@@ -159,11 +159,11 @@ fn in_words(args: &Args, job: &Job<'_>, report: &Report) -> anyhow::Result<Strin
     }
     let mut text = terminal(report);
     if report.verdict != job.scenario.verdict && job.judged(report).is_none() {
-        text += "  swarm      as good as a pass: what is drawn may keep a liar from everybody\n";
+        text += "  swarm      counts as a pass: in a drawn scenario a liar may reach nobody\n";
     }
     if args.verify {
         let events = report.resources.events.unwrap_or(0);
-        text += &format!("  twice      {events} events, the same in both runs\n");
+        text += &format!("  verified   {events} events, the same in both runs\n");
     }
     Ok(text)
 }

@@ -13,8 +13,8 @@ const MAX_SEEDS: u64 = 10_000_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A built-in scenario, a file, or `swarm`: with that, each seed draws nodes, liars, faults,
-    /// network and load of its own, and an attack that reached nobody is no failure
+    /// A built-in scenario, a file, or `swarm`: then each seed draws its own nodes, liars, faults,
+    /// network and load, and an attack that reached no honest node is not a failure
     pub scenario: String,
     /// The seed of the run; the scenario's own if not given
     #[arg(long, conflicts_with = "seeds")]
@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// minutes at an author's quota or for hours
     #[arg(long, value_name = "NAME", value_enum, default_value_t, hide_possible_values = true)]
     pub profile: ProfileName,
-    /// So many nodes; short for --set mesh.nodes=N
+    /// Number of nodes; short for --set mesh.nodes=N
     #[arg(long, value_name = "N")]
     pub nodes: Option<u64>,
     /// Set a value of the scenario, as in mesh.links=8 or load.0.rate=500; may be repeated
@@ -35,19 +35,19 @@ pub(super) struct Args {
     /// Run each seed twice, side by side, and compare digests after every event
     #[arg(long)]
     pub verify: bool,
-    /// Write the report into this folder. A campaign writes campaign.json, seeds.ndjson (one
-    /// object a seed, in the order in which they end) and failures/
+    /// Write the report into this folder. A campaign writes campaign.json, seeds.ndjson (one object
+    /// per seed, in the order in which they end) and failures/
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Print report.json and nothing else; of a campaign one object: counts, ranges, failures
+    /// Print report.json and nothing else; for a campaign one object: counts, ranges, failures
     #[arg(long)]
     pub json: bool,
-    /// Seeds that run at once [default: one a core]
+    /// Seeds that run at once [default: one per core]
     #[arg(long, value_name = "N", requires = "seeds",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Make the scenarios of so many failing seeds smaller [default: 3 in a campaign, 0 of a
-    /// single seed]; the smaller ones go to DIR/failures, or to loyal-failures here
+    /// Shrink the scenarios of at most N failing seeds [default: 3 in a campaign, 0 for a single
+    /// seed]; the smaller scenarios go to DIR/failures, or to loyal-failures here
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub shrink: Option<u16>,
 }

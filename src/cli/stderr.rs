@@ -149,7 +149,7 @@ fn notice(count: u64, json: bool) -> Vec<u8> {
     let mut at = String::new();
     // If the time cannot be formatted, it is left empty.
     let _ = SystemTime.format_time(&mut Writer::new(&mut at));
-    let what = "log lines were lost, as they could not be written";
+    let what = "log lines were lost because they could not be written";
     let line = if json {
         format!(r#"{{"timestamp":"{at}","level":"WARN","message":"{what}","count":{count}}}"#)
     } else {

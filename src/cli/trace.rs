@@ -109,7 +109,7 @@ impl<'a> Tree<'a> {
         }
         let left = self.had.len() - self.drawn.len();
         if left > 0 {
-            let _ = writeln!(out, "\x1b[2m… and {left} more; --json has all of them\x1b[0m");
+            let _ = writeln!(out, "\x1b[2m… and {left} more; --json shows all of them\x1b[0m");
         }
     }
 
@@ -140,7 +140,7 @@ impl<'a> Tree<'a> {
             Some(_) => format!("+{after:.1} ms, hop {}", had.hops),
         };
         if let Some(hops) = had.true_hops.filter(|hops| *hops != u32::from(had.hops)) {
-            let _ = write!(how, " \x1b[33mas claimed, truly {hops}\x1b[0m");
+            let _ = write!(how, " \x1b[33mas claimed, in truth {hops}\x1b[0m");
         }
         if let (Some(key), true) = (&had.from, first.is_empty()) {
             let from = had.from_name.as_deref().unwrap_or_else(|| output::short(key));
@@ -218,7 +218,7 @@ mod tests {
         for line in [
             "n0  published 1.000 s into the run",
             "n1 (malicious)  +1.0 ms, hop 1",
-            "n2  +9.0 ms, hop 1 as claimed, truly 2",
+            "n2  +9.0 ms, hop 1 as claimed, in truth 2",
             "last    n2 after 9.0 ms: n0 → n1 (malicious) → n2",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");

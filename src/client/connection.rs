@@ -18,7 +18,7 @@ use crate::http::Problem;
 
 /// Most idle connections that are kept.
 const MAX_IDLE: usize = 8;
-/// Limit on connecting.
+/// Longest wait for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -247,8 +247,7 @@ fn late(url: &str, limit: Duration) -> ClientError {
 
 fn silent(url: &str) -> ClientError {
     ClientError::Unreachable(format!(
-        "{url}: no answer, and none to /healthz as a node gives it; does a node listen there, and is \
-         it stopped?"
+        "{url}: no answer, and none from /healthz; is a node listening there, and is it running?"
     ))
 }
 
@@ -266,7 +265,7 @@ pub(super) fn origin<T>(response: &Response<T>) -> String {
 fn broke(url: &str, error: &hyper::Error) -> ClientError {
     if error.is_parse() {
         return ClientError::Broken(format!(
-            "{url}: what answers there speaks no HTTP, so it is no loyal node's API ({error})"
+            "{url}: the server there does not speak HTTP, so it is not a loyal node's API ({error})"
         ));
     }
     ClientError::Unreachable(format!("{url}: the connection broke: {error}"))
@@ -285,7 +284,7 @@ pub(super) fn request(
     };
     builder
         .body(Full::new(body))
-        .map_err(|error| ClientError::Broken(format!("{path}: no valid request: {error}")))
+        .map_err(|error| ClientError::Broken(format!("{path}: not a valid request: {error}")))
 }
 
 /// The error for an answer with an error status, even if it is not a problem document.
@@ -298,7 +297,10 @@ pub(super) fn refusal(answer: &Answer, url: String) -> ClientError {
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let text: String = String::from_utf8_lossy(&answer.body).chars().take(200).collect();
         let (text, origin) = (text.escape_debug(), &answer.origin);
-        Problem::of(status, format!("{text} ({origin}: no loyal node answers so; is --api right?)"))
+        Problem::of(
+            status,
+            format!("{text} ({origin}: not a loyal node's answer; is --api right?)"),
+        )
     });
     let problem = Problem { status: answer.status, instance: Some(url), ..problem };
     let refused = ClientError::Refused(Box::new(problem));

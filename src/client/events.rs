@@ -121,7 +121,7 @@ impl<T: DeserializeOwned> EventStream<T> {
         let (since, mut pause) = self.lost.unwrap_or((Instant::now(), PAUSES.0));
         if since.elapsed() >= PATIENCE {
             let url = self.connections.url(&self.path);
-            return Err(ClientError::Broken(format!("{url}: the stream ends whenever it begins")));
+            return Err(ClientError::Broken(format!("{url}: the stream ends at once")));
         }
         loop {
             sleep(pause).await;
@@ -147,7 +147,7 @@ impl<T: DeserializeOwned> EventStream<T> {
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENTS));
         if let Some(id) = &self.last_id {
             let id = HeaderValue::from_str(id)
-                .map_err(|_| ClientError::Broken(format!("{id:?} is no cursor")))?;
+                .map_err(|_| ClientError::Broken(format!("{id:?} is not a cursor")))?;
             request.headers_mut().insert("last-event-id", id);
         }
         let response = self.connections.open(request, OPEN_LIMIT).await?;
@@ -163,7 +163,7 @@ impl<T: DeserializeOwned> EventStream<T> {
         if !kind.is_some_and(|kind| kind.as_bytes().starts_with(EVENTS.as_bytes())) {
             let url = self.connections.url(&self.path);
             return Err(ClientError::Broken(format!(
-                "{url}: answered {status} ({origin}), and not with events; is --api right?"
+                "{url}: answered {status} ({origin}), but not with events; is --api right?"
             )));
         }
         self.parser = Parser::default();

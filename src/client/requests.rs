@@ -35,7 +35,8 @@ pub struct RejectionFilter {
     pub frames: bool,
 }
 
-/// A client of one node. Clones are cheap and share the connections.
+/// A client of one node. Clones are cheap and share the connections. Unless it says otherwise, a
+/// method may return any [`ClientError`].
 #[derive(Clone)]
 pub struct Client {
     connections: Arc<Connections>,
@@ -73,9 +74,6 @@ impl Client {
     }
 
     /// Publishes a payload of arbitrary bytes; returns once it is durable.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn post(&self, topic: &str, payload: &[u8]) -> Result<Posted, ClientError> {
         let topic = (!topic.is_empty()).then_some(topic);
         let path = with_query("/v1/messages", &[("topic", topic)]);
@@ -93,42 +91,27 @@ impl Client {
     }
 
     /// The node's state.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn status(&self) -> Result<StatusDto, ClientError> {
         self.get("/v1/status").await
     }
 
     /// Every other member, and its state as this node sees it.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn peers(&self) -> Result<Vec<PeerDto>, ClientError> {
         self.get("/v1/peers").await
     }
 
     /// The network file as the node read it.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn network(&self) -> Result<NetworkDto, ClientError> {
         self.get("/v1/network").await
     }
 
     /// The attempts of a malicious node; `None` for an honest one.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn attempts(&self) -> Result<Option<AttemptsDto>, ClientError> {
         absent(self.get("/v1/attempts").await)
     }
 
     /// Replaces all impairments of the node's links and returns those in force. The client needs
     /// the node's lab token.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn impair(
         &self,
         impairments: &[ImpairmentDto],
@@ -139,9 +122,6 @@ impl Client {
 
     /// A page of messages after a cursor, oldest first. `author` is a key or a name in the network
     /// file; `limit` is 1 to 1000.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn messages(
         &self,
         topic: Option<&str>,
@@ -158,17 +138,11 @@ impl Client {
     }
 
     /// One message; `None` if the node does not hold it.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn message(&self, id: &str) -> Result<Option<MessageDto>, ClientError> {
         absent(self.get(&format!("/v1/messages/{}", segment(id))).await)
     }
 
     /// A page of rejections after a cursor, oldest first.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn rejections(
         &self,
         filter: &RejectionFilter,
@@ -179,17 +153,11 @@ impl Client {
     }
 
     /// One rejection with the stored bytes of its frame; `None` if the log has no such row.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn rejection(&self, row: i64) -> Result<Option<RejectionDto>, ClientError> {
         absent(self.get(&format!("/v1/rejections/{row}")).await)
     }
 
     /// Counts of rejections by reason, peer and how they count.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub async fn rejection_summary(
         &self,
         filter: &RejectionFilter,
@@ -256,7 +224,8 @@ impl RejectionFilter {
 fn foreign(url: &str, answer: &Answer, error: &serde_json::Error) -> ClientError {
     let (status, origin) = (answer.status, &answer.origin);
     ClientError::Broken(format!(
-        "{url}: answered {status} ({origin}), and not as a loyal node does: {error}; is --api right?"
+        "{url}: answered {status} ({origin}), but not as a loyal node does: {error}; is --api \
+         right?"
     ))
 }
 

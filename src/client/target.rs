@@ -20,13 +20,13 @@ impl Target {
     pub(super) fn parse(base: &str) -> Result<Self, ClientError> {
         let bad = |why: &str| {
             ClientError::Broken(format!(
-                "{base:?} is no API address: {why}; try http://127.0.0.1:7700"
+                "{base:?} is not an API address: {why}; try http://127.0.0.1:7700"
             ))
         };
         let uri: Uri = base.trim().parse().map_err(|_| bad("it is not a URL"))?;
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(bad("TLS is not spoken here, write http://")),
+            Some("https") => return Err(bad("TLS is not supported, so write http://")),
             _ => return Err(bad("it must begin with http://")),
         }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
@@ -43,7 +43,7 @@ impl Target {
         let port = match (authority.port_u16(), authority.as_str().ends_with(authority.host())) {
             (Some(port @ 1..), _) => port,
             (None, true) => 80,
-            _ => return Err(bad("its port is none; there are 1 to 65535")),
+            _ => return Err(bad("its port must be 1 to 65535")),
         };
         Ok(Self { authority: authority.as_str().to_owned(), host, port })
     }

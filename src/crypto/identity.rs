@@ -24,7 +24,7 @@ pub struct PublicKey(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Not the encoding of a curve point.
-    #[error("is not a point of the curve")]
+    #[error("is not a point on the curve")]
     NotAPoint,
     /// A non-canonical encoding of a point: one key would have two names.
     #[error("is not in canonical form")]
@@ -87,7 +87,7 @@ impl Identity {
         Zeroizing::new(self.key.to_bytes())
     }
 
-    /// The public key.
+    /// The key that names this identity on links and in statements.
     pub fn public(&self) -> PublicKey {
         self.public
     }

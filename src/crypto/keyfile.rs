@@ -30,7 +30,7 @@ pub enum KeyFileError {
     #[error("it is encrypted, and no passphrase was given")]
     PassphraseNeeded,
     /// The passphrase does not decrypt it.
-    #[error("the passphrase does not open it")]
+    #[error("the passphrase is wrong")]
     WrongPassphrase,
 }
 
@@ -91,7 +91,7 @@ pub fn decode_pem(pem: &str, passphrase: Option<&str>) -> Result<Identity, KeyFi
             let opened = sealed.decrypt(passphrase).map_err(|_| KeyFileError::WrongPassphrase)?;
             identity(opened.as_bytes())
         }
-        other => Err(KeyFileError::Malformed(format!("it is a {other}"))),
+        other => Err(KeyFileError::Malformed(format!("it contains a {other}"))),
     }
 }
 

@@ -57,7 +57,7 @@ impl Guard {
         for origin in headers.get_all(ORIGIN) {
             let host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
             if !host.is_some_and(|host| self.is_own(host)) {
-                let detail = "pages of other origins may not talk to this server";
+                let detail = "requests from web pages of other origins are refused";
                 return Err(Problem::of(StatusCode::FORBIDDEN, detail).into());
             }
         }
@@ -75,7 +75,7 @@ impl Guard {
         if line && host.to_str().is_ok_and(|host| self.is_own(host)) {
             return Ok(());
         }
-        let detail = format!("this server is http://{}, and localhost on that port", self.listen);
+        let detail = format!("Host must be {}, or localhost with that port", self.listen);
         Err(Problem::of(StatusCode::MISDIRECTED_REQUEST, detail).into())
     }
 
@@ -91,7 +91,7 @@ impl Guard {
         if given.is_some_and(|given| equal(&given, expected)) {
             return Ok(());
         }
-        let detail = "this server wants `Authorization: Bearer TOKEN`";
+        let detail = "this server requires the header `Authorization: Bearer TOKEN`";
         Err(Problem::of(StatusCode::UNAUTHORIZED, detail).into())
     }
 

@@ -17,7 +17,7 @@ const TAIL: u64 = 1500;
 /// How long a child may take to exit after it was asked to.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A node's process.
+/// A `loyal node` that runs as a child process; killed when this is dropped.
 pub struct NodeProcess {
     child: Child,
     /// Closed when this value is dropped or the launcher dies in any way; the child then stops.
@@ -29,7 +29,7 @@ pub struct NodeProcess {
 /// The options of a node that are not in its [`NodeEntry`].
 #[derive(Clone, Debug)]
 pub struct Extras {
-    /// The network file.
+    /// Path of the network file.
     pub network: PathBuf,
     /// Links that the node chooses for itself; its own default if `None`.
     pub links: Option<usize>,
@@ -212,8 +212,8 @@ mod tests {
 
     #[test]
     fn the_last_complaint_is_told_and_none_is_made_up() {
-        let log = "  1  INFO node started\n  2  WARN a member cannot be reached\n  3  INFO x";
-        assert_eq!(complaint(log).as_deref(), Some("2  WARN a member cannot be reached"));
+        let log = "  1  INFO node started\n  2  WARN member unreachable\n  3  INFO x";
+        assert_eq!(complaint(log).as_deref(), Some("2  WARN member unreachable"));
         let json = r#"  {"level":"ERROR","message":"x"}"#;
         assert_eq!(complaint(json).as_deref(), Some(json.trim()));
         assert_eq!(complaint("  1  INFO node started"), None);

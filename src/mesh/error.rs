@@ -13,13 +13,13 @@ pub enum MeshError {
     File {
         /// The operation, as a verb: `read`, `write`, ….
         what: &'static str,
-        /// The file or folder.
+        /// What it was tried on.
         path: PathBuf,
-        /// The cause.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The folder already has a network file.
-    #[error("{} is there already, and never overwritten; give another folder with --dir", .0.display())]
+    #[error("{} exists and is never overwritten; give another folder with --dir", .0.display())]
     Exists(PathBuf),
     /// The folder has no mesh file.
     #[error("there is no {}; give the folder of a mesh, as in --dir of `mesh up`", .0.display())]
@@ -30,7 +30,7 @@ pub enum MeshError {
     /// A file does not have the expected format.
     #[error("{} is not a {what}: {why}", path.display())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The expected kind of file.
         what: &'static str,
@@ -40,44 +40,47 @@ pub enum MeshError {
     /// A key could not be made or written.
     #[error("cannot make a key: {0}")]
     Key(String),
-    /// The network is invalid.
+    /// The network could not be built from the keys and addresses.
     #[error("cannot make the network: {0}")]
     Network(String),
     /// No free block of addresses was found.
-    #[error("no free addresses in 127.0.0.0/8 with ports {gossip} and {api}; what holds them?")]
+    #[error(
+        "no free addresses in 127.0.0.0/8 with ports {gossip} and {api}; stop the programs that \
+         use them"
+    )]
     NoAddress {
-        /// The port for links.
+        /// Port that every address needs for links.
         gossip: u16,
-        /// The port for HTTP.
+        /// Port that every address needs for HTTP.
         api: u16,
     },
     /// A node's process could not be started.
     #[error("cannot start {name}: {error}")]
     Spawn {
-        /// The node's name.
+        /// Name in the network file.
         name: String,
-        /// The cause.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// A node's process died.
+    /// A node's process ended although nobody stopped it.
     #[error("{name} died ({status}); the end of {}:\n{tail}", log.display())]
     Died {
-        /// The node's name.
+        /// Name in the network file.
         name: String,
         /// The exit status, in words.
         status: String,
-        /// The node's log file.
+        /// Path of its log file.
         log: PathBuf,
         /// The last lines of the log.
         tail: String,
     },
     /// The run was being stopped, and nodes did not report in time what they had seen.
-    #[error("nodes did not tell within {0:?} what they had seen: there is no report")]
+    #[error("nodes did not report within {0:?} what they had seen: there is no report")]
     Interrupted(std::time::Duration),
     /// The wall clock was set while nodes were being started.
     #[error(
-        "the clock was set by {seconds:.1} s before all nodes were started: they tell other times \
-         than this run, and nothing measured would be right; start it again"
+        "the clock was set by {seconds:.1} s before all nodes were started, so measured times \
+         would be wrong; start the run again"
     )]
     ClockSet {
         /// The size of the step, in either direction.
@@ -96,9 +99,9 @@ pub enum MeshError {
     /// A node's HTTP interface did not answer as it must.
     #[error("{name}: {why}")]
     Node {
-        /// The node's name.
+        /// Name in the network file.
         name: String,
-        /// What went wrong.
+        /// What went wrong, for the user.
         why: String,
     },
 }

@@ -14,7 +14,7 @@ pub struct MeshFile {
     pub network: String,
     /// Path of the network file.
     pub network_file: PathBuf,
-    /// The launcher's process id.
+    /// Process id of the launcher, which stops the nodes when it ends.
     pub launcher: u32,
     /// The nodes, by number: n0, n1, ….
     pub nodes: Vec<NodeEntry>,
@@ -23,7 +23,7 @@ pub struct MeshFile {
 /// A node of the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeEntry {
-    /// The node's name.
+    /// Name in the network file: `n0`, `n1`, ….
     pub name: String,
     /// The node's public key, in hex.
     pub key: String,

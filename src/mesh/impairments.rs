@@ -30,9 +30,9 @@ pub(super) fn not_modelled(scenario: &Scenario) -> Vec<String> {
         (net.duplicate > Ppm(0), "duplicated packets"),
         (net.reorder > Ppm(0), "reordered packets"),
         (any(|kind| *kind == FaultKind::DiskFull), "full disks"),
-        (any(|kind| matches!(kind, FaultKind::Rot(_))), "rotten rows"),
-        (scenario.store.max_bytes.is_some(), "small stores"),
-        (scenario.cpu.check.is_some(), "a stated cost of checks"),
+        (any(|kind| matches!(kind, FaultKind::Rot(_))), "bit rot"),
+        (scenario.store.max_bytes.is_some(), "limits on the store"),
+        (scenario.cpu.check.is_some(), "the cost of signature checks"),
         (scenario.crypto == Cryptography::Modelled, "modelled signatures (they are real here)"),
     ];
     let missing = parts.iter().filter(|(asked, _)| *asked);
@@ -133,7 +133,7 @@ impl Impairments {
             let latest = wanted.borrow().0;
             let known = timeout(PATIENCE, told.wait_for(|known| *known >= latest)).await;
             if !matches!(known, Ok(Ok(_))) {
-                let why = format!("it did not take its impairments for {PATIENCE:?}");
+                let why = format!("it did not accept its impairments within {PATIENCE:?}");
                 return Err(MeshError::Node { name: name.clone(), why });
             }
         }

@@ -35,7 +35,7 @@ pub struct MeshNode {
     pub client: Client,
     /// A client with the lab token, for the lab routes.
     pub lab: Client,
-    /// The node's process.
+    /// The running process; killed when this is dropped.
     pub process: NodeProcess,
     /// Whether the node was killed on purpose and has not been started again.
     pub killed: bool,
@@ -43,7 +43,7 @@ pub struct MeshNode {
 
 /// A running mesh. Dropping it kills the nodes; [`Mesh::stop`] shuts them down cleanly.
 pub struct Mesh {
-    /// The mesh's folder.
+    /// The folder that holds keys, data and logs.
     pub dir: PathBuf,
     /// The network that the nodes belong to.
     pub network: Network,
@@ -214,13 +214,9 @@ impl Mesh {
         let why = match said {
             Some((entry, line)) => {
                 let log = entry.data.join("node.log");
-                format!(
-                    "the last that {} complained of, in {}:\n  {line}",
-                    entry.name,
-                    log.display()
-                )
+                format!("the last warning of {}, in {}:\n  {line}", entry.name, log.display())
             }
-            None => "their logs say nothing of why; LOYAL_LOG=loyal=debug says more".into(),
+            None => "their logs do not say why; LOYAL_LOG=loyal=debug makes them say more".into(),
         };
         let names = late().map(|node| node.entry.name.clone()).collect();
         MeshError::NotReady { names, seconds, why }

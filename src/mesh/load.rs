@@ -43,7 +43,7 @@ pub struct Sent {
     pub at: u64,
     /// SHA-256 of the payload; zero if nothing was sent.
     pub payload: Digest,
-    /// Bytes of the payload.
+    /// Length of the payload in bytes.
     pub size: usize,
     /// The id that the node answered with, or why it did not accept the message.
     pub id: Result<String, String>,
@@ -177,7 +177,7 @@ impl Message {
             let Ok(Ok(_permit)) =
                 timeout(left, Arc::clone(&endpoint.permits).acquire_owned()).await
             else {
-                let why = format!("earlier posts to this node took it more than {PATIENCE:?}");
+                let why = format!("earlier posts to this node took more than {PATIENCE:?}");
                 return self.sent(endpoint.key.clone(), Digest::ZERO, Err(why), false);
             };
             if !endpoint.is_open() || endpoint.deaths() != deaths {

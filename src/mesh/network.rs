@@ -26,7 +26,7 @@ const PER_BLOCK: usize = 250;
 
 /// A new network and its keys.
 pub struct Created {
-    /// The network.
+    /// The network with the members and authors made.
     pub network: Network,
     /// The network's file, `DIR/network.toml`.
     pub file: PathBuf,
@@ -40,7 +40,7 @@ pub struct Created {
 pub struct CreatedKey {
     /// The name: n0, n1, … for members, a0, a1, … for authors.
     pub name: String,
-    /// The key pair.
+    /// Its key pair, as in the key file.
     pub identity: Identity,
     /// The key file, `DIR/NAME.pem`.
     pub file: PathBuf,

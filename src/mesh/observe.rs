@@ -20,7 +20,7 @@ pub struct HeldMessage {
     pub id: String,
     /// The author's key, in hex.
     pub author: String,
-    /// The batch's slot.
+    /// The batch's slot in the author's lane.
     pub seq: u64,
     /// Links crossed, as the last sender claims.
     pub hops: u64,
@@ -35,7 +35,7 @@ pub struct HeldMessage {
 /// What was observed of one node.
 #[derive(Clone, Debug, Default)]
 pub struct NodeView {
-    /// The node's name.
+    /// Name in the network file.
     pub name: String,
     /// The node's key, in hex.
     pub key: String,

@@ -219,12 +219,12 @@ impl<'a> Player<'a> {
         });
         match event.act {
             FaultAction::Impair => fault.unwrap_or_default(),
-            FaultAction::Mend => format!("over: {}", fault.unwrap_or_default()),
+            FaultAction::Mend => format!("end of {}", fault.unwrap_or_default()),
             FaultAction::Kill(number) => format!("kill {}", name(number)),
             FaultAction::Start(number) => format!("start {}", name(number)),
             FaultAction::Pause(number) => format!("pause {}", name(number)),
             FaultAction::Resume(number) => format!("resume {}", name(number)),
-            FaultAction::Wipe(number) => format!("lose the disk of {}", name(number)),
+            FaultAction::Wipe(number) => format!("wipe the disk of {}", name(number)),
             FaultAction::Fill(number) | FaultAction::Free(number) | FaultAction::Rot(number) => {
                 format!("nothing: the disk of {} is real", name(number))
             }

@@ -1,7 +1,7 @@
 //! Signature checks on dedicated threads: the reactor never verifies.
 //!
 //! The queue itself is unbounded, because a check that is never answered would hold the node's
-//! memory for ever. Instead, the driver takes no frames while [`Checkers::len`] is [`FULL`] or
+//! memory forever. Instead, the driver takes no frames while [`Checkers::len`] is [`FULL`] or
 //! above.
 
 use std::collections::VecDeque;
@@ -24,7 +24,6 @@ const THREADS: usize = 4;
 /// Most checks that a thread takes and answers at once.
 const BATCH: usize = 16;
 
-/// One signature to check.
 pub(super) struct Job {
     pub token: Token,
     pub key: PublicKey,

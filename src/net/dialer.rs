@@ -74,14 +74,14 @@ impl Failures {
         let times = all.entry(peer).or_default();
         *times = times.saturating_add(1);
         if *times == UNREACHED {
-            tracing::warn!(%peer, times, why, "a member cannot be reached");
+            tracing::warn!(%peer, times, why, "member unreachable");
         }
     }
 
     fn worked(&self, peer: PublicKey) {
         let times = lock(&self.of).remove(&peer);
         if let Some(times) = times.filter(|times| *times >= UNREACHED) {
-            tracing::info!(%peer, times, "a member is reached again");
+            tracing::info!(%peer, times, "member reachable again");
         }
     }
 }
@@ -146,7 +146,7 @@ impl Dialer {
                         failures.failed(peer, &error.to_string());
                     }
                     Err(_) => {
-                        tracing::debug!(%peer, %address, "dial took too long");
+                        tracing::debug!(%peer, %address, "dial timed out");
                         failures.failed(peer, "no answer in time");
                     }
                 }
@@ -182,6 +182,6 @@ async fn connect(
     let stream = connector.connect(server_name(), Paced::new(stream)).await?;
     match peer_of(stream.get_ref().1) {
         Some(found) if found == peer => Ok(stream.into()),
-        _ => Err(io::Error::other("another protocol is spoken there")),
+        _ => Err(io::Error::other("the peer does not speak loyal's protocol")),
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Entry {
     pub closing: bool,
 }
 
-/// The driver's state.
+/// The task that owns the node: it feeds inputs and carries out outputs.
 pub(super) struct Driver {
     pub actor: Actor,
     pub clock: Clock,
@@ -264,7 +264,7 @@ impl Driver {
             tracing::warn!(
                 seconds,
                 slept,
-                "the wall clock was set, or the machine slept; times of this node go on without"
+                "the wall clock was set, or the machine slept; this node's clock does not jump"
             );
             self.disk.clock_stepped(self.turns.steps.ahead());
         }
@@ -343,7 +343,7 @@ impl Driver {
             disk.close();
         });
         if let Err(error) = closed.await {
-            tracing::error!(%error, "the store was not closed");
+            tracing::error!(%error, "the store was not closed: a thread panicked");
         }
     }
 }

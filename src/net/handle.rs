@@ -33,7 +33,7 @@ pub enum PublishFailure {
     #[error(transparent)]
     Refused(#[from] PublishError),
     /// It could not be written to disk and is not published.
-    #[error("it could not be written to disk")]
+    #[error("the message could not be written to disk")]
     NotWritten,
     /// The node is stopping: it did not accept the message, or its fate is unknown.
     #[error("the node is stopping")]
@@ -138,7 +138,7 @@ impl Handle {
         &self.inner.network
     }
 
-    /// The node's key.
+    /// The public key of this node.
     pub fn key(&self) -> PublicKey {
         self.inner.key
     }
@@ -173,7 +173,7 @@ impl Handle {
         let stuck = |pulse: &&Pulse| pulse.is_gone() || pulse.busy_for() >= STUCK;
         let checkers = self.inner.checkers.iter().find(stuck);
         let checkers = checkers.map(|pulse| {
-            let what = if pulse.is_gone() { "has ended" } else { "hangs" };
+            let what = if pulse.is_gone() { "has ended" } else { "is stuck" };
             format!("a thread that checks signatures {what}")
         });
         checkers.or_else(|| self.inner.health.trouble())

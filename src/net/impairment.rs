@@ -85,7 +85,7 @@ impl Conditions {
         }
     }
 
-    /// The impairment in force.
+    /// The impairment in force now; none if there is no lab.
     pub(super) fn now(&mut self) -> Impairment {
         // An error means that the node is gone, and nothing will change any more.
         if self.table.as_ref().is_some_and(|table| table.has_changed().unwrap_or(false)) {

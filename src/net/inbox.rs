@@ -13,7 +13,7 @@ use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES};
 /// An item that a link passes to the driver.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// A complete frame.
+    /// A frame without its length prefix.
     Frame(Arc<[u8]>),
     /// A length prefix that no frame may have; nothing after it was read.
     Oversize(u32),

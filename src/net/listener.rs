@@ -62,7 +62,7 @@ impl Listener {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, from)) => {
                         if let Some(failures) = failing.worked() {
-                            tracing::info!(failures, "connections are accepted again");
+                            tracing::info!(failures, "accepting connections works again");
                         }
                         let now = micros(begun.elapsed());
                         self.judge(now, stream, from.ip(), &mut handshakes);
@@ -70,7 +70,7 @@ impl Listener {
                     Err(error) if is_callers(&error) => {}
                     Err(error) => {
                         if failing.failed() {
-                            tracing::warn!(%error, "no connection can be accepted");
+                            tracing::warn!(%error, "cannot accept connections");
                         }
                         sleep(BACK_OFF).await;
                     }
@@ -125,7 +125,7 @@ impl Listener {
                     false
                 }
                 Err(_) => {
-                    tracing::debug!(%from, "handshake took too long");
+                    tracing::debug!(%from, "handshake timed out");
                     false
                 }
             };
@@ -148,7 +148,7 @@ async fn accept(
     stream.set_nodelay(true)?;
     let stream = tls.acceptor().accept(Paced::new(stream)).await?;
     let peer = peer_of(stream.get_ref().1)
-        .ok_or_else(|| io::Error::other("another protocol is spoken there"))?;
+        .ok_or_else(|| io::Error::other("the peer does not speak loyal's protocol"))?;
     Ok((stream.into(), peer))
 }
 

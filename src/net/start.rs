@@ -164,8 +164,8 @@ impl Running {
         }
         match timeout(STOP, &mut self.driver).await {
             Ok(Ok(())) => tracing::info!("node stopped"),
-            Ok(Err(error)) => tracing::error!(%error, "the node broke down while stopping"),
-            Err(_) => tracing::error!("the node did not stop in time, and is abandoned"),
+            Ok(Err(error)) => tracing::error!(%error, "the node crashed while stopping"),
+            Err(_) => tracing::error!("the node did not stop in time; giving up on it"),
         }
     }
 
@@ -223,19 +223,19 @@ pub struct Malice {
 pub enum StartError {
     /// The key is not in the network file, or has only the role of an author.
     #[error(
-        "key {key} is not a member of the network: add it to the network file with its gossip \
-         address, or use the key of a member"
+        "key {key} is not a member of the network; add it to the network file with its gossip \
+         address, or use a member's key"
     )]
     NotMember {
-        /// Key of the node.
+        /// The key that is not a member's.
         key: PublicKey,
     },
     /// The gossip address cannot be bound.
     #[error("cannot listen for links on {address}: {}", explain_bind(error))]
     Bind {
-        /// The gossip address.
+        /// The address that was to be bound.
         address: SocketAddr,
-        /// The operating system's error.
+        /// Why it cannot be bound.
         error: io::Error,
     },
     /// The data folder cannot be used: it is locked, damaged, or of another node, network or
@@ -246,7 +246,7 @@ pub enum StartError {
     #[error("TLS cannot be set up with this key: {0}")]
     Tls(String),
     /// The operating system provides no randomness or no thread.
-    #[error("the operating system refuses to help: {0}")]
+    #[error("the operating system provides no randomness or no thread: {0}")]
     System(#[source] io::Error),
 }
 
@@ -254,13 +254,13 @@ pub enum StartError {
 pub fn explain_bind(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "the address is in use already; stop the other program or give another port".into()
+            "the address is already in use; stop the other program or give another port".into()
         }
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; give one that it has".into()
+            "this machine has no such address; give one of its own".into()
         }
         io::ErrorKind::PermissionDenied => {
-            "not permitted; give a port of 1024 or above, or more rights".into()
+            "permission denied; give a port of 1024 or above, or run with more rights".into()
         }
         _ => error.to_string(),
     }
@@ -270,10 +270,10 @@ pub fn explain_bind(error: &io::Error) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StopCause {
     /// A task of the node panicked: a bug.
-    #[error("the node broke down: {0}")]
+    #[error("the node crashed: {0}")]
     Crashed(String),
     /// The node ended without being asked: a bug.
-    #[error("the node ended by itself")]
+    #[error("the node stopped without being asked")]
     Ended,
 }
 

@@ -34,7 +34,7 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
-/// A node's TLS configuration.
+/// What a node needs to accept and dial: its key as a raw public key (RFC 7250), TLS 1.3 only.
 pub(super) struct Tls {
     provider: Arc<CryptoProvider>,
     certified: Arc<CertifiedKey>,
@@ -169,7 +169,7 @@ macro_rules! both_ends {
             _cert: &CertificateDer<'_>,
             _signed: &DigitallySignedStruct,
         ) -> Result<danger::HandshakeSignatureValid, Error> {
-            Err(Error::General("only TLS 1.3 is spoken".into()))
+            Err(Error::General("only TLS 1.3 is supported".into()))
         }
 
         fn verify_tls13_signature(

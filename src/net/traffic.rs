@@ -14,7 +14,7 @@ const KINDS: usize = Kind::ALL.len();
 /// Indices of the two kinds of frame that the wire format does not have.
 const RAW: usize = KINDS;
 const UNKNOWN: usize = KINDS + 1;
-/// Direction of a frame.
+/// Whether a frame was sent or received, seen from this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
     /// Written to a peer.
@@ -42,7 +42,7 @@ pub struct Histogram {
     pub counts: Vec<u64>,
     /// Sum of all observations, in seconds.
     pub sum: f64,
-    /// Number of observations.
+    /// Number of observations, all buckets together.
     pub count: u64,
 }
 

@@ -13,7 +13,7 @@ use crate::wire::{Class, Frame, Header, Kind, WireError, batch_start};
 /// What is known about the network without access to the node.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// The network id.
+    /// Id of the network that the node belongs to.
     pub network: Option<Digest>,
     /// All keys in the network file.
     pub keys: Option<BTreeSet<PublicKey>>,
@@ -37,7 +37,7 @@ pub struct Check {
     pub name: &'static str,
     /// The reasons of rejection that this check can give.
     pub reasons: &'static [Reason],
-    /// The result.
+    /// Whether the frame passes; `Unknown` if the frame alone cannot tell.
     pub outcome: Outcome,
     /// Details of the result, in words.
     pub words: String,
@@ -133,26 +133,27 @@ impl Work<'_> {
 
     fn all(&mut self) {
         let most = MAX_FRAME as u64;
-        let words = format!("{} bytes, of at most {most}", self.size);
+        let words = format!("{} bytes; at most {most} are allowed", self.size);
         self.decide("size", &[Reason::Oversize], (2..=most).contains(&self.size), words);
         let kind = self.bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
         if kind.is_some_and(|kind| kind.class().window().is_some()) {
-            let words = "how much the link had been granted";
+            let words = "the credit of the link";
             self.state("link credit", &[Reason::CreditOverrun], words);
         }
         let [version, number, ..] = self.bytes else {
-            return self.decide("version", &[Reason::Malformed], false, "under two bytes");
+            return self.decide("version", &[Reason::Malformed], false, "shorter than two bytes");
         };
-        let (is, words) = (*version == VERSION, format!("{version}, of {VERSION}"));
+        let (is, words) = (*version == VERSION, format!("{version}; expected {VERSION}"));
         self.decide("version", &[Reason::WrongVersion], is, words);
-        let words = kind.map_or_else(|| format!("{number} is none"), |kind| kind.name().to_owned());
+        let words =
+            kind.map_or_else(|| format!("{number} is not a kind"), |kind| kind.name().to_owned());
         self.decide("kind", &[Reason::Malformed], kind.is_some(), words);
         let Some(kind) = kind else { return };
         let words = format!("a {} has at most {} bytes", kind.name(), kind.max_len());
         let fits = self.size <= kind.max_len() as u64;
         self.decide("length of its kind", &[Reason::Oversize], fits, words);
         let Some(frame) = self.decode() else { return };
-        let words = "whether a hello was said on the link";
+        let words = "whether the link had sent a hello";
         self.state("hello rule", &[Reason::Malformed], words);
         match frame {
             Some(frame) => self.inside(&frame),
@@ -170,7 +171,7 @@ impl Work<'_> {
         }
         let (reason, error) = match Frame::decode(self.bytes) {
             Ok(frame) => {
-                self.decide("canonical form", GIVES, true, "it encodes to the same bytes");
+                self.decide("canonical form", GIVES, true, "the frame encodes to the same bytes");
                 return Some(Some(frame));
             }
             Err(error @ WireError::Malformed(_)) => (&[Reason::Malformed][..], error),
@@ -183,12 +184,12 @@ impl Work<'_> {
     }
 
     fn inside(&mut self, frame: &Frame) {
-        const ANSWERS: &str = "whether it answers what the node asked";
+        const ANSWERS: &str = "whether the node had asked for it";
         const QUESTION: &[Reason] = &[Reason::CreditOverrun];
         match frame {
             Frame::Hello(_) | Frame::Ping => {}
             Frame::Credit(_) => {
-                let words = "whether it grants more than was sent, and more than before";
+                let words = "what was sent and granted before";
                 self.state("grants", QUESTION, words);
             }
             Frame::Push(push) => {
@@ -206,8 +207,8 @@ impl Work<'_> {
                 let tickets: BTreeSet<u32> = request.wants.iter().map(|want| want.ticket).collect();
                 const GIVES: &[Reason] = &[Reason::Malformed];
                 match tickets.len() == request.wants.len() {
-                    true => self.state("tickets", GIVES, "which wants of the link were open"),
-                    false => self.decide("tickets", GIVES, false, "one of them twice"),
+                    true => self.state("tickets", GIVES, "the open wants of the link"),
+                    false => self.decide("tickets", GIVES, false, "a ticket is used twice"),
                 }
             }
             Frame::Missing(_) => self.state("question", QUESTION, ANSWERS),
@@ -215,20 +216,20 @@ impl Work<'_> {
                 let keys = self.known.keys.as_ref().map(|keys| keys.len() as u32);
                 const GIVES: &[Reason] = &[Reason::Malformed];
                 let Some(keys) = keys else {
-                    return self.state("blocks", GIVES, "how many keys the network file has");
+                    return self.state("blocks", GIVES, "the number of keys in the network file");
                 };
                 let block = |start, end| level_of(keys, start, end).is_some();
                 let all = compare.ranges.iter().all(|range| block(range.start, range.end));
-                self.decide("blocks", GIVES, all, format!("ranges that are blocks of {keys} keys"));
+                self.decide("blocks", GIVES, all, format!("ranges must be blocks of {keys} keys"));
             }
             Frame::Differ(differ) => {
                 self.state("question", QUESTION, ANSWERS);
                 let tips = differ.tips.iter().map(|tip| tip.slot.author);
                 self.authors(tips.chain(differ.above.iter().map(|item| item.author)));
-                let words = "which ranges the node asked about";
+                let words = "the ranges that the node asked about";
                 self.state("ranges", &[Reason::Malformed], words);
                 let Some(network) = self.known.network else {
-                    let words = "the network's id, which is signed";
+                    let words = "the network id, which is signed";
                     return self.state("signatures", &[Reason::BadSignature], words);
                 };
                 let forged = differ.tips.iter().map(|tip| tip.slot).find(|slot| {
@@ -246,7 +247,7 @@ impl Work<'_> {
     /// Performs the checks that the beginning of a cut-off frame allows.
     fn beginning(&mut self, kind: Kind) {
         if kind == Kind::Reply {
-            let words = "whether it answers what the node asked";
+            let words = "whether the node had asked for it";
             self.state("question", &[Reason::CreditOverrun], words);
         }
         if let Some((header, signature)) = batch_start(self.bytes) {
@@ -261,17 +262,17 @@ impl Work<'_> {
             Reason::CreditOverrun,
             Reason::BadSignature,
         ];
-        self.state("what it says", GIVES, "the bytes that are not kept");
+        self.state("contents", GIVES, "the bytes that are not kept");
     }
 
     fn authors(&mut self, mut all: impl Iterator<Item = PublicKey>) {
         const GIVES: &[Reason] = &[Reason::UnknownAuthor];
         let Some(keys) = &self.known.keys else {
-            return self.state("authors", GIVES, "which keys the network file has");
+            return self.state("authors", GIVES, "the keys in the network file");
         };
         let stranger = all.find(|author| !keys.contains(author));
         let words = match &stranger {
-            None => "all of them in the network file".to_owned(),
+            None => "all are in the network file".to_owned(),
             Some(key) => format!("{key} is not in the network file"),
         };
         self.decide("authors", GIVES, stranger.is_none(), words);
@@ -279,24 +280,24 @@ impl Work<'_> {
 
     fn batch(&mut self, header: &Header, signature: &Signature, matches: Option<bool>) {
         match self.known.network {
-            None => self.state("network", &[Reason::WrongNetwork], "the network's id"),
+            None => self.state("network", &[Reason::WrongNetwork], "the network id"),
             Some(id) => {
-                let words = format!("it names {}, the node's is {id}", header.network);
+                let words = format!("the batch names {}; expected {id}", header.network);
                 let is = header.network == id;
                 self.decide("network", &[Reason::WrongNetwork], is, words);
             }
         }
         self.authors(std::iter::once(header.author));
-        self.state("window", &[Reason::TooFarAhead], "how far its author's lane was");
-        let words = "which slots of its author the node held";
+        self.state("window", &[Reason::TooFarAhead], "the tip of the author's lane");
+        let words = "the slots of the author that the node held";
         self.state("seen", &[Reason::Replayed, Reason::Pruned, Reason::Equivocation], words);
-        self.state("quota", &[Reason::AuthorRate], "how much its author had published");
+        self.state("quota", &[Reason::AuthorRate], "how much the author had published");
         const CONTENT: &[Reason] = &[Reason::ContentMismatch];
         match matches {
             None => self.state("content", CONTENT, "the bytes that are not kept"),
             Some(good) => {
-                let words = if good { "the body is" } else { "the body is not" };
-                let words = format!("{words} the one that the header names");
+                let words = if good { "matches" } else { "does not match" };
+                let words = format!("the body {words} the hash in the header");
                 self.decide("content", CONTENT, good, words);
             }
         }
@@ -305,7 +306,7 @@ impl Work<'_> {
         let words = format!("{} {words} slot {}", header.author, header.seq);
         self.decide("signature", &[Reason::BadSignature], good, words);
         const CHAIN: &[Reason] = &[Reason::Equivocation, Reason::TooFarAhead, Reason::AuthorRate];
-        self.state("chain", CHAIN, "what else its author had signed");
+        self.state("chain", CHAIN, "what else the author had signed");
     }
 }
 

@@ -21,12 +21,12 @@ pub struct Token(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// Why a link ended.
+/// Who ended a link: this node, or anybody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
     /// End of stream, a broken record or a timeout. Never a reason for blame.
     Lost,
-    /// This node closed it.
+    /// The node closed it with `Output::Close`.
     Closed,
 }
 
@@ -36,18 +36,18 @@ pub enum Down {
 pub enum Input {
     /// An authenticated link is up; no frame was exchanged on it yet.
     LinkUp {
-        /// The new link.
+        /// The new link, with an id that no earlier link had.
         link: LinkId,
         /// The member whose key the peer proved to hold.
         peer: PublicKey,
-        /// Whether this node dialled.
+        /// Whether this node dialled; else the peer did.
         dialled: bool,
     },
-    /// A link is down.
+    /// A link is down; this is its last input.
     LinkDown {
-        /// The link that ended.
+        /// The link of an earlier `LinkUp`.
         link: LinkId,
-        /// Why it ended.
+        /// Whether the node had closed it.
         cause: Down,
     },
     /// A dial requested by `Output::Dial` failed to produce a link.
@@ -69,7 +69,7 @@ pub enum Input {
         /// The length claimed, in bytes.
         length: u32,
     },
-    /// The answer to `Check`.
+    /// The answer to `Check`, in any order.
     Checked {
         /// The token of the `Check`.
         token: Token,
@@ -86,7 +86,7 @@ pub enum Input {
         /// The token of the `Write`.
         token: Token,
     },
-    /// The answer to `Read`.
+    /// The answer to `Read`: the batch, if the store still has it.
     Read {
         /// The token of the `Read`.
         token: Token,
@@ -154,7 +154,7 @@ pub enum CloseWhy {
 pub enum Output {
     /// Link to a member; answered by `LinkUp` or `DialFailed`.
     Dial {
-        /// The member to dial.
+        /// A member; its address is in the network file.
         peer: PublicKey,
     },
     /// Send a frame on a link. Frames of a link leave in the order given. When the link's queue is
@@ -172,7 +172,7 @@ pub enum Output {
     /// Close a link after sending what is queued on it; answered by `LinkDown`. The node has
     /// already dropped its own state of the link.
     Close {
-        /// The link to close.
+        /// A link of an earlier `LinkUp`.
         link: LinkId,
         /// Why the node closes it.
         why: CloseWhy,
@@ -185,14 +185,14 @@ pub enum Output {
         key: PublicKey,
         /// The bytes that should be signed.
         statement: Box<[u8; SignedSlot::STATEMENT]>,
-        /// The signature to check.
+        /// The signature, 64 bytes as received.
         signature: Signature,
     },
     /// Store a record; answered by `Written` or `WriteFailed`.
     Write {
         /// Comes back in the answer.
         token: Token,
-        /// The record to store.
+        /// A batch, holes, a ban or a row of the rejection log.
         record: Record,
         /// How durable it must be before the answer.
         durability: Durability,
@@ -227,7 +227,7 @@ pub enum Output {
     Published {
         /// The ticket that `publish` returned.
         ticket: Ticket,
-        /// The message's id.
+        /// Id of its batch, and its index in the batch.
         id: MessageId,
         /// The slot of the batch that carries it.
         seq: u64,
@@ -273,6 +273,6 @@ pub enum PublishError {
         retry_after: std::time::Duration,
     },
     /// The batch's author is a member. A member's batches are signed by its own node only.
-    #[error("this key belongs to a member, whose own node signs for it")]
+    #[error("this key belongs to a member, and only a member's own node signs for it")]
     MemberKey,
 }

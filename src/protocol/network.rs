@@ -30,7 +30,7 @@ pub enum Role {
 /// An entry of the network file: a key that is a member or an author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The public key.
+    /// Key that signs this member's or author's batches; unique in the file.
     pub key: PublicKey,
     /// A name for people; not covered by the network id.
     pub name: String,
@@ -97,7 +97,10 @@ impl Network {
     fn build(nonce: [u8; 32], mut keys: Vec<(usize, Member)>) -> Result<Self, NetworkError> {
         let fail = |line: usize, why: String| Err(NetworkError { line, why });
         if keys.len() > MAX_KEYS {
-            return fail(0, format!("{} keys are listed; at most {MAX_KEYS} can be", keys.len()));
+            return fail(
+                0,
+                format!("{} keys are too many; at most {MAX_KEYS} are allowed", keys.len()),
+            );
         }
         keys.sort_by_key(|(line, member)| (member.key, *line));
         let mut names = BTreeMap::new();
@@ -113,7 +116,7 @@ impl Network {
             }
             let printable = member.name.chars().all(|c| c.is_ascii_graphic());
             if member.name.is_empty() || member.name.len() > MAX_NAME || !printable {
-                let why = "a name has 1 to 64 printable ASCII characters and no space".into();
+                let why = "a name must have 1 to 64 printable ASCII characters and no space".into();
                 return fail(*line, why);
             }
             if names.insert(member.name.clone(), ()).is_some() {
@@ -129,7 +132,7 @@ impl Network {
         let is_member = |(_, key): &(u32, &Member)| key.role == Role::Member;
         let members: Vec<u32> = (0..).zip(&keys).filter(is_member).map(|(i, _)| i).collect();
         if members.is_empty() {
-            return fail(0, "no member is listed; a network has at least one".into());
+            return fail(0, "no member is listed; a network needs at least one".into());
         }
         Ok(Self { id: network_id(&nonce, &keys), nonce, keys, index, members })
     }
@@ -164,7 +167,7 @@ impl Network {
             if let Some(gossip) = member.gossip
                 && let Some(other) = addresses.insert(gossip, member.name.clone())
             {
-                let why = format!("{} has the address of {other}, {gossip}", member.name);
+                let why = format!("{} and {other} have the same address {gossip}", member.name);
                 return Err(NetworkError { line, why: format!("{why}; give each its own") });
             }
             keys.push((line, member));
@@ -334,7 +337,7 @@ mod tests {
             (good.replace("\"n1\"", "\"n0\""), 0, "twice"),
             (good.replace("gossip", "#gossip"), 4, "address"),
             (good.replace(":7001", ":0"), 0, "and a port"),
-            (good.replace(":7001", ":7000"), 9, "address of"),
+            (good.replace(":7001", ":7000"), 9, "same address"),
             (
                 format!(
                     "{good}\n[[member]]\nname = \"z\"\nkey = \"{key}\"\ngossip = \"1.2.3.4:5\"\n"

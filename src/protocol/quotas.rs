@@ -74,7 +74,7 @@ impl Quotas {
         note("quotas", self.authors.len(), keys);
     }
 
-    /// Charges a verified batch.
+    /// Charges a batch to its author once its signature is verified.
     pub(super) fn charge(&mut self, author: u32, now: Time, bytes: u64, restarts: bool) {
         self.authors.entry(author).or_default().charge(now, bytes, restarts);
     }

@@ -77,13 +77,13 @@ impl StoredBatch {
 /// A ban of a member; kept across restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// The banned member.
+    /// Key of the banned member.
     pub peer: PublicKey,
     /// The reason of the rejection that caused it.
     pub reason: Reason,
-    /// When it began.
+    /// When the ban began, by this node's clock.
     pub at: Time,
-    /// When it ends.
+    /// When it ends; the term doubles with each strike, up to a maximum.
     pub until: Time,
     /// How many bans the peer has had, this one included.
     pub strikes: u32,
@@ -95,7 +95,7 @@ pub struct Ban {
 pub struct Rejection {
     /// When it happened; for folded rows, the first time.
     pub at: Time,
-    /// Why it was refused.
+    /// Why it was refused, which also says whose fault it was.
     pub reason: Reason,
     /// The neighbour that sent it; `None` if it came through the node's own API.
     pub link: Option<PublicKey>,
@@ -159,9 +159,9 @@ impl Rejection {
 /// A range of slots below a lane's tip that the node does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hole {
-    /// First slot.
+    /// First slot of the range, from 1.
     pub from: u64,
-    /// Last slot.
+    /// Last slot of the range, itself included.
     pub to: u64,
     /// Whether the range is given up: every member that could be asked has pruned it or never had
     /// it, or a restart header voids it. A batch offered for it later is still accepted.
@@ -202,7 +202,7 @@ pub enum Durability {
 /// One slot found at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoredSlot {
-    /// The slot, from 1.
+    /// The slot in the author's lane, from 1.
     pub seq: u64,
     /// The slot that its batch follows.
     pub base: u64,
@@ -210,7 +210,7 @@ pub struct RestoredSlot {
     pub id: BatchId,
     /// `Header::rest` of that batch.
     pub rest: Digest,
-    /// The author's signature.
+    /// The author's signature over [`SignedSlot::statement`].
     pub signature: Signature,
     /// Whether it is the slot's first batch.
     pub first: bool,

@@ -25,7 +25,7 @@ const VOICES: Rate = Rate { per_s: VOICES_PER_S, burst: VOICE_BURST };
 /// with a neighbour is longer.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// A member counts as unreachable after this many links ended with unanswered slots, so that a peer
-/// that never answers cannot keep a slot open for ever.
+/// that never answers cannot keep a slot open forever.
 const MAX_UNANSWERED: u32 = 2;
 
 /// The budget that pays for asking for a slot.

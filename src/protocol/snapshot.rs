@@ -15,7 +15,7 @@ pub struct Counters {
     pub delivered: u64,
     /// Batches received that were known already.
     pub duplicates: u64,
-    /// Rejections, by reason.
+    /// Rejections by reason, copies and knocks included.
     pub rejected: BTreeMap<Reason, u64>,
     /// How many of the rejections are plain copies.
     pub copies: u64,
@@ -23,7 +23,7 @@ pub struct Counters {
     pub hops: [u64; 16],
     /// Frames not sent for lack of credit or queue room, by class name.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Signature checks requested.
+    /// Signatures given to the checkers.
     pub checks: u64,
     /// Ranges of slots given up because no reachable member had them.
     pub given_up: u64,
@@ -34,9 +34,9 @@ pub struct Counters {
 /// A link, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkView {
-    /// The link's id.
+    /// The id by which frames and logs name it.
     pub link: LinkId,
-    /// Whether this node dialled.
+    /// Whether this node dialled; else the peer did.
     pub dialled: bool,
     /// Whether this node chose the link and pushes to it, rather than visiting or having been
     /// chosen.
@@ -45,13 +45,13 @@ pub struct LinkView {
     pub ready: bool,
     /// When the link came up.
     pub since: Time,
-    /// Frames received on it.
+    /// Frames received since it came up.
     pub frames_in: u64,
-    /// Frames sent on it.
+    /// Frames sent since it came up.
     pub frames_out: u64,
-    /// Bytes received on it.
+    /// Bytes of the frames received.
     pub bytes_in: u64,
-    /// Bytes sent on it.
+    /// Bytes of the frames sent.
     pub bytes_out: u64,
     /// Batches from the link whose signatures are being checked.
     pub unverified: u64,
@@ -68,7 +68,7 @@ pub struct LinkView {
 /// A member other than this node, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerView {
-    /// The member's key.
+    /// Key of the member.
     pub peer: PublicKey,
     /// The ready link to it, if there is one.
     pub link: Option<LinkView>,
@@ -83,7 +83,7 @@ pub struct PeerView {
 /// An author's lane, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneView {
-    /// The author's key.
+    /// Key of the author, a member or not.
     pub author: PublicKey,
     /// The highest slot below which every slot is held, pruned or in a hole.
     pub tip: u64,
@@ -100,7 +100,7 @@ pub struct LaneView {
 /// The state of a node at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The node's key.
+    /// Key of this node.
     pub key: PublicKey,
     /// The time of the snapshot.
     pub now: Time,
@@ -110,7 +110,7 @@ pub struct Snapshot {
     pub lanes: Vec<LaneView>,
     /// Messages waiting to be signed.
     pub waiting: u64,
-    /// Counters since the start.
+    /// Totals since the node started.
     pub counters: Counters,
 }
 

@@ -182,7 +182,7 @@ mod tests {
         assert!(standing.is_banned(&peer, now));
         assert!(!standing.is_banned(&peer, now.after(TERMS.0)), "ten seconds from now at most");
         let standing = given(Time(0), Time(u64::MAX));
-        assert!(!standing.is_banned(&peer, now.after(TERMS.1)), "a row that says for ever");
+        assert!(!standing.is_banned(&peer, now.after(TERMS.1)), "a row that says forever");
         assert!(!given(ahead, Time(0)).is_banned(&peer, now));
         let was = now.after(Duration::from_secs(3));
         assert!(!given(Time(0), was).is_banned(&peer, was), "it is over when it was to be");

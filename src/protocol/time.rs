@@ -56,7 +56,7 @@ impl Rate {
     }
 }
 
-/// One bucket; starts full.
+/// A token bucket; starts full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bucket {
     /// The theoretical arrival time, in nanoseconds.

@@ -49,7 +49,7 @@ pub(super) struct Open {
 /// All slots that are being asked for.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
-    /// By author and slot.
+    /// Keyed by author and slot.
     slots: BTreeMap<(u32, u64), Slot>,
     resting: usize,
 }

@@ -18,7 +18,7 @@ pub(super) fn word(verdict: Verdict) -> &'static str {
 pub(super) fn sentence(report: &Report) -> String {
     match report.verdict {
         Verdict::Pass if !report.within_bound => "beyond the bound: nothing was promised".into(),
-        Verdict::Pass => "every message reached every honest node; nothing false did".into(),
+        Verdict::Pass => "every message reached every honest node, and nothing false did".into(),
         Verdict::Liveness => missed(report).join("; "),
         Verdict::Safety => broken(report).join("; "),
         Verdict::NotExercised => {
@@ -49,7 +49,8 @@ impl ClockStep {
             what.push(format!("the wall clock was set {:.1} s {way}", set.abs()));
         }
         format!(
-            "{}, {at:.1} s into the run: latencies leave that out, but of nodes that started after it",
+            "{}, {at:.1} s into the run: latencies do not include it, except at nodes that started \
+             later",
             what.join(" and ")
         )
     }
@@ -64,11 +65,12 @@ fn missed(report: &Report) -> Vec<String> {
         missed.push(format!("{lacking} of {expected} deliveries are missing at honest nodes"));
     }
     if report.refused_posts > 0 {
-        missed.push(format!("{} posts were not taken", report.refused_posts));
+        missed.push(format!("{} posts were refused", report.refused_posts));
     }
     let limits = report.expectations.iter().filter(|one| !one.pass);
     missed.extend(
-        limits.map(|one| format!("{} was missed: it is {}", one.limit_words(), one.actual_words())),
+        limits
+            .map(|one| format!("{} was not met: it is {}", one.limit_words(), one.actual_words())),
     );
     missed.extend(invariants(report, true));
     missed
@@ -81,7 +83,7 @@ fn broken(report: &Report) -> Vec<String> {
         broken.push(format!("honest nodes accepted {accepted} messages that they must refuse"));
     }
     if report.bans.honest > 0 {
-        broken.push(format!("{} honest nodes were banned by honest ones", report.bans.honest));
+        broken.push(format!("{} honest nodes were banned by honest nodes", report.bans.honest));
     }
     broken.extend(invariants(report, false));
     if broken.is_empty() {
@@ -117,7 +119,7 @@ mod tests {
         let limit = Limit::AtMost(-1.0);
         run.expects.push(Expect { metric: "delivery.latency_ms.max".into(), limit });
         let text = sentence(&judge(&run));
-        assert!(text.starts_with("delivery.latency_ms.max ≤ -1 was missed: it is "), "{text}");
+        assert!(text.starts_with("delivery.latency_ms.max ≤ -1 was not met: it is "), "{text}");
         let violation = Violation {
             invariant: "L7".into(),
             liveness: true,

@@ -13,7 +13,7 @@ pub fn junit(report: &Report) -> String {
     let mut cases = Vec::new();
     let (verdict, expected) = (report.verdict.name(), report.expected_verdict.name());
     let missed = (report.verdict != report.expected_verdict)
-        .then(|| format!("{verdict} where {expected} was expected"));
+        .then(|| format!("{verdict}, but {expected} was expected"));
     cases.push(("verdict".to_owned(), missed));
     if report.expected_verdict == Verdict::Pass && report.verdict != Verdict::Interrupted {
         cases.push(("safety".into(), safety(report)));
@@ -80,7 +80,7 @@ fn liveness(report: &Report) -> Option<String> {
         why.push(format!("{} of {} deliveries", d.delivered, d.expected));
     }
     if report.refused_posts > 0 {
-        why.push(format!("{} posts not taken", report.refused_posts));
+        why.push(format!("{} posts refused", report.refused_posts));
     }
     (!why.is_empty()).then(|| why.join("; "))
 }

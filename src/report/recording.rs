@@ -16,7 +16,7 @@ use crate::wire::BatchId;
 pub struct Recording {
     /// The scenario's name, or the command's for a run without a scenario.
     pub name: String,
-    /// What ran the nodes.
+    /// Whether processes or the simulator ran the nodes.
     pub backend: Backend,
     /// The seed of the run; `None` for a run without a scenario.
     pub seed: Option<u64>,
@@ -26,7 +26,7 @@ pub struct Recording {
     pub reproduce: String,
     /// The number of liars that the network tolerates.
     pub f: usize,
-    /// Every node, by number.
+    /// Every node. Other fields refer to nodes by their index here.
     pub nodes: Vec<NodeRecord>,
     /// Every message that was handed to a publisher.
     pub posts: Vec<Post>,
@@ -45,7 +45,7 @@ pub struct Recording {
     /// Counts of events that must really have happened for a simulated run to prove anything:
     /// `lost_unsynced`, `impairments`, `retransmissions`, ….
     pub counted: BTreeMap<String, u64>,
-    /// The injected faults.
+    /// The faults that the run injected.
     pub faults: Vec<FaultRecord>,
     /// What cannot be modelled in this world, in words; shown with the verdict.
     pub not_modelled: Vec<String>,
@@ -87,9 +87,9 @@ impl NodeRecord {
 /// A node and what it did.
 #[derive(Clone, Debug)]
 pub struct NodeRecord {
-    /// The node's name.
+    /// Name in the network file: `n0`, `n1`, ….
     pub name: String,
-    /// The node's public key.
+    /// Key in the network file.
     pub key: PublicKey,
     /// The node's SPEC; `None` if it is honest.
     pub spec: Option<String>,
@@ -141,11 +141,11 @@ pub struct Refused {
     pub id: Option<BatchId>,
     /// The hops that the frame claims.
     pub hops: Option<u8>,
-    /// Bytes of the frame.
+    /// Length of the frame in bytes, without its length prefix.
     pub size: u64,
     /// What was wrong, in words.
     pub detail: String,
-    /// SHA-256 of the frame.
+    /// SHA-256 of the frame; matches [`TriedOne::frame`] of the liar that sent it.
     pub frame: Digest,
     /// The kept prefix of the frame; `None` if nothing was kept.
     pub bytes: Option<Arc<[u8]>>,
@@ -155,7 +155,7 @@ pub struct Refused {
     pub count: u64,
 }
 
-/// What a liar tried.
+/// The attempts of a liar, as its own node counted them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tried {
     /// By behaviour: the number of attempts, and of honest frames or links affected.
@@ -180,11 +180,11 @@ pub struct TriedOne {
 /// A message that was handed to a publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
-    /// The publisher, by index.
+    /// The publisher's node, by index.
     pub author: u32,
     /// When the POST was due.
     pub at: u64,
-    /// Bytes of the payload.
+    /// Length of the payload in bytes.
     pub size: u32,
     /// The batch that holds the message, by index, and the message's index in the batch; `None` if
     /// the post was refused or never acknowledged.
@@ -197,7 +197,7 @@ pub struct Post {
 /// A batch that arrived somewhere or was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchRecord {
-    /// The batch id.
+    /// SHA-256 of the signed statement.
     pub id: BatchId,
     /// The author's node, by index; `None` for an author that runs no node.
     pub author: Option<u32>,
@@ -215,7 +215,7 @@ pub struct Arrival {
     pub node: u32,
     /// The delivered batch, by index.
     pub batch: u32,
-    /// When it was delivered.
+    /// When it was delivered, in microseconds since the run's zero.
     pub at: u64,
     /// Links that the batch crossed, as the last sender claims; 0 at the author.
     pub hops: u8,
@@ -230,7 +230,7 @@ pub struct Violation {
     pub invariant: String,
     /// Whether the invariant is one of liveness; all others are safety invariants.
     pub liveness: bool,
-    /// When it was violated.
+    /// When it was violated, in microseconds since the run's zero.
     pub at: u64,
     /// The node, by index; `None` if the violation concerns no single node.
     pub node: Option<u32>,
@@ -243,7 +243,7 @@ pub struct Violation {
 pub struct FaultRecord {
     /// Kind and parameters, such as `partition of 4 nodes`.
     pub what: String,
-    /// When it began.
+    /// When it began, in microseconds since the run's zero.
     pub at: u64,
     /// When it ended; `None` if it did not, or has no end of its own.
     pub until: Option<u64>,

@@ -11,24 +11,24 @@ use crate::scenario::Verdict;
 /// The version of the report's format.
 pub const SCHEMA: u32 = 1;
 
-/// What ran the nodes.
+/// Whether real processes or the simulator ran the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// Real processes on this machine.
     Processes,
-    /// The simulator.
+    /// Nodes in virtual time, in this process.
     Simulated,
 }
 
 /// The result of a run, as stored in `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Always [`SCHEMA`].
+    /// Version of the format: [`SCHEMA`].
     pub schema: u32,
-    /// The scenario's name.
+    /// Name of the scenario; `mesh up` for a run without one.
     pub name: String,
-    /// What ran the nodes.
+    /// `processes` or `simulated`.
     pub backend: Backend,
     /// The seed of the run; `null` for a run without a scenario.
     pub seed: Option<u64>,
@@ -38,11 +38,11 @@ pub struct Report {
     pub nodes: usize,
     /// The number of liars that a network of this size tolerates.
     pub f: usize,
-    /// `nodes - f`.
+    /// Size of a quorum, `nodes - f`.
     pub quorum: usize,
     /// Whether the run had at most `f` liars. Beyond that bound nothing is promised.
     pub within_bound: bool,
-    /// Number of honest nodes.
+    /// How many of `nodes` are honest.
     pub honest: usize,
     /// Names of the nodes that were dead when the run ended.
     #[serde(default)]
@@ -56,13 +56,13 @@ pub struct Report {
     pub refused_posts: u64,
     /// Deliveries at honest nodes, their latency and hops.
     pub delivery: Delivery,
-    /// Certified delivery.
+    /// Deliveries with a certificate; not measured yet.
     pub certified: Certified,
     /// Attacks of all liars, by behaviour.
     pub attacks: BTreeMap<String, Attack>,
-    /// Rejections at honest nodes.
+    /// What honest nodes refused.
     pub rejections: Rejections,
-    /// Proofs of equivocation.
+    /// Proofs of equivocation; not measured yet.
     pub evidence: Evidence,
     /// Members that honest nodes banned.
     pub bans: Bans,
@@ -129,13 +129,13 @@ pub struct ClockStep {
 pub struct Malicious {
     /// The node's name.
     pub node: String,
-    /// The node's SPEC.
+    /// What it lies about, as for `--malicious`.
     pub behave: String,
     /// Its attacks, by behaviour.
     pub attacks: BTreeMap<String, Attack>,
 }
 
-/// Deliveries at honest nodes.
+/// What honest nodes delivered, and how fast.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Published messages times honest nodes that were alive at the end, authors included. Left out
@@ -201,7 +201,7 @@ pub struct Certified {
     pub latency_ms: Option<Latency>,
 }
 
-/// Counts for one behaviour.
+/// Attempts of one behaviour, and what came of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attack {
     /// Attempts, as counted by the liars themselves.
@@ -234,7 +234,7 @@ pub struct Rejections {
     /// Dials by banned peers; in no other number here.
     #[serde(default)]
     pub knocks: u64,
-    /// Rejections by reason.
+    /// How many of `total` have this reason, by its name.
     pub by_reason: BTreeMap<String, u64>,
     /// Rejections by the behaviour that they are attributed to; `honest` for those sent by honest
     /// neighbours.
@@ -253,7 +253,7 @@ pub struct Evidence {
 /// Members that at least one honest node banned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bans {
-    /// Banned liars.
+    /// Liars that an honest node banned.
     pub malicious: u64,
     /// Banned honest nodes; must be 0.
     pub honest: u64,
@@ -268,7 +268,7 @@ pub struct Resources {
     pub peak_rss_mb: Option<f64>,
     /// Elapsed real time, in seconds.
     pub wall_s: Option<f64>,
-    /// Simulated time, in seconds.
+    /// Virtual time at the end of a simulated run, in seconds.
     pub sim_s: Option<f64>,
     /// Events of a simulated run, all nodes together.
     pub events: Option<u64>,
@@ -285,10 +285,10 @@ pub struct Expectation {
     pub name: String,
     /// The measured number; `None` if the run did not measure it.
     pub actual: Option<f64>,
-    /// `at_least`, `at_most` or `equals`.
+    /// How `actual` must relate to `limit`: `at_least`, `at_most` or `equals`.
     #[serde(default)]
     pub relation: String,
-    /// The bound.
+    /// The number that the scenario gives.
     pub limit: f64,
     /// Whether the bound is met.
     pub pass: bool,

@@ -11,9 +11,9 @@ pub(super) struct Tally {
     pub published: u64,
     /// Messages that an honest node's API refused or never acknowledged.
     pub refused: u64,
-    /// Deliveries that are expected.
+    /// As [`Delivery::expected`](super::Delivery::expected).
     pub expected: u64,
-    /// Expected deliveries that happened.
+    /// How many of `expected` happened.
     pub delivered: u64,
     /// Second deliveries of a slot.
     pub duplicates: u64,

@@ -40,7 +40,7 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     rejections(out, report)?;
     judgement(out, report)?;
     cost(out, report)?;
-    writeln!(out, "  {DIM}again      {}{OFF}", report.reproduce)
+    writeln!(out, "  {DIM}reproduce  {}{OFF}", report.reproduce)
 }
 
 fn headline(out: &mut String, report: &Report) -> fmt::Result {
@@ -52,7 +52,7 @@ fn headline(out: &mut String, report: &Report) -> fmt::Result {
     let (word, sentence) = (word(report.verdict), plain(&sentence(report)));
     writeln!(out, "{BOLD}{colour}{word}{OFF}  {BOLD}{sentence}{OFF}")?;
     if report.verdict == Verdict::Interrupted {
-        let what = "of what was measured until then, nothing is judged";
+        let what = "what was measured until then is not judged";
         writeln!(out, "  {YELLOW}expected   {what}{OFF}")?;
     } else if report.verdict != report.expected_verdict {
         let expected = self::word(report.expected_verdict);
@@ -78,7 +78,7 @@ fn members(out: &mut String, report: &Report) -> fmt::Result {
     if !report.not_exercised.is_empty() {
         let kinds = report.not_exercised.join(", ");
         let colour = if report.idle_liars.is_empty() { DIM } else { YELLOW };
-        writeln!(out, "  {colour}untried    {kinds}: reached no honest node{OFF}")?;
+        writeln!(out, "  {colour}no effect  {kinds}: reached no honest node{OFF}")?;
     }
     Ok(())
 }
@@ -91,12 +91,12 @@ fn world(out: &mut String, report: &Report) -> fmt::Result {
         writeln!(out, "  simulated  seed {seed}, digest {digest}")?;
     }
     if !report.real_crypto {
-        writeln!(out, "  {YELLOW}modelled   signatures: none was checked for real{OFF}")?;
+        writeln!(out, "  {YELLOW}modelled   signatures: none was really checked{OFF}")?;
     }
     for step in report.clock_steps.iter().take(MOST_LINES) {
         writeln!(out, "  {YELLOW}clock      {}{OFF}", step.words())?;
     }
-    let lists = [("faults", &report.faults), ("no model", &report.not_modelled)];
+    let lists = [("faults", &report.faults), ("omitted", &report.not_modelled)];
     for (name, list) in lists {
         for one in list.iter().take(MOST_LINES) {
             writeln!(out, "  {name:<10} {}", plain(one))?;
@@ -106,7 +106,7 @@ fn world(out: &mut String, report: &Report) -> fmt::Result {
     if !report.dead.is_empty() {
         let some: Vec<&str> = report.dead.iter().take(20).map(|name| &**name).collect();
         let count = report.dead.len();
-        writeln!(out, "  dead       {count} in the end: {}", plain(&some.join(", ")))?;
+        writeln!(out, "  dead       {count} at the end: {}", plain(&some.join(", ")))?;
     }
     Ok(())
 }
@@ -124,7 +124,6 @@ fn plain(text: &str) -> String {
     escape(text, usize::MAX)
 }
 
-/// Invariants and expectations.
 fn judgement(out: &mut String, report: &Report) -> fmt::Result {
     for one in report.violations.iter().take(MOST_LINES) {
         let at = one.node.as_ref().map_or_else(String::new, |node| format!(" at {node}"));
@@ -157,7 +156,7 @@ fn delivery(out: &mut String, report: &Report) -> fmt::Result {
     let colour = if d.delivered == d.expected { GREEN } else { RED };
     writeln!(
         out,
-        "  messages   {} published, {colour}{} of {} deliveries ({}){OFF}, {} twice",
+        "  messages   {} published, {colour}{} of {} deliveries ({}){OFF}, {} duplicates",
         report.published,
         d.delivered,
         d.expected,
@@ -165,7 +164,7 @@ fn delivery(out: &mut String, report: &Report) -> fmt::Result {
         d.duplicates
     )?;
     if report.refused_posts > 0 {
-        writeln!(out, "  {RED}refused    {} posts were not taken{OFF}", report.refused_posts)?;
+        writeln!(out, "  {RED}refused    {} posts{OFF}", report.refused_posts)?;
     }
     if let Some(l) = d.latency_ms {
         let [p50, p90, p99, max] = [l.p50, l.p90, l.p99, l.max].map(milliseconds);
@@ -175,7 +174,7 @@ fn delivery(out: &mut String, report: &Report) -> fmt::Result {
     if let (Some(copies), Some(bytes)) = (d.copies_per_delivery, d.bytes_per_payload_byte) {
         writeln!(
             out,
-            "  overhead   {copies:.2} copies a delivery, {bytes:.1} bytes a payload byte"
+            "  overhead   {copies:.2} copies per delivery, {bytes:.1} bytes per payload byte"
         )?;
     }
     Ok(())
@@ -191,7 +190,7 @@ fn hops(out: &mut String, d: &Delivery) -> fmt::Result {
         let some = if d.untraced > 0 { " of those that could be traced" } else { "" };
         writeln!(out, "  true hops  {}{some}", line(truly))?;
     } else if d.true_hops.is_some() {
-        writeln!(out, "  true hops  the same: nobody lied about them")?;
+        writeln!(out, "  true hops  the same: no node lied about them")?;
     }
     let theory = d.theory.as_ref();
     if let Some(EpidemicModel { fan_out, rounds, .. }) = theory {
@@ -253,7 +252,10 @@ fn attacks(out: &mut String, report: &Report) -> fmt::Result {
     }
     if report.delivery.unpublished > 0 {
         let count = report.delivery.unpublished;
-        writeln!(out, "  {RED}{count} deliveries in an honest author's name are not its own{OFF}")?;
+        writeln!(
+            out,
+            "  {RED}{count} deliveries name an honest author that did not publish them{OFF}"
+        )?;
     }
     writeln!(out)
 }
@@ -276,7 +278,7 @@ fn rejections(out: &mut String, report: &Report) -> fmt::Result {
     writeln!(out, "  rejected   {list}")?;
     let (knocks, copies) = (report.rejections.knocks, report.rejections.copies);
     if knocks > 0 || copies > 0 {
-        writeln!(out, "  apart      {copies} plain copies · {knocks} knocks of the banned")?;
+        writeln!(out, "  separate   {copies} plain copies · {knocks} knocks by banned peers")?;
     }
     let honest = match report.bans.honest {
         0 => format!("{GREEN}no honest node{OFF}"),
@@ -295,7 +297,7 @@ fn cost(out: &mut String, report: &Report) -> fmt::Result {
     let r = &report.resources;
     let mut parts = Vec::new();
     let peak = match report.backend {
-        Backend::Processes => "MiB a node",
+        Backend::Processes => "MiB per node",
         Backend::Simulated => "MiB",
     };
     let figures = [
@@ -466,14 +468,14 @@ mod tests {
             "LIVENESS MISSED",
             "expected   PASS",
             "seed 7, digest d1d1d1d1",
-            "no model   loss",
+            "omitted    loss",
             r"violated   L1 at n1, 2.500 ms: late\u{1b}[2J",
             "delivery.ratio ≥ 2",
             "MISSED",
             "crashes 2",
             "true hops  mean 1.50",
             "truly 1 · push alone",
-            "none was checked for real",
+            "none was really checked",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

@@ -25,7 +25,7 @@ pub struct Trace {
     pub author: Option<String>,
     /// The author's name in the network file.
     pub author_name: Option<String>,
-    /// The batch's slot.
+    /// Slot of the batch in the author's lane.
     pub seq: Option<u64>,
     /// The message's topic; `None` for a recorded batch, whose payload is not kept.
     pub topic: Option<String>,
@@ -50,7 +50,7 @@ pub struct Trace {
 /// A node that delivered the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Had {
-    /// The node's name.
+    /// Name in the network file.
     pub node: String,
     /// The node's key, in hex.
     pub key: String,
@@ -62,14 +62,14 @@ pub struct Had {
     pub true_hops: Option<u32>,
     /// Key of the neighbour that the message came from; `None` at the author.
     pub from: Option<String>,
-    /// Name of that neighbour.
+    /// Name in the network file of the key before.
     pub from_name: Option<String>,
 }
 
 /// A node that refused the message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// The node's name.
+    /// Name in the network file.
     pub node: String,
     /// When it refused the message.
     pub at: u64,
@@ -88,7 +88,7 @@ pub struct Refusal {
 /// The first line of `deliveries.ndjson`: the nodes of the run, and how much of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodesLine {
-    /// The run's name.
+    /// Name of the scenario or of the command.
     pub name: String,
     /// Number of batches in the run.
     pub batches: usize,
@@ -101,11 +101,11 @@ pub struct NodesLine {
 /// A node of a [`NodesLine`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineNode {
-    /// The node's name.
+    /// Name in the network file.
     pub name: String,
     /// The node's key, in hex.
     pub key: String,
-    /// Whether it lies.
+    /// Whether it has a SPEC, so that nothing is expected of it.
     pub malicious: bool,
     /// Whether it was dead when the run ended.
     pub dead: bool,
@@ -123,7 +123,7 @@ pub struct BatchLine {
     pub id: String,
     /// The author, by index; `null` for an author that runs no node.
     pub author: Option<u32>,
-    /// Its slot.
+    /// Slot of the batch in the author's lane.
     pub seq: u64,
     /// When its messages were handed to the publisher; empty for a forgery.
     pub posted: Vec<u64>,
@@ -134,7 +134,7 @@ pub struct BatchLine {
     pub steps: Vec<DeliveryRow>,
 }
 
-/// A line of `rejections.ndjson`.
+/// A line of `rejections.ndjson`: one row of an honest node's rejection log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalLine {
     /// Name of the node that refused the frame.
@@ -165,11 +165,11 @@ pub struct RefusalLine {
     pub id: Option<String>,
     /// The hops that the frame claims.
     pub hops: Option<u8>,
-    /// Bytes of the frame.
+    /// Length of the frame in bytes, without its length prefix.
     pub size: u64,
     /// What was wrong, in words.
     pub detail: String,
-    /// SHA-256 of the frame.
+    /// SHA-256 of the frame, as the liar that sent it counts it too.
     pub frame: String,
     /// The frame, cut off after 4096 bytes; `null` if nothing was kept.
     #[serde(default)]

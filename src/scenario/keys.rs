@@ -135,67 +135,63 @@ pub(super) const MAX_MESSAGES: u64 = 10_000_000;
 
 // Keys at the top level of the file.
 keys! { TOP:
-    name: Json(NAME), Required("name = \"three-liars\""), "What it is called.";
-    about: Json(ABOUT), Default(""), "One line for people.";
+    name: Json(NAME), Required("name = \"three-liars\""), "The name of the scenario.";
+    about: Json(ABOUT), Default(""), "Description in one line.";
     seed: Whole(0, u64::MAX), Default("1"),
-        "Seed of a simulated run; chooses whom faults strike, in both worlds.";
+        "Seed of a simulated run. It also chooses the nodes that faults strike, in simulated and real runs.";
     duration: TIME, Default("0s"),
-        "How long the run lasts at the least, before the liveness phase.";
+        "Minimum duration of the run before the liveness phase.";
     settle: Span(MS, DAY), Default("10s"),
-        "The bound of the liveness phase: so long after the last message and fault, everything \
-         must be everywhere.";
+        "Length of the liveness phase: this long after the last message and fault, every message must be at every honest node.";
     verdict: Words(words::<Verdict>), Default("pass"),
-        "The verdict that is expected; meeting it is exit code 0.";
+        "The expected verdict; a run with this verdict exits with code 0.";
     crypto: Words(words::<Cryptography>), Default("real"),
-        "Whether signatures are made and checked, or modelled, for the largest simulated runs.";
+        "Whether signatures are real, or modelled (for the largest simulated runs).";
     mesh: Table(MESH), Required("a table [mesh] with nodes = 10"), "The nodes.";
     net: Table(NET), Optional,
-        "The network under the links. The simulator models it; real processes say what they \
-         cannot.";
+        "The network under the links. The simulator models all of it; a run of real processes reports what it cannot model.";
     store: Table(STORE), Optional, "The nodes' stores; simulated only.";
     cpu: Table(CPU), Optional,
-        "The nodes' processors; simulated only. Without it nothing costs processor time.";
+        "The nodes' processors; simulated only. Default: nothing costs processor time.";
     malicious: Tables(MALICIOUS, 1024), Optional,
-        "Who lies, and how. Nodes that are named lie where they are, the others are the last ones; \
-         at least one node is honest.";
-    fault: Tables(FAULT, 64), Optional, "What goes wrong, and when.";
+        "Which nodes lie, and how. Liars given by count or fraction are the last nodes. At least one node is honest.";
+    fault: Tables(FAULT, 64), Optional, "Faults, and when they happen.";
     load: Tables(LOAD, 64), Optional,
-        "Messages that are published, in turn by the publishers, at a fixed rate. Without count or \
-         until, to the end of the scenario's duration.";
-    expect: Tables(EXPECT, 1024), Optional, "Limits on the report's numbers.";
+        "Messages that the publishers publish in turn, at a fixed rate. Without count or until, this goes on to the end of the scenario's duration.";
+    expect: Tables(EXPECT, 1024), Optional, "Limits on numbers of the report.";
 }
 
 keys! { MESH:
     nodes: Whole(1, NODES), Either("nodes = 10 (or f = 3, for 3f+1 nodes)"),
-        "How many, liars included.";
-    f: Whole(0, (NODES - 1) / 3), Either(""), "3f + 1 nodes.";
+        "Number of nodes, liars included.";
+    f: Whole(0, (NODES - 1) / 3), Either(""), "The mesh has 3f + 1 nodes.";
     links: Whole(1, 64), Optional,
-        "Links that each node chooses for itself; the node's own default without it.";
+        "Links that each node chooses for itself. Default: the node's own.";
     start: Words(words::<Start>), Default("linked"),
-        "Whether times count from when all honest nodes are linked, or from the first start.";
+        "Whether times count from the moment when all honest nodes are linked, or from the first start.";
 }
 
 keys! { NET:
-    latency: Latency, Default("1ms"), "One way, drawn once for each pair of nodes; at most 60s.";
+    latency: Latency, Default("1ms"), "One-way latency, drawn once for each pair of nodes; at most 60s.";
     jitter: MINUTE, Default("0s"),
-        "Added to each frame, uniform from nothing up to this; at most 60s.";
-    loss: Chance, Default("0"), "Chance that a segment is lost and sent again; simulated only.";
-    duplicate: Chance, Default("0"), "Chance that a segment comes twice; simulated only.";
+        "Extra delay of each frame, uniform from 0 up to this; at most 60s.";
+    loss: Chance, Default("0"), "Probability that a segment is lost and sent again; simulated only.";
+    duplicate: Chance, Default("0"), "Probability that a segment arrives twice; simulated only.";
     reorder: Chance, Default("0"),
-        "Chance that a segment is overtaken by later ones; simulated only.";
+        "Probability that later segments overtake a segment; simulated only.";
     bandwidth: BANDWIDTH, Optional,
-        "Bytes a second that each direction of a link takes; no limit without it.";
+        "Bytes per second in each direction of a link. Default: no limit.";
 }
 
 // A store of less than 4096 bytes could not hold what a lane needs for one long batch.
 keys! { STORE:
     max_bytes: Whole(4096, 1 << 62), Optional,
-        "Bytes of payloads that each keeps, shared among the authors; no limit without it.";
+        "Bytes of payloads that each node keeps, shared among the authors. Default: no limit.";
 }
 
 keys! { CPU:
     check: Span(Duration::from_micros(1), Duration::from_secs(1)), Optional,
-        "What a signature check takes one of two workers, from 1us to 1s.";
+        "Time that a signature check takes on one of two workers, from 1us to 1s.";
 }
 
 // Keys of a latency table, with the parameters of every kind.
@@ -214,9 +210,9 @@ kinds! { LATENCIES:
     "uniform": ["min", "max"], [];
     "normal": ["mean", "sd"], [];
     "long-tailed": ["median", "max"], [],
-        "Half below the median; above it each doubling is half as likely, up to max.";
+        "Half of the values are below the median; above it, each doubling is half as likely, up to max.";
     "regions": ["names", "matrix"], [],
-        "Node i belongs to region i mod the number of regions; the matrix is square.";
+        "Node i is in region i mod the number of regions. The matrix is square.";
 }
 
 keys! { MALICIOUS:
@@ -245,26 +241,25 @@ kinds! { FAULTS:
     "partition": ["until", "select"], [], CUT;
     "isolate": ["until", "select"], [], CUT;
     "loss": ["until", "p"], ["select"],
-        "Segments to and from those selected, all without it, are lost; simulated only.";
+        "Segments to and from the selected nodes are lost with probability p; simulated only. Default: all nodes.";
     "delay": ["until", "by"], ["select"],
-        "Frames to and from those selected, all without it, take so much longer; at most 60s.";
+        "Frames to and from the selected nodes take longer by this; at most 60s. Default: all nodes.";
     "cap": ["until", "bandwidth"], ["select"],
-        "Links of those selected, all without it, take no more bytes a second.";
+        "Links of the selected nodes carry at most this many bytes per second. Default: all nodes.";
     "kill": ["select"], ["until"],
-        "The process dies; it starts again at `until`, and without it never.";
+        "The process dies. It starts again at `until`; without `until`, never.";
     "restart": ["select"], ["down"],
-        "The process dies and starts again after `down`, 1s without it.";
-    "pause": ["until", "select"], [], "The process stands still.";
+        "The process dies and starts again after `down` (default 1s).";
+    "pause": ["until", "select"], [], "The process is paused.";
     "churn": ["select"], ["until", "every", "down"],
-        "Every so often, 1s without it, one of those selected dies and starts again after `down`, \
-         1s without it; until the scenario's duration is over, without `until`.";
+        "After each `every` (default 1s), one of the selected nodes dies and starts again after `down` (default 1s). Without `until`, this goes on to the end of the scenario's duration.";
     "disk-full": ["until", "select"], [], DISK;
     "rot": ["rows", "select"], [],
-        "One bit flips in each of so many rows of the store; simulated only.";
+        "One bit flips in each of this many rows of the store; simulated only.";
     "wipe": ["until", "select"], [], DISK;
 }
-const CUT: &str = "Nothing passes between those selected and the others, or (isolate) anybody.";
-const DISK: &str = "Nothing can be written to the disk (simulated only); or the process dies, loses its disk, and starts again.";
+const CUT: &str = "Nothing passes between the selected nodes and the others; with isolate, nothing passes to or from a selected node.";
+const DISK: &str = "disk-full: nothing can be written to the disk (simulated only). wipe: the process dies, loses its disk, and starts again.";
 
 keys! { SELECT:
     count: COUNT, Either("count = 1, fraction = 0.4 or nodes = [\"n7\"]");
@@ -275,13 +270,13 @@ keys! { SELECT:
 
 keys! { LOAD:
     rate: Json(RATE), Required("rate = 50 (messages a second)"),
-        "Messages a second, all publishers together; at least one a day.";
-    count: Whole(1, MAX_MESSAGES), Optional, "How many.";
+        "Messages per second, all publishers together; at least one a day.";
+    count: Whole(1, MAX_MESSAGES), Optional, "Number of messages.";
     from: TIME, Default("0s");
     until: TIME, Optional;
-    size: Whole(0, MAX_PAYLOAD as u64), Default("256"), "Bytes of each payload.";
+    size: Whole(0, MAX_PAYLOAD as u64), Default("256"), "Size of each payload in bytes.";
     publishers: Publishers, Default("honest"),
-        "Every honest node, the first few of them, or these, which must be honest.";
+        "Every honest node, the first `count` of them, or the named nodes, which must be honest.";
 }
 
 keys! { PUBLISHERS:
@@ -290,7 +285,7 @@ keys! { PUBLISHERS:
 
 keys! { EXPECT:
     metric: Words(metrics), Required("metric = \"delivery.ratio\""),
-        "A number's dotted path in report.json.";
+        "The dotted path of a number in report.json.";
     at_least: Number, Either("at_least, at_most or equals, as in at_least = 1.0");
     at_most: Number, Either("");
     equals: Number, Either("");

@@ -63,7 +63,7 @@ pub struct Scenario {
     pub settle: Duration,
     /// The verdict that the run must end with.
     pub verdict: Verdict,
-    /// How signatures are checked.
+    /// Whether signatures are really made and checked.
     pub crypto: Cryptography,
     /// Number of nodes, their links and the run's zero.
     pub mesh: MeshShape,
@@ -150,24 +150,24 @@ pub enum Latency {
     Constant(Duration),
     /// Uniform between two bounds, both inclusive.
     Uniform {
-        /// The lower bound.
+        /// Least value.
         min: Duration,
-        /// The upper bound.
+        /// Greatest value.
         max: Duration,
     },
     /// Normal, cut off below 0.
     Normal {
-        /// The mean.
+        /// Mean of the values, before negative ones become 0.
         mean: Duration,
-        /// The standard deviation.
+        /// Standard deviation of the values.
         sd: Duration,
     },
     /// Half of the pairs are below the median. Above it, each doubling is half as likely as the one
     /// before, up to `max`: a Pareto tail of exponent 1, truncated.
     LongTailed {
-        /// The median.
+        /// Half of the values are below.
         median: Duration,
-        /// The upper bound.
+        /// Greatest value.
         max: Duration,
     },
     /// Nodes are assigned to regions in turn: node `i` belongs to region `i mod regions`.
@@ -189,10 +189,10 @@ pub struct Group {
     pub behave: Spec,
 }
 
-/// A choice of nodes.
+/// Nodes, given by their count, as a share, or by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// This many nodes.
+    /// This many nodes: for faults drawn from the seed, for liars the last ones.
     Count(usize),
     /// This share of the nodes, rounded down.
     Fraction(Ppm),
@@ -221,9 +221,9 @@ pub struct Select {
 /// A fault: something that goes wrong at some nodes for some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What goes wrong.
+    /// What goes wrong, with its parameters.
     pub kind: FaultKind,
-    /// When the fault begins.
+    /// When the fault begins, counted from the run's zero.
     pub at: Duration,
     /// When the fault ends. `None` for `Restart` and `Rot`, which have no end of their own, for a
     /// `Kill` that is for good, and for a `Churn` until the scenario's duration is over.
@@ -232,7 +232,7 @@ pub struct Fault {
     pub select: Select,
 }
 
-/// The kinds of faults.
+/// What a fault does to the nodes that it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// Nothing passes between the selected nodes and the others.
@@ -279,14 +279,14 @@ pub struct Load {
     pub until: Option<Duration>,
     /// Bytes of each payload, at most 1 MiB.
     pub size: usize,
-    /// The nodes that publish.
+    /// Which nodes publish, in turn.
     pub publishers: Publishers,
 }
 
 /// The nodes that publish a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publishers {
-    /// Every honest node.
+    /// Every honest node, in the order of their numbers.
     Honest,
     /// The first honest nodes, this many.
     Count(usize),

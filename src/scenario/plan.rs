@@ -29,13 +29,13 @@ pub enum FaultAction {
     Impair,
     /// A fault of links ends.
     Mend,
-    /// A node is killed.
+    /// A node dies at once; what was not synced may be lost.
     Kill(usize),
     /// A dead node is started again.
     Start(usize),
-    /// A node is paused.
+    /// A node stops running, but keeps its links and memory.
     Pause(usize),
-    /// A paused node resumes.
+    /// A paused node runs on.
     Resume(usize),
     /// A node's disk becomes full.
     Fill(usize),

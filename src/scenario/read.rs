@@ -65,7 +65,7 @@ fn name(top: &Section<'_>) -> Result<String, Wrong> {
     if plain && (1..=MAX_NAME).contains(&name.len()) {
         return Ok(name);
     }
-    let why = format!("`name` has 1 to {MAX_NAME} of a-z, 0-9 and -, unlike `{}`", shown(&name));
+    let why = format!("`name` must be 1 to {MAX_NAME} of a-z, 0-9 and -, not `{}`", shown(&name));
     wrong(top.place("name"), why)
 }
 
@@ -74,7 +74,7 @@ fn about(top: &Section<'_>) -> Result<String, Wrong> {
     if about.chars().count() <= MAX_ABOUT && !about.chars().any(char::is_control) {
         return Ok(about);
     }
-    wrong(top.place("about"), format!("`about` is one line of at most {MAX_ABOUT} characters"))
+    wrong(top.place("about"), format!("`about` must be one line of at most {MAX_ABOUT} characters"))
 }
 
 fn mesh(top: &Section<'_>) -> Result<MeshShape, Wrong> {
@@ -102,7 +102,7 @@ fn groups(top: &Section<'_>, nodes: usize) -> Result<Vec<Group>, Wrong> {
         if liars >= nodes {
             let why =
                 format!("`{key}` makes {liars} liars of {nodes} nodes; at most {}", nodes - 1);
-            return wrong(at, format!("{why} can lie, for at least one must be honest"));
+            return wrong(at, format!("{why} can lie, because one must be honest"));
         }
         groups.push(Group { who, behave: behave(&section, nodes)? });
         twice(&mut named, at)?;
@@ -114,7 +114,7 @@ fn twice(named: &mut [usize], at: At) -> Result<(), Wrong> {
     named.sort_unstable();
     match named.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => {
-            let why = format!("n{} is told to lie twice; join its behaviours by `+`", pair[0]);
+            let why = format!("n{} is named twice; join its behaviours with `+`", pair[0]);
             wrong(at, why)
         }
         None => Ok(()),
@@ -126,8 +126,8 @@ fn behave(section: &Section<'_>, nodes: usize) -> Result<Spec, Wrong> {
     let spec: Spec = text.parse().map_err(|error| Wrong::new(at, format!("`behave`: {error}")))?;
     for name in spec.names() {
         if node_number(&name, nodes).is_none() {
-            let why = format!("`behave`: `{}` is no node;", shown(&name));
-            return wrong(at, format!("{why} there are n0 to n{}", nodes - 1));
+            let why = format!("`behave`: `{}` is not a node;", shown(&name));
+            return wrong(at, format!("{why} the nodes are n0 to n{}", nodes - 1));
         }
     }
     Ok(spec)

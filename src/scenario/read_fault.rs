@@ -27,7 +27,7 @@ pub(super) fn faults(
         let fault = fault(&section, liars, duration)?;
         strikes += weight(&fault, liars, duration);
         if strikes > MAX_STRIKES {
-            let why = format!("faults strike nodes more than {MAX_STRIKES} times in all");
+            let why = format!("the faults strike nodes more than {MAX_STRIKES} times in total");
             return wrong(section.at, why);
         }
         faults.push(fault);
@@ -92,7 +92,7 @@ fn until(
 ) -> Result<Option<Duration>, Wrong> {
     match section.get("until")? {
         Some(until) if until <= from => {
-            let why = format!("`until` is not after `at`, which is {}", span(from));
+            let why = format!("`until` must be after `at`, which is {}", span(from));
             wrong(section.place("until"), why)
         }
         None if kind.required.contains(&"until") || kind.name == "churn" && duration <= from => {
@@ -115,7 +115,7 @@ fn select(section: &Section<'_>, kind: &Kind, liars: &Liars) -> Result<Select, W
     let links = ["partition", "isolate", "loss", "delay", "cap"].contains(&kind.name);
     let of = match (&who, of) {
         (Who::Nodes(_), Some(_)) => {
-            return wrong(from.at, "`nodes` says whom; `of` is for a count or a fraction");
+            return wrong(from.at, "`of` goes with `count` or `fraction`, not with `nodes`");
         }
         (Who::Nodes(_), None) => Among::All,
         (_, Some(of)) => of,
@@ -146,10 +146,10 @@ fn possible(
         return wrong(at, format!("`{key}` selects {struck} of {there} {kin}"));
     }
     if struck == 0 {
-        return wrong(at, format!("`{key}` selects nobody of {there} {kin}; select at least one"));
+        return wrong(at, format!("`{key}` selects none of {there} {kin}; select at least one"));
     }
     if kind == "partition" && struck == liars.lies.len() {
-        let why = format!("`{key}` selects everybody: a partition leaves some on each side");
+        let why = format!("`{key}` selects all nodes; a partition needs nodes on both sides");
         return wrong(at, why);
     }
     Ok(())

@@ -25,7 +25,8 @@ pub(super) fn loads(
         let load = load(&section, liars, duration)?;
         messages += number(&section, &load, duration)?;
         if messages > u128::from(MAX_MESSAGES) {
-            let why = format!("{messages} messages are too many; at most {MAX_MESSAGES} can be");
+            let why =
+                format!("{messages} messages are too many; at most {MAX_MESSAGES} are allowed");
             return wrong(section.at, why);
         }
         loads.push(load);
@@ -36,20 +37,19 @@ pub(super) fn loads(
 fn load(section: &Section<'_>, liars: &Liars, duration: Duration) -> Result<Load, Wrong> {
     let rate: f64 = section.need("rate")?;
     let Some(every) = every(rate).filter(|_| rate <= MAX_RATE) else {
-        let why = format!(
-            "`rate` is messages a second, above 0 (at least one a day) and at most {MAX_RATE}"
-        );
+        let why =
+            format!("`rate` must be at least one message a day and at most {MAX_RATE} a second");
         return wrong(section.place("rate"), format!("{why}, not {rate}"));
     };
     let count = section.get("count")?;
     let from = section.need("from")?;
     let until = section.get("until")?;
     if until.is_some_and(|until| until <= from) {
-        let why = format!("`until` is not after `from`, which is {}", span(from));
+        let why = format!("`until` must be after `from`, which is {}", span(from));
         return wrong(section.place("until"), why);
     }
     if count.is_none() && until.is_none() && duration <= from {
-        let why = "[[load]] has neither `count` nor `until`, and `duration` does not end it either";
+        let why = "[[load]] has no end: no `count`, no `until`, and `duration` is not after `from`";
         return wrong(section.at, format!("{why}; add count = 1000 or duration = \"20s\""));
     }
     let size = section.need("size")?;
@@ -101,7 +101,7 @@ fn publishers(key: &Key, from: &Located, liars: &Liars) -> Result<Publishers, Wr
     }
 }
 
-const WHO: &str = "`publishers` is \"honest\", { count = 3 } or a list as in [\"n0\"]";
+const WHO: &str = "`publishers` must be \"honest\", { count = 3 } or a list as in [\"n0\"]";
 
 fn liar_publishes(number: usize) -> String {
     format!("`publishers`: n{number} lies; only honest nodes publish")
@@ -130,5 +130,5 @@ fn expect(section: &Section<'_>, known: &[String]) -> Result<Expect, Wrong> {
 fn unknown_metric<T>(at: At, name: &str, known: &[String]) -> Result<T, Wrong> {
     let near = meant(name, known.iter().map(String::as_str));
     let near = if near.is_empty() { "; see `loyal scenarios schema`" } else { &near };
-    wrong(at, format!("`{}` is no metric of the report{near}", shown(name)))
+    wrong(at, format!("`{}` is not a metric of the report{near}", shown(name)))
 }

@@ -31,8 +31,7 @@ impl Read for Latency {
             }
             Value::Table(_) => latency(&Section::open(from, key.name, keys::LATENCY)?),
             _ => {
-                let why =
-                    "`latency` is a duration or a table, as in { kind = \"uniform\", min, max }";
+                let why = "`latency` must be a duration or a table, as in { kind = \"uniform\", min, max }";
                 wrong(from.at, format!("{why}, not {}", from.what()))
             }
         }
@@ -59,7 +58,7 @@ fn ordered(table: &Section<'_>, low: &str, high: &str) -> Result<(Duration, Dura
     if less <= more {
         return Ok((less, more));
     }
-    wrong(table.place(high), format!("`{high}` is less than `{low}`; it is at least as much"))
+    wrong(table.place(high), format!("`{high}` must not be less than `{low}`"))
 }
 
 fn regions(table: &Section<'_>) -> Result<Latency, Wrong> {
@@ -70,7 +69,7 @@ fn regions(table: &Section<'_>) -> Result<Latency, Wrong> {
         let sound =
             !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
         if !sound || names.contains(&name) {
-            let why = format!("`names`: `{}` is empty, too long or there twice", shown(&name));
+            let why = format!("`names`: `{}` is empty, too long or listed twice", shown(&name));
             return wrong(entry.at, why);
         }
         names.push(name);
@@ -82,7 +81,8 @@ fn regions(table: &Section<'_>) -> Result<Latency, Wrong> {
         let cells = entries("matrix", row)?;
         if cells.len() != names.len() {
             let (many, regions) = (cells.len(), names.len());
-            let why = format!("`matrix` is not square: a row of {many} for {regions} regions");
+            let why =
+                format!("`matrix` must be square: a row has {many} entries for {regions} regions");
             return wrong(row.at, why);
         }
         let cells = cells.iter().map(|cell| Read::read(&key, cell));
@@ -90,7 +90,7 @@ fn regions(table: &Section<'_>) -> Result<Latency, Wrong> {
     }
     if matrix.len() != names.len() {
         let (rows, regions) = (matrix.len(), names.len());
-        let why = format!("`matrix` is not square: {rows} rows for {regions} regions");
+        let why = format!("`matrix` must be square: it has {rows} rows for {regions} regions");
         return wrong(square.at, why);
     }
     Ok(Latency::Regions { names, matrix })
@@ -99,7 +99,7 @@ fn regions(table: &Section<'_>) -> Result<Latency, Wrong> {
 fn entries<'a>(key: &str, from: &'a Located) -> Result<&'a [Located], Wrong> {
     match &from.value {
         Value::List(entries) if (1..=MAX_REGIONS).contains(&entries.len()) => Ok(entries),
-        Value::List(_) => wrong(from.at, format!("`{key}` has 1 to {MAX_REGIONS} entries")),
-        _ => wrong(from.at, format!("{} holds lists, not {}", list(&[key]), from.what())),
+        Value::List(_) => wrong(from.at, format!("`{key}` must have 1 to {MAX_REGIONS} entries")),
+        _ => wrong(from.at, format!("{} must hold lists, not {}", list(&[key]), from.what())),
     }
 }

@@ -11,7 +11,7 @@ use super::word::Word;
 
 /// A table whose keys are all known.
 pub(super) struct Section<'a> {
-    /// Position of the table.
+    /// Where the table is in the file, for errors about missing keys.
     pub at: At,
     /// The table's name in messages, such as `[mesh]`.
     name: String,
@@ -25,7 +25,7 @@ impl<'a> Section<'a> {
     /// Opens a table; fails if it has a key that is not in `keys`.
     pub(super) fn open(from: &'a Located, name: &str, keys: &'static [Key]) -> Result<Self, Wrong> {
         let Value::Table(table) = &from.value else {
-            return wrong(from.at, format!("{name} is a table, not {}", from.what()));
+            return wrong(from.at, format!("{name} must be a table, not {}", from.what()));
         };
         let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
         // Report the unknown key that comes first in the file, not in the alphabet.
@@ -61,10 +61,10 @@ impl<'a> Section<'a> {
             None => &[],
             Some(Located { value: Value::List(list), .. }) if list.len() <= most => &list[..],
             Some(Located { value: Value::List(_), at }) => {
-                return wrong(*at, format!("there are more than {most} of [[{name}]]"));
+                return wrong(*at, format!("more than {most} tables [[{name}]]"));
             }
             Some(from) => {
-                let why = format!("`{name}` is a list of tables; begin each with [[{name}]]");
+                let why = format!("`{name}` must be a list of tables; write [[{name}]]");
                 return wrong(from.at, why);
             }
         };
@@ -154,7 +154,7 @@ impl<'a> Section<'a> {
         let Some((key, (at, _))) = foreign.min_by_key(|(_, (at, _))| *at) else { return Ok(kind) };
         let owners = kinds.iter().filter(|kind| kind.params(common).contains(&key.as_str()));
         let owners: Vec<&str> = owners.map(|kind| kind.name).collect();
-        let why = format!("`{key}` is of {}; {name} takes {}", list(&owners), list(&takes));
+        let why = format!("`{key}` is a key of {}; {name} takes {}", list(&owners), list(&takes));
         let first = owners.first().copied().unwrap_or(kind.name);
         wrong(*at, format!("{why}; remove it, or write kind = \"{first}\""))
     }
@@ -171,7 +171,7 @@ pub(super) fn list(words: &[&str]) -> String {
 
 fn no_word<T>(key: &Key, at: At, word: &str, words: &[&str]) -> Result<T, Wrong> {
     let near = meant(word, words.iter().copied());
-    wrong(at, format!("`{}` is {}, not `{}`{near}", key.name, list(words), shown(word)))
+    wrong(at, format!("`{}` must be {}, not `{}`{near}", key.name, list(words), shown(word)))
 }
 
 /// What the value of a key is read as.
@@ -192,7 +192,7 @@ impl Read for String {
     fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
         match &value.value {
             Value::Text(text) => Ok(text.clone()),
-            _ => wrong(value.at, format!("`{}` is a string, not {}", key.name, value.what())),
+            _ => wrong(value.at, format!("`{}` must be a string, not {}", key.name, value.what())),
         }
     }
 }
@@ -214,7 +214,10 @@ impl Read for u64 {
             _ => value.what().to_owned(),
         };
         let name = key.name;
-        wrong(value.at, format!("`{name}` is a whole number from {least} to {most}, not {said}"))
+        wrong(
+            value.at,
+            format!("`{name}` must be a whole number from {least} to {most}, not {said}"),
+        )
     }
 }
 
@@ -238,21 +241,21 @@ impl Read for f64 {
             _ => {
                 return wrong(
                     value.at,
-                    format!("`{}` is a number, not {}", key.name, value.what()),
+                    format!("`{}` must be a number, not {}", key.name, value.what()),
                 );
             }
         };
         if number.is_finite() {
             return Ok(number);
         }
-        wrong(value.at, format!("`{}` is a finite number, not {number}", key.name))
+        wrong(value.at, format!("`{}` must be a finite number, not {number}", key.name))
     }
 }
 
 impl Read for Ppm {
     fn read(key: &Key, value: &Located) -> Result<Self, Wrong> {
         let number = f64::read(key, value)?;
-        let why = || format!("`{}` is a number from 0 to 1, not {number}", key.name);
+        let why = || format!("`{}` must be a number from 0 to 1, not {number}", key.name);
         ppm(number).ok_or_else(|| Wrong::new(value.at, why()))
     }
 }
@@ -273,7 +276,7 @@ impl Read for Duration {
                 return wrong(from.at, no_unit(key, &number.to_string()));
             }
             Value::Whole(_) | Value::Float(_) => return wrong(from.at, negative(key)),
-            _ => return wrong(from.at, format!("`{key}` is a duration, not {}", from.what())),
+            _ => return wrong(from.at, format!("`{key}` must be a duration, not {}", from.what())),
         };
         let Some(value) = duration(said) else {
             if said.parse::<f64>().is_ok_and(|number| number >= 0.0 && number.is_finite()) {
@@ -282,12 +285,16 @@ impl Read for Duration {
             if said.trim_start().starts_with('-') {
                 return wrong(from.at, negative(key));
             }
-            let why = "is no duration; write it like 250ms, 5s or 10m";
+            let why = "is not a duration; write it like 250ms, 5s or 10m";
             return wrong(from.at, format!("`{key}`: `{}` {why}", shown(said)));
         };
         if value < least || value > most {
-            let why =
-                format!("`{key}` is from {} to {}, not {}", span(least), span(most), shown(said));
+            let why = format!(
+                "`{key}` must be from {} to {}, not {}",
+                span(least),
+                span(most),
+                shown(said)
+            );
             return wrong(from.at, why);
         }
         Ok(value)
@@ -301,5 +308,5 @@ fn no_unit(key: &str, number: &str) -> String {
 }
 
 fn negative(key: &str) -> String {
-    format!("`{key}` is a duration, and none is negative; write it like 250ms, 5s or 10m")
+    format!("`{key}` must not be negative; write a duration like 250ms, 5s or 10m")
 }

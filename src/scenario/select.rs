@@ -11,7 +11,6 @@ use super::tree::{Located, Value};
 pub(super) struct Liars {
     /// Whether each node lies, by number.
     pub lies: Vec<bool>,
-    /// Number of honest nodes.
     pub honest: usize,
 }
 
@@ -42,20 +41,23 @@ pub(super) fn who(section: &Section<'_>, nodes: usize) -> Result<(&'static str, 
 pub(super) fn names(key: &Key, from: &Located, nodes: usize) -> Result<Vec<usize>, Wrong> {
     let name = key.name;
     let Value::List(list) = &from.value else {
-        let why = format!("`{name}` is a list of nodes, as in [\"n7\"], not {}", from.what());
+        let why = format!("`{name}` must be a list of nodes, as in [\"n7\"], not {}", from.what());
         return wrong(from.at, why);
     };
     let mut named = Vec::with_capacity(list.len());
     for entry in list {
         let text = String::read(key, entry)?;
         let Some(number) = node_number(&text, nodes) else {
-            let why = format!("`{name}`: `{}` is no node", shown(&text));
-            return wrong(entry.at, format!("{why}; there are n0 to n{}", nodes - 1));
+            let why = format!("`{name}`: `{}` is not a node", shown(&text));
+            return wrong(entry.at, format!("{why}; the nodes are n0 to n{}", nodes - 1));
         };
         named.push((number, entry.at));
     }
     if named.is_empty() {
-        return wrong(from.at, format!("`{name}` names nobody; name at least one, as in [\"n0\"]"));
+        return wrong(
+            from.at,
+            format!("`{name}` names no node; name at least one, as in [\"n0\"]"),
+        );
     }
     let mut sorted = named.clone();
     sorted.sort_unstable();

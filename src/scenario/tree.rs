@@ -10,7 +10,6 @@ use super::keys::{self, Key};
 
 /// Maximum length of a file and of an overlay's value, in bytes.
 pub(super) const MAX_TEXT: usize = 1 << 20;
-/// Maximum number of overlays.
 const MAX_OVERLAYS: usize = 1000;
 /// Maximum nesting of lists and tables. The parser has its own limit, 80 lists and inline tables
 /// with keys of up to 80 parts each, which bounds the stack that freeing the result takes.
@@ -59,7 +58,7 @@ pub(super) fn read(text: &str, overlays: &[String]) -> Result<Located, Wrong> {
     }
     let parsed = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        let why = if error.message().is_empty() { "is no TOML" } else { error.message() };
+        let why = if error.message().is_empty() { "is not valid TOML" } else { error.message() };
         Wrong::new(At::Text(at), why)
     })?;
     let value = Value::Table(table(parsed.into_inner(), None, 0)?);
@@ -99,9 +98,9 @@ fn located(
     let value = match value {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
-            .map_or(Value::Other("a number beyond all bounds"), Value::Whole),
+            .map_or(Value::Other("a number that is too large"), Value::Whole),
         DeValue::Float(number) => {
-            number.as_str().parse().map_or(Value::Other("no number"), Value::Float)
+            number.as_str().parse().map_or(Value::Other("an invalid number"), Value::Float)
         }
         DeValue::Boolean(_) => Value::Other("true or false"),
         DeValue::Datetime(_) => Value::Other("a date or time"),
@@ -129,11 +128,11 @@ fn rivals(laid: &str, there: &str) -> bool {
 /// `mesh.nodes` replaces `mesh.f`.
 fn lay(root: &mut Located, overlay: &str, at: At) -> Result<(), Wrong> {
     let Some((path, value)) = overlay.split_once('=') else {
-        return wrong(at, "is no overlay; write it like mesh.nodes=1000");
+        return wrong(at, "is not an overlay; write it like mesh.nodes=1000");
     };
     let path: Vec<&str> = path.split('.').map(str::trim).collect();
     if path.len() > MAX_DEPTH || path.iter().any(|part| part.is_empty()) {
-        return wrong(at, "is no path; write it like mesh.nodes=1000 or malicious.0.behave=drop");
+        return wrong(at, "is not a path; write mesh.nodes=1000 or malicious.0.behave=drop");
     }
     if value.len() > MAX_TEXT {
         return wrong(at, format!("the value is longer than {MAX_TEXT} bytes"));
@@ -157,8 +156,8 @@ fn lay(root: &mut Located, overlay: &str, at: At) -> Result<(), Wrong> {
             }
             Value::List(list) => {
                 let Some(number) = index(part).filter(|number| *number <= list.len()) else {
-                    let why = format!("{so_far} has {} entries, counted from 0", list.len());
-                    return wrong(at, format!("{why}; the next to add is {so_far}.{}", list.len()));
+                    let why = format!("{so_far} has {} entries, numbered from 0", list.len());
+                    return wrong(at, format!("{why}; the next is {so_far}.{}", list.len()));
                 };
                 if number == list.len() {
                     list.push(new());

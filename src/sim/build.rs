@@ -148,7 +148,7 @@ fn network(seed: u64, keys: &[PublicKey]) -> Network {
         Ok(network) => network,
         // The file is made here from derived keys: only a bug in this function could make it
         // invalid.
-        Err(error) => panic!("a simulated network is not sound: {error}"),
+        Err(error) => panic!("the simulated network is invalid: {error}"),
     }
 }
 

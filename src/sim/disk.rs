@@ -55,7 +55,7 @@ impl Disk {
         Self { image: Image::new(shares), shares, ..Self::default() }
     }
 
-    /// Accepts a lazy write.
+    /// Accepts a lazy write; a crash before the next flush loses it.
     pub(super) fn lazy(&mut self, now: Time, record: Record) {
         self.flush(now);
         self.push(now, record);

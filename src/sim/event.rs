@@ -157,28 +157,28 @@ impl Glimpse {
         let owner = |end| ends.get(end).map_or(0, |end| end.owner);
         let both = |to| format!("n{} ← n{}", owner(to), owner(other(to)));
         let what = match self {
-            Self::Input(node, what, 0) => format!("n{node} {what}"),
-            Self::Input(node, what, length) => format!("n{node} {what} of {length} bytes"),
-            Self::Synced(node) => format!("n{node} a write is synced"),
-            Self::Wake(node) => format!("n{node} wakes"),
+            Self::Input(node, what, 0) => format!("n{node}: {what}"),
+            Self::Input(node, what, length) => format!("n{node}: {what} of {length} bytes"),
+            Self::Synced(node) => format!("n{node}: write synced"),
+            Self::Wake(node) => format!("n{node}: timer"),
             Self::Frame(to, kind, length) => {
                 let kind = kind.and_then(Kind::from_byte).map_or("frame", Kind::name);
                 format!("{} {kind} of {length} bytes", both(to))
             }
             Self::Bytes(to, length) => format!("{} {length} raw bytes", both(to)),
-            Self::Fin(to) => format!("{} the end of the link", both(to)),
-            Self::Released(to) => format!("{} what was held goes on", both(to)),
-            Self::Written(end) => format!("{} a write is done", both(other(end))),
+            Self::Fin(to) => format!("{} end of the link", both(to)),
+            Self::Released(to) => format!("{} held frames released", both(to)),
+            Self::Written(end) => format!("{} write to the link done", both(other(end))),
             Self::Dialled(from, to, trial) => {
-                format!("n{from} dials n{to}, try {}", trial + 1)
+                format!("n{from} dials n{to}, attempt {}", trial + 1)
             }
             Self::Begin(node) => format!("n{node} starts"),
             Self::Fault(event) => format!("fault event {event} of the scenario"),
-            Self::Turn(node) => format!("n{node} takes what waits"),
-            Self::Again(node) => format!("n{node} writes again what found no room"),
+            Self::Turn(node) => format!("n{node}: takes its next waiting input"),
+            Self::Again(node) => format!("n{node}: retries failed writes"),
             Self::Post(load, k) => format!("message {k} of load {load} is due"),
-            Self::Checkpoint => "the oracle looks at everybody".into(),
-            Self::Phase => "a phase may end".into(),
+            Self::Checkpoint => "the oracle checks all nodes".into(),
+            Self::Phase => "check whether the phase is over".into(),
         };
         format!("{}.{:03} ms {what}", micros / 1000, micros % 1000)
     }
@@ -187,22 +187,22 @@ impl Glimpse {
 /// An input in words, and its length in bytes if it has one.
 fn input_in_words(input: &Input) -> (&'static str, u32) {
     let words = match input {
-        Input::LinkUp { dialled: true, .. } => "a link is up that it dialled",
-        Input::LinkUp { .. } => "a link is up that it accepted",
-        Input::LinkDown { .. } => "a link is down",
-        Input::DialFailed { .. } => "a dial failed",
+        Input::LinkUp { dialled: true, .. } => "link up, dialled",
+        Input::LinkUp { .. } => "link up, accepted",
+        Input::LinkDown { .. } => "link down",
+        Input::DialFailed { .. } => "dial failed",
         Input::Frame { bytes, .. } => {
-            return ("a frame", u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            return ("frame", u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         }
-        Input::Oversize { length, .. } => return ("an oversize frame", *length),
-        Input::Checked { verdict, .. } if verdict.is_good() => "a signature is good",
-        Input::Checked { .. } => "a signature is bad",
-        Input::Written { .. } => "a write is safe",
-        Input::WriteFailed { .. } => "a write failed",
-        Input::Read { .. } => "a batch was read",
-        Input::Pruned { .. } => "payloads were pruned",
-        Input::Damaged { .. } => "a row is damaged",
-        Input::Wake => "wakes",
+        Input::Oversize { length, .. } => return ("oversize frame", *length),
+        Input::Checked { verdict, .. } if verdict.is_good() => "signature valid",
+        Input::Checked { .. } => "signature invalid",
+        Input::Written { .. } => "write committed",
+        Input::WriteFailed { .. } => "write failed",
+        Input::Read { .. } => "batch read",
+        Input::Pruned { .. } => "payloads pruned",
+        Input::Damaged { .. } => "damaged row",
+        Input::Wake => "timer",
     };
     (words, 0)
 }
@@ -213,7 +213,6 @@ fn input_in_words(input: &Input) -> (&'static str, u32) {
 pub(super) struct RunDigest(u64, u64);
 
 impl RunDigest {
-    /// Adds a word.
     pub(super) fn word(&mut self, word: u64) {
         self.pair(u128::from(word) << 64 | u128::from(word));
     }
@@ -238,7 +237,6 @@ impl RunDigest {
         self.pair(u128::from_le_bytes(last));
     }
 
-    /// The digest so far.
     pub(super) fn digest(&self) -> Digest {
         Digest::of(&[b"loyal/sim/trace/v1", &self.0.to_be_bytes(), &self.1.to_be_bytes()])
     }

@@ -17,7 +17,7 @@ use crate::wire::SignedSlot;
 const RESUME: Duration = Duration::from_millis(200);
 
 impl World {
-    /// Applies a fault event.
+    /// Applies an event of the plan, by its index.
     pub(super) fn apply_fault(&mut self, number: usize) {
         let Some(FaultEvent { fault, act, .. }) = self.recorder.fault_events.get(number).copied()
         else {

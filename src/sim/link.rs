@@ -102,9 +102,7 @@ pub(super) struct End {
     /// Number of the node that it belongs to.
     pub owner: u32,
     pub up: bool,
-    /// Whether the owner reads.
     pub reading: bool,
-    /// Whether a hello arrived.
     pub greeted: bool,
     /// One-way latency from this end, in microseconds.
     pub latency: u32,

@@ -21,7 +21,7 @@ const MAX_WINDOW: u64 = 100_000;
 /// Node, time, insertion number, and index of the event in `slots`.
 type Entry = (u32, u64, u64, u32);
 
-/// Pending events.
+/// Pending events; across nodes they are ordered by time only up to the lookahead.
 pub(super) struct Queue<E> {
     /// Events of the current window, in reverse order.
     window: Vec<Entry>,
@@ -99,7 +99,7 @@ impl<E> Queue<E> {
         self.global.insert((at.0, number, slot));
     }
 
-    /// The next event.
+    /// Removes and returns the next event, with its time.
     pub(super) fn take(&mut self) -> Option<(Time, E)> {
         if self.window.is_empty() && self.extra.is_empty() {
             let first = self.later.first_key_value();

@@ -68,13 +68,13 @@ pub struct Progress {
     pub now: Duration,
     /// Estimated simulated time at which the current phase ends.
     pub until: Duration,
-    /// Events processed so far.
+    /// Events processed so far, all nodes together.
     pub events: u64,
     /// Deliveries of published messages at honest nodes so far.
     pub delivered: u64,
     /// Number of deliveries expected in total, as far as is known.
     pub expected: u64,
-    /// The current phase.
+    /// The phase that events are processed in.
     pub phase: Phase,
 }
 

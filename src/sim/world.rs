@@ -50,7 +50,6 @@ pub(super) struct World {
     pub oracle: Oracle,
     /// Number of events so far.
     pub events: u64,
-    /// The last event.
     pub last: Option<Glimpse>,
     /// Number of honest nodes that are up, and how many of them have a ready link.
     pub living: usize,
@@ -64,7 +63,7 @@ impl World {
     /// The last event in words.
     pub(super) fn in_words(&self) -> String {
         let words = self.last.map(|last| last.in_words(self.now, &self.ends));
-        words.unwrap_or_else(|| "nothing yet".into())
+        words.unwrap_or_else(|| "no event yet".into())
     }
 
     /// Schedules an input of a node after a delay.

@@ -38,7 +38,6 @@ pub(super) struct Pruned {
     /// Number of the author in this store.
     pub(super) number: i64,
     pub(super) floor: i64,
-    /// Whether the floor rose.
     pub(super) risen: bool,
 }
 

@@ -49,11 +49,11 @@ impl FromStr for Cursor {
 /// member that could be asked. If they arrive later, their messages are delivered like any others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneGap {
-    /// Key of the author.
+    /// Key of the author whose lane has the gap.
     pub author: PublicKey,
-    /// First slot given up.
+    /// First slot of the gap.
     pub from: u64,
-    /// Last slot given up.
+    /// Last slot of the gap, itself included.
     pub to: u64,
     /// The cursor after this gap.
     pub cursor: Cursor,
@@ -88,11 +88,11 @@ pub(super) fn start(
         None => (oldest, None),
         Some(cursor) if cursor.generation != generation => {
             let why =
-                "the cursor is of another generation of the store; going on from the oldest row";
+                "the cursor is of another generation of the store; continuing from the oldest row";
             (oldest, Some(why.to_owned()))
         }
         Some(cursor) if cursor.row > last || cursor.row < 0 => {
-            let why = "the cursor lies beyond the newest row; going on from the oldest row";
+            let why = "the cursor is beyond the newest row; continuing from the oldest row";
             (oldest, Some(why.to_owned()))
         }
         Some(cursor) => (cursor, None),

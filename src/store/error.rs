@@ -13,20 +13,21 @@ pub enum StoreError {
     /// The folder or a file in it cannot be used.
     #[error("cannot use {}: {error}", path.display())]
     Io {
-        /// The file or folder.
+        /// What it was tried on.
         path: PathBuf,
         /// The operating system's error.
         error: io::Error,
     },
     /// The path of the data folder is not a folder.
-    #[error("the data folder {} is a file; give a folder, or a name that is free", path.display())]
+    #[error("the data folder {} is a file; give a folder or an unused name", path.display())]
     NoFolder {
         /// Path of what is there instead.
         path: PathBuf,
     },
     /// Another process has locked the folder.
     #[error(
-        "the data folder {} is in use by another loyal process; stop that one, or choose another folder",
+        "the data folder {} is in use by another loyal process; stop that process or choose \
+         another folder",
         dir.display()
     )]
     Locked {
@@ -34,20 +35,21 @@ pub enum StoreError {
         dir: PathBuf,
     },
     /// Another program has locked the database, or all connections stayed in use for too long.
-    #[error("{} is locked by another program; close that and try again", path.display())]
+    #[error("{} is locked by another program; close that program and try again", path.display())]
     Busy {
         /// Path of the database.
         path: PathBuf,
     },
     /// The folder holds no database.
-    #[error("there is no {}; no node has kept its data in that folder", path.display())]
+    #[error("there is no {}; this is not the data folder of a node", path.display())]
     Missing {
         /// Path of the database.
         path: PathBuf,
     },
     /// The database belongs to another network.
     #[error(
-        "{} belongs to network {found}, not to {wanted}; choose another data folder", path.display()
+        "{} belongs to network {found}, not {wanted}; choose another data folder",
+        path.display()
     )]
     OtherNetwork {
         /// Path of the database.
@@ -59,7 +61,7 @@ pub enum StoreError {
     },
     /// The database belongs to a node with another key.
     #[error(
-        "{} belongs to the node with key {found}, not to {wanted}; choose another data folder or key",
+        "{} belongs to the node with key {found}, not {wanted}; choose another data folder or key",
         path.display()
     )]
     OtherKey {
@@ -72,7 +74,7 @@ pub enum StoreError {
     },
     /// A newer program wrote the database.
     #[error(
-        "{} has format {found}, and this program reads up to {known}; use the newer program",
+        "{} has format {found}, but this program reads formats up to {known}; use a newer program",
         path.display()
     )]
     Newer {
@@ -85,7 +87,9 @@ pub enum StoreError {
     },
     /// An older program wrote the database; this one cannot check its statements.
     #[error(
-        "{} has format {found}, of an older version, and this program reads format {known}; start with a new data folder, or use the older program", path.display()
+        "{} has format {found} of an older version, but this program reads format {known}; start \
+         with a new data folder or use the older program",
+        path.display()
     )]
     Older {
         /// Path of the database.
@@ -97,17 +101,17 @@ pub enum StoreError {
     },
     /// The file is not a database, not one of ours, or damaged. It was left unchanged.
     #[error(
-        "{} cannot be used and was left as it is: {why}; move it away or restore a copy",
+        "{} cannot be used and was not changed: {why}; move it away or restore a backup",
         path.display()
     )]
     Corrupt {
         /// Path of the database.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it, for the user.
         why: String,
     },
-    /// The disk is full.
-    #[error("no room to write {}; free some space", path.display())]
+    /// There is no room on the disk.
+    #[error("no space left to write {}; free some space", path.display())]
     Full {
         /// Path of the database.
         path: PathBuf,

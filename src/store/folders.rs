@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Default)]
 #[must_use = "what is empty goes when this is dropped"]
 pub struct Made {
-    /// The folders, deepest last.
     folders: Vec<PathBuf>,
 }
 
@@ -21,7 +20,7 @@ impl Made {
         if path.exists() && !path.is_dir() {
             return Err(io::Error::new(
                 io::ErrorKind::NotADirectory,
-                "it is a file; give a folder, or a name that is free",
+                "it is a file; give a folder or an unused name",
             ));
         }
         let mut missing: Vec<PathBuf> = path

@@ -23,7 +23,7 @@ use crate::wire::BatchId;
 /// Lines of the rejection log that may wait; further ones are only counted.
 const MAX_LINES: usize = 4096;
 
-/// Limits of a store.
+/// How much a store keeps before the oldest goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Bytes of batches of all authors together. The node's own author gets an even share, at least
@@ -128,7 +128,9 @@ impl Store {
         if !damaged.is_empty() {
             let (path, count) = (path.display(), damaged.len());
             tracing::error!(
-                %path, count, "damaged rows are set aside, and will be fetched again; check the disk"
+                %path, count,
+                "damaged rows were moved to the table quarantine and will be fetched again; check \
+                 the disk"
             );
         }
         damaged.iter().filter_map(Damage::input).for_each(|input| shared.tell(input));

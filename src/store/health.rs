@@ -117,12 +117,12 @@ impl Health {
         match result {
             Ok(()) => {
                 if let Some(failures) = reads.good(Instant::now()) {
-                    tracing::info!(failures, "the database can be read again");
+                    tracing::info!(failures, "reading the database works again");
                 }
             }
             Err(error) => {
                 if let Some(times) = reads.failed(error.clone(), Instant::now()) {
-                    tracing::error!(%error, times, "the database cannot be read");
+                    tracing::error!(%error, times, "cannot read the database");
                 }
             }
         }
@@ -145,14 +145,14 @@ impl Health {
             let busy = pulse.busy_for();
             if busy >= STUCK {
                 let seconds = busy.as_secs();
-                return Some(format!("the thread that {name} the database hangs for {seconds} s"));
+                return Some(format!(
+                    "the thread that {name} the database has been stuck for {seconds} s"
+                ));
             }
         }
         if let Some(path) = self.lost() {
             let path = path.display();
-            return Some(format!(
-                "{path} was removed or replaced; put it back, or restart the node"
-            ));
+            return Some(format!("{path} was removed or replaced; restore it or restart the node"));
         }
         let Inner { writes, reads, .. } = &*self.inner;
         let why = |outcomes: &Mutex<Outcomes>| {
@@ -160,7 +160,7 @@ impl Health {
             outcomes.why(Instant::now()).map(str::to_owned)
         };
         let written = why(writes).map(|why| format!("the last write failed: {why}"));
-        written.or_else(|| why(reads).map(|why| format!("the database cannot be read: {why}")))
+        written.or_else(|| why(reads).map(|why| format!("cannot read the database: {why}")))
     }
 }
 
@@ -189,7 +189,9 @@ mod tests {
         let health = Health::of(&dir.path().join("none")).expect("nothing to look at");
         health.read(Err("no page".into()));
         health.read(Ok(()));
-        assert!(health.trouble().is_some_and(|why| why.ends_with("cannot be read: no page")));
+        assert!(
+            health.trouble().is_some_and(|why| why.ends_with("cannot read the database: no page"))
+        );
         assert_eq!(health.wrote(Err("full".into())), None);
         assert!(health.trouble().is_some_and(|why| why.ends_with("write failed: full")));
         let (mut outcomes, now) = (Outcomes::default(), Instant::now());

@@ -18,23 +18,24 @@ const MAX_LEN: u64 = 64 << 10;
 /// one.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// The file system refuses.
+    /// The key file cannot be opened, read or written.
     #[error("cannot use key file {}: {error}", path.display())]
     Io {
         /// Path of the key file.
         path: PathBuf,
-        /// The operating system's error.
+        /// The error of the file system, or of the passphrase's source.
         error: io::Error,
     },
     /// There is already something at the path of the new key.
-    #[error("{} exists already, and a key is never overwritten; choose another name", path.display())]
+    #[error("{} already exists and is never overwritten; choose another name", path.display())]
     Exists {
         /// Path of what is there.
         path: PathBuf,
     },
     /// Others than the owner can use the file.
     #[error(
-        "key file {} can be used by others (mode {mode:04o}); run: chmod 600 {}", path.display(),
+        "key file {} can be read by other users (mode {mode:04o}); run: chmod 600 {}",
+        path.display(),
         path.display()
     )]
     Open {
@@ -53,7 +54,8 @@ pub enum KeyError {
     },
     /// Another process has locked the file.
     #[error(
-        "key file {} is in use by another loyal process; stop that one: two nodes must never share a key",
+        "key file {} is in use by another loyal process; stop that process: two nodes must never \
+         share a key",
         path.display()
     )]
     Locked {
@@ -119,7 +121,7 @@ pub fn read(
         return Err(KeyError::Open { path: path.to_owned(), mode });
     }
     if meta.len() > MAX_LEN {
-        return Err(io(io::Error::other("it is too long to be a key")));
+        return Err(io(io::Error::other("it is too long for a key file")));
     }
     // Reserved at once: a buffer that grows would leave copies of the key behind.
     let mut pem = Zeroizing::new(String::with_capacity(MAX_LEN as usize + 1));
@@ -151,7 +153,7 @@ fn open(path: &Path) -> Result<File, KeyError> {
     if file.metadata().map_err(io)?.is_file() {
         Ok(file)
     } else {
-        Err(io(io::Error::other("it is not a plain file")))
+        Err(io(io::Error::other("it is not a regular file")))
     }
 }
 

@@ -144,7 +144,6 @@ impl RejectionLog {
 
 /// The lines of one step.
 pub(super) struct Lines {
-    /// Tokens to be answered.
     pub(super) tokens: Vec<Token>,
     /// The lines; summaries of counted lines come last.
     pub(super) lines: Vec<Rejection>,
@@ -161,7 +160,7 @@ pub(super) struct Span {
 }
 
 fn summary(((reason, link, counts_as), (at, count)): (Kind, (Time, u64))) -> Rejection {
-    let detail = "a summary: these came faster than the log is written".into();
+    let detail = "a summary of rejections that came faster than the log could be written".into();
     Rejection { detail, count, ..Rejection::bare(at, reason, link, counts_as) }
 }
 
@@ -242,7 +241,6 @@ impl Frames {
         }
     }
 
-    /// Sets other shares.
     #[cfg(test)]
     pub(super) fn limit(&mut self, shares: [u64; 3]) {
         self.shares = shares;

@@ -19,7 +19,7 @@ const SCAN_ROWS: i64 = 4096;
 /// Bytes of bodies after which a page ends, to bound its memory.
 const SCAN_BYTES: usize = 8 << 20;
 
-/// Selects messages.
+/// Selects messages of all authors and topics, unless a field says less.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageQuery {
     /// Only messages of this topic. A topic longer than the protocol allows finds nothing.
@@ -35,11 +35,11 @@ pub struct MessageQuery {
 /// A stored message. `topic` is chosen by its author: escape it before printing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Id of the message.
+    /// Id of the batch and index in it.
     pub id: MessageId,
-    /// Key of its author.
+    /// Key that signed its batch.
     pub author: PublicKey,
-    /// Slot of its batch.
+    /// Slot of its batch in the author's lane.
     pub seq: u64,
     /// Topic; empty once it is pruned.
     pub topic: String,
@@ -171,7 +171,7 @@ impl Reader {
         page.gaps.retain(|gap| gap.cursor.row <= page.next.row);
         if page.gap.is_none() && query.after.is_some() {
             let gone = gone(db, author, start.row, page.next.row)?;
-            page.gap = (gone || unknown).then(|| "older messages have been pruned".to_owned());
+            page.gap = (gone || unknown).then(|| "older messages were pruned".to_owned());
         }
         Ok(page)
     }

@@ -21,7 +21,7 @@ const COMMIT_WAIT: Duration = Duration::from_secs(5);
 /// Databases up to this size, in bytes, are checked completely at every start.
 const CHECKED: u64 = 32 << 20;
 
-/// An open data folder.
+/// A data folder that is locked, checked and open for writing.
 pub(super) struct Opened {
     pub(super) db: Connection,
     pub(super) lock: File,
@@ -71,7 +71,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 fn create(dir: &Path, path: &Path, network: &Network, own: PublicKey) -> Result<(), StoreError> {
     let wal = schema::wal(path);
     if wal.exists() {
-        return Err(StoreError::corrupt(&wal, "its database, node.sqlite, is gone"));
+        return Err(StoreError::corrupt(&wal, "its database, node.sqlite, is missing"));
     }
     let draft = dir.join("node.sqlite.new");
     for left in [draft.clone(), schema::wal(&draft), dir.join("node.sqlite.new-journal")] {
@@ -113,16 +113,16 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let mut file = File::open(path).map_err(|error| StoreError::io(path, error))?;
     let length = file.metadata().map_err(|error| StoreError::io(path, error))?.len();
     if file.read_exact(&mut head).is_err() || !head.starts_with(b"SQLite format 3\0") {
-        return Err(StoreError::corrupt(path, "it is not a SQLite database"));
+        return Err(StoreError::corrupt(path, "it is not an SQLite database"));
     }
     if length < whole(&head) && !schema::has_wal(path) {
-        return Err(StoreError::corrupt(path, "its end is missing"));
+        return Err(StoreError::corrupt(path, "the end of the file is missing"));
     }
     let fail = |error| StoreError::sqlite(path, error);
     let (db, _) = schema::open_any_reader(path, START_WAIT).map_err(fail)?;
     let id: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(fail)?;
     if id != schema::APPLICATION_ID {
-        return Err(StoreError::corrupt(path, "it is a database of another program"));
+        return Err(StoreError::corrupt(path, "it is another program's database"));
     }
     match schema::user_version(&db).map_err(fail)? {
         schema::VERSION => {}
@@ -134,7 +134,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
             let path = path.to_owned();
             return Err(StoreError::Older { path, found, known: schema::VERSION });
         }
-        found => return Err(StoreError::corrupt(path, format!("its format is {found}"))),
+        found => return Err(StoreError::corrupt(path, format!("its format number is {found}"))),
     }
     if length <= CHECKED {
         let found: String =
@@ -159,7 +159,7 @@ fn whole(head: &[u8; 100]) -> u64 {
 pub(super) fn fact(db: &Connection, path: &Path, name: &str) -> Result<String, StoreError> {
     schema::meta(db, name)
         .map_err(|error| StoreError::sqlite(path, error))?
-        .ok_or_else(|| StoreError::corrupt(path, format!("it has no {name}")))
+        .ok_or_else(|| StoreError::corrupt(path, format!("the entry `{name}` is missing")))
 }
 
 fn belongs(

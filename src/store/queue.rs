@@ -37,7 +37,6 @@ impl Shared {
     }
 }
 
-/// Commands to the writer.
 pub(super) enum Command {
     Write {
         token: Token,

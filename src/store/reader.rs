@@ -87,8 +87,7 @@ impl Reader {
     ) -> Result<Self, StoreError> {
         let fail = |error| StoreError::sqlite(path, error);
         let (db, immutable) = schema::open_any_reader(path, WAIT).map_err(fail)?;
-        let broken =
-            || StoreError::corrupt(path, "its network or generation is not what it must be");
+        let broken = || StoreError::corrupt(path, "its network id or generation is invalid");
         let network = Digest::from_hex(&open::fact(&db, path, "network")?).ok_or_else(broken)?;
         let generation = parse_hex(&open::fact(&db, path, "generation")?).ok_or_else(broken)?;
         let count = quarantine::count(&db).map_err(fail)?;

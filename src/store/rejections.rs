@@ -40,13 +40,13 @@ pub struct RejectionQuery {
 /// All rejections of one neighbour for one reason that count alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// Reason of the rejections.
+    /// Reason that these rejections share.
     pub reason: Reason,
     /// The neighbour that sent the frames; `None` if they came through the node's own API.
     pub link: Option<PublicKey>,
     /// Name of the neighbour in the network file.
     pub link_name: Option<String>,
-    /// How the rejections count.
+    /// Class that they share: lie, refusal, copy or knock.
     pub counts_as: CountsAs,
     /// Number of rejections; a line that stands for several counts as all of them.
     pub count: u64,
@@ -162,7 +162,7 @@ fn page(
     // Row numbers are contiguous, as only the oldest rows are deleted.
     let before = first.map_or(last, |first| first - 1);
     if gap.is_none() && query.after.is_some() && start.row < before {
-        gap = Some("older lines of the log have been dropped".to_owned());
+        gap = Some("older rows of the log were deleted".to_owned());
     }
     let from = start.row.max(before);
     let to = last.min(from.saturating_add(SCAN_ROWS));

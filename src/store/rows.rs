@@ -69,24 +69,26 @@ pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 pub(super) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<PublicKey> {
-    PublicKey::from_hex(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no key"))
+    PublicKey::from_hex(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "not a key"))
 }
 
 /// Reads a key in hex, or NULL.
 pub(super) fn optional_key(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<PublicKey>> {
     match row.get_ref(column)?.as_str_or_null()? {
         None => Ok(None),
-        Some(text) => PublicKey::from_hex(text).map(Some).ok_or_else(|| broken(column, "no key")),
+        Some(text) => {
+            PublicKey::from_hex(text).map(Some).ok_or_else(|| broken(column, "not a key"))
+        }
     }
 }
 
 pub(super) fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Reason> {
-    Reason::from_name(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "no reason"))
+    Reason::from_name(row.get_ref(column)?.as_str()?).ok_or_else(|| broken(column, "not a reason"))
 }
 
 pub(super) fn counts_as(row: &Row<'_>, column: usize) -> rusqlite::Result<CountsAs> {
     let name = row.get_ref(column)?.as_str()?;
-    CountsAs::from_name(name).ok_or_else(|| broken(column, "no way to count"))
+    CountsAs::from_name(name).ok_or_else(|| broken(column, "not lie, refusal, copy or knock"))
 }
 
 /// A row of `batches` that parsed, but was not checked further.
@@ -213,8 +215,9 @@ pub(super) fn put_rejection(
 /// Parses a line of the rejection log from the columns [`REJECTION`] and one more, which holds the
 /// frame or NULL.
 pub(super) fn rejection(row: &Row<'_>, generation: [u8; 8]) -> rusqlite::Result<RejectionRow> {
-    let digest =
-        |column: usize, text: &str| Digest::from_hex(text).ok_or_else(|| broken(column, "no hash"));
+    let digest = |column: usize, text: &str| {
+        Digest::from_hex(text).ok_or_else(|| broken(column, "not a hash"))
+    };
     let rejection = Rejection {
         at: Time(unsigned(row, 1)?),
         reason: reason(row, 2)?,
@@ -228,7 +231,7 @@ pub(super) fn rejection(row: &Row<'_>, generation: [u8; 8]) -> rusqlite::Result<
         size: unsigned(row, 10)?,
         detail: row.get(11)?,
         frame: digest(12, row.get_ref(12)?.as_str()?)?,
-        head: unhex(row.get_ref(13)?.as_str()?).ok_or_else(|| broken(13, "no hex"))?,
+        head: unhex(row.get_ref(13)?.as_str()?).ok_or_else(|| broken(13, "not hex"))?,
         count: unsigned(row, 14)?,
         counts_as: counts_as(row, 17)?,
         bytes: row.get_ref(18)?.as_blob_or_null()?.map(Arc::from),

@@ -153,7 +153,7 @@ impl Writer {
             }
             Command::ClockStepped(ahead) => {
                 if let Err(error) = schema::put_meta(&self.db, "ahead", &ahead.to_string()) {
-                    self.failed("the step of the clock", 1, &error);
+                    self.failed("the clock step", 1, &error);
                 }
             }
             Command::Close => return Some(Next::Close),
@@ -176,7 +176,7 @@ impl Writer {
             Ok(_) if self.is_lost() => self.refuse(group), // the file was removed meanwhile
             Ok(kept) => {
                 if let Some(failures) = self.health.wrote(Ok(())) {
-                    tracing::info!(path = %self.path.display(), failures, "records are written again");
+                    tracing::info!(path = %self.path.display(), failures, "writing works again");
                 }
                 let told =
                     |write: &Write| matches!(write.record, Record::Batch(_) | Record::Holes { .. });
@@ -204,7 +204,10 @@ impl Writer {
         let Some(path) = self.health.lost() else { return false };
         if self.failures.add("lost", 1, Instant::now()).is_some() {
             let path = path.display();
-            tracing::error!(%path, "removed or replaced under the node: nothing is kept any more");
+            tracing::error!(
+                %path,
+                "the file was removed or replaced: nothing is stored any more; restart the node"
+            );
         }
         true
     }
@@ -245,12 +248,12 @@ impl Writer {
             && let Err(error) = self.set_full(false).and_then(|()| self.examine(suspect))
         {
             // The next read of the row reports it again.
-            self.failed("a damaged row", 1, &error);
+            self.failed("the quarantine of a damaged row", 1, &error);
         }
         if self.authors.waiting()
             && let Err(error) = self.set_full(false).and_then(|()| self.prune())
         {
-            self.failed("a step of pruning", 1, &error);
+            self.failed("pruning", 1, &error);
             self.stalled = true;
         }
         if self.unmerged > CHECKPOINT {
@@ -261,7 +264,7 @@ impl Writer {
             if let Err(error) = merged
                 && let Some(times) = self.failures.add("checkpoint", 1, Instant::now())
             {
-                tracing::warn!(path = %self.path.display(), %error, times, "no checkpoint");
+                tracing::warn!(path = %self.path.display(), %error, times, "checkpoint failed");
             }
         }
     }
@@ -285,7 +288,7 @@ impl Writer {
                 true
             }
             Err(error) => {
-                self.failed("lines of the rejection log", batch.lines.len(), &error);
+                self.failed("rows of the rejection log", batch.lines.len(), &error);
                 self.stalled = !self.log.waiting();
                 false
             }
@@ -333,7 +336,7 @@ impl Writer {
             && let Some(times) = self.failures.add("authors", 1, Instant::now())
         {
             let path = self.path.display();
-            tracing::error!(%path, %error, times, "the authors could not be read");
+            tracing::error!(%path, %error, times, "cannot read the table authors");
         }
     }
 
@@ -357,12 +360,12 @@ impl Writer {
                 self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             });
             if let Err(error) = marked {
-                tracing::warn!(path = %self.path.display(), %error, "the end is not marked as clean");
+                tracing::warn!(path = %self.path.display(), %error, "cannot mark the end as clean");
             }
         }
         self.db.flush_prepared_statement_cache();
         if let Err((_, error)) = self.db.close() {
-            tracing::warn!(path = %self.path.display(), %error, "the database was not closed well");
+            tracing::warn!(path = %self.path.display(), %error, "cannot close the database");
         }
     }
 }
@@ -378,7 +381,9 @@ pub(super) fn report(path: &Path, damage: &Damage, quarantined: &AtomicU64) {
     let (path, author) = (path.display(), damage.author.map(|key| key.to_string()));
     if before == 0 {
         tracing::error!(
-            %path, row, author, seq, "a row is damaged and set aside, and will be fetched again; check the disk"
+            %path, row, author, seq,
+            "a damaged row was moved to the table quarantine and will be fetched again; check the \
+             disk"
         );
     } else {
         tracing::debug!(%path, row, author, seq, "another damaged row");

@@ -42,9 +42,9 @@ const CONFIG: Configuration<BigEndian, Fixint, Limit<{ 2 * MAX_FRAME }>> =
         .with_fixed_int_encoding()
         .with_limit::<{ 2 * MAX_FRAME }>();
 
-const OVER_LIMIT: &str = "a list or byte string is over its limit";
-const OTHER_BYTES: &str = "it encodes to other bytes";
-const EMPTY: &str = "a list that must not be empty is";
+const OVER_LIMIT: &str = "a list or byte string is too long";
+const OTHER_BYTES: &str = "it is not encoded in the one allowed way";
+const EMPTY: &str = "an empty list is not allowed here";
 
 /// Appends the encoding of `value`. Values are bounded by their types, so encoding what this crate
 /// builds cannot fail.
@@ -82,12 +82,12 @@ pub(super) fn decode<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, WireErro
     let (value, used) = bincode::decode_from_slice::<T, _>(bytes, CONFIG).map_err(|e| match e {
         DecodeError::Other(OVER_LIMIT) => WireError::Oversize(OVER_LIMIT),
         DecodeError::Other(why) => WireError::Malformed(why),
-        DecodeError::UnexpectedEnd { .. } => WireError::Malformed("it ends too early"),
-        DecodeError::LimitExceeded => WireError::Oversize("it decodes to too much"),
-        _ => WireError::Malformed("a field has a value that it cannot have"),
+        DecodeError::UnexpectedEnd { .. } => WireError::Malformed("the bytes end too early"),
+        DecodeError::LimitExceeded => WireError::Oversize("the decoded value is too large"),
+        _ => WireError::Malformed("a field has an invalid value"),
     })?;
     if used != bytes.len() {
-        return Err(WireError::NonCanonical("bytes are left over"));
+        return Err(WireError::NonCanonical("bytes are left over at the end"));
     }
     let mut again = Expect { left: bytes };
     match bincode::encode_into_writer(&value, &mut again, CONFIG) {
@@ -112,7 +112,7 @@ impl<T, const MIN: usize, const MAX: usize> List<T, MIN, MAX> {
         (MIN..=MAX).contains(&items.len()).then_some(Self(items))
     }
 
-    /// Unwraps the elements.
+    /// The elements, at most `MAX` of them.
     pub fn into_inner(self) -> Vec<T> {
         self.0
     }

@@ -30,7 +30,7 @@ pub enum Shown {
 pub struct Field {
     /// Offset of the first byte.
     pub at: usize,
-    /// Number of bytes.
+    /// Length in bytes; less than the layout says if the frame is cut off.
     pub length: usize,
     /// The field's name in `docs/PROTOCOL.md`; fields in lists are numbered.
     pub name: String,

@@ -51,7 +51,7 @@ pub struct Push {
     /// Links that the batch has crossed, this one included, as claimed by the sender; saturates at
     /// 255.
     pub hops: u8,
-    /// The whole batch.
+    /// Header, signature and body, not verified yet.
     pub batch: Batch,
 }
 
@@ -96,11 +96,11 @@ pub struct Request {
 /// The batch that a want asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Reply {
-    /// The want's ticket.
+    /// The ticket of the [`Want`] that this answers.
     pub ticket: u32,
-    /// As in [`Push`].
+    /// Links crossed, as claimed: see [`Push::hops`].
     pub hops: u8,
-    /// The whole batch.
+    /// Header, signature and body, not verified yet.
     pub batch: Batch,
 }
 
@@ -118,9 +118,9 @@ pub enum WhyMissing {
 /// The answer to a want that is not served.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Missing {
-    /// The want's ticket.
+    /// The ticket of the [`Want`] that this answers.
     pub ticket: u32,
-    /// The reason.
+    /// Why the answerer does not send the batch.
     pub why: WhyMissing,
     /// The highest slot of that author whose payload the answerer has pruned; 0 if none.
     /// Unverified.
@@ -163,7 +163,7 @@ pub struct RangeHash {
 /// Asks where lanes differ; answered by one [`Differ`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Compare {
-    /// Identifies the answer.
+    /// Chosen by the asker; the answer repeats it.
     pub ticket: u32,
     /// Disjoint ranges in ascending order.
     pub ranges: List<RangeHash, 1, MAX_RANGES>,
@@ -172,7 +172,7 @@ pub struct Compare {
 /// Where the answerer's lanes differ from the ranges asked about: finer ranges, or signed tips.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Differ {
-    /// The comparison's ticket.
+    /// The ticket of the [`Compare`] that this answers.
     pub ticket: u32,
     /// Parts of differing ranges that hold too many lanes to list; disjoint and ascending.
     pub ranges: List<RangeHash, 0, MAX_RANGES>,
@@ -199,9 +199,9 @@ pub enum Frame {
     Push(Box<Push>),
     /// Ids of batches that the sender holds.
     Announce(Announce),
-    /// Requested slots.
+    /// Asks for slots; each is answered.
     Request(Request),
-    /// A requested batch.
+    /// A batch that a want asked for.
     Reply(Box<Reply>),
     /// The answer to a want that is not served.
     Missing(Missing),
@@ -300,15 +300,15 @@ impl Kind {
 pub enum Class {
     /// Hello (once per link) and credit: bounded by their own rules.
     Link = 0,
-    /// Pings.
+    /// Pings, which keep a link alive.
     Control = 1,
-    /// Comparisons.
+    /// Comparisons of lanes.
     Repair = 2,
-    /// Requests.
+    /// Requests for batches.
     Request = 3,
-    /// Announcements.
+    /// Announcements of ids.
     Announce = 4,
-    /// Pushes.
+    /// Batches that nobody requested.
     Push = 5,
     /// Answers (`Reply`, `Missing`, `Differ`): each is paid by the open want or comparison it
     /// answers.
@@ -364,7 +364,7 @@ impl Class {
 }
 
 impl Frame {
-    /// The frame's kind.
+    /// The kind, which is the frame's second byte.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Hello(_) => Kind::Hello,
@@ -424,21 +424,21 @@ impl Frame {
     /// When the bytes are not the canonical encoding of a frame within limits.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let [version, kind, body @ ..] = bytes else {
-            return Err(WireError::Malformed("it is shorter than two bytes"));
+            return Err(WireError::Malformed("shorter than two bytes"));
         };
         if *version != VERSION {
             return Err(WireError::WrongVersion(*version));
         }
-        let kind = Kind::from_byte(*kind).ok_or(WireError::Malformed("no such kind"))?;
+        let kind = Kind::from_byte(*kind).ok_or(WireError::Malformed("unknown kind"))?;
         if bytes.len() > kind.max_len() {
-            return Err(WireError::Oversize("longer than its kind may be"));
+            return Err(WireError::Oversize("too long for its kind"));
         }
         let frame = match kind {
             Kind::Hello => Self::Hello(decode(body)?),
             Kind::Credit => Self::Credit(decode(body)?),
             Kind::Ping => {
                 if !body.is_empty() {
-                    return Err(WireError::NonCanonical("bytes are left over"));
+                    return Err(WireError::NonCanonical("bytes are left over at the end"));
                 }
                 Self::Ping
             }
@@ -461,7 +461,7 @@ impl Frame {
             Self::Credit(credit) => {
                 let ascending = credit.grants.is_sorted_by(|a, b| a.class < b.class);
                 let known = credit.grants.iter().all(|g| Class::credited(g.class).is_some());
-                refuse_unless(known, "a class without credit")?;
+                refuse_unless(known, "a grant for a class without credit")?;
                 canonical(ascending, "grants are not in order")
             }
             Self::Announce(announce) => slots(announce.items.iter().map(|item| item.seq)),
@@ -472,14 +472,14 @@ impl Frame {
                 slots(differ.tips.iter().map(|tip| tip.slot.seq))?;
                 slots(differ.above.iter().map(|item| item.seq))?;
                 let solid = |tip: &Tip| tip.solid <= tip.slot.seq && tip.floor <= tip.slot.seq;
-                refuse_unless(differ.tips.iter().all(solid), "more than its tip")?;
+                refuse_unless(differ.tips.iter().all(solid), "solid or floor above the tip")?;
                 let ascending = differ.tips.is_sorted_by(|a, b| a.slot.author < b.slot.author);
                 canonical(ascending, "tips are not in order")?;
                 canonical(differ.above.is_sorted_by(|a, b| a < b), "slots are not in order")
             }
             Self::Missing(missing) => {
                 let all = missing.next != 0 || missing.lacked.is_empty();
-                canonical(all, "slots that are lacked above none")
+                canonical(all, "slots lacked above slot 0")
             }
             Self::Hello(_) | Self::Ping => Ok(()),
         }
@@ -487,16 +487,16 @@ impl Frame {
 }
 
 fn slots(mut seqs: impl Iterator<Item = u64>) -> Result<(), WireError> {
-    refuse_unless(seqs.all(|seq| (1..=MAX_SLOT).contains(&seq)), "no such slot")
+    refuse_unless(seqs.all(|seq| (1..=MAX_SLOT).contains(&seq)), "an invalid slot number")
 }
 
 fn shape(batch: &Batch) -> Result<(), WireError> {
     batch.check_shape().map_err(|why| match why {
-        BodyError::TooLong | BodyError::TooMany => WireError::Oversize("a body over its limit"),
+        BodyError::TooLong | BodyError::TooMany => WireError::Oversize("the body is too long"),
         BodyError::Empty => WireError::Malformed("a batch without messages"),
-        BodyError::WrongLength => WireError::Malformed("count and length do not fit the body"),
-        BodyError::BadTopic => WireError::Malformed("a topic that is not UTF-8"),
-        BodyError::BadSlot => WireError::Malformed("a slot that cannot be"),
+        BodyError::WrongLength => WireError::Malformed("the body does not match count and length"),
+        BodyError::BadTopic => WireError::Malformed("a topic is not UTF-8"),
+        BodyError::BadSlot => WireError::Malformed("an invalid slot, base or prev"),
     })
 }
 

@@ -139,7 +139,7 @@ fn statement(
 pub struct SignedSlot {
     /// The author whose key signed.
     pub author: PublicKey,
-    /// The slot, from 1.
+    /// The slot in the author's lane, from 1.
     pub seq: u64,
     /// [`Header::rest`] of the batch.
     pub rest: Digest,
@@ -165,7 +165,7 @@ impl SignedSlot {
 /// A batch as sent: header, signature, body. Nothing is verified yet; see [`Batch::check_shape`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Batch {
-    /// The signed part.
+    /// What the author signs: see [`Header::statement`].
     pub header: Header,
     /// The author's signature over [`Header::statement`].
     pub signature: Signature,
@@ -267,7 +267,7 @@ impl Batch {
 /// Why entries cannot be encoded as a body, or bytes are not a valid body or batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
-    /// No entry at all.
+    /// There is no entry.
     #[error("a batch holds at least one message")]
     Empty,
     /// More than 256 entries.
@@ -284,7 +284,7 @@ pub enum BodyError {
     BadTopic,
     /// Slot 0 or above [`MAX_SLOT`], a base not below the slot, or a `prev` other than zeros for
     /// base 0.
-    #[error("slots are 1 to {MAX_SLOT}, follow a lower one, and the first has no predecessor")]
+    #[error("a slot is 1 to {MAX_SLOT}, its base is lower, and prev is zero if base is 0")]
     BadSlot,
 }
 

@@ -52,7 +52,7 @@ fn what_is_no_report_is_named() {
         (vec!["report", empty], 1, "report.json"),
         (vec!["explain", "--report", empty], 1, "deliveries.ndjson"),
         (vec!["explain", "nonsense", "--report", empty], 2, "hex digits"),
-        (vec!["explain"], 2, "which message"),
+        (vec!["explain"], 2, "no message id"),
     ] {
         let ran = loyal(&arguments);
         let errors = text(&ran);

@@ -363,7 +363,7 @@ fn half_open_handshakes_do_not_keep_members_out() {
         for mut stream in open {
             let mut rest = Vec::new();
             let ended = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
-            assert!(ended.is_ok(), "a half-open handshake is held for ever");
+            assert!(ended.is_ok(), "a half-open handshake is held forever");
         }
         rig.expect_alive().await;
         rig.stop().await;

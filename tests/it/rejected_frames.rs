@@ -84,7 +84,7 @@ fn expect_shown(shown: &str, forged: &Batch) {
     assert!(line(shown, "link").contains('?'), "the credit is not in the frame: {shown}");
     assert!(shown.contains("claimed, not proven"), "{shown}");
     assert!(shown.contains(&forged.signature.to_string()), "{shown}");
-    assert!(shown.ends_with("it is refused for the same reason.\n"), "{shown}");
+    assert!(shown.ends_with("refuse it for the same reason.\n"), "{shown}");
 }
 
 #[test]

@@ -10,18 +10,18 @@ use crate::scenario::Scenario;
 /// Limits of a shrinking.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Most runs.
+    /// Most runs of smaller scenarios.
     pub attempts: u64,
     /// Most time; a run that has begun is finished.
     pub time: Duration,
 }
 
-/// The result of shrinking.
+/// The smallest scenario found that fails in the same way.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
     /// The smallest scenario that was seen to fail; the given one if no smaller one does.
     pub scenario: Scenario,
-    /// Number of runs made.
+    /// Runs that were made, the failed ones included.
     pub attempts: u64,
 }
 

@@ -48,7 +48,6 @@ impl Shape {
         random.count(4..=if self == Self::Usual { 31 } else { 10 })
     }
 
-    /// Draws the duration.
     pub(super) fn duration(self, random: &mut Random) -> Duration {
         random.ms(match self {
             Self::Usual => 2000..=6000,
@@ -70,7 +69,7 @@ pub(super) fn blank(
 ) -> Scenario {
     Scenario {
         name: name.into(),
-        about: format!("drawn by seed {seed}"),
+        about: format!("drawn from seed {seed}"),
         seed,
         duration,
         settle: SETTLE,

@@ -32,7 +32,7 @@ fn offers_that_are_not_kept_end_to_count() {
         }
         assert!(offered <= u64::from(MAX_BROKEN) + 1, "{offered}");
         assert_eq!(lack.next(u64::MAX - 1, now), Some(u64::MAX));
-        assert_eq!(lack.next(5, now.after(BELIEVED)), None, "it is not believed for ever");
+        assert_eq!(lack.next(5, now.after(BELIEVED)), None, "it is not believed forever");
     }
 }
 

@@ -62,11 +62,9 @@ impl Slot {
 /// A verified batch to put into a slot.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::protocol) struct Filling {
-    /// The batch's id.
     pub id: BatchId,
     /// `Header::rest` of the batch.
     pub rest: Digest,
-    /// The author's signature.
     pub signature: Signature,
     /// The slot that the batch follows.
     pub base: u64,
@@ -441,7 +439,7 @@ impl Lane {
             return Some(held((self.tip, slot)));
         }
         // A proof above the tip counts only if a slot is held there, or every node would ask for
-        // that slot for ever.
+        // that slot forever.
         let above = self.above() > 0;
         let fits = |proof: &Proof| proof.seq == self.tip || (above && proof.seq > self.tip);
         let proof = self.proof.filter(fits);

@@ -1,7 +1,7 @@
 //! Lanes: for each author the slots 1, 2, 3…, what is in them, and which are missing.
 //!
 //! Dedup relies on lanes and never expires: a slot at or below the tip that is in no hole is known
-//! for ever. A lane keeps its tip, a window of slots above it, the holes below it and the ids of
+//! forever. A lane keeps its tip, a window of slots above it, the holes below it and the ids of
 //! recent slots. Authors that never published cost nothing.
 
 mod claims;

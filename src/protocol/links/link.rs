@@ -18,9 +18,7 @@ const CREDITED: usize = Class::CREDITED.len();
 /// A slot that was requested on a link and is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) struct OpenWant {
-    /// The author's key number.
     pub author: u32,
-    /// The slot, from 1.
     pub seq: u64,
     /// The batch wanted; any batch of the slot if `None`.
     pub id: Option<BatchId>,
@@ -30,14 +28,13 @@ pub(in crate::protocol) struct OpenWant {
     pub counted: bool,
 }
 
-/// One authenticated link.
+/// A link to a peer that has proved its key.
 #[derive(Debug)]
 pub(in crate::protocol) struct Link {
     /// The member at the other end.
     pub peer: PublicKey,
-    /// The peer's key number.
+    /// Index of the peer's key in the network file's sorted keys.
     pub number: u32,
-    /// Whether this node dialled.
     pub dialled: bool,
     /// The peer's current start; `None` until its hello came.
     pub instance: Option<Instance>,
@@ -252,7 +249,7 @@ impl Link {
     pub(crate) fn grant(&mut self, grant: &Grant, now: Time) -> Result<(), &'static str> {
         match Class::credited(grant.class).and_then(place) {
             Some(i) => self.sending[i].grant(grant)?,
-            None => return Err("credit for a class without credit"),
+            None => return Err("a grant for a class without credit"),
         }
         if grant.class == Class::Request as u8 {
             self.withholds = (!self.may_recover()).then_some(now);

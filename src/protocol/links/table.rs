@@ -27,7 +27,7 @@ pub(in crate::protocol) enum TieBreak {
     Loses,
 }
 
-/// All links.
+/// The links that are up, by id and by peer.
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Links {
     /// Ascending by id. A node has few links and ids ascend, so searching is cheap and inserting

@@ -34,11 +34,11 @@ impl Node {
     ) {
         let claims = || Claims::of(&batch, Some(hops));
         if batch.header.network != self.network.id() {
-            let detail = "a statement of another network";
+            let detail = "the batch is for another network";
             return self.reject(&from, Reason::WrongNetwork, claims, detail);
         }
         let Some(author) = self.network.index_of(&batch.header.author) else {
-            let detail = "its author is not in the network file";
+            let detail = "the author is not in the network file";
             return self.reject(&from, Reason::UnknownAuthor, claims, detail);
         };
         let id = batch.id();
@@ -49,12 +49,12 @@ impl Node {
             return self.settle_frame(&from, charged, false);
         }
         if charged.is_some() && self.is_over_quota(author, &batch.header) {
-            self.reject(&from, Reason::AuthorRate, claims, "its author is over the quota");
+            self.reject(&from, Reason::AuthorRate, claims, "the author is over its quota");
             self.want_later(from.link, (author, id), &batch.header);
             return self.settle_frame(&from, charged, false);
         }
         if !batch.content_matches() {
-            let detail = "the body is not the one that the header names";
+            let detail = "the body does not match the hash in the header";
             return self.reject(&from, Reason::ContentMismatch, claims, detail);
         }
         self.check_batch(batch, id, author, Origin::Link { from, hops, charged, found });
@@ -132,7 +132,7 @@ impl Node {
             match origin {
                 Origin::Link { from, hops, .. } => {
                     let claims = || Claims::of(batch, Some(hops));
-                    let detail = "its author did not sign it";
+                    let detail = "the author's signature is invalid";
                     self.reject(&from, Reason::BadSignature, claims, detail);
                 }
                 Origin::Client(ticket) => {
@@ -205,12 +205,12 @@ impl Node {
             return false;
         }
         if !asked && self.is_over_quota(author, &batch.header) {
-            self.reject(from, Reason::AuthorRate, claims, "its author is over the quota");
+            self.reject(from, Reason::AuthorRate, claims, "the author is over its quota");
             self.want_later(from.link, (author, id), &batch.header);
             return false;
         }
         if !self.make_room(author, &batch.header) {
-            let (reason, detail) = (Reason::TooFarAhead, "its lane has as many holes as it may");
+            let (reason, detail) = (Reason::TooFarAhead, "its author's lane has too many holes");
             self.reject(from, reason, claims, detail);
             return false;
         }
@@ -310,9 +310,9 @@ impl Node {
     ) {
         let seq = batch.header.seq;
         let detail = match self.lanes.admission(author, seq, &id) {
-            Admission::Second => "its author signed another batch for the same slot",
+            Admission::Second => "the author signed another batch for the same slot",
             _ if self.lanes.is_other(author, batch.header.base, &batch.header.prev) => {
-                "it does not follow its author's batch before"
+                "it does not follow the author's previous batch"
             }
             _ => return,
         };
@@ -402,9 +402,9 @@ impl Node {
 pub(super) fn refusal_of(admission: Admission) -> Option<(Reason, &'static str)> {
     match admission {
         Admission::Empty | Admission::Second => None,
-        Admission::Known | Admission::Below => Some((Reason::Replayed, "it is known already")),
-        Admission::Pruned => Some((Reason::Pruned, "it is older than what is kept")),
-        Admission::TooFar => Some((Reason::TooFarAhead, "it is above the window of its lane")),
-        Admission::Full => Some((Reason::Equivocation, "two other batches are known in its slot")),
+        Admission::Known | Admission::Below => Some((Reason::Replayed, "the batch is known")),
+        Admission::Pruned => Some((Reason::Pruned, "the batch is older than what is kept")),
+        Admission::TooFar => Some((Reason::TooFarAhead, "it is above its lane's window")),
+        Admission::Full => Some((Reason::Equivocation, "two other batches of its slot are known")),
     }
 }

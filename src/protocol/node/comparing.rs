@@ -87,12 +87,12 @@ impl Node {
     pub(super) fn on_compare(&mut self, from: &Received, compare: &Compare) {
         let keys = self.rehash_lanes();
         if compare.ranges.iter().any(|range| level_of(keys, range.start, range.end).is_none()) {
-            let detail = "a range that is no block of the network's keys";
+            let detail = "a range that is not a block of the network's keys";
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
         let (mut ranges, mut named) = (Vec::new(), Vec::new());
         // Not everything may fit. Start with a random range, so that lanes that always differ (a
-        // liar's, say) do not hide those of higher keys for ever.
+        // liar's, say) do not hide those of higher keys forever.
         let first = self.rng.random_range(0..compare.ranges.len().max(1));
         let (last, rest) = compare.ranges.split_at_checked(first).unwrap_or_default();
         for range in rest.iter().chain(last) {
@@ -193,7 +193,7 @@ impl Node {
     pub(super) fn on_differ(&mut self, from: &Received, differ: Differ) {
         let Some(held) = self.links.get_mut(from.link) else { return };
         if held.comparing.is_none_or(|(ticket, _)| ticket != differ.ticket) {
-            let detail = "an answer to nothing that was compared";
+            let detail = "an answer to no open comparison";
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         }
         if let Some((_, since)) = held.comparing.take() {
@@ -207,7 +207,7 @@ impl Node {
         }
         let keys = self.rehash_lanes();
         if !narrows(keys, &asked, &differ, |author| self.network.index_of(author)) {
-            let detail = "an answer about other ranges than those that were asked about";
+            let detail = "an answer about ranges that were not asked about";
             return self.reject(from, Reason::Malformed, Claims::default, detail);
         }
         for tip in differ.tips.iter() {
@@ -302,7 +302,7 @@ impl Node {
                 id: Some(id),
                 ..Claims::default()
             };
-            let detail = "a tip that its author did not sign";
+            let detail = "a tip with an invalid signature";
             return self.reject(from, Reason::BadSignature, claims, detail);
         }
         self.lanes.prove(author, slot);

@@ -16,7 +16,7 @@ use crate::wire::{Class, Frame, Header, Kind, List, Missing, Reply, Request, Slo
 /// A search that cannot proceed now is looked at again after this.
 const LATER: Duration = Duration::from_millis(20);
 /// The last of a link's request credit is reserved for searches that have waited this long.
-/// Otherwise a peer that keeps announcing new batches could keep a gap open for ever.
+/// Otherwise a peer that keeps announcing new batches could keep a gap open forever.
 const PATIENT: Duration = Duration::from_secs(1);
 /// Every answer may take this long: a read from disk, and a busy peer's turn.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(20);
@@ -39,7 +39,7 @@ impl Node {
                 id: Some(id),
                 ..Claims::default()
             };
-            let detail = "an announcement of an author that is not in the network file";
+            let detail = "an announcement for an author that is not in the network file";
             self.reject(from, Reason::UnknownAuthor, claims, detail);
             return true;
         }
@@ -272,7 +272,7 @@ impl Node {
         };
         let Some(want) = held.wants.get(&reply.ticket).filter(answers).copied() else {
             let claims = || Claims::of(&reply.batch, Some(reply.hops));
-            let detail = "a reply that answers no open want";
+            let detail = "a reply to no open want";
             return self.reject(&from, Reason::CreditOverrun, claims, detail);
         };
         held.answered(self.now.since(want.since).min(LONGEST_ANSWER));
@@ -290,7 +290,7 @@ impl Node {
     pub(super) fn on_missing(&mut self, from: &Received, missing: &Missing) {
         let Some(held) = self.links.get_mut(from.link) else { return };
         let Some(want) = held.wants.remove(&missing.ticket) else {
-            let detail = "an answer to nothing that was asked";
+            let detail = "an answer to no open want";
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         };
         self.recovery.under_way.closed(want.author, want.seq, from.number);

@@ -51,7 +51,7 @@ impl Node {
     pub(super) fn on_oversize(&mut self, link: LinkId, length: u32) {
         let Some(held) = self.links.get(link) else { return };
         let (peer, prefix) = (held.peer, length.to_be_bytes());
-        let detail = format!("a frame of {length} bytes is announced");
+        let detail = format!("the length prefix announces {length} bytes");
         self.refuse(peer, Came::Prefix(&prefix), Reason::Oversize, Claims::default, &detail);
     }
 
@@ -72,7 +72,7 @@ impl Node {
         if let Some(kind) = kind.filter(|kind| current && length <= kind.max_len())
             && !held.charge(kind.class(), length)
         {
-            let detail = format!("a {} frame beyond the credit", kind.name());
+            let detail = format!("a {} frame beyond the link's credit", kind.name());
             return self.reject(&from, Reason::CreditOverrun, Claims::default, &detail);
         }
         let frame = match Frame::decode(&from.bytes) {
@@ -82,7 +82,7 @@ impl Node {
             }
         };
         if ready == (frame.kind() == Kind::Hello) {
-            let detail = if ready { "a second hello" } else { "something else before the hello" };
+            let detail = if ready { "a second hello" } else { "another frame before the hello" };
             return self.reject(&from, Reason::Malformed, Claims::default, detail);
         }
         self.dispatch(from, frame);

@@ -16,7 +16,7 @@ use crate::wire::{Frame, Hello, Instance, Kind};
 /// A peer that owes a hello or an answer for this long has its link closed, without blame.
 const OVERDUE: Duration = Duration::from_secs(10);
 /// A link that ends before this counts as a failed dial; otherwise a peer could make the node
-/// redial for ever.
+/// redial forever.
 const BRIEF: Duration = Duration::from_secs(5);
 /// Longest back-off of any member while the node has no link at all.
 const LONELY: Duration = Duration::from_millis(300);
@@ -100,7 +100,7 @@ impl Node {
         };
         if self.standing.is_banned(&peer, self.now) {
             self.standing.count(&peer, Reason::Banned);
-            let detail = "a link by a peer under a ban";
+            let detail = "a link from a banned peer";
             let came = Came::Nothing;
             self.log_rejection(Some(peer), came, Reason::Banned, Claims::default, detail);
             return self.emit(Output::Close { link, why: CloseWhy::Banned });

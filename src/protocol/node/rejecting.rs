@@ -14,7 +14,7 @@ use crate::wire::{Batch, BatchId};
 /// Most bytes of a frame kept in [`Rejection::head`].
 const HEAD: usize = 64;
 
-/// What is being refused.
+/// What arrived and is refused; decides size, hash and bytes of the row.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Came<'a> {
     /// A frame, without its length prefix.

@@ -37,7 +37,7 @@ impl Node {
         // Examine the whole request before serving any of it.
         let mut open = self.serving.open_of(from.link);
         if open.len() + wants.len() > MAX_OPEN_WANTS {
-            let detail = "more wants than may be open on a link";
+            let detail = "too many open wants on the link";
             return self.reject(from, Reason::CreditOverrun, Claims::default, detail);
         }
         let mut known = Vec::with_capacity(wants.len());
@@ -49,7 +49,7 @@ impl Node {
                 return self.reject(from, Reason::UnknownAuthor, claims, detail);
             };
             if open.contains(&want.ticket) {
-                let detail = "a ticket of a want that is not answered yet";
+                let detail = "a ticket that an open want uses";
                 return self.reject(from, Reason::Malformed, claims, detail);
             }
             open.push(want.ticket);

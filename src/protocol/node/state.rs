@@ -290,7 +290,7 @@ impl Node {
         self.links.credit_by(link, now.after(delay));
     }
 
-    /// Counters since the start.
+    /// Totals since the node started; they never decrease.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -65,7 +65,7 @@ impl Node {
             return;
         }
         if hurry && !self.recovery.has_voice(self.now) {
-            // A liar could keep us hurrying for ever, so hurried visits have a budget.
+            // A liar could keep us hurrying forever, so hurried visits have a budget.
             self.next_visit = self.now.after(self.config.visit_every);
             return;
         }

@@ -34,7 +34,6 @@ const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
-/// A plot under construction.
 pub(super) struct Chart {
     x: (f64, f64),
     y: (f64, f64),

@@ -67,7 +67,7 @@ fn circle(run: &Recording) -> String {
         series.push(("bad", "malicious"));
     }
     if run.nodes.iter().any(|node| node.dead) {
-        series.push(("gone", "dead in the end"));
+        series.push(("gone", "dead at the end"));
     }
     out + &legend(&series)
 }
@@ -81,8 +81,8 @@ fn dot(out: &mut String, node: &NodeRecord, (number, of): (usize, usize), inboun
     };
     let size = if of > 80 { 3.5 } else { 6.0 };
     let hint = match &node.spec {
-        Some(spec) => format!("{}: {spec}, {inbound} chose it", node.name),
-        None => format!("{}, {inbound} chose it", node.name),
+        Some(spec) => format!("{}: {spec}, chosen by {inbound}", node.name),
+        None => format!("{}, chosen by {inbound}", node.name),
     };
     let _ = write!(
         out,

@@ -76,25 +76,25 @@ fn sections(run: &Recording, report: &Report, tally: &Tally) -> Vec<Section> {
     add("Hops", &hops_note(report), false, plots::hops(report));
     add("Reach", "share of nodes by hops", false, plots::reached(report));
     let attacks = Some(tables::attacks(report));
-    add("Attacks", "what was tried, and what came of it", false, attacks);
+    add("Attacks", "what was tried, and its effect", false, attacks);
     add("Expectations", "limits that the scenario sets", false, tables::expectations(report));
-    let total = format!("{} in all", count(report.rejections.total));
+    let total = format!("{} in total", count(report.rejections.total));
     add("Rejections by reason", &total, false, Some(tables::by_reason(report)));
     add("Rejections by sender", "at honest nodes", false, Some(tables::by_liar(run)));
-    add("Faults", "when each lasted", false, plots::faults(run));
-    add("The mesh", "links chosen, in the end", false, graph::mesh(run));
+    add("Faults", "when each was active", false, plots::faults(run));
+    add("The mesh", "chosen links, at the end", false, graph::mesh(run));
     add("Cost", "", false, Some(tables::resources(&report.resources)));
-    add("What this run does not say", "", false, Some(tables::limits(report)));
+    add("What this run does not show", "", false, Some(tables::limits(report)));
     add("Counted", "what a run must show to prove anything", true, tables::counted(report));
     let slowest = trace(run, "").and_then(|trace| tree::tree(&trace));
-    add("The slowest message", "who had it from whom, and when", true, slowest);
+    add("The slowest message", "who received it from whom, and when", true, slowest);
     all
 }
 
 fn hops_note(report: &Report) -> String {
     let Some(theory) = &report.delivery.theory else { return String::new() };
     format!(
-        "{} links pushed on by each; Pittel: all in {} rounds",
+        "each node pushes to {} links; Pittel: all in {} rounds",
         figure(theory.fan_out),
         figure(theory.rounds)
     )
@@ -175,15 +175,15 @@ fn tiles(report: &Report) -> String {
 
 fn footer(report: &Report) -> String {
     let settle = report.settle_s.map_or_else(String::new, |settle| {
-        format!(" The liveness phase was bounded at {}.", time(settle * 1e6))
+        format!(" The liveness phase had a limit of {}.", time(settle * 1e6))
     });
     let dead = match report.dead.len() {
         0 => String::new(),
-        n => format!(" {n} nodes were dead in the end; nothing was expected of them."),
+        n => format!(" {n} nodes were dead at the end; nothing was expected of them."),
     };
     format!(
-        "<footer>Counted at honest nodes; hops are followed back from node to node where they are \
-         called true.{dead}{settle} report.json has every number.</footer>\n"
+        "<footer>Counted at honest nodes; true hops are traced back from node to \
+         node.{dead}{settle} report.json has every number.</footer>\n"
     )
 }
 
@@ -231,7 +231,7 @@ mod tests {
             "Not modelled",
             "The mesh",
             "forge+drop",
-            "hop 1 as claimed, truly 2",
+            "hop 1 as claimed, in truth 2",
         ] {
             assert!(page.contains(part), "{part}");
         }

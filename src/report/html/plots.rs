@@ -27,16 +27,16 @@ pub(super) fn over_time(run: &Recording, tally: &Tally) -> Option<String> {
         let hint = format!("{}: {}", one.invariant, one.what);
         chart.band((one.at as f64, one.at as f64), "violation", &hint);
     }
-    chart.axes((Unit::Time, "since the run’s zero"), (Unit::Share, "share of all"), false);
+    chart.axes((Unit::Time, "time in the run"), (Unit::Share, "share of all"), false);
     let published = tally.published.max(1);
     chart.line(&cumulated(tally.times.iter().copied(), end, tally.expected.max(1)), "one");
     chart.line(&cumulated(posts, end, published), "two");
-    let mut series = vec![("one", "delivered, of all that must be"), ("two", "published")];
+    let mut series = vec![("one", "delivered, of all that are expected"), ("two", "published")];
     if !run.faults.is_empty() {
-        series.push(("fault", "a fault lasts"));
+        series.push(("fault", "a fault is active"));
     }
     if !run.violations.is_empty() {
-        series.push(("violation", "an invariant broke"));
+        series.push(("violation", "an invariant was violated"));
     }
     Some(chart.svg("Messages published and delivered over time") + &legend(&series))
 }

@@ -30,7 +30,8 @@ pub(super) fn by_reason(report: &Report) -> String {
         let (copies, knocks) = (count(all.copies), count(all.knocks));
         let _ = write!(
             out,
-            "<p class=\"note\">Counted apart: {copies} plain copies, {knocks} knocks of the banned</p>"
+            "<p class=\"note\">Counted separately: {copies} plain copies, {knocks} knocks by \
+             banned peers</p>"
         );
     }
     out
@@ -164,19 +165,19 @@ pub(super) fn limits(report: &Report) -> String {
         let kinds: Vec<String> = report.not_exercised.iter().map(|kind| safe(kind)).collect();
         let _ = write!(
             out,
-            "<p class=\"warn\">Not exercised: {} reached no honest node, so nothing is proven of \
-             it.</p>",
+            "<p class=\"warn\">Not exercised: {} reached no honest node, so this run proves \
+             nothing about it.</p>",
             kinds.join(", ")
         );
     }
     if !report.real_crypto {
-        out += "<p class=\"warn\">Signatures were modelled: none was checked for real.</p>";
+        out += "<p class=\"warn\">Signatures were modelled: none was really checked.</p>";
     }
     if report.delivery.untraced > 0 {
         let _ = write!(
             out,
-            "<p>{} deliveries came by a way on which some node told nothing: their true hops are \
-             not known.</p>",
+            "<p>{} deliveries passed a node that reported nothing: their true hops are not \
+             known.</p>",
             count(report.delivery.untraced)
         );
     }
@@ -185,7 +186,7 @@ pub(super) fn limits(report: &Report) -> String {
     }
     let items = report.not_modelled.iter().take(MOST_ROWS);
     let items: String = items.map(|one| format!("<li>{}</li>", safe(one))).collect();
-    out + "<p>Not modelled in this world:</p><ul>" + &items + "</ul>"
+    out + "<p>Not modelled here:</p><ul>" + &items + "</ul>"
 }
 
 /// Counts that are not zero; `None` if all are.
@@ -219,7 +220,7 @@ pub(super) fn resources(resources: &Resources) -> String {
         ("peak memory", r.peak_rss_mb.map(|mb| format!("{} MiB", figure(mb)))),
         ("simulated time", seconds(r.sim_s)),
         ("events", r.events.map(count)),
-        ("events a second", r.events_per_s.map(|rate| count(rate as u64))),
+        ("events per second", r.events_per_s.map(|rate| count(rate as u64))),
     ];
     let line = |(what, value): &(&str, Option<String>)| {
         let value = value.as_ref()?;

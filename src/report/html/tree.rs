@@ -29,15 +29,15 @@ pub(super) fn tree(trace: &Trace) -> Option<String> {
     let end = rows.iter().map(|row| row.had.at).max()?.max(start + 1);
     let body = draw(trace, &rows, start, end);
     let picture = format!(
-        "<svg class=\"tree\" viewBox=\"0 0 640 {:.0}\" role=\"img\" aria-label=\"Who had it from whom, and when\">\
+        "<svg class=\"tree\" viewBox=\"0 0 640 {:.0}\" role=\"img\" aria-label=\"Path of the message\">\
          {body}</svg>",
         rows.len() as f64 * ROW + 32.0
     );
     let open = if rows.len() <= MOST_OPEN { " open" } else { "" };
     let what = if full {
-        format!("{} nodes had it", rows.len())
+        format!("{} nodes received it", rows.len())
     } else {
-        format!("the way to the last of {} nodes that had it", trace.delivered.len())
+        format!("the path to the last of {} nodes that received it", trace.delivered.len())
     };
     Some(format!(
         "<p class=\"mono\">{}</p><p>slot {} of {}</p><details{open}><summary>{what}, the last after \
@@ -176,7 +176,7 @@ fn note(had: &Had, start: u64) -> String {
     let after = time(had.at.saturating_sub(start) as f64);
     match had.true_hops.filter(|hops| *hops != u32::from(had.hops)) {
         _ if had.from.is_none() => "published it".into(),
-        Some(hops) => format!("{after}, hop {} as claimed, truly {hops}", had.hops),
+        Some(hops) => format!("{after}, hop {} as claimed, in truth {hops}", had.hops),
         None => format!("{after}, hop {}", had.hops),
     }
 }

@@ -124,7 +124,7 @@ impl Checks {
         let (per_s, most) =
             (REPEATS_PER_S.saturating_mul(links), REPEAT_BURST.saturating_mul(links));
         if repeats.overflows(now, per_s, 1, most) {
-            let what = || format!("checks known statements beyond {most} and what time adds");
+            let what = || format!("checks known statements beyond the burst {most} and the rate");
             facts.broken("R3", now, Some(node), what);
         }
     }

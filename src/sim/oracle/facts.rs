@@ -10,7 +10,6 @@ const KEPT: usize = 100;
 /// The same for one invariant, so that many violations of one do not hide the others.
 const KEPT_EACH: u64 = 20;
 
-/// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
     /// Batches that honest nodes delivered, including deliveries that a crash undid.
@@ -38,7 +37,6 @@ pub(super) enum Fact {
     EquivocationsSeen,
     /// Slots in which honest nodes delivered different batches.
     ConflictingSlots,
-    /// Bans by honest nodes.
     Bans,
     /// Signature checks that honest nodes asked for.
     Checks,
@@ -54,9 +52,7 @@ pub(super) enum Fact {
     Reads,
     /// Bytes of the bodies of those batches.
     BytesRead,
-    /// Crashes of honest nodes.
     Crashes,
-    /// Restarts of honest nodes.
     Restarts,
     /// Checkpoints at which the honest nodes did not form one connected graph.
     CheckpointsApart,

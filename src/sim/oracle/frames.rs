@@ -42,7 +42,7 @@ impl Frames {
             return Some(format!("a {} frame of {} bytes as {class:?}", kind.name(), frame.len()));
         }
         if frame.get(1) != Some(&(kind as u8)) {
-            return Some(format!("called {}, and is another kind", kind.name()));
+            return Some(format!("a frame called {} of another kind", kind.name()));
         }
         let wrong = match kind {
             Kind::Push => self.judge_batch(frame, PUSH_BATCH, keys, checks),
@@ -76,7 +76,7 @@ impl Frames {
             Err(error) => Some(error.to_string()),
             Ok(Frame::Push(push)) => judge(&push.batch, keys, checks),
             Ok(Frame::Reply(reply)) => judge(&reply.batch, keys, checks),
-            Ok(_) => Some("without a batch".to_owned()),
+            Ok(_) => Some("a frame without a batch".to_owned()),
         };
         if let (None, Some(signature)) = (&wrong, signature) {
             self.bytes += frame.len();
@@ -93,16 +93,19 @@ impl Frames {
 fn judge(batch: &Batch, keys: &Keys, checks: &Checks) -> Option<String> {
     let header = &batch.header;
     let Some(author) = keys.number(&header.author) else {
-        return Some(format!("a batch by {}, who is not in the network", header.author));
+        return Some(format!("a batch of {}, which is not in the network file", header.author));
     };
     if header.network != keys.network {
-        return Some("a batch of another network".to_owned());
+        return Some("a batch for another network".to_owned());
     }
     if !batch.content_matches() {
-        return Some(format!("a batch of {} with another body", header.author));
+        return Some(format!(
+            "a batch of {} with a body that its header does not name",
+            header.author
+        ));
     }
     let good = checks.is_good(author, header.seq, header.rest(), &batch.signature);
-    let what = || format!("slot {} of {}, which does not verify", header.seq, header.author);
+    let what = || format!("slot {} of {} with an invalid signature", header.seq, header.author);
     (!good).then(what)
 }
 
@@ -116,5 +119,5 @@ fn judge_rest(frame: &[u8], keys: &Keys, checks: &Checks) -> Option<String> {
         let author = keys.number(&tip.author);
         !author.is_some_and(|a| checks.is_good(a, tip.seq, tip.rest, &tip.signature))
     });
-    bad.map(|tip| format!("the tip {} of {}, which does not verify", tip.seq, tip.author))
+    bad.map(|tip| format!("tip {} of {} with an invalid signature", tip.seq, tip.author))
 }

@@ -112,8 +112,8 @@ impl Level {
                 facts.broken("L7", now, Some(one.node), || {
                     let when = if one.news { "while it caught up" } else { "while it was away" };
                     format!(
-                        "lacks slot {seq} of node {author} and {others} others that were delivered \
-                         {when}, {bound} ms later; it was away for {away} ms"
+                        "after {bound} ms still lacks slot {seq} of node {author} and {others} \
+                         other slots delivered {when}; it was away for {away} ms"
                     )
                 });
             } else if !one.news {

@@ -20,7 +20,6 @@ const REPLY_OVERHEAD: usize = 2 + 4 + 1 + 152 + 64 + 4;
 pub(super) struct End {
     pub node: u32,
     pub peer: u32,
-    /// Whether its owner dialled.
     pub dialled: bool,
     greeted: bool,
     closed: bool,
@@ -118,7 +117,7 @@ impl Links {
         let most = SERVE_BYTE_BURST + ((MAX_READS_PER_PEER + 1) * MAX_BODY) as u64 + 1;
         if served.overflows(now, SERVE_BYTES_PER_S, body, most) {
             facts.broken("R4", now, Some(node as usize), || {
-                format!("serves node {peer} more than {most} bytes and what time adds")
+                format!("serves node {peer} beyond the burst of {most} bytes and the rate")
             });
         }
     }
@@ -158,7 +157,10 @@ impl Links {
         if late && !std::mem::replace(&mut self.told, true) {
             facts.broken("O1", now, Some(apart), || {
                 let first = first.unwrap_or_default();
-                format!("no path of links to node {first} for {} s", CONNECTED_WITHIN.as_secs())
+                format!(
+                    "no path of links to node {first} for more than {} s",
+                    CONNECTED_WITHIN.as_secs()
+                )
             });
         }
     }
@@ -217,7 +219,7 @@ impl Dials {
                 continue;
             }
             facts.broken("R8", now, Some(node), || {
-                format!("keeps {all} links that it dialled, {old} of them long, and chose {most}")
+                format!("keeps {all} dialled links, {old} of them old; its limit is {most}")
             });
         }
     }

@@ -7,7 +7,6 @@ use crate::protocol::Network;
 /// Keys by number: first the nodes by node number, then authors that run no node.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// The network's id.
     pub network: Digest,
     sorted: Vec<(PublicKey, u32)>,
     keys: Vec<PublicKey>,

@@ -124,7 +124,7 @@ impl Reads {
             .min_by_key(|asked| self.read.get(&(node, asked.peer)).map_or(0, |read| read.level));
         let Some(asked) = least else {
             return facts.broken("R7", now, Some(node), || {
-                format!("reads slot {seq} of {author}, which nobody asks for")
+                format!("reads slot {seq} of {author}, which no peer requested")
             });
         };
         if let Some(open) = asked.wants.iter_mut().find(|open| fits(open)) {
@@ -157,7 +157,10 @@ impl Reads {
         let most = SERVE_BYTE_BURST + (MAX_READS_PER_PEER * MAX_BODY) as u64 + 1;
         if sum.overflows(now, SERVE_BYTES_PER_S, read.bytes as u64, most) {
             facts.broken("R7", now, Some(node), || {
-                format!("reads more than {most} bytes and what time adds for node {}", read.peer)
+                format!(
+                    "reads for node {} beyond the burst of {most} bytes and the rate",
+                    read.peer
+                )
             });
         }
     }

@@ -150,7 +150,7 @@ impl Slots {
         let slot = &mut self.slots[slot];
         if !slot.signed.contains(&id) {
             if let Some(other) = slot.signed.first() {
-                let what = || format!("signs {id} as its slot {seq}, after {other}");
+                let what = || format!("signs {id} for its slot {seq} after signing {other} for it");
                 if slot.own.is_some() {
                     facts.broken("C1", now, Some(node), what);
                 } else if shown.knows(now, node, seq) {
@@ -192,13 +192,14 @@ impl Slots {
         let (author, seq) = (stored.batch.header.author, stored.batch.header.seq);
         let id = self.id_of(&stored.batch).filter(|id| *id == stored.id);
         let (Some(number), Some(id)) = (keys.number(&author), id) else {
-            let what = || format!("delivered slot {seq} of {author}, which is not what it says");
+            let what = || format!("delivered slot {seq} of {author} with a wrong author or id");
             return facts.broken("I1", now, Some(node), what);
         };
         let at = self.slot(number, seq);
         let slot = &mut self.slots[at];
         if keys.is_honest(number) && !slot.signed.contains(&id) {
-            let what = || format!("delivered {id} as slot {seq} of {author}, who never signed it");
+            let what =
+                || format!("delivered {id} as slot {seq} of {author}, which never signed it");
             facts.broken("I1", now, Some(node), what);
         }
         if !slot.delivered.insert(node) {
@@ -432,7 +433,7 @@ impl Slots {
             let seq = slot.seq;
             let rule = if published { "L1" } else { "L2" };
             facts.broken(rule, now, Some(first), || {
-                format!("never delivered slot {seq} of node {author}, as {others} others")
+                format!("never delivered slot {seq} of node {author}, nor did {others} others")
             });
         }
     }

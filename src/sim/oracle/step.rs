@@ -26,7 +26,6 @@ pub(super) enum Cause {
     /// Not from the network: a timer, a write, a command.
     #[default]
     Other,
-    /// A link came up.
     LinkUp(LinkId),
     /// A frame arrived, or a length prefix that no frame may have.
     Frame(LinkId),
@@ -139,10 +138,11 @@ impl Step {
     pub(super) fn end(&mut self, now: Time, node: usize, of: &Node, facts: &mut Facts) {
         if let (Some(reason), Some(act)) = (self.fatal, self.acted) {
             let name = reason.name();
-            facts.broken("I3", now, Some(node), || format!("{act}, and rejects that as {name}"));
+            let what = || format!("{act} because of a frame that it rejects as {name}");
+            facts.broken("I3", now, Some(node), what);
         }
         if let Some(reason) = self.soft.filter(|_| self.took) {
-            let what = || format!("takes a batch, and rejects that as {}", reason.name());
+            let what = || format!("takes a batch that it rejects as {}", reason.name());
             facts.broken("I3", now, Some(node), what);
         }
         if self.before.is_empty() {
@@ -164,7 +164,7 @@ impl Step {
         over(now, node, worst, facts);
         if let (Some(reason), Some(name), false) = (self.fatal, grown, self.signed) {
             let reason = reason.name();
-            let what = || format!("{name} has an entry more after a frame rejected as {reason}");
+            let what = || format!("{name} grew because of a frame rejected as {reason}");
             facts.broken("R2", now, Some(node), what);
         }
         self.cause = Cause::Other;
@@ -185,7 +185,7 @@ pub(super) fn within_limits(now: Time, node: usize, of: &Node, facts: &mut Facts
 
 fn over(now: Time, node: usize, worst: Option<(&'static str, usize, usize)>, facts: &mut Facts) {
     if let Some((name, entries, limit)) = worst {
-        let what = || format!("{name} has {entries} entries, and its limit is {limit}");
+        let what = || format!("{name} has {entries} entries; its limit is {limit}");
         facts.broken("R1", now, Some(node), what);
     }
 }

@@ -135,7 +135,7 @@ impl Oracle {
             Output::Write { record, .. } => self.writes(now, node, record, output),
             Output::Close { link, .. } => {
                 if self.step.displaces(*link, &self.links) {
-                    let what = || "an inbound link made it close one to another peer".to_owned();
+                    let what = || "an inbound link made it close a link to another peer".to_owned();
                     self.facts.broken("O2", now, Some(node), what);
                 }
                 self.blames(now, node, output);
@@ -218,7 +218,7 @@ impl Oracle {
         let to = to.and_then(|to| usize::try_from(to).ok());
         let of = (self.keys.nodes(), &self.slots, &self.keys);
         if !self.quiet.allows(now, (node, to), kind, of) {
-            let what = || format!("sends a {} frame though nothing is new", kind.name());
+            let what = || format!("sends a {} frame although there is no news", kind.name());
             self.facts.broken("L5", now, Some(node), what);
         }
     }
@@ -239,7 +239,7 @@ impl Oracle {
     ) {
         let what = (key, statement, signature);
         if !self.checks.checked(&self.keys, what, good, &mut self.facts) {
-            let what = || format!("two verdicts on one signature of {key}, now good: {good}");
+            let what = || format!("two verdicts on one signature of {key}; now good: {good}");
             self.facts.broken("I4", now, None, what);
         }
     }
@@ -306,7 +306,7 @@ impl Oracle {
 
     /// I5: an honest node acknowledged a batch that is not safe on its disk.
     pub(crate) fn acknowledged_unsafe(&mut self, now: Time, node: usize, id: &BatchId) {
-        let what = || format!("acknowledges {id}, which is not safe on its disk");
+        let what = || format!("acknowledges {id} before it is safe on its disk");
         self.facts.broken("I5", now, Some(node), what);
     }
 
@@ -387,7 +387,7 @@ impl Oracle {
         let most = (self.fan_out + SENT_BESIDE).saturating_mul(delivered).saturating_add(slack);
         if sent > most {
             self.facts.broken("R6", now, None, || {
-                format!("honest nodes sent each other {sent} bytes to deliver {delivered}")
+                format!("honest nodes sent each other {sent} bytes to deliver {delivered} bytes")
             });
         }
     }

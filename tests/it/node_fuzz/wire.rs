@@ -241,7 +241,7 @@ impl Wire {
 
     fn take_asked(&mut self, fits: impl Fn(&Want) -> bool) -> Result<(), String> {
         let place = self.asked.iter().position(fits);
-        let place = place.ok_or("an answer to nothing that was asked")?;
+        let place = place.ok_or("an answer to no open want")?;
         self.asked.remove(place);
         Ok(())
     }

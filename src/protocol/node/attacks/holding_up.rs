@@ -108,7 +108,7 @@ fn whoever_leaves_wants_open_keeps_no_author_from_going_on() {
     }
 }
 
-/// An honest author once restarted, so every node has a hole for ever. Later a node that is cut off
+/// An honest author once restarted, so every node has a hole forever. Later a node that is cut off
 /// meets only a liar, and gives up what it alone lacks. When it meets the others again, it must get
 /// those slots.
 #[test]

@@ -124,7 +124,7 @@ fn a_link_is_exchanged_only_when_another_is_there_and_then_it_ends() {
     assert!(last.iter().all(|peer| crowd.victim.node.chosen().any(|key| key == *peer)));
 }
 
-/// An inbound link is its dialler's to end: a peer that keeps one for ever displaces no other link.
+/// An inbound link is its dialler's to end: a peer that keeps one forever displaces no other link.
 #[test]
 fn links_that_others_dialled_are_left_to_them() {
     let mut victim = Victim::among(40, 0);

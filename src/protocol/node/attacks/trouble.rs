@@ -8,7 +8,7 @@ use crate::crypto::Digest;
 use crate::protocol::{Input, LinkId, RestoredLane, RestoredSlot};
 use crate::wire::{Batch, Class, Frame, RangeHash, Tip, Want, WhyMissing};
 
-/// An author restarted once, which leaves a hole for ever. Member 2 came with an empty disk, and
+/// An author restarted once, which leaves a hole forever. Member 2 came with an empty disk, and
 /// has everything by now. The victim was cut off meanwhile, and comes back to member 1, a liar, and
 /// to member 2, which it must ask.
 #[test]
