@@ -44,7 +44,7 @@ impl Rare {
 impl World {
     /// Whether so much is unread at an end that its peer's writes must wait.
     pub(super) fn is_full(&self, end: LinkId) -> bool {
-        let Some(end) = self.ends.get(end) else { return false };
+        let Some(end) = self.links.get(end) else { return false };
         let Some(rare) = &end.rare else { return false };
         let inbox = if self.hosts[end.owner as usize].honest { INBOX_BYTES } else { 0 };
         rare.held_bytes > RECEIVE_WINDOW + inbox
@@ -55,7 +55,7 @@ impl World {
     pub(super) fn send(&mut self, from: LinkId, class: Class, chunk: Chunk) {
         let full = self.is_full(other(from));
         let now = self.now;
-        let Some(end) = self.ends.up(from) else { return };
+        let Some(end) = self.links.up(from) else { return };
         let owner = end.owner as usize;
         let queued = end.rare.as_ref().is_some_and(|rare| !rare.outbox.is_empty());
         if !self.hosts[owner].honest || !(full || queued || end.busy > now) {
@@ -74,13 +74,13 @@ impl World {
 
     /// An honest node's last write is done, or there is room again at the other end.
     pub(super) fn write_on(&mut self, from: LinkId) {
-        if let Some(end) = self.ends.up(from) {
+        if let Some(end) = self.links.up(from) {
             end.rare().writing = false;
         }
         loop {
             let full = self.is_full(other(from));
             let now = self.now;
-            let Some(end) = self.ends.up(from) else { return };
+            let Some(end) = self.links.up(from) else { return };
             let (busy, owner) = (end.busy, end.owner);
             let rare = end.rare();
             if rare.outbox.is_empty() {
@@ -102,7 +102,7 @@ impl World {
     /// A link is being closed: everything queued is still written.
     pub(super) fn write_rest(&mut self, from: LinkId) {
         while let Some(chunk) =
-            self.ends.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())
+            self.links.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())
         {
             self.transmit(from, chunk);
         }

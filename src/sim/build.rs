@@ -9,7 +9,7 @@ use super::host::Host;
 use super::host::identity;
 use super::image::Shares;
 use super::impairments::Impairments;
-use super::link::Ends;
+use super::link::Links;
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::recorder::Recorder;
@@ -89,7 +89,7 @@ impl World {
             identities,
             queue: Queue::new(lookahead(&scenario.net)),
             hosts,
-            ends: Ends::default(),
+            links: Links::default(),
             dice: Dice::new(seed),
             digest: RunDigest::default(),
             signatures: Signatures::new(scenario.crypto),

@@ -52,7 +52,7 @@ impl World {
     pub(super) fn link(&mut self, from: usize, to: usize) -> LinkId {
         let peer = self.hosts[to].key;
         let (out, back) = (self.one_way(from, to), self.one_way(to, from));
-        let (near, far) = self.ends.link((from, out), (to, back), self.now);
+        let (near, far) = self.links.add((from, out), (to, back), self.now);
         self.hosts[from].links.push(near);
         self.hosts[to].links.push(far);
         for (end, node, peer) in [(near, from, to), (far, to, from)] {
@@ -72,7 +72,7 @@ impl World {
         let base = self.scenario.net.one_way(from, to, self.seed);
         let all =
             base.saturating_add(self.impairments.conditions(&self.scenario.net, from, to).delay);
-        // In whole microseconds, as in [`End`]: a link must be up before its first frame arrives.
+        // In whole microseconds, as in [`Endpoint`]: a link must be up before its first frame is.
         Duration::from_micros(micros(all))
     }
 
@@ -80,8 +80,8 @@ impl World {
     pub(super) fn transmit(&mut self, from: LinkId, chunk: Chunk) {
         let now = self.now;
         let to = other(from);
-        let Some(peer) = self.ends.get(to).map(|end| end.owner as usize) else { return };
-        let Some(end) = self.ends.up(from) else { return };
+        let Some(peer) = self.links.get(to).map(|end| end.owner as usize) else { return };
+        let Some(end) = self.links.up(from) else { return };
         let owner = end.owner as usize;
         let conditions = self.impairments.conditions(&self.scenario.net, owner, peer);
         let one_way = u64::from(end.latency).saturating_add(micros(conditions.delay));
@@ -115,11 +115,11 @@ impl World {
     /// A write is done. A flooding liar is told after its last one.
     pub(super) fn written(&mut self, id: LinkId) {
         let full = self.is_full(other(id));
-        let owner = self.ends.get(id).map_or(0, |end| end.owner as usize);
+        let owner = self.links.get(id).map_or(0, |end| end.owner as usize);
         if self.hosts[owner].honest {
             return self.write_on(id);
         }
-        let Some(end) = self.ends.up(id) else { return };
+        let Some(end) = self.links.up(id) else { return };
         let owner = end.owner as usize;
         let rare = end.rare();
         rare.unwritten = rare.unwritten.saturating_sub(1);
@@ -138,9 +138,9 @@ impl World {
     /// A chunk arrives at an end of a link.
     pub(super) fn arrive(&mut self, to: LinkId, chunk: Chunk) {
         let stays = self.stays(to);
-        let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
+        let owner = self.links.get(to).map_or(0, |end| end.owner as usize);
         let busy = !stays && self.is_busy(owner);
-        let Some(end) = self.ends.up(to) else { return };
+        let Some(end) = self.links.up(to) else { return };
         if stays || busy || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
             let rare = end.rare();
             rare.held_bytes += chunk.length();
@@ -155,7 +155,7 @@ impl World {
 
     /// Whether chunks that arrive at an end must be held back.
     pub(super) fn stays(&self, to: LinkId) -> bool {
-        let (Some(end), Some(from)) = (self.ends.get(to), self.ends.get(other(to))) else {
+        let (Some(end), Some(from)) = (self.links.get(to), self.links.get(other(to))) else {
             return true;
         };
         let (owner, sender) = (end.owner as usize, from.owner as usize);
@@ -164,7 +164,7 @@ impl World {
 
     /// Hands a chunk to the owner of the end.
     fn take_in(&mut self, to: LinkId, chunk: Chunk) {
-        let Some(end) = self.ends.up(to) else { return };
+        let Some(end) = self.links.up(to) else { return };
         let owner = end.owner as usize;
         self.hosts[owner].bytes += chunk.length() as u64;
         let plain = end.rare.as_ref().is_none_or(|rare| rare.buffer.is_empty() && !rare.broken);
@@ -187,7 +187,7 @@ impl World {
 
     fn hand_frame(&mut self, owner: usize, link: LinkId, bytes: Arc<[u8]>) {
         // An honest node's first frame is its hello; the first frame of a liar counts as one too.
-        if let Some(end) = self.ends.up(link).filter(|end| !end.greeted) {
+        if let Some(end) = self.links.up(link).filter(|end| !end.greeted) {
             end.greeted = true;
             let host = &mut self.hosts[owner];
             host.ready += 1;
@@ -205,7 +205,7 @@ impl World {
     /// Splits the bytes received so far into frames.
     fn parse(&mut self, owner: usize, link: LinkId) {
         loop {
-            let Some(end) = self.ends.up(link) else { return };
+            let Some(end) = self.links.up(link) else { return };
             let rare = end.rare();
             if rare.broken {
                 return rare.buffer.clear();
@@ -225,7 +225,7 @@ impl World {
 
     /// A liar stops or resumes reading from a link.
     pub(super) fn read_or_not(&mut self, link: LinkId, reading: bool) {
-        if let Some(end) = self.ends.up(link) {
+        if let Some(end) = self.links.up(link) {
             end.reading = reading;
             if reading {
                 self.release(link, Duration::ZERO);
@@ -236,7 +236,7 @@ impl World {
     /// Schedules the release of the chunks held back at an end. Until then they stay queued, so
     /// that no chunk arriving meanwhile overtakes them.
     pub(super) fn release(&mut self, to: LinkId, after: Duration) {
-        let Some(end) = self.ends.up(to) else { return };
+        let Some(end) = self.links.up(to) else { return };
         let owner = end.owner;
         if end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
             self.queue.put(self.now.after(after), owner, Event::Released { to });
@@ -245,7 +245,7 @@ impl World {
 
     /// Takes in chunks that were held back, in order, until something holds them back again.
     pub(super) fn released(&mut self, to: LinkId) {
-        let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
+        let owner = self.links.get(to).map_or(0, |end| end.owner as usize);
         if self.stays(to) || self.line_up(owner, to) {
             return;
         }
@@ -255,7 +255,7 @@ impl World {
 
     /// Takes in the first chunk held at an end; returns whether there was one.
     pub(super) fn take_held(&mut self, to: LinkId) -> bool {
-        let rare = self.ends.up(to).and_then(|end| end.rare.as_mut());
+        let rare = self.links.up(to).and_then(|end| end.rare.as_mut());
         let Some((rare, chunk)) = rare.and_then(|rare| {
             let chunk = rare.held.pop_front()?;
             Some((rare, chunk))
@@ -273,10 +273,10 @@ impl World {
             return;
         }
         // The news of free room takes one latency, as any data does.
-        let back = self.ends.get(to).map_or(0, |end| u64::from(end.latency));
+        let back = self.links.get(to).map_or(0, |end| u64::from(end.latency));
         let at = self.now.after(Duration::from_micros(back));
         let from = other(to);
-        let Some(end) = self.ends.up(from) else { return };
+        let Some(end) = self.links.up(from) else { return };
         let owner = end.owner;
         if let Some(rare) = end.rare.as_mut().filter(|rare| rare.blocked) {
             rare.blocked = false;
@@ -288,7 +288,7 @@ impl World {
     /// The owner closes a link: data sent before still arrives.
     pub(super) fn close(&mut self, node: usize, link: LinkId) {
         self.write_rest(link);
-        let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
+        let Some(last) = self.links.up(link).map(|end| end.last) else { return };
         self.take_down(link);
         self.schedule(node, Duration::ZERO, Input::LinkDown { link, cause: Down::Closed });
         self.say_end(link, last);
@@ -296,8 +296,8 @@ impl World {
 
     /// Tells the other end that a link is over, after everything sent on it.
     pub(super) fn say_end(&mut self, link: LinkId, last: crate::protocol::Time) {
-        let Some(peer) = self.ends.get(other(link)).map(|end| end.owner) else { return };
-        let latency = self.ends.get(link).map_or(0, |end| u64::from(end.latency));
+        let Some(peer) = self.links.get(other(link)).map(|end| end.owner) else { return };
+        let latency = self.links.get(link).map_or(0, |end| u64::from(end.latency));
         let at = self.now.after(Duration::from_micros(latency)).max(last);
         self.queue.put(at, peer, Event::Chunk { to: other(link), chunk: Chunk::Fin });
     }
@@ -305,7 +305,7 @@ impl World {
     /// The network breaks a link; the writer's operating system notices first.
     fn break_off(&mut self, link: LinkId) {
         self.recorder.count("links_broken", 1);
-        let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
+        let Some(last) = self.links.up(link).map(|end| end.last) else { return };
         if let Some(owner) = self.take_down(link) {
             self.schedule(owner, Duration::ZERO, Input::LinkDown { link, cause: Down::Lost });
             self.say_end(link, last);
@@ -314,7 +314,7 @@ impl World {
 
     /// Marks an end as down; returns its owner.
     pub(super) fn take_down(&mut self, link: LinkId) -> Option<usize> {
-        let end = self.ends.up(link)?;
+        let end = self.links.up(link)?;
         end.up = false;
         let (owner, greeted) = (end.owner as usize, end.greeted);
         end.rare = None;
