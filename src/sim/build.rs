@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cpu::Cpu;
 use super::event::{Event, RunDigest, START};
 use super::host::{Host, identity};
-use super::link::{Ends, Impairments};
+use super::link::{Impairments, Links};
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::recorder::Recorder;
@@ -85,7 +85,7 @@ impl World {
             identities,
             queue: Queue::new(lookahead(&scenario.net)),
             hosts,
-            ends: Ends::default(),
+            links: Links::default(),
             dice: Dice::new(seed),
             digest: RunDigest::default(),
             signatures: Signatures::new(scenario.crypto),

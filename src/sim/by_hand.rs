@@ -91,7 +91,7 @@ impl Sim {
 
     /// Whether an end of a link is up.
     pub fn is_up(&self, link: LinkId) -> bool {
-        self.world.ends.get(link).is_some_and(|end| end.up)
+        self.world.links.get(link).is_some_and(|end| end.up)
     }
 
     /// Kills a node at once: writes that are not safe are lost, and its links break.

@@ -1,6 +1,6 @@
 //! Events of a simulated run, for the run digest and in words.
 
-use super::link::{Chunk, Ends, other};
+use super::link::{Chunk, Links, other};
 use crate::crypto::Digest;
 use crate::protocol::{Input, LinkId, Time, Token};
 use crate::wire::Kind;
@@ -152,9 +152,9 @@ impl Glimpse {
 
 impl Glimpse {
     /// Describes the event, with its time since the start in milliseconds.
-    pub(super) fn in_words(self, at: Time, ends: &Ends) -> String {
+    pub(super) fn in_words(self, at: Time, links: &Links) -> String {
         let micros = at.since(START).as_micros();
-        let owner = |end| ends.get(end).map_or(0, |end| end.owner);
+        let owner = |end| links.get(end).map_or(0, |end| end.owner);
         let both = |to| format!("n{} ← n{}", owner(to), owner(other(to)));
         let what = match self {
             Self::Input(node, what, 0) => format!("n{node}: {what}"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::host::derive;
-use super::link::{Active, End, other};
+use super::link::{Active, Endpoint, other};
 use super::world::World;
 use crate::adversary::{Actor, Adversary};
 use crate::crypto::PublicKey;
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Ends a fault of links.
+    /// Links a fault of links.
     fn mend(&mut self, fault: usize) {
         let over = self.impairments.active.iter().position(|active| active.fault == fault);
         let Some(over) = over.map(|at| self.impairments.active.remove(at)) else { return };
@@ -84,13 +84,13 @@ impl World {
 
     /// Releases the chunks that a cut held back.
     fn resume_links(&mut self) {
-        let held = |(id, end): (LinkId, &End)| {
+        let held = |(id, end): (LinkId, &Endpoint)| {
             let waits = end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty());
             (waits && end.reading).then_some((id, end.owner as usize))
         };
-        let waiting: Vec<(LinkId, usize)> = self.ends.all_up().filter_map(held).collect();
+        let waiting: Vec<(LinkId, usize)> = self.links.all_up().filter_map(held).collect();
         for (to, owner) in waiting {
-            let sender = self.ends.get(other(to)).map_or(owner, |e| e.owner as usize);
+            let sender = self.links.get(other(to)).map_or(owner, |e| e.owner as usize);
             if !self.impairments.cut(owner, sender) && !self.hosts[owner].paused {
                 let wait = Duration::from_micros(self.dice.up_to(RESUME));
                 self.release(to, wait);
@@ -110,7 +110,7 @@ impl World {
             self.queue.put(self.now, node as u32, event);
         }
         for link in self.hosts[node].links.clone() {
-            if self.ends.up(link).is_some_and(|end| end.reading) {
+            if self.links.up(link).is_some_and(|end| end.reading) {
                 self.release(link, Duration::ZERO);
             }
         }
@@ -140,7 +140,7 @@ impl World {
         let honest = host.honest;
         self.recorder.died(node);
         for link in links {
-            let last = self.ends.get(link).map_or(now, |end| end.last);
+            let last = self.links.get(link).map_or(now, |end| end.last);
             self.take_down(link);
             // The death of a process resets its links: data already written may arrive or not.
             self.say_end(link, last);

@@ -98,7 +98,7 @@ impl Rare {
 
 /// One end of a link. The id of the other end differs only in the last bit.
 #[derive(Debug)]
-pub(super) struct End {
+pub(super) struct Endpoint {
     /// Number of the node that it belongs to.
     pub owner: u32,
     pub up: bool,
@@ -113,7 +113,7 @@ pub(super) struct End {
     pub rare: Option<Box<Rare>>,
 }
 
-impl End {
+impl Endpoint {
     fn new(owner: usize, latency: Duration, now: Time) -> Self {
         Self {
             owner: u32::try_from(owner).unwrap_or(u32::MAX),
@@ -135,17 +135,17 @@ impl End {
 
 /// All link ends. The id of a link is never reused.
 #[derive(Debug, Default)]
-pub(super) struct Ends {
+pub(super) struct Links {
     /// By id, starting with the oldest link that still has an end up: a run over simulated days
     /// makes millions of links.
-    held: VecDeque<End>,
+    held: VecDeque<Endpoint>,
     /// The id of the first entry in `held`.
     first: u64,
 }
 
-impl Ends {
+impl Links {
     /// Adds a link; returns the dialler's end and the other one.
-    pub(super) fn link(
+    pub(super) fn add(
         &mut self,
         (from, out): (usize, Duration),
         (to, back): (usize, Duration),
@@ -156,8 +156,8 @@ impl Ends {
             self.first += 2;
         }
         let name = self.first + self.held.len() as u64;
-        self.held.push_back(End::new(from, out, now));
-        self.held.push_back(End::new(to, back, now));
+        self.held.push_back(Endpoint::new(from, out, now));
+        self.held.push_back(Endpoint::new(to, back, now));
         (LinkId(name), LinkId(name + 1))
     }
 
@@ -166,18 +166,18 @@ impl Ends {
     }
 
     /// An end, if it is up.
-    pub(super) fn up(&mut self, id: LinkId) -> Option<&mut End> {
+    pub(super) fn up(&mut self, id: LinkId) -> Option<&mut Endpoint> {
         let index = self.index(id)?;
         self.held.get_mut(index).filter(|end| end.up)
     }
 
     /// An end that is up, or went down recently.
-    pub(super) fn get(&self, id: LinkId) -> Option<&End> {
+    pub(super) fn get(&self, id: LinkId) -> Option<&Endpoint> {
         self.held.get(self.index(id)?)
     }
 
     /// All ends that are up, by id.
-    pub(super) fn all_up(&self) -> impl Iterator<Item = (LinkId, &End)> {
+    pub(super) fn all_up(&self) -> impl Iterator<Item = (LinkId, &Endpoint)> {
         let named = (self.first..).map(LinkId).zip(&self.held);
         named.filter(|(_, end)| end.up)
     }
@@ -314,24 +314,24 @@ mod tests {
 
     #[test]
     fn links_that_are_over_take_no_room_and_names_go_on() {
-        let mut ends = Ends::default();
-        let mut link = || ends.link((0, Duration::ZERO), (1, Duration::ZERO), Time(0));
+        let mut links = Links::default();
+        let mut link = || links.add((0, Duration::ZERO), (1, Duration::ZERO), Time(0));
         let (kept, _) = link();
         let names: Vec<LinkId> = (0..1000).map(|_| link().0).collect();
         assert_eq!((kept, names[999]), (LinkId(0), LinkId(2000)));
         for name in &names {
-            ends.up(*name).expect("up").up = false;
-            ends.up(other(*name)).expect("up").up = false;
+            links.up(*name).expect("up").up = false;
+            links.up(other(*name)).expect("up").up = false;
         }
-        ends.up(kept).expect("up").up = false;
-        let (near, far) = ends.link((0, Duration::ZERO), (1, Duration::ZERO), Time(0));
-        assert!(ends.held.len() > 1000, "an end of the oldest is still up");
-        ends.up(other(kept)).expect("up").up = false;
-        ends.link((2, Duration::ZERO), (3, Duration::ZERO), Time(0));
-        assert_eq!((near, far, ends.held.len()), (LinkId(2002), LinkId(2003), 4));
-        assert!(ends.get(kept).is_none() && ends.up(names[7]).is_none());
-        assert_eq!(ends.get(near).map(|end| end.owner), Some(0));
-        let up: Vec<u64> = ends.all_up().map(|(id, _)| id.0).collect();
+        links.up(kept).expect("up").up = false;
+        let (near, far) = links.add((0, Duration::ZERO), (1, Duration::ZERO), Time(0));
+        assert!(links.held.len() > 1000, "an end of the oldest is still up");
+        links.up(other(kept)).expect("up").up = false;
+        links.add((2, Duration::ZERO), (3, Duration::ZERO), Time(0));
+        assert_eq!((near, far, links.held.len()), (LinkId(2002), LinkId(2003), 4));
+        assert!(links.get(kept).is_none() && links.up(names[7]).is_none());
+        assert_eq!(links.get(near).map(|end| end.owner), Some(0));
+        let up: Vec<u64> = links.all_up().map(|(id, _)| id.0).collect();
         assert_eq!(up, [2002, 2003, 2004, 2005]);
     }
 

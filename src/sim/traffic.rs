@@ -24,7 +24,7 @@ const LIAR_WRITE: Duration = Duration::from_micros(20);
 impl World {
     /// Whether so much is unread at an end that its peer's writes must wait.
     pub(super) fn is_full(&self, end: LinkId) -> bool {
-        let Some(end) = self.ends.get(end) else { return false };
+        let Some(end) = self.links.get(end) else { return false };
         let Some(rare) = &end.rare else { return false };
         let inbox = if self.hosts[end.owner as usize].honest { INBOX_BYTES } else { 0 };
         rare.held_bytes > RECEIVE_WINDOW + inbox
@@ -35,7 +35,7 @@ impl World {
     pub(super) fn send(&mut self, from: LinkId, class: Class, chunk: Chunk) {
         let full = self.is_full(other(from));
         let now = self.now;
-        let Some(end) = self.ends.up(from) else { return };
+        let Some(end) = self.links.up(from) else { return };
         let owner = end.owner as usize;
         let queued = end.rare.as_ref().is_some_and(|rare| !rare.outbox.is_empty());
         if !self.hosts[owner].honest || !(full || queued || end.busy > now) {
@@ -54,13 +54,13 @@ impl World {
 
     /// An honest node's last write is done, or there is room again at the other end.
     pub(super) fn write_on(&mut self, from: LinkId) {
-        if let Some(end) = self.ends.up(from) {
+        if let Some(end) = self.links.up(from) {
             end.rare().writing = false;
         }
         loop {
             let full = self.is_full(other(from));
             let now = self.now;
-            let Some(end) = self.ends.up(from) else { return };
+            let Some(end) = self.links.up(from) else { return };
             let (busy, owner) = (end.busy, end.owner);
             let rare = end.rare();
             if rare.outbox.is_empty() {
@@ -82,7 +82,7 @@ impl World {
     /// A link is being closed: everything queued is still written.
     pub(super) fn write_rest(&mut self, from: LinkId) {
         while let Some(chunk) =
-            self.ends.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())
+            self.links.up(from).and_then(|end| end.rare.as_mut()).and_then(|rare| rare.next_out())
         {
             self.transmit(from, chunk);
         }
@@ -121,7 +121,7 @@ impl World {
     pub(super) fn link(&mut self, from: usize, to: usize) -> LinkId {
         let peer = self.hosts[to].key;
         let (out, back) = (self.one_way(from, to), self.one_way(to, from));
-        let (near, far) = self.ends.link((from, out), (to, back), self.now);
+        let (near, far) = self.links.add((from, out), (to, back), self.now);
         self.hosts[from].links.push(near);
         self.hosts[to].links.push(far);
         for (end, node, peer) in [(near, from, to), (far, to, from)] {
@@ -141,15 +141,15 @@ impl World {
         let base = self.scenario.net.one_way(from, to, self.seed);
         let all =
             base.saturating_add(self.impairments.conditions(&self.scenario.net, from, to).delay);
-        // In whole microseconds, as in [`End`]: a link must be up before its first frame arrives.
+        // In whole microseconds, as in [`Endpoint`]: a link must be up before its first frame is.
         Duration::from_micros(micros(all))
     }
 
     pub(super) fn transmit(&mut self, from: LinkId, chunk: Chunk) {
         let now = self.now;
         let to = other(from);
-        let Some(peer) = self.ends.get(to).map(|end| end.owner as usize) else { return };
-        let Some(end) = self.ends.up(from) else { return };
+        let Some(peer) = self.links.get(to).map(|end| end.owner as usize) else { return };
+        let Some(end) = self.links.up(from) else { return };
         let owner = end.owner as usize;
         let conditions = self.impairments.conditions(&self.scenario.net, owner, peer);
         let one_way = u64::from(end.latency).saturating_add(micros(conditions.delay));
@@ -183,11 +183,11 @@ impl World {
     /// A write is done. A flooding liar is told after its last one.
     pub(super) fn written(&mut self, id: LinkId) {
         let full = self.is_full(other(id));
-        let owner = self.ends.get(id).map_or(0, |end| end.owner as usize);
+        let owner = self.links.get(id).map_or(0, |end| end.owner as usize);
         if self.hosts[owner].honest {
             return self.write_on(id);
         }
-        let Some(end) = self.ends.up(id) else { return };
+        let Some(end) = self.links.up(id) else { return };
         let owner = end.owner as usize;
         let rare = end.rare();
         rare.unwritten = rare.unwritten.saturating_sub(1);
@@ -206,9 +206,9 @@ impl World {
     /// A chunk arrives at an end of a link.
     pub(super) fn arrive(&mut self, to: LinkId, chunk: Chunk) {
         let stays = self.stays(to);
-        let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
+        let owner = self.links.get(to).map_or(0, |end| end.owner as usize);
         let busy = !stays && self.is_busy(owner);
-        let Some(end) = self.ends.up(to) else { return };
+        let Some(end) = self.links.up(to) else { return };
         if stays || busy || end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
             let rare = end.rare();
             rare.held_bytes += chunk.length();
@@ -223,7 +223,7 @@ impl World {
 
     /// Whether chunks that arrive at an end must be held back.
     pub(super) fn stays(&self, to: LinkId) -> bool {
-        let (Some(end), Some(from)) = (self.ends.get(to), self.ends.get(other(to))) else {
+        let (Some(end), Some(from)) = (self.links.get(to), self.links.get(other(to))) else {
             return true;
         };
         let (owner, sender) = (end.owner as usize, from.owner as usize);
@@ -232,7 +232,7 @@ impl World {
 
     /// Hands a chunk to the owner of the end.
     fn take_in(&mut self, to: LinkId, chunk: Chunk) {
-        let Some(end) = self.ends.up(to) else { return };
+        let Some(end) = self.links.up(to) else { return };
         let owner = end.owner as usize;
         self.hosts[owner].bytes += chunk.length() as u64;
         let plain = end.rare.as_ref().is_none_or(|rare| rare.buffer.is_empty() && !rare.broken);
@@ -255,7 +255,7 @@ impl World {
 
     fn hand_frame(&mut self, owner: usize, link: LinkId, bytes: Arc<[u8]>) {
         // An honest node's first frame is its hello; the first frame of a liar counts as one too.
-        if let Some(end) = self.ends.up(link).filter(|end| !end.greeted) {
+        if let Some(end) = self.links.up(link).filter(|end| !end.greeted) {
             end.greeted = true;
             let host = &mut self.hosts[owner];
             host.ready += 1;
@@ -273,7 +273,7 @@ impl World {
     /// Splits the bytes received so far into frames.
     fn parse(&mut self, owner: usize, link: LinkId) {
         loop {
-            let Some(end) = self.ends.up(link) else { return };
+            let Some(end) = self.links.up(link) else { return };
             let rare = end.rare();
             if rare.broken {
                 return rare.buffer.clear();
@@ -293,7 +293,7 @@ impl World {
 
     /// A liar stops or resumes reading from a link.
     pub(super) fn read_or_not(&mut self, link: LinkId, reading: bool) {
-        if let Some(end) = self.ends.up(link) {
+        if let Some(end) = self.links.up(link) {
             end.reading = reading;
             if reading {
                 self.release(link, Duration::ZERO);
@@ -304,7 +304,7 @@ impl World {
     /// Schedules the release of the chunks held back at an end. Until then they stay queued, so
     /// that no chunk arriving meanwhile overtakes them.
     pub(super) fn release(&mut self, to: LinkId, after: Duration) {
-        let Some(end) = self.ends.up(to) else { return };
+        let Some(end) = self.links.up(to) else { return };
         let owner = end.owner;
         if end.rare.as_ref().is_some_and(|rare| !rare.held.is_empty()) {
             self.queue.put(self.now.after(after), owner, Event::Released { to });
@@ -313,7 +313,7 @@ impl World {
 
     /// Takes in chunks that were held back, in order, until something holds them back again.
     pub(super) fn released(&mut self, to: LinkId) {
-        let owner = self.ends.get(to).map_or(0, |end| end.owner as usize);
+        let owner = self.links.get(to).map_or(0, |end| end.owner as usize);
         if self.stays(to) || self.line_up(owner, to) {
             return;
         }
@@ -323,7 +323,7 @@ impl World {
 
     /// Takes in the first chunk held at an end; returns whether there was one.
     pub(super) fn take_held(&mut self, to: LinkId) -> bool {
-        let rare = self.ends.up(to).and_then(|end| end.rare.as_mut());
+        let rare = self.links.up(to).and_then(|end| end.rare.as_mut());
         let Some((rare, chunk)) = rare.and_then(|rare| {
             let chunk = rare.held.pop_front()?;
             Some((rare, chunk))
@@ -341,10 +341,10 @@ impl World {
             return;
         }
         // The news of free room takes one latency, as any data does.
-        let back = self.ends.get(to).map_or(0, |end| u64::from(end.latency));
+        let back = self.links.get(to).map_or(0, |end| u64::from(end.latency));
         let at = self.now.after(Duration::from_micros(back));
         let from = other(to);
-        let Some(end) = self.ends.up(from) else { return };
+        let Some(end) = self.links.up(from) else { return };
         let owner = end.owner;
         if let Some(rare) = end.rare.as_mut().filter(|rare| rare.blocked) {
             rare.blocked = false;
@@ -356,7 +356,7 @@ impl World {
     /// The owner closes a link: data sent before still arrives.
     pub(super) fn close(&mut self, node: usize, link: LinkId) {
         self.write_rest(link);
-        let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
+        let Some(last) = self.links.up(link).map(|end| end.last) else { return };
         self.take_down(link);
         self.schedule(node, Duration::ZERO, Input::LinkDown { link, cause: Down::Closed });
         self.say_end(link, last);
@@ -364,8 +364,8 @@ impl World {
 
     /// Tells the other end that a link is over, after everything sent on it.
     pub(super) fn say_end(&mut self, link: LinkId, last: crate::protocol::Time) {
-        let Some(peer) = self.ends.get(other(link)).map(|end| end.owner) else { return };
-        let latency = self.ends.get(link).map_or(0, |end| u64::from(end.latency));
+        let Some(peer) = self.links.get(other(link)).map(|end| end.owner) else { return };
+        let latency = self.links.get(link).map_or(0, |end| u64::from(end.latency));
         let at = self.now.after(Duration::from_micros(latency)).max(last);
         self.queue.put(at, peer, Event::Chunk { to: other(link), chunk: Chunk::Fin });
     }
@@ -373,7 +373,7 @@ impl World {
     /// The network breaks a link; the writer's operating system notices first.
     fn break_off(&mut self, link: LinkId) {
         self.recorder.count("links_broken", 1);
-        let Some(last) = self.ends.up(link).map(|end| end.last) else { return };
+        let Some(last) = self.links.up(link).map(|end| end.last) else { return };
         if let Some(owner) = self.take_down(link) {
             self.schedule(owner, Duration::ZERO, Input::LinkDown { link, cause: Down::Lost });
             self.say_end(link, last);
@@ -382,7 +382,7 @@ impl World {
 
     /// Marks an end as down; returns its owner.
     pub(super) fn take_down(&mut self, link: LinkId) -> Option<usize> {
-        let end = self.ends.up(link)?;
+        let end = self.links.up(link)?;
         end.up = false;
         let (owner, greeted) = (end.owner as usize, end.greeted);
         end.rare = None;

@@ -131,7 +131,7 @@ impl World {
     fn take_frame(&mut self, node: usize) -> bool {
         let Some(mut cpu) = self.hosts[node].cpu.take() else { return false };
         let link = cpu.active.turn(|link| {
-            let held = self.ends.get(link)?.rare.as_ref()?.held.front().map(Chunk::length);
+            let held = self.links.get(link)?.rare.as_ref()?.held.front().map(Chunk::length);
             held.filter(|_| !self.stays(link))
         });
         cpu.frames_left = cpu.frames_left.saturating_sub(1);

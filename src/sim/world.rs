@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::event::{Event, Glimpse, RunDigest};
 use super::host::Host;
-use super::link::{Chunk, Ends, Impairments};
+use super::link::{Chunk, Impairments, Links};
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::recorder::Recorder;
@@ -38,7 +38,7 @@ pub(super) struct World {
     pub decoys: Vec<Batch>,
     pub queue: Queue<Event>,
     pub hosts: Vec<Host>,
-    pub ends: Ends,
+    pub links: Links,
     pub dice: Dice,
     pub digest: RunDigest,
     pub signatures: Signatures,
@@ -62,7 +62,7 @@ pub(super) struct World {
 impl World {
     /// The last event in words.
     pub(super) fn in_words(&self) -> String {
-        let words = self.last.map(|last| last.in_words(self.now, &self.ends));
+        let words = self.last.map(|last| last.in_words(self.now, &self.links));
         words.unwrap_or_else(|| "no event yet".into())
     }
 
@@ -85,7 +85,7 @@ impl World {
                 // If a link broke before its owner was told of it, the owner never hears of it, as
                 // no event would end it.
                 let gone =
-                    matches!(input, Input::LinkUp { link, .. } if self.ends.up(link).is_none());
+                    matches!(input, Input::LinkUp { link, .. } if self.links.up(link).is_none());
                 if self.hosts[node as usize].start == start && !gone {
                     self.deliver(node as usize, input);
                 }
@@ -185,7 +185,7 @@ impl World {
                 Effect::Raw { link, bytes } => self.transmit(link, Chunk::Bytes(bytes)),
                 Effect::Pause { link, reading } => self.read_or_not(link, reading),
                 Effect::Pace { link, bytes_per_s } => {
-                    if let Some(end) = self.ends.up(link) {
+                    if let Some(end) = self.links.up(link) {
                         end.rare().pace = bytes_per_s;
                     }
                 }

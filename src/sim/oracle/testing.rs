@@ -94,8 +94,9 @@ impl World {
     /// Node `i`'s end of its link to another member. A member that is played links to it first, if
     /// it has not, and says hello.
     pub(super) fn end(&mut self, i: usize, peer: usize) -> LinkId {
-        let (hosts, ends) = (&self.sim.world.hosts, &self.sim.world.ends);
-        let of = |id: &&LinkId| ends.get(other(**id)).is_some_and(|end| end.owner as usize == peer);
+        let (hosts, links) = (&self.sim.world.hosts, &self.sim.world.links);
+        let of =
+            |id: &&LinkId| links.get(other(**id)).is_some_and(|end| end.owner as usize == peer);
         if let Some(end) = hosts[i].links.iter().find(of) {
             return *end;
         }
