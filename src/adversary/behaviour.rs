@@ -8,8 +8,8 @@ use super::value::{Chance, When};
 use crate::protocol::{LinkId, StoredBatch, Time};
 use crate::wire::{Frame, Kind};
 
-/// A behaviour. Unless said otherwise it is called only while it is active, with the chance with
-/// which it takes each opportunity.
+/// What a behaviour does. Unless a method says otherwise, it is called only while the behaviour is
+/// active; `chance` is the probability with which it takes each opportunity.
 pub(super) trait Lie: Send + Sync {
     /// Whether it needs to see outgoing frames of that kind.
     fn filters(&self, _kind: Kind) -> bool {
@@ -21,7 +21,7 @@ pub(super) trait Lie: Send + Sync {
         Disposition::Sent(sending)
     }
 
-    /// Such a frame is sent while it is not active.
+    /// Called in place of [`Lie::outgoing`] while it is not active: the frame is sent unchanged.
     fn passed(&mut self, _sending: &Sending) {}
 
     /// Whether it needs to see incoming frames of that kind.
@@ -58,17 +58,17 @@ pub(super) trait Lie: Send + Sync {
         None
     }
 
-    /// Acts on a link: as soon as it is ready, which is when it is fresh, and then at its pace.
+    /// Acts on a link: once when the link becomes ready (`fresh`), then at each interval.
     fn act(&mut self, _ctx: &mut Context, _link: LinkId, _fresh: bool, _chance: Chance) {}
 
     /// Does whatever else is due.
     fn tick(&mut self, _ctx: &mut Context, _chance: Chance) {}
 
-    /// Ends what it began. Called instead of the above while it is not active.
-    fn rest(&mut self, _ctx: &mut Context) {}
+    /// Undoes what it began. Called in place of `act` and `tick` while it is not active.
+    fn stop(&mut self, _ctx: &mut Context) {}
 
-    /// Whether it has nothing to do while it is not active, but for [`Lie::rest`].
-    fn rests(&self) -> bool {
+    /// Whether it stops acting while it is not active.
+    fn stops_when_inactive(&self) -> bool {
         true
     }
 
@@ -110,7 +110,7 @@ impl AtWork {
     /// Acts on its own, as time passes rather than as frames come.
     pub(super) fn tick(&mut self, ctx: &mut Context) {
         if !self.acts(ctx) {
-            return self.lie.rest(ctx);
+            return self.lie.stop(ctx);
         }
         let chance = self.when.chance();
         let due = self.pacer.as_mut().map(|pacer| pacer.due(ctx)).unwrap_or_default();
@@ -121,7 +121,7 @@ impl AtWork {
     }
 
     fn acts(&self, ctx: &Context) -> bool {
-        ctx.active(self.when) || !self.lie.rests()
+        ctx.active(self.when) || !self.lie.stops_when_inactive()
     }
 
     /// See [`Lie::on_batch`].

@@ -187,8 +187,8 @@ impl Context {
         self.links.get_mut(link).is_some_and(|link| link.ledger.fits(class, bytes))
     }
 
-    /// Whether at least half of the credit for pushes is left: what is beyond all of it would be
-    /// refused for that alone.
+    /// Whether at least half of the credit for pushes is left. A frame beyond the credit would be
+    /// refused for exceeding it, and not for the lie in it.
     pub(super) fn has_half(&mut self, link: LinkId) -> bool {
         let link = self.links.get_mut(link);
         link.is_some_and(|link| link.ledger.under_way(Class::Push) < PUSH_FRAMES / 2)

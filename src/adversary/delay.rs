@@ -70,7 +70,7 @@ impl Lie for Delay {
     }
 
     /// What is held is sent when it is due, come what may.
-    fn rests(&self) -> bool {
+    fn stops_when_inactive(&self) -> bool {
         false
     }
 

@@ -92,7 +92,8 @@ table! {
     // Ids per second that it invents on each link.
     "promise", 3, [("rate", RATE, "20")],
         |it, _, _| Promise::new(it.number("rate").unwrap_or_default());
-    // It leaves out one slot in so many, and signs so many a second, of payloads of so many bytes.
+    // `every`: one slot in this many is left out. `rate`: batches that it signs per second. `size`:
+    // bytes of each payload.
     "gap", 2, [
         ("every", Takes::Number(2, 1000, ["must be ", ""]), "3"),
         ("rate", RATE, "20"),

@@ -22,19 +22,19 @@ impl Pacer {
 
     /// Links to act on now, and whether each is new.
     pub(super) fn due(&mut self, ctx: &Context) -> Vec<(LinkId, bool)> {
-        let pacer = ctx.now >= self.next;
-        if !pacer && self.readied == ctx.links.readied() {
+        let is_time = ctx.now >= self.next;
+        if !is_time && self.readied == ctx.links.readied() {
             return Vec::new();
         }
         self.readied = ctx.links.readied();
         let mut due = Vec::new();
         for link in ctx.links.ready() {
             let fresh = self.greeted.insert(link);
-            if fresh || pacer {
+            if fresh || is_time {
                 due.push((link, fresh));
             }
         }
-        if pacer {
+        if is_time {
             self.next = ctx.now.after(self.every);
         }
         due

@@ -56,7 +56,7 @@ impl Lie for Stall {
         }
     }
 
-    fn rest(&mut self, ctx: &mut Context) {
+    fn stop(&mut self, ctx: &mut Context) {
         for (link, held) in std::mem::take(&mut self.links) {
             match held {
                 Held::Paused => ctx.acts.push_back(Effect::Pause { link, reading: true }),

@@ -1,6 +1,6 @@
-//! Swallows what a node relays: `drop` that of all other authors, or a part; `censor` that of the
-//! authors named; and `gap` and `restart`, which sign the node's own lane, what the node says of
-//! that lane.
+//! Keeps back what the node would relay: `drop` the batches of all other authors, or a share of
+//! them; `censor` those of the named authors. `gap` and `restart` sign the node's own lane
+//! themselves, so what the node says of that lane is kept back too.
 
 use std::collections::BTreeSet;
 

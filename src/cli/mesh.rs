@@ -32,7 +32,8 @@ pub(super) struct Files {
 pub(super) struct MeshJob<'a> {
     /// The nodes, and what they go through.
     pub scenario: &'a Scenario,
-    /// Chooses whom faults strike; `None` where there are none.
+    /// Decides which nodes faults strike and how far nodes are apart; `None` takes the scenario's
+    /// seed, and the report states none.
     pub seed: Option<u64>,
     pub files: &'a Files,
     /// Whether to show the mesh until the process is told to stop, and judge nothing.
@@ -62,7 +63,7 @@ enum MeshEnd {
 /// Starts the mesh, watches it or plays the scenario to its verdict, and stops it.
 pub(super) fn run(job: &MeshJob<'_>) -> anyhow::Result<ExitCode> {
     let dir = job.files.dir.as_deref();
-    apart(dir, job.report)?;
+    refuse_nested_report(dir, job.report)?;
     let _report = report_folder::prepare(job.report)?;
     let folder = MeshFolder::new(dir, job.files.keep)?;
     let (runtime, stop) = signals::runtime(2)?;
@@ -134,7 +135,7 @@ fn show(
 }
 
 /// Refuses a report folder inside the mesh's folder, which must be empty at the start.
-fn apart(dir: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {
+fn refuse_nested_report(dir: Option<&Path>, report: Option<&Path>) -> anyhow::Result<()> {
     let (Some(dir), Some(report)) = (dir, report) else { return Ok(()) };
     let is_free = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
     if is_free && std::path::absolute(report)?.starts_with(std::path::absolute(dir)?) {

@@ -24,13 +24,13 @@ impl MeshFolder {
     pub(super) fn new(dir: Option<&Path>, keep: bool) -> anyhow::Result<Self> {
         if let Some(dir) = dir {
             let path = std::path::absolute(dir)?;
-            named(&path).map_err(|why| Usage(format!("--dir: {why}")))?;
+            check_utf8(&path).map_err(|why| Usage(format!("--dir: {why}")))?;
             return Ok(Self { path, temporary: false, keep: true });
         }
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("loyal-mesh-{}-{:06}", std::process::id(), elapsed.subsec_micros());
         let path = std::env::temp_dir().join(name);
-        named(&path).map_err(|why| Usage(format!("the folder for temporary files: {why}")))?;
+        check_utf8(&path).map_err(|why| Usage(format!("the folder for temporary files: {why}")))?;
         // Private, because it will hold keys. Fails if another user created the folder first.
         fs::DirBuilder::new()
             .mode(0o700)
@@ -78,7 +78,7 @@ impl MeshFolder {
 }
 
 /// Refuses a path that is not UTF-8: `mesh.json` names the files in it, and JSON is text.
-fn named(path: &Path) -> Result<(), String> {
+fn check_utf8(path: &Path) -> Result<(), String> {
     let shown = path.display();
     let why = || format!("{shown} is not UTF-8, so mesh.json cannot name it; give another folder");
     path.to_str().map(|_| ()).ok_or_else(why)

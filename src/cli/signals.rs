@@ -31,7 +31,7 @@ fn end() -> ! {
     std::process::exit(130);
 }
 
-/// Starts an asynchronous runtime with so many threads, and to listen for signals in it.
+/// Starts an asynchronous runtime with this many worker threads, and listens for signals in it.
 pub(super) fn runtime(threads: usize) -> anyhow::Result<(Runtime, Stop)> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(threads).enable_all().build().context("cannot start")?;

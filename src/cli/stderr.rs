@@ -241,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    /// A sink that does what it is told for each write: takes so many bytes, fails, or waits.
+    /// A sink that is told for each write to take a number of bytes, to fail, or to wait.
     struct Sink {
         told: mpsc::Receiver<io::Result<usize>>,
         seen: mpsc::Sender<Vec<u8>>,

@@ -29,7 +29,8 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Creates the endpoint of a node that does not count as up yet, with so many concurrent posts.
+    /// Creates the endpoint of a node that is not up yet, with at most `posts_at_once` posts under
+    /// way.
     pub(super) fn new(key: String, client: Client, posts_at_once: usize) -> Self {
         Self {
             key,

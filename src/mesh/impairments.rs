@@ -107,8 +107,10 @@ impl Impairments {
         let (mut wanted, mut told, mut tasks) = (vec![], vec![], JoinSet::new());
         for (number, node) in mesh.nodes.iter().enumerate() {
             let list = impairments(scenario, seed, &keys, &[], number);
-            // A node that was just started has none.
-            let instruction = (u64::from(!list.is_empty()), list);
+            // A node that was just started has none, but if it will be told of faults, it shows now
+            // that it can be.
+            let tells = !list.is_empty() || !scenario.faults.is_empty();
+            let instruction = (u64::from(tells), list);
             let (sender, instructions) = watch::channel(instruction);
             let (done, receiver) = watch::channel(0);
             tasks.spawn(tell(node.lab.clone(), instructions, done));
@@ -116,11 +118,6 @@ impl Impairments {
             told.push(receiver);
         }
         Self { keys, names, in_force: vec![], seed, wanted, told, _tasks: tasks }
-    }
-
-    /// The seed that chooses the nodes that faults strike.
-    pub(super) fn seed(&self) -> u64 {
-        self.seed
     }
 
     /// Waits until every node has accepted its latest impairments.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::clock::now;
@@ -28,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Player<'a> {
     scenario: &'a Scenario,
     seed: Option<u64>,
+    /// The seed that is used: the given one, or else the scenario's.
+    chosen: u64,
     /// The mesh that the scenario is played on.
     pub mesh: &'a mut Mesh,
     stop: &'a Stop,
@@ -64,6 +67,7 @@ impl<'a> Player<'a> {
             fault_events: scenario.fault_events(chosen),
             scenario,
             seed,
+            chosen,
             mesh,
             stop,
             progress,
@@ -114,6 +118,7 @@ impl<'a> Player<'a> {
             let count = |count| posted.count.set(count);
             let sent = publish(scenario, &endpoints, zero.into(), stop, count).await;
             posted.all.set(true);
+            posted.done.notify_one();
             Ok(sent)
         };
         let (sent, ()) = tokio::try_join!(load, self.run_faults(zero, &posted))?;
@@ -143,7 +148,10 @@ impl<'a> Player<'a> {
             let at = event.map_or(self.scenario.duration, |event| event.at);
             while zero.elapsed() < at || (event.is_none() && !posted.all.get()) {
                 let left = Some(at.saturating_sub(zero.elapsed())).filter(|left| !left.is_zero());
-                self.stop.sleep(left.unwrap_or(LOOK).min(LOOK)).await;
+                tokio::select! {
+                    () = self.stop.sleep(left.unwrap_or(LOOK).min(LOOK)) => {}
+                    () = posted.done.notified(), if left.is_none() => {}
+                }
                 if self.stop.asked() {
                     (0..self.mesh.nodes.len()).for_each(|number| self.pause(number, false));
                     return Ok(());
@@ -212,8 +220,7 @@ impl<'a> Player<'a> {
     fn words(&self, event: FaultEvent) -> String {
         let name = |number: usize| self.mesh.nodes.get(number).map_or("?", |n| &*n.entry.name);
         let fault = self.scenario.faults.get(event.fault).map(|fault| {
-            let seed = self.impairments.seed();
-            let struck = self.scenario.struck(event.fault, seed);
+            let struck = self.scenario.struck(event.fault, self.chosen);
             let names: Vec<&str> = struck.iter().map(|number| name(*number)).collect();
             format!("{}: {}", fault.words(struck.len()), names.join(", "))
         });
@@ -237,6 +244,7 @@ impl<'a> Player<'a> {
 struct Posted {
     count: Cell<u64>,
     all: Cell<bool>,
+    done: Notify,
 }
 
 /// Bytes of the largest payload.

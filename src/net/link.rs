@@ -17,10 +17,8 @@ use super::queue::Queue;
 use super::records::FrameCount;
 use super::traffic::{Direction, Meter};
 use crate::protocol::{Down, LinkId};
-use crate::wire::limits::MAX_FRAME;
+use crate::wire::limits::{MAX_FRAME, MIN_FRAME};
 
-/// Shortest frame: its version and its kind.
-const MIN_FRAME: usize = 2;
 /// Bytes by which a body is read and its buffer grows.
 const STEP: usize = 64 << 10;
 /// Most bytes still read and discarded on a link that we close, so that the peer gets our last

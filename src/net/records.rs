@@ -182,7 +182,7 @@ mod tests {
     /// The largest record.
     const RECORD: usize = 16 << 10;
 
-    /// As TLS would send so many bytes, in records of at most that many.
+    /// Splits bytes into records as TLS would, each of at most `most` bytes.
     fn records(mut bytes: usize, most: usize) -> Vec<u8> {
         let mut out = vec![];
         while bytes > 0 {

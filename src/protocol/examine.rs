@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::tree::level_of;
 use super::{Reason, Rejection};
 use crate::crypto::{Digest, PublicKey, Signature, check};
-use crate::wire::limits::{MAX_FRAME, VERSION};
+use crate::wire::limits::{MAX_FRAME, MIN_FRAME, VERSION};
 use crate::wire::{Class, Frame, Header, Kind, WireError, batch_start};
 
 /// What is known about the network without access to the node.
@@ -132,9 +132,9 @@ impl Work<'_> {
     }
 
     fn all(&mut self) {
-        let most = MAX_FRAME as u64;
+        let (least, most) = (MIN_FRAME as u64, MAX_FRAME as u64);
         let words = format!("{} bytes; at most {most} are allowed", self.size);
-        self.decide("size", &[Reason::Oversize], (2..=most).contains(&self.size), words);
+        self.decide("size", &[Reason::Oversize], (least..=most).contains(&self.size), words);
         let kind = self.bytes.get(1).and_then(|kind| Kind::from_byte(*kind));
         if kind.is_some_and(|kind| kind.class().window().is_some()) {
             let words = "the credit of the link";

@@ -62,7 +62,7 @@ pub enum Input {
         /// Version byte, kind byte and body.
         bytes: Arc<[u8]>,
     },
-    /// A length prefix above `MAX_FRAME`; the bytes after it were not read.
+    /// A length prefix below `MIN_FRAME` or above `MAX_FRAME`; the bytes after it were not read.
     Oversize {
         /// The link that it was received on.
         link: LinkId,

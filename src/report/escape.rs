@@ -57,7 +57,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     escaped.replace("://", ":&#47;&#47;")
 }
 
-/// Untrusted text for a page that is short by nature.
+/// Escapes short untrusted text for a page.
 pub(super) fn safe(text: &str) -> String {
     cut(text, 400)
 }

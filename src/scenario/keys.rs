@@ -31,7 +31,7 @@ pub(super) enum Takes {
     Kind(&'static [Kind]),
     /// A table with these keys.
     Table(&'static [Key]),
-    /// At most so many tables with these keys.
+    /// Tables with these keys, at most this many.
     Tables(&'static [Key], usize),
     Latency,
     Publishers,
@@ -88,7 +88,7 @@ macro_rules! keys {
     };
 }
 
-/// A kind of faults or of latencies, and the keys that tables of this kind have.
+/// A kind of fault or latency, and the keys that tables of this kind have.
 pub(super) struct Kind {
     pub name: &'static str,
     pub required: &'static [&'static str],
@@ -110,7 +110,7 @@ macro_rules! kinds {
 }
 
 impl Kind {
-    /// The keys of this kind in their order, but for those that all kinds have.
+    /// The keys of this kind, in order, without those that all kinds have.
     pub(super) fn params(&self, common: &[&str]) -> Vec<&'static str> {
         let keys = self.required.iter().chain(self.optional).copied();
         keys.filter(|key| !common.contains(key)).collect()

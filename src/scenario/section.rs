@@ -39,7 +39,7 @@ impl<'a> Section<'a> {
         Ok(Self { at: from.at, name: name.to_owned(), keys, table })
     }
 
-    /// Opens the table of a key; one without keys where it is left out.
+    /// Opens the table of a key; an empty table if the key is left out.
     pub(super) fn table(&self, name: &str) -> Result<Self, Wrong> {
         let key = self.key(name);
         let Takes::Table(keys) = key.takes else { return self.missing(name) };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cpu::Cpu;
+use super::disk::SYNC;
 use super::event::{Event, RunDigest, START};
 use super::host::{Host, identity};
 use super::link::{Impairments, Links};
@@ -12,7 +13,6 @@ use super::queue::Queue;
 use super::recorder::Recorder;
 use super::run::is_calm;
 use super::signatures::Signatures;
-use super::storing::SYNC;
 use super::world::{CHECK, NOBODY, World};
 use crate::adversary::Spec;
 use crate::crypto::{Digest, Identity, PublicKey};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
-use super::link::Chunk;
+use super::link::{Chunk, Endpoint};
 use super::run::Sim;
 use super::world::World;
 use crate::adversary::Actor;
@@ -34,11 +34,19 @@ impl Sim {
     }
 
     /// Lets simulated time pass, up to the end of the run.
+    ///
+    /// # Panics
+    /// If a million events in a row happen at one instant: time stands still.
     pub fn run(&mut self, by: Duration) {
         let end = self.world.now.after(by);
-        // An event that concerns every node: all that is due before it is processed first.
+        // A global event, so that everything due before it is processed first.
         self.world.queue.put_global(end, Event::Phase);
-        while self.world.now < end && self.step() {}
+        let (mut instant, mut still) = (self.world.now, 0);
+        while self.world.now < end && self.step() {
+            still = if self.world.now > instant { 0 } else { still + 1 };
+            assert!(still < 1_000_000, "time stands still at {instant:?}");
+            instant = self.world.now;
+        }
     }
 
     /// The network that all members share.
@@ -173,6 +181,13 @@ impl Sim {
     /// The bans that a node imposed, in order.
     pub fn bans(&self, node: usize) -> &[Ban] {
         &self.world.hosts[node].bans
+    }
+
+    /// Whether a node reads or writes one of its links more slowly than it could, as liars may.
+    pub fn holds_up(&self, node: usize) -> bool {
+        let ends = self.world.links.all_up().filter(|(_, end)| end.owner as usize == node);
+        let is_paced = |end: &Endpoint| end.rare.as_ref().is_some_and(|rare| rare.pace.is_some());
+        ends.into_iter().any(|(_, end)| !end.reading || is_paced(end))
     }
 
     /// What runs at a node; `None` if it is down or played.

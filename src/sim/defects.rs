@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::crypto::Validity;
 use crate::protocol::{CloseWhy, Output, StoredBatch, Time, Verified};
-use crate::wire::{Batch, Blob};
+use crate::wire::{Batch, Blob, Kind};
 
 /// Maps an output to what the oracle hears instead; the world still carries out the output itself.
 pub(super) type Bend = Box<dyn FnMut(Time, usize, &Output) -> Vec<Output>>;
@@ -18,7 +18,7 @@ pub(super) struct Defects {
     pub verdict: Option<Validity>,
     /// Pairs of nodes, the lower number first, that cannot be linked.
     pub apart: BTreeSet<(usize, usize)>,
-    /// Nodes that hear nothing but hellos and credit.
+    /// Nodes that receive only hellos, credit and pings.
     pub deaf: BTreeSet<usize>,
     /// No link is closed because of an exchange.
     pub sticky: bool,
@@ -40,7 +40,8 @@ impl Defects {
     }
 
     pub(super) fn hides(&self, node: usize, frame: &[u8]) -> bool {
-        self.deaf.contains(&node) && frame[1] > 2
+        let passes = [Kind::Hello, Kind::Credit, Kind::Ping].map(|kind| kind as u8);
+        self.deaf.contains(&node) && !passes.contains(&frame[1])
     }
 
     pub(super) fn ignores(&self, output: &Output) -> bool {

@@ -14,6 +14,8 @@ use crate::protocol::{Input, Record, Restored, RestoredSlot, Shares, StoredBatch
 use crate::scenario::Dice;
 use crate::wire::BatchId;
 
+/// Time of a synced write: the measured median of a full commit.
+pub(super) const SYNC: Duration = Duration::from_micros(600);
 /// A lazy write is flushed this long after it was made, at the latest.
 pub(super) const FLUSH: Duration = Duration::from_secs(1);
 /// Fixed time of a read; the time for the body at [`READ_BYTES_PER_US`] is added.

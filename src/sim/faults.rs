@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Links a fault of links.
+    /// Ends a fault of links.
     fn mend(&mut self, fault: usize) {
         let over = self.impairments.active.iter().position(|active| active.fault == fault);
         let Some(over) = over.map(|at| self.impairments.active.remove(at)) else { return };

@@ -9,8 +9,6 @@ use crate::crypto::PublicKey;
 use crate::protocol::{Durability, Input, Output, Record, Token};
 use crate::wire::BatchId;
 
-/// Time of a synced write: the measured median of a full commit.
-pub(super) const SYNC: Duration = Duration::from_micros(600);
 /// Interval between retries of writes to a full disk, as in the driver.
 const AGAIN: Duration = Duration::from_secs(1);
 

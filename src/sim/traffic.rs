@@ -12,7 +12,7 @@ use crate::adversary::Actor;
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId, micros};
 use crate::wire::Class;
-use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES, MAX_FRAME};
+use crate::wire::limits::{INBOX_BYTES, INBOX_FRAMES, MAX_FRAME, MIN_FRAME};
 
 /// Waits between the attempts of a dial that gets no answer. TCP repeats its first segment after 1
 /// and 3 s (RFC 6298), and the dialler of the real node gives up after 5 s.
@@ -141,7 +141,8 @@ impl World {
         let base = self.scenario.net.one_way(from, to, self.seed);
         let all =
             base.saturating_add(self.impairments.conditions(&self.scenario.net, from, to).delay);
-        // In whole microseconds, as in [`Endpoint`]: a link must be up before its first frame is.
+        // In whole microseconds, as in [`Endpoint`], so that a link is up before its first frame
+        // arrives.
         Duration::from_micros(micros(all))
     }
 
@@ -280,7 +281,7 @@ impl World {
             }
             let Some((length, rest)) = rare.buffer.split_first_chunk::<4>() else { return };
             let length = u32::from_be_bytes(*length);
-            if !(2..=MAX_FRAME).contains(&(length as usize)) {
+            if !(MIN_FRAME..=MAX_FRAME).contains(&(length as usize)) {
                 rare.broken = true;
                 return self.deliver(owner, Input::Oversize { link, length });
             }

@@ -16,10 +16,6 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Keys that other tables refer to by number. `newest`: highest slot held; `floor`: every slot up to here
--- was held and its payload pruned; `bytes`: what its payloads take; `gone_from`, `gone_to`: lowest and
--- highest of its rows that were deleted; `tip`: the slot up to which no slot is missing but those in
--- `holes`, as the node last said; 0 if it said nothing.
 -- Keys, which other tables refer to by number. `newest`: highest slot held. `floor`: every slot up
 -- to this one was held and its payload is pruned. `bytes`: total size of its payloads. `gone_from`,
 -- `gone_to`: lowest and highest of its rows in `batches` that were deleted. `tip`: no slot up to
@@ -35,7 +31,6 @@ CREATE TABLE authors (
     tip INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- `created_at` holds the 64 bits of the author's claim: above 2^63 it shows as negative.
 -- `created_at` is the author's claim, as 64 bits: values of 2^63 and above show as negative.
 CREATE TABLE batches (
     row INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -58,7 +53,6 @@ CREATE TABLE batches (
 CREATE UNIQUE INDEX batches_by_slot ON batches (author, seq, id);
 CREATE INDEX batches_by_author ON batches (author);
 
--- Slots up to an author's `tip` that are not held, but for those that `batches` has; `gone`: given up.
 -- Slots up to an author's `tip` that are not held; those in `batches` are held all the same.
 -- `gone`: given up.
 CREATE TABLE holes (
@@ -69,8 +63,6 @@ CREATE TABLE holes (
     PRIMARY KEY (author, from_slot)
 ) STRICT, WITHOUT ROWID;
 
--- Slots that readers of messages were told not to wait for. `row` is of the same sequence as that of
--- `batches`, so that a cursor says what a reader was told.
 -- Given-up slots, which readers of messages need not wait for. `row` continues the sequence of
 -- `batches`, so that a cursor tells which of these a reader has seen.
 CREATE TABLE gaps (
@@ -82,8 +74,6 @@ CREATE TABLE gaps (
 CREATE INDEX gaps_by_slot ON gaps (author, from_slot);
 CREATE INDEX gaps_by_row ON gaps (author, row);
 
--- Rows of `batches` that were no longer what was written, as they were found: whatever type their
--- columns have become. The newest thousand, without long bodies.
 -- Damaged rows of `batches`, as they were found, so columns may have any type. Only the newest
 -- thousand, without long bodies.
 CREATE TABLE quarantine (
@@ -94,9 +84,6 @@ CREATE TABLE quarantine (
 CREATE INDEX quarantine_by_id ON quarantine (id);
 
 -- Times are microseconds since 1970; a `seq` above 2^63 - 1 shows as 2^63 - 1. `frame` is the frame's
--- SHA-256, `head` its first 64 bytes in hex, `bytes` the frame itself, cut off after 4096 bytes: NULL
--- where no frame came, and of the oldest rows once all frames take more than 64 MiB. `counts_as` is
--- lie, refusal, copy (of what is held already) or knock (by a peer under a ban).
 -- SHA-256, `head` its first 64 bytes in hex, `bytes` its first 4096 bytes: NULL if there was no
 -- frame, and in the oldest rows once all frames take more than 64 MiB. `counts_as` is lie, refusal,
 -- copy (of a batch that is held already) or knock (a link from a banned peer).
@@ -129,8 +116,6 @@ CREATE TABLE bans (
     strikes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Slots that this node's key has signed. Only the newest are kept: no slot at or below the highest is
--- ever signed again.
 -- Slots that this node's key has signed. Only the newest are kept, because no slot at or below the
 -- highest is ever signed again.
 CREATE TABLE promises (

@@ -217,10 +217,11 @@ impl Writer {
             Record::Batch(stored) => stored.batch.body.len(),
             _ => 0,
         };
-        self.unmerged += group.iter().map(|write| ROW_COST + body(write)).sum::<usize>();
-        self.transact(|tx, authors| {
+        let kept = self.transact(|tx, authors| {
             group.iter().map(|write| put::record(tx, authors, &write.record)).collect()
-        })
+        })?;
+        self.unmerged += group.iter().map(|write| ROW_COST + body(write)).sum::<usize>();
+        Ok(kept)
     }
 
     /// One transaction, with the changes to authors.
@@ -228,11 +229,11 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&Connection, &mut Authors) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        self.unmerged += COMMIT_COST;
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&tx, &mut self.authors)?;
         self.authors.save(&tx)?;
         tx.commit()?;
+        self.unmerged += COMMIT_COST;
         Ok(done)
     }
 

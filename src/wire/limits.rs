@@ -32,6 +32,8 @@ pub const MAX_ENTRIES: usize = 256;
 pub const MAX_SHARED_BODY: usize = 64 << 10;
 /// Longest body of any batch, in bytes.
 pub const MAX_BODY: usize = MAX_PAYLOAD + MAX_TOPIC + ENTRY_OVERHEAD;
+/// Shortest frame, in bytes, without its length prefix: a version and a kind.
+pub const MIN_FRAME: usize = 2;
 /// Longest frame of any kind, in bytes, without its length prefix.
 pub const MAX_FRAME: usize = MAX_BODY + 512;
 /// Most keys (members and authors) in a network file.

@@ -74,6 +74,25 @@ fn the_protocol_page_has_every_limit_and_reason() {
     }
 }
 
+/// Each file that the pages for contributors name exists.
+#[test]
+fn the_pages_for_contributors_name_files_that_exist() {
+    let mut named = 0;
+    for page in ["CONTRIBUTING.md", "docs/ARCHITECTURE.md", "README.md"] {
+        let page = text(page);
+        let quoted =
+            page.split('`').skip(1).step_by(2).filter(|path| !path.contains(char::is_whitespace));
+        let paths = quoted.filter(|path| {
+            ["src/", "tests/", "docs/", "scripts/"].iter().any(|at| path.starts_with(at))
+        });
+        for path in paths.filter(|path| !path.contains("NAME") && !path.contains('*')) {
+            assert!(root().join(path).exists(), "{path} is named but does not exist");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named}");
+}
+
 /// Each test that the threats page names exists.
 #[test]
 fn the_threats_page_names_tests_that_exist() {

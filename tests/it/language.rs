@@ -187,12 +187,12 @@ impl Mesh {
         self
     }
 
-    /// Lets so many milliseconds pass.
+    /// Lets simulated milliseconds pass.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.sim.run(Duration::from_millis(ms));
     }
 
-    /// Lets so many seconds pass.
+    /// Lets simulated seconds pass.
     pub(crate) fn run(mut self, seconds: f64) -> Self {
         self.sim.run(Duration::from_secs_f64(seconds));
         self

@@ -2,6 +2,7 @@
 //! forged does, and no honest node is banned. An attack counts only if it reached an honest node.
 
 use loyal::protocol::{Blame, Reason};
+use loyal::wire::Frame;
 
 use crate::language::{Mesh, mesh};
 use crate::support::identity;
@@ -162,6 +163,7 @@ fn tampered_and_malformed_frames_are_refused_and_stallers_are_survived() {
     let mesh = three_of_ten(["tamper", "malformed", "stall"]);
     assert!(mesh.refused(Reason::BadSignature) + mesh.refused(Reason::ContentMismatch) > 0);
     assert!(mesh.affected("stall") > 0);
+    assert!(mesh.sim.holds_up(9), "a link is paused or paced");
 }
 
 #[test]
@@ -203,6 +205,27 @@ fn a_third_that_relays_nothing_stops_nothing() {
     for number in 0..HONEST {
         assert_eq!(mesh.sim.delivered(number).count(), 60, "node {number}");
     }
+    expect_no_ban(&mesh);
+}
+
+/// They link, say hello, and are silent from then on: they answer nothing and grant no credit.
+#[test]
+fn a_third_that_is_silent_stops_nothing() {
+    let mut mesh = mesh(10).raw().raw().raw().latency(1000).up();
+    for raw in HONEST..10 {
+        for to in 0..HONEST {
+            mesh.join(raw, to);
+        }
+    }
+    let mut mesh = mesh.publish(60).run(3.0).expect_all();
+    for raw in HONEST..10 {
+        let heard = mesh.sim.hear(raw);
+        assert!(
+            heard.iter().any(|(_, frame)| matches!(frame, Frame::Push(_) | Frame::Announce(_))),
+            "{raw} was sent to"
+        );
+    }
+    expect_no_ban(&mesh);
 }
 
 #[test]

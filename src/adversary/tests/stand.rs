@@ -6,6 +6,7 @@ use crate::adversary::{Adversary, Effect, Spec};
 use crate::crypto::Digest;
 use crate::protocol::testing::{Victim, answer, batch, chain, hello, identity, network, node};
 use crate::protocol::{Input, LinkId, Network, Output, Reason, Restored, Time};
+use crate::wire::limits::MAX_FRAME;
 use crate::wire::{Batch, Frame, Push};
 
 /// The member that lies.
@@ -41,7 +42,7 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// A liar without decoys among so many members.
+    /// A liar without decoys among this many members.
     pub(super) fn new(members: u16, spec: &str, peers: &[u16]) -> Self {
         let network = network(members, 0);
         Self::of(liar(LIAR, &network, spec, vec![]), network, peers)
@@ -117,8 +118,13 @@ impl Stand {
     /// Takes the raw bytes written so far, with length prefixes.
     pub(super) fn raw(&mut self) -> Vec<(LinkId, Arc<[u8]>)> {
         let acts = std::mem::take(&mut self.acts);
-        let raw =
-            |act| if let Effect::Raw { link, bytes } = act { Some((link, bytes)) } else { None };
+        let raw = |act| {
+            let Effect::Raw { link, bytes } = act else { return None };
+            let (length, frame) = bytes.split_first_chunk::<4>().expect("a prefix");
+            let length = u32::from_be_bytes(*length) as usize;
+            assert!(length > MAX_FRAME || length == frame.len(), "raw frames are complete");
+            Some((link, bytes))
+        };
         acts.into_iter().filter_map(raw).collect()
     }
 

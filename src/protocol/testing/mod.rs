@@ -32,7 +32,7 @@ pub(crate) fn member(n: u16) -> Member {
     }
 }
 
-/// Identity `n` as an author that is no member.
+/// Identity `n` as an author that is not a member.
 pub(crate) fn author(n: u16) -> Member {
     Member { role: Role::Author, gossip: None, ..member(n) }
 }

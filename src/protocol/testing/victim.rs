@@ -224,8 +224,7 @@ impl Victim {
         }
     }
 
-    /// Runs until `count` batches are delivered, for so many seconds at most. Returns how long that
-    /// took.
+    /// Runs until `count` batches are delivered, for at most `seconds`. Returns how long that took.
     pub(crate) fn deliver(
         &mut self,
         count: usize,

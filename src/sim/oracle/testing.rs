@@ -48,7 +48,7 @@ impl World {
         Self { sim, members: n }
     }
 
-    /// Lets so many milliseconds pass.
+    /// Lets simulated time pass.
     pub(super) fn run(&mut self, ms: u64) {
         self.sim.run(Duration::from_millis(ms));
     }

@@ -219,7 +219,7 @@ impl Victim {
 struct Later(Vec<(Time, LinkId, Want)>);
 
 impl Later {
-    /// Leaves the wants of a request open for so many milliseconds.
+    /// Leaves the wants of a request open for `ms` milliseconds.
     fn add(&mut self, victim: &Victim, ms: u64, link: LinkId, request: &Request) {
         let due = victim.now.after(Duration::from_millis(ms));
         self.0.extend(request.wants.iter().map(|want| (due, link, *want)));
