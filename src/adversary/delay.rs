@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::behaviour::Lie;
 use super::context::{Context, Disposition, Effect, Sending, relays};
+use super::lie::Lie;
 use super::value::Chance;
 use crate::protocol::{LinkId, StoredBatch, Time};
 use crate::wire::{BatchId, Frame, Kind};

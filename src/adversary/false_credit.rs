@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::behaviour::Lie;
 use super::context::{Context, Disposition, Effect, Sending};
+use super::lie::Lie;
 use super::value::Chance;
 use crate::protocol::{LinkId, Output};
 use crate::wire::{Credit, Frame, Grant, Kind, List};

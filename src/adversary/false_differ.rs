@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rand::RngExt as _;
 
-use super::behaviour::Lie;
 use super::context::{Context, Disposition, Sending};
+use super::lie::Lie;
 use super::value::Chance;
 use crate::crypto::PublicKey;
 use crate::protocol::LinkId;

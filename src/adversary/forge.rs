@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::behaviour::Lie;
 use super::context::Context;
+use super::lie::Lie;
 use super::pacer::Cycle;
 use super::value::Chance;
 use crate::crypto::{Digest, Identity, PublicKey, Signature};

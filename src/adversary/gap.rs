@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::behaviour::Lie;
 use super::context::Context;
+use super::lie::Lie;
 use super::pacer::Rate;
 use super::value::Chance;
 use crate::protocol::{LinkId, Time};

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::behaviour::{AtWork, Lie};
 use super::delay::Delay;
 use super::false_credit::{FalseCredit, TALES};
 use super::false_differ::FalseDiffer;
@@ -12,6 +11,7 @@ use super::false_floor::FalseFloor;
 use super::flood::{FLOODS, Flood};
 use super::forge::Forge;
 use super::gap::Gap;
+use super::lie::{ActiveLie, Lie};
 use super::malformed::Malformed;
 use super::promise::Promise;
 use super::replay::Replay;
@@ -28,7 +28,7 @@ use crate::protocol::Network;
 use crate::wire::limits::MAX_PAYLOAD;
 
 /// A kind of behaviour; see `docs/SCENARIOS.md`.
-pub(super) struct Kind {
+pub(super) struct BehaviourKind {
     pub name: &'static str,
     /// Its parameters in the order in which they print: key, value, default (none if empty).
     params: &'static [(&'static str, Takes, &'static str)],
@@ -65,7 +65,7 @@ const LAST: u8 = 9;
 macro_rules! table {
     ($($name:literal, $rank:expr, [$($param:expr),*],
         |$it:pat_param, $network:pat_param, $seed:pat_param| $lie:expr;)*) => {
-        static TABLE: [Kind; 15] = [$(Kind {
+        static TABLE: [BehaviourKind; 15] = [$(BehaviourKind {
             name: $name,
             rank: $rank,
             params: &[$($param),*],
@@ -128,7 +128,7 @@ const LATER: [&str; 6] =
 /// One behaviour and when it is active.
 #[derive(Clone)]
 pub(super) struct Behaviour {
-    pub kind: &'static Kind,
+    pub kind: &'static BehaviourKind,
     /// The values of its parameters, also of those that were left out and have a default.
     values: Vec<(&'static str, Value)>,
     pub when: When,
@@ -197,13 +197,13 @@ impl Behaviour {
 
     /// Puts it to work: itself, and for one that signs the node's own lane also what swallows all
     /// that the node says of that lane.
-    pub(super) fn start(&self, network: &Network, seed: &[u8; 32]) -> Vec<AtWork> {
-        let Kind { name, rank, new, .. } = self.kind;
+    pub(super) fn start(&self, network: &Network, seed: &[u8; 32]) -> Vec<ActiveLie> {
+        let BehaviourKind { name, rank, new, .. } = self.kind;
         let mut lies = vec![new(self, network, seed)];
         if ["gap", "restart"].contains(name) {
             lies.push(Box::new(Swallow::Own(name)));
         }
-        lies.into_iter().map(|lie| AtWork::new(self.when, *rank, lie)).collect()
+        lies.into_iter().map(|lie| ActiveLie::new(self.when, *rank, lie)).collect()
     }
 }
 
@@ -236,7 +236,7 @@ impl fmt::Display for Behaviour {
     }
 }
 
-fn known(kind: &Kind, params: &[(&str, &str)]) -> Result<(), SpecError> {
+fn known(kind: &BehaviourKind, params: &[(&str, &str)]) -> Result<(), SpecError> {
     let (name, keys) = (kind.name, kind.params.iter().map(|(key, ..)| *key));
     let Some((key, _)) = params.iter().find(|(key, _)| !keys.clone().any(|known| known == *key))
     else {

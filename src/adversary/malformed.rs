@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::behaviour::Lie;
 use super::context::Context;
+use super::lie::Lie;
 use super::pacer::Cycle;
 use super::value::Chance;
 use crate::crypto::Digest;

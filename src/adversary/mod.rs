@@ -12,7 +12,6 @@
 
 mod actor;
 mod attempts;
-mod behaviour;
 mod context;
 mod delay;
 mod false_credit;
@@ -23,6 +22,7 @@ mod forge;
 mod gap;
 mod kinds;
 mod ledger;
+mod lie;
 mod links;
 mod malformed;
 mod memory;

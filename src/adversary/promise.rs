@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::behaviour::Lie;
 use super::context::{Context, Disposition, Sending, relays};
+use super::lie::Lie;
 use super::pacer::Rate;
 use super::value::Chance;
 use crate::crypto::PublicKey;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::behaviour::Lie;
 use super::context::Context;
+use super::lie::Lie;
 use super::value::Chance;
 use crate::protocol::LinkId;
 use crate::wire::{Batch, Frame, Push};

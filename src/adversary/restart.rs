@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::behaviour::Lie;
 use super::context::Context;
+use super::lie::Lie;
 use super::pacer::Rate;
 use super::value::Chance;
 use crate::protocol::{LinkId, Time};

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::behaviour::Lie;
 use super::context::{Context, Disposition, Sending, relays};
+use super::lie::Lie;
 use super::value::Chance;
 use crate::crypto::PublicKey;
 use crate::protocol::StoredBatch;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::behaviour::Lie;
 use super::context::{Context, Disposition, Sending, relays};
+use super::lie::Lie;
 use super::value::Chance;
 use crate::protocol::LinkId;
 use crate::wire::{Batch, Blob, Frame, Kind, Push, encode_body};

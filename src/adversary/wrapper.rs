@@ -8,10 +8,10 @@ use rand::SeedableRng as _;
 use rand::rngs::ChaCha8Rng;
 
 use super::attempts::Attempts;
-use super::behaviour::AtWork;
 use super::context::{Context, Disposition, Effect, Sending};
 use super::flood::FIRST_TICKET;
 use super::kinds::Behaviour;
+use super::lie::ActiveLie;
 use super::links::Links;
 use super::memory::Memory;
 use super::spec::Spec;
@@ -38,7 +38,7 @@ const MOST_ROUNDS: usize = 1024;
 pub struct Adversary {
     node: Node,
     ctx: Context,
-    at_work: Vec<AtWork>,
+    at_work: Vec<ActiveLie>,
     looked: Time,
     look: bool,
 }
@@ -57,7 +57,7 @@ impl Adversary {
     ) -> Self {
         let lanes = node.lanes();
         let start = |behaviour: &Behaviour| behaviour.start(&network, &seed);
-        let mut at_work: Vec<AtWork> = spec.behaviours.iter().flat_map(start).collect();
+        let mut at_work: Vec<ActiveLie> = spec.behaviours.iter().flat_map(start).collect();
         at_work.sort_by_key(|behaviour| behaviour.rank);
         let ctx = Context {
             now,

@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::lockstep::{Difference, Steps, lockstep};
 use super::runner::catch_panic;
-use super::tally::{Failure, Kind, SeedResult, per_second};
+use super::tally::{Failure, FailureKind, SeedResult, per_second};
 use crate::crypto::Digest;
 use crate::diagnostics::peak_rss_mb;
 use crate::report::{Recording, Report, Resources, judge};
@@ -114,10 +114,10 @@ impl Job<'_> {
                 Some(result)
             }
             Ok(Ending::Differs(difference)) => {
-                failed(Kind::NotDeterministic, difference.to_string())
+                failed(FailureKind::NotDeterministic, difference.to_string())
             }
             Ok(Ending::Stopped(_)) => None,
-            Err(what) => failed(Kind::Panicked, what),
+            Err(what) => failed(FailureKind::Panicked, what),
         }
     }
 
@@ -133,13 +133,13 @@ impl Job<'_> {
         }
         let liveness = report.verdict == Verdict::Liveness;
         let first = report.violations.iter().find(|one| one.liveness == liveness);
-        let kind = Kind::Verdict(report.verdict, first.map(|one| one.invariant.clone()));
+        let kind = FailureKind::Verdict(report.verdict, first.map(|one| one.invariant.clone()));
         Some(self.failure(kind, words(report, expected)))
     }
 
     /// A failure of this run.
-    pub fn failure(&self, kind: Kind, what: String) -> Failure {
-        let verify = if kind == Kind::NotDeterministic { " --verify" } else { "" };
+    pub fn failure(&self, kind: FailureKind, what: String) -> Failure {
+        let verify = if kind == FailureKind::NotDeterministic { " --verify" } else { "" };
         let reproduce = format!("{}{verify}", self.reproduce);
         Failure { seed: self.seed, kind, what, reproduce, shrunk: None }
     }

@@ -18,4 +18,4 @@ pub use runner::{Campaign, catch_panic, quiet_panics, run};
 pub use shrink::{Bounds, Shrunk, shrink};
 pub use source::{Profile, ScenarioSource};
 pub use swarm::swarm;
-pub use tally::{Extreme, Failure, Kind, Range, SeedResult, Summary};
+pub use tally::{Extreme, Failure, FailureKind, Range, SeedResult, Summary};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::tally::{Failure, Kind, SeedResult, Summary};
+use super::tally::{Failure, FailureKind, SeedResult, Summary};
 use crate::diagnostics::panic_text;
 
 /// Stack of a thread, in bytes: as large as the main thread's usually is.
@@ -54,7 +54,7 @@ pub fn run(
             }
             let seed = campaign.seeds.start() + number;
             let result = catch_panic(|| work(seed)).unwrap_or_else(|what| {
-                let (kind, reproduce) = (Kind::Panicked, reproduce(seed));
+                let (kind, reproduce) = (FailureKind::Panicked, reproduce(seed));
                 Some(SeedResult::failed(Failure { seed, kind, what, reproduce, shrunk: None }))
             });
             let Some(result) = result else {
@@ -161,7 +161,7 @@ mod tests {
         let summary = run(&campaign(1..=6, 2), &line, &work, &mut |_, _| {});
         assert_eq!((summary.ran, summary.met, summary.failed), (6, 5, 1));
         let failure = &summary.failures[0];
-        assert_eq!((failure.seed, &failure.kind), (3, &Kind::Panicked));
+        assert_eq!((failure.seed, &failure.kind), (3, &FailureKind::Panicked));
         assert!(failure.what.contains("seed 3 breaks") && failure.reproduce == "again 3");
         assert_eq!(summary.exit_code, 1);
     }

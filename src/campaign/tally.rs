@@ -15,7 +15,7 @@ pub(super) const MAX_FAILURES: usize = 1000;
 
 /// How the run of a seed failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// The verdict differs from the expected one; with the first invariant that was violated, if
     /// any.
     Verdict(Verdict, Option<String>),
@@ -27,7 +27,7 @@ pub enum Kind {
     Unusable,
 }
 
-impl Kind {
+impl FailureKind {
     /// The name used in JSON.
     pub fn name(&self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Kind {
     }
 }
 
-impl Serialize for Kind {
+impl Serialize for FailureKind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }
@@ -74,7 +74,7 @@ pub struct Failure {
     /// The seed that was run.
     pub seed: u64,
     /// What decides the exit code.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// A description of what went wrong.
     pub what: String,
     /// A command line that repeats the run.
@@ -242,7 +242,8 @@ impl Summary {
         self.ran += 1;
         self.events = self.events.saturating_add(result.events);
         let kind = result.failure.as_ref().map(|failure| &failure.kind);
-        let name = kind.map_or_else(|| result.verdict.map_or("none", Verdict::name), Kind::name);
+        let name =
+            kind.map_or_else(|| result.verdict.map_or("none", Verdict::name), FailureKind::name);
         *self.verdicts.entry(name).or_default() += 1;
         Range::widen(&mut self.latency_p50_ms, seed, result.latency_p50_ms);
         Range::widen(&mut self.latency_p99_ms, seed, result.latency_p99_ms);
@@ -293,7 +294,7 @@ mod tests {
         SeedResult { seed, verdict, latency_p50_ms: Some(p50), ..SeedResult::default() }
     }
 
-    fn failed(seed: u64, kind: Kind) -> SeedResult {
+    fn failed(seed: u64, kind: FailureKind) -> SeedResult {
         let (what, reproduce) = (String::new(), String::new());
         SeedResult::failed(Failure { seed, kind, what, reproduce, shrunk: None })
     }
@@ -314,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_gravest_failure_is_the_exit_code() {
-        let code = |kinds: &[Kind]| {
+        let code = |kinds: &[FailureKind]| {
             let mut summary = Summary::new("x", &(1..=9), 1);
             summary.add(passed(9, 1.0));
             kinds
@@ -324,13 +325,13 @@ mod tests {
             assert_eq!(summary.failed, kinds.len() as u64);
             summary.exit_code
         };
-        let of = |verdict| Kind::Verdict(verdict, None);
+        let of = |verdict| FailureKind::Verdict(verdict, None);
         assert_eq!(code(&[]), 0);
-        assert_eq!(code(&[Kind::Unusable]), 1);
-        assert_eq!(code(&[of(Verdict::NotExercised), Kind::Unusable]), 5);
+        assert_eq!(code(&[FailureKind::Unusable]), 1);
+        assert_eq!(code(&[of(Verdict::NotExercised), FailureKind::Unusable]), 5);
         assert_eq!(code(&[of(Verdict::NotExercised), of(Verdict::Liveness)]), 3);
-        assert_eq!(code(&[Kind::NotDeterministic, of(Verdict::Liveness)]), 6);
-        assert_eq!(code(&[Kind::Panicked, of(Verdict::Safety)]), 4);
+        assert_eq!(code(&[FailureKind::NotDeterministic, of(Verdict::Liveness)]), 6);
+        assert_eq!(code(&[FailureKind::Panicked, of(Verdict::Safety)]), 4);
         // A pass is a failure where another verdict was expected.
         assert_eq!(code(&[of(Verdict::Pass)]), 1);
     }
@@ -339,7 +340,7 @@ mod tests {
     fn failures_are_kept_by_seed_and_bounded() {
         let mut summary = Summary::new("x", &(0..=2000), 1);
         for seed in (0..2000).rev() {
-            summary.add(failed(seed, Kind::Panicked));
+            summary.add(failed(seed, FailureKind::Panicked));
         }
         assert_eq!((summary.failed, summary.failures.len()), (2000, MAX_FAILURES));
         assert!(summary.failures.is_sorted_by_key(|failure| failure.seed));

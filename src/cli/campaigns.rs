@@ -17,7 +17,7 @@ use super::screen::bar;
 use super::sim_args::{Args, reproduce};
 use super::{output, report_folder, stderr};
 use crate::campaign::{
-    self, Bounds, Campaign, Failure, Job, Kind, Range, ScenarioSource, SeedResult, Summary,
+    self, Bounds, Campaign, Failure, FailureKind, Job, Range, ScenarioSource, SeedResult, Summary,
 };
 use crate::mesh::Stop;
 use crate::scenario::Scenario;
@@ -86,7 +86,8 @@ fn one(args: &Args, source: &ScenarioSource, seed: u64, stop: &Stop) -> Option<S
         Ok(scenario) => scenario,
         Err(error) => {
             let (what, reproduce) = (error.to_string(), reproduce(args, seed));
-            let failure = Failure { seed, kind: Kind::Unusable, what, reproduce, shrunk: None };
+            let failure =
+                Failure { seed, kind: FailureKind::Unusable, what, reproduce, shrunk: None };
             return Some(SeedResult::failed(failure));
         }
     };
@@ -141,7 +142,7 @@ pub(super) fn shrink_all(
         None => PathBuf::from("loyal-failures"),
     };
     let wanted = usize::from(args.shrink.unwrap_or(SHRINK));
-    let shrinkable = failures.iter_mut().filter(|failure| failure.kind != Kind::Unusable);
+    let shrinkable = failures.iter_mut().filter(|failure| failure.kind != FailureKind::Unusable);
     for failure in shrinkable.take(wanted) {
         let Ok(scenario) = source.of(failure.seed) else { continue };
         let seed = failure.seed;
@@ -152,7 +153,7 @@ pub(super) fn shrink_all(
             runs += 1;
             bar.set_message(format!("shrinking seed {seed}: run {runs}"));
             let mut again = order(args, source, smaller, seed);
-            again.verify = failure.kind == Kind::NotDeterministic;
+            again.verify = failure.kind == FailureKind::NotDeterministic;
             let result = again.try_out(|_| !stop.asked());
             result.and_then(|result| result.failure).is_some_and(|one| one.kind == failure.kind)
         });
@@ -182,7 +183,7 @@ fn file(scenario: &Scenario, failure: &Failure, path: &Path) -> String {
     for line in failure.what.lines() {
         let _ = writeln!(text, "# {}", line.escape_debug());
     }
-    let verify = if failure.kind == Kind::NotDeterministic { " --verify" } else { "" };
+    let verify = if failure.kind == FailureKind::NotDeterministic { " --verify" } else { "" };
     let path = quoted(&path.display().to_string()).escape_debug().to_string();
     let _ = writeln!(text, "# Reproduce: loyal sim {path} --seed {}{verify}", failure.seed);
     let _ = writeln!(text, "# Original: {}\n", failure.reproduce.escape_debug());

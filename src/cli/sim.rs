@@ -121,7 +121,7 @@ fn single(args: &Args, source: &ScenarioSource, stop: &Stop) -> anyhow::Result<E
         }
         Ok(Ending::Differs(difference)) => {
             let failure =
-                job.failure(crate::campaign::Kind::NotDeterministic, difference.to_string());
+                job.failure(crate::campaign::FailureKind::NotDeterministic, difference.to_string());
             stderr::note(format_args!("\x1b[1;31mNOT DETERMINISTIC\x1b[0m  {}", failure.what));
             stderr::note(format_args!("  again  {}", failure.reproduce));
             Some(failure)

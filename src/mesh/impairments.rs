@@ -88,7 +88,7 @@ type Instruction = (u64, Vec<ImpairmentDto>);
 
 /// Tells nodes how to impair their links, each as soon as it answers: a node that is dead or paused
 /// is told once it is back.
-pub(super) struct Impairments {
+pub(super) struct ImpairmentControl {
     keys: Vec<String>,
     names: Vec<String>,
     in_force: Vec<(usize, FaultKind, BTreeSet<usize>)>,
@@ -99,7 +99,7 @@ pub(super) struct Impairments {
     _tasks: JoinSet<()>,
 }
 
-impl Impairments {
+impl ImpairmentControl {
     /// Starts with the scenario's net and no fault.
     pub(super) fn new(mesh: &Mesh, scenario: &Scenario, seed: u64) -> Self {
         let keys: Vec<String> = mesh.nodes.iter().map(|node| node.entry.key.clone()).collect();

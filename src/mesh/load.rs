@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::clock::now;
-use super::endpoints::Endpoints;
 use super::stop::Stop;
+use super::targets::PostTargets;
 use crate::client::{Client, ClientError};
 use crate::crypto::Digest;
 use crate::scenario::Scenario;
@@ -78,7 +78,7 @@ pub fn messages(scenario: &Scenario) -> u64 {
 /// posts. Stops posting once the run is to stop.
 pub(super) async fn publish(
     scenario: &Scenario,
-    endpoints: &Endpoints,
+    targets: &PostTargets,
     zero: Instant,
     stop: &Stop,
     mut progress: impl FnMut(u64),
@@ -100,7 +100,7 @@ pub(super) async fn publish(
         next.extend(due(load, k + 1));
         let size = scenario.loads[load].size;
         let message = Message { number, turn: k, size, at: now(), since: Instant::now() };
-        posts.spawn(message.publish(Arc::clone(endpoints), Arc::clone(&publishers[load])));
+        posts.spawn(message.publish(Arc::clone(targets), Arc::clone(&publishers[load])));
         number += 1;
         while posts.len() >= WAITING && !stop.asked() {
             tokio::select! {
@@ -159,37 +159,34 @@ struct Message {
 }
 
 impl Message {
-    async fn publish(self, endpoints: Endpoints, publishers: Arc<Vec<usize>>) -> Sent {
+    async fn publish(self, targets: PostTargets, publishers: Arc<Vec<usize>>) -> Sent {
         let count = publishers.len().max(1);
         let turn = usize::try_from(self.turn % count as u64).unwrap_or(0);
         while self.since.elapsed() < PATIENCE {
             let mut in_turn = (0..count).filter_map(|i| publishers.get((turn + i) % count));
-            let open = |number: &&usize| {
-                endpoints.get(**number).is_some_and(|endpoint| endpoint.is_open())
-            };
-            let Some(endpoint) = in_turn.find(open).and_then(|number| endpoints.get(*number))
-            else {
+            let open =
+                |number: &&usize| targets.get(**number).is_some_and(|target| target.is_open());
+            let Some(target) = in_turn.find(open).and_then(|number| targets.get(*number)) else {
                 tokio::time::sleep(LOOK).await;
                 continue;
             };
-            let deaths = endpoint.deaths();
+            let deaths = target.deaths();
             let left = PATIENCE.saturating_sub(self.since.elapsed());
-            let Ok(Ok(_permit)) =
-                timeout(left, Arc::clone(&endpoint.permits).acquire_owned()).await
+            let Ok(Ok(_permit)) = timeout(left, Arc::clone(&target.permits).acquire_owned()).await
             else {
                 let why = format!("earlier posts to this node took more than {PATIENCE:?}");
-                return self.sent(endpoint.key.clone(), Digest::ZERO, Err(why), false);
+                return self.sent(target.key.clone(), Digest::ZERO, Err(why), false);
             };
-            if !endpoint.is_open() || endpoint.deaths() != deaths {
+            if !target.is_open() || target.deaths() != deaths {
                 continue; // nothing was sent: another node may take it
             }
             let bytes = payload(self.number, self.size);
-            let (digest, result) = Box::pin(post(&endpoint.client, bytes, self.since)).await;
-            let excused = result.is_err() && endpoint.deaths() != deaths;
-            return self.sent(endpoint.key.clone(), digest, result, excused);
+            let (digest, result) = Box::pin(post(&target.client, bytes, self.since)).await;
+            let excused = result.is_err() && target.deaths() != deaths;
+            return self.sent(target.key.clone(), digest, result, excused);
         }
-        let author = publishers.get(turn).and_then(|number| endpoints.get(*number));
-        let author = author.map(|endpoint| endpoint.key.clone()).unwrap_or_default();
+        let author = publishers.get(turn).and_then(|number| targets.get(*number));
+        let author = author.map(|target| target.key.clone()).unwrap_or_default();
         let why = format!("no publisher was up for {PATIENCE:?}");
         self.sent(author, Digest::ZERO, Err(why), false)
     }
@@ -236,7 +233,7 @@ async fn post(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh::endpoints::Endpoint;
+    use crate::mesh::targets::PostTarget;
 
     fn scenario(text: &str) -> Scenario {
         let head = "name = 'x'\nduration = '10s'\n[mesh]\nnodes = 4\n";
@@ -285,11 +282,11 @@ mod tests {
         let (_never, stop) = tokio::sync::watch::channel(false);
         let scenario =
             scenario("[[load]]\nrate = 1e6\ncount = 1000\nsize = 10\npublishers = ['n0']\n");
-        let endpoint = Endpoint::new("a".into(), client, posts_at_once(&scenario));
-        endpoint.came_up();
-        let endpoints = Arc::new(vec![endpoint]);
+        let target = PostTarget::new("a".into(), client, posts_at_once(&scenario));
+        target.came_up();
+        let targets = Arc::new(vec![target]);
         let stop = Stop::new(stop);
-        let sent = publish(&scenario, &endpoints, Instant::now(), &stop, |_| {}).await;
+        let sent = publish(&scenario, &targets, Instant::now(), &stop, |_| {}).await;
         assert_eq!((sent.len(), sent.iter().filter(|one| one.id.is_ok()).count()), (1000, 0));
         assert_eq!(*most.lock().expect("no panic"), AT_ONCE);
     }

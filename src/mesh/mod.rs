@@ -6,7 +6,6 @@ mod child;
 mod clock;
 mod collect;
 mod decoys;
-mod endpoints;
 mod error;
 mod files;
 mod impairments;
@@ -19,6 +18,7 @@ mod posts;
 mod record;
 mod restarts;
 mod stop;
+mod targets;
 
 pub use collect::Progress;
 pub use decoys::{decoys, read_decoys};

@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 
 use super::clock::now;
 use super::collect::{PlayedOut, bytes_received, conclude};
-use super::endpoints::{Endpoint, Endpoints};
-use super::impairments::Impairments;
+use super::impairments::ImpairmentControl;
 use super::load::{posts_at_once, publish};
 use super::restarts::Restarts;
+use super::targets::{PostTarget, PostTargets};
 use super::{Mesh, MeshError, Progress, Stop, Terms};
 use crate::protocol::micros;
 use crate::report::{Recording, Report};
@@ -35,8 +35,8 @@ pub struct Player<'a> {
     pub mesh: &'a mut Mesh,
     stop: &'a Stop,
     progress: &'a mut dyn FnMut(Progress),
-    endpoints: Endpoints,
-    impairments: Impairments,
+    targets: PostTargets,
+    impairments: ImpairmentControl,
     restarts: Restarts,
     /// Waits for nodes that were started again to answer.
     starting: JoinSet<()>,
@@ -54,14 +54,14 @@ impl<'a> Player<'a> {
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
         let at_once = posts_at_once(scenario);
-        let endpoints = mesh
+        let targets = mesh
             .nodes
             .iter()
-            .map(|node| Endpoint::new(node.entry.key.clone(), node.client.clone(), at_once));
+            .map(|node| PostTarget::new(node.entry.key.clone(), node.client.clone(), at_once));
         let chosen = seed.unwrap_or(scenario.seed);
         Self {
-            endpoints: Arc::new(endpoints.collect()),
-            impairments: Impairments::new(mesh, scenario, chosen),
+            targets: Arc::new(targets.collect()),
+            impairments: ImpairmentControl::new(mesh, scenario, chosen),
             restarts: Restarts::new(mesh, largest(scenario)),
             starting: JoinSet::new(),
             fault_events: scenario.fault_events(chosen),
@@ -90,7 +90,7 @@ impl<'a> Player<'a> {
             () = self.stop.wait() => return Ok(false),
             ready = self.mesh.ready(|count| progress(Progress::Linked(count))) => ready?,
         }
-        self.endpoints.iter().for_each(Endpoint::came_up);
+        self.targets.iter().for_each(PostTarget::came_up);
         self.impairments.told().await?;
         Ok(true)
     }
@@ -113,10 +113,10 @@ impl<'a> Player<'a> {
         let since_1970 = now().saturating_sub(micros(zero.elapsed()));
         let terms = Terms { scenario, seed, reproduce, f, zero: since_1970 };
         (self.progress)(Progress::Begun);
-        let (posted, endpoints) = (Posted::default(), self.endpoints.clone());
+        let (posted, targets) = (Posted::default(), self.targets.clone());
         let load = async {
             let count = |count| posted.count.set(count);
-            let sent = publish(scenario, &endpoints, zero.into(), stop, count).await;
+            let sent = publish(scenario, &targets, zero.into(), stop, count).await;
             posted.all.set(true);
             posted.done.notify_one();
             Ok(sent)
@@ -130,10 +130,10 @@ impl<'a> Player<'a> {
 
     /// Marks a started node as up once it answers.
     fn watch_start(&mut self, number: usize) {
-        let endpoints = self.endpoints.clone();
+        let targets = self.targets.clone();
         self.starting.spawn(async move {
-            if let Some(endpoint) = endpoints.get(number) {
-                endpoint.await_up().await;
+            if let Some(target) = targets.get(number) {
+                target.await_up().await;
             }
         });
     }
@@ -179,8 +179,8 @@ impl<'a> Player<'a> {
                 if let Some(node) = self.mesh.nodes.get(number).filter(|node| !node.killed) {
                     self.restarts.ask(node, number, !comes_back).await;
                 }
-                if let Some(endpoint) = self.endpoints.get(number) {
-                    endpoint.dies();
+                if let Some(target) = self.targets.get(number) {
+                    target.dies();
                 }
                 self.mesh.kill(number).await;
                 if matches!(event.act, FaultAction::Wipe(_)) {
@@ -207,8 +207,8 @@ impl<'a> Player<'a> {
         let Some(node) = self.mesh.nodes.get_mut(number).filter(|node| !node.killed) else {
             return;
         };
-        if let Some(endpoint) = self.endpoints.get(number) {
-            endpoint.pause(paused);
+        if let Some(target) = self.targets.get(number) {
+            target.pause(paused);
         }
         if paused {
             node.process.pause();

@@ -50,7 +50,7 @@ const STOPPING: Duration = Duration::from_secs(3);
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// A link as the driver knows it.
-pub(super) struct Entry {
+pub(super) struct LinkEntry {
     pub link: Arc<Link>,
     pub peer: PublicKey,
     pub closing: bool,
@@ -68,7 +68,7 @@ pub(super) struct Driver {
     pub dialer: Dialer,
     pub lab: Option<Impairments>,
     pub waiters: Waiters,
-    pub links: BTreeMap<LinkId, Entry>,
+    pub links: BTreeMap<LinkId, LinkEntry>,
     pub tasks: JoinSet<()>,
     pub log: PeerLog,
     pub turns: Turns,
@@ -292,7 +292,7 @@ impl Driver {
         let frames = stream.get_ref().0.frames();
         let link = Link::new(id, conditions, self.actor.is_liar(), (mail, meter, frames));
         self.tasks.spawn(link.clone().run(stream, Deadlines::default()));
-        self.links.insert(id, Entry { link, peer, closing: false });
+        self.links.insert(id, LinkEntry { link, peer, closing: false });
         tracing::debug!(link = id.0, %peer, dialled, "link up");
         self.input(Input::LinkUp { link: id, peer, dialled });
     }

@@ -28,7 +28,7 @@ pub(super) enum Takes {
     /// One of some words.
     Words(fn() -> Vec<String>),
     /// The name of one of these kinds.
-    Kind(&'static [Kind]),
+    Kind(&'static [TableKind]),
     /// A table with these keys.
     Table(&'static [Key]),
     /// Tables with these keys, at most this many.
@@ -89,7 +89,7 @@ macro_rules! keys {
 }
 
 /// A kind of fault or latency, and the keys that tables of this kind have.
-pub(super) struct Kind {
+pub(super) struct TableKind {
     pub name: &'static str,
     pub required: &'static [&'static str],
     pub optional: &'static [&'static str],
@@ -100,7 +100,7 @@ pub(super) struct Kind {
 /// Describes kinds: each with its required and its optional keys, and what it is.
 macro_rules! kinds {
     ($table:ident: $($name:literal: $required:expr, $optional:expr $(, $about:expr)?;)*) => {
-        pub(super) const $table: &[Kind] = &[$(Kind {
+        pub(super) const $table: &[TableKind] = &[$(TableKind {
             name: $name,
             required: &$required,
             optional: &$optional,
@@ -109,7 +109,7 @@ macro_rules! kinds {
     };
 }
 
-impl Kind {
+impl TableKind {
     /// The keys of this kind, in order, without those that all kinds have.
     pub(super) fn params(&self, common: &[&str]) -> Vec<&'static str> {
         let keys = self.required.iter().chain(self.optional).copied();

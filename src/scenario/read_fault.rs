@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::{At, Wrong, wrong};
-use super::keys::Kind;
+use super::keys::TableKind;
 use super::quantity::span;
 use super::section::Section;
 use super::select::{Liars, who};
@@ -86,7 +86,7 @@ fn fault(section: &Section<'_>, liars: &Liars, duration: Duration) -> Result<Fau
 
 fn until(
     section: &Section<'_>,
-    kind: &Kind,
+    kind: &TableKind,
     from: Duration,
     duration: Duration,
 ) -> Result<Option<Duration>, Wrong> {
@@ -102,7 +102,7 @@ fn until(
     }
 }
 
-fn select(section: &Section<'_>, kind: &Kind, liars: &Liars) -> Result<Select, Wrong> {
+fn select(section: &Section<'_>, kind: &TableKind, liars: &Liars) -> Result<Select, Wrong> {
     let Some(from) = section.given("select") else {
         if kind.required.contains(&"select") {
             return section.missing("select");

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{self, Key, Kind, Takes, Without};
+use super::keys::{self, Key, TableKind, Takes, Without};
 
 /// The JSON Schema (draft 2020-12) of scenario files. Rules that a schema cannot express, such as
 /// at least one node being honest, are checked by [`super::Scenario::parse`] only.
@@ -46,7 +46,7 @@ fn table(keys: &[Key]) -> Value {
 }
 
 /// A table for each kind; one for several that say the same of themselves.
-fn of_kinds(keys: &[Key], kinds: &[Kind]) -> Vec<Value> {
+fn of_kinds(keys: &[Key], kinds: &[TableKind]) -> Vec<Value> {
     let mut tables: Vec<Value> = Vec::new();
     for kind in kinds {
         let alike = |table: &&mut Value| table["description"] == kind.about;

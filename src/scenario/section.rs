@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Ppm;
 use super::error::{At, Wrong, meant, shown, wrong};
-use super::keys::{Key, Kind, Takes, Without};
+use super::keys::{Key, TableKind, Takes, Without};
 use super::quantity::{duration, ppm, span};
 use super::tree::{Located, Table, Value, value_of};
 use super::word::Word;
@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
 
     /// Reads the kind of the table, and checks that besides `common` only keys of this kind are
     /// given. For a key of another kind, the error names that kind.
-    pub(super) fn kind(&self, common: &[&str]) -> Result<&'static Kind, Wrong> {
+    pub(super) fn kind(&self, common: &[&str]) -> Result<&'static TableKind, Wrong> {
         let Takes::Kind(kinds) = self.key("kind").takes else { return self.missing("kind") };
         let name: String = self.need("kind")?;
         let Some(kind) = kinds.iter().find(|kind| kind.name == name) else {

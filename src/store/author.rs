@@ -305,7 +305,7 @@ mod tests {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
         let options = Options { max_bytes: 64 << 10, ..Options::default() };
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
-        let of = |author, seq| stored(batch(&net, author, seq, &[entry("t", &[1; 1000])]), Some(3));
+        let of = |author, seq| stored(batch(&net, author, seq, &[entry("t", [1; 1000])]), Some(3));
         assert!(bench.put_batch(&of(3, 1)));
         let slots = WINDOW + RECENT + 500;
         let mut tokens = vec![];
@@ -353,7 +353,7 @@ mod tests {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(2));
         let options = Options { max_bytes: 8 << 10, ..Options::default() };
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
-        let of = |seq| stored(batch(&net, 2, seq, &[entry("", &[1; 1000])]), Some(2));
+        let of = |seq| stored(batch(&net, 2, seq, &[entry("", [1; 1000])]), Some(2));
         for seq in (1..=10).filter(|seq| *seq != 3) {
             assert!(bench.put_batch(&of(seq)));
         }

@@ -406,7 +406,7 @@ mod tests {
     fn a_full_disk_fails_what_it_holds_up_and_nothing_else() {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
         let bench = Bench::open(dir.path(), &net);
-        let of = |seq, size| stored(batch(&net, 1, seq, &[entry("", &vec![1; size])]), None);
+        let of = |seq, size| stored(batch(&net, 1, seq, &[entry("", vec![1; size])]), None);
         assert!(bench.put_batch(&of(1, 10)));
         bench.store.limit_pages(1); // SQLite takes the present size if that is more
         assert!(!bench.put_batch(&of(2, 100_000)));
@@ -447,7 +447,7 @@ mod tests {
     fn a_synced_write_heals_a_lazy_one_that_found_no_room() {
         let (dir, net) = (tempfile::tempdir().expect("a folder"), network(3));
         let bench = Bench::open(dir.path(), &net);
-        let one = stored(batch(&net, 2, 1, &[entry("", &[1; 100_000])]), Some(2));
+        let one = stored(batch(&net, 2, 1, &[entry("", [1; 100_000])]), Some(2));
         bench.store.limit_pages(1);
         assert!(!bench.put(Record::Batch(one.clone()), Durability::Lazy));
         assert!(!bench.put(Record::Batch(one.clone()), Durability::Synced), "still no room");

@@ -342,7 +342,7 @@ impl Node {
 }
 
 impl Node {
-    /// Every collection of the node, always in the same order: name, number of entries, limit.
+    /// What [`Node::occupy`] calls `note` with, as a list.
     #[cfg(test)]
     pub(crate) fn occupancy(&self) -> Vec<(&'static str, usize, usize)> {
         let mut all = Vec::with_capacity(40);
@@ -350,7 +350,8 @@ impl Node {
         all
     }
 
-    /// As [`Node::occupancy`] without building a list: `note` is called with each.
+    /// Calls `note` for every collection of the node, always in the same order: name, number of
+    /// entries, limit.
     pub fn occupy(&self, note: &mut dyn FnMut(&'static str, usize, usize)) {
         let (keys, members) = (self.network.keys().len(), self.network.n());
         let links = LINKS_PER_MEMBER * members;

@@ -101,7 +101,7 @@ fn a_claim_of_any_time_comes_back_as_it_was() {
     let bench = Bench::open(dir.path(), &net);
     for (seq, created_at) in [(1, u64::MAX), (2, 1 << 63), (3, 0)] {
         let prev = if seq == 1 { Digest::ZERO } else { Digest([1; 32]) };
-        let entries = [entry("é", &[0; 3000])];
+        let entries = [entry("é", [0; 3000])];
         let signed =
             crate::wire::Batch::sign(&identity(2), net.id(), seq, prev, created_at, &entries);
         let stored = stored(signed.expect("signs"), Some(2));

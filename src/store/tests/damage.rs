@@ -100,7 +100,7 @@ fn pruning_passes_holes_and_stays_cheap() {
     let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
     let tokens: Vec<_> = (101..=8000u64)
         .map(|seq| {
-            let one = stored(batch(&net, 2, seq, &[entry("t", &[1; 200])]), Some(3));
+            let one = stored(batch(&net, 2, seq, &[entry("t", [1; 200])]), Some(3));
             bench.give(Record::Batch(one), Durability::Lazy)
         })
         .collect();

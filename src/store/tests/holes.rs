@@ -18,7 +18,7 @@ fn holes(tip: u64, holes: &[Hole]) -> Record {
 }
 
 fn put(bench: &Bench, net: &Network, seqs: impl IntoIterator<Item = u64>) {
-    let one = |seq| stored(batch(net, 2, seq, &[entry("t", &[1; 200])]), Some(3));
+    let one = |seq| stored(batch(net, 2, seq, &[entry("t", [1; 200])]), Some(3));
     let give = |seq| bench.give(Record::Batch(one(seq)), Durability::Lazy);
     let tokens: Vec<_> = seqs.into_iter().map(give).collect();
     tokens.into_iter().for_each(|token| drop(bench.answer(token)));
@@ -156,7 +156,7 @@ fn a_window_gap_holds_the_floor_back_and_a_hole_does_not() {
         let dir = tempfile::tempdir().expect("a folder");
         let options = Options { max_bytes: 8 << 10, ..Options::default() };
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
-        let of = |seq| stored(batch(&net, 2, seq, &[entry("", &[1; 1000])]), Some(2));
+        let of = |seq| stored(batch(&net, 2, seq, &[entry("", [1; 1000])]), Some(2));
         if tip > 0 {
             assert!(bench.put(holes(tip, &[hole(3, 3, false)]), Durability::Lazy));
         }
@@ -178,7 +178,7 @@ fn the_floor_follows_a_tip_over_what_is_pruned_already() {
     for starts in [1, 2] {
         let bench = Bench::try_open(dir.path(), &net, options).expect("opens");
         if starts == 1 {
-            let of = |seq| stored(batch(&net, 2, seq, &[entry("", &[1; 1000])]), Some(2));
+            let of = |seq| stored(batch(&net, 2, seq, &[entry("", [1; 1000])]), Some(2));
             for seq in (1..=10).filter(|seq| *seq != 3 && *seq != 5) {
                 assert!(bench.put_batch(&of(seq)));
             }

@@ -12,10 +12,10 @@ use crate::client::Client;
 const ASK: Duration = Duration::from_millis(10);
 
 /// All nodes, by number.
-pub(super) type Endpoints = Arc<Vec<Endpoint>>;
+pub(super) type PostTargets = Arc<Vec<PostTarget>>;
 
 /// A node as a target of posts.
-pub(super) struct Endpoint {
+pub(super) struct PostTarget {
     /// The node's key, in hex.
     pub key: String,
     /// A client of the node's HTTP interface.
@@ -28,8 +28,8 @@ pub(super) struct Endpoint {
     deaths: AtomicU64,
 }
 
-impl Endpoint {
-    /// Creates the endpoint of a node that is not up yet, with at most `posts_at_once` posts under
+impl PostTarget {
+    /// Creates the target of a node that is not up yet, with at most `posts_at_once` posts under
     /// way.
     pub(super) fn new(key: String, client: Client, posts_at_once: usize) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What a behaviour may do, and one at work: when it is active, and how often it acts.
+//! What a liar may do, and a lie with its times and its pace.
 
 use std::time::Duration;
 
@@ -84,14 +84,15 @@ pub(super) trait Lie: Send + Sync {
     fn down(&mut self, _link: LinkId) {}
 }
 
-pub(super) struct AtWork {
+/// A lie with its times and its pace.
+pub(super) struct ActiveLie {
     when: When,
     pub rank: u8,
     pacer: Option<Pacer>,
     pub lie: Box<dyn Lie>,
 }
 
-impl AtWork {
+impl ActiveLie {
     pub(super) fn new(when: When, rank: u8, lie: Box<dyn Lie>) -> Self {
         Self { when, rank, pacer: lie.every().map(Pacer::new), lie }
     }
@@ -146,7 +147,7 @@ impl AtWork {
         self.lie.down(link);
     }
 
-    /// When it wants its next [`AtWork::tick`].
+    /// When it wants its next [`ActiveLie::tick`].
     pub(super) fn deadline(&self, ctx: &Context) -> Option<Time> {
         let paced = self.pacer.as_ref().and_then(|pacer| pacer.deadline(ctx));
         let own = paced.into_iter().chain(self.lie.deadline(ctx)).filter(|_| self.acts(ctx));
