@@ -22,7 +22,8 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// Settings of glibc's allocator: transparent huge pages, and more freed blocks kept per thread. A
 /// run of ten thousand nodes accesses gigabytes at random; measured, it becomes a fourth to a third
-/// faster.
+/// faster. With mimalloc instead, `ten-thousand` took 0.91 of that time and 1.09 of the memory, and
+/// `saturation` 1.04 and 1.17: no gain where memory is what limits a run.
 const TUNABLES: &str = "glibc.malloc.hugetlb=1:glibc.malloc.tcache_count=127";
 const TUNABLES_VARIABLE: &str = "GLIBC_TUNABLES";
 /// Number of nodes from which the restart is worthwhile.
