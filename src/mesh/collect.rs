@@ -13,11 +13,8 @@ use super::stop::GRACE;
 use super::{Mesh, MeshError, Observed, Stop, Terms, record};
 use crate::http::StatusDto;
 use crate::report::{Recording, Report, judge};
+use crate::scenario::{EXERCISE, LINGER};
 
-/// How long liars keep running after the last message, so that their attacks finish.
-const LINGER: Duration = Duration::from_secs(1);
-/// How much longer to wait for an attack that has not reached an honest node yet.
-const EXERCISE: Duration = Duration::from_secs(3);
 /// Interval between two queries of the nodes.
 const ASK: Duration = Duration::from_millis(100);
 

@@ -16,22 +16,16 @@ use super::stop::Stop;
 use super::targets::PostTargets;
 use crate::client::{Client, ClientError};
 use crate::crypto::Digest;
-use crate::scenario::Scenario;
+use crate::scenario::{LOAD_TOPIC, POST_RETRY_MAX, POST_TIMEOUT, Scenario};
 
 /// Interval between two looks for a publisher that is up, while none is.
 const LOOK: Duration = Duration::from_millis(20);
-/// Maximum wait before a post that was over quota is tried again.
-const RETRY_MAX: Duration = Duration::from_secs(1);
-/// How long one message is tried.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Concurrent posts to one node, and their bytes: half of what a node accepts. Further posts wait
 /// here without a payload, and the wait counts towards their latency.
 const AT_ONCE: usize = 64;
 const AT_ONCE_BYTES: usize = 16 << 20;
 /// Maximum posts that wait or are under way, over all nodes.
 const WAITING: usize = 16 << 10;
-/// The topic of the load's messages.
-const TOPIC: &str = "load";
 
 /// A message that was due to be posted.
 #[derive(Clone, Debug)]
@@ -162,7 +156,7 @@ impl Message {
     async fn publish(self, targets: PostTargets, publishers: Arc<Vec<usize>>) -> Sent {
         let count = publishers.len().max(1);
         let turn = usize::try_from(self.turn % count as u64).unwrap_or(0);
-        while self.since.elapsed() < PATIENCE {
+        while self.since.elapsed() < POST_TIMEOUT {
             let mut in_turn = (0..count).filter_map(|i| publishers.get((turn + i) % count));
             let open =
                 |number: &&usize| targets.get(**number).is_some_and(|target| target.is_open());
@@ -171,10 +165,10 @@ impl Message {
                 continue;
             };
             let deaths = target.deaths();
-            let left = PATIENCE.saturating_sub(self.since.elapsed());
+            let left = POST_TIMEOUT.saturating_sub(self.since.elapsed());
             let Ok(Ok(_permit)) = timeout(left, Arc::clone(&target.permits).acquire_owned()).await
             else {
-                let why = format!("earlier posts to this node took more than {PATIENCE:?}");
+                let why = format!("earlier posts to this node took more than {POST_TIMEOUT:?}");
                 return self.sent(target.key.clone(), Digest::ZERO, Err(why), false);
             };
             if !target.is_open() || target.deaths() != deaths {
@@ -187,7 +181,7 @@ impl Message {
         }
         let author = publishers.get(turn).and_then(|number| targets.get(*number));
         let author = author.map(|target| target.key.clone()).unwrap_or_default();
-        let why = format!("no publisher was up for {PATIENCE:?}");
+        let why = format!("no publisher was up for {POST_TIMEOUT:?}");
         self.sent(author, Digest::ZERO, Err(why), false)
     }
 
@@ -216,12 +210,12 @@ async fn post(
     let digest = Digest::of(&[&payload]);
     let mut wait = Duration::from_millis(20);
     let result = loop {
-        match client.post(TOPIC, &payload).await {
+        match client.post(LOAD_TOPIC, &payload).await {
             Err(ClientError::Refused(problem))
-                if problem.status == 429 && start.elapsed() < PATIENCE =>
+                if problem.status == 429 && start.elapsed() < POST_TIMEOUT =>
             {
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY_MAX);
+                wait = (wait * 2).min(POST_RETRY_MAX);
             }
             other => break other,
         }

@@ -1,8 +1,8 @@
 //! Signature checks on dedicated threads: the reactor never verifies.
 //!
 //! The queue itself is unbounded, because a check that is never answered would hold the node's
-//! memory forever. Instead, the driver takes no frames while [`Checkers::len`] is [`FULL`] or
-//! above.
+//! memory forever. Instead, the driver takes no frames while [`Checkers::len`] is
+//! [`WAITING_CHECKS`](crate::wire::limits::WAITING_CHECKS) or above.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering::Relaxed};
@@ -17,8 +17,6 @@ use crate::diagnostics::Pulse;
 use crate::protocol::{Input, Token};
 use crate::wire::SignedSlot;
 
-/// Checks that may wait before links are held back.
-pub(super) const FULL: usize = 1024;
 /// Most threads; with more, the driver is the bottleneck.
 const THREADS: usize = 4;
 /// Most checks that a thread takes and answers at once.

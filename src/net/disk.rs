@@ -12,14 +12,13 @@ use crate::crypto::PublicKey;
 use crate::protocol::{Durability, Input, Record, Token};
 use crate::store::Store;
 use crate::wire::BatchId;
+use crate::wire::limits::WAITING_READS;
 
 /// Bytes and records that may wait to be written before links are held back.
 const FULL_BYTES: usize = 16 << 20;
 const FULL_RECORDS: usize = 4096;
 /// Concurrent reads in the store, each of up to one batch of about 1 MiB.
 const READING: usize = 8;
-/// Reads that may wait before links are held back.
-const FULL_READS: usize = 4096;
 /// Assumed size of a record beside its body, in bytes.
 const OVERHEAD: usize = 512;
 /// Pause before failed records are written again.
@@ -175,7 +174,7 @@ impl Disk {
     pub(super) fn is_full(&self) -> bool {
         self.bytes >= FULL_BYTES
             || self.writing.len() >= FULL_RECORDS
-            || self.reads.len() >= FULL_READS
+            || self.reads.len() >= WAITING_READS
     }
 
     /// Whether every record is written, except those that failed.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsStream;
 
-use super::checkers::{self, Checkers};
+use super::checkers::Checkers;
 use super::dialer::Dialer;
 use super::disk::Disk;
 use super::handle::{Command, Waiters};
@@ -31,11 +31,10 @@ use crate::adversary::Actor;
 use crate::clock::{Clock, Steps};
 use crate::crypto::PublicKey;
 use crate::protocol::{Down, Input, LinkId, RoundRobin, Time};
+use crate::wire::limits::{TURN_ANSWERS, TURN_FRAMES, WAITING_CHECKS};
 
-/// Bounds of one turn: frames and their bytes, answers, commands, link events.
-const FRAMES: usize = 64;
+/// Bounds of one turn beside frames and answers: bytes of frames, commands, link events.
 const FRAME_BYTES: usize = 1 << 20;
-const ANSWERS: usize = 256;
 const COMMANDS: usize = 64;
 const ARRIVALS: usize = 32;
 /// Most links with one peer, including those being closed; the state machine wants one.
@@ -149,12 +148,12 @@ impl Driver {
 
     /// Whether signature checks or the disk are so far behind that links must be held back.
     fn is_congested(&self) -> bool {
-        self.checkers.len() >= checkers::FULL || self.disk.is_full()
+        self.checkers.len() >= WAITING_CHECKS || self.disk.is_full()
     }
 
     fn serve_frames(&mut self) -> bool {
         let mut bytes_left = FRAME_BYTES;
-        for _ in 0..FRAMES {
+        for _ in 0..TURN_FRAMES {
             if bytes_left == 0 {
                 break;
             }
@@ -199,7 +198,7 @@ impl Driver {
     }
 
     fn serve_answers(&mut self) -> bool {
-        for _ in 0..ANSWERS {
+        for _ in 0..TURN_ANSWERS {
             let Some(answer) = self.turns.answers.pop_front() else { return false };
             if self.disk.answered(&answer) {
                 self.input(answer);

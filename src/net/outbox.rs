@@ -12,10 +12,8 @@ use tokio::sync::Notify;
 
 use super::queue::lock;
 use crate::wire::Class;
-use crate::wire::limits::OUTBOX_BYTES;
+use crate::wire::limits::{OUTBOX_BYTES, OUTBOX_OVERHEAD};
 
-/// Bytes by which a queued chunk counts for more than its content.
-const OVERHEAD: usize = 64;
 /// Frames are combined into one write of up to this many bytes.
 const GATHER: usize = 16 << 10;
 /// Index of the queue of raw bytes, which are the least important; frames are queued by class.
@@ -45,7 +43,7 @@ impl Chunk {
     }
 
     fn cost(&self) -> usize {
-        self.bytes().len().saturating_add(OVERHEAD)
+        self.bytes().len().saturating_add(OUTBOX_OVERHEAD)
     }
 }
 
@@ -211,7 +209,7 @@ mod tests {
     #[test]
     fn a_full_outbox_drops_the_newest_of_what_matters_least() {
         let outbox = Outbox::default();
-        let half = OUTBOX_BYTES / 2 - OVERHEAD;
+        let half = OUTBOX_BYTES / 2 - OUTBOX_OVERHEAD;
         assert!(outbox.push(frame(Class::Reply, half)).is_empty());
         assert!(outbox.push(frame(Class::Announce, half)).is_empty());
         // As important as the least important, or less: it is itself what is dropped.
@@ -232,6 +230,6 @@ mod tests {
         let (frames, bytes) =
             windows.fold((0, 0), |(f, b), (frames, bytes)| (f + frames, b + bytes));
         assert!(bytes >= PUSH_BYTES);
-        assert!(bytes + frames * OVERHEAD as u64 + (64 << 10) < OUTBOX_BYTES as u64);
+        assert!(bytes + frames * OUTBOX_OVERHEAD as u64 + (64 << 10) < OUTBOX_BYTES as u64);
     }
 }

@@ -37,6 +37,7 @@ pub use model::{
     Among, CpuShape, Cryptography, Expect, Fault, FaultKind, Group, Latency, Limit, Load,
     MeshShape, Net, Ppm, Publishers, Scenario, Select, Start, StoreShape, Who,
 };
+pub(crate) use plan::{EXERCISE, LINGER, LOAD_TOPIC, POST_RETRY_MAX, POST_TIMEOUT};
 pub use plan::{FaultAction, FaultEvent};
 pub use schema::schema;
 pub use verdict::{Facts, Verdict};

@@ -11,6 +11,17 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::{Among, FaultKind, Load, Publishers, Scenario, Who};
 use crate::adversary::Spec;
 
+/// The topic of a load's messages.
+pub(crate) const LOAD_TOPIC: &str = "load";
+/// How long a message is tried while its publisher is over quota, or no publisher is up.
+pub(crate) const POST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest wait before a post that was over quota is tried again.
+pub(crate) const POST_RETRY_MAX: Duration = Duration::from_secs(1);
+/// How much longer a run goes on once everything is everywhere, so that attacks finish.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// Extra time for an attack that has reached no honest node yet.
+pub(crate) const EXERCISE: Duration = Duration::from_secs(3);
+
 /// A step of a fault, at a moment of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultEvent {

@@ -4,17 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::protocol::{Input, RoundRobin, Time};
+use crate::wire::limits::{TURN_ANSWERS, TURN_FRAMES, WAITING_CHECKS, WAITING_READS};
 
 /// Time of an input without its bytes: a turn of the loop, decoding, table lookups.
 const INPUT: Duration = Duration::from_micros(3);
 /// Bytes hashed per microsecond: 1 GB/s.
 const HASHED_PER_US: u64 = 1000;
-/// Most frames and most answers that the driver handles per turn.
-pub(super) const FRAMES: u32 = 64;
-pub(super) const ANSWERS: u32 = 256;
-/// Number of pending signature checks, or of reads, at which links are held back.
-const FULL_CHECKS: usize = 1024;
-const FULL_READS: usize = 4096;
 
 /// A node's processor, and the inputs that wait for it.
 #[derive(Debug, Default)]
@@ -33,14 +28,14 @@ pub(super) struct Cpu {
     pub woken: bool,
     /// When the next turn is scheduled.
     pub turn_at: Option<Time>,
-    pub frames_left: u32,
-    pub answers_left: u32,
+    pub frames_left: usize,
+    pub answers_left: usize,
 }
 
 impl Cpu {
     /// A processor whose workers take this long for a check.
     pub(super) fn new(check: Duration) -> Self {
-        Self { check, frames_left: FRAMES, answers_left: ANSWERS, ..Self::default() }
+        Self { check, frames_left: TURN_FRAMES, answers_left: TURN_ANSWERS, ..Self::default() }
     }
 
     /// The process died: drops all waiting inputs.
@@ -58,7 +53,7 @@ impl Cpu {
     }
 
     pub(super) fn is_congested(&self) -> bool {
-        self.checking >= FULL_CHECKS || self.reading >= FULL_READS
+        self.checking >= WAITING_CHECKS || self.reading >= WAITING_READS
     }
 
     /// When a check requested now is done.
@@ -89,7 +84,7 @@ mod tests {
         let done: Vec<u64> = (0..5).map(|_| cpu.check_done(Time(200)).0).collect();
         assert_eq!(done, [245, 245, 290, 290, 335], "by two workers");
         assert!(!cpu.is_congested());
-        while cpu.checking < FULL_CHECKS {
+        while cpu.checking < WAITING_CHECKS {
             cpu.check_done(Time(200));
         }
         assert!(cpu.is_congested());

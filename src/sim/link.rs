@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::protocol::{LinkId, Time};
 use crate::scenario::{Dice, FaultKind, Net, Ppm};
 use crate::wire::Class;
-use crate::wire::limits::OUTBOX_BYTES;
+use crate::wire::limits::{OUTBOX_BYTES, OUTBOX_OVERHEAD};
 
 /// Payload bytes of a segment: what Ethernet's 1500 leave after headers and TLS.
 const SEGMENT: usize = 1400;
@@ -18,9 +18,6 @@ const SEGMENT: usize = 1400;
 const MAX_LOST: u32 = 12;
 /// Bytes that the receiver's operating system buffers while its process does not read.
 pub(super) const RECEIVE_WINDOW: usize = 256 << 10;
-
-/// Bytes that a frame counts for in an outbox beside its length.
-const OVERHEAD: usize = 64;
 
 /// A unit of data that arrives at an end.
 #[derive(Clone, Debug)]
@@ -72,7 +69,7 @@ impl Rare {
     /// classes, or the frame itself.
     pub(super) fn queue(&mut self, class: Class, chunk: Chunk) -> u64 {
         let mut dropped = 0;
-        let cost = chunk.length() + OVERHEAD;
+        let cost = chunk.length() + OUTBOX_OVERHEAD;
         while self.outbox_bytes + cost > OUTBOX_BYTES {
             dropped += 1;
             let classes = self.outbox.iter().enumerate().map(|(at, (class, _))| (*class, at));
@@ -81,7 +78,7 @@ impl Rare {
             };
             debug_assert!(least > class);
             if let Some((_, victim)) = self.outbox.remove(at) {
-                self.outbox_bytes -= victim.length() + OVERHEAD;
+                self.outbox_bytes -= victim.length() + OUTBOX_OVERHEAD;
             }
         }
         self.outbox_bytes += cost;
@@ -91,7 +88,7 @@ impl Rare {
 
     pub(super) fn next_out(&mut self) -> Option<Chunk> {
         let (_, chunk) = self.outbox.pop_front()?;
-        self.outbox_bytes -= chunk.length() + OVERHEAD;
+        self.outbox_bytes -= chunk.length() + OUTBOX_OVERHEAD;
         Some(chunk)
     }
 }
@@ -351,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_full_outbox_drops_the_newest_of_what_matters_least() {
-        let chunk = |length: usize| Chunk::Frame(vec![0; length - 4 - OVERHEAD].into());
+        let chunk = |length: usize| Chunk::Frame(vec![0; length - 4 - OUTBOX_OVERHEAD].into());
         let half = OUTBOX_BYTES / 2;
         let mut rare = Rare::default();
         assert_eq!(rare.queue(Class::Reply, chunk(half)), 0);

@@ -7,14 +7,8 @@ use super::world::World;
 use crate::crypto::PublicKey;
 use crate::protocol::{PublishError, StoredBatch, Ticket, Time};
 use crate::report::Arrival;
+use crate::scenario::{LOAD_TOPIC, POST_RETRY_MAX, POST_TIMEOUT};
 use crate::wire::Entry;
-
-/// The topic of the load's messages.
-const TOPIC: &str = "load";
-/// How long a message is retried while its publisher is over quota, or no publisher is up.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Longest wait between two tries.
-const RETRY_MAX: Duration = Duration::from_secs(1);
 
 impl World {
     /// Records that a node delivers a batch.
@@ -53,14 +47,14 @@ impl World {
         // A publisher that is down is skipped, as a client would do.
         let lives = |node: &usize| self.hosts[*node].lives() && !self.hosts[*node].paused;
         let Some(node) = in_turn.clone().find(lives) else {
-            return self.put_off(load, k, due, RETRY_MAX);
+            return self.put_off(load, k, due, POST_RETRY_MAX);
         };
         let size = self.scenario.loads[load].size;
-        let entry = Entry { topic: TOPIC.into(), payload: payload(load, k, size) };
+        let entry = Entry { topic: LOAD_TOPIC.into(), payload: payload(load, k, size) };
         match self.publish(node, entry, due) {
             Some(Ok(_)) => {}
             Some(Err(PublishError::OverQuota { retry_after })) => {
-                self.put_off(load, k, due, retry_after.min(RETRY_MAX));
+                self.put_off(load, k, due, retry_after.min(POST_RETRY_MAX));
             }
             _ => self.recorder.refuse(node, due, size),
         }
@@ -97,7 +91,7 @@ impl World {
     }
 
     fn put_off(&mut self, load: usize, k: u64, since: Time, wait: Duration) {
-        if self.now.since(since) >= PATIENCE {
+        if self.now.since(since) >= POST_TIMEOUT {
             let node = self.recorder.publishers[load].first().copied().unwrap_or(0);
             let size = self.scenario.loads[load].size;
             return self.recorder.refuse(node, since, size);

@@ -9,17 +9,13 @@ use super::world::World;
 use crate::crypto::Digest;
 use crate::protocol::Time;
 use crate::report::{Recording, Violation};
-use crate::scenario::{Fault, FaultKind, Latency, Ppm, Scenario, Start};
+use crate::scenario::{EXERCISE, Fault, FaultKind, LINGER, Latency, Ppm, Scenario, Start};
 
 /// Longest time that honest nodes may take to get linked.
 const LINKING: Duration = Duration::from_secs(60);
-/// How much longer the run goes on once everything is delivered everywhere, so that attacks are
-/// seen.
-const LINGER: Duration = Duration::from_secs(1);
-/// The same in a run without liars, so that quiet is seen: the oracle asserts it from 2 s on.
+/// Time in place of [`LINGER`] in a run without liars, so that quiet is seen: the oracle asserts it
+/// from 2 s on.
 const QUIET: Duration = Duration::from_secs(4);
-/// Extra time for an attack that has reached no honest node yet.
-const EXERCISE: Duration = Duration::from_secs(3);
 /// Interval between the oracle's checkpoints.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 /// With more nodes than this, an all-honest run stops as soon as everything is delivered.

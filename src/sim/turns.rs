@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use super::cpu::{ANSWERS, FRAMES};
 use super::event::Event;
 use super::link::Chunk;
 use super::world::World;
 use crate::protocol::{Input, LinkId};
+use crate::wire::limits::{TURN_ANSWERS, TURN_FRAMES};
 
 impl World {
     /// Whether an input must wait until its node is free; if so, it is queued.
@@ -120,7 +120,7 @@ impl World {
                 }
                 answer => {
                     answer.into_iter().for_each(|answer| cpu.answers.push_front(answer));
-                    (cpu.frames_left, cpu.answers_left) = (FRAMES, ANSWERS);
+                    (cpu.frames_left, cpu.answers_left) = (TURN_FRAMES, TURN_ANSWERS);
                 }
             }
         }

@@ -112,6 +112,16 @@ pub const INBOX_BYTES: usize = MAX_FRAME + (512 << 10);
 pub const INBOX_FRAMES: usize = 128;
 /// Bytes queued for writing to a link.
 pub const OUTBOX_BYTES: usize = 6 << 20;
+/// Bytes by which what waits to be written to a link counts for more than its content.
+pub const OUTBOX_OVERHEAD: usize = 64;
+/// Frames that a node takes in one turn of its loop.
+pub const TURN_FRAMES: usize = 64;
+/// Answers (checks, writes, reads) that a node takes in one turn of its loop.
+pub const TURN_ANSWERS: usize = 256;
+/// Signature checks that may wait before links are held back.
+pub const WAITING_CHECKS: usize = 1024;
+/// Reads that may wait before links are held back.
+pub const WAITING_READS: usize = 4096;
 
 // ---- quotas of authors: part of the network id, as all must grant the same; no blame ------------
 
