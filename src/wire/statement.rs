@@ -112,7 +112,7 @@ impl Header {
         statement(&self.network, &self.author, self.seq, &self.rest())
     }
 
-    /// The batch's id.
+    /// SHA-256 of the statement, which names the batch everywhere.
     pub fn id(&self) -> BatchId {
         Digest::of(&[&self.statement()])
     }
@@ -219,7 +219,7 @@ impl Batch {
         Ok(Self { header, signature, body: Blob::new(bytes).ok_or(BodyError::TooLong)? })
     }
 
-    /// The batch's id.
+    /// The id of its header, which covers the body through `content`, but not the signature.
     pub fn id(&self) -> BatchId {
         self.header.id()
     }
@@ -239,7 +239,7 @@ impl Batch {
         }
     }
 
-    /// Decodes the messages.
+    /// Decodes the body into its messages, in the order in which the author put them.
     ///
     /// # Errors
     /// When the body does not have the shape that the header announces.
